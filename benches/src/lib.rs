@@ -1,0 +1,1 @@
+//! Criterion questions and their answers.
