@@ -1,1 +1,38 @@
-//! The words of Mete.
+//! The words of Mete: what things are called, what they are made of, and what may follow what.
+//!
+//! No I/O, no clock, no wire format: `mete-proto` turns messages into these types and back.
+//!
+//! - an **agent** is a machine that runs **tasks**; it has **resources** and **attributes**;
+//! - a **framework** takes **offers** of resources in one of its **roles** and launches tasks with them;
+//! - a **status** is one report about one task;
+//! - a **machine** is a decider: one input in, effects out.
+//!
+//! Start with [`resources`], then [`task`], then [`machine`].
+
+pub mod agent; // an agent as it describes itself
+pub mod attributes; // rack, zone, kind of disk
+pub mod container; // what to run
+pub mod framework; // a framework as it describes itself
+pub mod health; // what "healthy" means for a task
+pub mod ids; // names: opaque text, one type per noun
+pub mod machine; // Timestamp, Machine, Effects
+pub mod offer; // what is on the table, for whom
+pub mod resources; // vectors of CPUs, bytes, GPUs, ports
+pub mod role; // who resources are given to: paths in a tree
+pub mod status; // one report about one task
+pub mod task; // TaskSpec, TaskState and what may follow what
+
+pub use agent::{AgentInfo, Endpoint, FaultDomain};
+pub use attributes::{AttributeValue, Attributes};
+pub use container::{CommandSpec, FetchUri, Program};
+pub use framework::{Capability, FrameworkInfo};
+pub use health::{HealthCheck, Probe};
+pub use ids::{
+    AgentId, BadId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey, UpdateId,
+};
+pub use machine::{Change, Durable, Effects, Machine, Timestamp};
+pub use offer::Offer;
+pub use resources::{MEBIBYTE, Ranges, Resources};
+pub use role::{BadRole, Role};
+pub use status::{Reason, Source, TaskStatus};
+pub use task::{TaskSpec, TaskState};

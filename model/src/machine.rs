@@ -30,7 +30,8 @@ impl Timestamp {
     /// From seconds since the epoch, as the wire carries it; `None` when not finite or before the epoch.
     pub fn from_secs_f64(seconds: f64) -> Option<Self> {
         let micros = seconds * 1e6;
-        (micros.is_finite() && micros >= 0.0 && micros < u64::MAX as f64).then_some(Self(micros.round() as u64))
+        (micros.is_finite() && micros >= 0.0 && micros < u64::MAX as f64)
+            .then_some(Self(micros.round() as u64))
     }
 
     /// Microseconds since the epoch.
@@ -58,7 +59,10 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -66,7 +70,10 @@ impl Add<Duration> for Timestamp {
 impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -133,7 +140,11 @@ pub struct Effects<M: Machine + ?Sized> {
 impl<M: Machine + ?Sized> Effects<M> {
     /// Nothing follows.
     pub const fn none() -> Self {
-        Self { store: Vec::new(), act: Vec::new(), reply: None }
+        Self {
+            store: Vec::new(),
+            act: Vec::new(),
+            reply: None,
+        }
     }
 }
 
@@ -150,7 +161,11 @@ where
     M::Reply: fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Effects").field("store", &self.store).field("act", &self.act).field("reply", &self.reply).finish()
+        f.debug_struct("Effects")
+            .field("store", &self.store)
+            .field("act", &self.act)
+            .field("reply", &self.reply)
+            .finish()
     }
 }
 

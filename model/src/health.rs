@@ -1,0 +1,57 @@
+//! What "healthy" means for a task: a probe, its rhythm, and how many failures are too many.
+
+use std::time::Duration;
+
+use crate::container::CommandSpec;
+
+/// A health check of a task, run by its agent. Defaults are those of Mesos' `HealthCheck`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Wait after the task runs before the first probe (15 s).
+    pub delay: Duration,
+    /// From the end of a probe to the start of the next (10 s).
+    pub interval: Duration,
+    /// A probe that takes longer has failed (20 s).
+    pub timeout: Duration,
+    /// After the task runs, failures in this time do not count until the first success (10 s).
+    pub grace_period: Duration,
+    /// So many failures in a row kill the task (3); 0: never.
+    pub consecutive_failures: u32,
+}
+
+impl HealthCheck {
+    /// A check with Mesos' defaults.
+    pub const fn new(probe: Probe) -> Self {
+        Self {
+            probe,
+            delay: Duration::from_secs(15),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(20),
+            grace_period: Duration::from_secs(10),
+            consecutive_failures: 3,
+        }
+    }
+}
+
+/// What a health check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// GET; a status from 200 to 399 passes, or one of `statuses` when there are any.
+    Http {
+        /// Port on the agent.
+        port: u16,
+        /// Path and query, beginning with a slash.
+        path: String,
+        /// Statuses that pass; empty: 200 to 399.
+        statuses: Vec<u16>,
+    },
+    /// A connection passes.
+    Tcp {
+        /// Port on the agent.
+        port: u16,
+    },
+    /// Exit code 0 passes.
+    Command(CommandSpec),
+}

@@ -1,0 +1,200 @@
+//! A task: what a framework asks an agent to run, and the states it goes through.
+//!
+//! ```text
+//! STAGING ─▶ STARTING ─▶ RUNNING ─▶ KILLING ─▶ FINISHED | FAILED | KILLED
+//!    │                      ▲ │
+//!    ├─▶ ERROR | DROPPED    │ ▼
+//!    └───────────────── UNREACHABLE ─▶ GONE | GONE_BY_OPERATOR      (LOST: for frameworks of the old kind)
+//! ```
+//! A terminal state is final: nothing follows it.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::container::CommandSpec;
+use crate::health::HealthCheck;
+use crate::ids::{AgentId, TaskId};
+use crate::resources::Resources;
+
+/// What a framework asks an agent to run: the fields that are decided on, and the message as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// Chosen by the framework, never used twice.
+    pub id: TaskId,
+    /// For people.
+    pub name: String,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// What it takes from the offers.
+    pub resources: Resources,
+    /// What it runs.
+    pub command: CommandSpec,
+    /// Run by the agent.
+    pub health_check: Option<HealthCheck>,
+    /// From SIGTERM to SIGKILL; `None`: the agent's own.
+    pub kill_grace_period: Option<Duration>,
+    /// For people and tools, in the order given; a label may have no value.
+    pub labels: Vec<(String, Option<String>)>,
+    /// The `mesos.v1.TaskInfo` as it came, so that nothing we do not understand is lost.
+    pub original: Bytes,
+}
+
+/// Where a task stands. Names are those of `mesos.v1.TaskState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskState {
+    /// Accepted by the master, nothing heard from the agent.
+    Staging,
+    /// The agent prepares it.
+    Starting,
+    /// It runs.
+    Running,
+    /// A kill is under way.
+    Killing,
+    /// Ended by itself with exit code 0.
+    Finished,
+    /// Ended in another way, or could not be started.
+    Failed,
+    /// Ended because it was told to.
+    Killed,
+    /// Its description was refused.
+    Error,
+    /// Lost, for frameworks that are not partition-aware.
+    Lost,
+    /// Never started.
+    Dropped,
+    /// Its agent is not heard of; it may come back.
+    Unreachable,
+    /// Its agent does not know it any more.
+    Gone,
+    /// Its agent was marked gone by an operator.
+    GoneByOperator,
+    /// The master has never heard of it.
+    Unknown,
+}
+
+impl TaskState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 14] = [
+        Self::Staging,
+        Self::Starting,
+        Self::Running,
+        Self::Killing,
+        Self::Finished,
+        Self::Failed,
+        Self::Killed,
+        Self::Error,
+        Self::Lost,
+        Self::Dropped,
+        Self::Unreachable,
+        Self::Gone,
+        Self::GoneByOperator,
+        Self::Unknown,
+    ];
+
+    /// Whether nothing follows this state.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Finished
+            | Self::Failed
+            | Self::Killed
+            | Self::Error
+            | Self::Lost
+            | Self::Dropped
+            | Self::Gone
+            | Self::GoneByOperator => true,
+            Self::Staging
+            | Self::Starting
+            | Self::Running
+            | Self::Killing
+            | Self::Unreachable
+            | Self::Unknown => false,
+        }
+    }
+
+    /// Whether a task in this state may next be in `next`. Repeating a live state is allowed (health
+    /// changes within RUNNING); going back is not, but for a return from UNREACHABLE.
+    pub fn may_become(self, next: Self) -> bool {
+        let rank = |state: Self| match state {
+            Self::Staging => 0,
+            Self::Starting => 1,
+            Self::Running => 2,
+            Self::Killing => 3,
+            Self::Unreachable | Self::Unknown => 0,
+            Self::Finished
+            | Self::Failed
+            | Self::Killed
+            | Self::Error
+            | Self::Lost
+            | Self::Dropped
+            | Self::Gone
+            | Self::GoneByOperator => 4,
+        };
+        !self.is_terminal() && (next == Self::Unreachable || rank(next) >= rank(self))
+    }
+
+    /// The name on the wire: `TASK_RUNNING`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Staging => "TASK_STAGING",
+            Self::Starting => "TASK_STARTING",
+            Self::Running => "TASK_RUNNING",
+            Self::Killing => "TASK_KILLING",
+            Self::Finished => "TASK_FINISHED",
+            Self::Failed => "TASK_FAILED",
+            Self::Killed => "TASK_KILLED",
+            Self::Error => "TASK_ERROR",
+            Self::Lost => "TASK_LOST",
+            Self::Dropped => "TASK_DROPPED",
+            Self::Unreachable => "TASK_UNREACHABLE",
+            Self::Gone => "TASK_GONE",
+            Self::GoneByOperator => "TASK_GONE_BY_OPERATOR",
+            Self::Unknown => "TASK_UNKNOWN",
+        }
+    }
+
+    /// From the name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_follows_a_terminal_state() {
+        for from in TaskState::ALL
+            .into_iter()
+            .filter(|state| state.is_terminal())
+        {
+            for to in TaskState::ALL {
+                assert!(!from.may_become(to), "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_never_goes_back_but_from_unreachable() {
+        assert!(TaskState::Staging.may_become(TaskState::Running));
+        assert!(!TaskState::Running.may_become(TaskState::Starting));
+        assert!(TaskState::Running.may_become(TaskState::Unreachable));
+        assert!(TaskState::Unreachable.may_become(TaskState::Running));
+        assert!(TaskState::Running.may_become(TaskState::Running));
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for state in TaskState::ALL {
+            assert_eq!(TaskState::from_name(state.as_str()), Some(state));
+        }
+    }
+}
