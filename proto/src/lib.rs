@@ -1,1 +1,44 @@
-//! Everything that crosses the network.
+//! Everything that crosses the network: the messages of `proto/*.proto` and their services, the JSON of the service
+//! framework's `/v2`, and what turns them into the words of `mete-model` and back.
+//!
+//! No I/O and no decisions. A message that lacks a required field never gets past [`strict`]; a message that makes no
+//! sense never gets past [`convert`]; either way the error names the field.
+
+pub mod strict; // decoding that insists on required fields, and the codec that uses it
+
+/// Messages with the names, numbers and types of Apache Mesos.
+pub mod mesos {
+    #[allow(
+        missing_docs,
+        clippy::all,
+        reason = "generated from proto/mesos/v1/mesos.proto"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("mesos.v1");
+        /// The scheduler API.
+        pub mod scheduler {
+            tonic::include_proto!("mesos.v1.scheduler");
+        }
+    }
+}
+
+/// Messages and services of Mete's own.
+pub mod mete {
+    #[allow(
+        missing_docs,
+        clippy::all,
+        clippy::or_fun_call,
+        clippy::wildcard_enum_match_arm,
+        clippy::too_many_lines,
+        reason = "generated from proto/mete/v1/*.proto"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("mete.v1");
+    }
+}
+
+/// The descriptors of all messages and services, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The version of the protocols of this build, as streams open with it.
+pub const PROTOCOL_VERSION: u32 = 1;
