@@ -1,1 +1,19 @@
-//! The algorithms of both levels.
+//! The algorithms of both levels: who is offered what, and what runs where. Pure values in and out:
+//! no clock, no I/O, no randomness; the same events give the same decisions.
+//!
+//! - **level one**, used by the master: [`allocator`] keeps what is free on every agent and who may
+//!   get it, and gives it away in rounds. [`fairness`] says who is next, [`quota`] how much a role
+//!   may have, [`filters`] what was declined until when;
+//! - **level two**, used by frameworks: [`matcher`] lays waiting tasks onto offers, honouring
+//!   [`constraints`], and says why not;
+//! - **both**: [`packing`] scores where something fits best.
+//!
+//! Start with [`Allocator::round`] or [`matcher::match_tasks`].
+
+pub mod allocator; // level one: free resources → grants
+pub mod packing; // scores: best fit, spread, first fit
+pub mod quota; // limits and guarantees of top-level roles
+
+pub use allocator::{Allocator, Grant, RoleUsage};
+pub use packing::Policy;
+pub use quota::Amounts;
