@@ -39,19 +39,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Deprecated fields are on the wire all the same: writing them should not warn.
+/// Deprecated fields and values are on the wire all the same: writing them should not warn.
 fn without_deprecations(mut files: FileDescriptorSet) -> FileDescriptorSet {
     fn clear(message: &mut DescriptorProto) {
-        for field in &mut message.field {
-            if let Some(options) = &mut field.options {
-                options.deprecated = None;
-            }
-        }
+        let fields = message
+            .field
+            .iter_mut()
+            .filter_map(|field| field.options.as_mut());
+        fields.for_each(|options| options.deprecated = None);
+        let values = message
+            .enum_type
+            .iter_mut()
+            .flat_map(|kind| &mut kind.value);
+        let values = values.filter_map(|value| value.options.as_mut());
+        values.for_each(|options| options.deprecated = None);
         message.nested_type.iter_mut().for_each(clear);
     }
-    for file in &mut files.file {
-        file.message_type.iter_mut().for_each(clear);
-    }
+    files
+        .file
+        .iter_mut()
+        .flat_map(|file| &mut file.message_type)
+        .for_each(clear);
     files
 }
 

@@ -4,6 +4,9 @@
 //! No I/O and no decisions. A message that lacks a required field never gets past [`strict`]; a message that makes no
 //! sense never gets past [`convert`]; either way the error names the field.
 
+pub mod convert; // messages → words of the model, with reasons, and back
+pub mod resources_text; // resources and attributes as people write them
+pub mod rest; // the JSON of HTTP
 pub mod strict; // decoding that insists on required fields, and the codec that uses it
 
 /// Messages with the names, numbers and types of Apache Mesos.
@@ -27,8 +30,7 @@ pub mod mete {
     #[allow(
         missing_docs,
         clippy::all,
-        clippy::or_fun_call,
-        clippy::wildcard_enum_match_arm,
+        clippy::allow_attributes_without_reason,
         clippy::too_many_lines,
         reason = "generated from proto/mete/v1/*.proto"
     )]

@@ -1,0 +1,150 @@
+//! From messages to the words of `mete-model` and back.
+//!
+//! Message → model refuses what makes no sense or is not carried yet, with the path of the field and the value that was
+//! found. Model → message cannot fail and repeats itself byte for byte. Model types that keep the message they came as
+//! (`original`) give that message back; only fields that have changed since are written over.
+//!
+//! Conversions are `TryFrom<&message>` and `From<&model>`; where a plain type cannot carry one, a function stands in the
+//! file of its noun.
+
+pub mod agent; // AgentInfo, host and port, fault domain
+pub mod attributes; // what an agent says of itself
+pub mod container; // CommandInfo, environment, what to fetch
+pub mod framework; // FrameworkInfo, roles, capabilities
+pub mod health; // HealthCheck
+pub mod ids; // every id
+pub mod offer; // Offer, Filters
+pub mod resources; // quantities: fixed point, ports
+pub mod status; // TaskStatus, states, sources, reasons
+pub mod task; // TaskInfo, KillPolicy, labels
+
+mod time; // spans and moments
+
+pub use time::{duration, duration_info, duration_of, moment, moment_of, time_info};
+
+use std::fmt;
+
+use mete_model::{BadId, BadRole};
+
+/// Of a bad value, so much is repeated in the error: enough to know it again, whatever its length.
+const SHOWN_CHARS: usize = 80;
+
+/// Why a message cannot be taken: which field, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {fault}")]
+pub struct ConvertError {
+    /// From the message to the field: `resources[1].scalar`.
+    pub path: String,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What can be wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It is needed and not there.
+    #[error("it is missing")]
+    Missing,
+    /// Its value breaks a rule.
+    #[error("{value} is not possible: {rule}")]
+    BadValue {
+        /// The value, at most its beginning.
+        value: String,
+        /// The rule.
+        rule: &'static str,
+    },
+    /// It is known, and Mete does not carry it yet.
+    #[error("{what} not carried yet")]
+    NotCarried {
+        /// What it stands for, with its verb: `shared resources are`.
+        what: &'static str,
+    },
+    /// It is not an id.
+    #[error(transparent)]
+    BadId(#[from] BadId),
+    /// It is not a role.
+    #[error(transparent)]
+    BadRole(#[from] BadRole),
+}
+
+impl ConvertError {
+    /// A field that is needed and not there.
+    pub fn missing(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            fault: Fault::Missing,
+        }
+    }
+
+    /// A value that breaks `rule`.
+    pub fn bad_value(
+        path: impl Into<String>,
+        value: impl fmt::Display,
+        rule: &'static str,
+    ) -> Self {
+        let value = value.to_string().chars().take(SHOWN_CHARS).collect();
+        Self {
+            path: path.into(),
+            fault: Fault::BadValue { value, rule },
+        }
+    }
+
+    /// A field that Mete does not carry yet; `what` with its verb: `shared resources are`.
+    pub fn not_carried(path: impl Into<String>, what: &'static str) -> Self {
+        Self {
+            path: path.into(),
+            fault: Fault::NotCarried { what },
+        }
+    }
+}
+
+/// Says in which field of the message around it an error has happened.
+pub trait Within<T> {
+    /// Puts `field` before the path of the error.
+    ///
+    /// # Errors
+    /// The same error, seen from one level up.
+    fn within(self, field: impl fmt::Display) -> Result<T, ConvertError>;
+}
+
+impl<T> Within<T> for Result<T, ConvertError> {
+    fn within(self, field: impl fmt::Display) -> Self {
+        self.map_err(|error| ConvertError {
+            path: format!("{field}.{}", error.path),
+            fault: error.fault,
+        })
+    }
+}
+
+/// Refuses a field that is there and not carried yet.
+fn refuse(present: bool, path: &str, what: &'static str) -> Result<(), ConvertError> {
+    if present {
+        Err(ConvertError::not_carried(path, what))
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a text that the kernel would cut short.
+fn without_nul(path: &str, text: &str) -> Result<(), ConvertError> {
+    if text.contains('\0') {
+        return Err(ConvertError::bad_value(
+            path,
+            format_args!("{text:?}"),
+            "it holds a NUL character",
+        ));
+    }
+    Ok(())
+}
+
+/// A port to connect to.
+fn port(path: &str, number: impl TryInto<u16> + fmt::Display + Copy) -> Result<u16, ConvertError> {
+    match number.try_into() {
+        Ok(port) if port > 0 => Ok(port),
+        Ok(_) | Err(_) => Err(ConvertError::bad_value(
+            path,
+            number,
+            "ports go from 1 to 65535",
+        )),
+    }
+}

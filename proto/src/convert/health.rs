@@ -1,0 +1,153 @@
+//! Health checks. What is not said has the default of its field; a check of no said kind is of the kind whose part is there.
+
+use mete_model::{CommandSpec, HealthCheck, Probe};
+
+use super::{ConvertError, Within as _, duration, port, refuse};
+use crate::mesos::v1 as wire;
+use wire::health_check::{HttpCheckInfo, TcpCheckInfo, Type};
+use wire::network_info::Protocol;
+
+impl TryFrom<&wire::HealthCheck> for HealthCheck {
+    type Error = ConvertError;
+    fn try_from(check: &wire::HealthCheck) -> Result<Self, ConvertError> {
+        Ok(Self {
+            probe: probe(check)?,
+            delay: duration("delay_seconds", check.delay_seconds())?,
+            interval: duration("interval_seconds", check.interval_seconds())?,
+            timeout: duration("timeout_seconds", check.timeout_seconds())?,
+            grace_period: duration("grace_period_seconds", check.grace_period_seconds())?,
+            consecutive_failures: check.consecutive_failures(),
+        })
+    }
+}
+
+impl From<&HealthCheck> for wire::HealthCheck {
+    fn from(check: &HealthCheck) -> Self {
+        let mut message = Self {
+            delay_seconds: Some(check.delay.as_secs_f64()),
+            interval_seconds: Some(check.interval.as_secs_f64()),
+            timeout_seconds: Some(check.timeout.as_secs_f64()),
+            grace_period_seconds: Some(check.grace_period.as_secs_f64()),
+            consecutive_failures: Some(check.consecutive_failures),
+            ..Self::default()
+        };
+        match &check.probe {
+            Probe::Http {
+                port,
+                path,
+                statuses,
+            } => {
+                message.set_type(Type::Http);
+                message.http = Some(HttpCheckInfo {
+                    port: (*port).into(),
+                    path: Some(path.clone()),
+                    statuses: statuses.iter().copied().map(u32::from).collect(),
+                    ..HttpCheckInfo::default()
+                });
+            }
+            Probe::Tcp { port } => {
+                message.set_type(Type::Tcp);
+                message.tcp = Some(TcpCheckInfo {
+                    port: (*port).into(),
+                    ..TcpCheckInfo::default()
+                });
+            }
+            Probe::Command(command) => {
+                message.set_type(Type::Command);
+                message.command = Some(command.into());
+            }
+        }
+        message
+    }
+}
+
+fn probe(check: &wire::HealthCheck) -> Result<Probe, ConvertError> {
+    match kind(check) {
+        Type::Unknown => Err(ConvertError::missing("type")),
+        Type::Http => http(
+            check
+                .http
+                .as_ref()
+                .ok_or_else(|| ConvertError::missing("http"))?,
+        )
+        .within("http"),
+        Type::Tcp => {
+            let tcp = check
+                .tcp
+                .as_ref()
+                .ok_or_else(|| ConvertError::missing("tcp"))?;
+            refuse(
+                tcp.protocol() == Protocol::IPv6,
+                "tcp.protocol",
+                "checks over IPv6 are",
+            )?;
+            Ok(Probe::Tcp {
+                port: port("tcp.port", tcp.port)?,
+            })
+        }
+        Type::Command => {
+            let command = check
+                .command
+                .as_ref()
+                .ok_or_else(|| ConvertError::missing("command"))?;
+            Ok(Probe::Command(
+                CommandSpec::try_from(command).within("command")?,
+            ))
+        }
+    }
+}
+
+/// The kind that is said, or else the kind of the part that is there.
+fn kind(check: &wire::HealthCheck) -> Type {
+    match check.r#type() {
+        Type::Unknown if check.http.is_some() => Type::Http,
+        Type::Unknown if check.tcp.is_some() => Type::Tcp,
+        Type::Unknown if check.command.is_some() => Type::Command,
+        said @ (Type::Unknown | Type::Http | Type::Tcp | Type::Command) => said,
+    }
+}
+
+fn http(http: &HttpCheckInfo) -> Result<Probe, ConvertError> {
+    refuse(
+        http.protocol() == Protocol::IPv6,
+        "protocol",
+        "checks over IPv6 are",
+    )?;
+    match http.scheme.as_deref() {
+        None | Some("" | "http") => {}
+        Some("https") => return Err(ConvertError::not_carried("scheme", "checks over HTTPS are")),
+        Some(other) => {
+            return Err(ConvertError::bad_value(
+                "scheme",
+                other,
+                "it is http or https",
+            ));
+        }
+    }
+    let path = http
+        .path
+        .as_deref()
+        .filter(|path| !path.is_empty())
+        .unwrap_or("/");
+    if !path.starts_with('/') || path.chars().any(|c| c.is_control() || c == ' ') {
+        let rule = "a path begins with a slash and holds no blanks and control characters";
+        return Err(ConvertError::bad_value(
+            "path",
+            format_args!("{path:?}"),
+            rule,
+        ));
+    }
+    let status = |status: &u32| match u16::try_from(*status) {
+        Ok(status @ 100..=599) => Ok(status),
+        Ok(_) | Err(_) => Err(ConvertError::bad_value(
+            "statuses",
+            status,
+            "statuses go from 100 to 599",
+        )),
+    };
+    Ok(Probe::Http {
+        port: port("port", http.port)?,
+        path: path.to_owned(),
+        statuses: http.statuses.iter().map(status).collect::<Result<_, _>>()?,
+    })
+}

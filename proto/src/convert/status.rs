@@ -1,0 +1,148 @@
+//! Reports about tasks. What is not decided on (data, check results, usage) is not carried in the model.
+
+use mete_model::{Reason, Source, TaskState, TaskStatus};
+
+use super::ids::{update_id, uuid};
+use super::{ConvertError, Within as _, moment, moment_of, time_info};
+use crate::mesos::v1 as wire;
+
+impl TryFrom<&wire::TaskStatus> for TaskStatus {
+    type Error = ConvertError;
+    fn try_from(status: &wire::TaskStatus) -> Result<Self, ConvertError> {
+        let state = wire::TaskState::try_from(status.state).map_err(|_| {
+            ConvertError::bad_value("state", status.state, "no state has this number")
+        })?;
+        let source = status
+            .source
+            .ok_or_else(|| ConvertError::missing("source"))?;
+        let source = wire::task_status::Source::try_from(source)
+            .map_err(|_| ConvertError::bad_value("source", source, "no source has this number"))?;
+        let timestamp = status
+            .timestamp
+            .ok_or_else(|| ConvertError::missing("timestamp"))?;
+        Ok(Self {
+            task: (&status.task_id).try_into().within("task_id")?,
+            state: state.into(),
+            source: source.into(),
+            reason: status.reason.and_then(reason),
+            message: status.message.clone(),
+            agent: status
+                .agent_id
+                .as_ref()
+                .map(TryInto::try_into)
+                .transpose()
+                .within("agent_id")?,
+            timestamp: moment("timestamp", timestamp)?,
+            uuid: status
+                .uuid
+                .as_ref()
+                .map(|bytes| update_id("uuid", bytes))
+                .transpose()?,
+            healthy: status.healthy,
+            unreachable_time: status
+                .unreachable_time
+                .map(|time| moment_of("unreachable_time", time))
+                .transpose()?,
+            ip_addresses: ip_addresses(status.container_status.as_ref()),
+        })
+    }
+}
+
+impl From<&TaskStatus> for wire::TaskStatus {
+    fn from(status: &TaskStatus) -> Self {
+        Self {
+            task_id: (&status.task).into(),
+            state: wire::TaskState::from(status.state).into(),
+            message: status.message.clone(),
+            agent_id: status.agent.as_ref().map(Into::into),
+            timestamp: Some(status.timestamp.as_secs_f64()),
+            healthy: status.healthy,
+            source: Some(wire::task_status::Source::from(status.source).into()),
+            reason: status
+                .reason
+                .map(|reason| wire::task_status::Reason::from(reason).into()),
+            uuid: status.uuid.map(uuid),
+            container_status: container_status(&status.ip_addresses),
+            unreachable_time: status.unreachable_time.map(time_info),
+            ..Self::default()
+        }
+    }
+}
+
+/// A reason of a number we do not know is one that a newer peer has learned: it says nothing to us.
+fn reason(number: i32) -> Option<Reason> {
+    wire::task_status::Reason::try_from(number)
+        .ok()
+        .map(Into::into)
+}
+
+fn ip_addresses(status: Option<&wire::ContainerStatus>) -> Vec<String> {
+    let networks = status.map_or(&[][..], |status| &status.network_infos);
+    networks
+        .iter()
+        .flat_map(|network| &network.ip_addresses)
+        .filter_map(|address| address.ip_address.clone())
+        .collect()
+}
+
+fn container_status(ip_addresses: &[String]) -> Option<wire::ContainerStatus> {
+    let address = |ip: &String| wire::network_info::IpAddress {
+        ip_address: Some(ip.clone()),
+        protocol: None,
+    };
+    let network = wire::NetworkInfo {
+        ip_addresses: ip_addresses.iter().map(address).collect(),
+        ..wire::NetworkInfo::default()
+    };
+    let status = wire::ContainerStatus {
+        network_infos: vec![network],
+        ..wire::ContainerStatus::default()
+    };
+    (!ip_addresses.is_empty()).then_some(status)
+}
+
+macro_rules! both_ways {
+    ($wire:ty, $model:ty, $($theirs:ident = $ours:ident,)*) => {
+        impl From<$wire> for $model {
+            fn from(value: $wire) -> Self {
+                match value { $(<$wire>::$theirs => Self::$ours,)* }
+            }
+        }
+
+        impl From<$model> for $wire {
+            fn from(value: $model) -> Self {
+                match value { $(<$model>::$ours => Self::$theirs,)* }
+            }
+        }
+    };
+}
+
+both_ways! { wire::TaskState, TaskState,
+    TaskStaging = Staging, TaskStarting = Starting, TaskRunning = Running, TaskKilling = Killing,
+    TaskFinished = Finished, TaskFailed = Failed, TaskKilled = Killed, TaskError = Error, TaskLost = Lost,
+    TaskDropped = Dropped, TaskUnreachable = Unreachable, TaskGone = Gone, TaskGoneByOperator = GoneByOperator,
+    TaskUnknown = Unknown,
+}
+
+both_ways! { wire::task_status::Source, Source,
+    Master = Master, Agent = Agent, Executor = Executor,
+}
+
+both_ways! { wire::task_status::Reason, Reason,
+    AgentDisconnected = AgentDisconnected, AgentDraining = AgentDraining, AgentRemoved = AgentRemoved,
+    AgentRemovedByOperator = AgentRemovedByOperator, AgentReregistered = AgentReregistered,
+    AgentRestarted = AgentRestarted, AgentUnknown = AgentUnknown, CommandExecutorFailed = CommandExecutorFailed,
+    ContainerLaunchFailed = ContainerLaunchFailed, ContainerLimitation = ContainerLimitation,
+    ContainerLimitationDisk = ContainerLimitationDisk, ContainerLimitationMemory = ContainerLimitationMemory,
+    ContainerPreempted = ContainerPreempted, ContainerUpdateFailed = ContainerUpdateFailed,
+    ExecutorReregistrationTimeout = ExecutorReregistrationTimeout,
+    ExecutorRegistrationTimeout = ExecutorRegistrationTimeout, ExecutorTerminated = ExecutorTerminated,
+    ExecutorUnregistered = ExecutorUnregistered, FrameworkRemoved = FrameworkRemoved, GcError = GcError,
+    InvalidFrameworkid = InvalidFrameworkid, InvalidOffers = InvalidOffers, IoSwitchboardExited = IoSwitchboardExited,
+    MasterDisconnected = MasterDisconnected, MaxCompletionTimeReached = MaxCompletionTimeReached,
+    Reconciliation = Reconciliation, ResourcesUnknown = ResourcesUnknown,
+    TaskCheckStatusUpdated = TaskCheckStatusUpdated, TaskGroupInvalid = TaskGroupInvalid,
+    TaskGroupUnauthorized = TaskGroupUnauthorized, TaskHealthCheckStatusUpdated = TaskHealthCheckStatusUpdated,
+    TaskInvalid = TaskInvalid, TaskKilledDuringLaunch = TaskKilledDuringLaunch, TaskUnauthorized = TaskUnauthorized,
+    TaskUnknown = TaskUnknown,
+}

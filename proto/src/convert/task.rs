@@ -1,0 +1,124 @@
+//! Tasks: one command each, run by the agent itself. Executors, groups of containers, checks without consequences and
+//! limits beyond the resources are refused by name until they are carried.
+
+use std::time::Duration;
+
+use mete_model::{CommandSpec, HealthCheck, TaskSpec};
+use prost::Message as _;
+
+use super::container::plain;
+use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources};
+use crate::mesos::v1 as wire;
+
+impl TryFrom<&wire::TaskInfo> for TaskSpec {
+    type Error = ConvertError;
+    fn try_from(info: &wire::TaskInfo) -> Result<Self, ConvertError> {
+        refuse(info.executor.is_some(), "executor", "executors are")?;
+        refuse(
+            info.check.is_some(),
+            "check",
+            "checks other than health checks are",
+        )?;
+        refuse(
+            info.max_completion_time.is_some(),
+            "max_completion_time",
+            "deadlines of tasks are",
+        )?;
+        refuse(
+            !info.limits.is_empty(),
+            "limits",
+            "limits beyond the resources are",
+        )?;
+        info.container
+            .as_ref()
+            .map_or(Ok(()), plain)
+            .within("container")?;
+        let command = info
+            .command
+            .as_ref()
+            .ok_or_else(|| ConvertError::missing("command"))?;
+        let check = info
+            .health_check
+            .as_ref()
+            .map(HealthCheck::try_from)
+            .transpose();
+        let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
+        Ok(Self {
+            id: (&info.task_id).try_into().within("task_id")?,
+            name: info.name.clone(),
+            agent: (&info.agent_id).try_into().within("agent_id")?,
+            resources: resources::from_wire(&info.resources)?,
+            command: CommandSpec::try_from(command).within("command")?,
+            health_check: check.within("health_check")?,
+            kill_grace_period: policy.within("kill_policy")?,
+            labels: labels(info.labels.as_ref()),
+            original: info.encode_to_vec().into(),
+        })
+    }
+}
+
+/// The message it came as, with what has changed since. An original that cannot be read counts as none.
+impl From<&TaskSpec> for wire::TaskInfo {
+    fn from(task: &TaskSpec) -> Self {
+        let mut info = Self::decode(task.original.clone()).unwrap_or_default();
+        let came = TaskSpec::try_from(&info).ok();
+        let came = came.as_ref();
+        info.task_id = (&task.id).into();
+        info.name.clone_from(&task.name);
+        info.agent_id = (&task.agent).into();
+        if came.map(|came| &came.resources) != Some(&task.resources) {
+            info.resources = resources::to_wire(&task.resources);
+        }
+        if came.map(|came| &came.command) != Some(&task.command) {
+            info.command = Some((&task.command).into());
+        }
+        if came.map(|came| &came.health_check) != Some(&task.health_check) {
+            info.health_check = task.health_check.as_ref().map(Into::into);
+        }
+        if came.map(|came| came.kill_grace_period) != Some(task.kill_grace_period) {
+            info.kill_policy = task.kill_grace_period.map(kill_policy);
+        }
+        if came.map(|came| &came.labels) != Some(&task.labels) {
+            info.labels = labels_to_wire(&task.labels);
+        }
+        info
+    }
+}
+
+/// From SIGTERM to SIGKILL; `None` when the policy does not say.
+///
+/// # Errors
+/// When it is negative.
+pub fn grace_period(policy: &wire::KillPolicy) -> Result<Option<Duration>, ConvertError> {
+    policy
+        .grace_period
+        .map(|span| duration_of("grace_period", span))
+        .transpose()
+}
+
+/// A policy with this time from SIGTERM to SIGKILL.
+pub fn kill_policy(grace_period: Duration) -> wire::KillPolicy {
+    wire::KillPolicy {
+        grace_period: Some(duration_info(grace_period)),
+    }
+}
+
+/// Labels in the order given.
+pub fn labels(labels: Option<&wire::Labels>) -> Vec<(String, Option<String>)> {
+    let labels = labels.map_or(&[][..], |labels| &labels.labels);
+    labels
+        .iter()
+        .map(|label| (label.key.clone(), label.value.clone()))
+        .collect()
+}
+
+/// Labels in the order given; `None` when there are none.
+pub fn labels_to_wire(labels: &[(String, Option<String>)]) -> Option<wire::Labels> {
+    let label = |(key, value): &(String, Option<String>)| wire::Label {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    (!labels.is_empty()).then(|| wire::Labels {
+        labels: labels.iter().map(label).collect(),
+    })
+}

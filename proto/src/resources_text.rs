@@ -1,0 +1,154 @@
+//! Resources and attributes as people write them in flags and files: `cpus:4;mem:2048;ports:[31000-32000]`, `rack:r1;zone:b`.
+//! The form is that of Mesos: parts between semicolons, memory and disk in MB, ranges in brackets, blanks do not matter.
+
+use std::sync::Arc;
+
+use mete_model::{AttributeValue, Attributes, Resources};
+
+use crate::convert::{ConvertError, attributes, resources};
+use crate::mesos::v1 as wire;
+use wire::value::{Range, Ranges, Scalar, Type};
+
+/// Reads resources. What is named twice is added up.
+///
+/// # Errors
+/// Names the part that is bad or not carried yet.
+pub fn parse_resources(text: &str) -> Result<Resources, ConvertError> {
+    let list: Result<Vec<_>, _> = parts(text).map(|part| resource(part?)).collect();
+    // The index of a part says little to people; its name is in the value or the path already.
+    resources::from_wire(&list?)
+}
+
+/// Writes resources so that they are read as the same; nothing is an empty text.
+pub fn print_resources(resources: &Resources) -> String {
+    if resources.is_empty() {
+        String::new()
+    } else {
+        resources.to_string()
+    }
+}
+
+/// Reads attributes: `[1-4]` is a set of numbers, `2.5` a number, anything else a text.
+///
+/// # Errors
+/// Names the part that is bad or given twice.
+pub fn parse_attributes(text: &str) -> Result<Attributes, ConvertError> {
+    let mut found = Attributes::new();
+    for part in parts(text) {
+        let (name, value) = part?;
+        if found.get(name).is_some() {
+            return Err(ConvertError::bad_value(
+                name,
+                value,
+                "the name is given twice",
+            ));
+        }
+        found.set(name, attribute(name, value)?);
+    }
+    Ok(found)
+}
+
+/// Writes attributes in the order of their names.
+pub fn print_attributes(attributes: &Attributes) -> String {
+    let parts: Vec<_> = attributes
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}"))
+        .collect();
+    parts.join("; ")
+}
+
+/// Names and values, in the order given.
+fn parts(text: &str) -> impl Iterator<Item = Result<(&str, &str), ConvertError>> {
+    text.split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (name, value) = part.split_once(':').unwrap_or((part, ""));
+            let (name, value) = (name.trim(), value.trim());
+            if name.is_empty() || value.is_empty() {
+                let rule = "parts are name:value, with semicolons between them";
+                return Err(ConvertError::bad_value(
+                    "text",
+                    format_args!("{part:?}"),
+                    rule,
+                ));
+            }
+            Ok((name, value))
+        })
+}
+
+fn resource((name, value): (&str, &str)) -> Result<wire::Resource, ConvertError> {
+    if name.contains('(') {
+        return Err(ConvertError::not_carried(name, "reserved resources are"));
+    }
+    let mut resource = wire::Resource {
+        name: name.to_owned(),
+        ..wire::Resource::default()
+    };
+    if value.starts_with('[') {
+        resource.set_type(Type::Ranges);
+        resource.ranges = Some(ranges(name, value)?);
+    } else if value.starts_with('{') {
+        return Err(ConvertError::not_carried(
+            name,
+            "resources that are sets are",
+        ));
+    } else {
+        let number = value
+            .parse()
+            .map_err(|_| ConvertError::bad_value(name, value, "it is a number, or [a-b]"))?;
+        resource.set_type(Type::Scalar);
+        resource.scalar = Some(Scalar { value: number });
+    }
+    // Alone first, so that the error can name it.
+    let alone = std::slice::from_ref(&resource);
+    resources::from_wire(alone).map_err(|error| ConvertError {
+        path: name.to_owned(),
+        fault: error.fault,
+    })?;
+    Ok(resource)
+}
+
+fn attribute(name: &str, value: &str) -> Result<AttributeValue, ConvertError> {
+    if value.starts_with('[') {
+        let intervals = ranges(name, value)?
+            .range
+            .into_iter()
+            .map(|range| (range.begin, range.end));
+        return Ok(AttributeValue::Ranges(intervals.collect()));
+    }
+    let number = value
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite());
+    Ok(number
+        .and_then(attributes::scalar)
+        .unwrap_or_else(|| AttributeValue::Text(Arc::from(value))))
+}
+
+fn ranges(name: &str, value: &str) -> Result<Ranges, ConvertError> {
+    let bad = || ConvertError::bad_value(name, value, "ranges are [a-b, c-d]");
+    let inside = value
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .ok_or_else(bad)?;
+    let mut list = Ranges::default();
+    for part in inside
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let (begin, end) = part.split_once('-').ok_or_else(bad)?;
+        let number = |text: &str| text.trim().parse::<u64>().map_err(|_| bad());
+        let (begin, end) = (number(begin)?, number(end)?);
+        if begin > end {
+            return Err(ConvertError::bad_value(
+                name,
+                part,
+                "a range begins before it ends",
+            ));
+        }
+        list.range.push(Range { begin, end });
+    }
+    Ok(list)
+}
