@@ -7,3 +7,13 @@ pub mod clock; // the one place where time is read
 pub mod event_loop; // batch, step, commit, act, answer
 mod handle; // tell, ask, read: reached through `event_loop`
 pub mod store; // trait: load, commit a batch; in memory, in one file
+
+pub mod config; // flags over environment over file over default, all faults together
+pub mod exit; // the exit codes
+pub mod shutdown; // SIGTERM and SIGINT
+pub mod telemetry; // logs on stderr
+
+pub mod auth; // bearer token; nobody is reachable without one by accident
+pub mod http_error; // the one shape of an HTTP error
+pub mod metrics; // /metrics and /health
+pub mod server; // gRPC and HTTP on one port

@@ -1,0 +1,75 @@
+//! What every request passes: a panic becomes an error, the caller is authenticated, an HTTP body has an end.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use http_body_util::Limited;
+use tonic::Status;
+use tracing::{debug, error};
+
+use super::{HTTP_BODY_LIMIT_BYTES, is_grpc};
+use crate::auth::{self, Token, Unauthenticated};
+use crate::http_error::HttpError;
+
+/// The outermost layer, for gRPC and HTTP alike.
+pub(super) async fn check(
+    State(token): State<Option<Token>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (grpc, path) = (is_grpc(&request), request.uri().path().to_owned());
+    match auth::authenticate(token.as_ref(), request.headers()) {
+        Ok(principal) => drop(request.extensions_mut().insert(principal)),
+        Err(_) if auth::is_open(&path) => {}
+        Err(refusal) => {
+            debug!(path, reason = %refusal, "caller refused");
+            return unauthenticated(grpc, refusal);
+        }
+    }
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            error!(path, "handler panicked"); // the panic hook has printed the message and the place
+            internal(grpc)
+        }
+    }
+}
+
+fn unauthenticated(grpc: bool, refusal: Unauthenticated) -> Response {
+    if grpc {
+        return Status::unauthenticated(refusal.to_string()).into_http();
+    }
+    let mut response =
+        HttpError::new(StatusCode::UNAUTHORIZED, refusal.to_string()).into_response();
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn internal(grpc: bool) -> Response {
+    if grpc {
+        return Status::internal("internal error").into_http();
+    }
+    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response()
+}
+
+/// For HTTP only: a gRPC stream has no end, its messages are bounded one by one.
+pub(super) async fn limit_body(request: Request, next: Next) -> Response {
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > HTTP_BODY_LIMIT_BYTES) {
+        let message = format!("the body is larger than {HTTP_BODY_LIMIT_BYTES} bytes");
+        return HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
+    }
+    next.run(request.map(|body| Body::new(Limited::new(body, HTTP_BODY_LIMIT_BYTES))))
+        .await
+}

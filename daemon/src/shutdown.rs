@@ -1,0 +1,38 @@
+//! The end of a process: the first SIGTERM or SIGINT asks for it, the second one does not wait.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::exit::Exit;
+
+/// A token that is cancelled by the first SIGTERM or SIGINT. A second signal ends the process at once.
+///
+/// # Errors
+/// When the process may not install signal handlers.
+pub fn on_signal() -> io::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let shutdown = CancellationToken::new();
+    let asked = shutdown.clone();
+    tokio::spawn(async move {
+        let name = next(&mut terminate, &mut interrupt).await;
+        info!(signal = name, "shutting down");
+        asked.cancel();
+        let name = next(&mut terminate, &mut interrupt).await;
+        warn!(signal = name, "second signal, ending at once");
+        std::process::exit(i32::from(Exit::Failed.code()));
+    });
+    Ok(shutdown)
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
