@@ -1,6 +1,6 @@
 //! An offer: what one agent has, held for one framework in one role.
 
-use crate::agent::Endpoint;
+use crate::agent::{Endpoint, FaultDomain};
 use crate::attributes::Attributes;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::resources::Resources;
@@ -23,4 +23,6 @@ pub struct Offer {
     pub resources: Resources,
     /// What the agent says of itself.
     pub attributes: Attributes,
+    /// Its region and zone, when it is in one.
+    pub domain: Option<FaultDomain>,
 }
