@@ -1,0 +1,179 @@
+//! The healthy-task list: for each service port the instances that serve it, and what changed since when. Pure.
+//!
+//! An instance is `up` from the moment it is ready to the moment it is not, and `draining` between the decision to
+//! kill it and the kill. The version grows by one with each change; the epoch is new at each start.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use mete_model::TaskId;
+
+use crate::spec::app::{AppId, Protocol};
+
+/// Services that vanished are remembered so many changes long; who asks for more gets everything.
+pub const MAX_REMOVED: usize = 256;
+
+/// Names a service. The service port alone is not enough while an app moves to another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// Whose service.
+    pub app: AppId,
+    /// Which of its ports, counted from 0.
+    pub port_index: u32,
+    /// Where proxies listen for it.
+    pub service_port: u16,
+}
+
+/// One port of one app, and who serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub key: ServiceKey,
+    /// The protocol of the port.
+    pub protocol: Protocol,
+    /// Whether proxies speak HTTP on it.
+    pub mode: Mode,
+    /// The app's labels that begin with `HAPROXY_`.
+    pub labels: BTreeMap<String, String>,
+    /// Who serves it, by task.
+    pub backends: Vec<Backend>,
+}
+
+/// How a proxy treats a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As HTTP.
+    Http,
+    /// As bytes.
+    Tcp,
+}
+
+impl Mode {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// One instance as proxies see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Which task.
+    pub task: TaskId,
+    /// On which host.
+    pub host: String,
+    /// On which port.
+    pub port: u16,
+    /// Whether it takes new sessions.
+    pub state: BackendState,
+}
+
+/// Whether an instance takes new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendState {
+    /// It does.
+    Up,
+    /// It finishes those it has.
+    Draining,
+}
+
+impl BackendState {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// The list, and enough of its past to tell what changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backends {
+    epoch: Arc<str>,
+    version: u64,
+    /// Each service with the version in which it last changed.
+    services: Arc<BTreeMap<ServiceKey, (u64, Arc<Service>)>>,
+    /// Services that vanished, with the version in which they did; oldest first.
+    removed: Arc<VecDeque<(u64, ServiceKey)>>,
+    /// Changes since versions before this one are not known any more.
+    floor: u64,
+}
+
+/// What a follower of the list has to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Nothing: it has the newest version.
+    None,
+    /// Some services changed.
+    Change {
+        /// The version that this leads to.
+        version: u64,
+        /// Services that are new or changed, whole.
+        changed: Vec<Arc<Service>>,
+        /// Services that vanished.
+        removed: Vec<ServiceKey>,
+    },
+    /// Its version is too old or of another epoch: everything anew.
+    Snapshot {
+        /// The version of it.
+        version: u64,
+        /// All services.
+        services: Vec<Arc<Service>>,
+    },
+}
+
+impl Backends {
+    /// An empty list of a new epoch.
+    pub fn new(epoch: &str) -> Self {
+        Self {
+            epoch: Arc::from(epoch),
+            version: 1,
+            services: Arc::default(),
+            removed: Arc::default(),
+            floor: 1,
+        }
+    }
+
+    /// The epoch: new at each start.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// The version: one more with each change.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All services, by key.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values().map(|(_, service)| service)
+    }
+
+    /// What a follower has to hear that has seen `version` of `epoch`.
+    pub fn changes_since(&self, epoch: &str, version: u64) -> Changes {
+        if *epoch != *self.epoch || version < self.floor || version > self.version {
+            return Changes::Snapshot {
+                version: self.version,
+                services: self.services().cloned().collect(),
+            };
+        }
+        if version == self.version {
+            return Changes::None;
+        }
+        let newer = |(changed_in, service): &(u64, Arc<Service>)| {
+            (*changed_in > version).then(|| Arc::clone(service))
+        };
+        let gone = |(removed_in, key): &(u64, ServiceKey)| {
+            (*removed_in > version && !self.services.contains_key(key)).then(|| key.clone())
+        };
+        Changes::Change {
+            version: self.version,
+            changed: self.services.values().filter_map(newer).collect(),
+            removed: self.removed.iter().filter_map(gone).collect(),
+        }
+    }
+}

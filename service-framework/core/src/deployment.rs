@@ -1,0 +1,3 @@
+//! How one state of things becomes another.
+
+pub mod plan; // wanted × present → steps

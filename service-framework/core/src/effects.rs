@@ -1,0 +1,132 @@
+//! What follows from an input: records, actions, replies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{AgentId, OfferId, TaskId, TaskSpec, Timestamp, UpdateId};
+
+use crate::events::Event;
+use crate::launch::TaskPort;
+use crate::spec::app::AppId;
+use crate::state::deployments::DeploymentId;
+use crate::state::instances::Instance;
+use crate::validate::Violation;
+
+pub use crate::record::Record;
+
+/// What the shell carries out, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Launch tasks with offers of one agent.
+    Accept {
+        /// The offers, all of one agent.
+        offers: Vec<OfferId>,
+        /// What to launch.
+        launches: Vec<Launch>,
+        /// What is left of the offers is not wanted again for so long.
+        refuse: Duration,
+    },
+    /// Offers are of no use.
+    Decline {
+        /// Which.
+        offers: Vec<OfferId>,
+        /// They are not wanted again for so long.
+        refuse: Duration,
+    },
+    /// Offers are wanted, those declined too.
+    Revive,
+    /// No offers are wanted.
+    Suppress,
+    /// End a task.
+    Kill {
+        /// Which.
+        task: TaskId,
+        /// Where it was last.
+        agent: Option<AgentId>,
+        /// From SIGTERM to SIGKILL; `None`: the agent's own.
+        grace: Option<Duration>,
+    },
+    /// A report is stored.
+    Acknowledge {
+        /// About which task.
+        task: TaskId,
+        /// From which agent.
+        agent: AgentId,
+        /// Which report.
+        uuid: UpdateId,
+    },
+    /// Ask for the state of tasks; when empty: of all the master knows.
+    Reconcile {
+        /// At most [`crate::transitions::reconcile::MAX_RECONCILE_TASKS`].
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    /// Tell subscribers.
+    Publish(Event),
+}
+
+/// One task to launch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// What the agent runs; `original` is empty, the shell writes the message.
+    pub task: TaskSpec,
+    /// For DiscoveryInfo (visibility FRAMEWORK, name: the task's).
+    pub ports: Vec<TaskPort>,
+}
+
+/// The answer to one input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The change is stored and being carried out.
+    Changed {
+        /// The version of what changed.
+        version: Timestamp,
+        /// The deployment that carries it out; it may be over already.
+        deployment: DeploymentId,
+        /// Whether an app is new.
+        created: bool,
+    },
+    /// These are being killed.
+    Killed(Vec<Arc<Instance>>),
+    /// The deployment was stopped where it was.
+    Cancelled,
+    /// It is done.
+    Done,
+    /// There is no such thing.
+    NotFound(Missing),
+    /// An app of this id is there.
+    AlreadyExists(AppId),
+    /// Deployments that run change the same apps.
+    Conflict {
+        /// Which deployments.
+        deployments: Vec<DeploymentId>,
+    },
+    /// The wish makes no sense here.
+    Invalid(Vec<Violation>),
+    /// An app changed while the shell merged: read it and merge again.
+    Stale(AppId),
+    /// No more deployments may run at once.
+    TooManyDeployments {
+        /// How many may.
+        limit: usize,
+    },
+    /// No service port is left to give.
+    NoServicePort {
+        /// The range they are given from.
+        first: u16,
+        /// Its end, included.
+        last: u16,
+    },
+    /// An acknowledgement that cannot be taken, in words.
+    BadProxy(String),
+}
+
+/// What there is none of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// No such app.
+    App(AppId),
+    /// No such deployment.
+    Deployment(DeploymentId),
+    /// The app does not wait.
+    Queued(AppId),
+}

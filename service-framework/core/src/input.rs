@@ -1,0 +1,120 @@
+//! All that can happen to the service framework.
+
+use std::collections::BTreeMap;
+
+use mete_model::{FrameworkId, Offer, OfferId, TaskId, TaskStatus, Timestamp};
+
+use crate::spec::app::{AppId, AppSpec};
+use crate::state::deployments::DeploymentId;
+use crate::state::instances::InstanceId;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A user wants something else. Answered by `Reply::{Changed, AlreadyExists, NotFound, Conflict, Invalid, Stale,
+    /// TooManyDeployments}`.
+    Change(Change),
+    /// A user wants instances gone. Answered by `Reply::Killed`, or as a change when `scale`.
+    KillInstances {
+        /// Which; those unknown are skipped.
+        instances: Vec<InstanceId>,
+        /// Whether fewer are wanted from now on; otherwise they are replaced.
+        scale: bool,
+        /// Whether running deployments of the same apps are cancelled (only with `scale`).
+        force: bool,
+    },
+    /// A user wants a deployment to end. Answered by `Reply::{Cancelled, Changed, NotFound}`.
+    CancelDeployment {
+        /// Which.
+        id: DeploymentId,
+        /// `true`: it just stops; `false`: a new deployment undoes it.
+        force: bool,
+    },
+    /// A user wants an app tried again at once. Answered by `Reply::{Done, NotFound}`.
+    ResetDelay {
+        /// Which.
+        app: AppId,
+    },
+    /// A proxy says what it has in effect. Answered by `Reply::{Done, BadProxy}`.
+    ProxyAck(ProxyAck),
+    /// The master knows us.
+    Subscribed {
+        /// Under this id.
+        framework: FrameworkId,
+        /// Its address, for people.
+        master: String,
+    },
+    /// The link to the master broke; it is being set up again.
+    Disconnected,
+    /// Resources are on the table.
+    Offers(Vec<Offer>),
+    /// An offer is withdrawn.
+    Rescind(OfferId),
+    /// A report about a task.
+    Update(TaskStatus),
+    /// The master says in words that something we sent was wrong, or that an agent or executor failed.
+    Failure(String),
+    /// A deadline has come.
+    Deadline,
+}
+
+/// What a user wants of apps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What.
+    pub what: Wanted,
+    /// Whether running deployments of the same apps are cancelled for it.
+    pub force: bool,
+    /// Who asked, when an `api_post_event` is due (POST of an app, PUT and PATCH of a single one).
+    pub origin: Option<Origin>,
+}
+
+/// The parts of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// POST: a new app.
+    Create(Box<AppSpec>),
+    /// PUT and PATCH: these apps as they are written here.
+    Put {
+        /// Each whole; the shell has merged what was left out. Ids occur once.
+        apps: Vec<AppSpec>,
+        /// Whether those not there are created; otherwise they are not found.
+        create: bool,
+        /// Versions the shell merged with: if an app has another by now, nothing is done and the answer is
+        /// `Reply::Stale`. Apps left out are not checked.
+        merged_with: BTreeMap<AppId, Timestamp>,
+    },
+    /// DELETE.
+    Remove(AppId),
+    /// POST restart.
+    Restart(AppId),
+    /// Only another number of instances.
+    Scale {
+        /// Of which app.
+        app: AppId,
+        /// How many.
+        instances: u32,
+    },
+}
+
+/// Who asked for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The address of the client.
+    pub client_ip: String,
+    /// The path it asked.
+    pub uri: String,
+}
+
+/// What a proxy has in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyAck {
+    /// Who.
+    pub proxy: String,
+    /// Of which epoch it speaks.
+    pub epoch: String,
+    /// The version of the list it has in effect.
+    pub version: u64,
+    /// Sessions left on instances that drain.
+    pub draining: BTreeMap<TaskId, u64>,
+}

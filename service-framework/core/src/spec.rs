@@ -1,0 +1,6 @@
+//! What is wanted: apps, their versions, their ports, and who waits for whom.
+
+pub mod app; // one app as its user describes it
+pub mod group; // dependencies: who waits for whom
+pub mod history; // versions of an app
+pub mod ports; // service ports

@@ -1,0 +1,331 @@
+//! An instance: one copy of an app, from the wish for it to its end.
+//!
+//! ```text
+//! Waiting ─▶ Launching ─▶ Staging ─▶ Running ◀─▶ Unreachable
+//!    │           │           │        │  │            │
+//!    │           │           │        │  └▶ Draining  │
+//!    │           │           │        ▼        ▼      │
+//!    │           └───────────┴─────▶ Killing ◀─┘      │      any ─▶ Ended (forgotten)
+//!    └────────────────────────────────────────────────┴────▶
+//! ```
+//! Invariants: everything but `Waiting` is stored before anybody hears of it; an instance that is `Draining` or
+//! `Killing` is *condemned*, never counts again as one of those wanted, and never comes back; ids are used once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{AgentId, OfferId, TaskId, Timestamp};
+
+use crate::spec::app::{AppId, UnreachableStrategy};
+use crate::spec::history::AppVersion;
+
+/// A launch of which nothing is heard is asked about after this time, and again each time it passes (Marathon: the
+/// operation must be confirmed within 30 s).
+pub const LAUNCH_CONFIRM: Duration = Duration::from_secs(30);
+/// An instance that does not run by then is killed and replaced (Marathon's `task_launch_timeout`).
+pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(300);
+/// A kill is repeated after this time until the task has ended. Shorter than Marathon's 30 s: repeating costs one
+/// message, waiting costs a deployment.
+pub const KILL_RETRY: Duration = Duration::from_secs(10);
+
+/// Names an instance for ever: `<app id with / as _>.instance-<uuid>`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(Arc<str>);
+
+impl InstanceId {
+    /// Of an app and sixteen bytes that were never used before.
+    pub fn new(app: &AppId, uuid: [u8; 16]) -> Self {
+        Self(Arc::from(format!(
+            "{}.instance-{}",
+            app.flat(),
+            mete_model::UpdateId(uuid)
+        )))
+    }
+
+    /// Reads the text of an instance's id, or of its task's id (`<instance>._app.<n>`).
+    pub fn parse(text: &str) -> Option<Self> {
+        let (instance, incarnation) = match text.rsplit_once("._app.") {
+            Some((instance, incarnation)) => (instance, Some(incarnation)),
+            None => (text, None),
+        };
+        if incarnation.is_some_and(|number| number.parse::<u32>().is_err()) {
+            return None;
+        }
+        let (flat, uuid) = instance.rsplit_once(".instance-")?;
+        let is_known_form = uuid.len() == 36 && uuid.parse::<mete_model::UpdateId>().is_ok();
+        (is_known_form && AppId::from_flat(flat).is_some()).then(|| Self(Arc::from(instance)))
+    }
+
+    /// Whose instance.
+    pub fn app(&self) -> AppId {
+        self.0
+            .rsplit_once(".instance-")
+            .and_then(|(flat, _)| AppId::from_flat(flat))
+            .expect("both constructors put a good app id in front")
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its one task.
+    pub fn task(&self) -> TaskId {
+        TaskId::new(format!("{}._app.1", self.0))
+            .expect("an app id of 190 bytes leaves room, and its characters are fit")
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One copy of an app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// Its name.
+    pub id: InstanceId,
+    /// What it runs.
+    pub version: Arc<AppVersion>,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Since when it stands there.
+    pub since: Timestamp,
+    /// Where it was put; `None` while it waits.
+    pub place: Option<Place>,
+    /// When its launch was sent.
+    pub staged_at: Option<Timestamp>,
+    /// When it began to run.
+    pub started_at: Option<Timestamp>,
+    /// What its health check has said so far.
+    pub health: Health,
+}
+
+/// Where an instance stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    /// For an offer.
+    Waiting,
+    /// Its launch was sent; nothing is heard.
+    Launching {
+        /// The offer it was launched with.
+        offer: OfferId,
+    },
+    /// The agent prepares it.
+    Staging,
+    /// It runs.
+    Running {
+        /// What its check says; `None` without check or before the first result.
+        healthy: Option<bool>,
+    },
+    /// Its agent is not heard of.
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+        /// A replacement is wanted.
+        inactive: bool,
+    },
+    /// Proxies are told to send it nothing new; it is killed when they have finished with it.
+    Draining {
+        /// The version of the healthy-task list that drains it.
+        version: u64,
+        /// It is killed then at the latest.
+        until: Timestamp,
+        /// Why.
+        reason: KillReason,
+    },
+    /// A kill was sent, and is repeated until the task has ended.
+    Killing {
+        /// When to repeat it.
+        again: Timestamp,
+        /// Why.
+        reason: KillReason,
+    },
+}
+
+/// Why an instance is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KillReason {
+    /// Fewer are wanted.
+    ScaledDown,
+    /// Another version is wanted.
+    Replaced,
+    /// The app is wanted no more.
+    AppRemoved,
+    /// A user asked for it.
+    Asked,
+    /// It did not start in time.
+    LaunchTimedOut,
+}
+
+/// Where an instance was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// On which agent.
+    pub agent: AgentId,
+    /// That agent's name, by which the instance is found.
+    pub host: String,
+    /// The addresses the task reported, else the agent's.
+    pub ip_addresses: Vec<String>,
+    /// Its ports on that host, one for each port definition of its version.
+    pub ports: Vec<u16>,
+    /// What constraints saw there: field and value.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// What the health check of an instance has said so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// First time it passed.
+    pub first_success: Option<Timestamp>,
+    /// Last time it is known to have begun to pass.
+    pub last_success: Option<Timestamp>,
+    /// Last time it is known to have failed.
+    pub last_failure: Option<Timestamp>,
+    /// Why it failed.
+    pub last_failure_cause: Option<String>,
+    /// Failures reported since the last success.
+    pub consecutive_failures: u32,
+}
+
+impl Instance {
+    /// Whose instance.
+    pub fn app(&self) -> &AppId {
+        &self.version.spec.id
+    }
+
+    /// Whether it is on its way out.
+    pub const fn is_condemned(&self) -> bool {
+        match self.state {
+            InstanceState::Draining { .. } | InstanceState::Killing { .. } => true,
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Unreachable { .. } => false,
+        }
+    }
+
+    /// Whether it is one of those wanted: not condemned, and not given up as unreachable.
+    pub const fn is_active(&self) -> bool {
+        match self.state {
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. } => true,
+            InstanceState::Unreachable { inactive, .. } => !inactive,
+            InstanceState::Draining { .. } | InstanceState::Killing { .. } => false,
+        }
+    }
+
+    /// Whether it takes resources of some agent.
+    pub const fn is_placed(&self) -> bool {
+        !matches!(self.state, InstanceState::Waiting)
+    }
+
+    /// Whether it does its work: runs, is not condemned, and is healthy or has no check.
+    pub fn is_ready(&self) -> bool {
+        match self.state {
+            InstanceState::Running { healthy } => {
+                healthy == Some(true) || self.version.spec.health_checks.is_empty()
+            }
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Draining { .. }
+            | InstanceState::Killing { .. } => false,
+        }
+    }
+
+    /// The state as `/v2/tasks` shows it.
+    pub const fn task_state(&self) -> &'static str {
+        match self.state {
+            InstanceState::Waiting | InstanceState::Launching { .. } | InstanceState::Staging => {
+                "TASK_STAGING"
+            }
+            InstanceState::Running { .. } | InstanceState::Draining { .. } => "TASK_RUNNING",
+            InstanceState::Unreachable { .. } => "TASK_UNREACHABLE",
+            InstanceState::Killing { .. } => "TASK_KILLING",
+        }
+    }
+
+    /// The state as `instance_changed_event` shows it.
+    pub const fn condition(&self) -> &'static str {
+        match self.state {
+            InstanceState::Waiting => "Scheduled",
+            InstanceState::Launching { .. } => "Provisioned",
+            InstanceState::Staging => "Staging",
+            InstanceState::Running { .. } | InstanceState::Draining { .. } => "Running",
+            InstanceState::Unreachable {
+                inactive: false, ..
+            } => "Unreachable",
+            InstanceState::Unreachable { inactive: true, .. } => "UnreachableInactive",
+            InstanceState::Killing { .. } => "Killing",
+        }
+    }
+
+    /// When time alone changes it.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            InstanceState::Waiting | InstanceState::Running { .. } => None,
+            InstanceState::Launching { .. } | InstanceState::Staging => {
+                self.staged_at.map(|staged| staged + LAUNCH_TIMEOUT)
+            }
+            InstanceState::Unreachable { since, inactive } => {
+                match self.version.spec.unreachable_strategy {
+                    UnreachableStrategy::Disabled => None,
+                    UnreachableStrategy::Enabled {
+                        inactive_after,
+                        expunge_after,
+                    } => Some(
+                        *since
+                            + if *inactive {
+                                expunge_after
+                            } else {
+                                inactive_after.min(expunge_after)
+                            },
+                    ),
+                }
+            }
+            InstanceState::Draining { until, .. } => Some(*until),
+            InstanceState::Killing { again, .. } => Some(*again),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_what_they_print() {
+        let app = AppId::new("/shop/web").expect("good");
+        let id = InstanceId::new(&app, *b"0123456789abcdef");
+
+        assert_eq!(
+            id.as_str(),
+            "shop_web.instance-30313233-3435-3637-3839-616263646566"
+        );
+        assert_eq!(InstanceId::parse(id.task().as_str()), Some(id.clone()));
+        assert_eq!(InstanceId::parse(id.as_str()), Some(id.clone()));
+        assert_eq!(id.app(), app);
+        for bad in [
+            "",
+            "web",
+            "web.instance-1",
+            "a.instance-30313233-3435-3637-3839-616263646566._app.x",
+        ] {
+            assert_eq!(InstanceId::parse(bad), None, "{bad}");
+        }
+    }
+}

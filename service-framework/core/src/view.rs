@@ -1,0 +1,62 @@
+//! What readers may look at. Shares everything with the state; publishing costs what changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_model::{FrameworkId, TaskId};
+
+use crate::backends::Backends;
+use crate::spec::app::AppId;
+use crate::state::apps::App;
+use crate::state::deployments::{Deployment, DeploymentId};
+use crate::state::instances::{Instance, InstanceId};
+use crate::state::launch_queue::Queued;
+
+/// The state as readers may see it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Every app, also those wanted no more whose instances have not ended.
+    pub apps: Arc<BTreeMap<AppId, Arc<App>>>,
+    /// Deployments that run, oldest first.
+    pub deployments: Arc<BTreeMap<DeploymentId, Arc<Deployment>>>,
+    /// Apps that wait for offers.
+    pub queue: Arc<BTreeMap<AppId, Queued>>,
+    /// The healthy-task list.
+    pub backends: Backends,
+    /// Our id; `None` before the first subscription.
+    pub framework: Option<FrameworkId>,
+    /// Whether the master hears us.
+    pub connected: bool,
+}
+
+impl View {
+    /// The apps that are wanted.
+    pub fn wanted(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.apps.values().filter(|app| app.wanted.is_some())
+    }
+
+    /// An app that is wanted.
+    pub fn app(&self, id: &AppId) -> Option<&Arc<App>> {
+        self.apps.get(id).filter(|app| app.wanted.is_some())
+    }
+
+    /// An instance, also of an app wanted no more.
+    pub fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        self.apps.get(&id.app())?.instances.get(id)
+    }
+
+    /// The instance of a task.
+    pub fn task(&self, id: &TaskId) -> Option<&Arc<Instance>> {
+        self.instance(&InstanceId::parse(id.as_str())?)
+    }
+
+    /// The deployments that change an app.
+    pub fn deployments_of<'a>(
+        &'a self,
+        app: &'a AppId,
+    ) -> impl Iterator<Item = &'a Arc<Deployment>> {
+        self.deployments
+            .values()
+            .filter(move |deployment| deployment.affected.contains_key(app))
+    }
+}
