@@ -75,12 +75,12 @@ pub struct ServeError(#[from] tonic::transport::Error);
 /// # Errors
 /// Naming the address when it cannot be had.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::Busy { address },
-            _ => BindError::Refused { address, source },
-        })
+    TcpListener::bind(address).await.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return BindError::Busy { address };
+        }
+        BindError::Refused { address, source }
+    })
 }
 
 /// The HTTP part of a daemon's routes: bodies are limited to [`HTTP_BODY_LIMIT_BYTES`], unknown paths and methods get

@@ -83,3 +83,22 @@ impl Checked for TelemetryOptions {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(log: &str) -> usize {
+        let options = TelemetryOptions {
+            log: log.to_owned(),
+            log_format: LogFormat::Text,
+        };
+        options.faults().len()
+    }
+
+    #[test]
+    fn a_filter_that_makes_no_sense_is_a_fault() {
+        assert_eq!(faults("info,mete_master=debug"), 0);
+        assert_eq!(faults("mete_master=loud"), 1);
+    }
+}

@@ -69,7 +69,7 @@ impl Keys {
         let file = Key {
             shape: Shape::Single,
             required: false,
-            parser: clap::value_parser!(std::path::PathBuf).into(),
+            parser: clap::value_parser!(std::path::PathBuf),
             secret: false,
         };
         let arguments = command
@@ -119,10 +119,13 @@ impl Keys {
 impl Key {
     fn of(arg: &Arg) -> Self {
         let delimiter = arg.get_value_delimiter();
-        let shape = match arg.get_action() {
-            ArgAction::SetTrue => Shape::Switch,
-            ArgAction::Append => Shape::List(delimiter.unwrap_or(',')),
-            _ => delimiter.map_or(Shape::Single, Shape::List), // clap's enum, open for more
+        let (action, separator) = (arg.get_action(), delimiter.unwrap_or(','));
+        let shape = if matches!(action, ArgAction::SetTrue) {
+            Shape::Switch
+        } else if matches!(action, ArgAction::Append) || delimiter.is_some() {
+            Shape::List(separator)
+        } else {
+            Shape::Single
         };
         // Secrets live in files of their own; whoever adds one as a value is still not betrayed by an error text.
         let secret = arg.get_long().is_some_and(|long| {

@@ -108,6 +108,17 @@ impl Connection {
         self.registered = Some(context.waker().clone());
         self.cut.as_mut().poll(context).is_ready()
     }
+
+    fn unless_cut<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.watch_cut(context) {
+            return Poll::Ready(Err(was_cut()));
+        }
+        polled
+    }
 }
 
 fn was_cut() -> io::Error {
@@ -131,10 +142,8 @@ impl AsyncRead for Connection {
         if self.is_cut() {
             return Poll::Ready(Err(was_cut()));
         }
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Pending if self.watch_cut(context) => Poll::Ready(Err(was_cut())),
-            polled => polled,
-        }
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.unless_cut(context, polled)
     }
 }
 
@@ -147,10 +156,8 @@ impl AsyncWrite for Connection {
         if self.is_cut() {
             return Poll::Ready(Err(was_cut()));
         }
-        match Pin::new(&mut self.stream).poll_write(context, bytes) {
-            Poll::Pending if self.watch_cut(context) => Poll::Ready(Err(was_cut())),
-            polled => polled,
-        }
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.unless_cut(context, polled)
     }
 
     fn poll_write_vectored(
@@ -161,10 +168,8 @@ impl AsyncWrite for Connection {
         if self.is_cut() {
             return Poll::Ready(Err(was_cut()));
         }
-        match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
-            Poll::Pending if self.watch_cut(context) => Poll::Ready(Err(was_cut())),
-            polled => polled,
-        }
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.unless_cut(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

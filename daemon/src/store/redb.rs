@@ -2,7 +2,7 @@
 //!
 //! The thread takes all jobs that wait and makes one transaction of neighbouring commits, so that one `fsync` serves
 //! them all. Tables: `meta` (format, epoch), `entries` (key → one byte of form and the value, or the number of its
-//! chunks), `chunks` ((key, number) → piece of a value above [`CHUNK_BYTES`]).
+//! chunks), `chunks` ((key, number) → piece of a value above [`CHUNK_BYTES`](super::CHUNK_BYTES)).
 //! Invariants: a commit is answered after `fsync`; a value and its chunks change in the same transaction.
 
 mod file; // the tables and what is done to them

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
+    TableError, WriteTransaction,
 };
 use tracing::info;
 
@@ -40,25 +40,16 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
-        let unreadable = |source: Arc<dyn Error + Send + Sync>| StoreError::Unreadable {
-            path: path.clone(),
-            source,
-        };
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|failure| unreadable(Arc::new(failure)))?;
+            std::fs::create_dir_all(directory).map_err(|failure| read_error(&path, failure))?;
         }
-        let mut database = Database::create(&path).map_err(|failure| match failure {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { path: path.clone() },
-            DatabaseError::Storage(StorageError::Io(failure)) if is_full(&failure) => {
-                StoreError::Full { path: path.clone() }
-            }
-            failure => unreadable(Arc::new(failure)),
-        })?;
+        let mut database = Database::create(&path)
+            .map_err(|failure| read_error(&path, redb::Error::from(failure)))?;
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
         if bytes > COMPACT_ABOVE_BYTES {
             let compacted = database
                 .compact()
-                .map_err(|failure| unreadable(Arc::new(failure)))?;
+                .map_err(|failure| read_error(&path, redb::Error::from(failure)))?;
             info!(path = %path.display(), bytes, compacted, "store file compacted");
         }
         let file = Self { path, database };
@@ -206,30 +197,48 @@ impl File {
         Ok(transaction)
     }
 
-    fn unreadable(&self, source: impl Error + Send + Sync + 'static) -> StoreError {
-        StoreError::Unreadable {
-            path: self.path.clone(),
-            source: Arc::new(source),
-        }
+    fn unreadable(&self, failure: impl Error + Send + Sync + 'static) -> StoreError {
+        read_error(&self.path, failure)
     }
 
     fn table_error(&self, failure: TableError) -> StoreError {
-        match failure {
-            TableError::Storage(failure) => self.write_error(failure),
-            failure => self.unreadable(failure),
+        if matches!(failure, TableError::Storage(_)) {
+            return self.write_error(failure);
         }
+        self.unreadable(failure)
     }
 
     fn write_error(&self, failure: impl Into<redb::Error>) -> StoreError {
-        let path = self.path.clone();
-        match failure.into() {
-            redb::Error::Io(failure) if is_full(&failure) => StoreError::Full { path },
-            failure => StoreError::Write {
-                path,
-                source: Arc::new(failure),
-            },
+        let (path, failure) = (self.path.clone(), failure.into());
+        if is_full(&failure) {
+            return StoreError::Full { path };
+        }
+        StoreError::Write {
+            path,
+            source: Arc::new(failure),
         }
     }
+}
+
+fn read_error(path: &Path, failure: impl Error + Send + Sync + 'static) -> StoreError {
+    let path = path.to_owned();
+    let known: &(dyn Error + 'static) = &failure;
+    match known.downcast_ref() {
+        Some(redb::Error::DatabaseAlreadyOpen) => StoreError::Locked { path },
+        Some(opened) if is_full(opened) => StoreError::Full { path },
+        Some(_) | None => StoreError::Unreadable {
+            path,
+            source: Arc::new(failure),
+        },
+    }
+}
+
+fn is_full(failure: &redb::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    let redb::Error::Io(failure) = failure else {
+        return false;
+    };
+    matches!(failure.kind(), StorageFull | QuotaExceeded)
 }
 
 /// A value that this version did not write.
@@ -251,13 +260,6 @@ impl<'a> Form<'a> {
             (_, _) => None,
         }
     }
-}
-
-fn is_full(failure: &io::Error) -> bool {
-    matches!(
-        failure.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 /// Notes the epoch of a writer; answers with the stored one when that is later.

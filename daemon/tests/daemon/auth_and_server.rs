@@ -1,0 +1,347 @@
+//! A real server on a free port, gRPC and HTTP.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use futures::StreamExt;
+use mete_daemon::auth::{Credentials, Token, TokenError};
+use mete_daemon::metrics;
+use mete_daemon::server::{self, BindError, HTTP_BODY_LIMIT_BYTES, SHUTDOWN_GRACE, ServeError};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_response::MessageResponse,
+};
+
+const SECRET: &str = "correct-horse-battery-staple";
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    server: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Running {
+    async fn start(token: Option<Token>) -> Self {
+        let endless = || {
+            Body::from_stream(
+                futures::stream::once(async { Ok::<_, Infallible>(Bytes::from("first")) })
+                    .chain(futures::stream::pending()),
+            )
+        };
+        let http = Router::new()
+            .merge(metrics::routes(Registry::default().into()))
+            .route(
+                "/apps",
+                post(|body: Bytes| async move { body.len().to_string() }),
+            )
+            .route(
+                "/panic",
+                get(|| async {
+                    if true {
+                        panic!("on purpose")
+                    }
+                }),
+            )
+            .route("/endless", get(move || async move { endless() }));
+        let routes = server::with_health_and_reflection(
+            server::http(http),
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            &["mete.v1.Agent"],
+        )
+        .await
+        .unwrap();
+        let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(server::serve(listener, routes, token, shutdown.clone()));
+        Self {
+            address,
+            shutdown,
+            server,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url(""))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+}
+
+fn token() -> Token {
+    Token::new(SECRET).unwrap()
+}
+
+async fn get_with(url: String, credentials: &Credentials) -> reqwest::Response {
+    reqwest::Client::new()
+        .get(url)
+        .headers(credentials.headers())
+        .send()
+        .await
+        .unwrap()
+}
+
+async fn message(response: reqwest::Response) -> String {
+    let body: serde_json::Value = response.json().await.unwrap();
+    body["message"].as_str().unwrap().to_owned()
+}
+
+async fn reflect(channel: Channel, credentials: Credentials) -> Result<Vec<String>, tonic::Status> {
+    let mut client = ServerReflectionClient::with_interceptor(channel, credentials);
+    let list = MessageRequest::ListServices(String::new());
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(list),
+    };
+    let mut answers = client
+        .server_reflection_info(futures::stream::iter([request]))
+        .await?
+        .into_inner();
+    let answer = answers
+        .message()
+        .await?
+        .and_then(|answer| answer.message_response);
+    let Some(MessageResponse::ListServicesResponse(services)) = answer else {
+        panic!("{answer:?}")
+    };
+    Ok(services
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect())
+}
+
+#[tokio::test]
+async fn http_without_the_token_is_unauthorized_except_for_health() {
+    let running = Running::start(Some(token())).await;
+    let (nobody, wrong) = (
+        Credentials::default(),
+        Credentials::new(Some(&Token::new("another-token-of-length").unwrap())),
+    );
+
+    let refused = get_with(running.url("/metrics"), &nobody).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+    assert_eq!(message(refused).await, "a bearer token is required");
+    assert_eq!(
+        message(get_with(running.url("/metrics"), &wrong).await).await,
+        "the bearer token is wrong"
+    );
+
+    assert_eq!(
+        get_with(running.url("/health"), &nobody).await.status(),
+        StatusCode::OK
+    );
+    let metrics = get_with(running.url("/metrics"), &Credentials::new(Some(&token()))).await;
+    assert_eq!(metrics.status(), StatusCode::OK);
+    assert!(
+        metrics.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    assert!(metrics.text().await.unwrap().ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn grpc_without_the_token_is_unauthenticated_except_for_health() {
+    let running = Running::start(Some(token())).await;
+    let channel = running.channel().await;
+
+    let health = HealthClient::new(channel.clone())
+        .check(HealthCheckRequest {
+            service: "mete.v1.Agent".into(),
+        })
+        .await;
+    assert_eq!(health.unwrap().into_inner().status, 1);
+    let refused = reflect(channel.clone(), Credentials::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::Unauthenticated, "a bearer token is required")
+    );
+    let services = reflect(channel, Credentials::new(Some(&token())))
+        .await
+        .unwrap();
+    assert!(
+        services.contains(&"grpc.health.v1.Health".to_owned()),
+        "{services:?}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_token_to_ask_for_everybody_may() {
+    let running = Running::start(None).await;
+
+    assert!(
+        reflect(running.channel().await, Credentials::default())
+            .await
+            .is_ok()
+    );
+    assert_eq!(
+        get_with(running.url("/metrics"), &Credentials::default())
+            .await
+            .status(),
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn errors_have_one_shape() {
+    let running = Running::start(None).await;
+    let nobody = Credentials::default();
+
+    let unknown = get_with(running.url("/nothing"), &nobody).await;
+    assert_eq!(
+        (unknown.status(), message(unknown).await),
+        (StatusCode::NOT_FOUND, "nothing at /nothing".to_owned())
+    );
+    let method = get_with(running.url("/apps"), &nobody).await;
+    assert_eq!(
+        (method.status(), message(method).await),
+        (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method not allowed".to_owned()
+        )
+    );
+    let panicked = get_with(running.url("/panic"), &nobody).await;
+    assert_eq!(
+        (panicked.status(), message(panicked).await),
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal error".to_owned()
+        )
+    );
+    let mut unknown_service = tonic::client::Grpc::new(running.channel().await);
+    unknown_service.ready().await.unwrap();
+    let path = "/mete.v1.Nothing/Call".parse().unwrap();
+    let codec = tonic_health_codec();
+    let status = unknown_service
+        .unary(
+            tonic::Request::new(HealthCheckRequest::default()),
+            path,
+            codec,
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+}
+
+fn tonic_health_codec() -> tonic_prost::ProstCodec<HealthCheckRequest, HealthCheckRequest> {
+    tonic_prost::ProstCodec::default()
+}
+
+#[tokio::test]
+async fn a_body_has_an_end() {
+    let running = Running::start(None).await;
+    let send = |body: Vec<u8>| {
+        reqwest::Client::new()
+            .post(running.url("/apps"))
+            .body(body)
+            .send()
+    };
+
+    let large = send(vec![b'x'; HTTP_BODY_LIMIT_BYTES]).await.unwrap();
+    assert_eq!(
+        large.text().await.unwrap(),
+        HTTP_BODY_LIMIT_BYTES.to_string()
+    );
+    // The server may answer and close before it has read all: then the client sees a broken pipe instead.
+    if let Ok(too_large) = send(vec![b'x'; HTTP_BODY_LIMIT_BYTES + 1]).await {
+        assert_eq!(too_large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_port_is_named() {
+    let running = Running::start(None).await;
+
+    let refused = server::bind(running.address).await.unwrap_err();
+
+    assert!(matches!(refused, BindError::Busy { .. }));
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "port {} on 127.0.0.1 is in use by another process",
+            running.address.port()
+        )
+    );
+}
+
+#[tokio::test]
+async fn an_idle_server_ends_at_once() {
+    let running = Running::start(None).await;
+    assert_eq!(
+        get_with(running.url("/health"), &Credentials::default())
+            .await
+            .status(),
+        StatusCode::OK
+    );
+
+    running.shutdown.cancel();
+
+    tokio::time::timeout(SHUTDOWN_GRACE / 2, running.server)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_after_the_grace() {
+    let running = Running::start(None).await;
+    let mut endless = get_with(running.url("/endless"), &Credentials::default()).await;
+    assert_eq!(endless.chunk().await.unwrap().unwrap(), "first");
+
+    running.shutdown.cancel();
+
+    let patience = SHUTDOWN_GRACE + Duration::from_secs(10);
+    tokio::time::timeout(patience, running.server)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(endless.chunk().await.is_err());
+}
+
+#[test]
+fn a_token_comes_from_a_file_without_its_white_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+
+    std::fs::write(&path, format!("{SECRET}\n")).unwrap();
+    assert!(Token::read(&path).unwrap().matches(SECRET));
+    std::fs::write(&path, "\n").unwrap();
+    assert!(matches!(
+        Token::read(&path),
+        Err(TokenError::Length { characters: 0 })
+    ));
+    assert!(
+        Token::read(&directory.path().join("none"))
+            .unwrap_err()
+            .to_string()
+            .contains("none cannot be read")
+    );
+}
