@@ -15,7 +15,6 @@ use wire::value::{Range, Ranges, Scalar, Type};
 /// Names the part that is bad or not carried yet.
 pub fn parse_resources(text: &str) -> Result<Resources, ConvertError> {
     let list: Result<Vec<_>, _> = parts(text).map(|part| resource(part?)).collect();
-    // The index of a part says little to people; its name is in the value or the path already.
     resources::from_wire(&list?)
 }
 

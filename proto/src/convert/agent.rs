@@ -56,7 +56,8 @@ impl From<&AgentInfo> for wire::AgentInfo {
     }
 }
 
-fn fault_domain(domain: &wire::DomainInfo) -> Option<FaultDomain> {
+/// A fault domain as the model has it; `None` when the message says none.
+pub fn fault_domain(domain: &wire::DomainInfo) -> Option<FaultDomain> {
     let fault_domain = domain.fault_domain.as_ref()?;
     Some(FaultDomain {
         region: fault_domain.region.name.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mete_model::{Capability, Endpoint, Offer, Role};
 
+use super::agent::{domain_info, fault_domain};
 use super::{ConvertError, Fault, Within as _, attributes, port, resources};
 use crate::mesos::v1 as wire;
 
@@ -34,6 +35,7 @@ pub fn to_wire(offer: &Offer, capabilities: &BTreeSet<Capability>) -> wire::Offe
         hostname: offer.endpoint.hostname.clone(),
         resources: list,
         attributes: attributes::to_wire(&offer.attributes),
+        domain: offer.domain.as_ref().map(domain_info),
         url: Some(url(&offer.endpoint)),
         allocation_info: multi_role.then(|| resources::allocation_info(&offer.role)),
         ..wire::Offer::default()
@@ -51,6 +53,7 @@ impl TryFrom<&wire::Offer> for Offer {
             role: role(offer)?,
             resources: resources::from_wire(&offer.resources)?,
             attributes: attributes::from_wire(&offer.attributes)?,
+            domain: offer.domain.as_ref().and_then(fault_domain),
         })
     }
 }

@@ -1,0 +1,437 @@
+//! What is written is read as the same, in both directions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mete_model::{
+    AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, Endpoint, FaultDomain,
+    FetchUri, FrameworkId, FrameworkInfo, HealthCheck, MEBIBYTE, Offer, OfferId, Probe, Program,
+    Ranges, Reason, Resources, Role, Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    UpdateId,
+};
+use mete_proto::convert::{offer, resources};
+use mete_proto::mesos::v1 as wire;
+use mete_proto::strict::decode;
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use prost::Message as _;
+
+use super::task;
+
+fn ranges() -> impl Strategy<Value = Ranges> {
+    btree_set(1_u64..65_536, 0..6).prop_map(|numbers| numbers.into_iter().collect())
+}
+
+/// Resources of any size.
+fn resources() -> impl Strategy<Value = Resources> {
+    (
+        0..1_u64 << 50,
+        0..1_u64 << 60,
+        0..1_u64 << 60,
+        0..9_000_u64,
+        ranges(),
+        btree_map("[a-e]{2,8}", 0..5_000_u64, 0..3),
+    )
+        .prop_map(|(cpus, mem, disk, gpus, ports, others)| {
+            let mut all = Resources::none();
+            (
+                all.cpus_milli,
+                all.mem_bytes,
+                all.disk_bytes,
+                all.gpus_milli,
+            ) = (cpus, mem, disk, gpus);
+            all.ports = ports;
+            for (name, milli) in others {
+                all.set_other(&name, milli);
+            }
+            all
+        })
+}
+
+/// Resources whose bytes are whole MB, so that nothing is cut on the wire.
+pub(super) fn exact_resources() -> impl Strategy<Value = Resources> {
+    resources().prop_map(|mut all| {
+        all.mem_bytes -= all.mem_bytes % MEBIBYTE;
+        all.disk_bytes -= all.disk_bytes % MEBIBYTE;
+        all
+    })
+}
+
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let value = prop_oneof![
+        (-1_000_000_000_i64..1_000_000_000).prop_map(AttributeValue::Scalar),
+        ranges().prop_map(AttributeValue::Ranges),
+        ".{0,12}".prop_map(|text| AttributeValue::Text(text.into())),
+    ];
+    btree_map("[a-z]{1,8}", value, 0..4).prop_map(|all| {
+        let mut attributes = Attributes::new();
+        all.into_iter()
+            .for_each(|(name, value)| attributes.set(&name, value));
+        attributes
+    })
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[^\\x00]{1,20}"
+}
+
+fn command() -> impl Strategy<Value = CommandSpec> {
+    let program = prop_oneof![
+        text().prop_map(Program::Shell),
+        (text(), vec("[^\\x00]{0,9}", 0..4)).prop_map(|(path, argv)| Program::Exec { path, argv }),
+    ];
+    let uri = (
+        "http://[a-z]{1,9}/x",
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        option::of("[a-z]{1,9}"),
+    )
+        .prop_map(
+            |(value, extract, executable, cache, output_file)| FetchUri {
+                value,
+                extract,
+                executable,
+                cache,
+                output_file,
+            },
+        );
+    (
+        program,
+        btree_map("[A-Z_]{1,9}", "[^\\x00]{0,9}", 0..4),
+        option::of("[a-z]{1,8}"),
+        vec(uri, 0..3),
+    )
+        .prop_map(|(program, environment, user, uris)| CommandSpec {
+            program,
+            environment,
+            user,
+            uris,
+        })
+}
+
+fn span() -> impl Strategy<Value = Duration> {
+    (0..1_000_000_000_u64).prop_map(Duration::from_millis)
+}
+
+fn health_check() -> impl Strategy<Value = HealthCheck> {
+    let probe = prop_oneof![
+        (1..=u16::MAX, "/[a-z/?=]{0,12}", vec(100..600_u16, 0..3)).prop_map(
+            |(port, path, statuses)| Probe::Http {
+                port,
+                path,
+                statuses
+            }
+        ),
+        (1..=u16::MAX).prop_map(|port| Probe::Tcp { port }),
+        command().prop_map(Probe::Command),
+    ];
+    (probe, span(), span(), span(), span(), any::<u32>()).prop_map(
+        |(probe, delay, interval, timeout, grace_period, consecutive_failures)| HealthCheck {
+            probe,
+            delay,
+            interval,
+            timeout,
+            grace_period,
+            consecutive_failures,
+        },
+    )
+}
+
+/// Anything that can be an id.
+fn id() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9_.-]{1,40}".prop_filter("no directories", |text| text != "." && text != "..")
+}
+
+fn task_spec() -> impl Strategy<Value = TaskSpec> {
+    let labels = vec((text(), option::of(".{0,9}")), 0..4);
+    let names = (id(), ".{0,12}", id());
+    let parts = (
+        exact_resources(),
+        command(),
+        option::of(health_check()),
+        option::of(span()),
+        labels,
+    );
+    (names, parts).prop_map(
+        |((id, name, agent), (resources, command, health_check, kill_grace_period, labels))| {
+            TaskSpec {
+                id: TaskId::new(id).expect("good"),
+                name,
+                agent: AgentId::new(agent).expect("good"),
+                resources,
+                command,
+                health_check,
+                kill_grace_period,
+                labels,
+                original: Bytes::new(),
+            }
+        },
+    )
+}
+
+fn status() -> impl Strategy<Value = TaskStatus> {
+    let moment = || (0..4_000_000_000_000_000_u64).prop_map(Timestamp::from_micros);
+    let facts = (
+        select(TaskState::ALL.to_vec()),
+        select(vec![Source::Master, Source::Agent, Source::Executor]),
+        option::of(select(Reason::ALL.to_vec())),
+        option::of(".{0,20}"),
+        option::of(any::<[u8; 16]>()),
+        option::of(any::<bool>()),
+    );
+    (
+        id(),
+        facts,
+        option::of(id()),
+        moment(),
+        option::of(moment()),
+        vec("[0-9.]{1,15}", 0..3),
+    )
+        .prop_map(
+            |(
+                task,
+                (state, source, reason, message, uuid, healthy),
+                agent,
+                timestamp,
+                unreachable_time,
+                ip_addresses,
+            )| {
+                TaskStatus {
+                    reason,
+                    message,
+                    agent: agent.map(|agent| AgentId::new(agent).expect("good")),
+                    uuid: uuid.map(UpdateId),
+                    healthy,
+                    unreachable_time,
+                    ip_addresses,
+                    ..TaskStatus::new(TaskId::new(task).expect("good"), state, source, timestamp)
+                }
+            },
+        )
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just("*".to_owned()), "[a-z]{1,6}(/[a-z]{1,6}){0,2}"]
+        .prop_map(|text| Role::new(&text).expect("good"))
+}
+
+fn framework() -> impl Strategy<Value = FrameworkInfo> {
+    let who = (
+        option::of(id()),
+        ".{0,12}",
+        ".{0,12}",
+        option::of(".{1,9}"),
+        ".{0,9}",
+        option::of(".{1,9}"),
+    );
+    let capabilities = btree_set(select(Capability::ALL.to_vec()), 0..8);
+    (who, btree_set(role(), 1..4), capabilities, span()).prop_map(
+        |(
+            (id, name, user, principal, hostname, webui_url),
+            mut roles,
+            capabilities,
+            failover_timeout,
+        )| {
+            if !capabilities.contains(&Capability::MultiRole) {
+                roles = roles.into_iter().take(1).collect();
+            }
+            FrameworkInfo {
+                id: id.map(|id| FrameworkId::new(id).expect("good")),
+                name,
+                user,
+                roles,
+                capabilities,
+                failover_timeout,
+                principal,
+                hostname,
+                webui_url,
+                original: Bytes::new(),
+            }
+        },
+    )
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    ("[a-z]{1,9}", "(127\\.0\\.0\\.[1-9])?", 1..=u16::MAX)
+        .prop_map(|(hostname, ip, port)| Endpoint { hostname, ip, port })
+}
+
+fn domain() -> impl Strategy<Value = Option<FaultDomain>> {
+    option::of(("[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(region, zone)| FaultDomain { region, zone }))
+}
+
+fn agent() -> impl Strategy<Value = AgentInfo> {
+    (endpoint(), exact_resources(), attributes(), domain()).prop_map(
+        |(endpoint, resources, attributes, domain)| AgentInfo {
+            endpoint,
+            resources,
+            attributes,
+            domain,
+            original: Bytes::new(),
+        },
+    )
+}
+
+fn an_offer() -> impl Strategy<Value = Offer> {
+    (
+        (id(), id(), id()),
+        endpoint(),
+        role(),
+        exact_resources(),
+        (attributes(), domain()),
+    )
+        .prop_map(
+            |((offer, framework, agent), endpoint, role, resources, (attributes, domain))| Offer {
+                id: OfferId::new(offer).expect("good"),
+                framework: FrameworkId::new(framework).expect("good"),
+                agent: AgentId::new(agent).expect("good"),
+                endpoint,
+                role,
+                resources,
+                attributes,
+                domain,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn resources_never_grow_on_the_wire_and_lose_less_than_a_thousandth_of_a_mb(all in resources()) {
+        let list = resources::to_wire(&all);
+        let read = resources::from_wire(&list).expect("good");
+
+        prop_assert!(all.contains(&read), "{} became {}", all, read);
+        prop_assert!(all.mem_bytes - read.mem_bytes <= MEBIBYTE / 1_000 + 1);
+        prop_assert!(all.disk_bytes - read.disk_bytes <= MEBIBYTE / 1_000 + 1);
+        prop_assert_eq!(read.cpus_milli, all.cpus_milli);
+        prop_assert_eq!(resources::to_wire(&read), list);
+    }
+
+    #[test]
+    fn scalars_on_the_wire_come_back_as_they_were(milli in 0..1_u64 << 50) {
+        let list = vec![super::scalar("cpus", milli as f64 / 1e3), super::scalar("mem", milli as f64 / 1e3)];
+        let read = resources::from_wire(&list).expect("good");
+
+        prop_assert_eq!(read.cpus_milli, milli);
+        prop_assert_eq!(resources::to_wire(&read), if milli == 0 { vec![] } else { list });
+    }
+
+    #[test]
+    fn whole_megabytes_are_exact(all in exact_resources()) {
+        prop_assert_eq!(resources::from_wire(&resources::to_wire(&all)), Ok(all));
+    }
+
+    #[test]
+    fn tasks_come_back(spec in task_spec()) {
+        let info = wire::TaskInfo::from(&spec);
+        let read: wire::TaskInfo = decode(info.encode_to_vec()).expect("complete");
+        let back = TaskSpec::try_from(&read).expect("good");
+
+        prop_assert_eq!(wire::TaskInfo::from(&back), info);
+        prop_assert_eq!(TaskSpec { original: Bytes::new(), ..back }, spec);
+    }
+
+    #[test]
+    fn what_changes_in_a_task_is_written_over_its_original(came in task_spec(), decided in task_spec()) {
+        let mut info = wire::TaskInfo::from(&came);
+        info.data = Some(Bytes::from_static(b"not looked at"));
+        let original = TaskSpec::try_from(&info).expect("good").original;
+
+        let changed = wire::TaskInfo::from(&TaskSpec { original, ..decided.clone() });
+
+        prop_assert_eq!(&changed.data, &info.data);
+        let back = TaskSpec::try_from(&changed).expect("good");
+        prop_assert_eq!(TaskSpec { original: Bytes::new(), ..back }, decided);
+    }
+
+    #[test]
+    fn statuses_come_back(status in status()) {
+        let message = wire::TaskStatus::from(&status);
+        let read: wire::TaskStatus = decode(message.encode_to_vec()).expect("complete");
+
+        prop_assert_eq!(TaskStatus::try_from(&read), Ok(status));
+    }
+
+    #[test]
+    fn frameworks_come_back(came in framework(), decided in framework()) {
+        for original in [Bytes::new(), wire::FrameworkInfo::from(&came).encode_to_vec().into()] {
+            let info = wire::FrameworkInfo::from(&FrameworkInfo { original, ..decided.clone() });
+            let back = FrameworkInfo::try_from(&info).expect("good");
+
+            prop_assert_eq!(&wire::FrameworkInfo::from(&back), &info);
+            prop_assert_eq!(FrameworkInfo { original: Bytes::new(), ..back }, decided.clone());
+        }
+    }
+
+    #[test]
+    fn agents_come_back(came in agent(), decided in agent()) {
+        for original in [Bytes::new(), wire::AgentInfo::from(&came).encode_to_vec().into()] {
+            let info = wire::AgentInfo::from(&AgentInfo { original, ..decided.clone() });
+            let back = AgentInfo::try_from(&info).expect("good");
+
+            prop_assert_eq!(&wire::AgentInfo::from(&back), &info);
+            prop_assert_eq!(AgentInfo { original: Bytes::new(), ..back }, decided.clone());
+        }
+    }
+
+    #[test]
+    fn offers_come_back_to_frameworks_with_roles(came in an_offer(), refined in any::<bool>()) {
+        let mut capabilities = BTreeSet::from([Capability::MultiRole]);
+        if refined {
+            capabilities.insert(Capability::ReservationRefinement);
+        }
+
+        let message = offer::to_wire(&came, &capabilities);
+
+        prop_assert!(message.resources.iter().all(|one| one.role.is_none() == refined));
+        prop_assert!(message.resources.iter().all(|one| one.allocation_info.is_some()));
+        prop_assert_eq!(Offer::try_from(&message), Ok(came));
+    }
+}
+
+#[test]
+fn frameworks_of_one_role_are_not_told_whose_account_it_is() {
+    let offer = Offer {
+        id: OfferId::new("m-O1").expect("good"),
+        framework: FrameworkId::new("m-0001").expect("good"),
+        agent: AgentId::new("m-S1").expect("good"),
+        endpoint: Endpoint {
+            hostname: "a".to_owned(),
+            ip: "127.0.0.2".to_owned(),
+            port: 5051,
+        },
+        role: Role::new("prod").expect("good"),
+        resources: Resources::cpus_mem(1_000, 64),
+        attributes: Attributes::new(),
+        domain: None,
+    };
+
+    let message = offer::to_wire(&offer, &BTreeSet::new());
+
+    assert_eq!(message.allocation_info, None);
+    assert!(
+        message
+            .resources
+            .iter()
+            .all(|one| one.role.as_deref() == Some("*") && one.allocation_info.is_none())
+    );
+}
+
+#[test]
+fn what_is_not_looked_at_stays_in_the_task() {
+    let mut info = task();
+    info.data = Some(Bytes::from_static(b"\0opaque"));
+    info.discovery = Some(wire::DiscoveryInfo {
+        name: Some("web".to_owned()),
+        ..Default::default()
+    });
+    resources::allocate(&mut info.resources, &Role::new("prod").expect("good"));
+
+    let spec = TaskSpec::try_from(&info).expect("good");
+
+    assert_eq!(wire::TaskInfo::from(&spec), info);
+}
