@@ -11,9 +11,14 @@
 //! Start with [`Allocator::round`] or [`matcher::match_tasks`].
 
 pub mod allocator; // level one: free resources → grants
+pub mod fairness; // who is next: shares, weights, the tree of roles
+pub mod filters; // what was declined, by whom, until when
 pub mod packing; // scores: best fit, spread, first fit
 pub mod quota; // limits and guarantees of top-level roles
 
-pub use allocator::{Allocator, Grant, RoleUsage};
+mod slots; // dense numbers instead of names
+mod sums; // exact sums over many agents
+
+pub use allocator::{Allocator, Grant, NotTopLevel, RoleUsage};
 pub use packing::Policy;
 pub use quota::Amounts;

@@ -1,0 +1,116 @@
+//! Dense storage: things are found by a small number instead of by name; numbers are used again.
+//!
+//! Numbers never leave this crate.
+
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+/// Declares a number of one kind of thing.
+macro_rules! slot {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(u32);
+
+        impl From<u32> for $name {
+            fn from(number: u32) -> Self {
+                Self(number)
+            }
+        }
+
+        impl From<$name> for usize {
+            fn from(slot: $name) -> Self {
+                slot.0 as Self
+            }
+        }
+    };
+}
+
+slot!(
+    /// An agent.
+    AgentSlot
+);
+slot!(
+    /// A framework.
+    FrameworkSlot
+);
+slot!(
+    /// A framework in one of its roles: what offers are made to.
+    ClientSlot
+);
+slot!(
+    /// A role.
+    RoleSlot
+);
+
+/// Things by number.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots<K, T> {
+    things: Vec<Option<T>>,
+    vacant: Vec<K>,
+    kind: PhantomData<K>,
+}
+
+impl<K, T> Default for Slots<K, T> {
+    fn default() -> Self {
+        Self {
+            things: Vec::new(),
+            vacant: Vec::new(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Copy + From<u32> + Into<usize>, T> Slots<K, T> {
+    pub(crate) fn insert(&mut self, thing: T) -> K {
+        if let Some(slot) = self.vacant.pop() {
+            self.things[slot.into()] = Some(thing);
+            return slot;
+        }
+        let number =
+            u32::try_from(self.things.len()).expect("four billion things do not fit memory");
+        self.things.push(Some(thing));
+        K::from(number)
+    }
+
+    pub(crate) fn remove(&mut self, slot: K) -> Option<T> {
+        let thing = self.things.get_mut(slot.into())?.take();
+        if thing.is_some() {
+            self.vacant.push(slot);
+        }
+        thing
+    }
+
+    pub(crate) fn get(&self, slot: K) -> Option<&T> {
+        self.things.get(slot.into())?.as_ref()
+    }
+
+    /// All things, in order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        (0..)
+            .zip(&self.things)
+            .filter_map(|(number, thing)| Some((K::from(number), thing.as_ref()?)))
+    }
+
+    /// One more than the highest number in use.
+    pub(crate) fn end(&self) -> usize {
+        self.things.len()
+    }
+}
+
+impl<K: Copy + From<u32> + Into<usize>, T> Index<K> for Slots<K, T> {
+    type Output = T;
+    fn index(&self, slot: K) -> &T {
+        self.things[slot.into()]
+            .as_ref()
+            .expect("whoever holds a number takes it back before the thing goes")
+    }
+}
+
+impl<K: Copy + From<u32> + Into<usize>, T> IndexMut<K> for Slots<K, T> {
+    fn index_mut(&mut self, slot: K) -> &mut T {
+        self.things[slot.into()]
+            .as_mut()
+            .expect("whoever holds a number takes it back before the thing goes")
+    }
+}
