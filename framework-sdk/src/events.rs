@@ -1,0 +1,152 @@
+//! What a framework hears, in the words of the model.
+
+use std::time::Duration;
+
+use mete_model::{AgentId, ExecutorId, FrameworkId, Offer, OfferId, TaskStatus};
+use mete_proto::convert::ConvertError;
+use mete_proto::mesos::v1 as wire;
+use mete_proto::mesos::v1::scheduler::{Event as Message, event};
+
+/// Where the master that let us in is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MasterAddress {
+    /// Its id: new at every start of a master.
+    pub id: String,
+    /// Its name.
+    pub hostname: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// Something a framework hears. More kinds may come: match with a `_` arm.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The master has let us in, at first or again. All offers from before are void; ask for the state of tasks
+    /// with [`reconcile`](crate::Client::reconcile) where it matters.
+    Subscribed {
+        /// Ours from now on: keep it to come back with.
+        framework: FrameworkId,
+        /// Who let us in.
+        master: MasterAddress,
+    },
+    /// Resources to take or leave. Each must be answered, by accept or decline.
+    Offers(Vec<Offer>),
+    /// An offer is withdrawn.
+    Rescind(OfferId),
+    /// News of a task.
+    Update(TaskStatus),
+    /// An agent is lost (`executor` is `None`), or a custom executor has ended with `status`.
+    Failure {
+        /// Where.
+        agent: Option<AgentId>,
+        /// Which executor.
+        executor: Option<ExecutorId>,
+        /// How it ended; -1 when nobody knows.
+        status: Option<i32>,
+    },
+    /// The master refuses something, in words. When the stream ends after it, the framework is refused for good:
+    /// no event follows.
+    Error(String),
+    /// The connection is lost; offers are void. The SDK is already trying again.
+    Disconnected {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// What the connection makes of a message.
+pub(crate) enum Heard {
+    /// For the framework.
+    Event(Event),
+    /// The master lives and sends a sign this often.
+    Subscribed(Event, Duration),
+    /// Nothing but a sign of life.
+    Heartbeat,
+    /// A kind this version does not know, or does not carry.
+    Ignored(i32),
+}
+
+/// Without word for this many heartbeats, the connection is taken for dead.
+pub(crate) const MISSED_HEARTBEATS: u32 = 3;
+/// What Mesos' masters say, for those who say nothing.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Offers that make no sense are left out and named in the log; the master takes them back in time.
+pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
+    let missing = || ConvertError::missing("event");
+    let kind = message.r#type.unwrap_or_default();
+    let heard = match message.r#type() {
+        event::Type::Subscribed => return subscribed(message.subscribed.ok_or_else(missing)?),
+        event::Type::Heartbeat => Heard::Heartbeat,
+        event::Type::Offers => {
+            Heard::Event(Event::Offers(offers(message.offers.unwrap_or_default())))
+        }
+        event::Type::Rescind => Heard::Event(Event::Rescind(OfferId::try_from(
+            &message.rescind.ok_or_else(missing)?.offer_id,
+        )?)),
+        event::Type::Update => Heard::Event(Event::Update(TaskStatus::try_from(
+            &message.update.ok_or_else(missing)?.status,
+        )?)),
+        event::Type::Failure => Heard::Event(failure(message.failure.ok_or_else(missing)?)?),
+        event::Type::Error => {
+            Heard::Event(Event::Error(message.error.ok_or_else(missing)?.message))
+        }
+        event::Type::Unknown
+        | event::Type::Message
+        | event::Type::InverseOffers
+        | event::Type::RescindInverseOffer
+        | event::Type::UpdateOperationStatus => Heard::Ignored(kind),
+    };
+    Ok(heard)
+}
+
+fn subscribed(message: event::Subscribed) -> Result<Heard, ConvertError> {
+    let framework = FrameworkId::try_from(&message.framework_id)?;
+    let interval = message
+        .heartbeat_interval_seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|interval| !interval.is_zero())
+        .unwrap_or(DEFAULT_HEARTBEAT);
+    let master = message.master_info.map(address).unwrap_or_default();
+    Ok(Heard::Subscribed(
+        Event::Subscribed { framework, master },
+        interval,
+    ))
+}
+
+fn address(info: wire::MasterInfo) -> MasterAddress {
+    let ip = std::net::Ipv4Addr::from(info.ip.to_le_bytes()).to_string();
+    MasterAddress {
+        id: info.id,
+        hostname: info.hostname.unwrap_or(ip),
+        port: u16::try_from(info.port).unwrap_or_default(),
+    }
+}
+
+fn offers(message: event::Offers) -> Vec<Offer> {
+    let read = |offer: &wire::Offer| match Offer::try_from(offer) {
+        Ok(offer) => Some(offer),
+        Err(error) => {
+            tracing::warn!(offer = %offer.id.value, %error, "an offer makes no sense and is left out");
+            None
+        }
+    };
+    message.offers.iter().filter_map(read).collect()
+}
+
+fn failure(message: event::Failure) -> Result<Event, ConvertError> {
+    Ok(Event::Failure {
+        agent: message
+            .agent_id
+            .as_ref()
+            .map(AgentId::try_from)
+            .transpose()?,
+        executor: message
+            .executor_id
+            .as_ref()
+            .map(ExecutorId::try_from)
+            .transpose()?,
+        status: message.status,
+    })
+}

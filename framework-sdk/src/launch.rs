@@ -1,0 +1,229 @@
+//! A task, built step by step: command, resources, ports, health check.
+
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, BadId, CommandSpec, FetchUri, HealthCheck, Program, Ranges, Resources, Role, TaskId,
+};
+use mete_proto::convert::{duration_info, resources};
+use mete_proto::mesos::v1 as wire;
+
+/// A task to launch with an offer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    id: TaskId,
+    name: String,
+    command: CommandSpec,
+    resources: Resources,
+    health_check: Option<HealthCheck>,
+    kill_grace_period: Option<Duration>,
+    labels: Vec<(String, Option<String>)>,
+    ports: Vec<TaskPort>,
+    data: Vec<u8>,
+}
+
+/// A port of a task as others find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskPort {
+    /// On the agent.
+    pub number: u16,
+    /// `http`, `admin` …
+    pub name: Option<String>,
+    /// `tcp` or `udp`.
+    pub protocol: Option<String>,
+    /// For tools.
+    pub labels: Vec<(String, String)>,
+}
+
+impl Task {
+    /// Runs `line` with `/bin/sh -c`.
+    ///
+    /// # Errors
+    /// [`BadId`] when `id` cannot be one.
+    pub fn shell(id: impl AsRef<str>, line: impl Into<String>) -> Result<Self, BadId> {
+        Ok(Self::new(TaskId::new(id)?, CommandSpec::shell(line)))
+    }
+
+    /// Runs an executable with its argument vector, `argv[0]` included.
+    ///
+    /// # Errors
+    /// [`BadId`] when `id` cannot be one.
+    pub fn exec(
+        id: impl AsRef<str>,
+        argv: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, BadId> {
+        let argv: Vec<String> = argv.into_iter().map(Into::into).collect();
+        let path = argv.first().cloned().unwrap_or_default();
+        let command = CommandSpec {
+            program: Program::Exec { path, argv },
+            ..CommandSpec::shell("")
+        };
+        Ok(Self::new(TaskId::new(id)?, command))
+    }
+
+    /// Runs `command`.
+    pub fn new(id: TaskId, command: CommandSpec) -> Self {
+        Self {
+            name: id.to_string(),
+            id,
+            command,
+            resources: Resources::none(),
+            health_check: None,
+            kill_grace_period: None,
+            labels: Vec::new(),
+            ports: Vec::new(),
+            data: Vec::new(),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// A name for people; the id when none is given.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// All that it takes from the offer.
+    #[must_use]
+    pub fn resources(mut self, resources: Resources) -> Self {
+        self.resources = resources;
+        self
+    }
+
+    /// CPUs, in thousandths.
+    #[must_use]
+    pub fn cpus_milli(mut self, milli: u64) -> Self {
+        self.resources.cpus_milli = milli;
+        self
+    }
+
+    /// Memory, in MB of 2^20 bytes.
+    #[must_use]
+    pub fn mem_mb(mut self, megabytes: u64) -> Self {
+        self.resources.mem_bytes = megabytes.saturating_mul(mete_model::MEBIBYTE);
+        self
+    }
+
+    /// A port of the offer, taken and told to those who look for the task.
+    #[must_use]
+    pub fn port(mut self, port: TaskPort) -> Self {
+        let number = u64::from(port.number);
+        self.resources.ports.add(&Ranges::interval(number, number));
+        self.ports.push(port);
+        self
+    }
+
+    /// An environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.command.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// A label for people and tools.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// The user it runs as.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.command.user = Some(user.into());
+        self
+    }
+
+    /// Something to fetch into its sandbox first.
+    #[must_use]
+    pub fn fetch(mut self, uri: FetchUri) -> Self {
+        self.command.uris.push(uri);
+        self
+    }
+
+    /// How its agent tells whether it is healthy.
+    #[must_use]
+    pub fn health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
+    /// From SIGTERM to SIGKILL.
+    #[must_use]
+    pub fn kill_grace_period(mut self, grace: Duration) -> Self {
+        self.kill_grace_period = Some(grace);
+        self
+    }
+
+    /// Bytes that come along with the task; nobody else looks at them.
+    #[must_use]
+    pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.data = data.into();
+        self
+    }
+
+    /// The message, for one agent and in one role.
+    pub(crate) fn for_offer(self, agent: &AgentId, role: &Role) -> wire::TaskInfo {
+        let mut needs = resources::to_wire(&self.resources);
+        resources::allocate(&mut needs, role);
+        let discovery = (!self.ports.is_empty()).then(|| discovery(self.name.clone(), &self.ports));
+        wire::TaskInfo {
+            name: self.name,
+            task_id: (&self.id).into(),
+            agent_id: agent.into(),
+            resources: needs,
+            command: Some((&self.command).into()),
+            health_check: self.health_check.as_ref().map(Into::into),
+            kill_policy: self.kill_grace_period.map(kill_policy),
+            labels: (!self.labels.is_empty()).then(|| labels(self.labels)),
+            data: (!self.data.is_empty()).then(|| self.data.into()),
+            discovery,
+            ..wire::TaskInfo::default()
+        }
+    }
+}
+
+pub(crate) fn kill_policy(grace: Duration) -> wire::KillPolicy {
+    wire::KillPolicy {
+        grace_period: Some(duration_info(grace)),
+    }
+}
+
+fn labels(labels: impl IntoIterator<Item = (String, Option<String>)>) -> wire::Labels {
+    wire::Labels {
+        labels: labels
+            .into_iter()
+            .map(|(key, value)| wire::Label { key, value })
+            .collect(),
+    }
+}
+
+fn discovery(name: String, ports: &[TaskPort]) -> wire::DiscoveryInfo {
+    let port = |port: &TaskPort| wire::Port {
+        number: port.number.into(),
+        name: port.name.clone(),
+        protocol: port.protocol.clone(),
+        labels: (!port.labels.is_empty()).then(|| {
+            labels(
+                port.labels
+                    .iter()
+                    .map(|(key, value)| (key.clone(), Some(value.clone()))),
+            )
+        }),
+        ..wire::Port::default()
+    };
+    let mut info = wire::DiscoveryInfo {
+        name: Some(name),
+        ports: Some(wire::Ports {
+            ports: ports.iter().map(port).collect(),
+        }),
+        ..wire::DiscoveryInfo::default()
+    };
+    info.set_visibility(wire::discovery_info::Visibility::Framework);
+    info
+}
