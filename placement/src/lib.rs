@@ -11,14 +11,20 @@
 //! Start with [`Allocator::round`] or [`matcher::match_tasks`].
 
 pub mod allocator; // level one: free resources → grants
+pub mod constraints; // UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS
 pub mod fairness; // who is next: shares, weights, the tree of roles
 pub mod filters; // what was declined, by whom, until when
+pub mod matcher; // level two: waiting tasks × offers → launches, and why not
 pub mod packing; // scores: best fit, spread, first fit
+pub mod ports; // which ports of an offer a task gets
 pub mod quota; // limits and guarantees of top-level roles
 
 mod slots; // dense numbers instead of names
 mod sums; // exact sums over many agents
 
 pub use allocator::{Allocator, Grant, NotTopLevel, RoleUsage};
+pub use constraints::{BadConstraint, Constraint, Placed};
+pub use matcher::{Matched, Placement, Rejection, Waiting, WhyNot, match_tasks};
 pub use packing::Policy;
+pub use ports::PortAsk;
 pub use quota::Amounts;

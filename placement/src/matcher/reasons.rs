@@ -1,0 +1,235 @@
+//! Why a task does not go onto an offer: every reason, with amounts.
+
+use std::fmt;
+
+use mete_model::{MEBIBYTE, Offer, Ranges, Resources, Role};
+
+use super::Waiting;
+use crate::constraints::{Constraint, Place, Tally};
+use crate::ports;
+
+/// Why one waiting shape did not go onto one offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which of the waiting shapes.
+    pub waiting: usize,
+    /// Which of the offers.
+    pub offer: usize,
+    /// All that stands against it; empty when only [`super::MAX_LAUNCHES`] does.
+    pub reasons: Vec<WhyNot>,
+}
+
+/// One reason. What is there is what other tasks have left of the offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhyNot {
+    /// The offer is in a role that the task does not take.
+    UnfulfilledRole {
+        /// Of the offer.
+        offered: Role,
+    },
+    /// A constraint does not hold there.
+    UnfulfilledConstraint {
+        /// Which.
+        constraint: Constraint,
+        /// What the place has; `None` when it lacks the attribute.
+        found: Option<String>,
+    },
+    /// Thousandths of a CPU.
+    InsufficientCpus {
+        /// By the task.
+        asked_milli: u64,
+        /// In the offer.
+        there_milli: u64,
+    },
+    /// Bytes of memory.
+    InsufficientMemory {
+        /// By the task.
+        asked_bytes: u64,
+        /// In the offer.
+        there_bytes: u64,
+    },
+    /// Bytes of disk.
+    InsufficientDisk {
+        /// By the task.
+        asked_bytes: u64,
+        /// In the offer.
+        there_bytes: u64,
+    },
+    /// Thousandths of a GPU.
+    InsufficientGpus {
+        /// By the task.
+        asked_milli: u64,
+        /// In the offer.
+        there_milli: u64,
+    },
+    /// A further scalar, in thousandths.
+    InsufficientOther {
+        /// Which.
+        name: String,
+        /// By the task.
+        asked_milli: u64,
+        /// In the offer.
+        there_milli: u64,
+    },
+    /// Ports, by number or in number.
+    InsufficientPorts {
+        /// How many.
+        asked: u64,
+        /// How many the offer has.
+        there: u64,
+        /// Those asked for by number that are not there, or are asked for twice.
+        missing: Ranges,
+    },
+}
+
+impl WhyNot {
+    /// The name Marathon's queue gives it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::UnfulfilledRole { .. } => "UnfulfilledRole",
+            Self::UnfulfilledConstraint { .. } => "UnfulfilledConstraint",
+            Self::InsufficientCpus { .. } => "InsufficientCpus",
+            Self::InsufficientMemory { .. } => "InsufficientMemory",
+            Self::InsufficientDisk { .. } => "InsufficientDisk",
+            Self::InsufficientGpus { .. } => "InsufficientGpus",
+            Self::InsufficientOther { .. } => "InsufficientOther",
+            Self::InsufficientPorts { .. } => "InsufficientPorts",
+        }
+    }
+}
+
+/// `cpus 2 asked, 0.5 there`.
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut short = |name: &str, asked: u64, there: u64, unit: f64| {
+            let (asked, there) = (asked as f64 / unit, there as f64 / unit);
+            write!(f, "{name} {asked} asked, {there} there")
+        };
+        match self {
+            Self::UnfulfilledRole { offered } => write!(f, "role {offered} is not taken"),
+            Self::UnfulfilledConstraint { constraint, found } => match found {
+                Some(found) => write!(f, "constraint {constraint} does not hold on {found}"),
+                None => write!(f, "constraint {constraint} needs what is not there"),
+            },
+            Self::InsufficientCpus {
+                asked_milli,
+                there_milli,
+            } => short("cpus", *asked_milli, *there_milli, 1e3),
+            Self::InsufficientMemory {
+                asked_bytes,
+                there_bytes,
+            } => short("mem", *asked_bytes, *there_bytes, MEBIBYTE as f64),
+            Self::InsufficientDisk {
+                asked_bytes,
+                there_bytes,
+            } => short("disk", *asked_bytes, *there_bytes, MEBIBYTE as f64),
+            Self::InsufficientGpus {
+                asked_milli,
+                there_milli,
+            } => short("gpus", *asked_milli, *there_milli, 1e3),
+            Self::InsufficientOther {
+                name,
+                asked_milli,
+                there_milli,
+            } => short(name, *asked_milli, *there_milli, 1e3),
+            Self::InsufficientPorts {
+                asked,
+                there,
+                missing,
+            } => {
+                short("ports", *asked, *there, 1.0)?;
+                if missing.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ", not {missing}")
+                }
+            }
+        }
+    }
+}
+
+/// All that stands against laying `shape` onto what is left of `offer`; the tallies are those of the
+/// shape's constraints.
+pub fn why_not(shape: &Waiting, offer: &Offer, left: &Resources, tallies: &[Tally]) -> Vec<WhyNot> {
+    let mut reasons = Vec::new();
+    if !shape.takes(&offer.role) {
+        reasons.push(WhyNot::UnfulfilledRole {
+            offered: offer.role.clone(),
+        });
+    }
+    add_scalars(&shape.resources, left, &mut reasons);
+    let place = Place::from(offer);
+    for (constraint, tally) in shape.constraints.iter().zip(tallies) {
+        if !constraint.allows(place, tally) {
+            reasons.push(WhyNot::UnfulfilledConstraint {
+                constraint: constraint.clone(),
+                found: constraint
+                    .field
+                    .value(place)
+                    .map(std::borrow::Cow::into_owned),
+            });
+        }
+    }
+    reasons.extend(ports_missing(shape, &left.ports));
+    reasons
+}
+
+fn add_scalars(asked: &Resources, left: &Resources, reasons: &mut Vec<WhyNot>) {
+    let short = |asked: u64, there: u64| (asked > there).then_some((asked, there));
+    if let Some((asked_milli, there_milli)) = short(asked.cpus_milli, left.cpus_milli) {
+        reasons.push(WhyNot::InsufficientCpus {
+            asked_milli,
+            there_milli,
+        });
+    }
+    if let Some((asked_bytes, there_bytes)) = short(asked.mem_bytes, left.mem_bytes) {
+        reasons.push(WhyNot::InsufficientMemory {
+            asked_bytes,
+            there_bytes,
+        });
+    }
+    if let Some((asked_bytes, there_bytes)) = short(asked.disk_bytes, left.disk_bytes) {
+        reasons.push(WhyNot::InsufficientDisk {
+            asked_bytes,
+            there_bytes,
+        });
+    }
+    if let Some((asked_milli, there_milli)) = short(asked.gpus_milli, left.gpus_milli) {
+        reasons.push(WhyNot::InsufficientGpus {
+            asked_milli,
+            there_milli,
+        });
+    }
+    for (name, milli) in asked.others() {
+        if let Some((asked_milli, there_milli)) = short(milli, left.other(name)) {
+            reasons.push(WhyNot::InsufficientOther {
+                name: name.to_owned(),
+                asked_milli,
+                there_milli,
+            });
+        }
+    }
+}
+
+fn ports_missing(shape: &Waiting, there: &Ranges) -> Option<WhyNot> {
+    let mut seen = shape.resources.ports.clone();
+    let mut missing = seen.clone();
+    missing.remove(there);
+    for ask in &shape.ports {
+        let ports::PortAsk::Exactly(port) = *ask else {
+            continue;
+        };
+        let one = Ranges::interval(port, port);
+        if seen.contains(port) || !there.contains(port) {
+            missing.add(&one);
+        }
+        seen.add(&one);
+    }
+    let asked = (shape.ports.len() as u64).saturating_add(shape.resources.ports.count());
+    let is_short = !missing.is_empty() || asked > there.count();
+    is_short.then(|| WhyNot::InsufficientPorts {
+        asked,
+        there: there.count(),
+        missing,
+    })
+}
