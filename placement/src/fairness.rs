@@ -412,6 +412,3 @@ impl Node {
         Urgency::new(&self.own_held, total, DEFAULT_WEIGHT_MILLI, self.own_turn)
     }
 }
-
-#[cfg(test)]
-mod tests;
