@@ -1,1 +1,36 @@
-//! What the master decides.
+//! The part of the master that decides: who may come, who is offered what, which task runs where. No sockets, no disk, no
+//! clock, no wire format: see `mete-master` for those.
+//!
+//! ```text
+//! agent      Registered ─▶ Disconnected ─▶ Unreachable        and  Active ─▶ … ─▶ Gone        state/agents.rs
+//! framework  Active ◀─▶ Disconnected ─▶ Completed                                             state/frameworks.rs
+//! offer      on the table ─▶ taken | handed back | withdrawn | timed out                      state/offers.rs
+//! task       Staging ─▶ Running ─▶ ended ─▶ acknowledged                                      state/tasks.rs
+//! ```
+//! Start with [`Cluster`] and its `step`, then follow one [`Input`] into `transitions`.
+
+mod cluster; // the whole state, and `step`
+mod counters; // what has happened how often
+mod effects; // actions and replies
+mod input; // all that can happen
+mod registry; // what survives a restart, and each change to it as a value
+mod settings; // times and bounds
+mod state; // what is: agents, frameworks, offers, tasks
+mod transitions; // what happens
+mod validate; // offers and tasks against the state: a table of rules
+mod view; // what readers see
+
+pub use cluster::Cluster;
+pub use counters::Counters;
+pub use effects::{Action, Event, MessageToAgent, OfferForm, OperatorError, Reply};
+pub use input::{
+    Accept, AgentTask, BadTask, Call, Input, LinkId, Operation, Registration, Subscription, Update,
+};
+pub use mete_placement::{Amounts, Policy};
+pub use registry::{AgentRecord, BadRecord, Record, Registry};
+pub use settings::Settings;
+pub use state::agents::{Admission, Agent, Reach};
+pub use state::frameworks::{Framework, Life, Shape};
+pub use state::shared_map::SharedMap;
+pub use state::tasks::{Kill, Task};
+pub use view::View;

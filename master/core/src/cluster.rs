@@ -1,0 +1,196 @@
+//! The whole state of the first level, and `step`: one match over all that can happen.
+//!
+//! Invariants, whatever comes in: what is on offer and in use on an agent is never more than it has, but for tasks that
+//! the agent itself brought; an offer is used at most once and only by the framework it was made to; a task is on one
+//! agent; what is stored is in the effects of the step that decided it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use mete_model::{AgentId, Effects, FrameworkId, Machine, Role, Timestamp};
+use mete_placement::{Allocator, Amounts};
+
+use crate::counters::Counters;
+use crate::effects::{Action, Event, MessageToAgent, Reply};
+use crate::input::{Call, Input, LinkId};
+use crate::registry::Record;
+use crate::settings::Settings;
+use crate::state::agents::Agents;
+use crate::state::deadlines::{Deadlines, Due};
+use crate::state::frameworks::Frameworks;
+use crate::state::offers::Offers;
+use crate::state::tasks::Tasks;
+use crate::view::View;
+
+/// What follows from a step of the cluster.
+pub(crate) type Out = Effects<Cluster>;
+
+/// The first level: agents, frameworks, offers, tasks. Made by [`Cluster::recover`].
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) started: Timestamp,
+    pub(crate) agents: Agents,
+    pub(crate) frameworks: Frameworks,
+    pub(crate) offers: Offers,
+    pub(crate) tasks: Tasks,
+    pub(crate) weights: Arc<BTreeMap<Role, NonZeroU32>>,
+    pub(crate) limits: Arc<BTreeMap<Role, Amounts>>,
+    pub(crate) torn_down: BTreeMap<FrameworkId, Timestamp>,
+    pub(crate) allocator: Allocator,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Machine for Cluster {
+    type Input = Input;
+    type Record = Record;
+    type Action = Action;
+    type Reply = Reply;
+    type View = View;
+
+    fn step(&mut self, now: Timestamp, input: Input) -> Out {
+        let mut out = Out::none();
+        self.take(now, input, &mut out);
+        self.pass_deadlines(now, &mut out);
+        self.make_offers(now, &mut out);
+        out
+    }
+
+    fn deadline_input() -> Input {
+        Input::Deadline
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let ours = self.deadlines.next();
+        let filters = self.allocator.next_deadline();
+        ours.into_iter().chain(filters).min()
+    }
+
+    fn view(&self) -> View {
+        View::of(self)
+    }
+}
+
+impl Cluster {
+    fn take(&mut self, now: Timestamp, input: Input, out: &mut Out) {
+        match input {
+            Input::Deadline => {}
+            Input::RegisterAgent(registration) => self.register_agent(now, *registration, out),
+            Input::Pong {
+                agent,
+                link,
+                sequence,
+            } => self.pong(&agent, link, sequence),
+            Input::Update {
+                agent,
+                link,
+                update,
+            } => self.update(&agent, link, *update, out),
+            Input::AgentDisconnected { agent, link } => {
+                self.agent_disconnected(now, &agent, link, out);
+            }
+            Input::Subscribe(subscription) => self.subscribe(now, *subscription, out),
+            Input::FrameworkDisconnected { framework, link } => {
+                self.framework_disconnected(now, &framework, link, out);
+            }
+            Input::Call {
+                framework,
+                link,
+                call,
+            } => self.call(now, &framework, link, call, out),
+            Input::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out),
+            Input::SetLimit { role, limit } => self.set_limit(role, limit, out),
+            Input::MarkAgentGone { agent } => self.mark_agent_gone(now, &agent, out),
+            Input::TearDown { framework } => self.tear_down_by_operator(now, &framework, out),
+        }
+    }
+
+    fn call(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        link: LinkId,
+        call: Call,
+        out: &mut Out,
+    ) {
+        if self.frameworks.on_link(framework, link).is_none() {
+            self.count().stale_messages += 1;
+            return;
+        }
+        match call {
+            Call::Accept(accept) => self.accept(now, framework, accept, out),
+            Call::Decline { offers, refuse_for } => {
+                self.decline(now, framework, &offers, refuse_for);
+            }
+            Call::Revive { roles } => self.revive(framework, &roles),
+            Call::Suppress { roles } => self.suppress(framework, &roles),
+            Call::Kill {
+                task,
+                agent,
+                grace_period,
+            } => self.kill(now, framework, task, agent, grace_period, out),
+            Call::Acknowledge { agent, task, uuid } => {
+                self.acknowledge(framework, &agent, &task, uuid, out);
+            }
+            Call::Reconcile(tasks) => self.reconcile(now, framework, tasks, out),
+            Call::Teardown => self.tear_down(now, framework, out),
+            Call::Demand(shapes) => self.set_demand(framework, shapes, out),
+            Call::UpdateFramework { info, suppressed } => {
+                self.update_framework(now, framework, *info, suppressed, out);
+            }
+            Call::Ignored { name } => {
+                tracing::debug!(%framework, call = name, "call without effect");
+                self.count().calls_ignored += 1;
+            }
+            Call::Refused { why } => self.refuse_call(framework, why, out),
+        }
+    }
+
+    fn pass_deadlines(&mut self, now: Timestamp, out: &mut Out) {
+        while let Some(due) = self.deadlines.pop(now) {
+            match due {
+                Due::Ping(agent) => self.ping_due(now, &agent, out),
+                Due::Return(agent) => self.return_due(now, &agent, out),
+                Due::Forget(agent) => self.forget_agent(&agent, out),
+                Due::Failover(framework) => self.failover_due(now, &framework, out),
+                Due::Offer(offer) => self.offer_due(now, &offer, out),
+                Due::Kill(task) => self.kill_due(now, &task, out),
+            }
+        }
+    }
+
+    /// Answers a call that nobody can act on; the stream stays.
+    pub(crate) fn refuse_call(&mut self, framework: &FrameworkId, why: String, out: &mut Out) {
+        self.count().calls_refused += 1;
+        self.tell_framework(framework, Event::Error(why), out);
+    }
+
+    /// The counters, to be moved.
+    pub(crate) fn count(&mut self) -> &mut Counters {
+        Arc::make_mut(&mut self.counters)
+    }
+
+    /// Says something to a framework; false when it is not there to hear it.
+    pub(crate) fn tell_framework(&self, id: &FrameworkId, event: Event, out: &mut Out) -> bool {
+        let Some(link) = self
+            .frameworks
+            .get(id)
+            .and_then(|framework| framework.link())
+        else {
+            return false;
+        };
+        out.act.push(Action::ToFramework { link, event });
+        true
+    }
+
+    /// Says something to an agent; false when it is not there to hear it.
+    pub(crate) fn tell_agent(&self, id: &AgentId, message: MessageToAgent, out: &mut Out) -> bool {
+        let Some(link) = self.agents.get(id).and_then(|agent| agent.link()) else {
+            return false;
+        };
+        out.act.push(Action::ToAgent { link, message });
+        true
+    }
+}

@@ -1,0 +1,272 @@
+//! All that can happen to a cluster.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mete_model::{
+    AgentId, AgentInfo, FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec, TaskState,
+    TaskStatus, UpdateId,
+};
+use mete_placement::Amounts;
+
+use crate::state::frameworks::Shape;
+
+/// Names one stream of an agent or a framework, once; given out by the shell. What a stream says after another has taken
+/// its place is not listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A deadline has come.
+    Deadline,
+    /// An agent comes, or comes back with its tasks. Answered with `Registered` or `Refused`.
+    RegisterAgent(Box<Registration>),
+    /// An agent answers a ping.
+    Pong {
+        /// Which agent.
+        agent: AgentId,
+        /// On which stream.
+        link: LinkId,
+        /// Of the ping.
+        sequence: u64,
+    },
+    /// News of a task.
+    Update {
+        /// From which agent.
+        agent: AgentId,
+        /// On which stream.
+        link: LinkId,
+        /// The news.
+        update: Box<Update>,
+    },
+    /// The stream of an agent broke.
+    AgentDisconnected {
+        /// Which agent.
+        agent: AgentId,
+        /// Which stream.
+        link: LinkId,
+    },
+    /// A framework comes, or comes back. Answered with `Subscribed` or `Refused`.
+    Subscribe(Box<Subscription>),
+    /// The stream of a framework broke.
+    FrameworkDisconnected {
+        /// Which framework.
+        framework: FrameworkId,
+        /// Which stream.
+        link: LinkId,
+    },
+    /// A framework calls.
+    Call {
+        /// Which framework.
+        framework: FrameworkId,
+        /// On which stream.
+        link: LinkId,
+        /// What it wants.
+        call: Call,
+    },
+    /// An operator sets the weight of a role, in thousandths. Answered with `Done`.
+    SetWeight {
+        /// Which role.
+        role: Role,
+        /// Above zero.
+        weight_milli: std::num::NonZeroU32,
+    },
+    /// An operator sets or lifts the limit of a role. Answered with `Done` or `Failed`.
+    SetLimit {
+        /// Which role; top-level.
+        role: Role,
+        /// At most so much; `None`: no limit.
+        limit: Option<Amounts>,
+    },
+    /// An operator says that an agent never comes back. Answered with `Done` or `Failed`.
+    MarkAgentGone {
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// An operator ends a framework. Answered with `Done` or `Failed`.
+    TearDown {
+        /// Which framework.
+        framework: FrameworkId,
+    },
+}
+
+/// How an agent comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registration {
+    /// Its stream.
+    pub link: LinkId,
+    /// Set when it comes back.
+    pub id: Option<AgentId>,
+    /// What it says of itself.
+    pub info: AgentInfo,
+    /// Changes when the machine restarts.
+    pub boot_id: Option<String>,
+    /// Version of its program.
+    pub version: String,
+    /// The last epoch it has obeyed; 0 for none.
+    pub obeyed_epoch: u64,
+    /// Every task it knows.
+    pub tasks: Vec<AgentTask>,
+    /// Each framework that has tasks there.
+    pub frameworks: Vec<FrameworkInfo>,
+    /// Updates that nobody has acknowledged, in the order in which they happened.
+    pub unacknowledged: Vec<Update>,
+}
+
+/// A task as its agent knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentTask {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// What it is.
+    pub spec: TaskSpec,
+    /// On whose account, when the task says so.
+    pub role: Option<Role>,
+    /// Where it stands, acknowledged or not.
+    pub status: TaskStatus,
+}
+
+/// News of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// The news.
+    pub status: TaskStatus,
+    /// The state it is in by now, when that is later than the news.
+    pub latest: Option<TaskState>,
+    /// The `mesos.v1.TaskStatus` as it came, so that nothing in it is lost on the way up.
+    pub original: Bytes,
+}
+
+/// How a framework comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// Its stream.
+    pub link: LinkId,
+    /// What it says of itself; its `id` is set when it comes back.
+    pub info: FrameworkInfo,
+    /// Whether its tasks outlive agents.
+    pub checkpoint: bool,
+    /// Roles for which it wants no offers yet.
+    pub suppressed: BTreeSet<Role>,
+}
+
+/// What a framework wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// Use offers.
+    Accept(Accept),
+    /// Hand offers back.
+    Decline {
+        /// Which; unknown ones do not matter.
+        offers: Vec<OfferId>,
+        /// What is handed back stays away so long.
+        refuse_for: Duration,
+    },
+    /// Forget filters, send offers again.
+    Revive {
+        /// For these roles; none: for all.
+        roles: BTreeSet<Role>,
+    },
+    /// Send no offers.
+    Suppress {
+        /// For these roles; none: for all.
+        roles: BTreeSet<Role>,
+    },
+    /// End a task.
+    Kill {
+        /// Which.
+        task: TaskId,
+        /// Where the framework thinks it runs.
+        agent: Option<AgentId>,
+        /// Overrides the task's own.
+        grace_period: Option<Duration>,
+    },
+    /// An update has been dealt with.
+    Acknowledge {
+        /// Where the task runs.
+        agent: AgentId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        uuid: UpdateId,
+    },
+    /// Tell the latest state of these tasks, or of all when there are none.
+    Reconcile(Vec<(TaskId, Option<AgentId>)>),
+    /// End the framework with all its tasks.
+    Teardown,
+    /// What waits to run, most urgent first.
+    Demand(Vec<Shape>),
+    /// Change what the framework says of itself; all or nothing.
+    UpdateFramework {
+        /// From now on.
+        info: Box<FrameworkInfo>,
+        /// Roles for which it wants no offers.
+        suppressed: BTreeSet<Role>,
+    },
+    /// Known, legal, and without effect here; counted.
+    Ignored {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Unknown, not carried yet, or not understood. Answered with an ERROR event; the stream stays.
+    Refused {
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// ACCEPT: use offers of one agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accept {
+    /// Used up by this, whatever comes of it.
+    pub offers: Vec<OfferId>,
+    /// In order, on what the offers hold.
+    pub operations: Vec<Operation>,
+    /// What is left stays away so long.
+    pub refuse_for: Duration,
+}
+
+/// What to do with offered resources.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Start tasks.
+    Launch(Vec<Result<TaskSpec, BadTask>>),
+    /// Not carried yet: its tasks, if it has some, are answered TASK_ERROR.
+    NotCarried {
+        /// `RESERVE`, `LAUNCH_GROUP`.
+        name: String,
+        /// The tasks in it.
+        tasks: Vec<TaskId>,
+    },
+}
+
+/// A task whose description makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadTask {
+    /// Which.
+    pub task: TaskId,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Accept {
+    /// Every task that is to be started.
+    pub(crate) fn tasks(&self) -> Vec<TaskId> {
+        let mut all = Vec::new();
+        for operation in &self.operations {
+            match operation {
+                Operation::Launch(tasks) => all.extend(tasks.iter().map(|task| match task {
+                    Ok(spec) => spec.id.clone(),
+                    Err(bad) => bad.task.clone(),
+                })),
+                Operation::NotCarried { tasks, .. } => all.extend(tasks.iter().cloned()),
+            }
+        }
+        all
+    }
+}

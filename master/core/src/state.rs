@@ -1,0 +1,10 @@
+//! What is. These files do not know each other; `transitions` join them.
+
+pub(crate) mod agents; // who runs tasks, and whether it can be reached
+pub(crate) mod deadlines; // what happens by time alone
+pub(crate) mod frameworks; // who launches tasks, and whether it is there
+pub(crate) mod offers; // what is on the table
+pub(crate) mod shared_map; // a map that is cheap to publish
+pub(crate) mod tasks; // what runs where
+
+pub(crate) use shared_map::SharedMap;

@@ -1,0 +1,173 @@
+//! Agents, each with two lives: whether it can be reached, and whether it is admitted.
+//!
+//! ```text
+//! reach       (new) ─▶ Registered ─▶ Disconnected{until} ─▶ Unreachable{since} ─▶ forgotten after two weeks
+//!                          ▲  └─ pings missed ────────────────────▲  │
+//!                          └────────────── comes back ───────────────┘
+//!             (after a restart of the master) Recovered{until} ─▶ Registered | Unreachable
+//! admission   Active ─▶ Draining ─▶ Deactivated        any ─▶ Gone, which is final: its id is never let in again
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mete_model::{AgentId, AgentInfo, Ranges, Resources, Timestamp};
+
+use crate::input::LinkId;
+use crate::registry::AgentRecord;
+use crate::state::SharedMap;
+
+/// Whether an agent can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Known from before the master's restart; not heard of since.
+    Recovered {
+        /// When it counts as unreachable.
+        until: Timestamp,
+    },
+    /// Connected.
+    Registered {
+        /// Its stream.
+        link: LinkId,
+    },
+    /// Its stream broke.
+    Disconnected {
+        /// When it counts as unreachable.
+        until: Timestamp,
+    },
+    /// Not heard of for too long; it may still come back. On disk.
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// Whether an agent may be used. On disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Its resources are offered.
+    Active,
+    /// No offers; its tasks are being ended.
+    Draining,
+    /// No offers; its tasks run on.
+    Deactivated,
+    /// An operator said that it never comes back.
+    Gone {
+        /// When that was said.
+        at: Timestamp,
+    },
+}
+
+/// One agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agent {
+    /// Its name.
+    pub id: AgentId,
+    /// What it says of itself; without resources until it is back after a restart of the master.
+    pub info: AgentInfo,
+    /// Version of its program.
+    pub version: String,
+    /// Changes when the machine restarts.
+    pub boot_id: Option<String>,
+    /// Whether it can be reached.
+    pub reach: Reach,
+    /// Whether it may be used.
+    pub admission: Admission,
+    /// When it came for the first time, as far as this master knows.
+    pub registered_at: Timestamp,
+    /// When it came back for the last time.
+    pub reregistered_at: Option<Timestamp>,
+}
+
+impl Agent {
+    /// Its stream, when it is connected.
+    pub const fn link(&self) -> Option<LinkId> {
+        match self.reach {
+            Reach::Registered { link } => Some(link),
+            Reach::Recovered { .. } | Reach::Disconnected { .. } | Reach::Unreachable { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Whether an operator has marked it gone.
+    pub const fn is_gone(&self) -> bool {
+        match self.admission {
+            Admission::Gone { .. } => true,
+            Admission::Active | Admission::Draining | Admission::Deactivated => false,
+        }
+    }
+
+    /// Whether its resources may be offered now.
+    pub const fn is_offerable(&self) -> bool {
+        match self.admission {
+            Admission::Active => self.link().is_some(),
+            Admission::Draining | Admission::Deactivated | Admission::Gone { .. } => false,
+        }
+    }
+
+    /// What of it is on disk.
+    pub fn record(&self) -> AgentRecord {
+        AgentRecord {
+            id: self.id.clone(),
+            endpoint: self.info.endpoint.clone(),
+            resources: scalars(&self.info.resources),
+            admission: self.admission,
+            unreachable_since: match self.reach {
+                Reach::Unreachable { since } => Some(since),
+                Reach::Recovered { .. } | Reach::Registered { .. } | Reach::Disconnected { .. } => {
+                    None
+                }
+            },
+            registered_at: self.registered_at,
+        }
+    }
+}
+
+/// How an agent answers pings. Kept apart from [`Agent`], which readers share: pings come often and nobody reads them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pings {
+    /// Of the last ping sent; 0 for none.
+    pub(crate) sequence: u64,
+    /// Of the last ping answered.
+    pub(crate) answered: u64,
+    /// Pings in a row without an answer.
+    pub(crate) missed: u32,
+}
+
+/// All agents, gone ones too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agents {
+    pub(crate) all: SharedMap<AgentId, Arc<Agent>>,
+    pub(crate) pings: BTreeMap<AgentId, Pings>,
+    /// Known from before the restart, and still waited for.
+    pub(crate) awaited: BTreeSet<AgentId>,
+    given_out: u64,
+}
+
+impl Agents {
+    pub(crate) fn get(&self, id: &AgentId) -> Option<&Arc<Agent>> {
+        self.all.get(id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        self.all.get_mut(id).map(Arc::make_mut)
+    }
+
+    /// The agent, if `link` is the stream it is connected by.
+    pub(crate) fn on_link(&self, id: &AgentId, link: LinkId) -> Option<&Arc<Agent>> {
+        self.get(id).filter(|agent| agent.link() == Some(link))
+    }
+
+    /// A new id, never given out before.
+    pub(crate) fn new_id(&mut self, incarnation: &str) -> AgentId {
+        let id = AgentId::new(format!("{incarnation}-S{}", self.given_out));
+        self.given_out += 1;
+        id.expect("the incarnation is a UUID")
+    }
+}
+
+/// The same without ports: which ones there are is for the agent to say when it is back.
+fn scalars(resources: &Resources) -> Resources {
+    resources.clone().with_ports(Ranges::new())
+}

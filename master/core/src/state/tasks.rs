@@ -1,0 +1,191 @@
+//! What runs where, as far as told. One record per task from its launch until its last update is acknowledged; the states
+//! are those of [`TaskState`]. Nothing of this is stored: tasks come back with their agents.
+//!
+//! A task holds its resources until it is terminal; a terminal one is kept for the acknowledgement only.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, FrameworkId, Role, Source, TaskId, TaskKey, TaskSpec, TaskState, TaskStatus,
+    Timestamp, UpdateId,
+};
+
+use crate::state::SharedMap;
+
+/// Ended tasks that are remembered per framework, for `/state` only (as many as Mesos).
+pub(crate) const MAX_COMPLETED_TASKS: usize = 1_000;
+
+/// One task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its name.
+    pub key: TaskKey,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// For which role of its framework.
+    pub role: Role,
+    /// What it is.
+    pub spec: Arc<TaskSpec>,
+    /// Where it stands, acknowledged or not.
+    pub state: TaskState,
+    /// The last report of each state, in the order in which they came: at most one per state.
+    pub statuses: Vec<TaskStatus>,
+    /// The last update that asks for an acknowledgement, and the state it tells.
+    pub unacknowledged: Option<(UpdateId, TaskState)>,
+    /// Set when it is to end.
+    pub kill: Option<Kill>,
+}
+
+/// A kill that was asked for and is repeated until the task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// From SIGTERM to SIGKILL; `None`: as the task says.
+    pub grace_period: Option<Duration>,
+    /// How often the agent was told.
+    pub told: u32,
+}
+
+impl Task {
+    /// A task about which nothing was heard yet.
+    pub(crate) fn new(key: TaskKey, role: Role, spec: Arc<TaskSpec>) -> Self {
+        Self {
+            key,
+            agent: spec.agent.clone(),
+            role,
+            spec,
+            state: TaskState::Staging,
+            statuses: Vec::new(),
+            unacknowledged: None,
+            kill: None,
+        }
+    }
+
+    /// Whether its agent's resources are in use by it.
+    pub const fn holds_resources(&self) -> bool {
+        !self.state.is_terminal()
+    }
+
+    /// The last report that was heard.
+    pub fn latest(&self) -> Option<&TaskStatus> {
+        self.statuses.last()
+    }
+
+    /// Keeps a report as the last of its state.
+    pub(crate) fn note(&mut self, status: TaskStatus) {
+        self.statuses.retain(|other| other.state != status.state);
+        self.statuses.push(status);
+    }
+
+    /// A report that the master makes of where the task stands; it asks for no acknowledgement.
+    pub(crate) fn status_by_master(&self, now: Timestamp) -> TaskStatus {
+        let mut status = TaskStatus::new(self.key.task.clone(), self.state, Source::Master, now);
+        status.agent = Some(self.agent.clone());
+        if let Some(latest) = self.latest() {
+            status.healthy = latest.healthy;
+            status.unreachable_time = latest.unreachable_time;
+            status.ip_addresses = latest.ip_addresses.clone();
+        }
+        status
+    }
+}
+
+/// All tasks that are not over, and the last ones that are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    pub(crate) all: SharedMap<TaskKey, Arc<Task>>,
+    pub(crate) ended: SharedMap<(FrameworkId, u64), Arc<Task>>,
+    by_agent: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+    ended_of: BTreeMap<FrameworkId, VecDeque<u64>>,
+    ended_ever: u64,
+}
+
+impl Tasks {
+    pub(crate) fn get(&self, key: &TaskKey) -> Option<&Arc<Task>> {
+        self.all.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &TaskKey) -> Option<&mut Task> {
+        self.all.get_mut(key).map(Arc::make_mut)
+    }
+
+    pub(crate) fn insert(&mut self, task: Task) {
+        let mine = self.by_agent.entry(task.agent.clone()).or_default();
+        mine.insert(task.key.clone());
+        self.all.insert(task.key.clone(), Arc::new(task));
+    }
+
+    /// Forgets a task altogether.
+    pub(crate) fn remove(&mut self, key: &TaskKey) -> Option<Arc<Task>> {
+        let task = self.all.remove(key)?;
+        if let Some(tasks) = self.by_agent.get_mut(&task.agent) {
+            tasks.remove(key);
+            if tasks.is_empty() {
+                self.by_agent.remove(&task.agent);
+            }
+        }
+        Some(task)
+    }
+
+    /// Moves a task to those that are over.
+    pub(crate) fn archive(&mut self, key: &TaskKey) {
+        let Some(task) = self.remove(key) else {
+            return;
+        };
+        let mine = self.ended_of.entry(key.framework.clone()).or_default();
+        if mine.len() >= MAX_COMPLETED_TASKS
+            && let Some(oldest) = mine.pop_front()
+        {
+            self.ended.remove(&(key.framework.clone(), oldest));
+        }
+        mine.push_back(self.ended_ever);
+        self.ended
+            .insert((key.framework.clone(), self.ended_ever), task);
+        self.ended_ever += 1;
+    }
+
+    /// Forgets what is over of one framework.
+    pub(crate) fn forget_ended(&mut self, framework: &FrameworkId) {
+        for number in self.ended_of.remove(framework).into_iter().flatten() {
+            self.ended.remove(&(framework.clone(), number));
+        }
+    }
+
+    /// The tasks on one agent.
+    pub(crate) fn of_agent(&self, id: &AgentId) -> Vec<TaskKey> {
+        self.by_agent
+            .get(id)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// The tasks of one framework.
+    pub(crate) fn of_framework<'a>(
+        &'a self,
+        id: &'a FrameworkId,
+    ) -> impl Iterator<Item = &'a Arc<Task>> {
+        of_framework(&self.all, id)
+    }
+}
+
+/// The tasks of one framework, out of all.
+pub(crate) fn of_framework<'a>(
+    tasks: &'a SharedMap<TaskKey, Arc<Task>>,
+    id: &'a FrameworkId,
+) -> impl Iterator<Item = &'a Arc<Task>> {
+    tasks
+        .after(move |key| key.framework < *id)
+        .take_while(move |(key, _)| key.framework == *id)
+        .map(|(_, task)| task)
+}
+
+/// The key of a framework's task.
+pub(crate) fn key(framework: &FrameworkId, task: &TaskId) -> TaskKey {
+    TaskKey {
+        framework: framework.clone(),
+        task: task.clone(),
+    }
+}

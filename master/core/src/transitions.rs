@@ -1,0 +1,13 @@
+//! What happens: one file per happening, each joining the files of `state`.
+
+mod accept; // ACCEPT and DECLINE: offers become launches
+mod depart; // a framework goes: away, for good, torn down
+mod kill; // a task is to end, and is told until it does
+mod loss; // pings missed, streams broken, agents gone
+mod offer; // a round of allocation; offers made, withdrawn, timed out
+mod operator; // weights and limits
+mod reconcile; // what is known of tasks, on demand
+mod recover; // a new master: registry in hand, agents still on their way
+mod register; // an agent comes, or comes back with its tasks
+mod status; // an update goes up, an acknowledgement goes down
+mod subscribe; // a framework comes, comes back, fails over

@@ -1,0 +1,190 @@
+//! ACCEPT and DECLINE: offers become launches, and what is left goes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, FrameworkId, FrameworkInfo, Offer, OfferId, Reason, Resources, Role, Source, TaskId,
+    TaskSpec, TaskState, TaskStatus, Timestamp,
+};
+use tracing::{debug, info};
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::MessageToAgent;
+use crate::input::{Accept, Operation};
+use crate::state::tasks::{self, Task};
+use crate::validate::{self, Candidate, OffersError};
+
+/// What an ACCEPT works on: one framework, one agent, one role, and a pool that shrinks.
+struct Bench {
+    framework: FrameworkId,
+    info: FrameworkInfo,
+    agent: AgentId,
+    role: Role,
+    pool: Resources,
+}
+
+impl Cluster {
+    pub(crate) fn accept(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        accept: Accept,
+        out: &mut Out,
+    ) {
+        let offers = match validate::offers(&self.offers, framework, &accept.offers) {
+            Ok(offers) => offers,
+            Err(error) => return self.refuse_accept(now, framework, &accept, &error, out),
+        };
+        let Some(known) = self.frameworks.get(framework) else {
+            return;
+        };
+        let mut bench = Bench {
+            framework: framework.clone(),
+            info: known.info.clone(),
+            agent: offers[0].agent.clone(),
+            role: offers[0].role.clone(),
+            pool: Resources::none(),
+        };
+        for offer in &offers {
+            self.take_offer(&offer.id);
+            bench.pool.add(&offer.resources);
+        }
+        self.count().offers_accepted += offers.len() as u64;
+        for operation in accept.operations {
+            self.operate(now, &mut bench, operation, out);
+        }
+        if !bench.pool.is_empty() {
+            let Bench {
+                framework,
+                agent,
+                role,
+                pool,
+                ..
+            } = &bench;
+            self.allocator
+                .give_back(now, agent, framework, role, pool, accept.refuse_for);
+        }
+    }
+
+    /// Every live offer that was named goes back without filter, every task is answered.
+    fn refuse_accept(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        accept: &Accept,
+        error: &OffersError,
+        out: &mut Out,
+    ) {
+        info!(%framework, %error, "ACCEPT refused");
+        self.count().accepts_refused += 1;
+        for id in &accept.offers {
+            self.return_offer(now, framework, id, Duration::ZERO);
+        }
+        for task in accept.tasks() {
+            // A task of this id that is not over is not this one: an answer would be taken for news of it.
+            if self.tasks.get(&tasks::key(framework, &task)).is_some() {
+                continue;
+            }
+            let mut status = TaskStatus::new(task, TaskState::Dropped, Source::Master, now);
+            status.reason = Some(Reason::InvalidOffers);
+            status.message = Some(error.to_string());
+            self.refuse_task(framework, status, out);
+        }
+    }
+
+    /// Takes back an offer if it is on the table for this framework; false when it is not.
+    fn return_offer(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        id: &OfferId,
+        refuse_for: Duration,
+    ) -> bool {
+        let offer: Option<&Arc<Offer>> = self.offers.get(id);
+        if offer.is_none_or(|offer| offer.framework != *framework) {
+            return false;
+        }
+        let Some(offer) = self.take_offer(id) else {
+            return false;
+        };
+        self.hand_back(now, &offer, refuse_for);
+        true
+    }
+
+    fn operate(&mut self, now: Timestamp, bench: &mut Bench, operation: Operation, out: &mut Out) {
+        match operation {
+            Operation::Launch(tasks) => {
+                for task in tasks {
+                    match task {
+                        Ok(spec) => self.launch(now, bench, spec, out),
+                        Err(bad) => self.task_error(now, bench, bad.task, bad.why, out),
+                    }
+                }
+            }
+            Operation::NotCarried { name, tasks } => {
+                info!(framework = %bench.framework, operation = name, "operation dropped");
+                self.count().operations_dropped += 1;
+                for task in tasks {
+                    let why = format!("{name} is not carried yet");
+                    self.task_error(now, bench, task, why, out);
+                }
+            }
+        }
+    }
+
+    /// Starts one task, or answers why not. What it takes stays with the framework in the allocator.
+    fn launch(&mut self, now: Timestamp, bench: &mut Bench, spec: TaskSpec, out: &mut Out) {
+        let key = tasks::key(&bench.framework, &spec.id);
+        let candidate = Candidate {
+            task: &spec,
+            offered_by: &bench.agent,
+            left: &bench.pool,
+            id_in_use: self.tasks.get(&key).is_some(),
+        };
+        if let Err(error) = validate::task(&candidate) {
+            return self.task_error(now, bench, spec.id, error.to_string(), out);
+        }
+        bench.pool = bench.pool.minus_at_most(&spec.resources);
+        debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
+        self.count().tasks_launched += 1;
+        let task = Task::new(key, bench.role.clone(), Arc::new(spec));
+        let message = MessageToAgent::RunTask {
+            framework: Box::new(bench.info.clone()),
+            role: bench.role.clone(),
+            task: Arc::clone(&task.spec),
+        };
+        self.tasks.insert(task);
+        self.tell_agent(&bench.agent, message, out);
+    }
+
+    fn task_error(
+        &mut self,
+        now: Timestamp,
+        bench: &Bench,
+        task: TaskId,
+        why: String,
+        out: &mut Out,
+    ) {
+        info!(framework = %bench.framework, %task, why, "task refused");
+        let mut status = TaskStatus::new(task, TaskState::Error, Source::Master, now);
+        status.reason = Some(Reason::TaskInvalid);
+        status.message = Some(why);
+        status.agent = Some(bench.agent.clone());
+        self.refuse_task(&bench.framework, status, out);
+    }
+
+    pub(crate) fn decline(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        offers: &[OfferId],
+        refuse_for: Duration,
+    ) {
+        for id in offers {
+            if self.return_offer(now, framework, id, refuse_for) {
+                self.count().offers_declined += 1;
+            }
+        }
+    }
+}

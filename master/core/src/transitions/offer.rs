@@ -1,0 +1,146 @@
+//! A round of allocation, and offers made, withdrawn, timed out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{AgentId, FrameworkId, Offer, OfferId, Timestamp};
+use mete_placement::Grant;
+use tracing::debug;
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::{Event, OfferForm};
+use crate::state::deadlines::Due;
+
+/// Offers in one OFFERS event: some clients of Mesos refuse messages of more than 4 MiB, and an offer may be some 4 KiB.
+const MAX_OFFERS_PER_EVENT: usize = 500;
+
+impl Cluster {
+    /// Lets the allocator give away what may be given, if something has changed, and puts it on the table.
+    pub(crate) fn make_offers(&mut self, now: Timestamp, out: &mut Out) {
+        let filter_ran_out = self.allocator.next_deadline().is_some_and(|at| at <= now);
+        if !self.allocator.wants_round() && !filter_ran_out {
+            return;
+        }
+        self.count().rounds += 1;
+        let mut offers_to: BTreeMap<FrameworkId, Vec<Arc<Offer>>> = BTreeMap::new();
+        for grant in self.allocator.round(now) {
+            if let Some(offer) = self.make_offer(now, grant) {
+                let theirs = offers_to.entry(offer.framework.clone()).or_default();
+                theirs.push(offer);
+            }
+        }
+        for (framework, offers) in offers_to {
+            let Some(known) = self.frameworks.get(&framework) else {
+                continue;
+            };
+            let form = OfferForm::of(&known.info);
+            for some in offers.chunks(MAX_OFFERS_PER_EVENT) {
+                let offers = some.to_vec();
+                self.tell_framework(&framework, Event::Offers { offers, form }, out);
+            }
+        }
+    }
+
+    /// Puts a grant on the table; a grant to or on somebody who is not there goes back.
+    fn make_offer(&mut self, now: Timestamp, grant: Grant) -> Option<Arc<Offer>> {
+        let framework = self.frameworks.get(&grant.framework);
+        let there = framework.is_some_and(|framework| framework.link().is_some());
+        let agent = self.agents.get(&grant.agent);
+        let Some(agent) = agent.filter(|agent| there && agent.is_offerable()) else {
+            let Grant {
+                framework,
+                role,
+                agent,
+                resources,
+            } = grant;
+            let no_filter = Duration::ZERO;
+            self.allocator
+                .give_back(now, &agent, &framework, &role, &resources, no_filter);
+            return None;
+        };
+        let (info, role) = (agent.info.clone(), grant.role);
+        let offer = Arc::new(Offer {
+            id: self.offers.new_id(&self.settings.incarnation),
+            framework: grant.framework,
+            agent: grant.agent,
+            endpoint: info.endpoint,
+            role,
+            resources: grant.resources,
+            attributes: info.attributes,
+            domain: info.domain,
+        });
+        debug!(offer = %offer.id, framework = %offer.framework, agent = %offer.agent, resources = %offer.resources, "offer made");
+        self.offers.put(Arc::clone(&offer));
+        if let Some(timeout) = self.settings.offer_timeout {
+            let due = Due::Offer(offer.id.clone());
+            self.deadlines.set(due, now + timeout);
+        }
+        self.count().offers_made += 1;
+        Some(offer)
+    }
+
+    /// Takes an offer off the table; what becomes of its resources is for the caller to say.
+    pub(crate) fn take_offer(&mut self, id: &OfferId) -> Option<Arc<Offer>> {
+        self.deadlines.clear(&Due::Offer(id.clone()));
+        self.offers.take(id)
+    }
+
+    /// Hands resources of an offer back to the allocator.
+    pub(crate) fn hand_back(&mut self, now: Timestamp, offer: &Offer, refuse_for: Duration) {
+        let Offer {
+            agent,
+            framework,
+            role,
+            resources,
+            ..
+        } = offer;
+        self.allocator
+            .give_back(now, agent, framework, role, resources, refuse_for);
+    }
+
+    /// Withdraws an offer and says so.
+    pub(crate) fn rescind(&mut self, now: Timestamp, id: &OfferId, out: &mut Out) {
+        let Some(offer) = self.take_offer(id) else {
+            return;
+        };
+        self.hand_back(now, &offer, Duration::ZERO);
+        self.count().offers_rescinded += 1;
+        let event = Event::Rescind(offer.id.clone());
+        self.tell_framework(&offer.framework, event, out);
+    }
+
+    /// Withdraws all offers of an agent.
+    pub(crate) fn rescind_of_agent(&mut self, now: Timestamp, agent: &AgentId, out: &mut Out) {
+        for offer in self.offers.of_agent(agent) {
+            self.rescind(now, &offer, out);
+        }
+    }
+
+    /// Takes all offers to a framework back without a word: its stream is gone, or a new one has taken its place.
+    pub(crate) fn drop_offers_to(&mut self, now: Timestamp, framework: &FrameworkId) {
+        for id in self.offers.of_framework(framework) {
+            if let Some(offer) = self.take_offer(&id) {
+                self.hand_back(now, &offer, Duration::ZERO);
+                self.count().offers_rescinded += 1;
+            }
+        }
+    }
+
+    /// An offer was on the table long enough. Its framework shows no interest, so the same resources stay away from it as
+    /// if it had declined: otherwise it would get them again at once, and others never.
+    pub(crate) fn offer_due(&mut self, now: Timestamp, id: &OfferId, out: &mut Out) {
+        let Some(offer) = self.take_offer(id) else {
+            return;
+        };
+        debug!(offer = %offer.id, framework = %offer.framework, "offer timed out");
+        self.hand_back(now, &offer, DEFAULT_REFUSAL);
+        self.count().offers_timed_out += 1;
+        self.count().offers_rescinded += 1;
+        let event = Event::Rescind(offer.id.clone());
+        self.tell_framework(&offer.framework, event, out);
+    }
+}
+
+/// How long declined resources stay away when nothing else is said (`Filters.refuse_seconds` of Mesos).
+pub(crate) const DEFAULT_REFUSAL: Duration = Duration::from_secs(5);

@@ -1,0 +1,95 @@
+//! What is known of tasks, told on demand.
+//!
+//! | the task | its agent | answer |
+//! |---|---|---|
+//! | known | | its latest state |
+//! | not known | not back yet, or not named while some agent is not back yet | none |
+//! | | connected, or away for a moment | GONE |
+//! | | unreachable | UNREACHABLE, and since when |
+//! | | marked gone | GONE_BY_OPERATOR |
+//! | | not known, or not named | UNKNOWN |
+
+use mete_model::{AgentId, FrameworkId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
+
+use crate::cluster::{Cluster, Out};
+use crate::state::agents::{Admission, Reach};
+use crate::state::tasks;
+
+impl Cluster {
+    /// RECONCILE: of the tasks named, or of all that are known when none is.
+    pub(crate) fn reconcile(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        named: Vec<(TaskId, Option<AgentId>)>,
+        out: &mut Out,
+    ) {
+        self.count().reconciliations += 1;
+        if named.is_empty() {
+            let all = self.tasks.of_framework(framework);
+            for mut status in all
+                .map(|task| task.status_by_master(now))
+                .collect::<Vec<_>>()
+            {
+                mark(&mut status);
+                self.answer(framework, status, out);
+            }
+            return;
+        }
+        for (task, agent) in named {
+            self.reconcile_one(now, framework, task, agent, out);
+        }
+    }
+
+    pub(crate) fn reconcile_one(
+        &self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        task: TaskId,
+        agent: Option<AgentId>,
+        out: &mut Out,
+    ) {
+        let known = self.tasks.get(&tasks::key(framework, &task));
+        let mut status = match known {
+            Some(known) => known.status_by_master(now),
+            None => match self.state_of_unknown(agent.as_ref()) {
+                None => return,
+                Some((state, unreachable_time)) => {
+                    let mut status = TaskStatus::new(task, state, Source::Master, now);
+                    status.agent = agent;
+                    status.unreachable_time = unreachable_time;
+                    status
+                }
+            },
+        };
+        mark(&mut status);
+        self.answer(framework, status, out);
+    }
+
+    /// What can be said of a task that is not known; `None`: nothing yet.
+    fn state_of_unknown(&self, agent: Option<&AgentId>) -> Option<(TaskState, Option<Timestamp>)> {
+        let Some(agent) = agent else {
+            return self
+                .agents
+                .awaited
+                .is_empty()
+                .then_some((TaskState::Unknown, None));
+        };
+        let Some(agent) = self.agents.get(agent) else {
+            return Some((TaskState::Unknown, None));
+        };
+        match (agent.admission, agent.reach) {
+            (Admission::Gone { .. }, _) => Some((TaskState::GoneByOperator, None)),
+            (_, Reach::Recovered { .. }) => None,
+            (_, Reach::Registered { .. } | Reach::Disconnected { .. }) => {
+                Some((TaskState::Gone, None))
+            }
+            (_, Reach::Unreachable { since }) => Some((TaskState::Unreachable, Some(since))),
+        }
+    }
+}
+
+fn mark(status: &mut TaskStatus) {
+    status.reason = Some(Reason::Reconciliation);
+    status.message = Some("latest state, as asked for".to_owned());
+}

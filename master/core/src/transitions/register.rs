@@ -1,0 +1,362 @@
+//! An agent comes, or comes back with its tasks. What it says of them is authoritative: one that the master knew and the
+//! agent does not is dropped, one that the master did not know is taken in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mete_model::{
+    AgentId, Endpoint, FrameworkId, FrameworkInfo, Reason, Role, TaskKey, TaskState, Timestamp,
+};
+use tracing::{info, warn};
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::{Action, MessageToAgent, Reply};
+use crate::input::{AgentTask, LinkId, Registration, Update};
+use crate::registry::Record;
+use crate::state::agents::{Admission, Agent, Pings, Reach};
+use crate::state::deadlines::Due;
+use crate::state::frameworks::{Framework, Life};
+use crate::state::tasks::{self, Task};
+use crate::transitions::loss::GONE;
+
+/// Why an agent is not let in. It gets the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum RegisterError {
+    #[error("agent {agent}: {GONE}")]
+    Gone { agent: AgentId },
+    #[error("agent {agent} at {other} is connected; do two agents use one work directory?")]
+    TwoOfOneId { agent: AgentId, other: Endpoint },
+    #[error(
+        "the agent has obeyed epoch {obeyed}; this master is of epoch {own} and has been replaced"
+    )]
+    OldMaster { obeyed: u64, own: u64 },
+}
+
+impl Cluster {
+    pub(crate) fn register_agent(
+        &mut self,
+        now: Timestamp,
+        registration: Registration,
+        out: &mut Out,
+    ) {
+        if let Err(error) = self.may_register(&registration) {
+            return self.refuse_agent(registration.link, &error, out);
+        }
+        let id = match &registration.id {
+            Some(id) => id.clone(),
+            None => self.agents.new_id(&self.settings.incarnation),
+        };
+        self.leave_old_link(now, &id, out);
+        let mut registration = registration;
+        let brought = std::mem::take(&mut registration.tasks);
+        let frameworks = std::mem::take(&mut registration.frameworks);
+        let unacknowledged = std::mem::take(&mut registration.unacknowledged);
+        self.drop_missing(now, &id, &brought, out);
+        self.admit(now, &id, registration, out);
+        self.take_in_frameworks(now, frameworks, &brought);
+        let message = MessageToAgent::Registered { agent: id.clone() };
+        self.tell_agent(&id, message, out);
+        self.take_in_tasks(now, &id, brought, out);
+        self.take_first_updates(&id, unacknowledged, out);
+        self.no_longer_awaited(&id);
+        out.reply = Some(Reply::Registered(id));
+    }
+
+    fn may_register(&self, registration: &Registration) -> Result<(), RegisterError> {
+        if registration.obeyed_epoch > self.settings.epoch {
+            return Err(RegisterError::OldMaster {
+                obeyed: registration.obeyed_epoch,
+                own: self.settings.epoch,
+            });
+        }
+        let Some(agent) = registration.id.as_ref().and_then(|id| self.agents.get(id)) else {
+            return Ok(());
+        };
+        if agent.is_gone() {
+            let agent = agent.id.clone();
+            return Err(RegisterError::Gone { agent });
+        }
+        if agent.link().is_some() && agent.info.endpoint != registration.info.endpoint {
+            return Err(RegisterError::TwoOfOneId {
+                agent: agent.id.clone(),
+                other: agent.info.endpoint.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn refuse_agent(&mut self, link: LinkId, error: &RegisterError, out: &mut Out) {
+        warn!(%error, "agent not let in");
+        self.count().agents_refused += 1;
+        let reason = error.to_string();
+        let permanent = match error {
+            RegisterError::Gone { .. } => true,
+            RegisterError::TwoOfOneId { .. } | RegisterError::OldMaster { .. } => false,
+        };
+        out.reply = Some(Reply::Refused(reason.clone()));
+        if permanent {
+            // Its tasks were reported gone: they must not run on.
+            let reason = reason.clone();
+            let message = MessageToAgent::Shutdown { reason };
+            out.act.push(Action::ToAgent { link, message });
+        }
+        let message = MessageToAgent::Refused { reason, permanent };
+        out.act.push(Action::ToAgent { link, message });
+        out.act.push(Action::Close { link });
+    }
+
+    /// The stream that the agent had is closed, what was on offer on it withdrawn: the whole agent is looked at anew.
+    fn leave_old_link(&mut self, now: Timestamp, id: &AgentId, out: &mut Out) {
+        if let Some(link) = self.agents.get(id).and_then(|agent| agent.link()) {
+            out.act.push(Action::Close { link });
+        }
+        self.rescind_of_agent(now, id, out);
+        self.deadlines.clear(&Due::Return(id.clone()));
+        self.deadlines.clear(&Due::Forget(id.clone()));
+        self.allocator.remove_agent(id);
+    }
+
+    /// The agent is in: known, on disk if something of that is new, pinged, its resources free to be offered.
+    fn admit(&mut self, now: Timestamp, id: &AgentId, registration: Registration, out: &mut Out) {
+        let known = self.agents.get(id).cloned();
+        let agent = Agent {
+            id: id.clone(),
+            info: registration.info,
+            version: registration.version,
+            boot_id: registration.boot_id,
+            reach: Reach::Registered {
+                link: registration.link,
+            },
+            admission: known
+                .as_ref()
+                .map_or(Admission::Active, |known| known.admission),
+            registered_at: known.as_ref().map_or(now, |known| known.registered_at),
+            reregistered_at: known.as_ref().map(|_| now),
+        };
+        match &known {
+            Some(_) => self.count().agent_returns += 1,
+            None => self.count().agent_registrations += 1,
+        }
+        info!(agent = %id, endpoint = %agent.info.endpoint, returned = known.is_some(), resources = %agent.info.resources, "agent registered");
+        let record = agent.record();
+        if known.map(|known| known.record()).as_ref() != Some(&record) {
+            out.store.push(Record::Agent(record));
+        }
+        let (resources, attributes) = (agent.info.resources.clone(), agent.info.attributes.clone());
+        self.allocator.add_agent(id.clone(), resources, attributes);
+        self.allocator.set_agent_offerable(id, agent.is_offerable());
+        self.agents.all.insert(id.clone(), Arc::new(agent));
+        self.agents.pings.insert(id.clone(), Pings::default());
+        let first = now + self.settings.ping_interval;
+        self.deadlines.set(Due::Ping(id.clone()), first);
+    }
+
+    /// Frameworks that this master has not heard of yet, so that their tasks have an owner.
+    fn take_in_frameworks(
+        &mut self,
+        now: Timestamp,
+        frameworks: Vec<FrameworkInfo>,
+        brought: &[AgentTask],
+    ) {
+        let mut infos = BTreeMap::new();
+        for info in frameworks {
+            if let Some(id) = info.id.clone() {
+                infos.insert(id, info);
+            }
+        }
+        for task in brought {
+            // An agent says who its tasks belong to; one that does not is served as far as that goes.
+            infos
+                .entry(task.framework.clone())
+                .or_insert_with(|| nameless(&task.framework, task.role.clone()));
+        }
+        for (id, info) in infos {
+            if self.frameworks.get(&id).is_none() {
+                self.take_in_framework(now, id, info);
+            }
+        }
+    }
+
+    fn take_in_framework(&mut self, now: Timestamp, id: FrameworkId, info: FrameworkInfo) {
+        let grace = self.settings.recovered_framework_grace;
+        let until = now + info.failover_timeout.max(grace);
+        let torn_down = self.torn_down.get(&id).copied();
+        info!(framework = %id, name = info.name, torn_down = torn_down.is_some(), "framework known from its tasks");
+        let life = match torn_down {
+            Some(at) => Life::Completed { at },
+            None => {
+                self.deadlines.set(Due::Failover(id.clone()), until);
+                Life::Disconnected {
+                    until,
+                    recovered: true,
+                }
+            }
+        };
+        let framework = Framework {
+            id: id.clone(),
+            info,
+            checkpoint: true, // Its tasks have outlived a master.
+            life,
+            suppressed: BTreeSet::new(),
+            demand: [].into(),
+            registered_at: now,
+            reregistered_at: None,
+        };
+        self.frameworks.all.insert(id, Arc::new(framework));
+    }
+
+    /// Takes in what the agent brings, each task once.
+    fn take_in_tasks(
+        &mut self,
+        now: Timestamp,
+        agent: &AgentId,
+        brought: Vec<AgentTask>,
+        out: &mut Out,
+    ) {
+        let mut seen = BTreeSet::new();
+        for task in brought {
+            let key = tasks::key(&task.framework, &task.spec.id);
+            if seen.insert(key.clone()) {
+                self.take_in_task(now, agent, &key, task, out);
+            }
+        }
+    }
+
+    /// Takes in one task. One whose framework was removed is to end.
+    fn take_in_task(
+        &mut self,
+        now: Timestamp,
+        agent: &AgentId,
+        key: &TaskKey,
+        brought: AgentTask,
+        out: &mut Out,
+    ) {
+        if let Some(other) = self.tasks.get(key).filter(|task| task.agent != *agent) {
+            warn!(task = %key, %agent, other = %other.agent, "task runs on two agents; the newcomer is killed");
+            return self.kill_twin(agent, key, out);
+        }
+        let resumed = self.settle_state(agent, key, brought);
+        let Some(task) = self.tasks.get(key) else {
+            return;
+        };
+        if task.holds_resources() {
+            let (role, resources) = (&task.role, &task.spec.resources);
+            self.allocator.claim(agent, &key.framework, role, resources);
+        }
+        if resumed {
+            let mut status = task.status_by_master(now);
+            status.reason = Some(Reason::AgentReregistered);
+            status.message = Some(format!("agent {agent} is back"));
+            self.answer(&key.framework, status, out);
+        }
+        let framework = self.frameworks.get(&key.framework);
+        if framework.is_some_and(|framework| framework.is_completed()) {
+            self.orphan(now, key, out);
+        } else {
+            self.tell_kill(now, key, out);
+        }
+    }
+
+    /// Puts a task where its agent says it is; true when it was unreachable and lives.
+    fn settle_state(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) -> bool {
+        let AgentTask {
+            spec, role, status, ..
+        } = brought;
+        if self.tasks.get(key).is_none() {
+            let role = role.unwrap_or_else(|| self.only_role(&key.framework));
+            let mut task = Task::new(key.clone(), role, Arc::new(spec));
+            task.agent = agent.clone();
+            task.state = status.state;
+            task.note(status);
+            info!(task = %key, %agent, state = %task.state, "task taken in");
+            self.tasks.insert(task);
+            return false;
+        }
+        let Some(task) = self.tasks.get_mut(key) else {
+            return false;
+        };
+        let was = task.state;
+        if was.is_terminal() {
+            return false; // An end that was told stays told; its update is not acknowledged yet.
+        }
+        task.state = status.state;
+        task.note(status.clone());
+        if status.state.is_terminal() {
+            self.count().task_ended(&status);
+            return false;
+        }
+        was == TaskState::Unreachable
+    }
+
+    /// The role of a task that does not say it.
+    fn only_role(&self, framework: &FrameworkId) -> Role {
+        let framework = self.frameworks.get(framework);
+        framework
+            .and_then(|framework| framework.info.roles.first().cloned())
+            .unwrap_or_default()
+    }
+
+    fn kill_twin(&self, agent: &AgentId, key: &TaskKey, out: &mut Out) {
+        let message = MessageToAgent::KillTask {
+            framework: key.framework.clone(),
+            task: key.task.clone(),
+            grace_period: None,
+        };
+        self.tell_agent(agent, message, out);
+    }
+
+    /// Ends the tasks that the agent does not know: they never reached it, or are over and acknowledged. This comes before
+    /// the agent's resources are free again, so that nothing is released twice.
+    fn drop_missing(
+        &mut self,
+        now: Timestamp,
+        agent: &AgentId,
+        brought: &[AgentTask],
+        out: &mut Out,
+    ) {
+        let there: BTreeSet<TaskKey> = brought
+            .iter()
+            .map(|task| tasks::key(&task.framework, &task.spec.id))
+            .collect();
+        for key in self.tasks.of_agent(agent) {
+            if there.contains(&key) {
+                continue;
+            }
+            let framework = self.frameworks.get(&key.framework);
+            if framework.is_none_or(|framework| framework.is_completed()) {
+                self.end_orphan(now, &key, out);
+            } else {
+                let end = (TaskState::Dropped, Reason::Reconciliation);
+                self.end_task(now, &key, end, "the agent does not know the task", out);
+            }
+        }
+    }
+
+    /// Of each task the first update that nobody has acknowledged; the agent sends the next when it is.
+    fn take_first_updates(&mut self, agent: &AgentId, updates: Vec<Update>, out: &mut Out) {
+        let mut seen = BTreeSet::new();
+        for update in updates {
+            if seen.insert(tasks::key(&update.framework, &update.status.task)) {
+                self.count().updates_received += 1;
+                self.take_update(agent, update, out);
+            }
+        }
+    }
+}
+
+/// A framework of which nothing is known but that it has tasks.
+fn nameless(id: &FrameworkId, role: Option<Role>) -> FrameworkInfo {
+    FrameworkInfo {
+        id: Some(id.clone()),
+        name: String::new(),
+        user: String::new(),
+        roles: BTreeSet::from([role.unwrap_or_default()]),
+        capabilities: BTreeSet::new(),
+        failover_timeout: std::time::Duration::ZERO,
+        principal: None,
+        hostname: String::new(),
+        webui_url: None,
+        original: Bytes::new(),
+    }
+}

@@ -1,0 +1,240 @@
+//! An update goes up, an acknowledgement goes down.
+//!
+//! Updates of agents carry an id and are repeated by the agent until their framework acknowledges them: the master passes
+//! both on and keeps neither queue nor timer. What the master says itself carries no id and is said once.
+
+use mete_model::{
+    AgentId, Capability, FrameworkId, FrameworkInfo, Reason, TaskId, TaskKey, TaskState,
+    TaskStatus, Timestamp, UpdateId,
+};
+use tracing::{debug, info, warn};
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::{Event, MessageToAgent};
+use crate::input::{LinkId, Update};
+use crate::state::deadlines::Due;
+use crate::state::tasks;
+
+impl Cluster {
+    pub(crate) fn update(&mut self, agent: &AgentId, link: LinkId, update: Update, out: &mut Out) {
+        if self.agents.on_link(agent, link).is_none() {
+            self.count().stale_messages += 1;
+            return;
+        }
+        self.count().updates_received += 1;
+        self.take_update(agent, update, out);
+    }
+
+    /// Takes news from an agent that is connected. News of a task that is not known goes up all the same: its end was
+    /// acknowledged once, and the acknowledgement did not reach the agent.
+    pub(crate) fn take_update(&mut self, agent: &AgentId, update: Update, out: &mut Out) {
+        let key = tasks::key(&update.framework, &update.status.task);
+        let Some(framework) = self.frameworks.get(&key.framework) else {
+            warn!(task = %key, %agent, "update for a framework that is not known");
+            self.count().updates_dropped += 1;
+            return;
+        };
+        let completed = framework.is_completed();
+        if let Some(task) = self.tasks.get(&key) {
+            if task.agent != *agent {
+                warn!(task = %key, %agent, other = %task.agent, "update for a task that runs on another agent");
+                self.count().updates_dropped += 1;
+                self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
+                return;
+            }
+            self.note_update(&key, &update);
+        }
+        if completed {
+            self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
+            if update.status.state.is_terminal() {
+                self.orphan_over(agent, &key, out);
+            }
+            return;
+        }
+        self.forward(update, out);
+    }
+
+    /// Moves the task to where the news says it is.
+    fn note_update(&mut self, key: &TaskKey, update: &Update) {
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
+        let held = task.holds_resources();
+        let latest = update.latest.unwrap_or(update.status.state);
+        if task.state != latest && task.state.may_become(latest) {
+            info!(task = %key, agent = %task.agent, from = %task.state, to = %latest, "task changed state");
+            task.state = latest;
+        }
+        if let Some(uuid) = update.status.uuid {
+            task.unacknowledged = Some((uuid, update.status.state));
+        }
+        task.note(update.status.clone());
+        if held && !task.holds_resources() {
+            let mut end = update.status.clone();
+            end.state = latest;
+            self.count().task_ended(&end);
+            self.release(key);
+        }
+    }
+
+    /// What a task that has just ended used is free.
+    fn release(&mut self, key: &TaskKey) {
+        self.deadlines.clear(&Due::Kill(key.clone()));
+        if let Some(task) = self.tasks.get(key) {
+            self.allocator.release(
+                &task.agent,
+                &key.framework,
+                &task.role,
+                &task.spec.resources,
+            );
+        }
+    }
+
+    fn forward(&mut self, update: Update, out: &mut Out) {
+        let Some(framework) = self.frameworks.get(&update.framework) else {
+            return;
+        };
+        let mut status = update.status;
+        status.state = understood(&framework.info, status.state);
+        let event = Event::Update {
+            status,
+            original: Some(update.original),
+        };
+        if !self.tell_framework(&update.framework, event, out) {
+            self.count().updates_dropped += 1;
+        }
+    }
+
+    /// Acknowledges an update that no framework will ever acknowledge.
+    pub(crate) fn acknowledge_in_its_place(
+        &self,
+        agent: &AgentId,
+        key: &TaskKey,
+        uuid: Option<UpdateId>,
+        out: &mut Out,
+    ) {
+        if let Some(uuid) = uuid {
+            let message = MessageToAgent::Acknowledge {
+                framework: key.framework.clone(),
+                task: key.task.clone(),
+                uuid,
+            };
+            self.tell_agent(agent, message, out);
+        }
+    }
+
+    /// Passes an acknowledgement down. Without its agent there nothing happens: the agent will bring the update again.
+    pub(crate) fn acknowledge(
+        &mut self,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        task: &TaskId,
+        uuid: UpdateId,
+        out: &mut Out,
+    ) {
+        let key = tasks::key(framework, task);
+        let elsewhere = self
+            .tasks
+            .get(&key)
+            .is_some_and(|task| task.agent != *agent);
+        let message = MessageToAgent::Acknowledge {
+            framework: framework.clone(),
+            task: task.clone(),
+            uuid,
+        };
+        if elsewhere || !self.tell_agent(agent, message, out) {
+            debug!(task = %key, %agent, %uuid, "acknowledgement cannot be passed on");
+            self.count().acknowledgements_invalid += 1;
+            return;
+        }
+        self.count().acknowledgements += 1;
+        let Some(task) = self.tasks.get(&key) else {
+            return;
+        };
+        match task.unacknowledged {
+            Some((waiting, state)) if waiting == uuid => {
+                if state.is_terminal() {
+                    self.tasks.archive(&key);
+                } else if let Some(task) = self.tasks.get_mut(&key) {
+                    task.unacknowledged = None;
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Ends a task by the master's word: told once, never acknowledged, so there is nothing to wait for.
+    pub(crate) fn end_task(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        (state, reason): (TaskState, Reason),
+        message: &str,
+        out: &mut Out,
+    ) {
+        let Some(task) = self.tasks.get_mut(key) else {
+            return;
+        };
+        if !task.holds_resources() {
+            self.tasks.archive(key);
+            return;
+        }
+        info!(task = %key, agent = %task.agent, from = %task.state, to = %state, "task ended by the master");
+        task.state = state;
+        let mut status = task.status_by_master(now);
+        status.reason = Some(reason);
+        status.message = Some(message.to_owned());
+        task.note(status.clone());
+        self.count().task_ended(&status);
+        self.release(key);
+        self.tasks.archive(key);
+        self.answer(&key.framework, status, out);
+    }
+
+    /// Tells a framework what the master has to say of a task; when it is not there, it will ask once it is back.
+    pub(crate) fn answer(&self, framework: &FrameworkId, mut status: TaskStatus, out: &mut Out) {
+        let Some(known) = self.frameworks.get(framework) else {
+            return;
+        };
+        status.state = understood(&known.info, status.state);
+        let event = Event::Update {
+            status,
+            original: None,
+        };
+        self.tell_framework(framework, event, out);
+    }
+
+    /// Answers a task that never was one.
+    pub(crate) fn refuse_task(
+        &mut self,
+        framework: &FrameworkId,
+        status: TaskStatus,
+        out: &mut Out,
+    ) {
+        self.count().task_ended(&status);
+        self.answer(framework, status, out);
+    }
+}
+
+/// A state in the words that a framework knows: those of the old kind know LOST for all that has become of lost tasks.
+pub(crate) fn understood(framework: &FrameworkInfo, state: TaskState) -> TaskState {
+    if framework.can(Capability::PartitionAware) {
+        return state;
+    }
+    match state {
+        TaskState::Dropped
+        | TaskState::Unreachable
+        | TaskState::Gone
+        | TaskState::GoneByOperator
+        | TaskState::Unknown => TaskState::Lost,
+        TaskState::Staging
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Killing
+        | TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Error
+        | TaskState::Lost => state,
+    }
+}

@@ -1,0 +1,268 @@
+//! A framework comes, comes back, or takes over from its older self; what it says of itself, and which offers it wants.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mete_model::{FrameworkId, FrameworkInfo, Role, Timestamp};
+use tracing::{debug, info};
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::{Action, Event, Reply};
+use crate::input::Subscription;
+use crate::state::deadlines::Due;
+use crate::state::frameworks::{Framework, Life, Shape};
+
+/// Shapes in one DEMAND: a framework with more kinds of tasks waiting names the most urgent.
+const MAX_SHAPES: usize = 1_000;
+
+/// Why a framework is not let in, or may not change. It gets the text in an ERROR.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum SubscribeError {
+    #[error("Framework has been removed")]
+    // Clients of Mesos look for these words, then subscribe without an id.
+    Removed,
+    #[error("framework names no role")]
+    NoRole,
+    #[error("suppressed role {0} is not one of the framework's roles")]
+    SuppressedNotHeld(Role),
+    #[error("principal of framework {framework} cannot change from {from:?} to {to:?}")]
+    PrincipalChanged {
+        framework: FrameworkId,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    #[error("user of framework {framework} cannot change from {from:?} to {to:?}")]
+    UserChanged {
+        framework: FrameworkId,
+        from: String,
+        to: String,
+    },
+}
+
+impl Cluster {
+    pub(crate) fn subscribe(&mut self, now: Timestamp, subscription: Subscription, out: &mut Out) {
+        let link = subscription.link;
+        if let Err(error) = self.may_subscribe(&subscription) {
+            info!(name = subscription.info.name, %error, "framework not let in");
+            self.count().subscriptions_refused += 1;
+            let event = Event::Error(error.to_string());
+            out.act.push(Action::ToFramework { link, event });
+            out.act.push(Action::Close { link });
+            out.reply = Some(Reply::Refused(error.to_string()));
+            return;
+        }
+        let id = match subscription.info.id.clone() {
+            Some(id) => id,
+            None => self.frameworks.new_id(&self.settings.incarnation),
+        };
+        self.count().subscriptions += 1;
+        self.leave_old_stream(now, &id, out);
+        let framework = self.subscribed(now, &id, subscription);
+        info!(framework = %id, name = framework.info.name, "framework subscribed");
+        self.frameworks.all.insert(id.clone(), Arc::new(framework));
+        self.deadlines.clear(&Due::Failover(id.clone()));
+        let framework = id.clone();
+        self.tell_framework(&id, Event::Subscribed { framework }, out);
+        out.reply = Some(Reply::Subscribed(id));
+    }
+
+    fn may_subscribe(&self, subscription: &Subscription) -> Result<(), SubscribeError> {
+        let info = &subscription.info;
+        may_hold(info, &subscription.suppressed)?;
+        let Some(id) = &info.id else {
+            return Ok(());
+        };
+        if self.torn_down.contains_key(id) {
+            return Err(SubscribeError::Removed);
+        }
+        match self.frameworks.get(id) {
+            Some(known) if !known.is_nameless() => same_principal(id, &known.info, info),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The stream that the framework had is told and closed; its offers vanish without a word.
+    fn leave_old_stream(&mut self, now: Timestamp, id: &FrameworkId, out: &mut Out) {
+        self.drop_offers_to(now, id);
+        if let Some(link) = self.frameworks.get(id).and_then(|known| known.link()) {
+            let event = Event::Error("Framework failed over".to_owned()); // The words of Mesos.
+            out.act.push(Action::ToFramework { link, event });
+            out.act.push(Action::Close { link });
+            self.count().failovers += 1;
+        }
+    }
+
+    /// The framework as it is from now on, and known to the allocator. User and checkpoint stay what they were.
+    fn subscribed(
+        &mut self,
+        now: Timestamp,
+        id: &FrameworkId,
+        subscription: Subscription,
+    ) -> Framework {
+        let mut framework = Framework {
+            id: id.clone(),
+            info: subscription.info,
+            checkpoint: subscription.checkpoint,
+            life: Life::Active {
+                link: subscription.link,
+            },
+            suppressed: subscription.suppressed,
+            demand: [].into(),
+            registered_at: now,
+            reregistered_at: None,
+        };
+        framework.info.id = Some(id.clone());
+        if let Some(known) = self.frameworks.get(id) {
+            if !known.is_nameless() {
+                framework.info.user.clone_from(&known.info.user);
+            }
+            framework.checkpoint = known.checkpoint;
+            framework.registered_at = known.registered_at;
+            framework.reregistered_at = Some(now);
+        }
+        let roles = framework.info.roles.clone();
+        self.allocator.add_framework(id.clone(), roles);
+        if !framework.suppressed.is_empty() {
+            self.allocator.suppress(id, Some(&framework.suppressed));
+        }
+        framework
+    }
+
+    /// UPDATE_FRAMEWORK: all or nothing.
+    pub(crate) fn update_framework(
+        &mut self,
+        now: Timestamp,
+        id: &FrameworkId,
+        mut info: FrameworkInfo,
+        suppressed: BTreeSet<Role>,
+        out: &mut Out,
+    ) {
+        let Some(known) = self.frameworks.get(id) else {
+            return;
+        };
+        let checked = may_hold(&info, &suppressed)
+            .and_then(|()| same_principal(id, &known.info, &info))
+            .and_then(|()| same_user(id, &known.info, &info));
+        if let Err(error) = checked {
+            return self.refuse_call(id, error.to_string(), out);
+        }
+        let woken: BTreeSet<Role> = known.suppressed.difference(&suppressed).cloned().collect();
+        for offer in self.offers.of_framework(id) {
+            let role = self.offers.get(&offer).map(|offer| offer.role.clone());
+            if role.is_some_and(|role| !info.roles.contains(&role)) {
+                self.rescind(now, &offer, out);
+            }
+        }
+        info.id = Some(id.clone());
+        self.allocator.update_roles(id, info.roles.clone());
+        if !woken.is_empty() {
+            self.allocator.revive(id, Some(&woken));
+        }
+        if !suppressed.is_empty() {
+            self.allocator.suppress(id, Some(&suppressed));
+        }
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            framework.info = info;
+            framework.suppressed = suppressed;
+        }
+    }
+
+    /// REVIVE. One role that is not held drops the whole call, as in Mesos.
+    pub(crate) fn revive(&mut self, id: &FrameworkId, roles: &BTreeSet<Role>) {
+        if !self.holds_all(id, roles) {
+            return;
+        }
+        let some = (!roles.is_empty()).then_some(roles);
+        self.allocator.revive(id, some);
+        let Some(framework) = self.frameworks.get(id) else {
+            return;
+        };
+        if framework.suppressed.is_empty() {
+            return;
+        }
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            match some {
+                Some(roles) => framework.suppressed.retain(|role| !roles.contains(role)),
+                None => framework.suppressed.clear(),
+            }
+        }
+    }
+
+    /// SUPPRESS. One role that is not held drops the whole call, as in Mesos.
+    pub(crate) fn suppress(&mut self, id: &FrameworkId, roles: &BTreeSet<Role>) {
+        if !self.holds_all(id, roles) {
+            return;
+        }
+        let some = (!roles.is_empty()).then_some(roles);
+        self.allocator.suppress(id, some);
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            let more = some.unwrap_or(&framework.info.roles).clone();
+            framework.suppressed.extend(more);
+        }
+    }
+
+    fn holds_all(&self, id: &FrameworkId, roles: &BTreeSet<Role>) -> bool {
+        let Some(framework) = self.frameworks.get(id) else {
+            return false;
+        };
+        let held = roles.is_subset(&framework.info.roles);
+        if !held {
+            debug!(framework = %id, ?roles, "call names a role that the framework does not hold");
+        }
+        held
+    }
+
+    /// DEMAND: replaces the whole demand told before.
+    pub(crate) fn set_demand(&mut self, id: &FrameworkId, shapes: Vec<Shape>, out: &mut Out) {
+        if shapes.len() > MAX_SHAPES {
+            let why = format!(
+                "DEMAND has {} shapes, at most {MAX_SHAPES} count",
+                shapes.len()
+            );
+            return self.refuse_call(id, why, out);
+        }
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            framework.demand = shapes.into();
+        }
+    }
+}
+
+fn may_hold(info: &FrameworkInfo, suppressed: &BTreeSet<Role>) -> Result<(), SubscribeError> {
+    if info.roles.is_empty() {
+        return Err(SubscribeError::NoRole);
+    }
+    match suppressed.difference(&info.roles).next() {
+        Some(role) => Err(SubscribeError::SuppressedNotHeld(role.clone())),
+        None => Ok(()),
+    }
+}
+
+fn same_principal(
+    id: &FrameworkId,
+    from: &FrameworkInfo,
+    to: &FrameworkInfo,
+) -> Result<(), SubscribeError> {
+    if from.principal == to.principal {
+        return Ok(());
+    }
+    Err(SubscribeError::PrincipalChanged {
+        framework: id.clone(),
+        from: from.principal.clone(),
+        to: to.principal.clone(),
+    })
+}
+
+fn same_user(
+    id: &FrameworkId,
+    from: &FrameworkInfo,
+    to: &FrameworkInfo,
+) -> Result<(), SubscribeError> {
+    if from.user == to.user {
+        return Ok(());
+    }
+    Err(SubscribeError::UserChanged {
+        framework: id.clone(),
+        from: from.user.clone(),
+        to: to.user.clone(),
+    })
+}

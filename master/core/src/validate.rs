@@ -1,0 +1,169 @@
+//! Offers and tasks against the state: does this make sense here? (Whether it is well-formed was checked on reading.)
+//!
+//! The rules for tasks stand in one table, [`TASK_RULES`]; the first that is broken is the reason given (rules as in
+//! Mesos' `validation.cpp`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mete_model::{
+    AgentId, FrameworkId, Offer, OfferId, Program, Resources, Role, TaskId, TaskSpec,
+};
+
+use crate::state::offers::Offers;
+
+/// Why the offers of an ACCEPT are no good. The tasks are answered with the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OffersError {
+    #[error("no offers were named")]
+    None,
+    #[error("offer {0} is named twice")]
+    Twice(OfferId),
+    #[error("offer {0} is not valid any more: used, withdrawn or timed out")]
+    Stale(OfferId),
+    #[error("offer {0} was made to another framework")]
+    Foreign(OfferId),
+    #[error("offers of {0} and {1} are mixed; all must come from one agent")]
+    ManyAgents(AgentId, AgentId),
+    #[error("offers in {0} and {1} are mixed; all must be in one role")]
+    ManyRoles(Role, Role),
+}
+
+/// The offers of an ACCEPT, all of one agent and in one role of this framework, on the table still.
+pub(crate) fn offers(
+    table: &Offers,
+    framework: &FrameworkId,
+    named: &[OfferId],
+) -> Result<Vec<Arc<Offer>>, OffersError> {
+    let mut seen = BTreeSet::new();
+    let mut found: Vec<Arc<Offer>> = Vec::with_capacity(named.len());
+    for id in named {
+        if !seen.insert(id) {
+            return Err(OffersError::Twice(id.clone()));
+        }
+        let offer = table
+            .get(id)
+            .ok_or_else(|| OffersError::Stale(id.clone()))?;
+        if offer.framework != *framework {
+            return Err(OffersError::Foreign(id.clone()));
+        }
+        if let Some(first) = found.first() {
+            if first.agent != offer.agent {
+                let (one, other) = (first.agent.clone(), offer.agent.clone());
+                return Err(OffersError::ManyAgents(one, other));
+            }
+            if first.role != offer.role {
+                let (one, other) = (first.role.clone(), offer.role.clone());
+                return Err(OffersError::ManyRoles(one, other));
+            }
+        }
+        found.push(Arc::clone(offer));
+    }
+    if found.is_empty() {
+        return Err(OffersError::None);
+    }
+    Ok(found)
+}
+
+/// Why a task is not started. The framework gets the text as message of a TASK_ERROR.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TaskError {
+    #[error("task id {0} is in use by a task that is not over")]
+    IdInUse(TaskId),
+    #[error("task {task} names agent {named}, the offers are of agent {offered}")]
+    OtherAgent {
+        task: TaskId,
+        named: AgentId,
+        offered: AgentId,
+    },
+    #[error("task {0} asks for no resources")]
+    NoResources(TaskId),
+    #[error("task {0} asks for a part of a GPU; they come whole")]
+    PartOfGpu(TaskId),
+    #[error("task {0} has no command")]
+    NoCommand(TaskId),
+    #[error("task {task} asks for more than the offers hold: {}", shortages.join(", "))]
+    TooMuch {
+        task: TaskId,
+        shortages: Vec<String>,
+    },
+}
+
+/// A task about to be started, and what there is for it.
+pub(crate) struct Candidate<'a> {
+    pub(crate) task: &'a TaskSpec,
+    pub(crate) offered_by: &'a AgentId,
+    pub(crate) left: &'a Resources,
+    pub(crate) id_in_use: bool,
+}
+
+type Rule = fn(&Candidate<'_>) -> Result<(), TaskError>;
+
+/// In the order in which they are checked.
+const TASK_RULES: &[Rule] = &[
+    id_is_free,
+    agent_is_the_offers,
+    asks_for_something,
+    gpus_are_whole,
+    has_a_command,
+    fits,
+];
+
+/// Checks a task against every rule.
+pub(crate) fn task(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    TASK_RULES.iter().try_for_each(|rule| rule(candidate))
+}
+
+fn id_is_free(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    if candidate.id_in_use {
+        return Err(TaskError::IdInUse(candidate.task.id.clone()));
+    }
+    Ok(())
+}
+
+fn agent_is_the_offers(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    if candidate.task.agent == *candidate.offered_by {
+        return Ok(());
+    }
+    Err(TaskError::OtherAgent {
+        task: candidate.task.id.clone(),
+        named: candidate.task.agent.clone(),
+        offered: candidate.offered_by.clone(),
+    })
+}
+
+fn asks_for_something(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    if candidate.task.resources.is_empty() {
+        return Err(TaskError::NoResources(candidate.task.id.clone()));
+    }
+    Ok(())
+}
+
+fn gpus_are_whole(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    if candidate.task.resources.gpus_milli.is_multiple_of(1_000) {
+        return Ok(());
+    }
+    Err(TaskError::PartOfGpu(candidate.task.id.clone()))
+}
+
+fn has_a_command(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    let empty = match &candidate.task.command.program {
+        Program::Shell(line) => line.trim().is_empty(),
+        Program::Exec { path, .. } => path.is_empty(),
+    };
+    if empty {
+        return Err(TaskError::NoCommand(candidate.task.id.clone()));
+    }
+    Ok(())
+}
+
+fn fits(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    let shortages = candidate.left.shortages(&candidate.task.resources);
+    if shortages.is_empty() {
+        return Ok(());
+    }
+    Err(TaskError::TooMuch {
+        task: candidate.task.id.clone(),
+        shortages,
+    })
+}

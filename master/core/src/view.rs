@@ -1,0 +1,77 @@
+//! What readers see: the state as it is on disk and told to everybody, shared with the master, never in its way.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use mete_model::{AgentId, FrameworkId, Offer, OfferId, Role, TaskKey, Timestamp};
+use mete_placement::Amounts;
+
+use crate::cluster::Cluster;
+use crate::counters::Counters;
+use crate::settings::Settings;
+use crate::state::SharedMap;
+use crate::state::agents::Agent;
+use crate::state::frameworks::Framework;
+use crate::state::tasks::{self, Task};
+
+/// The cluster at one moment. Making one copies pointers only.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// How the cluster behaves.
+    pub settings: Arc<Settings>,
+    /// When this master took over.
+    pub started: Timestamp,
+    /// Agents, gone and unreachable ones too.
+    pub agents: SharedMap<AgentId, Arc<Agent>>,
+    /// Frameworks, completed ones too.
+    pub frameworks: SharedMap<FrameworkId, Arc<Framework>>,
+    /// What is on the table.
+    pub offers: SharedMap<OfferId, Arc<Offer>>,
+    /// Tasks that are not over: until their last update is acknowledged.
+    pub tasks: SharedMap<TaskKey, Arc<Task>>,
+    /// The last tasks that are over, in the order of their ends per framework.
+    pub ended_tasks: SharedMap<(FrameworkId, u64), Arc<Task>>,
+    /// Weights that were set, in thousandths.
+    pub weights: Arc<BTreeMap<Role, NonZeroU32>>,
+    /// Limits that were set.
+    pub limits: Arc<BTreeMap<Role, Amounts>>,
+    /// What has happened how often.
+    pub counters: Arc<Counters>,
+}
+
+impl View {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        Self {
+            settings: Arc::clone(&cluster.settings),
+            started: cluster.started,
+            agents: cluster.agents.all.clone(),
+            frameworks: cluster.frameworks.all.clone(),
+            offers: cluster.offers.all.clone(),
+            tasks: cluster.tasks.all.clone(),
+            ended_tasks: cluster.tasks.ended.clone(),
+            weights: Arc::clone(&cluster.weights),
+            limits: Arc::clone(&cluster.limits),
+            counters: Arc::clone(&cluster.counters),
+        }
+    }
+
+    /// The tasks of one framework that are not over.
+    pub fn tasks_of<'a>(
+        &'a self,
+        framework: &'a FrameworkId,
+    ) -> impl Iterator<Item = &'a Arc<Task>> {
+        tasks::of_framework(&self.tasks, framework)
+    }
+
+    /// The last tasks of one framework that are over, the oldest first.
+    pub fn ended_tasks_of<'a>(
+        &'a self,
+        framework: &'a FrameworkId,
+    ) -> impl Iterator<Item = &'a Arc<Task>> {
+        self.ended_tasks
+            .after(move |(other, _)| other < framework)
+            .take_while(move |((other, _), _)| other == framework)
+            .map(|(_, task)| task)
+    }
+}

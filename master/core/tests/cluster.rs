@@ -1,0 +1,18 @@
+//! The cluster, plain values in, effects compared: one module per noun.
+
+#[path = "cluster/accept.rs"]
+mod accept;
+#[path = "cluster/agent_life.rs"]
+mod agent_life;
+#[path = "cluster/framework_life.rs"]
+mod framework_life;
+#[path = "cluster/leader_change.rs"]
+mod leader_change;
+#[path = "cluster/offers.rs"]
+mod offers;
+#[path = "cluster/sums.rs"]
+mod sums;
+#[path = "cluster/tasks.rs"]
+mod tasks;
+#[path = "cluster/world.rs"]
+mod world;
