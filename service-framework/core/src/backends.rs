@@ -3,15 +3,21 @@
 //! An instance is `up` from the moment it is ready to the moment it is not, and `draining` between the decision to
 //! kill it and the kill. The version grows by one with each change; the epoch is new at each start.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mete_model::TaskId;
 
-use crate::spec::app::{AppId, Protocol};
+use crate::spec::app::{AppId, AppSpec, Protocol};
+use crate::spec::history::AppVersion;
+use crate::state::apps::App;
+use crate::state::instances::{Instance, InstanceState};
 
 /// Services that vanished are remembered so many changes long; who asks for more gets everything.
 pub const MAX_REMOVED: usize = 256;
+
+/// The version a list begins with.
+pub const FIRST_VERSION: u64 = 1;
 
 /// Names a service. The service port alone is not enough while an app moves to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,10 +137,10 @@ impl Backends {
     pub fn new(epoch: &str) -> Self {
         Self {
             epoch: Arc::from(epoch),
-            version: 1,
+            version: FIRST_VERSION,
             services: Arc::default(),
             removed: Arc::default(),
-            floor: 1,
+            floor: FIRST_VERSION,
         }
     }
 
@@ -173,7 +179,182 @@ impl Backends {
         Changes::Change {
             version: self.version,
             changed: self.services.values().filter_map(newer).collect(),
-            removed: self.removed.iter().filter_map(gone).collect(),
+            removed: self
+                .removed
+                .iter()
+                .filter_map(gone)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         }
+    }
+
+    /// Puts the services of some apps in the place of what they were; says whether anything changed.
+    ///
+    /// `is_first`: the list is being rebuilt after a start, and nobody has seen a version of it.
+    pub(crate) fn replace(
+        &mut self,
+        apps: &BTreeSet<AppId>,
+        services: BTreeMap<ServiceKey, Service>,
+        is_first: bool,
+    ) -> bool {
+        let next = if is_first {
+            self.version
+        } else {
+            self.version + 1
+        };
+        let gone: Vec<ServiceKey> = apps
+            .iter()
+            .flat_map(|app| self.keys_of(app))
+            .filter(|key| !services.contains_key(key))
+            .collect();
+        let is_new = |(key, service): &(ServiceKey, Service)| {
+            self.services
+                .get(key)
+                .is_none_or(|(_, old)| **old != *service)
+        };
+        let changed: Vec<_> = services.into_iter().filter(is_new).collect();
+        if gone.is_empty() && changed.is_empty() {
+            return false;
+        }
+        self.version = next;
+        let all = Arc::make_mut(&mut self.services);
+        for (key, service) in changed {
+            all.insert(key, (next, Arc::new(service)));
+        }
+        let removed = Arc::make_mut(&mut self.removed);
+        for key in gone {
+            all.remove(&key);
+            removed.push_back((next, key));
+        }
+        while removed.len() > MAX_REMOVED {
+            if let Some((forgotten, _)) = removed.pop_front() {
+                self.floor = forgotten;
+            }
+        }
+        true
+    }
+
+    fn keys_of(&self, app: &AppId) -> Vec<ServiceKey> {
+        let first = ServiceKey {
+            app: app.clone(),
+            port_index: 0,
+            service_port: 0,
+        };
+        self.services
+            .range(first..)
+            .take_while(|(key, _)| key.app == *app)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+}
+
+/// The services of one app: one for each service port of the version wanted, and for each port that an instance of
+/// another version still serves. Each instance serves the ports that its own version gave it.
+pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
+    let mut services = BTreeMap::new();
+    if let Some(wanted) = &app.wanted {
+        add_services(&mut services, wanted);
+    }
+    let mut listed: Vec<_> = app
+        .instances
+        .values()
+        .filter_map(|instance| Some((backend_state(instance)?, instance)))
+        .collect();
+    listed.sort_by_key(|(_, instance)| std::cmp::Reverse(instance.version.version)); // the newest version words it
+    for (state, instance) in &listed {
+        let Some(place) = &instance.place else {
+            continue;
+        };
+        add_services(&mut services, &instance.version);
+        for (key, port) in keys(&instance.version).zip(&place.ports) {
+            let Some(service) = key.and_then(|key| services.get_mut(&key)) else {
+                continue;
+            };
+            let (host, task) = (place.host.clone(), instance.id.task());
+            service.backends.push(Backend {
+                task,
+                host,
+                port: *port,
+                state: *state,
+            });
+        }
+    }
+    for service in services.values_mut() {
+        service
+            .backends
+            .sort_by(|one, other| one.task.cmp(&other.task));
+    }
+    services
+}
+
+/// Whether an instance is on the list, and how.
+pub(crate) fn backend_state(instance: &Instance) -> Option<BackendState> {
+    match instance.state {
+        InstanceState::Running { .. } => instance.is_ready().then_some(BackendState::Up),
+        InstanceState::Draining { .. } => Some(BackendState::Draining),
+        InstanceState::Waiting
+        | InstanceState::Launching { .. }
+        | InstanceState::Staging
+        | InstanceState::Unreachable { .. }
+        | InstanceState::Killing { .. } => None,
+    }
+}
+
+/// The service of each port of a version, in order; `None` for a port without service port.
+fn keys(version: &AppVersion) -> impl Iterator<Item = Option<ServiceKey>> {
+    version
+        .spec
+        .port_definitions
+        .iter()
+        .zip(0..)
+        .map(|(definition, port_index)| {
+            let app = version.spec.id.clone();
+            (definition.port != 0).then_some(ServiceKey {
+                app,
+                port_index,
+                service_port: definition.port,
+            })
+        })
+}
+
+fn add_services(services: &mut BTreeMap<ServiceKey, Service>, version: &AppVersion) {
+    let spec = &version.spec;
+    for (key, definition) in keys(version).zip(&spec.port_definitions) {
+        let Some(key) = key else { continue };
+        services.entry(key).or_insert_with_key(|key| Service {
+            key: key.clone(),
+            protocol: definition.protocol,
+            mode: mode(spec, key.port_index),
+            labels: spec
+                .labels
+                .iter()
+                .filter(|(name, _)| name.starts_with("HAPROXY_"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            backends: Vec::new(),
+        });
+    }
+}
+
+/// As marathon-lb has it: what the label says, else HTTP where there is a virtual host or an HTTP check, else TCP.
+fn mode(spec: &AppSpec, port_index: u32) -> Mode {
+    let label = |what: &str| spec.labels.get(&format!("HAPROXY_{port_index}_{what}"));
+    if let Some(mode) = label("MODE") {
+        return if mode.eq_ignore_ascii_case("http") {
+            Mode::Http
+        } else {
+            Mode::Tcp
+        };
+    }
+    let is_checked = spec.health_checks.iter().any(|check| {
+        check.protocol.is_http()
+            && check.port.is_none()
+            && check.port_index.unwrap_or(0) == port_index
+    });
+    if is_checked || label("VHOST").is_some() {
+        Mode::Http
+    } else {
+        Mode::Tcp
     }
 }

@@ -1,3 +1,6 @@
 //! How one state of things becomes another.
 
 pub mod plan; // wanted × present → steps
+pub mod progress; // what is the next thing to do
+pub mod scale_down; // which instance goes first
+pub mod upgrade; // how many old may go, how many new may come

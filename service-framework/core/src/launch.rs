@@ -1,8 +1,22 @@
 //! What an instance is launched with: command, environment, resources, check. Pure.
+//!
+//! The environment is Marathon's, name for name; the app's own variables win over all of it.
 
-use mete_model::Resources;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::spec::app::Protocol;
+use mete_model::{
+    AgentId, CommandSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Resources, TaskId,
+    TaskSpec,
+};
+
+use crate::spec::app::{AppSpec, HealthCheckSpec, HealthProtocol, Protocol};
+use crate::spec::history::AppVersion;
+use crate::spec::time;
+use crate::state::instances::InstanceId;
+
+/// Labels and their values become variables only up to this length (Marathon's bound).
+const MAX_LABEL_BYTES: usize = 512;
 
 /// A port of a task, as DiscoveryInfo tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +31,323 @@ pub struct TaskPort {
     pub labels: Vec<(String, String)>,
 }
 
+/// Where an instance is launched, and with what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant<'a> {
+    /// On which agent.
+    pub agent: &'a AgentId,
+    /// That agent's name.
+    pub host: &'a str,
+    /// One port for each port definition.
+    pub ports: &'a [u16],
+    /// All it takes of the offer.
+    pub resources: Resources,
+}
+
 /// What an instance takes, its ports aside.
-pub fn resources(spec: &crate::spec::app::AppSpec) -> Resources {
+pub fn resources(spec: &AppSpec) -> Resources {
     let mut resources = Resources::none();
     resources.cpus_milli = spec.cpus_milli;
     resources.mem_bytes = spec.mem_bytes;
     resources.disk_bytes = spec.disk_bytes;
     resources.gpus_milli = u64::from(spec.gpus) * 1_000;
     resources
+}
+
+/// The task of an instance; `original` is left empty.
+pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
+    let (spec, task) = (&*version.spec, id.task());
+    let environment = environment(version, &task, grant.host, grant.ports);
+    let command = CommandSpec {
+        program: program(spec),
+        environment,
+        user: spec.user.clone(),
+        uris: spec.fetch.iter().map(fetch).collect(),
+    };
+    let health_check = spec
+        .health_checks
+        .first()
+        .and_then(|check| health_check(check, grant.ports, &command));
+    TaskSpec {
+        id: task,
+        name: spec.id.task_name(),
+        agent: grant.agent.clone(),
+        resources: grant.resources.clone(),
+        command,
+        health_check,
+        kill_grace_period: spec.task_kill_grace_period,
+        labels: spec
+            .labels
+            .iter()
+            .map(|(name, value)| (name.clone(), Some(value.clone())))
+            .collect(),
+        original: Default::default(),
+    }
+}
+
+/// The ports of a task for discovery.
+pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
+    let port = |(definition, number): (&crate::spec::app::PortDefinition, &u16)| TaskPort {
+        number: *number,
+        name: definition.name.clone(),
+        protocol: definition.protocol,
+        labels: definition
+            .labels
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    };
+    spec.port_definitions.iter().zip(ports).map(port).collect()
+}
+
+fn program(spec: &AppSpec) -> Program {
+    match (&spec.cmd, spec.args.first()) {
+        (None, Some(path)) => Program::Exec {
+            path: path.clone(),
+            argv: spec.args.clone(),
+        },
+        (cmd, _) => Program::Shell(cmd.clone().unwrap_or_default()),
+    }
+}
+
+fn fetch(fetch: &crate::spec::app::Fetch) -> FetchUri {
+    FetchUri {
+        value: fetch.uri.clone(),
+        extract: fetch.extract,
+        executable: fetch.executable,
+        cache: fetch.cache,
+        output_file: fetch.dest_path.clone(),
+    }
+}
+
+/// `None` when it asks a port that is not there, which validation does not let in.
+fn health_check(
+    check: &HealthCheckSpec,
+    ports: &[u16],
+    command: &CommandSpec,
+) -> Option<HealthCheck> {
+    let port = || {
+        check
+            .port
+            .or_else(|| ports.get(check.port_index.unwrap_or(0) as usize).copied())
+    };
+    let probe = match check.protocol {
+        HealthProtocol::Http | HealthProtocol::MesosHttp => {
+            let path = check.path.clone().unwrap_or_else(|| "/".to_owned());
+            Probe::Http {
+                port: port()?,
+                path,
+                statuses: Vec::new(),
+            }
+        }
+        HealthProtocol::Tcp | HealthProtocol::MesosTcp => Probe::Tcp { port: port()? },
+        HealthProtocol::Command => Probe::Command(CommandSpec {
+            program: Program::Shell(check.command.clone()?),
+            uris: Vec::new(),
+            ..command.clone()
+        }),
+    };
+    // Marathon's own HTTP and TCP checks know no delay; their grace period does its work.
+    let delay = match check.protocol {
+        HealthProtocol::Http | HealthProtocol::Tcp => Duration::ZERO,
+        HealthProtocol::Command | HealthProtocol::MesosHttp | HealthProtocol::MesosTcp => {
+            check.delay
+        }
+    };
+    Some(HealthCheck {
+        probe,
+        delay,
+        interval: check.interval,
+        timeout: check.timeout,
+        grace_period: check.grace_period,
+        consecutive_failures: check.max_consecutive_failures,
+    })
+}
+
+/// The variables of a task.
+pub fn environment(
+    version: &AppVersion,
+    task: &TaskId,
+    host: &str,
+    ports: &[u16],
+) -> BTreeMap<String, String> {
+    let spec = &*version.spec;
+    let number = |value: f64| format!("{value:?}"); // 1.0 and 0.1, as Scala prints them
+    let mut all = BTreeMap::from([
+        ("HOST".to_owned(), host.to_owned()),
+        ("MESOS_TASK_ID".to_owned(), task.to_string()),
+        ("MARATHON_APP_ID".to_owned(), spec.id.to_string()),
+        (
+            "MARATHON_APP_VERSION".to_owned(),
+            time::text(version.version),
+        ),
+        (
+            "MARATHON_APP_RESOURCE_CPUS".to_owned(),
+            number(spec.cpus_milli as f64 / 1e3),
+        ),
+        (
+            "MARATHON_APP_RESOURCE_MEM".to_owned(),
+            number(spec.mem_bytes as f64 / MEBIBYTE as f64),
+        ),
+        (
+            "MARATHON_APP_RESOURCE_DISK".to_owned(),
+            number(spec.disk_bytes as f64 / MEBIBYTE as f64),
+        ),
+        (
+            "MARATHON_APP_RESOURCE_GPUS".to_owned(),
+            spec.gpus.to_string(),
+        ),
+        (
+            "MARATHON_APP_ENFORCE_GROUP_ROLE".to_owned(),
+            "false".to_owned(),
+        ),
+    ]);
+    add_labels(&mut all, &spec.labels);
+    add_ports(&mut all, spec, ports);
+    all.extend(
+        spec.env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    all
+}
+
+fn add_labels(all: &mut BTreeMap<String, String>, labels: &BTreeMap<String, String>) {
+    let is_short = |(name, value): &(&String, &String)| {
+        name.len() < MAX_LABEL_BYTES && value.len() < MAX_LABEL_BYTES
+    };
+    let mut names = Vec::new();
+    for (name, value) in labels.iter().filter(is_short) {
+        let name = variable(name).to_ascii_uppercase();
+        all.insert(format!("MARATHON_APP_LABEL_{name}"), value.clone());
+        names.push(name);
+    }
+    all.insert("MARATHON_APP_LABELS".to_owned(), names.join(" "));
+}
+
+fn add_ports(all: &mut BTreeMap<String, String>, spec: &AppSpec, ports: &[u16]) {
+    let Some(first) = ports.first() else { return };
+    for (at, (definition, port)) in spec.port_definitions.iter().zip(ports).enumerate() {
+        all.insert(format!("PORT{at}"), port.to_string());
+        let asked = if definition.port == 0 {
+            *port
+        } else {
+            definition.port
+        };
+        all.insert(format!("PORT_{asked}"), port.to_string());
+        if let Some(name) = &definition.name {
+            all.insert(format!("PORT_{}", name.to_uppercase()), port.to_string());
+        }
+    }
+    all.insert("PORT".to_owned(), first.to_string());
+    let list: Vec<String> = ports.iter().map(u16::to_string).collect();
+    all.insert("PORTS".to_owned(), list.join(","));
+}
+
+/// Runs of characters that no variable has become one `_`.
+fn variable(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_alphanumeric() || letter == '_' {
+            out.push(letter);
+        } else if !out.ends_with('\u{0}') {
+            out.push('\u{0}'); // stands for a run until all is read, so that `_` itself begins none
+        }
+    }
+    out.replace('\u{0}', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::app::{AppId, PortDefinition};
+    use mete_model::Timestamp;
+    use std::sync::Arc;
+
+    fn version() -> AppVersion {
+        let mut spec = AppSpec::new(AppId::new("/shop/web").expect("good"));
+        spec.cmd = Some("serve".to_owned());
+        spec.cpus_milli = 100;
+        spec.port_definitions = vec![
+            PortDefinition {
+                port: 10_000,
+                name: Some("http".to_owned()),
+                ..PortDefinition::default_port()
+            },
+            PortDefinition {
+                port: 0,
+                name: None,
+                ..PortDefinition::default_port()
+            },
+        ];
+        spec.labels
+            .insert("HAPROXY_0 vhost..x".to_owned(), "a.b".to_owned());
+        spec.labels.insert("long".to_owned(), "x".repeat(512));
+        AppVersion::first(Timestamp::from_millis(1_700_000_000_123), Arc::new(spec))
+    }
+
+    #[test]
+    fn the_environment_is_marathons() {
+        let task = TaskId::new("t").expect("good");
+
+        let environment = environment(&version(), &task, "node-1", &[31_004, 31_005]);
+
+        let text: Vec<String> = environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let expected = [
+            "HOST=node-1",
+            "MARATHON_APP_ENFORCE_GROUP_ROLE=false",
+            "MARATHON_APP_ID=/shop/web",
+            "MARATHON_APP_LABELS=HAPROXY_0_VHOST_X",
+            "MARATHON_APP_LABEL_HAPROXY_0_VHOST_X=a.b",
+            "MARATHON_APP_RESOURCE_CPUS=0.1",
+            "MARATHON_APP_RESOURCE_DISK=0.0",
+            "MARATHON_APP_RESOURCE_GPUS=0",
+            "MARATHON_APP_RESOURCE_MEM=128.0",
+            "MARATHON_APP_VERSION=2023-11-14T22:13:20.123Z",
+            "MESOS_TASK_ID=t",
+            "PORT=31004",
+            "PORT0=31004",
+            "PORT1=31005",
+            "PORTS=31004,31005",
+            "PORT_10000=31004",
+            "PORT_31005=31005",
+            "PORT_HTTP=31004",
+        ];
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_apps_own_variables_win() {
+        let mut version = version();
+        let mut spec = (*version.spec).clone();
+        spec.env.insert("PORT0".to_owned(), "mine".to_owned());
+        version.spec = Arc::new(spec);
+
+        let environment = environment(&version, &TaskId::new("t").expect("good"), "h", &[1, 2]);
+
+        assert_eq!(environment["PORT0"], "mine");
+    }
+
+    #[test]
+    fn a_check_asks_the_port_that_was_given() {
+        let mut check = HealthCheckSpec::new(HealthProtocol::Http);
+        check.port_index = Some(1);
+        let command = CommandSpec::shell("serve");
+
+        let http = health_check(&check, &[31_004, 31_005], &command).expect("a check");
+
+        assert_eq!(
+            http.probe,
+            Probe::Http {
+                port: 31_005,
+                path: "/".to_owned(),
+                statuses: Vec::new()
+            }
+        );
+        assert_eq!((http.delay, http.consecutive_failures), (Duration::ZERO, 3));
+        assert_eq!(health_check(&check, &[31_004], &command), None);
+    }
 }

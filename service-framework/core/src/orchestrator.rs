@@ -1,13 +1,28 @@
 //! The whole state, and `step`.
+//!
+//! Every input changes what it is about and marks the apps it touched; then `settle` asks of each touched app what is
+//! the next thing to do, moves deployments on, and brings queue and healthy-task list up to date. So no transition has
+//! to think of all that may follow from it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_model::machine::{Effects, Machine, Timestamp};
+use mete_model::{AgentId, FrameworkId, TaskId};
+use mete_placement::Policy;
 
 use crate::backends::Backends;
 use crate::effects::{Action, Reply};
+use crate::events::{Event, Happening};
 use crate::input::Input;
+use crate::random::Random;
 use crate::record::{BadRecord, Record};
+use crate::state::apps::Apps;
+use crate::state::deployments::Deployments;
+use crate::state::instances::{Instance, InstanceId, InstanceState};
+use crate::state::launch_queue::LaunchQueue;
+use crate::state::master::Master;
+use crate::state::proxies::Proxies;
 use crate::view::View;
 
 /// What the operator may set.
@@ -23,6 +38,8 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// Offers of no use are not wanted again for so long (120 s).
     pub decline: Duration,
+    /// Which of several offers an instance takes (spread: the instances of an app should not go down together).
+    pub policy: Policy,
 }
 
 impl Default for Settings {
@@ -33,6 +50,7 @@ impl Default for Settings {
             last_service_port: 20_000,
             drain_deadline: Duration::from_secs(10),
             decline: Duration::from_secs(120),
+            policy: Policy::Spread,
         }
     }
 }
@@ -49,36 +67,122 @@ pub struct Life {
 /// The part of the service framework that decides.
 #[derive(Clone, Debug)]
 pub struct Orchestrator {
-    settings: Settings,
-    backends: Backends,
+    pub(crate) settings: Settings,
+    pub(crate) random: Random,
+    pub(crate) apps: Apps,
+    pub(crate) deployments: Deployments,
+    pub(crate) queue: LaunchQueue,
+    pub(crate) backends: Backends,
+    pub(crate) proxies: Proxies,
+    pub(crate) master: Master,
+    /// The version given out last.
+    pub(crate) last_version: Timestamp,
+    /// Apps something happened to, not settled yet.
+    pub(crate) touched: BTreeSet<crate::spec::app::AppId>,
+    /// Whether what was under way before a restart has been taken up again.
+    pub(crate) is_resumed: bool,
 }
 
 impl Orchestrator {
-    /// Rebuilds the state from what the store holds; with nothing in it, everything begins.
+    /// Rebuilds the state from what the store holds; with nothing in it, everything begins. The healthy-task list
+    /// holds what was healthy before the restart from the start.
     ///
     /// # Errors
     /// [`BadRecord`] names the entry that cannot be read.
     pub fn recover(
         settings: Settings,
-        life: Life,
+        life: &Life,
         now: Timestamp,
         entries: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, BadRecord> {
-        let _ = (now, entries);
-        Ok(Self {
+        let mut orchestrator = Self {
             settings,
+            random: Random::new(life.seed),
+            apps: Apps::default(),
+            deployments: Deployments::default(),
+            queue: LaunchQueue::default(),
             backends: Backends::new(&life.epoch),
-        })
+            proxies: Proxies::default(),
+            master: Master::default(),
+            last_version: Timestamp::EPOCH,
+            touched: BTreeSet::new(),
+            is_resumed: false,
+        };
+        orchestrator.take_back(now, crate::record::read(entries)?);
+        Ok(orchestrator)
     }
 
     /// Our id from before the restart, to subscribe with.
-    pub fn framework(&self) -> Option<&mete_model::FrameworkId> {
-        None
+    pub const fn framework(&self) -> Option<&FrameworkId> {
+        self.master.framework.as_ref()
     }
 
     /// What the operator has set.
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A version that was never given out: now, to the millisecond, or as soon after as is free.
+    pub(crate) fn stamp(&mut self, now: Timestamp) -> Timestamp {
+        let earliest = self.last_version + Duration::from_millis(1);
+        self.last_version = Timestamp::from_millis(now.as_millis()).max(earliest);
+        self.last_version
+    }
+
+    /// Changes an instance: stores it, tells subscribers when its condition changed, marks its app.
+    pub(crate) fn edit_instance(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        out: &mut Effects<Self>,
+        change: impl FnOnce(&mut Instance),
+    ) {
+        let Some(before) = self.apps.instance(id) else {
+            return;
+        };
+        let (state, condition) = (before.state.clone(), before.condition());
+        let mut instance = (**before).clone();
+        change(&mut instance);
+        if std::mem::discriminant(&state) != std::mem::discriminant(&instance.state) {
+            instance.since = now;
+        }
+        let instance = self.apps.put(instance);
+        if instance.is_placed() {
+            out.store.push(Record::Instance(instance.clone()));
+        }
+        if instance.condition() != condition {
+            publish(now, out, changed(&instance, instance.condition()));
+        }
+        self.touched.insert(instance.app().clone());
+    }
+
+    /// Forgets an instance: it has ended, or never began.
+    pub(crate) fn end_instance(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        condition: &'static str,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(instance) = self.apps.take(id) else {
+            return;
+        };
+        if instance.is_placed() {
+            out.store.push(Record::InstanceRemoved(id.clone()));
+            publish(now, out, changed(&instance, condition));
+            // What it stood in the way of may fit now, also on offers that were declined.
+            self.master.wants_revive = true;
+        }
+        self.touched.insert(instance.app().clone());
+    }
+
+    /// Sends a kill, or sends it again.
+    pub(crate) fn send_kill(&self, instance: &Instance, out: &mut Effects<Self>) {
+        out.act.push(kill(
+            instance.id.task(),
+            instance.place.as_ref().map(|place| place.agent.clone()),
+            instance.version.spec.task_kill_grace_period,
+        ));
     }
 }
 
@@ -89,8 +193,48 @@ impl Machine for Orchestrator {
     type Reply = Reply;
     type View = View;
 
-    fn step(&mut self, _now: Timestamp, _input: Input) -> Effects<Self> {
-        Effects::none()
+    fn step(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
+        let mut out = Effects::none();
+        self.resume(now, &mut out);
+        self.forget_silent_proxies(now, &mut out);
+        out.reply = match input {
+            Input::Change(change) => Some(self.change(now, change, &mut out)),
+            Input::KillInstances {
+                instances,
+                scale,
+                force,
+            } => Some(self.kill_instances(now, &instances, scale, force, &mut out)),
+            Input::CancelDeployment { id, force } => {
+                Some(self.cancel_deployment(now, &id, force, &mut out))
+            }
+            Input::ResetDelay { app } => Some(self.reset_delay(&app)),
+            Input::ProxyAck(ack) => Some(self.proxy_ack(now, ack, &mut out)),
+            Input::Subscribed { framework, master } => {
+                self.subscribed(now, framework, master, &mut out);
+                None
+            }
+            Input::Disconnected => {
+                self.disconnected(now, &mut out);
+                None
+            }
+            Input::Offers(offers) => {
+                self.offers(now, offers, &mut out);
+                None
+            }
+            Input::Update(status) => {
+                self.update(now, status, &mut out);
+                None
+            }
+            Input::Deadline => {
+                self.deadline(now, &mut out);
+                None
+            }
+            // Offers are used or declined in the step they come in, so there is none to take back; what was launched
+            // with it too late comes back as a report.
+            Input::Rescind(_) | Input::Failure(_) => None,
+        };
+        self.settle(now, &mut out);
+        out
     }
 
     fn deadline_input() -> Input {
@@ -98,17 +242,60 @@ impl Machine for Orchestrator {
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        if !self.is_resumed {
+            return Some(Timestamp::EPOCH);
+        }
+        let proxies = self.proxies.next_deadline();
+        let deadlines = [
+            self.apps.next_deadline(),
+            self.queue.next_deadline(),
+            proxies,
+            self.master.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     fn view(&self) -> View {
         View {
-            apps: Default::default(),
-            deployments: Default::default(),
-            queue: Default::default(),
+            apps: self.apps.shared(),
+            deployments: self.deployments.shared(),
+            queue: self.queue.shared(),
             backends: self.backends.clone(),
-            framework: None,
-            connected: false,
+            framework: self.master.framework.clone(),
+            master: self.master.address.clone(),
+            connected: self.master.is_connected,
         }
     }
+}
+
+/// Tells subscribers.
+pub(crate) fn publish(now: Timestamp, out: &mut Effects<Orchestrator>, what: Happening) {
+    out.act.push(Action::Publish(Event { at: now, what }));
+}
+
+pub(crate) const fn kill(task: TaskId, agent: Option<AgentId>, grace: Option<Duration>) -> Action {
+    Action::Kill { task, agent, grace }
+}
+
+fn changed(instance: &Instance, condition: &'static str) -> Happening {
+    Happening::InstanceChanged {
+        instance: instance.id.clone(),
+        condition,
+        app: instance.app().clone(),
+        version: instance.version.version,
+        agent: instance.place.as_ref().map(|place| place.agent.clone()),
+        host: instance.place.as_ref().map(|place| place.host.clone()),
+    }
+}
+
+/// Whether an instance takes part in the healthy-task list as a target of new sessions.
+pub(crate) fn takes_sessions(instance: &Instance) -> bool {
+    matches!(instance.state, InstanceState::Running { .. })
+        && instance.is_ready()
+        && instance
+            .version
+            .spec
+            .port_definitions
+            .iter()
+            .any(|definition| definition.port != 0)
 }

@@ -1,23 +1,125 @@
 //! What survives a restart, and how it lies on disk.
+//!
+//! | key | value |
+//! |---|---|
+//! | `app/shop/web` | which version is wanted, what is kept |
+//! | `deployment/<uuid>` | a running plan |
+//! | `failure/shop/web` | the last instance that failed |
+//! | `framework` | our id |
+//! | `instance/<id>` | an instance that was launched |
+//! | `proxy/<id>` | a proxy that follows the healthy-task list |
+//! | `version/shop/web@<ms>` | what was wanted of an app from that moment on |
+//!
+//! A value is one byte, [`FORMAT`], and JSON. Moments are microseconds since 1970, versions name themselves in
+//! milliseconds, as in the API.
 
+mod disk; // the JSON of each value
+mod read; // entries of the store → what was stored
+
+use std::sync::Arc;
+
+use mete_model::FrameworkId;
+use mete_model::Timestamp;
 use mete_model::machine::{Change, Durable};
+
+use crate::spec::app::AppId;
+use crate::spec::history::AppVersion;
+use crate::state::apps::{App, LastFailure};
+use crate::state::deployments::{Deployment, DeploymentId};
+use crate::state::instances::{Instance, InstanceId};
+
+pub use read::BadRecord;
+pub(crate) use read::{Stored, read};
+
+/// The version of the format; there is none before it.
+pub const FORMAT: u8 = 1;
 
 /// A change that must outlive a restart.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Record {}
+pub enum Record {
+    /// The id the master gave us.
+    Framework(FrameworkId),
+    /// What is wanted and kept of an app; its versions are records of their own.
+    App(Arc<App>),
+    /// An app is gone, with its last failure.
+    AppRemoved(AppId),
+    /// A version of an app.
+    Version(Arc<AppVersion>),
+    /// A version nobody needs any more.
+    VersionRemoved(AppId, Timestamp),
+    /// The last instance of an app that failed.
+    Failure(AppId, Arc<LastFailure>),
+    /// An instance that was launched.
+    Instance(Arc<Instance>),
+    /// An instance has ended.
+    InstanceRemoved(InstanceId),
+    /// A plan that runs.
+    Deployment(Arc<Deployment>),
+    /// A plan that is over.
+    DeploymentRemoved(DeploymentId),
+    /// A proxy follows the healthy-task list.
+    Proxy(String),
+    /// A proxy is not waited for any more.
+    ProxyRemoved(String),
+}
 
 impl Durable for Record {
     fn changes(&self) -> Vec<Change> {
-        match *self {}
+        match self {
+            Self::Framework(id) => vec![put("framework".to_owned(), &disk::Framework::from(id))],
+            Self::App(app) => vec![put(format!("app{}", app.id), &disk::App::from(&**app))],
+            Self::AppRemoved(id) => {
+                vec![remove(format!("app{id}")), remove(format!("failure{id}"))]
+            }
+            Self::Version(version) => {
+                vec![put(
+                    version_key(&version.spec.id, version.version),
+                    &disk::Version::from(&**version),
+                )]
+            }
+            Self::VersionRemoved(app, version) => vec![remove(version_key(app, *version))],
+            Self::Failure(app, failure) => vec![put(
+                format!("failure{app}"),
+                &disk::Failure::from(&**failure),
+            )],
+            Self::Instance(instance) => {
+                vec![put(
+                    format!("instance/{}", instance.id),
+                    &disk::Instance::from(&**instance),
+                )]
+            }
+            Self::InstanceRemoved(id) => vec![remove(format!("instance/{id}"))],
+            Self::Deployment(deployment) => {
+                vec![put(
+                    format!("deployment/{}", deployment.id),
+                    &disk::Deployment::from(&**deployment),
+                )]
+            }
+            Self::DeploymentRemoved(id) => vec![remove(format!("deployment/{id}"))],
+            Self::Proxy(id) => vec![put(format!("proxy/{id}"), &disk::Proxy {})],
+            Self::ProxyRemoved(id) => vec![remove(format!("proxy/{id}"))],
+        }
     }
 }
 
-/// An entry of the store that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("record {key:?} cannot be read: {why}")]
-pub struct BadRecord {
-    /// Its key, as far as it is text.
-    pub key: String,
-    /// What is wrong with it.
-    pub why: String,
+/// `@` is in no app id, and fourteen digits hold every millisecond until the year 5138.
+fn version_key(app: &AppId, version: Timestamp) -> String {
+    format!("version{app}@{:014}", version.as_millis())
+}
+
+fn put<V: serde::Serialize>(key: String, value: &V) -> Change {
+    let mut bytes = vec![FORMAT];
+    serde_json::to_writer(&mut bytes, value)
+        .expect("plain structs with text keys, written to memory");
+    Change {
+        key: key.into_bytes(),
+        value: Some(bytes),
+    }
+}
+
+fn remove(key: String) -> Change {
+    Change {
+        key: key.into_bytes(),
+        value: None,
+    }
 }

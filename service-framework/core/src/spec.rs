@@ -4,3 +4,4 @@ pub mod app; // one app as its user describes it
 pub mod group; // dependencies: who waits for whom
 pub mod history; // versions of an app
 pub mod ports; // service ports
+pub mod time; // moments as the API writes them

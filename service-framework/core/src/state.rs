@@ -4,4 +4,5 @@ pub mod apps; // what is wanted, what is kept
 pub mod deployments; // running plans, who locks which app
 pub mod instances; // one copy of an app
 pub mod launch_queue; // who waits for an offer; back-off after failures
+pub mod master; // the link to the master
 pub mod proxies; // who follows the list, and what each has in effect

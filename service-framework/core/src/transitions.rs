@@ -1,3 +1,12 @@
 //! What happens: one file per happening. A transition joins what the state files keep apart.
 
-pub mod reconcile; // what the master is asked, and when
+mod change; // POST, PUT, PATCH, DELETE, restart, scale
+mod deadline; // time alone
+mod deploy; // a plan begins, goes on, ends, is cancelled
+mod health; // what a check says
+mod kill; // instances are condemned, drained, killed
+mod offers; // match, record, accept; decline the rest
+pub mod reconcile; // the link to the master comes and goes; what it is asked
+mod recover; // what the store held is taken back
+mod settle; // what follows from everything else
+mod status; // a report about a task

@@ -1,4 +1,16 @@
-//! Whether what a user wants makes sense, in Marathon's words.
+//! Whether what a user wants makes sense, in Marathon's words where it has some.
+//!
+//! Looks at one app by itself; what it shares with others (service ports, dependencies) is looked at where the change
+//! is made. Every fault is reported, not only the first.
+
+use std::collections::BTreeSet;
+
+use mete_placement::Constraint;
+
+use crate::spec::app::{AppSpec, HealthCheckSpec, HealthProtocol, UnreachableStrategy};
+
+/// The label of apps that must never run twice at once.
+const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +44,386 @@ pub fn quantity(path: &str, value: f64, minimum: f64, unit: u64) -> Result<u64, 
         ));
     }
     if value < minimum {
-        return Err(Violation::new(
-            path,
-            format!("error.min: {minimum} but was {value}"),
-        ));
+        return Err(Violation::new(path, format!("is less than {minimum}")));
     }
     Ok(units.round() as u64)
+}
+
+/// Everything that is wrong with an app by itself. `role`: the framework's.
+pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
+    let mut found = Vec::new();
+    program(spec, &mut found);
+    resources(spec, &mut found);
+    texts(spec, &mut found);
+    ports(spec, &mut found);
+    health_checks(spec, &mut found);
+    strategies(spec, &mut found);
+    placement(spec, role, &mut found);
+    found
+}
+
+fn program(spec: &AppSpec, found: &mut Vec<Violation>) {
+    if spec.cmd.is_some() != spec.args.is_empty() {
+        let text =
+            "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
+        found.push(Violation::new("/", text));
+    }
+    if spec.cmd.as_ref().is_some_and(String::is_empty) {
+        found.push(Violation::new("/cmd", "must not be empty"));
+    }
+    if spec.args.first().is_some_and(String::is_empty) {
+        found.push(Violation::new("/args(0)", "must not be empty"));
+    }
+    if !matches!(spec.executor.as_str(), "" | "//cmd") {
+        found.push(Violation::new(
+            "/executor",
+            "must be \"//cmd\": executors of one's own are not carried yet",
+        ));
+    }
+    for (at, fetch) in spec.fetch.iter().enumerate() {
+        if fetch.uri.is_empty() {
+            found.push(Violation::new(
+                format!("/fetch({at})/uri"),
+                "must not be empty",
+            ));
+        }
+    }
+}
+
+fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
+    if spec.cpus_milli == 0 {
+        found.push(Violation::new("/cpus", "is less than 0.001"));
+    }
+    if spec.gpus > 0 {
+        found.push(Violation::new(
+            "/gpus",
+            "GPU resources only work with the Mesos containerizer, which is not carried yet",
+        ));
+    }
+    let is_single = spec
+        .labels
+        .get(SINGLE_INSTANCE)
+        .is_some_and(|value| value == "true");
+    if is_single && spec.instances > 1 {
+        found.push(Violation::new(
+            "/instances",
+            "is greater than 1, which a single instance app cannot have",
+        ));
+    }
+    let strategy = spec.upgrade_strategy;
+    if is_single
+        && (strategy.minimum_health_capacity != 0.0 || strategy.maximum_over_capacity != 0.0)
+    {
+        found.push(Violation::new(
+            "/upgradeStrategy",
+            "must be 0 and 0 for a single instance app",
+        ));
+    }
+}
+
+/// What becomes an argument or a variable of a process cannot hold what ends it there.
+fn texts(spec: &AppSpec, found: &mut Vec<Violation>) {
+    const NO_NUL: &str = "must not hold the character NUL";
+    if spec.cmd.as_ref().is_some_and(|cmd| cmd.contains('\0')) {
+        found.push(Violation::new("/cmd", NO_NUL));
+    }
+    for (at, _) in spec
+        .args
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.contains('\0'))
+    {
+        found.push(Violation::new(format!("/args({at})"), NO_NUL));
+    }
+    for (name, value) in &spec.env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let text = format!("{name:?} is no name of an environment variable");
+            found.push(Violation::new("/env", text));
+        } else if value.contains('\0') {
+            found.push(Violation::new(format!("/env({name})"), NO_NUL));
+        }
+    }
+}
+
+fn ports(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let numbers: Vec<u16> = spec
+        .port_definitions
+        .iter()
+        .map(|definition| definition.port)
+        .filter(|port| *port != 0)
+        .collect();
+    if !are_unique(&numbers) {
+        found.push(Violation::new("/portDefinitions", "Ports must be unique."));
+    }
+    let names: Vec<&String> = spec
+        .port_definitions
+        .iter()
+        .filter_map(|definition| definition.name.as_ref())
+        .collect();
+    if !are_unique(&names) {
+        found.push(Violation::new(
+            "/portDefinitions",
+            "Port names must be unique.",
+        ));
+    }
+    for (at, definition) in spec.port_definitions.iter().enumerate() {
+        let is_name = |name: &String| {
+            let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            name.bytes().all(is_known)
+                && !name.is_empty()
+                && !name.starts_with('-')
+                && !name.ends_with('-')
+        };
+        if definition.name.as_ref().is_some_and(|name| !is_name(name)) {
+            let text =
+                "must fully match regular expression '^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9]+)?$'";
+            found.push(Violation::new(format!("/portDefinitions({at})/name"), text));
+        }
+    }
+}
+
+fn health_checks(spec: &AppSpec, found: &mut Vec<Violation>) {
+    if spec.health_checks.len() > 1 {
+        let text = "can contain at most one health check: all of them are run by the agent";
+        found.push(Violation::new("/healthChecks", text));
+    }
+    for (at, check) in spec.health_checks.iter().enumerate() {
+        health_check(
+            &format!("/healthChecks({at})"),
+            check,
+            spec.port_definitions.len(),
+            found,
+        );
+    }
+}
+
+fn health_check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut Vec<Violation>) {
+    match check.protocol {
+        HealthProtocol::Command => {
+            if check.command.as_ref().is_none_or(String::is_empty) {
+                found.push(Violation::new(
+                    format!("{path}/command"),
+                    "must not be empty",
+                ));
+            }
+        }
+        HealthProtocol::Http
+        | HealthProtocol::Tcp
+        | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosTcp => {
+            let index = check.port_index.unwrap_or(0) as usize;
+            if check.port.is_some() && check.port_index.is_some() {
+                found.push(Violation::new(
+                    path,
+                    "HealthCheck must specify either a port or a portIndex",
+                ));
+            } else if check.port.is_none() && index >= ports {
+                let text = "Health check port indices must address an element of the ports array or container port mappings.";
+                found.push(Violation::new(path, text));
+            }
+            if check.port == Some(0) {
+                found.push(Violation::new(format!("{path}/port"), "is less than 1"));
+            }
+        }
+    }
+    if check.protocol.is_http()
+        && check
+            .path
+            .as_ref()
+            .is_some_and(|path| !path.starts_with('/'))
+    {
+        found.push(Violation::new(
+            format!("{path}/path"),
+            "must begin with a slash",
+        ));
+    }
+    if check.interval.is_zero() {
+        found.push(Violation::new(
+            format!("{path}/intervalSeconds"),
+            "is less than 1",
+        ));
+    }
+    if check.timeout.is_zero() {
+        found.push(Violation::new(
+            format!("{path}/timeoutSeconds"),
+            "is less than 1",
+        ));
+    }
+}
+
+fn strategies(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let upgrade = spec.upgrade_strategy;
+    for (name, value) in [
+        ("minimumHealthCapacity", upgrade.minimum_health_capacity),
+        ("maximumOverCapacity", upgrade.maximum_over_capacity),
+    ] {
+        let path = format!("/upgradeStrategy/{name}");
+        if value > 1.0 {
+            found.push(Violation::new(path, "is greater than 1"));
+        } else if !(0.0..=1.0).contains(&value) {
+            found.push(Violation::new(path, "is less than 0"));
+        }
+    }
+    if !spec.backoff.factor.is_finite() || spec.backoff.factor < 1.0 {
+        found.push(Violation::new("/backoffFactor", "is less than 1"));
+    }
+    if let UnreachableStrategy::Enabled {
+        inactive_after,
+        expunge_after,
+    } = spec.unreachable_strategy
+        && expunge_after < inactive_after
+    {
+        let text = "must be greater than or equal to inactiveAfterSeconds";
+        found.push(Violation::new(
+            "/unreachableStrategy/expungeAfterSeconds",
+            text,
+        ));
+    }
+}
+
+fn placement(spec: &AppSpec, role: &str, found: &mut Vec<Violation>) {
+    for (at, constraint) in spec.constraints.iter().enumerate() {
+        let parsed = Constraint::parse(
+            &constraint.field,
+            &constraint.operator,
+            constraint.value.as_deref(),
+        );
+        if let Err(bad) = parsed {
+            let cause = std::error::Error::source(&bad)
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
+            found.push(Violation::new(
+                format!("/constraints({at})"),
+                format!("{bad}{cause}"),
+            ));
+        }
+    }
+    if let Some(accepted) = &spec.accepted_resource_roles {
+        if accepted.is_empty() {
+            found.push(Violation::new(
+                "/acceptedResourceRoles",
+                "must not be empty",
+            ));
+        } else if accepted
+            .iter()
+            .any(|accepted| accepted != "*" && accepted != role)
+        {
+            let text = format!("acceptedResourceRoles can only contain * and {role}");
+            found.push(Violation::new("/acceptedResourceRoles", text));
+        } else if !accepted.contains("*") {
+            let text = "must contain *: resources reserved for a role are not carried yet";
+            found.push(Violation::new("/acceptedResourceRoles", text));
+        }
+    }
+    if spec.role.as_ref().is_some_and(|wanted| wanted != role) {
+        found.push(Violation::new(
+            "/role",
+            format!("expected one of: [{role}]"),
+        ));
+    }
+}
+
+fn are_unique<T: Ord>(items: &[T]) -> bool {
+    items.iter().collect::<BTreeSet<_>>().len() == items.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::app::{AppId, PortDefinition};
+    use std::time::Duration;
+
+    fn good() -> AppSpec {
+        let mut spec = AppSpec::new(AppId::new("/web").expect("good"));
+        spec.cmd = Some("sleep 1".to_owned());
+        spec
+    }
+
+    /// The paths at which something is wrong after a change to a good app.
+    fn wrong(change: impl FnOnce(&mut AppSpec)) -> Vec<String> {
+        let mut spec = good();
+        change(&mut spec);
+        app(&spec, "*")
+            .into_iter()
+            .map(|violation| violation.path)
+            .collect()
+    }
+
+    #[test]
+    fn an_app_with_a_command_is_good() {
+        assert_eq!(app(&good(), "*"), []);
+    }
+
+    #[test]
+    fn exactly_one_of_cmd_and_args_is_needed() {
+        assert_eq!(wrong(|spec| spec.cmd = None), ["/"]);
+        assert_eq!(wrong(|spec| spec.args = vec!["sleep".to_owned()]), ["/"]);
+        assert_eq!(wrong(|spec| spec.cmd = Some(String::new())), ["/cmd"]);
+    }
+
+    #[test]
+    fn every_fault_is_reported() {
+        let paths = wrong(|spec| {
+            spec.cpus_milli = 0;
+            spec.gpus = 1;
+            spec.port_definitions = vec![
+                PortDefinition {
+                    port: 80,
+                    ..PortDefinition::default_port()
+                };
+                2
+            ];
+            spec.upgrade_strategy.maximum_over_capacity = 1.5;
+            spec.upgrade_strategy.minimum_health_capacity = f64::NAN;
+            spec.backoff.factor = 0.5;
+            spec.role = Some("other".to_owned());
+            spec.env.insert("A=B".to_owned(), String::new());
+        });
+
+        let expected = [
+            "/cpus",
+            "/gpus",
+            "/env",
+            "/portDefinitions",
+            "/portDefinitions",
+            "/upgradeStrategy/minimumHealthCapacity",
+            "/upgradeStrategy/maximumOverCapacity",
+            "/backoffFactor",
+            "/role",
+        ];
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn a_health_check_needs_a_port_that_is_there() {
+        let with = |change: fn(&mut HealthCheckSpec)| {
+            wrong(|spec| {
+                let mut check = HealthCheckSpec::new(HealthProtocol::MesosHttp);
+                change(&mut check);
+                spec.health_checks = vec![check];
+            })
+        };
+
+        assert_eq!(with(|_| {}), [""; 0]);
+        assert_eq!(
+            with(|check| check.port_index = Some(1)),
+            ["/healthChecks(0)"]
+        );
+        assert_eq!(
+            with(|check| check.interval = Duration::ZERO),
+            ["/healthChecks(0)/intervalSeconds"]
+        );
+        assert_eq!(
+            with(|check| check.protocol = HealthProtocol::Command),
+            ["/healthChecks(0)/command"]
+        );
+    }
+
+    #[test]
+    fn numbers_become_counts() {
+        assert_eq!(quantity("/cpus", 0.1, 0.001, 1_000), Ok(100));
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300, 0.0] {
+            assert!(quantity("/cpus", bad, 0.001, 1_000).is_err(), "{bad}");
+        }
+    }
 }

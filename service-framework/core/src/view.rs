@@ -25,6 +25,8 @@ pub struct View {
     pub backends: Backends,
     /// Our id; `None` before the first subscription.
     pub framework: Option<FrameworkId>,
+    /// The address of the master, for people.
+    pub master: Option<String>,
     /// Whether the master hears us.
     pub connected: bool,
 }

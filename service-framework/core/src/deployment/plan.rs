@@ -1,6 +1,14 @@
-//! The planner: what is wanted and what is present make steps. Pure.
+//! The planner: what is wanted and what was wanted before make steps. Pure.
+//!
+//! First what is removed stops, then what is new starts (without instances yet), then each level of dependencies is
+//! scaled or restarted, those that others wait for first. Empty steps are left out; nothing changed, no steps.
 
-use crate::spec::app::AppId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::spec::app::{AppId, AppSpec};
+use crate::spec::group::{self, Cycle};
+use crate::spec::history::AppVersion;
 
 /// Actions that run together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,5 +51,60 @@ impl ActionKind {
             Self::Scale { .. } => "ScaleApplication",
             Self::Restart => "RestartApplication",
         }
+    }
+}
+
+/// Apps by id, each in one version.
+pub type Apps = BTreeMap<AppId, Arc<AppVersion>>;
+
+/// The steps from `present` to `wanted`.
+///
+/// # Errors
+/// [`Cycle`] when wanted apps wait for each other.
+pub fn plan(present: &Apps, wanted: &Apps) -> Result<Vec<Step>, Cycle> {
+    let specs: BTreeMap<AppId, &AppSpec> = wanted
+        .iter()
+        .map(|(id, app)| (id.clone(), &*app.spec))
+        .collect();
+    let levels = group::levels(&specs)?;
+    let (mut stop, mut start) = (Vec::new(), Vec::new());
+    let mut by_level: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
+    for id in present.keys().filter(|id| !wanted.contains_key(*id)) {
+        stop.push(Action {
+            app: id.clone(),
+            kind: ActionKind::Stop,
+        });
+    }
+    for (id, app) in wanted {
+        let before = present.get(id);
+        if before.is_none() {
+            start.push(Action {
+                app: id.clone(),
+                kind: ActionKind::Start,
+            });
+        }
+        if let Some(kind) = change(before, app) {
+            by_level.entry(levels[id]).or_default().push(Action {
+                app: id.clone(),
+                kind,
+            });
+        }
+    }
+    let steps = [stop, start].into_iter().chain(by_level.into_values());
+    Ok(steps
+        .filter(|actions| !actions.is_empty())
+        .map(|actions| Step { actions })
+        .collect())
+}
+
+/// What is done to one app that is wanted; `None` when it is as wanted already.
+fn change(before: Option<&Arc<AppVersion>>, app: &AppVersion) -> Option<ActionKind> {
+    let to = app.spec.instances;
+    match before {
+        Some(before) if before.same_config(app) => {
+            (before.spec.instances != to).then_some(ActionKind::Scale { to })
+        }
+        Some(_) if to > 0 => Some(ActionKind::Restart),
+        Some(_) | None => Some(ActionKind::Scale { to }),
     }
 }

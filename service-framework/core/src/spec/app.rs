@@ -131,6 +131,13 @@ impl fmt::Debug for AppId {
     }
 }
 
+/// Looked up by text; order and equality are those of the text.
+impl std::borrow::Borrow<str> for AppId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl TryFrom<String> for AppId {
     type Error = BadAppId;
     fn try_from(text: String) -> Result<Self, BadAppId> {

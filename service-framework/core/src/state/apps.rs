@@ -5,14 +5,14 @@
 //!
 //! Everything is shared: the view holds the same values, and what changes is copied first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mete_model::{AgentId, TaskId, TaskState, Timestamp};
 
 use crate::spec::app::AppId;
 use crate::spec::history::AppVersion;
-use crate::state::instances::{Instance, InstanceId};
+use crate::state::instances::{Instance, InstanceId, InstanceState};
 
 /// Versions kept of each app, beside those in use. Marathon keeps 50; half of that is still months of changes.
 pub const MAX_VERSIONS: usize = 25;
@@ -92,21 +92,22 @@ impl App {
 
     /// How many instances stand where.
     pub fn counts(&self) -> Counts {
-        use crate::state::instances::InstanceState as State;
         let mut counts = Counts::default();
         for instance in self.instances.values() {
             match instance.state {
-                State::Launching { .. } | State::Staging => counts.staged += 1,
-                State::Running { healthy } => {
+                InstanceState::Launching { .. } | InstanceState::Staging => counts.staged += 1,
+                InstanceState::Running { healthy } => {
                     counts.running += 1;
                     counts.healthy += u32::from(healthy == Some(true));
                     counts.unhealthy += u32::from(healthy == Some(false));
                 }
-                State::Draining { .. } => {
+                InstanceState::Draining { .. } => {
                     counts.running += 1;
                     counts.healthy += u32::from(!instance.version.spec.health_checks.is_empty());
                 }
-                State::Waiting | State::Unreachable { .. } | State::Killing { .. } => {}
+                InstanceState::Waiting
+                | InstanceState::Unreachable { .. }
+                | InstanceState::Killing { .. } => {}
             }
         }
         counts
@@ -117,5 +118,112 @@ impl App {
         self.instances
             .values()
             .filter(|instance| instance.is_active())
+    }
+}
+
+/// All apps, and where to find instances by what they wait for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Apps {
+    all: Arc<BTreeMap<AppId, Arc<App>>>,
+    /// Instances that time alone will change.
+    deadlines: BTreeSet<(Timestamp, InstanceId)>,
+    /// Instances that wait for an offer, the longest first.
+    waiting: BTreeSet<(Timestamp, InstanceId)>,
+    /// Instances that wait for proxies.
+    draining: BTreeSet<InstanceId>,
+}
+
+impl Apps {
+    pub(crate) fn shared(&self) -> Arc<BTreeMap<AppId, Arc<App>>> {
+        Arc::clone(&self.all)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.all.values()
+    }
+
+    pub(crate) fn get(&self, id: &AppId) -> Option<&Arc<App>> {
+        self.all.get(id)
+    }
+
+    /// The version wanted of an app; `None` also when there is no such app.
+    pub(crate) fn wanted(&self, id: &AppId) -> Option<&Arc<AppVersion>> {
+        self.all.get(id)?.wanted.as_ref()
+    }
+
+    /// Changes an app; makes it when it is not there. Its instances are changed by `put` and `take` only.
+    pub(crate) fn edit<R>(&mut self, id: &AppId, change: impl FnOnce(&mut App) -> R) -> R {
+        let all = Arc::make_mut(&mut self.all);
+        let app = all
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(App::new(id.clone())));
+        change(Arc::make_mut(app))
+    }
+
+    /// Forgets an app; it has no instances.
+    pub(crate) fn forget(&mut self, id: &AppId) -> Option<Arc<App>> {
+        Arc::make_mut(&mut self.all).remove(id)
+    }
+
+    pub(crate) fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        self.all.get(&id.app())?.instances.get(id)
+    }
+
+    /// Puts an instance in the place of what it was before.
+    pub(crate) fn put(&mut self, instance: Instance) -> Arc<Instance> {
+        let instance = Arc::new(instance);
+        self.take(&instance.id);
+        if let Some(deadline) = instance.deadline() {
+            self.deadlines.insert((deadline, instance.id.clone()));
+        }
+        match instance.state {
+            InstanceState::Waiting => {
+                self.waiting.insert((instance.since, instance.id.clone()));
+            }
+            InstanceState::Draining { .. } => {
+                self.draining.insert(instance.id.clone());
+            }
+            InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Killing { .. } => {}
+        }
+        let (app, id) = (instance.app().clone(), instance.id.clone());
+        self.edit(&app, |app| app.instances.insert(id, Arc::clone(&instance)));
+        instance
+    }
+
+    /// Takes an instance out.
+    pub(crate) fn take(&mut self, id: &InstanceId) -> Option<Arc<Instance>> {
+        let app = id.app();
+        let instance = self.all.get(&app)?.instances.get(id).map(Arc::clone)?;
+        if let Some(deadline) = instance.deadline() {
+            self.deadlines.remove(&(deadline, id.clone()));
+        }
+        self.waiting.remove(&(instance.since, id.clone()));
+        self.draining.remove(id);
+        self.edit(&app, |app| app.instances.remove(id))
+    }
+
+    pub(crate) const fn waiting(&self) -> &BTreeSet<(Timestamp, InstanceId)> {
+        &self.waiting
+    }
+
+    pub(crate) const fn draining(&self) -> &BTreeSet<InstanceId> {
+        &self.draining
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Instances whose deadline has come.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<InstanceId> {
+        let due = self
+            .deadlines
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now);
+        due.map(|(_, id)| id.clone()).collect()
     }
 }

@@ -73,3 +73,55 @@ impl Deployment {
         self.affected.keys().any(|app| apps.contains(app))
     }
 }
+
+/// The deployments that run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deployments(Arc<BTreeMap<DeploymentId, Arc<Deployment>>>);
+
+impl Deployments {
+    pub(crate) fn shared(&self) -> Arc<BTreeMap<DeploymentId, Arc<Deployment>>> {
+        Arc::clone(&self.0)
+    }
+
+    pub(crate) fn get(&self, id: &DeploymentId) -> Option<&Arc<Deployment>> {
+        self.0.get(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.0.values()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn put(&mut self, deployment: Deployment) -> Arc<Deployment> {
+        let deployment = Arc::new(deployment);
+        Arc::make_mut(&mut self.0).insert(deployment.id.clone(), Arc::clone(&deployment));
+        deployment
+    }
+
+    pub(crate) fn take(&mut self, id: &DeploymentId) -> Option<Arc<Deployment>> {
+        if !self.0.contains_key(id) {
+            return None;
+        }
+        Arc::make_mut(&mut self.0).remove(id)
+    }
+
+    /// Those that change one of `apps`, oldest first.
+    pub(crate) fn meeting(&self, apps: &BTreeSet<AppId>) -> Vec<DeploymentId> {
+        let mut met: Vec<_> = self
+            .iter()
+            .filter(|deployment| deployment.meets(apps))
+            .collect();
+        met.sort_by_key(|deployment| deployment.version);
+        met.into_iter()
+            .map(|deployment| deployment.id.clone())
+            .collect()
+    }
+
+    pub(crate) fn lock(&self, app: &AppId) -> bool {
+        self.iter()
+            .any(|deployment| deployment.affected.contains_key(app))
+    }
+}

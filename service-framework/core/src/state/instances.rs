@@ -119,6 +119,8 @@ pub enum InstanceState {
     Launching {
         /// The offer it was launched with.
         offer: OfferId,
+        /// When to ask about it.
+        ask: Timestamp,
     },
     /// The agent prepares it.
     Staging,
@@ -182,6 +184,16 @@ pub struct Place {
     pub attributes: Vec<(String, String)>,
 }
 
+impl Place {
+    /// What constraints saw in a field.
+    pub fn attribute(&self, field: &str) -> Option<&str> {
+        self.attributes
+            .iter()
+            .find(|(name, _)| name == field)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
 /// What the health check of an instance has said so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -236,7 +248,9 @@ impl Instance {
     pub fn is_ready(&self) -> bool {
         match self.state {
             InstanceState::Running { healthy } => {
-                healthy == Some(true) || self.version.spec.health_checks.is_empty()
+                // A task that is being killed by its agent counts as unhealthy, with a check or without.
+                healthy == Some(true)
+                    || (healthy.is_none() && self.version.spec.health_checks.is_empty())
             }
             InstanceState::Waiting
             | InstanceState::Launching { .. }
@@ -274,13 +288,19 @@ impl Instance {
         }
     }
 
+    /// When it must run at the latest.
+    pub fn launch_deadline(&self) -> Option<Timestamp> {
+        self.staged_at.map(|staged| staged + LAUNCH_TIMEOUT)
+    }
+
     /// When time alone changes it.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             InstanceState::Waiting | InstanceState::Running { .. } => None,
-            InstanceState::Launching { .. } | InstanceState::Staging => {
-                self.staged_at.map(|staged| staged + LAUNCH_TIMEOUT)
+            InstanceState::Launching { ask, .. } => {
+                self.launch_deadline().map(|deadline| deadline.min(*ask))
             }
+            InstanceState::Staging => self.launch_deadline(),
             InstanceState::Unreachable { since, inactive } => {
                 match self.version.spec.unreachable_strategy {
                     UnreachableStrategy::Disabled => None,

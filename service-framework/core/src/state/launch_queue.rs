@@ -1,9 +1,12 @@
 //! The launch queue: which apps wait for offers, since when, why no offer was good, and how long failures delay them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mete_model::{Offer, Timestamp};
 
+use crate::spec::app::{AppId, Backoff};
 use crate::spec::history::AppVersion;
 
 /// Offers kept per app to show why they were not used.
@@ -113,5 +116,208 @@ impl OfferSummary {
             (reason, *declined, processed)
         };
         Reject::ALL.into_iter().zip(declined).map(row).collect()
+    }
+}
+
+/// How long failures delay an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Delay {
+    /// The config that failed; another one is tried at once.
+    config: Timestamp,
+    delay: Duration,
+    until: Timestamp,
+}
+
+/// Who waits, and who is delayed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LaunchQueue {
+    queued: Arc<BTreeMap<AppId, Queued>>,
+    delays: BTreeMap<AppId, Delay>,
+    /// Delays that have not ended yet.
+    pending: BTreeSet<(Timestamp, AppId)>,
+}
+
+impl LaunchQueue {
+    pub(crate) fn shared(&self) -> Arc<BTreeMap<AppId, Queued>> {
+        Arc::clone(&self.queued)
+    }
+
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &AppId> {
+        self.queued.keys()
+    }
+
+    pub(crate) fn is_queued(&self, app: &AppId) -> bool {
+        self.queued.contains_key(app)
+    }
+
+    /// Notes how many of an app wait; none takes it off the queue.
+    pub(crate) fn note(&mut self, now: Timestamp, version: &Arc<AppVersion>, count: u32) {
+        let app = &version.spec.id;
+        let delayed_until = self.delayed_until(app).filter(|until| *until > now);
+        if let Some(queued) = self.queued.get(app) {
+            let is_same = queued.count == count
+                && queued.delayed_until == delayed_until
+                && queued.version == *version;
+            if is_same {
+                return;
+            }
+        }
+        if count == 0 {
+            self.drop_app(app);
+            return;
+        }
+        let queued = Arc::make_mut(&mut self.queued)
+            .entry(app.clone())
+            .or_insert_with(|| Queued {
+                version: Arc::clone(version),
+                count,
+                since: now,
+                delayed_until,
+                offers: Arc::default(),
+            });
+        queued.version = Arc::clone(version);
+        queued.count = count;
+        queued.delayed_until = delayed_until;
+    }
+
+    /// Takes an app off the queue.
+    pub(crate) fn drop_app(&mut self, app: &AppId) {
+        if self.queued.contains_key(app) {
+            Arc::make_mut(&mut self.queued).remove(app);
+        }
+    }
+
+    /// Notes what came of offers that an app was matched with.
+    pub(crate) fn note_offers(&mut self, app: &AppId, note: impl FnOnce(&mut OfferSummary)) {
+        if self.queued.contains_key(app)
+            && let Some(queued) = Arc::make_mut(&mut self.queued).get_mut(app)
+        {
+            note(Arc::make_mut(&mut queued.offers));
+        }
+    }
+
+    /// Notes a failure: the next launch is delayed, each time longer. A delay that ended long ago counts no more.
+    pub(crate) fn failed(
+        &mut self,
+        now: Timestamp,
+        app: &AppId,
+        config: Timestamp,
+        backoff: Backoff,
+    ) {
+        let before = self
+            .forget_delay(app)
+            .filter(|delay| delay.config == config && now <= delay.until + backoff.maximum);
+        let delay = match before {
+            Some(before) => {
+                let longer = before.delay.as_secs_f64() * backoff.factor.max(1.0);
+                Duration::try_from_secs_f64(longer)
+                    .unwrap_or(backoff.maximum)
+                    .max(backoff.initial)
+            }
+            None => backoff.initial,
+        };
+        let delay = delay.min(backoff.maximum);
+        let until = now + delay;
+        self.pending.insert((until, app.clone()));
+        self.delays.insert(
+            app.clone(),
+            Delay {
+                config,
+                delay,
+                until,
+            },
+        );
+    }
+
+    /// Forgets the failures of an app; whether there were any.
+    pub(crate) fn reset(&mut self, app: &AppId) -> bool {
+        self.forget_delay(app).is_some()
+    }
+
+    /// When an app of this config may be launched again; `None`: at once.
+    pub(crate) fn delayed_until(&self, app: &AppId) -> Option<Timestamp> {
+        self.delays.get(app).map(|delay| delay.until)
+    }
+
+    /// Whether an app may be launched now.
+    pub(crate) fn may_launch(&self, now: Timestamp, app: &AppId) -> bool {
+        self.delayed_until(app).is_none_or(|until| until <= now)
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.pending.first().map(|(until, _)| *until)
+    }
+
+    /// Apps whose delay has just ended.
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Vec<AppId> {
+        let mut due = Vec::new();
+        while self.pending.first().is_some_and(|(until, _)| *until <= now) {
+            due.extend(self.pending.pop_first().map(|(_, app)| app));
+        }
+        due
+    }
+
+    fn forget_delay(&mut self, app: &AppId) -> Option<Delay> {
+        let delay = self.delays.remove(app)?;
+        self.pending.remove(&(delay.until, app.clone()));
+        Some(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_delays_longer_up_to_the_maximum_until_all_is_quiet() {
+        let (mut queue, app) = (LaunchQueue::default(), AppId::new("/web").expect("good"));
+        let backoff = Backoff {
+            initial: Duration::from_secs(1),
+            factor: 2.0,
+            maximum: Duration::from_secs(5),
+        };
+        let mut now = Timestamp::from_millis(1_000_000);
+
+        for expected_s in [1, 2, 4, 5, 5] {
+            queue.failed(now, &app, Timestamp::EPOCH, backoff);
+            assert_eq!(
+                queue.delayed_until(&app),
+                Some(now + Duration::from_secs(expected_s))
+            );
+            assert!(!queue.may_launch(now, &app));
+            now = now + Duration::from_secs(expected_s);
+            assert!(queue.may_launch(now, &app));
+            assert_eq!(queue.take_due(now), std::slice::from_ref(&app));
+        }
+
+        now = now + Duration::from_secs(6);
+        queue.failed(now, &app, Timestamp::EPOCH, backoff);
+        assert_eq!(
+            queue.delayed_until(&app),
+            Some(now + Duration::from_secs(1)),
+            "nothing failed for the maximum"
+        );
+        queue.failed(now, &app, Timestamp::from_millis(1), backoff);
+        assert_eq!(
+            queue.delayed_until(&app),
+            Some(now + Duration::from_secs(1)),
+            "another config"
+        );
+        assert!(queue.reset(&app));
+        assert!(queue.may_launch(now, &app));
+        assert_eq!(queue.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_row_of_the_funnel_counts_those_that_passed_the_rows_above() {
+        let mut declined = [0; Reject::ALL.len()];
+        declined[1] = 3;
+        declined[4] = 2;
+
+        let rows = OfferSummary::rows(&declined, 10);
+
+        assert_eq!(rows[1], (Reject::UnfulfilledConstraint, 3, 10));
+        assert_eq!(rows[4], (Reject::InsufficientCpus, 2, 7));
+        assert_eq!(rows[5], (Reject::InsufficientMemory, 0, 5));
     }
 }

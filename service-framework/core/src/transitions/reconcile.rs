@@ -1,4 +1,87 @@
-//! What the master is asked, and when.
+//! The link to the master comes and goes; the master is asked what it knows, so that nothing that was missed stays so.
+
+use mete_model::machine::Effects;
+use mete_model::{AgentId, FrameworkId, TaskId, Timestamp};
+
+use crate::effects::Action;
+use crate::events::Happening;
+use crate::orchestrator::{Orchestrator, publish};
+use crate::record::Record;
+use crate::state::instances::InstanceState;
+use crate::state::master::RECONCILE_INTERVAL;
 
 /// Tasks asked about in one call: some 100 KiB on the wire.
 pub const MAX_RECONCILE_TASKS: usize = 1_000;
+
+impl Orchestrator {
+    pub(crate) fn subscribed(
+        &mut self,
+        now: Timestamp,
+        framework: FrameworkId,
+        address: String,
+        out: &mut Effects<Self>,
+    ) {
+        let is_known = self.master.framework.as_ref() == Some(&framework);
+        let what = if is_known {
+            Happening::SchedulerReregistered {
+                master: address.clone(),
+            }
+        } else {
+            Happening::SchedulerRegistered {
+                framework: framework.to_string(),
+                master: address.clone(),
+            }
+        };
+        publish(now, out, what);
+        if !is_known {
+            out.store.push(Record::Framework(framework.clone()));
+            self.master.framework = Some(framework);
+        }
+        self.master.address = Some(address);
+        self.master.is_connected = true;
+        // A framework that has just subscribed is made offers, whatever it said before.
+        self.master.is_suppressed = false;
+        self.master.last_revive = None;
+        self.master.wants_revive = true;
+        self.reconcile(now, out);
+        self.repeat_kills(out);
+    }
+
+    pub(crate) fn disconnected(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        if self.master.is_connected {
+            self.master.is_connected = false;
+            publish(now, out, Happening::SchedulerDisconnected);
+        }
+    }
+
+    /// Asks for the state of every task we know, then for every task the master knows.
+    pub(crate) fn reconcile(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        let placed = self
+            .apps
+            .iter()
+            .flat_map(|app| app.instances.values())
+            .filter_map(|instance| {
+                let place = instance.place.as_ref()?;
+                Some((instance.id.task(), Some(place.agent.clone())))
+            });
+        let all: Vec<(TaskId, Option<AgentId>)> = placed.collect();
+        out.act.extend(
+            all.chunks(MAX_RECONCILE_TASKS)
+                .map(|tasks| Action::Reconcile {
+                    tasks: tasks.to_vec(),
+                }),
+        );
+        out.act.push(Action::Reconcile { tasks: Vec::new() });
+        self.master.reconcile_at = Some(now + RECONCILE_INTERVAL);
+    }
+
+    /// Kills that were sent while the link was broken have not arrived.
+    fn repeat_kills(&self, out: &mut Effects<Self>) {
+        let instances = self.apps.iter().flat_map(|app| app.instances.values());
+        for instance in
+            instances.filter(|instance| matches!(instance.state, InstanceState::Killing { .. }))
+        {
+            self.send_kill(instance, out);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What is the next thing to do for an app, and whether an action is done. Pure.
+//!
+//! Asked after every event, it gives the same answer until something was done about it: so a plan goes on after a
+//! restart, and after every loss, without remembering how far it was.
+
+use std::sync::Arc;
+
+use crate::deployment::plan::ActionKind;
+use crate::deployment::scale_down;
+use crate::deployment::upgrade::{self, Standing};
+use crate::spec::app::AppSpec;
+use crate::spec::history::AppVersion;
+use crate::state::apps::{App, Target};
+use crate::state::instances::{Instance, InstanceId, InstanceState, KillReason};
+
+/// Instances of one app that wait as values of their own. More are wanted, but made only when these are launched, so
+/// that `"instances": 4000000000` costs no memory.
+pub const MAX_WAITING: u32 = 1_000;
+
+/// What is to be done for an app.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Todo {
+    /// These go.
+    pub condemn: Vec<(InstanceId, KillReason)>,
+    /// These wait for an offer in vain.
+    pub forget: Vec<InstanceId>,
+    /// These wait for an offer with a version that is not wanted any more.
+    pub renew: Vec<InstanceId>,
+    /// So many more wait from now on.
+    pub add: u32,
+    /// So many are missing in all.
+    pub missing: u32,
+    /// The version of new instances.
+    pub version: Option<Arc<AppVersion>>,
+}
+
+/// What is to be done for an app.
+pub fn todo(app: &App) -> Todo {
+    match &app.target {
+        Some(target) => keep(app, target),
+        None => {
+            let (waiting, placed): (Vec<_>, Vec<_>) = app
+                .instances
+                .values()
+                .filter(|instance| !instance.is_condemned())
+                .partition(|instance| instance.state == InstanceState::Waiting);
+            Todo {
+                condemn: placed
+                    .iter()
+                    .map(|instance| (instance.id.clone(), KillReason::AppRemoved))
+                    .collect(),
+                forget: ids(&waiting),
+                ..Todo::default()
+            }
+        }
+    }
+}
+
+fn keep(app: &App, target: &Target) -> Todo {
+    let (waiting, placed): (Vec<_>, Vec<_>) = app
+        .active()
+        .partition(|instance| instance.state == InstanceState::Waiting);
+    let (new, old): (Vec<_>, Vec<_>) = placed
+        .into_iter()
+        .partition(|instance| is_new(instance, target));
+    let condemned = || {
+        app.instances
+            .values()
+            .filter(|instance| instance.is_condemned())
+    };
+    let standing = Standing {
+        wanted: target.instances,
+        new_placed: count(new.len()),
+        new_ready: count(new.iter().filter(|instance| instance.is_ready()).count()),
+        old_placed: count(old.len()),
+        condemned: count(condemned().count()),
+        old_condemned: count(
+            condemned()
+                .filter(|instance| !is_new(instance, target))
+                .count(),
+        ),
+    };
+    let spec = &target.version.spec;
+    let moves = upgrade::moves(standing, spec.upgrade_strategy);
+    let go = |from: &[&Arc<Instance>], number: u32, reason: KillReason| {
+        let victims = scale_down::victims(
+            from.iter().copied(),
+            number as usize,
+            spec.kill_selection,
+            grouped_by(spec),
+        );
+        victims
+            .into_iter()
+            .map(move |id| (id, reason))
+            .collect::<Vec<_>>()
+    };
+    let wait = moves.wait.min(MAX_WAITING) as usize;
+    let surplus = waiting.len().saturating_sub(wait);
+    let (kept, forget) = waiting.split_at(waiting.len() - surplus);
+    let stale: Vec<_> = kept
+        .iter()
+        .copied()
+        .filter(|instance| instance.version != target.version)
+        .collect();
+    let mut condemn = go(&old, moves.kill_old, KillReason::Replaced);
+    condemn.append(&mut go(&new, moves.kill_new, KillReason::ScaledDown));
+    Todo {
+        condemn,
+        forget: ids(forget),
+        renew: ids(&stale),
+        add: count(wait.saturating_sub(waiting.len())),
+        missing: moves.wait,
+        version: Some(Arc::clone(&target.version)),
+    }
+}
+
+/// Whether an action of a plan has come to its end. The app is `None` when it is gone.
+pub fn is_done(kind: ActionKind, app: Option<&App>) -> bool {
+    let Some(app) = app else { return true };
+    match kind {
+        ActionKind::Stop => app.instances.is_empty(),
+        ActionKind::Start => true,
+        ActionKind::Scale { .. } | ActionKind::Restart => app
+            .target
+            .as_ref()
+            .is_none_or(|target| is_reached(app, target)),
+    }
+}
+
+/// As many as wanted do their work, and no others are there but unreachable ones that were given up.
+fn is_reached(app: &App, target: &Target) -> bool {
+    let mut ready = 0;
+    for instance in app.instances.values() {
+        let is_given_up = matches!(
+            instance.state,
+            InstanceState::Unreachable { inactive: true, .. }
+        );
+        if instance.is_ready() && is_new(instance, target) {
+            ready += 1;
+        } else if !is_given_up {
+            return false;
+        }
+    }
+    ready == target.instances
+}
+
+fn is_new(instance: &Instance, target: &Target) -> bool {
+    !target.replaces || instance.version.same_config(&target.version)
+}
+
+/// The field of the GROUP_BY constraint, if there is one.
+fn grouped_by(spec: &AppSpec) -> Option<&str> {
+    let constraint = spec
+        .constraints
+        .iter()
+        .find(|constraint| constraint.operator == "GROUP_BY")?;
+    Some(&constraint.field)
+}
+
+fn ids(instances: &[&Arc<Instance>]) -> Vec<InstanceId> {
+    instances
+        .iter()
+        .map(|instance| instance.id.clone())
+        .collect()
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,400 @@
+//! The JSON of each value. A field that is renamed here cannot be read back.
+
+use std::collections::BTreeMap;
+
+use mete_model::{AgentId, FrameworkId, OfferId, TaskId, TaskState, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::deployment::plan::{Action, ActionKind, Step};
+use crate::spec::app::{AppId, AppSpec};
+use crate::spec::history::AppVersion;
+use crate::state::{apps, deployments, instances};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Framework {
+    pub(super) id: String,
+}
+
+impl From<&FrameworkId> for Framework {
+    fn from(id: &FrameworkId) -> Self {
+        Self { id: id.to_string() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Proxy {}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct App {
+    pub(super) wanted_ms: Option<u64>,
+    pub(super) target: Option<Target>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Target {
+    pub(super) version_ms: u64,
+    pub(super) instances: u32,
+    pub(super) replaces: bool,
+}
+
+impl From<&apps::App> for App {
+    fn from(app: &apps::App) -> Self {
+        let target = app.target.as_ref().map(|target| Target {
+            version_ms: target.version.version.as_millis(),
+            instances: target.instances,
+            replaces: target.replaces,
+        });
+        Self {
+            wanted_ms: app.wanted.as_ref().map(|wanted| wanted.version.as_millis()),
+            target,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Version {
+    pub(super) version_ms: u64,
+    pub(super) last_scaling_ms: u64,
+    pub(super) last_config_change_ms: u64,
+    pub(super) spec: AppSpec,
+}
+
+impl From<&AppVersion> for Version {
+    fn from(version: &AppVersion) -> Self {
+        Self {
+            version_ms: version.version.as_millis(),
+            last_scaling_ms: version.last_scaling_at.as_millis(),
+            last_config_change_ms: version.last_config_change_at.as_millis(),
+            spec: (*version.spec).clone(),
+        }
+    }
+}
+
+impl Version {
+    pub(super) fn back(self) -> AppVersion {
+        AppVersion {
+            version: Timestamp::from_millis(self.version_ms),
+            last_scaling_at: Timestamp::from_millis(self.last_scaling_ms),
+            last_config_change_at: Timestamp::from_millis(self.last_config_change_ms),
+            spec: std::sync::Arc::new(self.spec),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Failure {
+    task: String,
+    state: String,
+    message: String,
+    host: String,
+    agent: Option<String>,
+    version_ms: u64,
+    at_us: u64,
+}
+
+impl From<&apps::LastFailure> for Failure {
+    fn from(failure: &apps::LastFailure) -> Self {
+        Self {
+            task: failure.task.to_string(),
+            state: failure.state.as_str().to_owned(),
+            message: failure.message.clone(),
+            host: failure.host.clone(),
+            agent: failure.agent.as_ref().map(AgentId::to_string),
+            version_ms: failure.version.as_millis(),
+            at_us: failure.timestamp.as_micros(),
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn back(self) -> Result<apps::LastFailure, String> {
+        Ok(apps::LastFailure {
+            task: TaskId::new(self.task).map_err(|bad| bad.to_string())?,
+            state: TaskState::from_name(&self.state)
+                .ok_or_else(|| format!("no task state {:?}", self.state))?,
+            message: self.message,
+            host: self.host,
+            agent: self
+                .agent
+                .map(AgentId::new)
+                .transpose()
+                .map_err(|bad| bad.to_string())?,
+            version: Timestamp::from_millis(self.version_ms),
+            timestamp: Timestamp::from_micros(self.at_us),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Instance {
+    pub(super) version_ms: u64,
+    state: State,
+    since_us: u64,
+    place: Place,
+    staged_us: Option<u64>,
+    started_us: Option<u64>,
+    #[serde(default)]
+    health: Health,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+enum State {
+    Launching { offer: String },
+    Staging,
+    Running { healthy: Option<bool> },
+    Unreachable { since_us: u64, inactive: bool },
+    Draining { until_us: u64, reason: Reason },
+    Killing { reason: Reason },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reason {
+    ScaledDown,
+    Replaced,
+    AppRemoved,
+    Asked,
+    LaunchTimedOut,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Place {
+    agent: String,
+    host: String,
+    ip_addresses: Vec<String>,
+    ports: Vec<u16>,
+    #[serde(default)]
+    attributes: Vec<(String, String)>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Health {
+    first_success_us: Option<u64>,
+    last_success_us: Option<u64>,
+    last_failure_us: Option<u64>,
+    last_failure_cause: Option<String>,
+    consecutive_failures: u32,
+}
+
+impl From<&instances::Instance> for Instance {
+    fn from(instance: &instances::Instance) -> Self {
+        let place = instance
+            .place
+            .as_ref()
+            .expect("only what was launched is stored, and that has a place");
+        let health = &instance.health;
+        let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
+        Self {
+            version_ms: instance.version.version.as_millis(),
+            state: State::from(&instance.state),
+            since_us: instance.since.as_micros(),
+            place: Place {
+                agent: place.agent.to_string(),
+                host: place.host.clone(),
+                ip_addresses: place.ip_addresses.clone(),
+                ports: place.ports.clone(),
+                attributes: place.attributes.clone(),
+            },
+            staged_us: micros(instance.staged_at),
+            started_us: micros(instance.started_at),
+            health: Health {
+                first_success_us: micros(health.first_success),
+                last_success_us: micros(health.last_success),
+                last_failure_us: micros(health.last_failure),
+                last_failure_cause: health.last_failure_cause.clone(),
+                consecutive_failures: health.consecutive_failures,
+            },
+        }
+    }
+}
+
+impl Instance {
+    pub(super) fn back(
+        self,
+        id: instances::InstanceId,
+        version: std::sync::Arc<AppVersion>,
+    ) -> Result<instances::Instance, String> {
+        let moment = |micros: Option<u64>| micros.map(Timestamp::from_micros);
+        Ok(instances::Instance {
+            id,
+            version,
+            state: self.state.back()?,
+            since: Timestamp::from_micros(self.since_us),
+            place: Some(instances::Place {
+                agent: AgentId::new(self.place.agent).map_err(|bad| bad.to_string())?,
+                host: self.place.host,
+                ip_addresses: self.place.ip_addresses,
+                ports: self.place.ports,
+                attributes: self.place.attributes,
+            }),
+            staged_at: moment(self.staged_us),
+            started_at: moment(self.started_us),
+            health: instances::Health {
+                first_success: moment(self.health.first_success_us),
+                last_success: moment(self.health.last_success_us),
+                last_failure: moment(self.health.last_failure_us),
+                last_failure_cause: self.health.last_failure_cause,
+                consecutive_failures: self.health.consecutive_failures,
+            },
+        })
+    }
+}
+
+impl From<&instances::InstanceState> for State {
+    fn from(state: &instances::InstanceState) -> Self {
+        use instances::InstanceState as From;
+        match state {
+            From::Waiting => unreachable!("a waiting instance is never stored"),
+            From::Launching { offer, ask: _ } => Self::Launching {
+                offer: offer.to_string(),
+            },
+            From::Staging => Self::Staging,
+            From::Running { healthy } => Self::Running { healthy: *healthy },
+            From::Unreachable { since, inactive } => Self::Unreachable {
+                since_us: since.as_micros(),
+                inactive: *inactive,
+            },
+            From::Draining {
+                until,
+                reason,
+                version: _,
+            } => Self::Draining {
+                until_us: until.as_micros(),
+                reason: Reason::from(*reason),
+            },
+            From::Killing { reason, again: _ } => Self::Killing {
+                reason: Reason::from(*reason),
+            },
+        }
+    }
+}
+
+impl State {
+    fn back(self) -> Result<instances::InstanceState, String> {
+        use instances::InstanceState as To;
+        Ok(match self {
+            Self::Launching { offer } => {
+                let offer = OfferId::new(offer).map_err(|bad| bad.to_string())?;
+                To::Launching {
+                    offer,
+                    ask: Timestamp::EPOCH,
+                }
+            }
+            Self::Staging => To::Staging,
+            Self::Running { healthy } => To::Running { healthy },
+            Self::Unreachable { since_us, inactive } => To::Unreachable {
+                since: Timestamp::from_micros(since_us),
+                inactive,
+            },
+            // The list of the new epoch drains it from its first version on.
+            Self::Draining { until_us, reason } => To::Draining {
+                version: crate::backends::FIRST_VERSION,
+                until: Timestamp::from_micros(until_us),
+                reason: reason.into(),
+            },
+            // Due at once: nobody knows whether the last kill was sent.
+            Self::Killing { reason } => To::Killing {
+                again: Timestamp::EPOCH,
+                reason: reason.into(),
+            },
+        })
+    }
+}
+
+impl From<instances::KillReason> for Reason {
+    fn from(reason: instances::KillReason) -> Self {
+        use instances::KillReason as From;
+        match reason {
+            From::ScaledDown => Self::ScaledDown,
+            From::Replaced => Self::Replaced,
+            From::AppRemoved => Self::AppRemoved,
+            From::Asked => Self::Asked,
+            From::LaunchTimedOut => Self::LaunchTimedOut,
+        }
+    }
+}
+
+impl From<Reason> for instances::KillReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::ScaledDown => Self::ScaledDown,
+            Reason::Replaced => Self::Replaced,
+            Reason::AppRemoved => Self::AppRemoved,
+            Reason::Asked => Self::Asked,
+            Reason::LaunchTimedOut => Self::LaunchTimedOut,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Deployment {
+    version_ms: u64,
+    /// App, action, and for a scaling how many.
+    steps: Vec<Vec<(AppId, Kind, Option<u32>)>>,
+    affected_ms: BTreeMap<AppId, Option<u64>>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Stop,
+    Start,
+    Scale,
+    Restart,
+}
+
+impl From<&deployments::Deployment> for Deployment {
+    fn from(deployment: &deployments::Deployment) -> Self {
+        let action = |action: &Action| {
+            let (kind, to) = match action.kind {
+                ActionKind::Stop => (Kind::Stop, None),
+                ActionKind::Start => (Kind::Start, None),
+                ActionKind::Scale { to } => (Kind::Scale, Some(to)),
+                ActionKind::Restart => (Kind::Restart, None),
+            };
+            (action.app.clone(), kind, to)
+        };
+        let before = |(app, version): (&AppId, &Option<Timestamp>)| {
+            (app.clone(), version.map(Timestamp::as_millis))
+        };
+        Self {
+            version_ms: deployment.version.as_millis(),
+            steps: deployment
+                .steps
+                .iter()
+                .map(|step| step.actions.iter().map(action).collect())
+                .collect(),
+            affected_ms: deployment.affected.iter().map(before).collect(),
+        }
+    }
+}
+
+impl Deployment {
+    /// As it was made: no step begun.
+    pub(super) fn back(self, id: deployments::DeploymentId) -> deployments::Deployment {
+        let action = |(app, kind, to): (AppId, Kind, Option<u32>)| Action {
+            app,
+            kind: match kind {
+                Kind::Stop => ActionKind::Stop,
+                Kind::Start => ActionKind::Start,
+                Kind::Scale => ActionKind::Scale {
+                    to: to.unwrap_or(0),
+                },
+                Kind::Restart => ActionKind::Restart,
+            },
+        };
+        let step = |actions: Vec<_>| Step {
+            actions: actions.into_iter().map(action).collect(),
+        };
+        let before =
+            |(app, version): (AppId, Option<u64>)| (app, version.map(Timestamp::from_millis));
+        deployments::Deployment {
+            id,
+            version: Timestamp::from_millis(self.version_ms),
+            steps: self.steps.into_iter().map(step).collect(),
+            current: 0,
+            affected: self.affected_ms.into_iter().map(before).collect(),
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! A plan begins, goes on, ends, is cancelled or undone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mete_model::Timestamp;
+use mete_model::machine::Effects;
+
+use super::change::Wish;
+use crate::deployment::plan::{self, Action, ActionKind, Step};
+use crate::deployment::progress;
+use crate::effects::{Missing, Reply};
+use crate::events::Happening;
+use crate::input::Origin;
+use crate::orchestrator::{Orchestrator, publish};
+use crate::record::Record;
+use crate::spec::app::AppId;
+use crate::spec::history::AppVersion;
+use crate::state::apps::{App, MAX_VERSIONS, Target};
+use crate::state::deployments::{Deployment, DeploymentId, MAX_DEPLOYMENTS};
+use crate::validate::Violation;
+
+impl Orchestrator {
+    /// Plans the way to a wish, stores both, and begins. `origin`: who asked for which app, when subscribers are to hear.
+    pub(super) fn deploy(
+        &mut self,
+        now: Timestamp,
+        version: Timestamp,
+        wish: Wish,
+        force: bool,
+        origin: Option<(Origin, AppId)>,
+        out: &mut Effects<Self>,
+    ) -> Reply {
+        let steps = match self.steps(&wish) {
+            Ok(steps) => steps,
+            Err(reply) => return reply,
+        };
+        let conflicts = self.deployments.meeting(&wish.keys().cloned().collect());
+        if !conflicts.is_empty() && !force {
+            return Reply::Conflict {
+                deployments: conflicts,
+            };
+        }
+        if self.deployments.count() - conflicts.len() >= MAX_DEPLOYMENTS && !steps.is_empty() {
+            return Reply::TooManyDeployments {
+                limit: MAX_DEPLOYMENTS,
+            };
+        }
+        for id in &conflicts {
+            self.cancel(now, id, out);
+        }
+        let is_new =
+            |(app, after): (&AppId, &Option<_>)| after.is_some() && self.apps.wanted(app).is_none();
+        let created = wish.iter().any(is_new);
+        let affected = self.take_wish(wish, out);
+        if let Some((origin, app)) = origin
+            && let Some(app) = self.apps.wanted(&app)
+        {
+            publish(
+                now,
+                out,
+                Happening::ApiPost {
+                    origin,
+                    app: Arc::clone(app),
+                },
+            );
+        }
+        let id = DeploymentId::new(self.random.uuid());
+        let deployment = Deployment {
+            id: id.clone(),
+            version,
+            steps: steps.into(),
+            current: 0,
+            affected,
+        };
+        self.begin(now, deployment, out);
+        Reply::Changed {
+            version,
+            deployment: id,
+            created,
+        }
+    }
+
+    fn steps(&self, wish: &Wish) -> Result<Vec<Step>, Reply> {
+        if wish.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = |app: &Arc<App>| {
+            app.wanted
+                .as_ref()
+                .map(|wanted| (app.id.clone(), Arc::clone(wanted)))
+        };
+        let present: plan::Apps = self.apps.iter().filter_map(wanted).collect();
+        let mut after = present.clone();
+        for (app, version) in wish {
+            match version {
+                Some(version) => after.insert(app.clone(), Arc::clone(version)),
+                None => after.remove(app),
+            };
+        }
+        plan::plan(&present, &after).map_err(|cycle| {
+            let text = format!("Dependency graph has cyclic dependencies: {cycle}");
+            Reply::Invalid(vec![Violation::new("/", text)])
+        })
+    }
+
+    /// Makes a wish what is wanted; the version of each app that was wanted before.
+    fn take_wish(
+        &mut self,
+        wish: Wish,
+        out: &mut Effects<Self>,
+    ) -> BTreeMap<AppId, Option<Timestamp>> {
+        let mut affected = BTreeMap::new();
+        for (id, after) in wish {
+            affected.insert(
+                id.clone(),
+                self.apps.wanted(&id).map(|before| before.version),
+            );
+            if let Some(version) = &after {
+                out.store.push(Record::Version(Arc::clone(version)));
+            }
+            self.apps.edit(&id, |app| {
+                if let Some(version) = &after {
+                    app.versions.insert(version.version, Arc::clone(version));
+                }
+                app.wanted = after;
+            });
+            self.store_app(&id, out);
+        }
+        affected
+    }
+
+    fn begin(&mut self, now: Timestamp, deployment: Deployment, out: &mut Effects<Self>) {
+        publish(
+            now,
+            out,
+            Happening::GroupChangeSuccess {
+                version: deployment.version,
+            },
+        );
+        if deployment.steps.is_empty() {
+            publish(now, out, Happening::DeploymentSuccess(Arc::new(deployment)));
+            return;
+        }
+        self.touched.extend(deployment.affected.keys().cloned());
+        let deployment = self.deployments.put(deployment);
+        out.store.push(Record::Deployment(Arc::clone(&deployment)));
+        // At once: what a cancelled deployment has left is not to be put in order first.
+        self.advance(now, &deployment.id, out);
+    }
+
+    /// Moves a deployment on as far as it goes without waiting for anything.
+    pub(super) fn advance(&mut self, now: Timestamp, id: &DeploymentId, out: &mut Effects<Self>) {
+        let Some(deployment) = self.deployments.get(id) else {
+            return;
+        };
+        if let Some(step) = deployment.current_step() {
+            let is_done = |action: &Action| {
+                progress::is_done(action.kind, self.apps.get(&action.app).map(|app| &**app))
+            };
+            if !step.actions.iter().all(is_done) {
+                return;
+            }
+            publish(
+                now,
+                out,
+                Happening::DeploymentStepSuccess(Arc::clone(deployment)),
+            );
+        }
+        if deployment.current == deployment.steps.len() {
+            self.finish(now, id, out);
+            return;
+        }
+        let next = Deployment {
+            current: deployment.current + 1,
+            ..(**deployment).clone()
+        };
+        let next = self.deployments.put(next); // not stored: after a restart a plan begins anew, see `progress`
+        publish(now, out, Happening::DeploymentInfo(Arc::clone(&next)));
+        for action in next
+            .current_step()
+            .map(|step| &*step.actions)
+            .unwrap_or_default()
+        {
+            self.act(now, action, out);
+        }
+        // Settled once more even where the step changed nothing, so that the one after it gets its turn.
+        self.touched.extend(next.affected.keys().cloned());
+    }
+
+    /// Begins an action: from now on something else is kept of its app.
+    fn act(&mut self, now: Timestamp, action: &Action, out: &mut Effects<Self>) {
+        let id = &action.app;
+        let Some(app) = self.apps.get(id) else { return };
+        let (before, wanted) = (app.target.clone(), app.wanted.clone());
+        let target = match (action.kind, wanted) {
+            (ActionKind::Stop, _) | (_, None) => None,
+            // There already after a restart in the middle of the plan: it goes on from where it was.
+            (ActionKind::Start, Some(_)) if before.is_some() => before.clone(),
+            (ActionKind::Start, Some(version)) => Some(Target {
+                version,
+                instances: 0,
+                replaces: true,
+            }),
+            (ActionKind::Scale { to }, Some(version)) => {
+                let replaces = before
+                    .as_ref()
+                    .is_none_or(|before| before.replaces || !before.version.same_config(&version));
+                Some(Target {
+                    version,
+                    instances: to,
+                    replaces,
+                })
+            }
+            (ActionKind::Restart, Some(version)) => Some(Target {
+                instances: version.spec.instances,
+                version,
+                replaces: true,
+            }),
+        };
+        if target == before {
+            return;
+        }
+        let (old, new) = (
+            before.map(|target| target.version),
+            target.as_ref().map(|target| Arc::clone(&target.version)),
+        );
+        self.tell_checks(now, id, old.as_deref(), new.as_deref(), out);
+        self.apps.edit(id, |app| app.target = target);
+        self.store_app(id, out);
+        self.touched.insert(id.clone());
+    }
+
+    /// Tells subscribers which check begins and which ends with a version.
+    fn tell_checks(
+        &self,
+        now: Timestamp,
+        app: &AppId,
+        old: Option<&AppVersion>,
+        new: Option<&AppVersion>,
+        out: &mut Effects<Self>,
+    ) {
+        let checks = |version: Option<&AppVersion>| {
+            version
+                .map(|version| version.spec.health_checks.clone())
+                .unwrap_or_default()
+        };
+        if old.zip(new).is_some_and(|(old, new)| old.same_config(new)) {
+            return;
+        }
+        if !checks(old).is_empty() {
+            publish(now, out, Happening::RemoveHealthCheck { app: app.clone() });
+        }
+        for check in checks(new) {
+            let version = new.map(|version| version.version).unwrap_or_default();
+            publish(
+                now,
+                out,
+                Happening::AddHealthCheck {
+                    app: app.clone(),
+                    version,
+                    check,
+                },
+            );
+        }
+    }
+
+    fn finish(&mut self, now: Timestamp, id: &DeploymentId, out: &mut Effects<Self>) {
+        let Some(deployment) = self.deployments.take(id) else {
+            return;
+        };
+        out.store.push(Record::DeploymentRemoved(id.clone()));
+        for action in deployment.steps.iter().flat_map(|step| &step.actions) {
+            if action.kind == ActionKind::Stop {
+                publish(
+                    now,
+                    out,
+                    Happening::AppTerminated {
+                        app: action.app.clone(),
+                    },
+                );
+            }
+        }
+        self.touched.extend(deployment.affected.keys().cloned());
+        publish(now, out, Happening::DeploymentSuccess(deployment));
+    }
+
+    /// Stops a deployment where it is. What is there stays; so many as are wanted are kept, of whatever config.
+    fn cancel(&mut self, now: Timestamp, id: &DeploymentId, out: &mut Effects<Self>) {
+        let Some(deployment) = self.deployments.take(id) else {
+            return;
+        };
+        out.store.push(Record::DeploymentRemoved(id.clone()));
+        for app in deployment
+            .affected
+            .keys()
+            .filter(|app| self.apps.get(app).is_some())
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let app = &app;
+            self.apps.edit(app, |app| {
+                app.target = app.wanted.as_ref().map(|version| Target {
+                    version: Arc::clone(version),
+                    instances: version.spec.instances,
+                    replaces: false,
+                });
+            });
+            self.store_app(app, out);
+            self.touched.insert(app.clone());
+        }
+        publish(
+            now,
+            out,
+            Happening::DeploymentFailed {
+                deployment,
+                reason: "cancelled",
+            },
+        );
+    }
+
+    pub(crate) fn cancel_deployment(
+        &mut self,
+        now: Timestamp,
+        id: &DeploymentId,
+        force: bool,
+        out: &mut Effects<Self>,
+    ) -> Reply {
+        let Some(deployment) = self.deployments.get(id).cloned() else {
+            return Reply::NotFound(Missing::Deployment(id.clone()));
+        };
+        if force {
+            self.cancel(now, id, out);
+            return Reply::Cancelled;
+        }
+        let version = self.stamp(now);
+        let mut wish = Wish::new();
+        for (app, before) in &deployment.affected {
+            let before =
+                before.and_then(|before| self.apps.get(app)?.versions.get(&before).cloned());
+            if before.is_some() || self.apps.wanted(app).is_some() {
+                wish.insert(
+                    app.clone(),
+                    before.map(|before| Arc::new(again(&before, version))),
+                );
+            }
+        }
+        self.deploy(now, version, wish, true, None, out)
+    }
+
+    /// Stores what is wanted and kept of an app, and forgets versions that are too many.
+    fn store_app(&mut self, id: &AppId, out: &mut Effects<Self>) {
+        let Some(app) = self.apps.get(id) else { return };
+        out.store.push(Record::App(Arc::clone(app)));
+        if app.versions.len() <= MAX_VERSIONS {
+            return;
+        }
+        let used = self.versions_used(app);
+        let surplus = app.versions.len() - MAX_VERSIONS;
+        let old: Vec<Timestamp> = app
+            .versions
+            .keys()
+            .take(surplus)
+            .filter(|version| !used.contains(version))
+            .copied()
+            .collect();
+        self.apps.edit(id, |app| {
+            app.versions.retain(|version, _| !old.contains(version))
+        });
+        out.store.extend(
+            old.into_iter()
+                .map(|version| Record::VersionRemoved(id.clone(), version)),
+        );
+    }
+
+    fn versions_used(&self, app: &App) -> BTreeSet<Timestamp> {
+        let before = self
+            .deployments
+            .iter()
+            .filter_map(|deployment| *deployment.affected.get(&app.id)?);
+        let instances = app
+            .instances
+            .values()
+            .map(|instance| instance.version.version);
+        let target = app.target.iter().map(|target| target.version.version);
+        let wanted = app.wanted.iter().map(|wanted| wanted.version);
+        before
+            .chain(instances)
+            .chain(target)
+            .chain(wanted)
+            .collect()
+    }
+}
+
+/// A version wanted once more. Its config keeps its name, so that instances of it are not replaced.
+fn again(before: &AppVersion, version: Timestamp) -> AppVersion {
+    AppVersion {
+        version,
+        last_scaling_at: version,
+        ..before.clone()
+    }
+}

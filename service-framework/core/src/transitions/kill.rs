@@ -1,0 +1,229 @@
+//! Instances are condemned, drained, killed.
+//!
+//! Every planned kill begins here. An instance that takes sessions drains first, as long as some proxy lives: the
+//! healthy-task list says so in its next version, and the kill waits until every living proxy has that version in
+//! effect and no sessions left on the instance, or until the deadline.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_model::Timestamp;
+use mete_model::machine::Effects;
+
+use super::change::Wish;
+use crate::effects::Reply;
+use crate::input::ProxyAck;
+use crate::orchestrator::{Orchestrator, takes_sessions};
+use crate::record::Record;
+use crate::spec::app::AppId;
+use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY, KillReason};
+use crate::state::proxies::{MAX_PROXIES, MAX_PROXY_ID_BYTES, Proxy, Seen};
+
+impl Orchestrator {
+    pub(crate) fn kill_instances(
+        &mut self,
+        now: Timestamp,
+        ids: &[InstanceId],
+        scale: bool,
+        force: bool,
+        out: &mut Effects<Self>,
+    ) -> Reply {
+        let known = |id: &InstanceId| {
+            self.apps
+                .instance(id)
+                .filter(|instance| instance.is_placed())
+                .cloned()
+        };
+        let instances: BTreeMap<InstanceId, Arc<Instance>> = ids
+            .iter()
+            .filter_map(|id| Some((id.clone(), known(id)?)))
+            .collect();
+        if scale {
+            let version = self.stamp(now);
+            let wish = self.wish_without(version, instances.values());
+            let reply = self.deploy(now, version, wish, force, None, out);
+            if !matches!(reply, Reply::Changed { .. }) {
+                return reply;
+            }
+            self.condemn_all(now, &instances, out);
+            return reply;
+        }
+        self.condemn_all(now, &instances, out);
+        Reply::Killed(instances.into_values().collect())
+    }
+
+    fn condemn_all(
+        &mut self,
+        now: Timestamp,
+        instances: &BTreeMap<InstanceId, Arc<Instance>>,
+        out: &mut Effects<Self>,
+    ) {
+        for id in instances.keys() {
+            self.condemn(now, id, KillReason::Asked, out);
+        }
+    }
+
+    /// What is wanted when these instances are not: so many fewer of each app.
+    fn wish_without<'a>(
+        &self,
+        version: Timestamp,
+        instances: impl Iterator<Item = &'a Arc<Instance>>,
+    ) -> Wish {
+        let mut fewer: BTreeMap<&AppId, u32> = BTreeMap::new();
+        for instance in instances.filter(|instance| !instance.is_condemned()) {
+            *fewer.entry(instance.app()).or_default() += 1;
+        }
+        let mut wish = Wish::new();
+        for (app, fewer) in fewer {
+            let Some(wanted) = self.apps.wanted(app) else {
+                continue;
+            };
+            let mut spec = (*wanted.spec).clone();
+            spec.instances = spec.instances.saturating_sub(fewer);
+            if let Some(next) = wanted.next(version, Arc::new(spec)) {
+                wish.insert(app.clone(), Some(Arc::new(next)));
+            }
+        }
+        wish
+    }
+
+    /// Begins the end of an instance; nothing when it has begun already.
+    pub(crate) fn condemn(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        reason: KillReason,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(instance) = self.apps.instance(id) else {
+            return;
+        };
+        match instance.state {
+            InstanceState::Draining { .. } | InstanceState::Killing { .. } => {}
+            InstanceState::Waiting => self.end_instance(now, id, "Killed", out),
+            // No kill reaches it. If its agent comes back, the task is not known any more and is killed then.
+            InstanceState::Unreachable { .. } => self.end_instance(now, id, "Unreachable", out),
+            InstanceState::Running { .. }
+                if takes_sessions(instance) && !self.proxies.is_empty() =>
+            {
+                let (version, until) = (
+                    self.backends.version() + 1,
+                    now + self.settings.drain_deadline,
+                );
+                let state = InstanceState::Draining {
+                    version,
+                    until,
+                    reason,
+                };
+                self.edit_instance(now, id, out, |instance| instance.state = state);
+            }
+            InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. } => {
+                self.kill_now(now, id, reason, out);
+            }
+        }
+    }
+
+    /// Kills without waiting for proxies.
+    pub(crate) fn kill_now(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        reason: KillReason,
+        out: &mut Effects<Self>,
+    ) {
+        let state = InstanceState::Killing {
+            again: now + KILL_RETRY,
+            reason,
+        };
+        self.edit_instance(now, id, out, |instance| instance.state = state);
+        if let Some(instance) = self.apps.instance(id) {
+            self.send_kill(instance, out);
+        }
+    }
+
+    pub(crate) fn proxy_ack(
+        &mut self,
+        now: Timestamp,
+        ack: ProxyAck,
+        out: &mut Effects<Self>,
+    ) -> Reply {
+        if ack.proxy.is_empty()
+            || ack.proxy.len() > MAX_PROXY_ID_BYTES
+            || ack.proxy.contains(char::is_control)
+        {
+            return Reply::BadProxy(format!(
+                "a proxy's id has 1 to {MAX_PROXY_ID_BYTES} bytes and no control characters"
+            ));
+        }
+        let is_ours = ack.epoch == self.backends.epoch();
+        if is_ours && ack.version > self.backends.version() {
+            let newest = self.backends.version();
+            return Reply::BadProxy(format!(
+                "version {} is acknowledged, the newest is {newest}",
+                ack.version
+            ));
+        }
+        // One that speaks of another epoch lives, but has nothing of this one in effect.
+        let version = if is_ours { ack.version } else { 0 };
+        let draining = self.apps.draining();
+        let is_asked = |task: &mete_model::TaskId| {
+            InstanceId::parse(task.as_str()).is_some_and(|id| draining.contains(&id))
+        };
+        let sessions = ack
+            .draining
+            .into_iter()
+            .filter(|(task, _)| is_asked(task))
+            .collect();
+        match self.proxies.heard(
+            &ack.proxy,
+            Proxy {
+                seen: now,
+                version,
+                sessions,
+            },
+        ) {
+            Seen::Known => {}
+            Seen::New => out.store.push(Record::Proxy(ack.proxy)),
+            Seen::TooMany => {
+                return Reply::BadProxy(format!("{MAX_PROXIES} proxies are known already"));
+            }
+        }
+        self.kill_drained(now, out);
+        Reply::Done
+    }
+
+    /// Kills those that every living proxy has finished with, and those whose deadline has come.
+    pub(crate) fn kill_drained(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        let mut drained = Vec::new();
+        for id in self.apps.draining() {
+            let Some(instance) = self.apps.instance(id) else {
+                continue;
+            };
+            if let InstanceState::Draining {
+                version,
+                until,
+                reason,
+            } = instance.state
+                && (until <= now || self.proxies.have_drained(&id.task(), version))
+            {
+                drained.push((id.clone(), reason));
+            }
+        }
+        for (id, reason) in drained {
+            self.kill_now(now, &id, reason, out);
+        }
+    }
+
+    /// Waits no longer for proxies that have been silent for too long.
+    pub(crate) fn forget_silent_proxies(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        let silent = self.proxies.take_silent(now);
+        if silent.is_empty() {
+            return;
+        }
+        out.store
+            .extend(silent.into_iter().map(Record::ProxyRemoved));
+        self.kill_drained(now, out);
+    }
+}

@@ -1,0 +1,306 @@
+//! Offers: those that fit are taken for instances that wait, the rest is declined.
+//!
+//! An offer is used up in the step it comes in: accepted once, with all that is launched on it, or declined. Every
+//! instance is stored as launching before its ACCEPT goes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mete_model::machine::Effects;
+use mete_model::{AttributeValue, FaultDomain, Offer, Timestamp};
+use mete_placement::constraints::{Field, Place as Spot};
+use mete_placement::{
+    Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot, match_tasks,
+};
+
+use crate::effects::{Action, Launch};
+use crate::launch::{self, Grant};
+use crate::orchestrator::Orchestrator;
+use crate::spec::app::{self, AppId, AppSpec, PortDefinition};
+use crate::spec::history::AppVersion;
+use crate::state::apps::App;
+use crate::state::instances::{InstanceId, InstanceState, LAUNCH_CONFIRM, Place};
+use crate::state::launch_queue::{MAX_LAST_OFFERS, OfferSummary, Reject};
+
+/// Instances of one app that wait, as the matcher sees them.
+struct Shape {
+    app: AppId,
+    version: Arc<AppVersion>,
+    instances: Vec<InstanceId>,
+}
+
+impl Orchestrator {
+    pub(crate) fn offers(&mut self, now: Timestamp, offers: Vec<Offer>, out: &mut Effects<Self>) {
+        if offers.is_empty() {
+            return;
+        }
+        let shapes = self.shapes(now);
+        let waiting: Vec<Waiting> = shapes.iter().map(|shape| self.waiting(shape)).collect();
+        let matched = match_tasks(
+            &waiting,
+            &offers,
+            self.settings.policy,
+            self.random.number(),
+        );
+        self.note_matching(now, &shapes, &offers, &matched);
+        let mut left: Vec<_> = shapes.iter().map(|shape| shape.instances.iter()).collect();
+        for (at, placements) in matched.by_offer() {
+            let offer = &offers[at];
+            let mut launches = Vec::new();
+            for placement in placements {
+                let version = &shapes[placement.waiting].version;
+                if let Some(id) = left[placement.waiting].next() {
+                    launches.push(self.launch(now, id, version, offer, placement, out));
+                }
+            }
+            let offers = vec![offer.id.clone()];
+            out.act.push(Action::Accept {
+                offers,
+                launches,
+                refuse: self.settings.decline,
+            });
+        }
+        if !matched.unused.is_empty() {
+            let unused = matched
+                .unused
+                .iter()
+                .map(|at| offers[*at].id.clone())
+                .collect();
+            out.act.push(Action::Decline {
+                offers: unused,
+                refuse: self.settings.decline,
+            });
+        }
+    }
+
+    /// Apps with instances that may be launched now, in the order of those that wait the longest.
+    fn shapes(&self, now: Timestamp) -> Vec<Shape> {
+        let mut shapes: Vec<Shape> = Vec::new();
+        let mut known: BTreeMap<AppId, usize> = BTreeMap::new();
+        for (_, id) in self.apps.waiting() {
+            let Some(instance) = self.apps.instance(id) else {
+                continue;
+            };
+            let app = instance.app();
+            if let Some(at) = known.get(app) {
+                shapes[*at].instances.push(id.clone());
+            } else if self.queue.may_launch(now, app) {
+                known.insert(app.clone(), shapes.len());
+                shapes.push(Shape {
+                    app: app.clone(),
+                    version: Arc::clone(&instance.version),
+                    instances: vec![id.clone()],
+                });
+            }
+        }
+        shapes
+    }
+
+    fn waiting(&self, shape: &Shape) -> Waiting {
+        let spec = &*shape.version.spec;
+        let ask = |definition: &PortDefinition| {
+            if spec.require_ports && definition.port != 0 {
+                PortAsk::Exactly(u64::from(definition.port))
+            } else {
+                PortAsk::Any
+            }
+        };
+        let app = self.apps.get(&shape.app);
+        let placed = if spec.constraints.is_empty() {
+            Vec::new()
+        } else {
+            placed(app, &shape.version)
+        };
+        Waiting {
+            ports: spec.port_definitions.iter().map(ask).collect(),
+            constraints: constraints(spec),
+            placed,
+            count: u32::try_from(shape.instances.len()).unwrap_or(u32::MAX),
+            ..Waiting::new(launch::resources(spec))
+        }
+    }
+
+    fn launch(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        version: &Arc<AppVersion>,
+        offer: &Offer,
+        placement: &Placement,
+        out: &mut Effects<Self>,
+    ) -> Launch {
+        let spec = &version.spec;
+        let ports: Vec<u16> = placement
+            .ports
+            .iter()
+            .filter_map(|port| u16::try_from(*port).ok())
+            .collect();
+        let host = offer.endpoint.hostname.clone();
+        let grant = Grant {
+            agent: &offer.agent,
+            host: &host,
+            ports: &ports,
+            resources: placement.resources.clone(),
+        };
+        let launch = Launch {
+            task: launch::task(id, version, &grant),
+            ports: launch::task_ports(spec, &ports),
+        };
+        let place = Place {
+            agent: offer.agent.clone(),
+            host,
+            ip_addresses: vec![offer.endpoint.ip.clone()],
+            attributes: seen_by_constraints(spec, offer),
+            ports,
+        };
+        self.edit_instance(now, id, out, |instance| {
+            instance.state = InstanceState::Launching {
+                offer: offer.id.clone(),
+                ask: now + LAUNCH_CONFIRM,
+            };
+            instance.place = Some(place);
+            instance.staged_at = Some(now);
+        });
+        launch
+    }
+
+    /// Notes for `/v2/queue` what came of the offers.
+    fn note_matching(
+        &mut self,
+        now: Timestamp,
+        shapes: &[Shape],
+        offers: &[Offer],
+        matched: &Matched,
+    ) {
+        let mut reasons: BTreeMap<usize, BTreeMap<usize, Vec<Reject>>> = BTreeMap::new();
+        for rejection in &matched.rejections {
+            let mut all: Vec<Reject> = rejection.reasons.iter().map(reject).collect();
+            all.sort_unstable();
+            all.dedup();
+            reasons
+                .entry(rejection.waiting)
+                .or_default()
+                .insert(rejection.offer, all);
+        }
+        for (at, shape) in shapes.iter().enumerate() {
+            let used: BTreeSet<usize> = matched
+                .launches
+                .iter()
+                .filter(|launch| launch.waiting == at)
+                .map(|launch| launch.offer)
+                .collect();
+            let rejected = reasons.remove(&at).unwrap_or_default();
+            self.queue.note_offers(&shape.app, |summary| {
+                note(now, summary, offers, &used, rejected)
+            });
+        }
+    }
+}
+
+fn note(
+    now: Timestamp,
+    summary: &mut OfferSummary,
+    offers: &[Offer],
+    used: &BTreeSet<usize>,
+    rejected: BTreeMap<usize, Vec<Reject>>,
+) {
+    let count = offers.len() as u64;
+    summary.processed = summary.processed.saturating_add(count);
+    summary.last_offers_processed = count;
+    summary.last_offers = [0; Reject::ALL.len()];
+    if !used.is_empty() {
+        summary.last_used_at = Some(now);
+    }
+    for (offer, reasons) in rejected
+        .into_iter()
+        .filter(|(offer, _)| !used.contains(offer))
+    {
+        summary.unused = summary.unused.saturating_add(1);
+        summary.last_unused_at = Some(now);
+        if let Some(first) = reasons.first() {
+            let at = Reject::ALL
+                .iter()
+                .position(|reason| reason == first)
+                .unwrap_or_default();
+            summary.last_offers[at] += 1;
+            summary.launch_attempt[at] += 1;
+        }
+        summary
+            .last_unused
+            .insert(0, (Arc::new(offers[offer].clone()), reasons, now));
+        summary.last_unused.truncate(MAX_LAST_OFFERS);
+    }
+}
+
+fn reject(why: &WhyNot) -> Reject {
+    match why {
+        WhyNot::UnfulfilledRole { .. } => Reject::UnfulfilledRole,
+        WhyNot::UnfulfilledConstraint { .. } => Reject::UnfulfilledConstraint,
+        WhyNot::InsufficientCpus { .. } => Reject::InsufficientCpus,
+        WhyNot::InsufficientMemory { .. } => Reject::InsufficientMemory,
+        WhyNot::InsufficientDisk { .. } => Reject::InsufficientDisk,
+        WhyNot::InsufficientGpus { .. } => Reject::InsufficientGpus,
+        // No app asks for such yet; the nearest of Marathon's names.
+        WhyNot::InsufficientOther { .. } => Reject::DeclinedScarceResources,
+        WhyNot::InsufficientPorts { .. } => Reject::InsufficientPorts,
+    }
+}
+
+fn constraints(spec: &AppSpec) -> Vec<Constraint> {
+    let parse = |constraint: &app::Constraint| {
+        Constraint::parse(
+            &constraint.field,
+            &constraint.operator,
+            constraint.value.as_deref(),
+        )
+        .ok()
+    };
+    spec.constraints.iter().filter_map(parse).collect()
+}
+
+/// Where instances of the same config stand: those of others do not block a place.
+fn placed(app: Option<&Arc<App>>, version: &AppVersion) -> Vec<Placed> {
+    let instances = app.map(|app| app.instances.values()).into_iter().flatten();
+    let same = instances
+        .filter(|instance| instance.version.same_config(version) && !instance.is_condemned());
+    same.filter_map(|instance| instance.place.as_ref())
+        .map(spot)
+        .collect()
+}
+
+fn spot(place: &Place) -> Placed {
+    let mut placed = Placed {
+        hostname: place.host.clone(),
+        ..Placed::default()
+    };
+    let (mut region, mut zone) = (None, None);
+    for (field, value) in &place.attributes {
+        match Field::from_name(field) {
+            Field::Hostname => {}
+            Field::Region => region = Some(value.clone()),
+            Field::Zone => zone = Some(value.clone()),
+            Field::Attribute(name) => placed
+                .attributes
+                .set(&name, AttributeValue::Text(Arc::from(value.as_str()))),
+        }
+    }
+    if region.is_some() || zone.is_some() {
+        placed.domain = Some(FaultDomain {
+            region: region.unwrap_or_default(),
+            zone: zone.unwrap_or_default(),
+        });
+    }
+    placed
+}
+
+/// The values of the fields that the app's constraints look at.
+fn seen_by_constraints(spec: &AppSpec, offer: &Offer) -> Vec<(String, String)> {
+    let value = |constraint: &app::Constraint| {
+        let value = Field::from_name(&constraint.field)
+            .value(Spot::from(offer))?
+            .into_owned();
+        Some((constraint.field.clone(), value))
+    };
+    let seen: BTreeMap<String, String> = spec.constraints.iter().filter_map(value).collect();
+    seen.into_iter().collect()
+}

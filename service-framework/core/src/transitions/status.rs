@@ -1,0 +1,336 @@
+//! A report about a task: its instance's state moves, then the report is acknowledged.
+
+use mete_model::machine::Effects;
+use mete_model::{Reason, TaskState, TaskStatus, Timestamp};
+
+use crate::effects::Action;
+use crate::events::{Happening, StatusUpdate};
+use crate::orchestrator::{Orchestrator, kill, publish};
+use crate::record::Record;
+use crate::state::apps::LastFailure;
+use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY};
+use crate::state::master::{MAX_STRAYS, Stray};
+
+impl Orchestrator {
+    pub(crate) fn update(&mut self, now: Timestamp, status: TaskStatus, out: &mut Effects<Self>) {
+        let id =
+            InstanceId::parse(status.task.as_str()).filter(|id| self.apps.instance(id).is_some());
+        match id {
+            Some(id) => self.known_task(now, &id, &status, out),
+            None => self.unknown_task(now, &status, out),
+        }
+        // Last, so that it goes out after what the report led to is stored.
+        if let (Some(uuid), Some(agent)) = (status.uuid, status.agent) {
+            out.act.push(Action::Acknowledge {
+                task: status.task,
+                agent,
+                uuid,
+            });
+        }
+    }
+
+    fn known_task(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        status: &TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(instance) = self.apps.instance(id).cloned() else {
+            return;
+        };
+        if is_news(&instance, status) {
+            publish(now, out, status_event(&instance, status));
+        }
+        match status.state {
+            TaskState::Staging | TaskState::Starting => self.staging(now, &instance, out),
+            TaskState::Running => self.running(now, &instance, status, out),
+            TaskState::Killing => self.being_killed(now, &instance, out),
+            TaskState::Unreachable => self.unreachable(now, &instance, status, out),
+            TaskState::Finished
+            | TaskState::Failed
+            | TaskState::Killed
+            | TaskState::Error
+            | TaskState::Lost
+            | TaskState::Dropped
+            | TaskState::Gone
+            | TaskState::GoneByOperator
+            | TaskState::Unknown => self.ended(now, &instance, status, out),
+        }
+    }
+
+    fn staging(&mut self, now: Timestamp, instance: &Instance, out: &mut Effects<Self>) {
+        match instance.state {
+            InstanceState::Launching { .. } | InstanceState::Unreachable { .. } => {
+                self.edit_instance(now, &instance.id, out, |instance| {
+                    instance.state = InstanceState::Staging
+                });
+            }
+            // Old news, or a kill is under way already.
+            InstanceState::Waiting
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Draining { .. }
+            | InstanceState::Killing { .. } => {}
+        }
+    }
+
+    fn running(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        status: &TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
+        match instance.state {
+            InstanceState::Waiting | InstanceState::Killing { .. } => {}
+            InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Draining { .. } => self.heard_running(now, instance, status, out),
+        }
+    }
+
+    /// The agent ends a task by itself: its check has failed too often, or somebody else asked. It gets no more traffic;
+    /// it is replaced when it has ended.
+    fn being_killed(&mut self, now: Timestamp, instance: &Instance, out: &mut Effects<Self>) {
+        match instance.state {
+            InstanceState::Running { healthy } if healthy != Some(false) => {
+                let state = InstanceState::Running {
+                    healthy: Some(false),
+                };
+                self.edit_instance(now, &instance.id, out, |instance| instance.state = state);
+            }
+            InstanceState::Draining { reason, .. } => {
+                let state = InstanceState::Killing {
+                    again: now + KILL_RETRY,
+                    reason,
+                };
+                self.edit_instance(now, &instance.id, out, |instance| instance.state = state);
+            }
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Killing { .. } => {}
+        }
+    }
+
+    fn unreachable(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        status: &TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
+        if instance.is_condemned() {
+            // Nobody wants it back; if it comes back, it is not known any more and is killed then.
+            self.end_instance(now, &instance.id, "Unreachable", out);
+            return;
+        }
+        if matches!(instance.state, InstanceState::Unreachable { .. }) {
+            return;
+        }
+        let since = status.unreachable_time.unwrap_or(now).min(now);
+        let state = InstanceState::Unreachable {
+            since,
+            inactive: false,
+        };
+        self.edit_instance(now, &instance.id, out, |instance| instance.state = state);
+        self.unreachable_due(now, &instance.id, out);
+    }
+
+    fn ended(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        status: &TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
+        if !instance.is_condemned() {
+            self.tell_unhealthy_kill(now, instance, status, out);
+            self.note_failure(now, instance, status, out);
+        }
+        self.end_instance(now, &instance.id, condition(status.state), out);
+    }
+
+    fn note_failure(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        status: &TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
+        let app = instance.app().clone();
+        if is_failure_of_app(status) {
+            let spec = &instance.version.spec;
+            self.queue.failed(
+                now,
+                &app,
+                instance.version.last_config_change_at,
+                spec.backoff,
+            );
+        }
+        let is_shown = match status.state {
+            TaskState::Failed
+            | TaskState::Error
+            | TaskState::Lost
+            | TaskState::Dropped
+            | TaskState::Gone
+            | TaskState::GoneByOperator => true,
+            TaskState::Killed => status.healthy == Some(false),
+            TaskState::Staging
+            | TaskState::Starting
+            | TaskState::Running
+            | TaskState::Killing
+            | TaskState::Finished
+            | TaskState::Unreachable
+            | TaskState::Unknown => false,
+        };
+        if is_shown {
+            let failure = std::sync::Arc::new(LastFailure {
+                task: status.task.clone(),
+                state: status.state,
+                message: status.message.clone().unwrap_or_default(),
+                host: instance
+                    .place
+                    .as_ref()
+                    .map(|place| place.host.clone())
+                    .unwrap_or_default(),
+                agent: status.agent.clone(),
+                version: instance.version.version,
+                timestamp: now,
+            });
+            out.store
+                .push(Record::Failure(app.clone(), failure.clone()));
+            self.apps.edit(&app, |app| app.last_failure = Some(failure));
+        }
+    }
+
+    /// A task nobody knows: killed when it runs, until it does not.
+    fn unknown_task(&mut self, now: Timestamp, status: &TaskStatus, out: &mut Effects<Self>) {
+        let strays = &mut self.master.strays;
+        match status.state {
+            TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => {
+                if !strays.contains_key(&status.task) && strays.len() < MAX_STRAYS {
+                    let stray = Stray {
+                        agent: status.agent.clone(),
+                        again: now + KILL_RETRY,
+                    };
+                    strays.insert(status.task.clone(), stray);
+                    out.act
+                        .push(kill(status.task.clone(), status.agent.clone(), None));
+                }
+            }
+            TaskState::Unreachable | TaskState::Unknown => {
+                strays.remove(&status.task);
+            }
+            TaskState::Finished
+            | TaskState::Failed
+            | TaskState::Killed
+            | TaskState::Error
+            | TaskState::Lost
+            | TaskState::Dropped
+            | TaskState::Gone
+            | TaskState::GoneByOperator => {
+                strays.remove(&status.task);
+                if let Some(instance) = InstanceId::parse(status.task.as_str()) {
+                    let (app, condition) = (instance.app(), condition(status.state));
+                    publish(
+                        now,
+                        out,
+                        Happening::UnknownInstanceTerminated {
+                            instance,
+                            app,
+                            condition,
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Whether a report tells what subscribers have not heard yet.
+fn is_news(instance: &Instance, status: &TaskStatus) -> bool {
+    match (&instance.state, status.state) {
+        (InstanceState::Staging, TaskState::Staging | TaskState::Starting) => {
+            status.state == TaskState::Starting
+        }
+        (InstanceState::Running { healthy }, TaskState::Running) => {
+            status.healthy.is_some() && *healthy != status.healthy
+        }
+        (InstanceState::Draining { .. }, TaskState::Running) => status.healthy == Some(false),
+        (InstanceState::Unreachable { .. }, TaskState::Unreachable) => false,
+        (
+            InstanceState::Killing { .. },
+            TaskState::Running | TaskState::Staging | TaskState::Starting,
+        ) => false,
+        _ => true,
+    }
+}
+
+/// Whether what a task ended of is to delay the next launch of its app. What went wrong on the way to the agent is no
+/// fault of the app.
+fn is_failure_of_app(status: &TaskStatus) -> bool {
+    let is_on_the_way = matches!(
+        status.reason,
+        Some(Reason::InvalidOffers | Reason::MasterDisconnected)
+    );
+    match status.state {
+        TaskState::Failed
+        | TaskState::Finished
+        | TaskState::Error
+        | TaskState::Lost
+        | TaskState::Dropped
+        | TaskState::Gone => !is_on_the_way,
+        TaskState::Staging
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Killing
+        | TaskState::Killed
+        | TaskState::Unreachable
+        | TaskState::GoneByOperator
+        | TaskState::Unknown => false,
+    }
+}
+
+/// The state of a task that has ended, as conditions of instances are called.
+const fn condition(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Staging => "Staging",
+        TaskState::Starting => "Starting",
+        TaskState::Running => "Running",
+        TaskState::Killing => "Killing",
+        TaskState::Finished => "Finished",
+        TaskState::Failed => "Failed",
+        TaskState::Killed => "Killed",
+        TaskState::Error => "Error",
+        TaskState::Dropped => "Dropped",
+        TaskState::Unreachable => "Unreachable",
+        TaskState::Lost | TaskState::Gone | TaskState::GoneByOperator => "Gone",
+        TaskState::Unknown => "Unknown",
+    }
+}
+
+fn status_event(instance: &Instance, status: &TaskStatus) -> Happening {
+    let place = instance.place.as_ref();
+    Happening::StatusUpdate(Box::new(StatusUpdate {
+        agent: status
+            .agent
+            .clone()
+            .or_else(|| place.map(|place| place.agent.clone())),
+        task: status.task.clone(),
+        state: status.state,
+        message: status.message.clone().unwrap_or_default(),
+        app: instance.app().clone(),
+        host: place.map(|place| place.host.clone()).unwrap_or_default(),
+        ip_addresses: place
+            .map(|place| place.ip_addresses.clone())
+            .unwrap_or_default(),
+        ports: place.map(|place| place.ports.clone()).unwrap_or_default(),
+        version: instance.version.version,
+    }))
+}
