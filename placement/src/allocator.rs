@@ -14,6 +14,7 @@
 mod agents; // what is there, who holds it, what is left
 mod frameworks; // which roles they hold, and in which they want offers
 mod line; // the agents a round looks at
+mod reactions; // what an input brings with it
 mod round; // give away what is free
 mod views; // for people and metrics
 
@@ -27,7 +28,7 @@ use crate::fairness::RoleTree;
 use crate::filters::{Filters, MAX_REFUSAL};
 use crate::packing::Policy;
 use crate::quota::{Amounts, Quota};
-use crate::slots::{AgentSlot, ClientSlot, FrameworkSlot, RoleSlot};
+use crate::slots::ClientSlot;
 use agents::Agents;
 use frameworks::Frameworks;
 pub use views::RoleUsage;
@@ -89,7 +90,7 @@ impl Allocator {
         let Some(slot) = self.agents.find(&id) else {
             self.tree.set_total(|sum| sum.add(&total));
             self.agents.add(id, total, attributes);
-            self.free_grew();
+            self.headroom_changed();
             return;
         };
         self.resize(slot, total);
@@ -245,6 +246,8 @@ impl Allocator {
         self.agents.take(agent, client, resources);
         self.tree.claim(client, resources);
         self.note_quota(client);
+        // What a guarantee no longer has to keep free may be more than what the claim took of it.
+        self.headroom_changed();
     }
 
     /// A task ended: what it used is free. More than the framework holds there is not released.
@@ -297,171 +300,5 @@ impl Allocator {
     /// When the next filter runs out: time for a round.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.filters.next_deadline()
-    }
-}
-
-/// What the inputs above are made of.
-impl Allocator {
-    fn known(&self, id: &FrameworkId) -> Option<FrameworkSlot> {
-        let slot = self.frameworks.find(id)?;
-        self.frameworks.get(slot).known.then_some(slot)
-    }
-
-    fn resize(&mut self, slot: AgentSlot, total: Resources) {
-        let before = self.agents.resize(slot, total.clone());
-        if before != total {
-            self.tree.set_total(|sum| {
-                sum.remove(&before);
-                sum.add(&total);
-            });
-            self.free_grew();
-        }
-    }
-
-    fn set_offerable(&mut self, slot: AgentSlot, offerable: bool) {
-        self.agents.set_offerable(slot, offerable);
-        self.free_grew();
-    }
-
-    fn set_roles(&mut self, slot: FrameworkSlot, roles: &BTreeSet<Role>) {
-        let mut left = Vec::new();
-        for (role, held) in &mut self.frameworks.get_mut(slot).roles {
-            held.subscribed = roles.contains(role);
-            if !held.subscribed {
-                held.suppressed = false;
-                left.push(held.client);
-            }
-        }
-        for client in left {
-            self.filters.clear_client(client);
-        }
-        for role in roles {
-            let held = self.frameworks.ensure_role(slot, role, &mut self.tree);
-            held.subscribed = true;
-        }
-        self.settle(slot);
-    }
-
-    fn set_suppressed(&mut self, id: &FrameworkId, roles: Option<&BTreeSet<Role>>, value: bool) {
-        let Some(slot) = self.known(id) else {
-            return;
-        };
-        for (role, held) in &mut self.frameworks.get_mut(slot).roles {
-            if roles.is_none_or(|roles| roles.contains(role)) {
-                held.suppressed = value;
-            }
-        }
-        self.settle(slot);
-    }
-
-    /// Puts a framework's clients in line or takes them out, and forgets those that are over.
-    fn settle(&mut self, slot: FrameworkSlot) {
-        let framework = self.frameworks.get(slot);
-        for held in framework.roles.values() {
-            if framework.active && held.subscribed && !held.suppressed {
-                if self.tree.join(held.client) {
-                    self.eager.insert(held.client);
-                }
-            } else {
-                self.tree.leave(held.client);
-                self.eager.remove(&held.client);
-            }
-        }
-        let agents = &self.agents;
-        self.frameworks
-            .prune(slot, &mut self.tree, |client| agents.holdings(client));
-    }
-
-    fn clear_filters_of(&mut self, slot: FrameworkSlot, roles: Option<&BTreeSet<Role>>) {
-        for (role, held) in &self.frameworks.get(slot).roles {
-            if roles.is_none_or(|roles| roles.contains(role))
-                && self.filters.clear_client(held.client)
-                && self.tree.is_in_line(held.client)
-            {
-                self.eager.insert(held.client);
-            }
-        }
-    }
-
-    fn clear_filters_on(&mut self, agent: AgentSlot) {
-        for (client, _) in self.tree.clients() {
-            self.filters.clear(client, agent);
-        }
-    }
-
-    fn put_back(&mut self, agent: AgentSlot, client: ClientSlot, resources: &Resources) {
-        if let Some(part) = self.agents.put_back(agent, client, resources) {
-            self.holds_less(client, &part);
-        }
-    }
-
-    fn release_all(&mut self, client: ClientSlot) {
-        if self.agents.holdings(client) == 0 {
-            return;
-        }
-        let slots: Vec<AgentSlot> = self.agents.slots().collect();
-        for agent in slots {
-            if let Some(held) = self.agents.held_by(agent, client) {
-                let held = held.clone();
-                self.put_back(agent, client, &held);
-            }
-        }
-    }
-
-    /// A client holds less on some agent; it may have been the last it had, and its role may have room
-    /// again.
-    fn holds_less(&mut self, client: ClientSlot, part: &Resources) {
-        self.tree.release(client, part);
-        self.note_quota(client);
-        let top = self.tree.top_of(client);
-        self.wake(Some(top));
-        let framework = self.tree.client(client).framework;
-        if self.agents.holdings(client) == 0 {
-            let agents = &self.agents;
-            self.frameworks
-                .prune(framework, &mut self.tree, |client| agents.holdings(client));
-        }
-    }
-
-    fn note_quota(&mut self, client: ClientSlot) {
-        let top = self.tree.top_of(client);
-        self.quota.note_held(top, &self.tree.node(top).held);
-    }
-
-    fn change_quota(
-        &mut self,
-        role: &Role,
-        change: impl FnOnce(&mut Quota, RoleSlot, &RoleTree),
-    ) -> Result<(), NotTopLevel> {
-        if role.parent().is_some() {
-            return Err(NotTopLevel { role: role.clone() });
-        }
-        let slot = self.tree.set_has_quota(role, true);
-        change(&mut self.quota, slot, &self.tree);
-        let is_set = self.quota.is_set(slot);
-        self.wake(None);
-        self.tree.set_has_quota(role, is_set);
-        Ok(())
-    }
-
-    /// More is free: with guarantees around, that may be for anybody.
-    fn free_grew(&mut self) {
-        if self.quota.keeps_headroom() {
-            self.wake(None);
-        }
-    }
-
-    /// Clients that a limit or the headroom kept from something look again: those of one top-level
-    /// role, or all.
-    fn wake(&mut self, role: Option<RoleSlot>) {
-        let roles = self.quota.take_held_back(role);
-        if roles.is_empty() {
-            return;
-        }
-        for (client, _) in self.tree.clients() {
-            if self.tree.is_in_line(client) && roles.contains(&self.tree.top_of(client)) {
-                self.eager.insert(client);
-            }
-        }
     }
 }

@@ -10,7 +10,8 @@
 //! Invariants: the shares a queue is sorted by are those of `held`, except while `stale`; a role is
 //! in its parent's queue exactly when somebody below it is in line.
 
-mod queue;
+mod node; // a role and what hangs below it
+mod queue; // a line, the most urgent first
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -19,6 +20,7 @@ use mete_model::{Resources, Role};
 
 use crate::slots::{ClientSlot, FrameworkSlot, RoleSlot, Slots};
 use crate::sums::Sums;
+pub(crate) use node::Node;
 use queue::{Queue, Urgency};
 
 /// The weight of a role that none was set for: 1, in thousandths.
@@ -33,27 +35,6 @@ pub(crate) struct Client {
     pub(crate) held: Sums,
     turn: u64,
     in_line: bool,
-}
-
-/// A role and what hangs below it.
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) role: Role,
-    pub(crate) weight_milli: NonZeroU32,
-    /// Of all below, too.
-    pub(crate) held: Sums,
-    /// The role without its children: kept because the clients compete with the child roles as one.
-    own_held: Sums,
-    own_turn: u64,
-    turn: u64,
-    parent: Option<RoleSlot>,
-    top: RoleSlot,
-    children: Queue<RoleSlot>,
-    clients: Queue<ClientSlot>,
-    /// Children and clients, in line or not.
-    dependants: usize,
-    /// Has a limit or a guarantee.
-    pub(crate) has_quota: bool,
 }
 
 /// All roles and clients.
@@ -355,20 +336,7 @@ impl RoleTree {
 
     fn add_node(&mut self, role: Role, parent: Option<RoleSlot>) -> RoleSlot {
         let turn = self.next_turn();
-        let slot = self.nodes.insert(Node {
-            role: role.clone(),
-            weight_milli: DEFAULT_WEIGHT_MILLI,
-            held: Sums::default(),
-            own_held: Sums::default(),
-            own_turn: turn,
-            turn,
-            parent,
-            top: RoleSlot::from(0),
-            children: Queue::default(),
-            clients: Queue::default(),
-            dependants: 0,
-            has_quota: false,
-        });
+        let slot = self.nodes.insert(Node::new(role.clone(), parent, turn));
         self.nodes[slot].top = match parent {
             Some(parent) => {
                 self.nodes[parent].dependants += 1;
@@ -395,20 +363,5 @@ impl RoleTree {
                 self.nodes[parent].dependants -= 1;
             }
         }
-    }
-}
-
-impl Node {
-    /// Nobody at or below it is in line.
-    fn is_idle(&self) -> bool {
-        self.children.is_empty() && self.clients.is_empty()
-    }
-
-    fn urgency(&self, total: &Sums) -> Urgency {
-        Urgency::new(&self.held, total, self.weight_milli, self.turn)
-    }
-
-    fn own_urgency(&self, total: &Sums) -> Urgency {
-        Urgency::new(&self.own_held, total, DEFAULT_WEIGHT_MILLI, self.own_turn)
     }
 }

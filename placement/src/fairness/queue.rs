@@ -19,7 +19,7 @@ pub(super) struct Urgency {
 
 impl Urgency {
     pub(super) fn new(held: &Sums, total: &Sums, weight_milli: NonZeroU32, turn: u64) -> Self {
-        let share = held.dominant_share(total) * 1e3 / f64::from(weight_milli.get());
+        let share = held.dominant_share(total) / (f64::from(weight_milli.get()) / 1e3);
         Self {
             share: share.to_bits(),
             turn,

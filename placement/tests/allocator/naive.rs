@@ -201,7 +201,7 @@ impl Naive {
             if role.parent().as_ref() == below {
                 let held = self.sum(|_, client| client.1.is_within(role));
                 let weight = self.weights.get(role).copied().unwrap_or(1_000);
-                let share = held.dominant_share(&total) * 1e3 / f64::from(weight);
+                let share = held.dominant_share(&total) / (f64::from(weight) / 1e3);
                 groups.push(((share, turns.0, 1), self.fair_order(Some(role))));
             }
         }

@@ -109,6 +109,20 @@ fn a_suppressed_role_gets_nothing_until_revived() {
 }
 
 #[test]
+fn suppression_ends_with_the_role() {
+    let (mut allocator, grant) = offered();
+    let a = framework("A");
+    allocator.update_roles(&a, [role("b")].into());
+    allocator.suppress(&a, None);
+    decline(&mut allocator, &grant, Duration::ZERO);
+    assert_eq!(allocator.round(NOON), []);
+
+    allocator.update_roles(&a, [role("a")].into());
+
+    assert_eq!(allocator.round(NOON), [grant]);
+}
+
+#[test]
 fn an_inactive_framework_gets_nothing_and_loses_its_filters() {
     let (mut allocator, grant) = offered();
     decline(&mut allocator, &grant, FIVE_SECONDS);

@@ -1,0 +1,64 @@
+//! A role: what its frameworks hold, and who below it is in line.
+
+use std::num::NonZeroU32;
+
+use mete_model::Role;
+
+use super::DEFAULT_WEIGHT_MILLI;
+use super::queue::{Queue, Urgency};
+use crate::slots::{ClientSlot, RoleSlot};
+use crate::sums::Sums;
+
+/// A role and what hangs below it.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) role: Role,
+    pub(crate) weight_milli: NonZeroU32,
+    /// Of all below, too.
+    pub(crate) held: Sums,
+    /// Of the role's own frameworks: they compete with the child roles as one.
+    pub(super) own_held: Sums,
+    pub(super) own_turn: u64,
+    pub(super) turn: u64,
+    pub(super) parent: Option<RoleSlot>,
+    pub(super) top: RoleSlot,
+    pub(super) children: Queue<RoleSlot>,
+    pub(super) clients: Queue<ClientSlot>,
+    /// Children and clients, in line or not.
+    pub(super) dependants: usize,
+    /// Has a limit or a guarantee.
+    pub(crate) has_quota: bool,
+}
+
+impl Node {
+    /// A role that nobody holds; a top-level role until it is told otherwise.
+    pub(super) fn new(role: Role, parent: Option<RoleSlot>, turn: u64) -> Self {
+        Self {
+            role,
+            weight_milli: DEFAULT_WEIGHT_MILLI,
+            held: Sums::default(),
+            own_held: Sums::default(),
+            own_turn: turn,
+            turn,
+            parent,
+            top: RoleSlot::from(0),
+            children: Queue::default(),
+            clients: Queue::default(),
+            dependants: 0,
+            has_quota: false,
+        }
+    }
+
+    /// Nobody at or below it is in line.
+    pub(super) fn is_idle(&self) -> bool {
+        self.children.is_empty() && self.clients.is_empty()
+    }
+
+    pub(super) fn urgency(&self, total: &Sums) -> Urgency {
+        Urgency::new(&self.held, total, self.weight_milli, self.turn)
+    }
+
+    pub(super) fn own_urgency(&self, total: &Sums) -> Urgency {
+        Urgency::new(&self.own_held, total, DEFAULT_WEIGHT_MILLI, self.own_turn)
+    }
+}
