@@ -1,1 +1,139 @@
-//! One small process per task.
+//! One small process per task: starts it, keeps its output, and writes down how it ended.
+//!
+//! ```text
+//! launch.json → detach → fork → pid → exec → watch: output, children → sweep → exit.json
+//! ```
+//!
+//! A shim is one thread without a runtime. It lives in a session of its own and holds nothing of
+//! the agent's, so the agent's end, by `kill -9` too, is not noticed here. Signals to the shim are
+//! not passed on: the agent signals the task, and a shim ends only when its task has. The task
+//! directory ([`mete_agent_core::task_dir`]) is all that the two share.
+//!
+//! Start with [`main`], then `process` (into the task), `supervise` (while it runs, and after).
+
+mod check; // joins a running task to check its health
+mod directory; // launch.json in, pid and exit.json out
+mod image; // what exec needs
+mod output; // stdout and stderr into files, rotated
+mod process; // from launch.json to a running program
+mod supervise; // children reaped, output kept, leftovers killed
+mod system; // the system calls that have no safe wrapper
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use mete_agent_core::task_dir::{End, Exit, Launch, StartStep};
+use rustix::io::Errno;
+
+use directory::{Claim, Directory};
+use process::{Blocked, NotStarted};
+
+/// The task ended, or could not be started, and exit.json says so.
+const DONE: u8 = 0;
+/// The shim could not do its work; standard error says why.
+const FAILED: u8 = 1;
+/// The arguments make no sense.
+const USAGE: u8 = 2;
+
+/// Runs a shim with the arguments that follow `mete shim`: the path of a task directory, or
+/// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task.
+///
+/// Call it before any thread is started. It closes every file descriptor above 2; standard output
+/// gets one line, `running`, when the task's program runs, and end of file when it never will.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let code = match arguments.as_slice() {
+        [flag, directory, seconds, program, argv @ ..] if flag == "--check" => {
+            check::run(Path::new(directory), seconds, program, argv)
+        }
+        [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
+        _ => {
+            eprintln!(
+                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV..."
+            );
+            USAGE
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// The life of one shim.
+fn run(path: &Path) -> u8 {
+    detach();
+    let outcome = Directory::open(path).and_then(|directory| supervise_task(&directory));
+    match outcome {
+        Ok(()) => DONE,
+        Err(error) => {
+            eprintln!("shim of {}: {error}", path.display());
+            FAILED
+        }
+    }
+}
+
+/// Leaves everything of the agent behind. None of it can fail in a way that matters: a shim that
+/// leads its session already, because a person started it, goes on.
+fn detach() {
+    system::close_from(3);
+    system::hold_signals();
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let _ = rustix::thread::set_name(c"mete-shim");
+    let _ = rustix::process::chdir("/");
+}
+
+/// From launch.json to exit.json. An error means that there is no exit.json.
+fn supervise_task(directory: &Directory) -> Result<(), directory::Error> {
+    let slot = directory.reserve_exit()?;
+    let started = match read_and_fork(directory) {
+        Ok((launch, blocked)) => {
+            if let Claim::Taken = directory.claim(blocked.pid())? {
+                blocked.abandon();
+                return Err(directory::Error::Taken);
+            }
+            blocked.release().map(|task| (launch, task))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let exit = match started {
+        Ok((launch, task)) => {
+            announce_running();
+            supervise::to_the_end(&launch, task)
+        }
+        Err(NotStarted {
+            step,
+            errno,
+            reason,
+        }) => {
+            let errno = errno.map(Errno::raw_os_error);
+            Exit::new(
+                End::NotStarted {
+                    step,
+                    errno,
+                    reason,
+                },
+                system::wall_clock_us(),
+            )
+        }
+    };
+    slot.write(&exit)
+}
+
+/// Everything that can be refused before the directory is claimed.
+fn read_and_fork(directory: &Directory) -> Result<(Launch, Blocked), NotStarted> {
+    let launch: Launch = directory.read().map_err(|error| NotStarted {
+        step: StartStep::Read,
+        errno: None,
+        reason: error.to_string(),
+    })?;
+    let blocked = process::fork(&launch)?;
+    Ok((launch, blocked))
+}
+
+/// Tells the agent, if it still listens, and lets go of its pipe.
+fn announce_running() {
+    let _ = rustix::io::write(rustix::stdio::stdout(), b"running\n");
+    if let Ok(null) = process::open_null() {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}

@@ -1,0 +1,192 @@
+//! The system calls that have no safe wrapper: fork into a control group, exec, signals, and
+//! closing everything at once. All `unsafe` of the shim is in this file.
+//!
+//! What makes them sound is one fact: a shim has one thread, from its first instruction on.
+
+#![allow(
+    unsafe_code,
+    reason = "fork, clone3, execve and signal masks exist only as raw system calls"
+)]
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_uint};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Signals are 1 to 64 on every architecture that Rust's Linux targets share this layout with.
+const LAST_SIGNAL: c_int = 64;
+
+/// Bytes of the kernel's signal set.
+const SIGNAL_SET_BYTES: usize = 8;
+
+/// From linux/sched.h; the constant of `libc` is cut to 32 bits.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+fn errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Microseconds of the wall clock since the epoch, for the record only: nothing is decided by it.
+pub(crate) fn wall_clock_us() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(now.tv_nsec / 1_000).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
+}
+
+/// Milliseconds of a clock that never goes back.
+pub(crate) fn monotonic_ms() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+}
+
+/// Closes every file descriptor from `first` on.
+pub(crate) fn close_from(first: c_uint) {
+    // SAFETY: called before this process has opened anything above the standard three, so no owned
+    // descriptor is closed behind its owner's back.
+    unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) };
+}
+
+/// Closes a forked child's copy of a descriptor that belongs to its parent.
+pub(crate) fn close_copy(fd: &OwnedFd) {
+    // SAFETY: called in the child only, which ends by exec or `_exit` and never drops the owner.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Blocks every signal, so that none ends or disturbs the shim, and makes children waitable again
+/// in case the parent ignored `SIGCHLD`.
+pub(crate) fn hold_signals() {
+    // SAFETY: plain system calls on a signal set that sigfillset has filled.
+    unsafe {
+        let mut all = MaybeUninit::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), ptr::null_mut());
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// A descriptor that is readable when a child has ended; `SIGCHLD` must be blocked.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
+    // SAFETY: the set is filled by sigemptyset before it is used; the descriptor is new and ours.
+    unsafe {
+        let mut set = MaybeUninit::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 {
+            Err(errno())
+        } else {
+            Ok(OwnedFd::from_raw_fd(fd))
+        }
+    }
+}
+
+/// Gives every signal its default again and unblocks all: what a program expects at its start. By
+/// raw calls, because the C library keeps 32 and 33 for itself and its `posix_spawn` leaves them
+/// ignored.
+pub(crate) fn default_signals() {
+    // The kernel's own form of a signal's action; all zero is the default action.
+    let default_action = [0_u64; 4];
+    // SAFETY: the action and the empty set outlive the calls, and have the size the kernel reads;
+    // no handler of this process is left that could be missed.
+    unsafe {
+        for signal in 1..=LAST_SIGNAL {
+            let action = default_action.as_ptr();
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                action,
+                ptr::null_mut::<u64>(),
+                SIGNAL_SET_BYTES,
+            );
+        }
+        let none = 0_u64;
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null_mut::<u64>(),
+            SIGNAL_SET_BYTES,
+        );
+    }
+}
+
+/// Runs `child` in a new process, inside the version 2 control group if one is given.
+///
+/// # Errors
+/// What the system says; with a group it may be that the kernel cannot fork into it.
+pub(crate) fn fork(
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> c_int,
+) -> Result<Pid, Errno> {
+    // SAFETY: this process has one thread, so the copy has no lock held by a thread that is gone.
+    let pid = unsafe {
+        match cgroup {
+            None => c_long::from(libc::fork()),
+            Some(group) => {
+                let mut arguments: libc::clone_args = std::mem::zeroed();
+                arguments.flags = CLONE_INTO_CGROUP;
+                arguments.exit_signal = libc::SIGCHLD as u64;
+                arguments.cgroup = group.as_raw_fd() as u64;
+                libc::syscall(
+                    libc::SYS_clone3,
+                    &raw const arguments,
+                    size_of::<libc::clone_args>(),
+                )
+            }
+        }
+    };
+    match pid {
+        0 => {
+            let code = child();
+            // SAFETY: ends this copy without running anything that belongs to the parent.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            let pid = i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .filter(|pid| pid.as_raw_nonzero().get() > 0);
+            pid.ok_or_else(errno)
+        }
+    }
+}
+
+/// Replaces this program. Returns only when that failed.
+pub(crate) fn exec(
+    program: &CStr,
+    argv: &CStringArray<'_>,
+    environment: &CStringArray<'_>,
+) -> Errno {
+    // SAFETY: all three are null-terminated and borrowed for the time of the call.
+    unsafe { libc::execve(program.as_ptr(), argv.0.as_ptr(), environment.0.as_ptr()) };
+    errno()
+}
+
+/// Texts as exec wants them: pointers, the last one null.
+pub(crate) struct CStringArray<'a>(Vec<*const c_char>, std::marker::PhantomData<&'a CStr>);
+
+impl<'a> CStringArray<'a> {
+    /// Of these texts, which stay borrowed.
+    pub(crate) fn new(texts: &'a [std::ffi::CString]) -> Self {
+        let pointers = texts
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain([ptr::null()])
+            .collect();
+        Self(pointers, std::marker::PhantomData)
+    }
+}
+
+/// Has the kernel end this process, or what it becomes by exec, with `SIGALRM` after `seconds`.
+pub(crate) fn end_after(seconds: c_uint) {
+    // SAFETY: a plain system call.
+    unsafe { libc::alarm(seconds) };
+}
