@@ -80,8 +80,8 @@ pub struct Placement {
 pub struct Matched {
     /// In the order they were decided.
     pub launches: Vec<Placement>,
-    /// What is left of each offer.
-    pub left: Vec<Resources>,
+    /// What is left of each offer that something was launched on.
+    pub left: BTreeMap<usize, Resources>,
     /// Offers that nothing was launched on: to be declined.
     pub unused: Vec<usize>,
     /// How many of each waiting shape found no place.
@@ -112,22 +112,21 @@ pub fn match_tasks(waiting: &[Waiting], offers: &[Offer], policy: Policy, seed: 
         .map(|(index, shape)| table.place_all(index, shape))
         .collect();
     let unused = (0..offers.len())
-        .filter(|offer| !table.used[*offer])
+        .filter(|offer| !table.left.contains_key(offer))
         .collect();
     let mut rejections = Vec::new();
     for (index, shape) in waiting.iter().enumerate() {
         if missing[index] > 0 {
             let tallies = table.tallies(index, shape);
-            for (offer, left) in table.left.iter().enumerate() {
-                if rejections.len() >= MAX_REJECTIONS {
-                    break;
-                }
-                rejections.push(Rejection {
+            let room = MAX_REJECTIONS - rejections.len();
+            rejections.extend(offers.iter().enumerate().take(room).map(|(at, offer)| {
+                let reasons = reasons::why_not(shape, offer, table.left(at), &tallies);
+                Rejection {
                     waiting: index,
-                    offer,
-                    reasons: reasons::why_not(shape, &offers[offer], left, &tallies),
-                });
-            }
+                    offer: at,
+                    reasons,
+                }
+            }));
         }
     }
     Matched {
@@ -146,8 +145,8 @@ struct Table<'a> {
     seed: u64,
     /// The largest offer in each kind of resource, by which scores are made comparable.
     largest: Resources,
-    left: Vec<Resources>,
-    used: Vec<bool>,
+    /// What is left of the offers that something was laid onto.
+    left: BTreeMap<usize, Resources>,
     launches: Vec<Placement>,
 }
 
@@ -172,8 +171,7 @@ impl<'a> Table<'a> {
             policy,
             seed,
             largest,
-            left: offers.iter().map(|offer| offer.resources.clone()).collect(),
-            used: vec![false; offers.len()],
+            left: BTreeMap::new(),
             launches: Vec::new(),
         }
     }
@@ -237,7 +235,7 @@ impl<'a> Table<'a> {
 
     /// The offer as a place for the shape, when it fits on what is left.
     fn candidate(&self, offer: usize, shape: &Waiting, fixed: &Resources) -> Option<Candidate> {
-        let left = &self.left[offer];
+        let left = self.left(offer);
         if !left.contains(fixed) || !has_ports(&left.ports, shape, fixed) {
             return None;
         }
@@ -246,7 +244,7 @@ impl<'a> Table<'a> {
     }
 
     fn place(&mut self, index: usize, shape: &Waiting, fixed: &Resources, offer: usize) {
-        let left = &self.left[offer];
+        let left = self.left(offer);
         let mut there = left.ports.clone();
         there.remove(&shape.resources.ports);
         let seed = self
@@ -255,14 +253,20 @@ impl<'a> Table<'a> {
         let ports = ports::choose(&there, &shape.ports, seed).expect("a candidate has the ports");
         let mut resources = fixed.clone();
         resources.ports.add(&ports.iter().copied().collect());
-        self.left[offer] = left.minus_at_most(&resources);
-        self.used[offer] = true;
+        let left = left.minus_at_most(&resources);
+        self.left.insert(offer, left);
         self.launches.push(Placement {
             waiting: index,
             offer,
             ports,
             resources,
         });
+    }
+
+    fn left(&self, offer: usize) -> &Resources {
+        self.left
+            .get(&offer)
+            .unwrap_or(&self.offers[offer].resources)
     }
 
     /// One tally for each constraint of a shape, with what was launched so far.
