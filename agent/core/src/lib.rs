@@ -1,3 +1,22 @@
-//! What the agent decides.
+//! The part of the agent that decides: which task starts, when it is killed, what is reported until it is
+//! acknowledged, what a restart makes of what it finds. No sockets, no disk, no clock, no processes: see `mete-agent`
+//! for those.
+//!
+//! Start with [`Node`] and its `step`, then follow one [`Input`] into `transitions`; what there is lies in `state`.
 
+mod effects; // what follows: messages, launches, kills
+mod input; // all that can happen
+mod names; // ids and chances from a seed
+mod node; // the whole state, and `step`
+mod record; // what outlives a restart, and its bytes
+mod state; // what is: link, tasks, reports, probes, sandboxes, disk
 pub mod task_dir; // layout of one task's directory: the protocol between agent and shim
+mod transitions; // what happens: register, run, finish, kill, report, probe, recover, collect
+
+pub use effects::{Action, Outgoing, Registration, Report, StopReason};
+pub use input::{DiskSpace, Findings, Found, Input, LaunchOutcome, LaunchStage, Order};
+pub use node::{Node, Settings, Unaccounted, View};
+pub use record::{BadRecord, Record};
+pub use state::link::Stage;
+pub use state::sandboxes::Sandbox;
+pub use state::tasks::{Kill, Phase, Task, Why};

@@ -1,0 +1,158 @@
+//! What follows from an input: the work for the shell, in words of the core.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, ContainerId, FrameworkId, FrameworkInfo, Probe, TaskKey, TaskSpec, TaskState,
+    TaskStatus,
+};
+
+use crate::state::tasks::Task;
+
+/// One piece of work for the shell. It starts the work and returns; what comes of it is a later input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Open a stream to the master; answered by `Connected` or `Disconnected`.
+    Connect {
+        /// The number of this attempt.
+        link: u64,
+    },
+    /// Close a stream; not answered.
+    Disconnect {
+        /// Which.
+        link: u64,
+    },
+    /// Say something to the master. A stream that cannot take it is cut.
+    Send {
+        /// On which stream.
+        link: u64,
+        /// What.
+        message: Box<Outgoing>,
+    },
+    /// One launch job: sandbox, fetch, start. Answered by `Launched`; then, if it started, watched until `Exited`.
+    Launch {
+        /// Whose.
+        key: TaskKey,
+        /// Names this run of it.
+        container: ContainerId,
+        /// The agent's id, a part of the sandbox's path.
+        agent: AgentId,
+        /// What to run.
+        spec: Arc<TaskSpec>,
+        /// For whom.
+        framework: Arc<FrameworkInfo>,
+    },
+    /// Give a launch job up if it has not started its program; it is still answered by `Launched`.
+    CancelLaunch {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Watch a task that was found running; answered by `Exited` in the end.
+    Adopt {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+    },
+    /// Ask a task to end: SIGTERM.
+    Terminate {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+    },
+    /// End everything that belongs to a task: SIGKILL.
+    Kill {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+    },
+    /// A task has ended: remove what it held but its sandbox.
+    Release {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+    },
+    /// Run a health probe once; answered by `Probed`.
+    Probe {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+        /// What to ask.
+        probe: Arc<Probe>,
+        /// After this long it has failed.
+        timeout: Duration,
+    },
+    /// Measure the disk of the work directory; answered by `DiskMeasured`.
+    MeasureDisk,
+    /// There is room again: put the store's reserve back.
+    RestoreReserve,
+    /// Remove a sandbox; answered by `SandboxRemoved`.
+    RemoveSandbox {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+        /// The agent's id when it ran, a part of the path.
+        agent: AgentId,
+    },
+    /// End the agent.
+    Stop(StopReason),
+}
+
+/// Why the agent ends by its own decision.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    /// The operator asked for it; the tasks have ended.
+    #[error("asked to stop; all tasks have ended")]
+    Asked,
+    /// The master told it to; the tasks have ended.
+    #[error("the master shut this agent down: {0}; all tasks have ended")]
+    ShutDown(String),
+    /// The master does not want it; the tasks run on.
+    #[error(
+        "the master refuses this agent for good: {0}; its tasks run on. To join as a new agent, end them and start with an empty work directory"
+    )]
+    Refused(String),
+}
+
+/// What the agent says to the master.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outgoing {
+    /// It comes, or comes back with its tasks.
+    Register(Registration),
+    /// News of a task.
+    Update(Report),
+}
+
+/// How the agent introduces itself; the shell adds what the machine has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registration {
+    /// The last epoch obeyed; 0 for none.
+    pub epoch: u64,
+    /// Its id when it comes back.
+    pub agent: Option<AgentId>,
+    /// Of this boot of the machine.
+    pub boot_id: String,
+    /// Every task, terminal ones until their last update is acknowledged.
+    pub tasks: Vec<Arc<Task>>,
+    /// Each framework that has tasks here.
+    pub frameworks: Vec<Arc<FrameworkInfo>>,
+    /// What nobody has acknowledged yet, in the order in which it happened.
+    pub unacknowledged: Vec<Report>,
+}
+
+/// News of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// The news, with a uuid.
+    pub status: TaskStatus,
+    /// The state the task is in by now, when that is later.
+    pub latest: Option<TaskState>,
+}

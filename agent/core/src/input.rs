@@ -1,0 +1,203 @@
+//! All that can happen to an agent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mete_model::{AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, UpdateId};
+
+use crate::task_dir::Exit;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A deadline has come.
+    Deadline,
+    /// The first input: what was found of the tasks in the store. Nothing else is decided before it.
+    Recovered(Findings),
+    /// A stream to the master is open; nothing has been said on it.
+    Connected {
+        /// Which attempt.
+        link: u64,
+    },
+    /// A stream could not be opened, or has ended, or was cut.
+    Disconnected {
+        /// Which attempt.
+        link: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The master said something.
+    FromMaster {
+        /// On which stream; what an older one still says is not heard.
+        link: u64,
+        /// What.
+        order: Order,
+    },
+    /// A launch job has ended.
+    Launched {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// How.
+        outcome: LaunchOutcome,
+    },
+    /// A task's process has ended.
+    Exited {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// How; `None`: it ended and left no record of how.
+        exit: Option<Exit>,
+    },
+    /// A probe has a result.
+    Probed {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// `Err` says what was wrong, for people.
+        result: Result<(), String>,
+    },
+    /// The disk of the work directory was measured; `None`: it could not be.
+    DiskMeasured(Option<DiskSpace>),
+    /// The store ran into a full disk and went on in its reserve.
+    StoreFull,
+    /// A sandbox was removed, or not.
+    SandboxRemoved {
+        /// Which.
+        container: ContainerId,
+        /// Why not; `None`: it is gone.
+        failure: Option<String>,
+    },
+    /// The operator ends the agent together with its tasks.
+    StopWithTasks {
+        /// The longest grace period from now on.
+        grace: Duration,
+    },
+}
+
+/// What the master says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Order {
+    /// The agent is admitted.
+    Registered {
+        /// The master's epoch.
+        epoch: u64,
+        /// The agent's id, from the first time on.
+        agent: AgentId,
+    },
+    /// The agent is not admitted.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Coming back will not help.
+        permanent: bool,
+    },
+    /// Start a task.
+    Run {
+        /// Whose task; has an id.
+        framework: FrameworkInfo,
+        /// What to run.
+        task: Box<TaskSpec>,
+    },
+    /// Start a task whose description cannot be carried out by this agent.
+    Unrunnable {
+        /// Which.
+        key: TaskKey,
+        /// Why.
+        reason: String,
+    },
+    /// End a task.
+    Kill {
+        /// Which.
+        key: TaskKey,
+        /// Overrides the task's own grace period.
+        grace: Option<Duration>,
+    },
+    /// The framework has dealt with an update.
+    Acknowledge {
+        /// Of which task.
+        key: TaskKey,
+        /// Which update.
+        update: UpdateId,
+    },
+    /// End all tasks of a framework and forget it.
+    ShutdownFramework(FrameworkId),
+    /// End all tasks, then the agent.
+    Shutdown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a launch job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LaunchOutcome {
+    /// The task's program runs.
+    Started,
+    /// It does not.
+    Failed {
+        /// How far the job came.
+        stage: LaunchStage,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// The stages of a launch job, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchStage {
+    /// Making the sandbox.
+    Sandbox,
+    /// Bringing URIs into it.
+    Fetch,
+    /// Starting the program.
+    Start,
+    /// Given up because the task is to be killed.
+    Cancelled,
+}
+
+impl LaunchStage {
+    /// For people: `could not <this>`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "make the sandbox",
+            Self::Fetch => "fetch what the task needs",
+            Self::Start => "start the task",
+            Self::Cancelled => "start the task before it was killed",
+        }
+    }
+}
+
+/// What there is of the tasks in the store after a restart of the agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Of this boot of the machine; another one than before means that nothing can still run.
+    pub boot_id: String,
+    /// By task; a task that is not listed has vanished.
+    pub found: BTreeMap<TaskKey, Found>,
+}
+
+/// What was found of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// It runs.
+    Running,
+    /// It ended meanwhile.
+    Ended(Exit),
+    /// Its program never ran, and never will.
+    NeverStarted,
+    /// It ran, and is gone without a record of its end.
+    Vanished,
+}
+
+/// How full the disk of the work directory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Size of the file system in bytes.
+    pub total_bytes: u64,
+    /// Free for the agent, in bytes.
+    pub free_bytes: u64,
+}

@@ -1,0 +1,290 @@
+//! The whole state of an agent, and its one step.
+//!
+//! Invariants: nothing is decided before [`Input::Recovered`]; a task is stored before it is launched and a report
+//! before it is sent (the loop stores first); each input leaves every task that it touched stored once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, ContainerId, Effects, FrameworkId, FrameworkInfo, Machine, TaskKey, TaskState,
+    Timestamp,
+};
+
+use crate::effects::{Action, StopReason};
+use crate::input::{DiskSpace, Input, Order};
+use crate::names::Names;
+use crate::record::{self, BadRecord, Entry, Identity, Record};
+use crate::state::disk::Disk;
+use crate::state::link::{Link, Stage};
+use crate::state::probes::Probes;
+use crate::state::sandboxes::{Sandbox, Sandboxes};
+use crate::state::tasks::{Framework, Task, Tasks};
+use crate::state::updates::Updates;
+
+/// What an operator can set, and what the core cannot find out by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The IP address under which tasks are reached: they share the agent's network.
+    pub ip: String,
+    /// From SIGTERM to SIGKILL for tasks that say nothing about it.
+    pub kill_grace: Duration,
+    /// How long sandboxes are kept on an empty disk; on a fuller one shorter.
+    pub gc_delay: Duration,
+    /// With fewer free bytes than this nothing is launched.
+    pub disk_reserve_bytes: u64,
+    /// Random, new at every start.
+    pub seed: [u64; 2],
+}
+
+/// An agent, as far as it decides.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) names: Names,
+    pub(crate) identity: Identity,
+    pub(crate) link: Link,
+    pub(crate) tasks: Tasks,
+    pub(crate) updates: Updates,
+    pub(crate) probes: Probes,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) disk: Disk,
+    pub(crate) stopping: Option<Stopping>,
+    pub(crate) recovered: bool,
+    /// Tasks that ended since the start, by how.
+    pub(crate) ended: BTreeMap<TaskState, u64>,
+    /// Tasks that this input touched: stored, and their reports sent, at the end of the step.
+    pub(crate) changed: BTreeSet<TaskKey>,
+}
+
+/// The agent ends when its last task has.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) reason: StopReason,
+    pub(crate) said: bool,
+}
+
+/// A task of the store whose fate the shell must look up before anything is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unaccounted {
+    /// Whose, and which.
+    pub key: TaskKey,
+    /// Which run of it.
+    pub container: ContainerId,
+    /// The agent's id, a part of the sandbox's path.
+    pub agent: AgentId,
+}
+
+/// The state as readers may see it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The agent's id once it has one.
+    pub agent: Option<AgentId>,
+    /// The last epoch obeyed.
+    pub epoch: u64,
+    /// Where it stands with its master.
+    pub stage: Stage,
+    /// Whether the tasks of before the start are accounted for.
+    pub recovered: bool,
+    /// Every task.
+    pub tasks: Arc<BTreeMap<TaskKey, Arc<Task>>>,
+    /// Each framework that has tasks here.
+    pub frameworks: BTreeMap<FrameworkId, Arc<FrameworkInfo>>,
+    /// What ended tasks left behind.
+    pub sandboxes: Arc<BTreeMap<ContainerId, Arc<Sandbox>>>,
+    /// Reports that nobody has acknowledged.
+    pub unacknowledged: usize,
+    /// Tasks that ended since the start, by how.
+    pub ended: BTreeMap<TaskState, u64>,
+    /// The disk of the work directory.
+    pub disk: Option<DiskSpace>,
+    /// Nothing is launched for want of disk.
+    pub disk_full: bool,
+    /// The agent ends when its last task has.
+    pub stopping: bool,
+}
+
+impl Node {
+    /// An agent from what its store holds; empty for one that is new.
+    ///
+    /// # Errors
+    /// [`BadRecord`] names the first entry that cannot be read.
+    pub fn recover(
+        settings: Settings,
+        entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, BadRecord> {
+        let names = Names::new(settings.seed);
+        let mut node = Self {
+            settings,
+            names,
+            identity: Identity::default(),
+            link: Link::new(),
+            tasks: Tasks::default(),
+            updates: Updates::default(),
+            probes: Probes::default(),
+            sandboxes: Sandboxes::default(),
+            disk: Disk::new(),
+            stopping: None,
+            recovered: false,
+            ended: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        };
+        let mut lives = Vec::new();
+        for (key, value) in entries {
+            match record::read(&key, &value)? {
+                Entry::Identity(identity) => node.identity = identity,
+                Entry::Framework { id, info, leaving } => {
+                    let info = Arc::new(info);
+                    node.tasks.set_framework(id, Framework { info, leaving });
+                }
+                Entry::Accepted(task) => node.tasks.insert(*task),
+                Entry::Life(life) => lives.push(life),
+                Entry::Sandbox(sandbox) => node.sandboxes.keep(sandbox),
+            }
+        }
+        for life in lives {
+            if let Some(task) = node.tasks.edit(&life.key) {
+                task.phase = life.phase;
+                task.started_at = life.started_at;
+                task.latest = life.latest;
+                node.updates.restore(&life.key, life.waiting);
+            }
+        }
+        Ok(node)
+    }
+
+    /// The tasks whose fate [`Input::Recovered`] must tell.
+    pub fn unaccounted(&self) -> Vec<Unaccounted> {
+        let live = self.tasks.iter().filter(|task| task.is_live());
+        live.map(|task| Unaccounted {
+            key: task.key.clone(),
+            container: task.container.clone(),
+            agent: task.agent.clone(),
+        })
+        .collect()
+    }
+
+    fn order(&mut self, now: Timestamp, order: Order, out: &mut Effects<Self>) {
+        match order {
+            Order::Registered { epoch, agent } => self.registered(now, epoch, agent, out),
+            Order::Refused { reason, permanent } => self.refused(now, reason, permanent, out),
+            Order::Run { framework, task } => self.run(now, framework, *task, out),
+            Order::Unrunnable { key, reason } => self.unrunnable(now, key, reason),
+            Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
+            Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
+            Order::ShutdownFramework(id) => self.shutdown_framework(now, &id, out),
+            Order::Shutdown { reason } => {
+                self.stop_with_tasks(now, StopReason::ShutDown(reason), None, out);
+            }
+        }
+    }
+
+    /// What every input may have made possible.
+    fn settle(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        self.begin_launches(now, out);
+        for key in std::mem::take(&mut self.changed) {
+            self.send(now, &key, out);
+            if let Some(task) = self.tasks.get(&key) {
+                out.store.push(Record::Life {
+                    task: Arc::clone(task),
+                    waiting: self.updates.of(&key).cloned().collect(),
+                });
+            }
+        }
+        self.stop_when_empty(out);
+    }
+}
+
+impl Machine for Node {
+    type Input = Input;
+    type Record = Record;
+    type Action = Action;
+    type Reply = ();
+    type View = View;
+
+    fn step(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
+        let mut out = Effects::none();
+        if !self.recovered && !matches!(input, Input::Recovered(_)) {
+            tracing::debug!("input before recovery is ignored");
+            return out;
+        }
+        match input {
+            Input::Deadline => {
+                self.link_due(now, &mut out);
+                self.kills_due(now, &mut out);
+                self.reports_due(now, &mut out);
+                self.probes_due(now, &mut out);
+                self.collection_due(now, &mut out);
+            }
+            Input::Recovered(findings) => self.recovered(now, findings, &mut out),
+            Input::Connected { link } => self.connected(now, link, &mut out),
+            Input::Disconnected { link, reason } => self.disconnected(now, link, &reason),
+            Input::FromMaster { link, order } => {
+                if self.hears(link, &order) {
+                    self.order(now, order, &mut out);
+                }
+            }
+            Input::Launched {
+                key,
+                container,
+                outcome,
+            } => self.launched(now, &key, &container, outcome, &mut out),
+            Input::Exited {
+                key,
+                container,
+                exit,
+            } => self.exited(now, &key, &container, exit, &mut out),
+            Input::Probed {
+                key,
+                container,
+                result,
+            } => self.probed(now, &key, &container, result, &mut out),
+            Input::DiskMeasured(space) => self.disk_measured(space, &mut out),
+            Input::StoreFull => self.store_full(now),
+            Input::SandboxRemoved { container, failure } => {
+                self.sandbox_removed(now, &container, failure, &mut out);
+            }
+            Input::StopWithTasks { grace } => {
+                self.stop_with_tasks(now, StopReason::Asked, Some(grace), &mut out);
+            }
+        }
+        self.settle(now, &mut out);
+        out
+    }
+
+    fn deadline_input() -> Input {
+        Input::Deadline
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let deadlines = [
+            self.link.deadline(),
+            self.tasks.deadline(),
+            self.updates.deadline(),
+            self.probes.deadline(),
+            self.disk.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn view(&self) -> View {
+        let frameworks = self.tasks.frameworks();
+        View {
+            agent: self.identity.agent.clone(),
+            epoch: self.identity.epoch,
+            stage: self.link.stage(),
+            recovered: self.recovered,
+            tasks: self.tasks.shared(),
+            frameworks: frameworks
+                .map(|(id, framework)| (id.clone(), Arc::clone(&framework.info)))
+                .collect(),
+            sandboxes: self.sandboxes.shared(),
+            unacknowledged: self.updates.len(),
+            ended: self.ended.clone(),
+            disk: self.disk.space(),
+            disk_full: self.disk.is_full(),
+            stopping: self.stopping.is_some(),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What outlives a restart, and its bytes: one version byte, then JSON.
+//!
+//! ```text
+//! agent/identity                  id, epoch, boot
+//! framework/<id>                  a framework with tasks here
+//! task/<framework>/<task>         the launch as it came; written once
+//! life/<framework>/<task>         where the task stands, and its unacknowledged reports
+//! sandbox/<container>             what an ended task left behind
+//! ```
+//! Ids hold no slashes, so keys are unambiguous. Readers ignore fields they do not know.
+
+mod forms; // the JSON of each word
+
+use std::sync::Arc;
+
+use mete_model::{
+    AgentId, Change, ContainerId, Durable, FrameworkId, FrameworkInfo, TaskId, TaskKey, TaskStatus,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::state::sandboxes::Sandbox;
+use crate::state::tasks::Task;
+
+/// The version that is written; readers accept this one. A later one will accept this one too.
+const FORMAT: u8 = 1;
+
+const IDENTITY: &str = "agent/identity";
+
+/// A change that must outlive a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// Who the agent is.
+    Identity(Identity),
+    /// A framework with tasks here.
+    Framework {
+        /// Which.
+        id: FrameworkId,
+        /// What it said of itself.
+        info: Arc<FrameworkInfo>,
+        /// Its tasks end without reports.
+        leaving: bool,
+    },
+    /// A framework has no tasks here any more.
+    FrameworkForgotten(FrameworkId),
+    /// A launch was accepted.
+    Accepted(Arc<Task>),
+    /// A task's life went on.
+    Life {
+        /// The task as it is now.
+        task: Arc<Task>,
+        /// Its reports that nobody has acknowledged.
+        waiting: Vec<TaskStatus>,
+    },
+    /// A task is over, its end acknowledged.
+    Forgotten(TaskKey),
+    /// A sandbox is kept.
+    SandboxKept(Arc<Sandbox>),
+    /// A sandbox is gone.
+    SandboxGone(ContainerId),
+}
+
+/// Who the agent is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Given by the master.
+    pub agent: Option<AgentId>,
+    /// The last epoch obeyed; 0 for none.
+    pub epoch: u64,
+    /// Of the boot that the tasks ran in.
+    pub boot_id: String,
+}
+
+/// A record that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the record {key:?} in the agent's store cannot be read: {problem}")]
+pub struct BadRecord {
+    key: String,
+    problem: String,
+}
+
+/// A record as it was read.
+pub(crate) enum Entry {
+    Identity(Identity),
+    Framework {
+        id: FrameworkId,
+        info: FrameworkInfo,
+        leaving: bool,
+    },
+    Accepted(Box<Task>),
+    Life(Box<Life>),
+    Sandbox(Sandbox),
+}
+
+/// The changing part of a task.
+pub(crate) struct Life {
+    pub(crate) key: TaskKey,
+    pub(crate) phase: crate::state::tasks::Phase,
+    pub(crate) started_at: Option<mete_model::Timestamp>,
+    pub(crate) latest: TaskStatus,
+    pub(crate) waiting: Vec<TaskStatus>,
+}
+
+impl Durable for Record {
+    fn changes(&self) -> Vec<Change> {
+        match self {
+            Self::Identity(identity) => {
+                vec![put(IDENTITY.to_owned(), &forms::Identity::from(identity))]
+            }
+            Self::Framework { id, info, leaving } => {
+                let form = forms::Framework::new(info, *leaving);
+                vec![put(framework_key(id), &form)]
+            }
+            Self::FrameworkForgotten(id) => vec![remove(framework_key(id))],
+            Self::Accepted(task) => {
+                vec![put(
+                    task_key("task", &task.key),
+                    &forms::Accepted::from(&**task),
+                )]
+            }
+            Self::Life { task, waiting } => {
+                vec![put(
+                    task_key("life", &task.key),
+                    &forms::Life::new(task, waiting),
+                )]
+            }
+            Self::Forgotten(key) => {
+                vec![remove(task_key("task", key)), remove(task_key("life", key))]
+            }
+            Self::SandboxKept(sandbox) => {
+                let form = forms::Sandbox::from(&**sandbox);
+                vec![put(format!("sandbox/{}", sandbox.container), &form)]
+            }
+            Self::SandboxGone(container) => vec![remove(format!("sandbox/{container}"))],
+        }
+    }
+}
+
+fn framework_key(id: &FrameworkId) -> String {
+    format!("framework/{id}")
+}
+
+fn task_key(kind: &str, key: &TaskKey) -> String {
+    format!("{kind}/{}/{}", key.framework, key.task)
+}
+
+fn put(key: String, form: &impl Serialize) -> Change {
+    let mut value = vec![FORMAT];
+    serde_json::to_writer(&mut value, form)
+        .expect("forms have text keys and writing into memory does not fail");
+    Change {
+        key: key.into_bytes(),
+        value: Some(value),
+    }
+}
+
+fn remove(key: String) -> Change {
+    Change {
+        key: key.into_bytes(),
+        value: None,
+    }
+}
+
+/// Reads one entry of the store.
+///
+/// # Errors
+/// [`BadRecord`] names the key and what is wrong.
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Entry, BadRecord> {
+    let key = String::from_utf8_lossy(key).into_owned();
+    parse(&key, value).map_err(|problem| BadRecord { key, problem })
+}
+
+fn parse(key: &str, value: &[u8]) -> Result<Entry, String> {
+    let json = match value.split_first() {
+        Some((&FORMAT, json)) => json,
+        Some((version, _)) => {
+            return Err(format!(
+                "it has format {version}, this version reads {FORMAT}"
+            ));
+        }
+        None => return Err("it is empty".to_owned()),
+    };
+    if key == IDENTITY {
+        return Ok(Entry::Identity(form::<forms::Identity>(json)?.read()?));
+    }
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts[..] {
+        ["framework", id] => {
+            let (info, leaving) = form::<forms::Framework>(json)?.read()?;
+            let id = FrameworkId::new(id).map_err(|bad| bad.to_string())?;
+            Ok(Entry::Framework { id, info, leaving })
+        }
+        ["task", framework, task] => {
+            let task = form::<forms::Accepted>(json)?.read(named(framework, task)?)?;
+            Ok(Entry::Accepted(Box::new(task)))
+        }
+        ["life", framework, task] => {
+            let life = form::<forms::Life>(json)?.read(named(framework, task)?)?;
+            Ok(Entry::Life(Box::new(life)))
+        }
+        ["sandbox", container] => {
+            let container = ContainerId::new(container).map_err(|bad| bad.to_string())?;
+            Ok(Entry::Sandbox(
+                form::<forms::Sandbox>(json)?.read(container)?,
+            ))
+        }
+        _ => Err("no such kind of record".to_owned()),
+    }
+}
+
+fn named(framework: &str, task: &str) -> Result<TaskKey, String> {
+    Ok(TaskKey {
+        framework: FrameworkId::new(framework).map_err(|bad| bad.to_string())?,
+        task: TaskId::new(task).map_err(|bad| bad.to_string())?,
+    })
+}
+
+fn form<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(json).map_err(|error| error.to_string())
+}

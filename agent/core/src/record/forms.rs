@@ -1,0 +1,304 @@
+//! The JSON of each record. Words of the model do not derive `Serialize`; these do, and are turned into words here.
+//!
+//! Times are microseconds since the epoch, durations microseconds, byte strings base64.
+
+mod spec; // tasks and frameworks as they came
+mod words; // bytes, times, states, reports
+
+use mete_model::{ContainerId, Resources, TaskKey, TaskState, TaskStatus, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::spec::Framework;
+use self::spec::Spec;
+use self::words::{Status, agent, state};
+use crate::state::tasks::{Kill, Phase, Task, Why};
+
+/// Who the agent is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Identity {
+    agent: Option<String>,
+    #[serde(default)]
+    epoch: u64,
+    #[serde(default)]
+    boot_id: String,
+}
+
+impl From<&super::Identity> for Identity {
+    fn from(identity: &super::Identity) -> Self {
+        Self {
+            agent: identity.agent.as_ref().map(ToString::to_string),
+            epoch: identity.epoch,
+            boot_id: identity.boot_id.clone(),
+        }
+    }
+}
+
+impl Identity {
+    pub(super) fn read(self) -> Result<super::Identity, String> {
+        Ok(super::Identity {
+            agent: self.agent.as_deref().map(agent).transpose()?,
+            epoch: self.epoch,
+            boot_id: self.boot_id,
+        })
+    }
+}
+
+/// A launch as it came.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Accepted {
+    container: String,
+    agent: String,
+    accepted_at: u64,
+    spec: Spec,
+}
+
+impl From<&Task> for Accepted {
+    fn from(task: &Task) -> Self {
+        Self {
+            container: task.container.to_string(),
+            agent: task.agent.to_string(),
+            accepted_at: task.accepted_at.as_micros(),
+            spec: Spec::from(&*task.spec),
+        }
+    }
+}
+
+impl Accepted {
+    /// The task as it was before anything happened to it.
+    pub(super) fn read(self, key: TaskKey) -> Result<Task, String> {
+        let spec = self.spec.read(key.task.clone())?;
+        let accepted_at = Timestamp::from_micros(self.accepted_at);
+        let mut latest = TaskStatus::new(
+            key.task.clone(),
+            TaskState::Staging,
+            mete_model::Source::Agent,
+            accepted_at,
+        );
+        let agent = agent(&self.agent)?;
+        latest.agent = Some(agent.clone());
+        Ok(Task {
+            key,
+            spec: spec.into(),
+            container: ContainerId::new(&self.container).map_err(|bad| bad.to_string())?,
+            agent,
+            accepted_at,
+            started_at: None,
+            phase: Phase::Accepted,
+            latest,
+        })
+    }
+}
+
+/// Where a task stands.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Life {
+    phase: PhaseForm,
+    #[serde(default)]
+    started_at: Option<u64>,
+    latest: Status,
+    #[serde(default)]
+    waiting: Vec<Status>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PhaseForm {
+    Accepted,
+    Starting,
+    Running,
+    Killing {
+        since: u64,
+        next: u64,
+        forced: u32,
+        why: WhyForm,
+        note: Option<String>,
+        launching: bool,
+    },
+    Ended {
+        at: u64,
+    },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhyForm {
+    Asked,
+    Unhealthy,
+    FrameworkRemoved,
+    AgentStops,
+}
+
+impl Life {
+    pub(super) fn new(task: &Task, waiting: &[TaskStatus]) -> Self {
+        Self {
+            phase: PhaseForm::from(&task.phase),
+            started_at: task.started_at.map(Timestamp::as_micros),
+            latest: Status::from(&task.latest),
+            waiting: waiting.iter().map(Status::from).collect(),
+        }
+    }
+
+    pub(super) fn read(self, key: TaskKey) -> Result<super::Life, String> {
+        let latest = self.latest.read(&key.task)?;
+        let waiting = self
+            .waiting
+            .into_iter()
+            .map(|status| status.read(&key.task));
+        Ok(super::Life {
+            waiting: waiting.collect::<Result<_, _>>()?,
+            key,
+            phase: self.phase.read(),
+            started_at: self.started_at.map(Timestamp::from_micros),
+            latest,
+        })
+    }
+}
+
+impl From<&Phase> for PhaseForm {
+    fn from(phase: &Phase) -> Self {
+        match phase {
+            Phase::Accepted => Self::Accepted,
+            Phase::Starting => Self::Starting,
+            Phase::Running => Self::Running,
+            Phase::Killing(kill) => Self::Killing {
+                since: kill.since.as_micros(),
+                next: kill.next.as_micros(),
+                forced: kill.forced,
+                why: match kill.why {
+                    Why::Asked => WhyForm::Asked,
+                    Why::Unhealthy => WhyForm::Unhealthy,
+                    Why::FrameworkRemoved => WhyForm::FrameworkRemoved,
+                    Why::AgentStops => WhyForm::AgentStops,
+                },
+                note: kill.note.clone(),
+                launching: kill.launching,
+            },
+            Phase::Ended { at } => Self::Ended { at: at.as_micros() },
+        }
+    }
+}
+
+impl PhaseForm {
+    fn read(self) -> Phase {
+        match self {
+            Self::Accepted => Phase::Accepted,
+            Self::Starting => Phase::Starting,
+            Self::Running => Phase::Running,
+            Self::Killing {
+                since,
+                next,
+                forced,
+                why,
+                note,
+                launching,
+            } => Phase::Killing(Kill {
+                since: Timestamp::from_micros(since),
+                next: Timestamp::from_micros(next),
+                forced,
+                why: match why {
+                    WhyForm::Asked => Why::Asked,
+                    WhyForm::Unhealthy => Why::Unhealthy,
+                    WhyForm::FrameworkRemoved => Why::FrameworkRemoved,
+                    WhyForm::AgentStops => Why::AgentStops,
+                },
+                note,
+                launching,
+            }),
+            Self::Ended { at } => Phase::Ended {
+                at: Timestamp::from_micros(at),
+            },
+        }
+    }
+}
+
+/// What an ended task left behind.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Sandbox {
+    framework: String,
+    task: String,
+    name: String,
+    agent: String,
+    ended_at: u64,
+    state: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl From<&crate::state::sandboxes::Sandbox> for Sandbox {
+    fn from(sandbox: &crate::state::sandboxes::Sandbox) -> Self {
+        Self {
+            framework: sandbox.key.framework.to_string(),
+            task: sandbox.key.task.to_string(),
+            name: sandbox.name.clone(),
+            agent: sandbox.agent.to_string(),
+            ended_at: sandbox.ended_at.as_micros(),
+            state: sandbox.state.as_str().to_owned(),
+            message: sandbox.message.clone(),
+        }
+    }
+}
+
+impl Sandbox {
+    pub(super) fn read(
+        self,
+        container: ContainerId,
+    ) -> Result<crate::state::sandboxes::Sandbox, String> {
+        Ok(crate::state::sandboxes::Sandbox {
+            key: super::named(&self.framework, &self.task)?,
+            name: self.name,
+            container,
+            agent: agent(&self.agent)?,
+            ended_at: Timestamp::from_micros(self.ended_at),
+            state: state(&self.state)?,
+            message: self.message,
+        })
+    }
+}
+
+/// Quantities.
+#[derive(Serialize, Deserialize)]
+struct Quantities {
+    #[serde(default)]
+    cpus_milli: u64,
+    #[serde(default)]
+    mem_bytes: u64,
+    #[serde(default)]
+    disk_bytes: u64,
+    #[serde(default)]
+    gpus_milli: u64,
+    #[serde(default)]
+    ports: Vec<(u64, u64)>,
+    #[serde(default)]
+    other: std::collections::BTreeMap<String, u64>,
+}
+
+impl From<&Resources> for Quantities {
+    fn from(all: &Resources) -> Self {
+        Self {
+            cpus_milli: all.cpus_milli,
+            mem_bytes: all.mem_bytes,
+            disk_bytes: all.disk_bytes,
+            gpus_milli: all.gpus_milli,
+            ports: all.ports.intervals().to_vec(),
+            other: all
+                .others()
+                .map(|(name, milli)| (name.to_owned(), milli))
+                .collect(),
+        }
+    }
+}
+
+impl Quantities {
+    fn read(self) -> Resources {
+        let mut all = Resources::none();
+        all.cpus_milli = self.cpus_milli;
+        all.mem_bytes = self.mem_bytes;
+        all.disk_bytes = self.disk_bytes;
+        all.gpus_milli = self.gpus_milli;
+        all.ports = self.ports.into_iter().collect();
+        for (name, milli) in self.other {
+            all.set_other(&name, milli);
+        }
+        all
+    }
+}

@@ -1,0 +1,95 @@
+//! Small words: bytes, times, states, reports.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use mete_model::{AgentId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Bytes as base64 text.
+pub(super) struct Base64(pub(super) Bytes);
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes = STANDARD.decode(text).map_err(serde::de::Error::custom)?;
+        Ok(Self(bytes.into()))
+    }
+}
+
+pub(super) fn agent(text: &str) -> Result<AgentId, String> {
+    AgentId::new(text).map_err(|bad| bad.to_string())
+}
+
+pub(super) fn state(name: &str) -> Result<TaskState, String> {
+    TaskState::from_name(name).ok_or_else(|| format!("no task state is called {name:?}"))
+}
+
+/// One report.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Status {
+    state: String,
+    source: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    timestamp: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uuid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    healthy: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unreachable_time: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ip_addresses: Vec<String>,
+}
+
+impl From<&TaskStatus> for Status {
+    fn from(status: &TaskStatus) -> Self {
+        Self {
+            state: status.state.as_str().to_owned(),
+            source: status.source.as_str().to_owned(),
+            reason: status.reason.map(|reason| reason.as_str().to_owned()),
+            message: status.message.clone(),
+            agent: status.agent.as_ref().map(ToString::to_string),
+            timestamp: status.timestamp.as_micros(),
+            uuid: status.uuid.map(|uuid| uuid.to_string()),
+            healthy: status.healthy,
+            unreachable_time: status.unreachable_time.map(Timestamp::as_micros),
+            ip_addresses: status.ip_addresses.clone(),
+        }
+    }
+}
+
+impl Status {
+    pub(super) fn read(self, task: &TaskId) -> Result<TaskStatus, String> {
+        let source = [Source::Master, Source::Agent, Source::Executor]
+            .into_iter()
+            .find(|source| source.as_str() == self.source)
+            .ok_or_else(|| format!("no source is called {:?}", self.source))?;
+        let uuid = self.uuid.as_deref().map(str::parse).transpose();
+        Ok(TaskStatus {
+            task: task.clone(),
+            state: state(&self.state)?,
+            source,
+            // A reason that this version has no word for is not worth losing a task for.
+            reason: self.reason.as_deref().and_then(Reason::from_name),
+            message: self.message,
+            agent: self.agent.as_deref().map(agent).transpose()?,
+            timestamp: Timestamp::from_micros(self.timestamp),
+            uuid: uuid.map_err(|bad: mete_model::BadId| bad.to_string())?,
+            healthy: self.healthy,
+            unreachable_time: self.unreachable_time.map(Timestamp::from_micros),
+            ip_addresses: self.ip_addresses,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! Health checks of running tasks: when each is probed next, and how often it has failed in a row.
+//!
+//! ```text
+//! due at ─▶ probing ─▶ due at (end of the probe + interval) …
+//! ```
+//! Invariant: at most [`MAX_PROBES_AT_ONCE`] probes run; what is due waits in the order of its time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_model::{HealthCheck, Probe, TaskKey, Timestamp};
+
+/// Probes that run at once: each may hold a socket or a process for its time-out.
+pub(crate) const MAX_PROBES_AT_ONCE: usize = 64;
+
+/// All checks under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Probes {
+    checks: BTreeMap<TaskKey, Check>,
+    running: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Check {
+    terms: HealthCheck,
+    probe: Arc<Probe>,
+    /// End of the grace period; it also ends with the first success.
+    grace_until: Timestamp,
+    /// When to probe next; `None` while a probe runs.
+    due: Option<Timestamp>,
+    failures: u32,
+    /// What was said last.
+    healthy: Option<bool>,
+}
+
+/// What a result means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// No news.
+    Nothing,
+    /// It is healthy, and was not before.
+    Healthy,
+    /// It failed so many times in a row.
+    Unhealthy { failures: u32, kill: bool },
+}
+
+impl Probes {
+    /// Begins to check a task that runs since `since`; `healthy` is what was said before a restart of the agent.
+    pub(crate) fn begin(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        terms: &HealthCheck,
+        since: Timestamp,
+        healthy: Option<bool>,
+    ) {
+        let grace_until = match healthy {
+            Some(_) => now,
+            None => since + terms.grace_period,
+        };
+        let check = Check {
+            probe: Arc::new(terms.probe.clone()),
+            grace_until,
+            due: Some(now.max(since + terms.delay)),
+            failures: 0,
+            healthy,
+            terms: terms.clone(),
+        };
+        self.checks.insert(key.clone(), check);
+    }
+
+    /// Stops checking a task; a probe that runs is no longer listened to.
+    pub(crate) fn end(&mut self, key: &TaskKey) {
+        if let Some(check) = self.checks.remove(key)
+            && check.due.is_none()
+        {
+            self.running -= 1;
+        }
+    }
+
+    /// The probes to run now.
+    pub(crate) fn start_due(
+        &mut self,
+        now: Timestamp,
+    ) -> Vec<(TaskKey, Arc<Probe>, std::time::Duration)> {
+        let mut due: Vec<_> = self
+            .checks
+            .iter()
+            .filter_map(|(key, check)| Some((check.due.filter(|due| *due <= now)?, key.clone())))
+            .collect();
+        due.sort_unstable();
+        due.truncate(MAX_PROBES_AT_ONCE - self.running);
+        self.running += due.len();
+        due.into_iter()
+            .filter_map(|(_, key)| {
+                let check = self.checks.get_mut(&key)?;
+                check.due = None;
+                Some((key, Arc::clone(&check.probe), check.terms.timeout))
+            })
+            .collect()
+    }
+
+    /// Counts a result.
+    pub(crate) fn result(&mut self, now: Timestamp, key: &TaskKey, passed: bool) -> Verdict {
+        let Some(check) = self.checks.get_mut(key).filter(|check| check.due.is_none()) else {
+            return Verdict::Nothing;
+        };
+        self.running -= 1;
+        check.due = Some(now + check.terms.interval);
+        if passed {
+            check.failures = 0;
+            check.grace_until = Timestamp::EPOCH;
+            return match check.healthy.replace(true) {
+                Some(true) => Verdict::Nothing,
+                Some(false) | None => Verdict::Healthy,
+            };
+        }
+        if now < check.grace_until {
+            return Verdict::Nothing;
+        }
+        check.failures = check.failures.saturating_add(1);
+        check.healthy = Some(false);
+        let limit = check.terms.consecutive_failures;
+        Verdict::Unhealthy {
+            failures: check.failures,
+            kill: limit > 0 && check.failures >= limit,
+        }
+    }
+
+    /// When the next probe is due; none while as many run as may.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        if self.running >= MAX_PROBES_AT_ONCE {
+            return None;
+        }
+        self.checks.values().filter_map(|check| check.due).min()
+    }
+}

@@ -1,0 +1,190 @@
+//! Reports that wait for their acknowledgement: per task a queue, the first of it in flight.
+//!
+//! ```text
+//! queued ─▶ in flight ─▶ acknowledged: the next one goes
+//!             ▲   │
+//!             └───┘ sent again after 10 s, 20 s, … 10 min, while there is a master
+//! ```
+//! Invariants: reports of a task are acknowledged in the order in which they were made; a queue has at most
+//! [`MAX_QUEUED`] reports, then health news that nobody has seen yet are replaced by newer ones.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use mete_model::{TaskKey, TaskState, TaskStatus, Timestamp, UpdateId};
+
+/// First wait for an acknowledgement (Mesos: 10 s doubling to 10 min).
+pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(10);
+/// Longest wait for an acknowledgement.
+pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(600);
+/// Most reports that wait per task. A life has five; the rest is health that changes while the framework is away, of
+/// which only the last matters.
+pub(crate) const MAX_QUEUED: usize = 16;
+/// Most queues that belong to no task: answers to launches that were refused and kills of tasks not known.
+pub(crate) const MAX_ORPHANS: usize = 1_000;
+
+/// All queues. No queue is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Updates {
+    queues: BTreeMap<TaskKey, Queue>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    waiting: VecDeque<TaskStatus>,
+    flight: Option<Flight>,
+    /// Belongs to no task: not stored, forgotten with the link.
+    orphan: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    again_at: Timestamp,
+    wait: Duration,
+}
+
+/// What an acknowledgement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// The next report of the task may go.
+    Next,
+    /// Nothing waits any more.
+    Empty,
+    /// It is not the report in flight: an old acknowledgement, come twice.
+    Stale,
+}
+
+impl Updates {
+    /// Puts a report at the end of its task's queue.
+    pub(crate) fn push(&mut self, key: &TaskKey, status: TaskStatus) {
+        let queue = self.queues.entry(key.clone()).or_default();
+        if queue.waiting.len() >= MAX_QUEUED
+            && status.state == TaskState::Running
+            && let Some(last) = queue.waiting.back_mut()
+            && last.state == TaskState::Running
+        {
+            *last = status;
+        } else {
+            queue.waiting.push_back(status);
+        }
+    }
+
+    /// A report about a task that is not here. Dropped when there are too many: the next registration tells the truth.
+    pub(crate) fn push_orphan(&mut self, key: &TaskKey, status: TaskStatus) -> bool {
+        let room = self.queues.values().filter(|queue| queue.orphan).count() < MAX_ORPHANS;
+        if room && !self.queues.contains_key(key) {
+            let queue = Queue {
+                waiting: VecDeque::from([status]),
+                flight: None,
+                orphan: true,
+            };
+            self.queues.insert(key.clone(), queue);
+        }
+        room
+    }
+
+    /// Fills the queue of a task as it was stored.
+    pub(crate) fn restore(&mut self, key: &TaskKey, waiting: Vec<TaskStatus>) {
+        if !waiting.is_empty() {
+            let queue = Queue {
+                waiting: waiting.into(),
+                ..Queue::default()
+            };
+            self.queues.insert(key.clone(), queue);
+        }
+    }
+
+    /// The report to send now, if the first one of the queue is not in flight; marks it as sent.
+    pub(crate) fn send(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
+        let queue = self.queues.get_mut(key)?;
+        if queue.flight.is_some() {
+            return None;
+        }
+        queue.flight = Some(Flight {
+            again_at: now + FIRST_RETRY,
+            wait: FIRST_RETRY,
+        });
+        queue.waiting.front().cloned()
+    }
+
+    /// The report in flight, to be sent again; the wait for its acknowledgement doubles.
+    pub(crate) fn send_again(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
+        let queue = self.queues.get_mut(key)?;
+        let flight = queue.flight.as_mut()?;
+        flight.wait = (flight.wait * 2).min(LONGEST_RETRY);
+        flight.again_at = now + flight.wait;
+        queue.waiting.front().cloned()
+    }
+
+    /// Takes the report in flight off when it is the one acknowledged.
+    pub(crate) fn acknowledge(&mut self, key: &TaskKey, update: UpdateId) -> Acknowledged {
+        let Some(queue) = self.queues.get_mut(key) else {
+            return Acknowledged::Stale;
+        };
+        if queue.waiting.front().and_then(|status| status.uuid) != Some(update) {
+            return Acknowledged::Stale;
+        }
+        queue.waiting.pop_front();
+        queue.flight = None;
+        if queue.waiting.is_empty() {
+            self.queues.remove(key);
+            Acknowledged::Empty
+        } else {
+            Acknowledged::Next
+        }
+    }
+
+    /// The master is gone: nothing is in flight any more, and answers to what it asked are moot.
+    pub(crate) fn pause(&mut self) {
+        self.queues.retain(|_, queue| !queue.orphan);
+        for queue in self.queues.values_mut() {
+            queue.flight = None;
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: &TaskKey) {
+        self.queues.remove(key);
+    }
+
+    pub(crate) fn has(&self, key: &TaskKey) -> bool {
+        self.queues.contains_key(key)
+    }
+
+    /// What waits for one task.
+    pub(crate) fn of(&self, key: &TaskKey) -> impl Iterator<Item = &TaskStatus> {
+        self.queues
+            .get(key)
+            .into_iter()
+            .flat_map(|queue| &queue.waiting)
+    }
+
+    /// Everything that waits.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TaskKey, &TaskStatus)> {
+        self.queues
+            .iter()
+            .flat_map(|(key, queue)| queue.waiting.iter().map(move |status| (key, status)))
+    }
+
+    pub(crate) fn keys(&self) -> Vec<TaskKey> {
+        self.queues.keys().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queues.values().map(|queue| queue.waiting.len()).sum()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let flights = self
+            .queues
+            .values()
+            .filter_map(|queue| queue.flight.as_ref());
+        flights.map(|flight| flight.again_at).min()
+    }
+
+    /// Tasks whose report in flight is to be sent again.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<TaskKey> {
+        let due = |queue: &Queue| queue.flight.is_some_and(|flight| flight.again_at <= now);
+        let queues = self.queues.iter().filter(|(_, queue)| due(queue));
+        queues.map(|(key, _)| key.clone()).collect()
+    }
+}

@@ -1,0 +1,10 @@
+//! What happens: one file per happening. Each joins the nouns of `state` and writes down what follows.
+
+mod collect; // which old sandboxes go first; the disk is full, and has room again
+mod finish; // a task's process has ended
+mod kill; // a task, a framework, the agent is to end
+mod probe; // a result, perhaps a verdict
+mod recover; // what the store says × what still runs → keep, report, clean
+mod register; // with a master, without one
+mod report; // made, sent, acknowledged, sent again
+mod run; // accepted, begun, started or not

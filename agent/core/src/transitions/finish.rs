@@ -1,0 +1,135 @@
+//! A task's process has ended.
+
+use std::sync::Arc;
+
+use mete_model::{ContainerId, Effects, Reason, TaskKey, TaskState, Timestamp};
+use tracing::debug;
+
+use super::report::News;
+use crate::effects::Action;
+use crate::node::Node;
+use crate::record::Record;
+use crate::state::sandboxes::Sandbox;
+use crate::state::tasks::{Phase, Task, Why};
+use crate::task_dir::{End, Exit};
+
+impl Node {
+    /// The process of a task has ended; `exit` is `None` when nobody knows how.
+    pub(crate) fn exited(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        container: &ContainerId,
+        exit: Option<Exit>,
+        out: &mut Effects<Self>,
+    ) {
+        let task = self.tasks.run(key, container).filter(|task| task.is_live());
+        let Some(task) = task.map(Arc::clone) else {
+            debug!(task = %key.task, framework = %key.framework, "late end of a process is ignored");
+            return;
+        };
+        let news = match exit {
+            Some(exit) => ending(&task, &exit),
+            None => unknown_ending(&task, "the task's process ended and left no record of how"),
+        };
+        self.end(now, key, news, out);
+    }
+
+    /// A task has ended. Its sandbox is kept, its last report goes; without a framework to hear it, it is forgotten.
+    pub(super) fn end(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        news: News,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(task) = self.tasks.edit(key) else {
+            return;
+        };
+        let began = !matches!(task.phase, Phase::Accepted);
+        task.phase = Phase::Ended { at: now };
+        let task = task.clone();
+        self.probes.end(key);
+        *self.ended.entry(news.state).or_insert(0) += 1;
+        if began {
+            let sandbox = Sandbox {
+                key: key.clone(),
+                name: task.spec.name.clone(),
+                container: task.container.clone(),
+                agent: task.agent,
+                ended_at: now,
+                state: news.state,
+                message: news.message.clone(),
+            };
+            out.store
+                .push(Record::SandboxKept(Arc::new(sandbox.clone())));
+            self.sandboxes.keep(sandbox);
+            out.act.push(Action::Release {
+                key: key.clone(),
+                container: task.container,
+            });
+        }
+        self.report(now, key, news);
+        if !self.updates.has(key) {
+            self.forget(key, out);
+        }
+    }
+}
+
+/// What to say of an end.
+pub(super) fn ending(task: &Task, exit: &Exit) -> News {
+    if let Some(kill) = task.kill() {
+        let message = match &kill.note {
+            Some(note) => format!("{note}; {}", exit.sentence()),
+            None => exit.sentence(),
+        };
+        return killed(kill.why, message);
+    }
+    if exit.is_out_of_memory() {
+        let megabytes = task.spec.resources.mem_bytes >> 20;
+        let mut news = News::executor(TaskState::Failed);
+        news.reason = Some(Reason::ContainerLimitationMemory);
+        news.message = Some(format!(
+            "the task used more than its {megabytes} MB of memory: {}",
+            exit.sentence()
+        ));
+        return news;
+    }
+    let (state, reason) = match &exit.end {
+        End::Exited { code: 0 } => (TaskState::Finished, None),
+        End::Exited { .. } | End::Signaled { .. } => (TaskState::Failed, None),
+        End::NotStarted { .. } => (TaskState::Failed, Some(Reason::ContainerLaunchFailed)),
+    };
+    let mut news = News::executor(state);
+    news.reason = reason;
+    news.message = Some(exit.sentence());
+    news
+}
+
+/// What to say when nobody knows how it ended.
+pub(super) fn unknown_ending(task: &Task, message: &str) -> News {
+    match task.kill() {
+        Some(kill) => killed(
+            kill.why,
+            kill.note.clone().unwrap_or_else(|| message.to_owned()),
+        ),
+        None => News::agent(
+            TaskState::Failed,
+            Reason::ExecutorTerminated,
+            message.to_owned(),
+        ),
+    }
+}
+
+/// A task that was told to end was killed, however it then ended.
+fn killed(why: Why, message: String) -> News {
+    let mut news = News::executor(TaskState::Killed);
+    news.message = Some(message);
+    match why {
+        Why::Asked => {}
+        Why::Unhealthy => news.healthy = Some(false),
+        Why::FrameworkRemoved => news.reason = Some(Reason::FrameworkRemoved),
+        Why::AgentStops => news.reason = Some(Reason::AgentRemoved),
+    }
+    news
+}

@@ -1,0 +1,223 @@
+//! A task, a framework, the agent is to end: SIGTERM, a grace period, SIGKILL to everything, again if need be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{Capability, Effects, FrameworkId, Reason, TaskKey, TaskState, Timestamp};
+use tracing::{debug, info, warn};
+
+use super::report::News;
+use crate::effects::{Action, StopReason};
+use crate::node::{Node, Stopping};
+use crate::record::Record;
+use crate::state::tasks::{Framework, Kill, Phase, Why};
+
+/// From one SIGKILL to the next. What survives one is asleep in the kernel, and may wake up.
+const KILL_AGAIN: Duration = Duration::from_secs(10);
+
+/// The message of a kill that found a task not yet started.
+pub(super) const KILLED_EARLY: &str = "killed before it had started";
+
+impl Node {
+    /// The framework asks for the end of a task. One that is not here is reported gone, so that nobody asks for ever.
+    pub(crate) fn kill_asked(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        grace: Option<Duration>,
+        out: &mut Effects<Self>,
+    ) {
+        if self.tasks.get(key).is_some() {
+            self.kill(now, key, grace, Why::Asked, None, out);
+        } else if self.updates.has(key) {
+            self.changed.insert(key.clone());
+        } else {
+            let message = "the agent does not know the task".to_owned();
+            let news = News::agent(TaskState::Gone, Reason::TaskUnknown, message);
+            self.report_orphan(now, key, news);
+        }
+    }
+
+    /// Ends a task. A second kill can only shorten the grace period of the first.
+    pub(super) fn kill(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        grace: Option<Duration>,
+        why: Why,
+        note: Option<String>,
+        out: &mut Effects<Self>,
+    ) {
+        let default = self.settings.kill_grace;
+        let Some(task) = self.tasks.edit(key) else {
+            return;
+        };
+        let grace = grace.unwrap_or_else(|| task.spec.kill_grace_period.unwrap_or(default));
+        let container = task.container.clone();
+        let launching = match &mut task.phase {
+            Phase::Ended { .. } => return,
+            Phase::Accepted => {
+                let message = note.unwrap_or_else(|| KILLED_EARLY.to_owned());
+                let reason = Reason::TaskKilledDuringLaunch;
+                self.end(
+                    now,
+                    key,
+                    News::agent(TaskState::Killed, reason, message),
+                    out,
+                );
+                return;
+            }
+            Phase::Killing(kill) => {
+                if kill.forced == 0 && now + grace < kill.next {
+                    kill.next = now + grace;
+                    self.changed.insert(key.clone());
+                }
+                return;
+            }
+            Phase::Starting => true,
+            Phase::Running => false,
+        };
+        info!(task = %key.task, framework = %key.framework, ?why, grace_ms = grace.as_millis(), "task is being killed");
+        task.phase = Phase::Killing(Kill {
+            since: now,
+            next: now + grace,
+            forced: 0,
+            why,
+            note,
+            launching,
+        });
+        let healthy = task.latest.healthy;
+        self.changed.insert(key.clone());
+        self.probes.end(key);
+        out.act.push(if launching {
+            Action::CancelLaunch { container }
+        } else {
+            let key = key.clone();
+            Action::Terminate { key, container }
+        });
+        let framework = self.tasks.framework(&key.framework);
+        if framework.is_some_and(|framework| framework.info.can(Capability::TaskKillingState)) {
+            let mut news = News::executor(TaskState::Killing);
+            news.healthy = healthy;
+            self.report(now, key, news);
+        }
+    }
+
+    /// A task that is to be killed has started all the same: its grace period begins now.
+    pub(super) fn started_too_late(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(task) = self.tasks.edit(key) else {
+            return;
+        };
+        task.started_at = Some(now);
+        let container = task.container.clone();
+        if let Phase::Killing(kill) = &mut task.phase {
+            let grace = kill.next.since(kill.since);
+            kill.launching = false;
+            kill.since = now;
+            kill.next = now + grace;
+        }
+        self.changed.insert(key.clone());
+        let key = key.clone();
+        out.act.push(Action::Terminate { key, container });
+    }
+
+    /// Grace periods are over.
+    pub(crate) fn kills_due(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        for key in self.tasks.overdue(now) {
+            let Some(task) = self.tasks.edit(&key) else {
+                continue;
+            };
+            let container = task.container.clone();
+            if let Phase::Killing(kill) = &mut task.phase {
+                kill.forced += 1;
+                kill.next = now + KILL_AGAIN;
+                if kill.forced > 1 {
+                    warn!(task = %key.task, framework = %key.framework, times = kill.forced, "task survived SIGKILL so far");
+                }
+            }
+            self.changed.insert(key.clone());
+            out.act.push(Action::Kill { key, container });
+        }
+    }
+
+    /// A framework is gone: its tasks end, and nobody is told.
+    pub(crate) fn shutdown_framework(
+        &mut self,
+        now: Timestamp,
+        id: &FrameworkId,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(framework) = self.tasks.framework(id) else {
+            debug!(framework = %id, "framework to shut down has no tasks here");
+            return;
+        };
+        if framework.leaving {
+            return;
+        }
+        let info = Arc::clone(&framework.info);
+        info!(framework = %id, "framework is being shut down");
+        out.store.push(Record::Framework {
+            id: id.clone(),
+            info: Arc::clone(&info),
+            leaving: true,
+        });
+        let leaving = true;
+        self.tasks
+            .set_framework(id.clone(), Framework { info, leaving });
+        for key in self.tasks.of(id) {
+            self.updates.forget(&key);
+            let live = self.tasks.get(&key).is_some_and(|task| task.is_live());
+            if live {
+                let note = Some("its framework was removed".to_owned());
+                self.kill(now, &key, None, Why::FrameworkRemoved, note, out);
+                self.changed.insert(key);
+            } else {
+                self.forget(&key, out);
+            }
+        }
+    }
+
+    /// Everything ends, then the agent. `longest` bounds every grace period.
+    pub(crate) fn stop_with_tasks(
+        &mut self,
+        now: Timestamp,
+        reason: StopReason,
+        longest: Option<Duration>,
+        out: &mut Effects<Self>,
+    ) {
+        if self.stopping.is_none() {
+            info!(%reason, "agent ends when its tasks have");
+            let said = false;
+            self.stopping = Some(Stopping { reason, said });
+        }
+        let live: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|task| task.is_live())
+            .map(|task| (task.key.clone(), task.spec.kill_grace_period))
+            .collect();
+        for (key, own) in live {
+            let own = own.unwrap_or(self.settings.kill_grace);
+            let grace = longest.map_or(own, |longest| own.min(longest));
+            let note = Some("its agent ends".to_owned());
+            self.kill(now, &key, Some(grace), Why::AgentStops, note, out);
+        }
+    }
+
+    /// The last task of an agent that ends has ended.
+    pub(crate) fn stop_when_empty(&mut self, out: &mut Effects<Self>) {
+        let live = self.tasks.iter().any(|task| task.is_live());
+        if let Some(stopping) = &mut self.stopping
+            && !live
+            && !stopping.said
+        {
+            stopping.said = true;
+            out.act.push(Action::Stop(stopping.reason.clone()));
+        }
+    }
+}

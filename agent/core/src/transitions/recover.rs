@@ -1,0 +1,121 @@
+//! After a restart: what the store says × what still runs → keep, report, clean.
+//!
+//! | stored | found | then |
+//! |---|---|---|
+//! | ended | – | what it held is removed once more; its report goes on waiting |
+//! | live | running | adopted; reported running if that was not yet said |
+//! | being killed | running | adopted, told again |
+//! | live | ended | reported as it truly ended |
+//! | live | never started | TASK_DROPPED; TASK_KILLED if it was being killed |
+//! | live | vanished, or another boot | TASK_FAILED |
+
+use std::sync::Arc;
+
+use mete_model::{Effects, Reason, TaskState, Timestamp};
+use tracing::{info, warn};
+
+use super::finish::{ending, unknown_ending};
+use super::kill::KILLED_EARLY;
+use super::report::News;
+use crate::effects::Action;
+use crate::input::{Findings, Found};
+use crate::node::Node;
+use crate::record::Record;
+use crate::state::tasks::{Phase, Task};
+
+impl Node {
+    /// The shell has looked after every task of the store: life goes on.
+    pub(crate) fn recovered(
+        &mut self,
+        now: Timestamp,
+        mut findings: Findings,
+        out: &mut Effects<Self>,
+    ) {
+        if self.recovered {
+            warn!("second recovery is ignored");
+            return;
+        }
+        self.recovered = true;
+        let before = &self.identity.boot_id;
+        let rebooted = !before.is_empty() && *before != findings.boot_id;
+        if *before != findings.boot_id {
+            self.identity.boot_id.clone_from(&findings.boot_id);
+            out.store.push(Record::Identity(self.identity.clone()));
+        }
+        let tasks: Vec<_> = self.tasks.iter().map(Arc::clone).collect();
+        for task in &tasks {
+            let found = findings.found.remove(&task.key);
+            self.account(now, task, found.unwrap_or(Found::Vanished), rebooted, out);
+        }
+        info!(tasks = tasks.len(), rebooted, "agent has recovered");
+        self.disk.measuring(now);
+        out.act.push(Action::MeasureDisk);
+        self.connect(now, out);
+    }
+
+    fn account(
+        &mut self,
+        now: Timestamp,
+        task: &Task,
+        found: Found,
+        rebooted: bool,
+        out: &mut Effects<Self>,
+    ) {
+        if !task.is_live() {
+            out.act.push(Action::Release {
+                key: task.key.clone(),
+                container: task.container.clone(),
+            });
+            return;
+        }
+        match found {
+            Found::Running if !rebooted => self.adopt(now, task, out),
+            Found::Ended(exit) => self.end(now, &task.key, ending(task, &exit), out),
+            Found::NeverStarted if task.started_at.is_none() => {
+                let news = match task.kill() {
+                    Some(kill) => News::agent(
+                        TaskState::Killed,
+                        Reason::TaskKilledDuringLaunch,
+                        kill.note.clone().unwrap_or_else(|| KILLED_EARLY.to_owned()),
+                    ),
+                    None => News::agent(
+                        self.dropped(&task.key.framework),
+                        Reason::AgentRestarted,
+                        "the agent was restarted before the task had started".to_owned(),
+                    ),
+                };
+                self.end(now, &task.key, news, out);
+            }
+            Found::Running | Found::NeverStarted | Found::Vanished => {
+                let message = if rebooted {
+                    "the machine of the agent was restarted"
+                } else {
+                    "the task's process ended while the agent was away and left no record of how"
+                };
+                self.end(now, &task.key, unknown_ending(task, message), out);
+            }
+        }
+    }
+
+    fn adopt(&mut self, now: Timestamp, task: &Task, out: &mut Effects<Self>) {
+        let key = task.key.clone();
+        let container = task.container.clone();
+        info!(task = %key.task, framework = %key.framework, %container, "task is adopted");
+        out.act.push(Action::Adopt {
+            key: key.clone(),
+            container: container.clone(),
+        });
+        match &task.phase {
+            Phase::Killing(kill) if kill.launching => self.started_too_late(now, &key, out),
+            Phase::Killing(_) => out.act.push(Action::Terminate { key, container }),
+            Phase::Accepted | Phase::Starting | Phase::Running => {
+                let since = task.started_at.unwrap_or(now);
+                self.runs(now, &key, since, task.latest.healthy);
+                if task.latest.state != TaskState::Running {
+                    self.report(now, &key, News::executor(TaskState::Running));
+                }
+            }
+            Phase::Ended { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Reports: made, sent, acknowledged, sent again.
+
+use mete_model::{
+    Effects, FrameworkId, Reason, Source, TaskKey, TaskState, TaskStatus, Timestamp, UpdateId,
+};
+use tracing::{debug, info, warn};
+
+use crate::effects::{Action, Outgoing, Report};
+use crate::node::Node;
+use crate::record::Record;
+use crate::state::tasks::Phase;
+use crate::state::updates::Acknowledged;
+
+/// What is new about a task.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) state: TaskState,
+    pub(super) source: Source,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: Option<String>,
+    pub(super) healthy: Option<bool>,
+}
+
+impl News {
+    /// News as an executor tells them: there is one in every agent, built in.
+    pub(super) const fn executor(state: TaskState) -> Self {
+        Self {
+            state,
+            source: Source::Executor,
+            reason: None,
+            message: None,
+            healthy: None,
+        }
+    }
+
+    /// News that the agent itself tells, and why.
+    pub(super) const fn agent(state: TaskState, reason: Reason, message: String) -> Self {
+        Self {
+            state,
+            source: Source::Agent,
+            reason: Some(reason),
+            message: Some(message),
+            healthy: None,
+        }
+    }
+}
+
+impl Node {
+    /// Makes a report about a task that is here. Nobody is told of tasks whose framework is gone.
+    pub(super) fn report(&mut self, now: Timestamp, key: &TaskKey, news: News) {
+        let status = self.status(now, key, news);
+        let leaving = self
+            .tasks
+            .framework(&key.framework)
+            .is_some_and(|framework| framework.leaving);
+        let Some(task) = self.tasks.edit(key) else {
+            return;
+        };
+        info!(
+            task = %key.task,
+            framework = %key.framework,
+            from = %task.latest.state,
+            to = %status.state,
+            healthy = status.healthy,
+            reason = status.reason.map(Reason::as_str),
+            message = status.message.as_deref(),
+            "task changed state"
+        );
+        task.latest = status.clone();
+        if !leaving {
+            self.updates.push(key, status);
+        }
+        self.changed.insert(key.clone());
+    }
+
+    /// Answers about a task that is not here, and is not kept here. Lives as long as the link.
+    pub(super) fn report_orphan(&mut self, now: Timestamp, key: &TaskKey, news: News) {
+        let status = self.status(now, key, news);
+        warn!(
+            task = %key.task,
+            framework = %key.framework,
+            state = %status.state,
+            message = status.message.as_deref(),
+            "answered about a task that is not here"
+        );
+        if self.updates.push_orphan(key, status) {
+            self.changed.insert(key.clone());
+        }
+    }
+
+    fn status(&mut self, now: Timestamp, key: &TaskKey, news: News) -> TaskStatus {
+        TaskStatus {
+            reason: news.reason,
+            message: news.message,
+            agent: self.identity.agent.clone(),
+            uuid: Some(self.names.update()),
+            healthy: news.healthy,
+            ip_addresses: vec![self.settings.ip.clone()],
+            ..TaskStatus::new(key.task.clone(), news.state, news.source, now)
+        }
+    }
+
+    /// TASK_DROPPED, or TASK_LOST for frameworks that do not know it.
+    pub(super) fn dropped(&self, framework: &FrameworkId) -> TaskState {
+        let understands = self
+            .tasks
+            .framework(framework)
+            .is_some_and(|framework| framework.info.can(mete_model::Capability::PartitionAware));
+        if understands {
+            TaskState::Dropped
+        } else {
+            TaskState::Lost
+        }
+    }
+
+    /// Sends the first report of a task unless it is in flight or there is no master.
+    pub(crate) fn send(&mut self, now: Timestamp, key: &TaskKey, out: &mut Effects<Self>) {
+        let Some(link) = self.link.registered() else {
+            return;
+        };
+        if let Some(status) = self.updates.send(now, key) {
+            self.send_on(link, key, status, out);
+        }
+    }
+
+    fn send_on(&self, link: u64, key: &TaskKey, status: TaskStatus, out: &mut Effects<Self>) {
+        let report = self.reported(key, status);
+        let message = Box::new(Outgoing::Update(report));
+        out.act.push(Action::Send { link, message });
+    }
+
+    /// A report with what has happened since.
+    pub(super) fn reported(&self, key: &TaskKey, status: TaskStatus) -> Report {
+        let latest = self.tasks.get(key).map(|task| task.latest.state);
+        Report {
+            framework: key.framework.clone(),
+            latest: latest.filter(|latest| *latest != status.state),
+            status,
+        }
+    }
+
+    /// What has come up since the registration was sent goes after it.
+    pub(super) fn send_all(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        for key in self.updates.keys() {
+            self.send(now, &key, out);
+        }
+    }
+
+    /// Sends again what was not acknowledged in time.
+    pub(crate) fn reports_due(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        let Some(link) = self.link.registered() else {
+            return;
+        };
+        for key in self.updates.overdue(now) {
+            if let Some(status) = self.updates.send_again(now, &key) {
+                debug!(task = %key.task, framework = %key.framework, state = %status.state, "report is sent again");
+                self.send_on(link, &key, status, out);
+            }
+        }
+    }
+
+    /// The framework has dealt with a report: the next one may go; after the last one of an ended task it is forgotten.
+    pub(crate) fn acknowledged(
+        &mut self,
+        key: &TaskKey,
+        update: UpdateId,
+        out: &mut Effects<Self>,
+    ) {
+        match self.updates.acknowledge(key, update) {
+            Acknowledged::Stale => {
+                debug!(task = %key.task, framework = %key.framework, %update, "acknowledgement of nothing in flight");
+            }
+            Acknowledged::Next => {
+                self.changed.insert(key.clone());
+            }
+            Acknowledged::Empty => {
+                let ended = self
+                    .tasks
+                    .get(key)
+                    .is_some_and(|task| matches!(task.phase, Phase::Ended { .. }));
+                if ended {
+                    self.forget(key, out);
+                } else {
+                    self.changed.insert(key.clone());
+                }
+            }
+        }
+    }
+
+    /// A task is over in every respect but its sandbox.
+    pub(super) fn forget(&mut self, key: &TaskKey, out: &mut Effects<Self>) {
+        self.tasks.remove(key);
+        self.updates.forget(key);
+        self.changed.remove(key);
+        out.store.push(Record::Forgotten(key.clone()));
+        if self.tasks.of(&key.framework).is_empty()
+            && self.tasks.remove_framework(&key.framework).is_some()
+        {
+            out.store
+                .push(Record::FrameworkForgotten(key.framework.clone()));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A launch: accepted, begun, started or not.
+
+use std::sync::Arc;
+
+use mete_model::{
+    ContainerId, Effects, FrameworkId, FrameworkInfo, Reason, TaskKey, TaskSpec, TaskState,
+    TaskStatus, Timestamp,
+};
+use tracing::{debug, error};
+
+use super::kill::KILLED_EARLY;
+use super::report::News;
+use crate::effects::Action;
+use crate::input::LaunchOutcome;
+use crate::node::Node;
+use crate::record::Record;
+use crate::state::tasks::{Framework, MAX_TASKS, Phase, Task};
+
+/// Launch jobs under way at once. A job is mostly waiting: for a download, or some milliseconds for a process.
+const MAX_LAUNCHES_AT_ONCE: usize = 16;
+
+impl Node {
+    /// The master asks for a task. Asking again for one that is known changes nothing.
+    pub(crate) fn run(
+        &mut self,
+        now: Timestamp,
+        info: FrameworkInfo,
+        spec: TaskSpec,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(framework) = info.id.clone() else {
+            error!(task = %spec.id, "launch for a framework without id is ignored");
+            return;
+        };
+        let key = TaskKey {
+            framework,
+            task: spec.id.clone(),
+        };
+        if self.tasks.get(&key).is_some() || self.updates.has(&key) {
+            debug!(task = %key.task, framework = %key.framework, "launch of a known task changes nothing");
+            self.changed.insert(key);
+            return;
+        }
+        if let Some(refusal) = self.refusal(&key.framework) {
+            self.report_orphan(now, &key, refusal);
+            return;
+        }
+        let Some(agent) = self.identity.agent.clone() else {
+            error!(task = %key.task, "launch for an agent without id is ignored");
+            return;
+        };
+        self.learn_framework(&key.framework, info, out);
+        let mut latest = TaskStatus::new(
+            key.task.clone(),
+            TaskState::Staging,
+            mete_model::Source::Agent,
+            now,
+        );
+        latest.agent = Some(agent.clone());
+        let task = Task {
+            container: self.names.container(),
+            key: key.clone(),
+            spec: Arc::new(spec),
+            agent,
+            accepted_at: now,
+            started_at: None,
+            phase: Phase::Accepted,
+            latest,
+        };
+        out.store.push(Record::Accepted(Arc::new(task.clone())));
+        self.tasks.insert(task);
+        self.changed.insert(key);
+    }
+
+    /// Why nothing can be launched now.
+    fn refusal(&self, framework: &FrameworkId) -> Option<News> {
+        let message = if self.stopping.is_some() {
+            "the agent is ending".to_owned()
+        } else if self.disk.is_full() {
+            let free = self.disk.space().map_or(0, |space| space.free_bytes);
+            format!(
+                "the disk of the agent's work directory is full: {} MB free, {} MB are kept in reserve",
+                free >> 20,
+                self.settings.disk_reserve_bytes >> 20
+            )
+        } else if self.tasks.len() >= MAX_TASKS {
+            format!("the agent has {MAX_TASKS} tasks, more than that it does not take")
+        } else if self
+            .tasks
+            .framework(framework)
+            .is_some_and(|framework| framework.leaving)
+        {
+            "the framework is being shut down on this agent".to_owned()
+        } else {
+            return None;
+        };
+        Some(News::agent(
+            TaskState::Failed,
+            Reason::ContainerLaunchFailed,
+            message,
+        ))
+    }
+
+    /// The master asks for a task that this agent has no way to run.
+    pub(crate) fn unrunnable(&mut self, now: Timestamp, key: TaskKey, reason: String) {
+        let news = News::agent(TaskState::Error, Reason::TaskInvalid, reason);
+        self.report_orphan(now, &key, news);
+    }
+
+    fn learn_framework(&mut self, id: &FrameworkId, info: FrameworkInfo, out: &mut Effects<Self>) {
+        if self
+            .tasks
+            .framework(id)
+            .is_some_and(|known| *known.info == info)
+        {
+            return;
+        }
+        let info = Arc::new(info);
+        out.store.push(Record::Framework {
+            id: id.clone(),
+            info: Arc::clone(&info),
+            leaving: false,
+        });
+        let leaving = false;
+        self.tasks
+            .set_framework(id.clone(), Framework { info, leaving });
+    }
+
+    /// Begins as many launch jobs as may be under way, in the order in which the launches came.
+    pub(crate) fn begin_launches(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        let under_way = self.tasks.count(Task::is_launching);
+        for key in self
+            .tasks
+            .waiting(MAX_LAUNCHES_AT_ONCE.saturating_sub(under_way))
+        {
+            let framework = self.tasks.framework(&key.framework);
+            let Some(framework) = framework.map(|framework| Arc::clone(&framework.info)) else {
+                continue;
+            };
+            let Some(task) = self.tasks.edit(&key) else {
+                continue;
+            };
+            task.phase = Phase::Starting;
+            out.act.push(Action::Launch {
+                key: key.clone(),
+                container: task.container.clone(),
+                agent: task.agent.clone(),
+                spec: Arc::clone(&task.spec),
+                framework,
+            });
+            self.report(now, &key, News::executor(TaskState::Starting));
+        }
+    }
+
+    /// A launch job has ended.
+    pub(crate) fn launched(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        container: &ContainerId,
+        outcome: LaunchOutcome,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(task) = self.tasks.run(key, container).map(Arc::clone) else {
+            return;
+        };
+        match (&task.phase, outcome) {
+            (Phase::Starting, LaunchOutcome::Started) => self.started(now, key),
+            (Phase::Starting, LaunchOutcome::Failed { stage, reason }) => {
+                let message = format!("could not {}: {reason}", stage.as_str());
+                let news = News::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message);
+                self.end(now, key, news, out);
+            }
+            (Phase::Killing(_), LaunchOutcome::Started) => self.started_too_late(now, key, out),
+            (Phase::Killing(kill), LaunchOutcome::Failed { .. }) => {
+                let message = kill.note.clone().unwrap_or_else(|| KILLED_EARLY.to_owned());
+                let news = News::agent(TaskState::Killed, Reason::TaskKilledDuringLaunch, message);
+                self.end(now, key, news, out);
+            }
+            (Phase::Accepted | Phase::Running | Phase::Ended { .. }, _) => {
+                debug!(task = %key.task, framework = %key.framework, "late end of a launch job is ignored");
+            }
+        }
+    }
+
+    fn started(&mut self, now: Timestamp, key: &TaskKey) {
+        self.runs(now, key, now, None);
+        self.report(now, key, News::executor(TaskState::Running));
+    }
+
+    /// A task runs since `since`: its health is looked after.
+    pub(super) fn runs(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        since: Timestamp,
+        healthy: Option<bool>,
+    ) {
+        let Some(task) = self.tasks.edit(key) else {
+            return;
+        };
+        task.phase = Phase::Running;
+        task.started_at = Some(since);
+        if let Some(check) = &task.spec.health_check {
+            self.probes.begin(now, key, check, since, healthy);
+        }
+        self.changed.insert(key.clone());
+    }
+}

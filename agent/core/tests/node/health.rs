@@ -1,0 +1,142 @@
+use mete_agent_core::{Action, Input, Phase, Why};
+use mete_model::{Machine, Reason, TaskState};
+
+use crate::fixture::*;
+
+fn probes(actions: &[Action]) -> usize {
+    actions
+        .iter()
+        .filter(|action| matches!(action, Action::Probe { .. }))
+        .count()
+}
+
+/// Lets the next probe begin; when it was due.
+fn next_probe(world: &mut World) -> mete_model::Timestamp {
+    for _ in 0..100 {
+        let due = world.node.next_deadline().expect("something is due");
+        if probes(&world.step(due, Input::Deadline)) == 1 {
+            return due;
+        }
+    }
+    panic!("no probe within a hundred deadlines");
+}
+
+#[test]
+fn probes_begin_after_the_delay_and_follow_at_the_interval() {
+    let mut world = World::running(checked("web"));
+
+    assert_eq!(next_probe(&mut world), at(1.0));
+    world.probed(at(1.5), &key("web"), true);
+    assert_eq!(next_probe(&mut world), at(3.5), "from the end of the last");
+}
+
+#[test]
+fn success_is_news_only_when_it_changes_something() {
+    let mut world = World::running(checked("web"));
+    next_probe(&mut world);
+
+    let first = report(&world.probed(at(1.1), &key("web"), true)).status;
+    world.acknowledge(at(1.1), &key("web"), first.uuid.expect("set"));
+    next_probe(&mut world);
+    let second = world.probed(at(3.2), &key("web"), true);
+
+    assert_eq!(first.state, TaskState::Running);
+    assert_eq!(first.healthy, Some(true));
+    assert_eq!(first.reason, Some(Reason::TaskHealthCheckStatusUpdated));
+    assert_eq!(reports(&second), []);
+}
+
+#[test]
+fn failures_do_not_count_in_the_grace_period_before_the_first_success() {
+    let mut world = World::running(checked("web"));
+
+    for _ in 0..4 {
+        let due = next_probe(&mut world);
+        assert_eq!(reports(&world.probed(due, &key("web"), false)), []);
+    }
+
+    assert_eq!(world.state(&key("web")), Some(TaskState::Running));
+    assert_eq!(
+        world.node.view().tasks[&key("web")].latest.healthy,
+        None,
+        "nothing was said"
+    );
+}
+
+#[test]
+fn the_grace_period_ends_with_the_first_success() {
+    let mut world = World::running(checked("web"));
+    let due = next_probe(&mut world);
+    world.probed(due, &key("web"), true);
+
+    let due = next_probe(&mut world);
+    assert!(due < at(10.0));
+    world.probed(due, &key("web"), false);
+
+    assert_eq!(
+        world.node.view().tasks[&key("web")].latest.healthy,
+        Some(false)
+    );
+}
+
+#[test]
+fn three_failures_in_a_row_kill_the_task() {
+    let mut world = World::running(checked("web"));
+    let web = key("web");
+    let due = next_probe(&mut world);
+    world.probed(due, &web, true);
+    for passed in [false, false, true, false, false] {
+        let due = next_probe(&mut world);
+        world.probed(due, &web, passed);
+        assert_eq!(world.node.view().tasks[&web].phase, Phase::Running);
+    }
+
+    let due = next_probe(&mut world);
+    let actions = world.probed(due, &web, false);
+
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Terminate { .. }))
+    );
+    let task = world.node.view().tasks[&web].clone();
+    assert_eq!(task.kill().map(|kill| kill.why), Some(Why::Unhealthy));
+
+    world.exited(due, &web, signaled(15));
+    let latest = world.node.view().tasks[&web].latest.clone();
+    assert_eq!(latest.state, TaskState::Killed);
+    assert_eq!(latest.healthy, Some(false));
+    assert_eq!(
+        latest.message.as_deref(),
+        Some(
+            "its health check failed 3 times in a row: connection refused; killed by signal 15 (SIGTERM)"
+        )
+    );
+}
+
+#[test]
+fn a_task_that_is_being_killed_is_not_probed() {
+    let mut world = World::running(checked("web"));
+    world.kill(at(0.5), &key("web"));
+
+    let actions = world.step(at(1.0), Input::Deadline);
+
+    assert_eq!(probes(&actions), 0);
+}
+
+#[test]
+fn only_so_many_probes_run_at_once() {
+    let mut world = World::registered();
+    for number in 0..70 {
+        let key = key(&format!("t{number}"));
+        world.run(NOON, checked(key.task.as_str()));
+        world.launched(NOON, &key, mete_agent_core::LaunchOutcome::Started);
+    }
+
+    let first = world.step(at(1.0), Input::Deadline);
+    let none = world.step(at(1.1), Input::Deadline);
+    world.probed(at(1.2), &key("t0"), true);
+    let one = world.step(at(1.2), Input::Deadline);
+
+    assert_eq!((probes(&first), probes(&none), probes(&one)), (64, 0, 1));
+}

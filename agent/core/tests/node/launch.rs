@@ -1,0 +1,172 @@
+use mete_agent_core::{Action, Input, LaunchOutcome, LaunchStage, Order, Phase, Record};
+use mete_model::{Machine, Reason, TaskState};
+
+use crate::fixture::*;
+
+#[test]
+fn a_launch_is_stored_then_begun_then_reported() {
+    let mut world = World::registered();
+    let web = key("web");
+
+    let actions = world.run(NOON, spec("web"));
+
+    assert!(matches!(
+        &world.last.store[..],
+        [Record::Framework { .. }, Record::Accepted(_), Record::Life { waiting, .. }] if waiting.len() == 1
+    ));
+    assert!(matches!(&actions[0], Action::Launch { key, .. } if *key == web));
+    let sent = report(&actions).status;
+    assert_eq!(sent.state, TaskState::Starting);
+    assert_eq!(sent.ip_addresses, ["127.0.0.2"]);
+    assert_eq!(sent.agent, Some(agent()));
+    assert!(sent.uuid.is_some());
+}
+
+#[test]
+fn the_same_launch_twice_starts_one_task() {
+    let mut world = World::registered();
+    world.run(NOON, spec("web"));
+
+    let again = world.run(at(1.0), spec("web"));
+
+    assert!(
+        again
+            .iter()
+            .all(|action| !matches!(action, Action::Launch { .. })),
+        "{again:?}"
+    );
+    assert_eq!(world.node.view().tasks.len(), 1);
+}
+
+#[test]
+fn running_is_reported_after_starting_is_acknowledged() {
+    let mut world = World::registered();
+    let web = key("web");
+    let starting = report(&world.run(NOON, spec("web"))).status;
+
+    let started = world.launched(at(1.0), &web, LaunchOutcome::Started);
+    let next = world.acknowledge(at(2.0), &web, starting.uuid.expect("set"));
+
+    assert_eq!(reports(&started), []);
+    assert_eq!(report(&next).status.state, TaskState::Running);
+}
+
+#[test]
+fn a_launch_that_fails_says_where_and_why() {
+    let mut world = World::registered();
+    let web = key("web");
+    world.run(NOON, spec("web"));
+
+    let failed = LaunchOutcome::Failed {
+        stage: LaunchStage::Fetch,
+        reason: "http://x/y: 404".into(),
+    };
+    let actions = world.launched(NOON, &web, failed);
+
+    let latest = world.node.view().tasks[&web].latest.clone();
+    assert_eq!(latest.state, TaskState::Failed);
+    assert_eq!(latest.reason, Some(Reason::ContainerLaunchFailed));
+    assert_eq!(
+        latest.message.as_deref(),
+        Some("could not fetch what the task needs: http://x/y: 404")
+    );
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Release { .. }))
+    );
+}
+
+#[test]
+fn only_so_many_launches_are_under_way_at_once() {
+    let mut world = World::registered();
+    let mut begun = 0;
+    for number in 0..20 {
+        let actions = world.run(NOON, spec(&format!("t{number:02}")));
+        begun += actions
+            .iter()
+            .filter(|action| matches!(action, Action::Launch { .. }))
+            .count();
+    }
+
+    let next = world.launched(NOON, &key("t03"), LaunchOutcome::Started);
+
+    assert_eq!(begun, 16);
+    assert!(
+        next.iter().any(
+            |action| matches!(action, Action::Launch { key: begun, .. } if *begun == key("t16"))
+        )
+    );
+    assert_eq!(world.node.view().tasks[&key("t17")].phase, Phase::Accepted);
+}
+
+#[test]
+fn an_exit_code_tells_finished_from_failed() {
+    for (code, state, words) in [
+        (0, TaskState::Finished, "exited with code 0"),
+        (3, TaskState::Failed, "exited with code 3"),
+    ] {
+        let mut world = World::running(spec("web"));
+
+        let sent = report(&world.exited(at(9.0), &key("web"), exit(code))).status;
+
+        assert_eq!(sent.state, state);
+        assert_eq!(sent.message.as_deref(), Some(words));
+    }
+}
+
+#[test]
+fn death_by_signal_and_by_memory_are_told_apart() {
+    let mut world = World::running(spec("web"));
+    let sent = report(&world.exited(at(9.0), &key("web"), signaled(9))).status;
+    assert_eq!(sent.state, TaskState::Failed);
+    assert_eq!(
+        sent.message.as_deref(),
+        Some("killed by signal 9 (SIGKILL)")
+    );
+    assert_eq!(sent.reason, None);
+
+    let mut world = World::running(spec("web"));
+    let mut exit = signaled(9);
+    exit.oom_kills = 1;
+    let sent = report(&world.exited(at(9.0), &key("web"), exit)).status;
+    assert_eq!(sent.state, TaskState::Failed);
+    assert_eq!(sent.reason, Some(Reason::ContainerLimitationMemory));
+    let words = sent.message.expect("a sentence");
+    assert!(words.contains("more than its 64 MB of memory"), "{words}");
+}
+
+#[test]
+fn a_task_that_cannot_be_run_here_is_an_error_and_leaves_no_trace() {
+    let mut world = World::registered();
+
+    let actions = world.order(
+        NOON,
+        Order::Unrunnable {
+            key: key("web"),
+            reason: "container images are not carried yet".into(),
+        },
+    );
+
+    let sent = report(&actions).status;
+    assert_eq!(sent.state, TaskState::Error);
+    assert_eq!(sent.reason, Some(Reason::TaskInvalid));
+    assert_eq!(world.last.store, []);
+}
+
+#[test]
+fn what_another_run_of_the_task_says_does_not_count() {
+    let mut world = World::running(spec("web"));
+
+    let actions = world.step(
+        NOON,
+        Input::Exited {
+            key: key("web"),
+            container: mete_model::ContainerId::new("other").expect("good"),
+            exit: Some(exit(0)),
+        },
+    );
+
+    assert_eq!(actions, []);
+    assert_eq!(world.state(&key("web")), Some(TaskState::Running));
+}

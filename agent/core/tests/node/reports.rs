@@ -1,0 +1,128 @@
+use mete_agent_core::{Input, LaunchOutcome, Record};
+use mete_model::{Machine, TaskState};
+
+use crate::fixture::*;
+
+#[test]
+fn a_report_is_repeated_after_ten_seconds_doubling_to_ten_minutes() {
+    let mut world = World::registered();
+    let first = report(&world.run(NOON, spec("web"))).status;
+    let mut now = NOON;
+    let mut waits = Vec::new();
+
+    while waits.len() < 9 {
+        let due = world.node.next_deadline().expect("something is due");
+        let actions = world.step(due, Input::Deadline);
+        if let [again] = &reports(&actions)[..] {
+            assert_eq!(again.status, first, "the very same report");
+            waits.push(due.since(now).as_secs());
+            now = due;
+        }
+    }
+
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+}
+
+#[test]
+fn a_report_names_the_state_that_waits_behind_it() {
+    let mut world = World::registered();
+    world.run(NOON, spec("web"));
+    world.launched(NOON, &key("web"), LaunchOutcome::Started);
+    world.exited(at(1.0), &key("web"), exit(0));
+
+    let again = world.step(at(10.0), Input::Deadline);
+
+    let report = report(&again);
+    assert_eq!(report.status.state, TaskState::Starting);
+    assert_eq!(report.latest, Some(TaskState::Finished));
+}
+
+#[test]
+fn nothing_is_repeated_while_there_is_no_master_and_everything_comes_with_the_registration() {
+    let mut world = World::registered();
+    world.run(NOON, spec("web"));
+    let then = world.reconnect(at(1.0));
+    let silence = world.step(at(11.0), Input::Deadline);
+    assert_eq!(reports(&silence), []);
+
+    let (registration, actions) = world.admit(then, 1);
+
+    assert_eq!(registration.unacknowledged.len(), 1);
+    assert_eq!(reports(&actions), [], "it is not said twice");
+    let again = world.step(then + seconds(10), Input::Deadline);
+    assert_eq!(report(&again).status.state, TaskState::Starting);
+}
+
+#[test]
+fn what_happens_while_the_master_thinks_is_said_once_it_has_answered() {
+    let mut world = World::running(spec("web"));
+    let now = world.reconnect(at(1.0));
+    let link = world.link;
+    world.step(now, Input::Connected { link });
+
+    let silence = world.exited(now, &key("web"), exit(0));
+    let admitted = mete_agent_core::Order::Registered {
+        epoch: 1,
+        agent: agent(),
+    };
+    let actions = world.order(now, admitted);
+
+    assert_eq!(reports(&silence), []);
+    assert_eq!(report(&actions).status.state, TaskState::Finished);
+}
+
+#[test]
+fn an_ended_task_is_forgotten_when_its_end_is_acknowledged() {
+    let mut world = World::running(spec("web"));
+    let ended = report(&world.exited(at(5.0), &key("web"), exit(0))).status;
+    assert_eq!(world.state(&key("web")), Some(TaskState::Finished));
+
+    world.acknowledge(at(6.0), &key("web"), ended.uuid.expect("set"));
+
+    assert_eq!(world.state(&key("web")), None);
+    assert!(world.last.store.contains(&Record::Forgotten(key("web"))));
+    let kept: Vec<_> = world
+        .disk
+        .keys()
+        .map(|key| String::from_utf8_lossy(key).into_owned())
+        .collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept[0] == "agent/identity" && kept[1].starts_with("sandbox/"));
+}
+
+#[test]
+fn an_old_acknowledgement_changes_nothing() {
+    let mut world = World::registered();
+    let starting = report(&world.run(NOON, spec("web"))).status;
+    world.launched(NOON, &key("web"), LaunchOutcome::Started);
+    let uuid = starting.uuid.expect("set");
+    world.acknowledge(NOON, &key("web"), uuid);
+
+    let again = world.acknowledge(NOON, &key("web"), uuid);
+
+    assert_eq!(again, []);
+    assert_eq!(world.node.view().unacknowledged, 1, "RUNNING waits");
+}
+
+#[test]
+fn health_that_flaps_while_nobody_listens_does_not_pile_up() {
+    let mut world = World::running(checked("web"));
+    let mut passed = true;
+    for _ in 0..200 {
+        let due = world.node.next_deadline().expect("something is due");
+        let actions = world.step(due, Input::Deadline);
+        if actions
+            .iter()
+            .any(|action| matches!(action, mete_agent_core::Action::Probe { .. }))
+        {
+            world.probed(due, &key("web"), passed);
+            passed = !passed;
+        }
+    }
+
+    assert_eq!(world.node.view().unacknowledged, 16);
+    let now = world.reconnect(at(5_000.0));
+    let (registration, _) = world.admit(now, 1);
+    let last = registration.unacknowledged.last().expect("there are some");
+    assert_eq!(last.status.healthy, Some(!passed), "the last one is there");
+}
