@@ -1,12 +1,10 @@
 //! What a framework can ask for. A call goes out on the present connection or not at all.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mete_model::{
-    AgentId, FrameworkId, Offer, OfferId, Resources, Role, TaskId, TaskStatus, UpdateId,
-};
+use mete_model::{AgentId, FrameworkId, Offer, OfferId, Resources, TaskId, TaskStatus, UpdateId};
+use mete_proto::convert::task::kill_policy;
 use mete_proto::convert::{ids, resources};
 use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Call, call};
@@ -20,12 +18,18 @@ use crate::launch::Task;
 /// cut, and coming back tells both sides the whole truth.
 pub(crate) const MAX_QUEUED_CALLS: usize = 4096;
 
+/// Shapes in one [`demand`](Client::demand): a master takes no more, so the most urgent count.
+pub const MAX_DEMAND_SHAPES: usize = 1_000;
+
 /// Why a call was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// There is no connection at the moment; [`Event::Subscribed`](crate::Event::Subscribed) will tell.
     #[error("not connected to a master")]
     NotConnected,
+    /// Tasks to launch, and no offer to launch them with.
+    #[error("tasks are to be launched, but no offer is named")]
+    NoOffer,
 }
 
 /// How long what is not taken stays away from this framework.
@@ -66,25 +70,79 @@ pub(crate) struct Link {
     pub(crate) cut: CancellationToken,
 }
 
-/// What calls and the connection share.
+/// What calls and the connection share: the link, and wishes that outlive it.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    pub(crate) link: Option<Link>,
-    pub(crate) suppressed: BTreeSet<Role>,
-    pub(crate) roles: BTreeSet<Role>,
+    link: Option<Link>,
+    pub(crate) suppressed: bool,
+    demand: Vec<call::Shape>,
+    pub(crate) torn_down: bool,
+}
+
+impl Shared {
+    fn send(&mut self, mut call: Call) -> Result<(), CallError> {
+        let link = self.link.as_ref().ok_or(CallError::NotConnected)?;
+        call.framework_id = Some((&link.framework).into());
+        let Err(error) = link.calls.try_send(call) else {
+            return Ok(());
+        };
+        match error {
+            TrySendError::Full(_) => link.cut.cancel(),
+            TrySendError::Closed(_) => {}
+        }
+        self.link = None;
+        Err(CallError::NotConnected)
+    }
+}
+
+fn of_type(kind: call::Type) -> Call {
+    let mut call = Call::default();
+    call.set_type(kind);
+    call
 }
 
 /// Makes calls for one framework. Cheap to clone; never waits.
+///
+/// `Ok` means that a call is on its way. What the master makes of it comes as an event, or not at all: a connection that
+/// breaks takes with it what was under way. Whoever needs to know asks with [`reconcile`](Self::reconcile) when
+/// [`Event::Subscribed`](crate::Event::Subscribed) comes again.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Mutex<Shared>>);
 
 impl Client {
-    pub(crate) fn new(roles: BTreeSet<Role>, suppressed: BTreeSet<Role>) -> Self {
+    pub(crate) fn new(suppressed: bool) -> Self {
         Self(Arc::new(Mutex::new(Shared {
-            link: None,
             suppressed,
-            roles,
+            ..Shared::default()
         })))
+    }
+
+    /// From here on calls go out on `link`, whose SUBSCRIBE said `suppressed`. What has been wished since goes first.
+    pub(crate) fn link(&self, link: Link, suppressed: bool) {
+        self.with(|shared| {
+            shared.link = Some(link);
+            let mut wishes = Vec::new();
+            if shared.torn_down {
+                wishes.push(of_type(call::Type::Teardown));
+            } else if shared.suppressed != suppressed {
+                wishes.push(of_type(if shared.suppressed {
+                    call::Type::Suppress
+                } else {
+                    call::Type::Revive
+                }));
+            }
+            if !shared.demand.is_empty() {
+                wishes.push(demand(shared.demand.clone()));
+            }
+            for wish in wishes {
+                // A new link takes them; one that broke at once will be followed by another.
+                let _ = shared.send(wish);
+            }
+        });
+    }
+
+    pub(crate) fn unlink(&self) {
+        self.with(|shared| shared.link = None);
     }
 
     /// Runs `change` on what is shared. Nobody panics while holding it; were it so, the state is still whole.
@@ -99,7 +157,8 @@ impl Client {
     /// TASK_DROPPED when an offer is no longer there.
     ///
     /// # Errors
-    /// [`CallError::NotConnected`].
+    /// [`CallError::NotConnected`]: nothing is launched, and the offers are void. [`CallError::NoOffer`] when there are
+    /// tasks but no offers.
     pub fn accept<'a>(
         &self,
         offers: impl IntoIterator<Item = &'a Offer>,
@@ -107,34 +166,28 @@ impl Client {
         filters: Filters,
     ) -> Result<(), CallError> {
         let offers: Vec<&Offer> = offers.into_iter().collect();
-        let Some(agent) = offers.first().map(|offer| offer.agent.clone()) else {
-            return Ok(());
-        };
-        let role = offers
-            .first()
-            .map(|offer| offer.role.clone())
-            .unwrap_or_default();
-        let tasks: Vec<wire::TaskInfo> = tasks
-            .into_iter()
-            .map(|task| task.for_offer(&agent, &role))
-            .collect();
-        if tasks.is_empty() {
+        let mut tasks = tasks.into_iter().peekable();
+        if tasks.peek().is_none() {
             return self.decline(offers.iter().map(|offer| &offer.id), filters);
         }
+        let first = offers.first().ok_or(CallError::NoOffer)?;
         let mut launch = wire::offer::Operation {
-            launch: Some(wire::offer::operation::Launch { task_infos: tasks }),
+            launch: Some(wire::offer::operation::Launch {
+                task_infos: tasks
+                    .map(|task| task.for_offer(&first.agent, &first.role))
+                    .collect(),
+            }),
             ..wire::offer::Operation::default()
         };
         launch.set_type(wire::offer::operation::Type::Launch);
-        self.send(call::Type::Accept, |call| {
-            call.accept = Some(call::Accept {
-                offer_ids: offers
-                    .iter()
-                    .map(|offer| wire::OfferId::from(&offer.id))
-                    .collect(),
+        let offer_ids = offers.iter().map(|offer| wire::OfferId::from(&offer.id));
+        self.send(Call {
+            accept: Some(call::Accept {
+                offer_ids: offer_ids.collect(),
                 operations: vec![launch],
                 filters: Some(filters.into()),
-            });
+            }),
+            ..of_type(call::Type::Accept)
         })
     }
 
@@ -151,11 +204,12 @@ impl Client {
         if offer_ids.is_empty() {
             return Ok(());
         }
-        self.send(call::Type::Decline, |call| {
-            call.decline = Some(call::Decline {
+        self.send(Call {
+            decline: Some(call::Decline {
                 offer_ids,
                 filters: Some(filters.into()),
-            });
+            }),
+            ..of_type(call::Type::Decline)
         })
     }
 
@@ -164,9 +218,9 @@ impl Client {
     /// # Errors
     /// [`CallError::NotConnected`]; it is remembered all the same.
     pub fn revive(&self) -> Result<(), CallError> {
-        self.with(|shared| shared.suppressed.clear());
-        self.send(call::Type::Revive, |call| {
-            call.revive = Some(call::Revive::default())
+        self.with(|shared| {
+            shared.suppressed = false;
+            shared.send(of_type(call::Type::Revive))
         })
     }
 
@@ -175,9 +229,9 @@ impl Client {
     /// # Errors
     /// [`CallError::NotConnected`]; it is remembered all the same.
     pub fn suppress(&self) -> Result<(), CallError> {
-        self.with(|shared| shared.suppressed = shared.roles.clone());
-        self.send(call::Type::Suppress, |call| {
-            call.suppress = Some(call::Suppress::default())
+        self.with(|shared| {
+            shared.suppressed = true;
+            shared.send(of_type(call::Type::Suppress))
         })
     }
 
@@ -192,12 +246,13 @@ impl Client {
         agent: Option<&AgentId>,
         grace: Option<Duration>,
     ) -> Result<(), CallError> {
-        self.send(call::Type::Kill, |call| {
-            call.kill = Some(call::Kill {
+        self.send(Call {
+            kill: Some(call::Kill {
                 task_id: task.into(),
                 agent_id: agent.map(wire::AgentId::from),
-                kill_policy: grace.map(crate::launch::kill_policy),
-            });
+                kill_policy: grace.map(kill_policy),
+            }),
+            ..of_type(call::Type::Kill)
         })
     }
 
@@ -222,12 +277,13 @@ impl Client {
         task: &TaskId,
         uuid: UpdateId,
     ) -> Result<(), CallError> {
-        self.send(call::Type::Acknowledge, |call| {
-            call.acknowledge = Some(call::Acknowledge {
+        self.send(Call {
+            acknowledge: Some(call::Acknowledge {
                 agent_id: agent.into(),
                 task_id: task.into(),
                 uuid: ids::uuid(uuid),
-            });
+            }),
+            ..of_type(call::Type::Acknowledge)
         })
     }
 
@@ -247,57 +303,56 @@ impl Client {
                 agent_id: agent.map(wire::AgentId::from),
             })
             .collect();
-        self.send(call::Type::Reconcile, |call| {
-            call.reconcile = Some(call::Reconcile { tasks })
+        self.send(Call {
+            reconcile: Some(call::Reconcile { tasks }),
+            ..of_type(call::Type::Reconcile)
         })
     }
 
-    /// States what waits to be placed: each shape so many times. Replaces what was stated before.
+    /// States what waits to be placed: each shape so many times, most urgent first, at most [`MAX_DEMAND_SHAPES`].
+    /// Replaces what was stated before. Remembered: after a reconnection it is stated again.
     ///
     /// # Errors
-    /// [`CallError::NotConnected`].
+    /// [`CallError::NotConnected`]; it is remembered all the same.
     pub fn demand(
         &self,
         shapes: impl IntoIterator<Item = (Resources, u32)>,
     ) -> Result<(), CallError> {
-        let shapes = shapes
+        let shapes: Vec<call::Shape> = shapes
             .into_iter()
+            .take(MAX_DEMAND_SHAPES)
             .map(|(shape, count)| call::Shape {
                 resources: resources::to_wire(&shape),
                 count: Some(count),
                 ..call::Shape::default()
             })
             .collect();
-        self.send(call::Type::Demand, |call| {
-            call.demand = Some(call::Demand { shapes })
+        self.with(|shared| {
+            shared.demand.clone_from(&shapes);
+            shared.send(demand(shapes))
         })
     }
 
-    /// Ends the framework and all its tasks, for good: its id will not be let in again.
+    /// Ends the framework and all its tasks, for good: its id will not be let in again. The stream of events ends when
+    /// the master has done so. Remembered: without a connection it is the first thing said on the next.
     ///
     /// # Errors
-    /// [`CallError::NotConnected`].
+    /// [`CallError::NotConnected`]; it is remembered all the same.
     pub fn teardown(&self) -> Result<(), CallError> {
-        self.send(call::Type::Teardown, |_| {})
+        self.with(|shared| {
+            shared.torn_down = true;
+            shared.send(of_type(call::Type::Teardown))
+        })
     }
 
-    fn send(&self, kind: call::Type, fill: impl FnOnce(&mut Call)) -> Result<(), CallError> {
-        let link = self
-            .with(|shared| shared.link.clone())
-            .ok_or(CallError::NotConnected)?;
-        let mut call = Call {
-            framework_id: Some((&link.framework).into()),
-            ..Call::default()
-        };
-        call.set_type(kind);
-        fill(&mut call);
-        match link.calls.try_send(call) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
-                link.cut.cancel();
-                Err(CallError::NotConnected)
-            }
-            Err(TrySendError::Closed(_)) => Err(CallError::NotConnected),
-        }
+    fn send(&self, call: Call) -> Result<(), CallError> {
+        self.with(|shared| shared.send(call))
+    }
+}
+
+fn demand(shapes: Vec<call::Shape>) -> Call {
+    Call {
+        demand: Some(call::Demand { shapes }),
+        ..of_type(call::Type::Demand)
     }
 }

@@ -1,6 +1,5 @@
 //! Where the masters are, and who the framework is.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tonic::transport::Endpoint;
 /// An address or token that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadAddress {
-    /// Not an `http://host:port`.
+    /// Not an address at all.
     #[error("bad master address {address:?}")]
     Address {
         /// What was given.
@@ -21,6 +20,15 @@ pub enum BadAddress {
         #[source]
         source: tonic::transport::Error,
     },
+    /// An address, but not `http://host:port`. `https` comes with TLS, which is not carried yet.
+    #[error("bad master address {address:?}: it is not http://host:port")]
+    NotHttp {
+        /// What was given.
+        address: String,
+    },
+    /// An empty list.
+    #[error("no master address is given")]
+    None,
     /// A token that no header can carry. The token itself is not repeated.
     #[error("the token holds characters that a header cannot carry")]
     Token,
@@ -50,26 +58,15 @@ impl Connection {
     /// Several masters; they are tried in turn until one lets us in.
     ///
     /// # Errors
-    /// [`BadAddress`] names the first that is not an address.
+    /// [`BadAddress`] names the first that is not an address; there must be one at least.
     pub fn to_any<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Result<Self, BadAddress> {
-        let endpoint = |address: &str| {
-            let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|source| {
-                BadAddress::Address {
-                    address: address.to_owned(),
-                    source,
-                }
-            })?;
-            Ok(endpoint
-                .connect_timeout(CONNECT_TIMEOUT)
-                .tcp_nodelay(true)
-                .http2_keep_alive_interval(KEEP_ALIVE)
-                .keep_alive_timeout(KEEP_ALIVE)
-                .keep_alive_while_idle(true))
-        };
         let masters = addresses
             .into_iter()
             .map(endpoint)
             .collect::<Result<Vec<_>, BadAddress>>()?;
+        if masters.is_empty() {
+            return Err(BadAddress::None);
+        }
         Ok(Self {
             masters,
             authorization: None,
@@ -88,6 +85,25 @@ impl Connection {
         self.authorization = Some(value);
         Ok(self)
     }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, BadAddress> {
+    let endpoint =
+        Endpoint::from_shared(address.to_owned()).map_err(|source| BadAddress::Address {
+            address: address.to_owned(),
+            source,
+        })?;
+    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
+        return Err(BadAddress::NotHttp {
+            address: address.to_owned(),
+        });
+    }
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true))
 }
 
 /// Never shows the token.
@@ -109,7 +125,7 @@ impl fmt::Debug for Connection {
 #[derive(Clone, Debug)]
 pub struct FrameworkSpec {
     pub(crate) info: wire::FrameworkInfo,
-    pub(crate) suppressed: BTreeSet<Role>,
+    pub(crate) suppressed: bool,
     pub(crate) acknowledge: bool,
 }
 
@@ -122,7 +138,7 @@ impl FrameworkSpec {
         };
         Self {
             info,
-            suppressed: BTreeSet::new(),
+            suppressed: false,
             acknowledge: true,
         }
         .capability(Capability::PartitionAware)
@@ -137,7 +153,7 @@ impl FrameworkSpec {
         self
     }
 
-    /// Takes resources in this role instead of `*`; said more than once, in each of them.
+    /// Takes resources in this role instead of `*`; said more than once, in each of these roles.
     #[must_use]
     pub fn role(mut self, role: Role) -> Self {
         self.info
@@ -154,7 +170,8 @@ impl FrameworkSpec {
         self
     }
 
-    /// How long tasks are kept while the framework is away. Zero, the default: not at all.
+    /// How long the framework may be away before the master ends its tasks. Zero, the default: they end as soon as the
+    /// connection is lost. Whoever wants to come back sets it, and keeps its id.
     #[must_use]
     pub fn failover_timeout(mut self, timeout: Duration) -> Self {
         self.info.failover_timeout = Some(timeout.as_secs_f64());
@@ -165,13 +182,12 @@ impl FrameworkSpec {
     /// What the framework understands besides.
     #[must_use]
     pub fn capability(mut self, capability: Capability) -> Self {
-        let name = wire::framework_info::capability::Type::from_str_name(capability.as_str());
-        if let Some(name) = name {
-            self.info
-                .capabilities
-                .push(wire::framework_info::Capability {
-                    r#type: Some(name.into()),
-                });
+        let name = wire::framework_info::capability::Type::from(capability);
+        let capability = wire::framework_info::Capability {
+            r#type: Some(name.into()),
+        };
+        if !self.info.capabilities.contains(&capability) {
+            self.info.capabilities.push(capability);
         }
         self
     }
@@ -194,7 +210,7 @@ impl FrameworkSpec {
     /// Begins without offers in all its roles, until [`revive`](crate::Client::revive).
     #[must_use]
     pub fn suppressed(mut self) -> Self {
-        self.suppressed = self.roles();
+        self.suppressed = true;
         self
     }
 
@@ -204,12 +220,43 @@ impl FrameworkSpec {
         self.acknowledge = false;
         self
     }
+}
 
-    pub(crate) fn roles(&self) -> BTreeSet<Role> {
-        self.info
-            .roles
-            .iter()
-            .filter_map(|role| Role::new(role).ok())
-            .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_http_and_has_a_host() {
+        for bad in [
+            "",
+            "127.0.0.1:5050",
+            "https://master:5050",
+            "not an address",
+            "/state",
+        ] {
+            assert!(Connection::to(bad).is_err(), "{bad:?}");
+        }
+        assert!(matches!(Connection::to_any([]), Err(BadAddress::None)));
+        assert!(Connection::to("http://127.0.0.1:5050").is_ok());
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let connection = Connection::to("http://127.0.0.1:5050").expect("an address");
+
+        let shown = format!("{:?}", connection.with_token("hush").expect("a token"));
+
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("127.0.0.1:5050"), "{shown}");
+    }
+
+    #[test]
+    fn a_bad_token_is_not_repeated() {
+        let connection = Connection::to("http://127.0.0.1:5050").expect("an address");
+
+        let error = connection.with_token("hu\nsh").expect_err("no header");
+
+        assert!(!format!("{error:?} {error}").contains("hu"), "{error:?}");
     }
 }

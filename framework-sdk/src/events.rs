@@ -30,11 +30,12 @@ pub enum Event {
         /// Who let us in.
         master: MasterAddress,
     },
-    /// Resources to take or leave. Each must be answered, by accept or decline.
+    /// Resources to take or leave. Each must be answered, by accept or decline: what lies on the table is kept from all
+    /// others.
     Offers(Vec<Offer>),
-    /// An offer is withdrawn.
+    /// An offer is withdrawn. Tasks launched on it all the same become TASK_DROPPED.
     Rescind(OfferId),
-    /// News of a task.
+    /// News of a task. The same news may come more than once: it is repeated until it is acknowledged.
     Update(TaskStatus),
     /// An agent is lost (`executor` is `None`), or a custom executor has ended with `status`.
     Failure {
@@ -48,7 +49,8 @@ pub enum Event {
     /// The master refuses something, in words. When the stream ends after it, the framework is refused for good:
     /// no event follows.
     Error(String),
-    /// The connection is lost; offers are void. The SDK is already trying again.
+    /// There is no connection: it is lost, or the first attempt to make one failed. Offers are void. The SDK is already
+    /// trying again; further failed attempts are not told, [`Subscribed`](Self::Subscribed) is.
     Disconnected {
         /// Why, for people.
         reason: String,
@@ -59,8 +61,17 @@ pub enum Event {
 pub(crate) enum Heard {
     /// For the framework.
     Event(Event),
-    /// The master lives and sends a sign this often.
-    Subscribed(Event, Duration),
+    /// We are in.
+    Subscribed {
+        /// Our id.
+        framework: FrameworkId,
+        /// By whom.
+        master: MasterAddress,
+        /// The master sends a sign of life this often.
+        heartbeat: Duration,
+        /// Which reign of a master this is; 0 when it does not say.
+        epoch: u64,
+    },
     /// Nothing but a sign of life.
     Heartbeat,
     /// A kind this version does not know, or does not carry.
@@ -71,6 +82,10 @@ pub(crate) enum Heard {
 pub(crate) const MISSED_HEARTBEATS: u32 = 3;
 /// What Mesos' masters say, for those who say nothing.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// Shorter than that is noise of the clock and the network.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(10);
+/// With longer ones the silence of a dead master would never be noticed.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3_600);
 
 /// Offers that make no sense are left out and named in the log; the master takes them back in time.
 pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
@@ -102,17 +117,17 @@ pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
 }
 
 fn subscribed(message: event::Subscribed) -> Result<Heard, ConvertError> {
-    let framework = FrameworkId::try_from(&message.framework_id)?;
-    let interval = message
+    let heartbeat = message
         .heartbeat_interval_seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|interval| !interval.is_zero())
         .unwrap_or(DEFAULT_HEARTBEAT);
-    let master = message.master_info.map(address).unwrap_or_default();
-    Ok(Heard::Subscribed(
-        Event::Subscribed { framework, master },
-        interval,
-    ))
+    Ok(Heard::Subscribed {
+        framework: FrameworkId::try_from(&message.framework_id)?,
+        master: message.master_info.map(address).unwrap_or_default(),
+        heartbeat: heartbeat.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT),
+        epoch: message.master_epoch.unwrap_or_default(),
+    })
 }
 
 fn address(info: wire::MasterInfo) -> MasterAddress {
@@ -149,4 +164,64 @@ fn failure(message: event::Failure) -> Result<Event, ConvertError> {
             .transpose()?,
         status: message.status,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn subscribed_with(heartbeat_interval_seconds: Option<f64>) -> Message {
+        let subscribed = event::Subscribed {
+            framework_id: wire::FrameworkId {
+                value: "f".to_owned(),
+            },
+            heartbeat_interval_seconds,
+            ..event::Subscribed::default()
+        };
+        let mut message = Message {
+            subscribed: Some(subscribed),
+            ..Message::default()
+        };
+        message.set_type(event::Type::Subscribed);
+        message
+    }
+
+    proptest! {
+        #[test]
+        fn any_heartbeat_interval_leaves_a_patience_that_can_be_waited(seconds in any::<Option<f64>>()) {
+            let Ok(Heard::Subscribed { heartbeat, .. }) = read(subscribed_with(seconds)) else {
+                return Err(TestCaseError::fail("not subscribed"));
+            };
+
+            let patience = heartbeat * MISSED_HEARTBEATS;
+            prop_assert!(patience >= Duration::from_millis(30) && patience <= Duration::from_secs(3 * 3_600));
+        }
+    }
+
+    #[test]
+    fn a_message_without_its_part_is_refused_by_kind() {
+        for kind in [
+            event::Type::Subscribed,
+            event::Type::Rescind,
+            event::Type::Update,
+            event::Type::Failure,
+            event::Type::Error,
+        ] {
+            let mut message = Message::default();
+            message.set_type(kind);
+
+            assert!(read(message).is_err(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_from_a_newer_master_are_passed_over() {
+        let message = Message {
+            r#type: Some(4_711),
+            ..Message::default()
+        };
+
+        assert!(matches!(read(message), Ok(Heard::Ignored(_))));
+    }
 }

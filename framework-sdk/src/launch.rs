@@ -5,7 +5,8 @@ use std::time::Duration;
 use mete_model::{
     AgentId, BadId, CommandSpec, FetchUri, HealthCheck, Program, Ranges, Resources, Role, TaskId,
 };
-use mete_proto::convert::{duration_info, resources};
+use mete_proto::convert::resources;
+use mete_proto::convert::task::{kill_policy, labels_to_wire};
 use mete_proto::mesos::v1 as wire;
 
 /// A task to launch with an offer.
@@ -33,6 +34,22 @@ pub struct TaskPort {
     pub protocol: Option<String>,
     /// For tools.
     pub labels: Vec<(String, String)>,
+}
+
+impl TaskPort {
+    /// This port, unnamed.
+    pub const fn number(number: u16) -> Self {
+        Self {
+            number,
+            name: None,
+            protocol: None,
+            labels: Vec::new(),
+        }
+    }
+
+    fn interval(&self) -> Ranges {
+        Ranges::interval(self.number.into(), self.number.into())
+    }
 }
 
 impl Task {
@@ -88,11 +105,19 @@ impl Task {
         self
     }
 
-    /// All that it takes from the offer.
+    /// All that it takes from the offer, besides the ports told by [`port`](Self::port).
     #[must_use]
     pub fn resources(mut self, resources: Resources) -> Self {
         self.resources = resources;
+        for port in &self.ports {
+            self.resources.ports.add(&port.interval());
+        }
         self
+    }
+
+    /// What it takes from the offer, its ports included.
+    pub fn needs(&self) -> &Resources {
+        &self.resources
     }
 
     /// CPUs, in thousandths.
@@ -109,11 +134,17 @@ impl Task {
         self
     }
 
+    /// Disk of its sandbox, in MB of 2^20 bytes.
+    #[must_use]
+    pub fn disk_mb(mut self, megabytes: u64) -> Self {
+        self.resources.disk_bytes = megabytes.saturating_mul(mete_model::MEBIBYTE);
+        self
+    }
+
     /// A port of the offer, taken and told to those who look for the task.
     #[must_use]
     pub fn port(mut self, port: TaskPort) -> Self {
-        let number = u64::from(port.number);
-        self.resources.ports.add(&Ranges::interval(number, number));
+        self.resources.ports.add(&port.interval());
         self.ports.push(port);
         self
     }
@@ -180,7 +211,7 @@ impl Task {
             command: Some((&self.command).into()),
             health_check: self.health_check.as_ref().map(Into::into),
             kill_policy: self.kill_grace_period.map(kill_policy),
-            labels: (!self.labels.is_empty()).then(|| labels(self.labels)),
+            labels: labels_to_wire(&self.labels),
             data: (!self.data.is_empty()).then(|| self.data.into()),
             discovery,
             ..wire::TaskInfo::default()
@@ -188,34 +219,19 @@ impl Task {
     }
 }
 
-pub(crate) fn kill_policy(grace: Duration) -> wire::KillPolicy {
-    wire::KillPolicy {
-        grace_period: Some(duration_info(grace)),
-    }
-}
-
-fn labels(labels: impl IntoIterator<Item = (String, Option<String>)>) -> wire::Labels {
-    wire::Labels {
-        labels: labels
-            .into_iter()
-            .map(|(key, value)| wire::Label { key, value })
-            .collect(),
-    }
-}
-
 fn discovery(name: String, ports: &[TaskPort]) -> wire::DiscoveryInfo {
-    let port = |port: &TaskPort| wire::Port {
-        number: port.number.into(),
-        name: port.name.clone(),
-        protocol: port.protocol.clone(),
-        labels: (!port.labels.is_empty()).then(|| {
-            labels(
-                port.labels
-                    .iter()
-                    .map(|(key, value)| (key.clone(), Some(value.clone()))),
-            )
-        }),
-        ..wire::Port::default()
+    let port = |port: &TaskPort| {
+        let labels = port.labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| (key.clone(), Some(value.clone())))
+            .collect();
+        wire::Port {
+            number: port.number.into(),
+            name: port.name.clone(),
+            protocol: port.protocol.clone(),
+            labels: labels_to_wire(&labels),
+            ..wire::Port::default()
+        }
     };
     let mut info = wire::DiscoveryInfo {
         name: Some(name),
@@ -226,4 +242,43 @@ fn discovery(name: String, ports: &[TaskPort]) -> wire::DiscoveryInfo {
     };
     info.set_visibility(wire::discovery_info::Visibility::Framework);
     info
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_model::TaskSpec;
+
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_what_a_master_reads() {
+        let task = Task::shell("t-1", "sleep 1")
+            .expect("an id")
+            .name("sleeper")
+            .port(TaskPort::number(31_000))
+            .resources(Resources::cpus_mem(250, 64))
+            .disk_mb(8)
+            .env("A", "b")
+            .label("team", "blue")
+            .kill_grace_period(Duration::from_secs(7))
+            .data(*b"xyz");
+        let agent = AgentId::new("S1").expect("an id");
+
+        let message = task.clone().for_offer(&agent, &Role::any());
+        let read = TaskSpec::try_from(&message).expect("it makes sense");
+
+        assert_eq!(read.id, *task.id());
+        assert_eq!(read.name, "sleeper");
+        assert_eq!(read.agent, agent);
+        assert_eq!(read.resources, *task.needs());
+        assert!(
+            read.resources.ports.contains(31_000),
+            "told before resources"
+        );
+        assert_eq!(read.command.environment["A"], "b");
+        assert_eq!(read.kill_grace_period, Some(Duration::from_secs(7)));
+        assert_eq!(read.labels, [("team".to_owned(), Some("blue".to_owned()))]);
+        let role = message.resources[0].allocation_info.as_ref();
+        assert_eq!(role.map(|info| info.role()), Some("*"));
+    }
 }

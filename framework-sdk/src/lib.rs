@@ -7,15 +7,14 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let mut framework = Framework::connect(Connection::to("http://127.0.0.1:5050")?, FrameworkSpec::new("hello"));
 //!     let client = framework.client();
-//!     let need = Resources::cpus_mem(100, 32);
-//!     let mut waiting = vec![Task::shell("hello-1", "echo hello from $MESOS_TASK_ID")?];
+//!     let task = Task::shell("hello-1", "echo hello from $MESOS_TASK_ID")?.cpus_milli(100).mem_mb(32);
+//!     let mut waiting = vec![task];
 //!     while let Some(event) = framework.next().await {
 //!         match event {
 //!             Event::Offers(offers) => {
 //!                 for offer in offers {
-//!                     let fits = offer.resources.contains(&need);
-//!                     let tasks = waiting.pop().filter(|_| fits).map(|task| task.resources(need.clone()));
-//!                     client.accept([&offer], tasks, Filters::default())?;
+//!                     let fits = waiting.pop_if(|task| offer.resources.contains(task.needs()));
+//!                     client.accept([&offer], fits, Filters::default())?;
 //!                 }
 //!             }
 //!             Event::Update(status) => {
@@ -24,6 +23,7 @@
 //!                     client.teardown()?;
 //!                 }
 //!             }
+//!             Event::Error(text) => return Err(text.into()),
 //!             _ => {}
 //!         }
 //!     }
@@ -32,22 +32,29 @@
 //! ```
 //!
 //! The connection is kept for you: when it breaks, [`Event::Disconnected`] tells, the SDK comes back with growing
-//! pauses and the framework's id, and [`Event::Subscribed`] tells that it is there again. Calls made in between
-//! fail with [`CallError::NotConnected`]; nothing is queued behind your back.
+//! pauses (0.1 to 5 s) and the framework's id, and [`Event::Subscribed`] tells that it is there again. A master that is
+//! silent for three heartbeats, or takes no calls, counts as gone. Calls made in between fail with
+//! [`CallError::NotConnected`]; nothing is queued behind your back, but what you wish for good is remembered: to be
+//! suppressed, a demand, a teardown.
 //!
 //! Status updates are acknowledged by themselves when the next event is asked for, so what you do with an update
 //! before that is done before it counts as heard. Those who store updates first say
 //! [`FrameworkSpec::explicit_acknowledgements`] and call [`Client::acknowledge`].
+//!
+//! Which task goes onto which offer is for you to say; [`matching`] does it well. Test your framework against
+//! [`testkit::Master`], a master in memory that offers what the test says.
 
 mod calls; // what a framework can ask for
-mod client; // the connection: subscribe, follow, come back
+mod client; // a framework as a stream of events
 mod connection; // where the masters are, and who we are
 mod events; // what a framework hears
+mod keeper; // the connection: subscribe, follow, come back
 mod launch; // a task, built step by step
-// pub mod matching; // waiting tasks × offers: what runs where
+pub mod matching; // waiting tasks × offers: what runs where
 mod scheduler; // callbacks, for those who like them
+pub mod testkit; // a master in memory, for tests
 
-pub use calls::{CallError, Client, Filters};
+pub use calls::{CallError, Client, Filters, MAX_DEMAND_SHAPES};
 pub use client::Framework;
 pub use connection::{BadAddress, Connection, FrameworkSpec};
 pub use events::{Event, MasterAddress};
@@ -55,7 +62,7 @@ pub use launch::{Task, TaskPort};
 pub use scheduler::{Scheduler, run};
 
 pub use mete_model::{
-    AgentId, Attributes, BadId, Capability, CommandSpec, Endpoint, ExecutorId, FetchUri,
-    FrameworkId, HealthCheck, Offer, OfferId, Probe, Program, Ranges, Reason, Resources, Role,
-    Source, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
+    AgentId, Attributes, BadId, Capability, CommandSpec, Endpoint, ExecutorId, FaultDomain,
+    FetchUri, FrameworkId, HealthCheck, Offer, OfferId, Probe, Program, Ranges, Reason, Resources,
+    Role, Source, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
 };

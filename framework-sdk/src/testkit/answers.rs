@@ -1,0 +1,281 @@
+//! What a call leads to: tasks launched or refused, killed, told of. States and reasons are those of the real master.
+
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, Capability, FrameworkId, Offer, OfferId, Reason, Resources, Source, TaskId, TaskKey,
+    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+};
+
+use super::calls::{BadTask, Call};
+use super::messages;
+use super::offers::BadOffers;
+use super::state::{Order, State};
+use super::tasks::Task;
+
+type Launch = Result<TaskSpec, BadTask>;
+
+impl State {
+    /// What a subscribed framework says.
+    pub(super) fn answer(&mut self, now: Timestamp, framework: &FrameworkId, call: Call) {
+        match call {
+            Call::Accept {
+                offers,
+                tasks,
+                refuse_for,
+            } => self.accept(now, framework, &offers, tasks, refuse_for),
+            Call::Decline { offers, refuse_for } => {
+                for offer in offers {
+                    self.offers.hand_back(now, framework, &offer, refuse_for);
+                }
+            }
+            Call::Revive { roles } => {
+                let roles = Some(&roles).filter(|roles| !roles.is_empty());
+                self.offers.allocator.revive(framework, roles);
+            }
+            Call::Suppress { roles } => {
+                let roles = Some(&roles).filter(|roles| !roles.is_empty());
+                self.offers.allocator.suppress(framework, roles);
+            }
+            Call::Kill { task, agent, .. } => self.kill(now, framework, &task, agent),
+            Call::Acknowledge { task, uuid, .. } => self.acknowledge(framework, task, uuid),
+            Call::Reconcile { tasks } => self.reconcile(now, framework, tasks),
+            Call::Demand(_) => {}
+            Call::Teardown => self.tear_down(now, framework),
+            Call::Subscribe { .. } => self.say(
+                framework,
+                messages::error("SUBSCRIBE is the first call only"),
+            ),
+            Call::Other(name) => {
+                let why = format!("{name} is not carried by the test kit");
+                self.say(framework, messages::error(&why));
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        named: &[OfferId],
+        launches: Vec<Launch>,
+        refuse_for: Duration,
+    ) {
+        let offers = match self.offers.usable(framework, named) {
+            Ok(offers) => offers,
+            Err(error) => return self.refuse_accept(now, framework, named, launches, &error),
+        };
+        let mut pool = Resources::none();
+        for offer in &offers {
+            self.offers.take(&offer.id);
+            pool.add(&offer.resources);
+        }
+        for launch in launches {
+            self.launch(now, framework, &offers[0], &mut pool, launch);
+        }
+        self.offers.give_back(now, &offers[0], &pool, refuse_for);
+    }
+
+    /// Every live offer that was named goes back, every task is answered, but for those that run already.
+    fn refuse_accept(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        named: &[OfferId],
+        launches: Vec<Launch>,
+        error: &BadOffers,
+    ) {
+        for offer in named {
+            self.offers.hand_back(now, framework, offer, Duration::ZERO);
+        }
+        for launch in launches {
+            let task = match launch {
+                Ok(spec) => spec.id,
+                Err(bad) => bad.task,
+            };
+            if self.tasks.contains_key(&key(framework, &task)) {
+                continue;
+            }
+            let mut status = TaskStatus::new(task, TaskState::Dropped, Source::Master, now);
+            status.reason = Some(Reason::InvalidOffers);
+            status.message = Some(error.to_string());
+            self.tell_by_master(framework, status);
+        }
+    }
+
+    fn launch(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        offer: &Offer,
+        pool: &mut Resources,
+        launch: Launch,
+    ) {
+        let checked = launch.and_then(|spec| {
+            let in_use = self.tasks.contains_key(&key(framework, &spec.id));
+            fault(&spec, offer, pool, in_use)
+                .map_or(Ok(spec.clone()), |why| Err(BadTask { task: spec.id, why }))
+        });
+        let spec = match checked {
+            Ok(spec) => spec,
+            Err(bad) => {
+                let mut status = TaskStatus::new(bad.task, TaskState::Error, Source::Master, now);
+                status.reason = Some(Reason::TaskInvalid);
+                status.message = Some(bad.why);
+                status.agent = Some(offer.agent.clone());
+                return self.tell_by_master(framework, status);
+            }
+        };
+        *pool = pool.minus_at_most(&spec.resources);
+        let key = key(framework, &spec.id);
+        self.tasks
+            .insert(key.clone(), Task::new(spec, offer.role.clone()));
+        self.orders.push_back(Order::Start(key));
+    }
+
+    fn kill(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        id: &TaskId,
+        agent: Option<AgentId>,
+    ) {
+        let key = key(framework, id);
+        let Some(task) = self.tasks.get(&key) else {
+            return self.reconcile_one(now, framework, id, agent.as_ref());
+        };
+        if agent.is_some_and(|agent| agent != task.spec.agent) {
+            return;
+        }
+        if task.told.is_terminal() || task.unreachable_since.is_some() {
+            return self.reconcile_one(now, framework, id, None);
+        }
+        self.orders.push_back(Order::Kill(key));
+    }
+
+    fn acknowledge(&mut self, framework: &FrameworkId, task: TaskId, uuid: UpdateId) {
+        let key = key(framework, &task);
+        if let Some(task) = self.tasks.get_mut(&key) {
+            task.acknowledge(uuid);
+            if task.is_over() {
+                self.tasks.remove(&key);
+            }
+        }
+    }
+
+    fn reconcile(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        named: Vec<(TaskId, Option<AgentId>)>,
+    ) {
+        if !named.is_empty() {
+            for (task, agent) in named {
+                self.reconcile_one(now, framework, &task, agent.as_ref());
+            }
+            return;
+        }
+        let theirs = self.tasks.keys().filter(|key| key.framework == *framework);
+        for task in theirs.map(|key| key.task.clone()).collect::<Vec<_>>() {
+            self.reconcile_one(now, framework, &task, None);
+        }
+    }
+
+    fn reconcile_one(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        id: &TaskId,
+        agent: Option<&AgentId>,
+    ) {
+        let known = self.tasks.get(&key(framework, id));
+        let mut status = known.map_or_else(
+            || {
+                let is_here = agent.is_some_and(|agent| self.agents.contains_key(agent));
+                let state = if is_here {
+                    TaskState::Gone
+                } else {
+                    TaskState::Unknown
+                };
+                TaskStatus {
+                    agent: agent.cloned(),
+                    ..TaskStatus::new(id.clone(), state, Source::Master, now)
+                }
+            },
+            |task| task.as_known(now),
+        );
+        status.reason = Some(Reason::Reconciliation);
+        self.tell_by_master(framework, status);
+    }
+
+    /// Withdraws an offer and says so; false when it is not on the table.
+    pub(super) fn rescind(&mut self, now: Timestamp, id: &OfferId, away_for: Duration) -> bool {
+        let Some(offer) = self.offers.take(id) else {
+            return false;
+        };
+        self.offers
+            .give_back(now, &offer, &offer.resources, away_for);
+        self.say(&offer.framework, messages::rescind(id));
+        true
+    }
+
+    /// News by the master itself: said once. Frameworks of the old kind know LOST for all kinds of loss.
+    pub(super) fn tell_by_master(&mut self, framework: &FrameworkId, mut status: TaskStatus) {
+        if !self.can(framework, Capability::PartitionAware) && is_a_loss(status.state) {
+            status.state = TaskState::Lost;
+        }
+        self.tell(framework, &status);
+    }
+
+    pub(super) fn can(&self, framework: &FrameworkId, capability: Capability) -> bool {
+        self.frameworks
+            .get(framework)
+            .is_some_and(|known| known.info.can(capability))
+    }
+}
+
+/// Why a task cannot be launched on what is left of an offer.
+fn fault(spec: &TaskSpec, offer: &Offer, pool: &Resources, in_use: bool) -> Option<String> {
+    let id = &spec.id;
+    if in_use {
+        return Some(format!("task id {id} is in use by a task that is not over"));
+    }
+    if spec.agent != offer.agent {
+        let (named, offered) = (&spec.agent, &offer.agent);
+        return Some(format!(
+            "task {id} names agent {named}, the offers are of {offered}"
+        ));
+    }
+    if spec.resources.is_empty() {
+        return Some(format!("task {id} asks for no resources"));
+    }
+    let shortages = pool.shortages(&spec.resources).join(", ");
+    (!shortages.is_empty())
+        .then(|| format!("task {id} asks for more than the offers hold: {shortages}"))
+}
+
+const fn is_a_loss(state: TaskState) -> bool {
+    match state {
+        TaskState::Dropped
+        | TaskState::Unreachable
+        | TaskState::Gone
+        | TaskState::GoneByOperator
+        | TaskState::Unknown => true,
+        TaskState::Staging
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Killing
+        | TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Error
+        | TaskState::Lost => false,
+    }
+}
+
+pub(super) fn key(framework: &FrameworkId, task: &TaskId) -> TaskKey {
+    TaskKey {
+        framework: framework.clone(),
+        task: task.clone(),
+    }
+}

@@ -1,0 +1,234 @@
+//! What a framework has said, in words of the model.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mete_model::{
+    AgentId, FrameworkId, FrameworkInfo, OfferId, Resources, Role, TaskId, TaskSpec, UpdateId,
+};
+use mete_proto::convert::{ConvertError, ids, offer, resources, task};
+use mete_proto::mesos::v1 as wire;
+use mete_proto::mesos::v1::scheduler::{Call as Message, call};
+
+/// One call, and whose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// Who called; `None` at a first SUBSCRIBE.
+    pub framework: Option<FrameworkId>,
+    /// What it said.
+    pub call: Call,
+}
+
+/// A call. More kinds may come: match with a `_` arm.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Call {
+    /// Who speaks, and what it wants no offers for.
+    Subscribe {
+        /// What the framework says of itself.
+        info: Box<FrameworkInfo>,
+        /// Roles without offers.
+        suppressed: BTreeSet<Role>,
+    },
+    /// Offers used.
+    Accept {
+        /// Which.
+        offers: Vec<OfferId>,
+        /// What to launch on them, in order.
+        tasks: Vec<Result<TaskSpec, BadTask>>,
+        /// What they leave over stays away so long.
+        refuse_for: Duration,
+    },
+    /// Offers handed back.
+    Decline {
+        /// Which.
+        offers: Vec<OfferId>,
+        /// They stay away so long.
+        refuse_for: Duration,
+    },
+    /// Offers wanted again.
+    Revive {
+        /// In these roles; empty: in all.
+        roles: BTreeSet<Role>,
+    },
+    /// No offers wanted.
+    Suppress {
+        /// In these roles; empty: in all.
+        roles: BTreeSet<Role>,
+    },
+    /// A task to be ended.
+    Kill {
+        /// Which.
+        task: TaskId,
+        /// Where it is thought to run.
+        agent: Option<AgentId>,
+        /// From SIGTERM to SIGKILL.
+        grace: Option<Duration>,
+    },
+    /// An update dealt with.
+    Acknowledge {
+        /// Where the task runs.
+        agent: AgentId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        uuid: UpdateId,
+    },
+    /// States asked for; of all tasks when none is named.
+    Reconcile {
+        /// Which tasks, and where they are thought to run.
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    /// What waits to be placed: each shape so many times.
+    Demand(Vec<(Resources, u32)>),
+    /// The end of the framework.
+    Teardown,
+    /// Of a kind that the test kit does not carry. Answered with ERROR.
+    Other(String),
+}
+
+/// A task whose description makes no sense. Answered with TASK_ERROR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadTask {
+    /// Which.
+    pub task: TaskId,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Puts a call into words of the model.
+pub(super) fn read(message: &Message) -> Result<Received, ConvertError> {
+    let id = message.framework_id.as_ref();
+    Ok(Received {
+        framework: id
+            .filter(|id| !id.value.is_empty())
+            .map(FrameworkId::try_from)
+            .transpose()?,
+        call: read_call(message)?,
+    })
+}
+
+fn read_call(message: &Message) -> Result<Call, ConvertError> {
+    let kind = message.r#type();
+    let missing = || ConvertError::missing(kind.as_str_name().to_lowercase());
+    let call = match kind {
+        call::Type::Subscribe => subscribe(message.subscribe.as_ref().ok_or_else(missing)?)?,
+        call::Type::Accept => accept(message.accept.as_ref().ok_or_else(missing)?)?,
+        call::Type::Decline => {
+            let decline = message.decline.as_ref().ok_or_else(missing)?;
+            Call::Decline {
+                offers: offers(&decline.offer_ids)?,
+                refuse_for: offer::refusal(decline.filters.as_ref()),
+            }
+        }
+        call::Type::Revive => Call::Revive {
+            roles: roles(message.revive.as_ref().map(|revive| &revive.roles)),
+        },
+        call::Type::Suppress => Call::Suppress {
+            roles: roles(message.suppress.as_ref().map(|suppress| &suppress.roles)),
+        },
+        call::Type::Kill => kill(message.kill.as_ref().ok_or_else(missing)?)?,
+        call::Type::Acknowledge => {
+            let acknowledge = message.acknowledge.as_ref().ok_or_else(missing)?;
+            Call::Acknowledge {
+                agent: AgentId::try_from(&acknowledge.agent_id)?,
+                task: TaskId::try_from(&acknowledge.task_id)?,
+                uuid: ids::update_id("uuid", &acknowledge.uuid)?,
+            }
+        }
+        call::Type::Reconcile => {
+            let reconcile = message.reconcile.as_ref().ok_or_else(missing)?;
+            let named = |task: &call::reconcile::Task| {
+                let agent = task.agent_id.as_ref().map(AgentId::try_from).transpose()?;
+                Ok((TaskId::try_from(&task.task_id)?, agent))
+            };
+            Call::Reconcile {
+                tasks: reconcile
+                    .tasks
+                    .iter()
+                    .map(named)
+                    .collect::<Result<_, _>>()?,
+            }
+        }
+        call::Type::Demand => {
+            let demand = message.demand.as_ref().ok_or_else(missing)?;
+            let shape = |shape: &call::Shape| {
+                Ok((
+                    resources::from_wire(&shape.resources)?,
+                    shape.count.unwrap_or(1),
+                ))
+            };
+            Call::Demand(demand.shapes.iter().map(shape).collect::<Result<_, _>>()?)
+        }
+        call::Type::Teardown => Call::Teardown,
+        call::Type::Unknown
+        | call::Type::Shutdown
+        | call::Type::Message
+        | call::Type::Request
+        | call::Type::AcceptInverseOffers
+        | call::Type::DeclineInverseOffers
+        | call::Type::AcknowledgeOperationStatus
+        | call::Type::ReconcileOperations
+        | call::Type::UpdateFramework => Call::Other(kind.as_str_name().to_owned()),
+    };
+    Ok(call)
+}
+
+fn subscribe(message: &call::Subscribe) -> Result<Call, ConvertError> {
+    Ok(Call::Subscribe {
+        info: Box::new(FrameworkInfo::try_from(&message.framework_info)?),
+        suppressed: roles(Some(&message.suppressed_roles)),
+    })
+}
+
+fn accept(message: &call::Accept) -> Result<Call, ConvertError> {
+    let mut tasks = Vec::new();
+    for operation in &message.operations {
+        for info in operation
+            .launch
+            .iter()
+            .flat_map(|launch| &launch.task_infos)
+        {
+            tasks.push(launch(info)?);
+        }
+    }
+    Ok(Call::Accept {
+        offers: offers(&message.offer_ids)?,
+        tasks,
+        refuse_for: offer::refusal(message.filters.as_ref()),
+    })
+}
+
+/// A task without an id cannot even be answered.
+fn launch(info: &wire::TaskInfo) -> Result<Result<TaskSpec, BadTask>, ConvertError> {
+    let task = TaskId::try_from(&info.task_id)?;
+    Ok(TaskSpec::try_from(info).map_err(|error| BadTask {
+        task,
+        why: error.to_string(),
+    }))
+}
+
+fn kill(message: &call::Kill) -> Result<Call, ConvertError> {
+    Ok(Call::Kill {
+        task: TaskId::try_from(&message.task_id)?,
+        agent: message
+            .agent_id
+            .as_ref()
+            .map(AgentId::try_from)
+            .transpose()?,
+        grace: message
+            .kill_policy
+            .as_ref()
+            .map_or(Ok(None), task::grace_period)?,
+    })
+}
+
+fn offers(ids: &[wire::OfferId]) -> Result<Vec<OfferId>, ConvertError> {
+    ids.iter().map(OfferId::try_from).collect()
+}
+
+/// What is no role cannot be one of the framework's, and does not count.
+fn roles(names: Option<&Vec<String>>) -> BTreeSet<Role> {
+    let names = names.into_iter().flatten();
+    names.filter_map(|name| Role::new(name).ok()).collect()
+}
