@@ -1,1 +1,19 @@
-//! Shell of level one.
+//! The master as a daemon: agents and frameworks over gRPC, people and tools over HTTP, on one port.
+//!
+//! It decides nothing: streams become inputs of [`mete_master_core::Cluster`], its actions become messages on streams.
+//!
+//! ```text
+//! grpc/* ──inputs──▶ event loop around Cluster ──actions──▶ hands ──▶ links ──▶ streams
+//! http/* ◀──view────────────┘
+//! ```
+//! Start with [`run`], then follow one stream through `grpc/framework.rs`.
+
+mod config; // the options
+mod grpc; // streams in, inputs out
+mod hands; // each action to the stream it belongs to
+mod http; // what people and tools read
+mod links; // live streams, each with a bounded queue
+mod run; // from the options to the end
+
+pub use config::{AllocationPolicy, Options};
+pub use run::{RunError, run, run_on};

@@ -1,5 +1,6 @@
 //! What follows from an input: messages to be sent, streams to be closed, answers. Records are in `registry.rs`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub enum Event {
     Offers {
         /// As many as the round gave.
         offers: Vec<Arc<Offer>>,
-        /// How it understands them.
-        form: OfferForm,
+        /// What the framework understands decides on their form.
+        capabilities: BTreeSet<Capability>,
     },
     /// An offer does not stand any more.
     Rescind(OfferId),
@@ -66,25 +67,6 @@ pub enum Event {
     },
     /// Something is wrong; when `Close` follows, the last event of the stream.
     Error(String),
-}
-
-/// How a framework understands offers, by its capabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OfferForm {
-    /// Knows on which role's account an offer is made.
-    pub multi_role: bool,
-    /// Knows stacks of reservations instead of one role per resource.
-    pub reservation_refinement: bool,
-}
-
-impl OfferForm {
-    /// The form that a framework understands.
-    pub fn of(info: &FrameworkInfo) -> Self {
-        Self {
-            multi_role: info.can(Capability::MultiRole),
-            reservation_refinement: info.can(Capability::ReservationRefinement),
-        }
-    }
 }
 
 /// What an agent hears.

@@ -22,7 +22,7 @@ mod view; // what readers see
 
 pub use cluster::Cluster;
 pub use counters::Counters;
-pub use effects::{Action, Event, MessageToAgent, OfferForm, OperatorError, Reply};
+pub use effects::{Action, Event, MessageToAgent, OperatorError, Reply};
 pub use input::{
     Accept, AgentTask, BadTask, Call, Input, LinkId, Operation, Registration, Subscription, Update,
 };

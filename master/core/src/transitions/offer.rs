@@ -9,7 +9,7 @@ use mete_placement::Grant;
 use tracing::debug;
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::{Event, OfferForm};
+use crate::effects::Event;
 use crate::state::deadlines::Due;
 
 /// Offers in one OFFERS event: some clients of Mesos refuse messages of more than 4 MiB, and an offer may be some 4 KiB.
@@ -34,10 +34,13 @@ impl Cluster {
             let Some(known) = self.frameworks.get(&framework) else {
                 continue;
             };
-            let form = OfferForm::of(&known.info);
+            let capabilities = known.info.capabilities.clone();
             for some in offers.chunks(MAX_OFFERS_PER_EVENT) {
-                let offers = some.to_vec();
-                self.tell_framework(&framework, Event::Offers { offers, form }, out);
+                let event = Event::Offers {
+                    offers: some.to_vec(),
+                    capabilities: capabilities.clone(),
+                };
+                self.tell_framework(&framework, event, out);
             }
         }
     }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use mete_master_core::{Call, Event, Input};
 use mete_model::Resources;
 
-use crate::world::{
-    NO_FILTER, World, events, framework_info, offers, rescinded, role, settings, whole,
-};
+use crate::world::{NO_FILTER, World, events, offers, rescinded, role, settings, whole};
 
 #[test]
 fn a_framework_is_offered_what_is_free() {
@@ -174,27 +172,4 @@ fn a_role_at_its_limit_gets_no_more() {
         .map(|offer| offer.resources.cpus_milli)
         .sum();
     assert!(cpus <= 1_000, "{cpus}");
-}
-
-#[test]
-fn the_form_of_offers_follows_the_capabilities() {
-    let mut world = World::new();
-    world.agent("a");
-    let mut info = framework_info();
-    info.capabilities = BTreeSet::new();
-
-    let (link, out) = world.subscribe(info);
-
-    let forms: Vec<_> = events(&out, link)
-        .into_iter()
-        .filter_map(|event| match event {
-            Event::Offers { form, .. } => Some(form),
-            Event::Subscribed { .. }
-            | Event::Rescind(_)
-            | Event::Update { .. }
-            | Event::Failure { .. }
-            | Event::Error(_) => None,
-        })
-        .collect();
-    assert_eq!(forms, [mete_master_core::OfferForm::default()]);
 }

@@ -1,0 +1,40 @@
+//! Streams in, inputs out: one file per service, and beside them what turns messages into words and back.
+
+pub(crate) mod agent; // where agents connect
+pub(crate) mod calls; // what frameworks say
+pub(crate) mod events; // what frameworks hear
+pub(crate) mod framework; // where frameworks connect
+pub(crate) mod messages; // what agents say and hear
+pub(crate) mod operator; // where operators' tools connect
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_daemon::event_loop::Handle;
+use mete_master_core::{Cluster, Settings};
+
+use crate::links::Links;
+
+/// The largest call: an ACCEPT with thousands of tasks.
+pub(crate) const MAX_CALL_BYTES: usize = 8 << 20;
+/// The largest message of an agent: it comes back with thousands of tasks.
+pub(crate) const MAX_AGENT_MESSAGE_BYTES: usize = 64 << 20;
+
+/// What every stream is told about this master.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) address: SocketAddr,
+    pub(crate) hostname: String,
+    pub(crate) cluster: String,
+}
+
+/// What a service needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    pub(crate) handle: Handle<Cluster>,
+    pub(crate) links: Links,
+    /// A stream must begin with SUBSCRIBE, or the registration, within this.
+    pub(crate) greeting_timeout: Duration,
+}

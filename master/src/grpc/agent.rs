@@ -1,0 +1,158 @@
+//! Where agents connect: one stream each way for as long as the agent is there.
+//!
+//! ```text
+//! (open) ─▶ register in time ─▶ registered | refused ─▶ updates, pongs ─▶ broken, closed, garbage
+//! ```
+
+use mete_master_core::{Input, LinkId, Reply};
+use mete_model::AgentId;
+use mete_proto::mete::v1::agent_message::Message;
+use mete_proto::mete::v1::agent_server::Agent;
+use mete_proto::mete::v1::{AgentMessage, MasterMessage};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, warn};
+
+use crate::grpc::framework::leaving;
+use crate::grpc::{Desk, messages};
+use crate::links::Outbound;
+
+/// `mete.v1.Agent`.
+#[derive(Clone, Debug)]
+pub(crate) struct Agents(pub(crate) Desk);
+
+#[tonic::async_trait]
+impl Agent for Agents {
+    type ConnectStream = Outbound<MasterMessage>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let opened = self.0.links.open_to_agent();
+        let stream = Stream {
+            desk: self.0.clone(),
+            link: opened.link,
+            over: opened.over,
+        };
+        tokio::spawn(stream.run(request.into_inner()));
+        Ok(Response::new(opened.outbound))
+    }
+}
+
+/// One stream, from the side of its reader.
+struct Stream {
+    desk: Desk,
+    link: LinkId,
+    over: CancellationToken,
+}
+
+impl Stream {
+    async fn run(self, mut messages: Streaming<AgentMessage>) {
+        match self.talk(&mut messages).await {
+            Ok(()) => self.desk.links.close(self.link),
+            Err(status) => {
+                debug!(link = self.link.0, %status, "stream of an agent ended");
+                self.desk.links.end(self.link, status);
+            }
+        }
+    }
+
+    async fn talk(&self, messages: &mut Streaming<AgentMessage>) -> Result<(), Status> {
+        let Some(agent) = self.register(messages).await? else {
+            return Ok(());
+        };
+        let ended = self.follow(&agent, messages).await;
+        let link = self.link;
+        let broken = Input::AgentDisconnected { agent, link };
+        self.desk.handle.tell(broken).await.map_err(leaving)?;
+        ended
+    }
+
+    /// The first message; `None` when it was answered with why not.
+    async fn register(
+        &self,
+        messages: &mut Streaming<AgentMessage>,
+    ) -> Result<Option<AgentId>, Status> {
+        let first = tokio::select! {
+            first = timeout(self.desk.greeting_timeout, messages.message()) => first,
+            () = self.over.cancelled() => return Ok(None),
+        };
+        let first = first.map_err(|_| {
+            let seconds = self.desk.greeting_timeout.as_secs_f64();
+            Status::deadline_exceeded(format!("no registration came within {seconds} s"))
+        })??;
+        let register = match first.map(|first| first.message) {
+            None => return Ok(None),
+            Some(Some(Message::Register(register))) => register,
+            Some(Some(Message::Update(_) | Message::Pong(_)) | None) => {
+                let why = "the first message must be a registration";
+                return Err(Status::failed_precondition(why));
+            }
+        };
+        let registration = match messages::registration(&register, self.link) {
+            Ok(registration) => registration,
+            Err(bad) => {
+                warn!(error = %bad, "registration makes no sense");
+                let message = messages::refused(format!("the registration makes no sense: {bad}"));
+                self.desk.links.send_to_agent(self.link, message);
+                return Ok(None);
+            }
+        };
+        let input = Input::RegisterAgent(Box::new(registration));
+        match self.desk.handle.ask(input).await.map_err(leaving)? {
+            Reply::Registered(agent) => Ok(Some(agent)),
+            Reply::Refused(_) | Reply::Subscribed(_) | Reply::Done | Reply::Failed(_) => Ok(None),
+        }
+    }
+
+    async fn follow(
+        &self,
+        agent: &AgentId,
+        messages: &mut Streaming<AgentMessage>,
+    ) -> Result<(), Status> {
+        loop {
+            let message = tokio::select! {
+                message = messages.message() => message?,
+                () = self.over.cancelled() => return Ok(()),
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
+            if let Some(input) = self.input(agent, message) {
+                self.desk.handle.tell(input).await.map_err(leaving)?;
+            }
+        }
+    }
+
+    fn input(&self, agent: &AgentId, message: AgentMessage) -> Option<Input> {
+        let (agent, link) = (agent.clone(), self.link);
+        match message.message {
+            Some(Message::Pong(pong)) => Some(Input::Pong {
+                agent,
+                link,
+                sequence: pong.sequence,
+            }),
+            Some(Message::Update(update)) => match messages::update(&update) {
+                Ok(update) => Some(Input::Update {
+                    agent,
+                    link,
+                    update: Box::new(update),
+                }),
+                Err(bad) => {
+                    warn!(%agent, error = %bad, "update that makes no sense is ignored");
+                    None
+                }
+            },
+            Some(Message::Register(_)) => {
+                warn!(%agent, "second registration on one stream is ignored");
+                None
+            }
+            None => {
+                debug!(%agent, "message of a later protocol is ignored");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What frameworks say: `mesos.v1.scheduler.Call` into words of the core. What makes no sense becomes a call that is
+//! refused in words, never a lost one; a task that makes no sense becomes a task that is answered.
+
+use std::collections::BTreeSet;
+
+use mete_master_core::{Accept, BadTask, Call, LinkId, Operation, Shape, Subscription};
+use mete_model::{FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec};
+use mete_proto::convert::ids::update_id;
+use mete_proto::convert::offer::refusal;
+use mete_proto::convert::task::grace_period;
+use mete_proto::convert::{ConvertError, Fault, Within as _, resources};
+use mete_proto::mesos::v1 as wire;
+use wire::offer::operation;
+use wire::scheduler::call::Type;
+use wire::scheduler::{Call as WireCall, call};
+
+/// The name of a call, or its number when it has no name here.
+pub(crate) fn name(call: &WireCall) -> String {
+    match call.r#type {
+        None => "a call without type".to_owned(),
+        Some(number) => Type::try_from(number).map_or_else(
+            |_| number.to_string(),
+            |known| known.as_str_name().to_owned(),
+        ),
+    }
+}
+
+/// How a framework comes.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription, ConvertError> {
+    let subscribe = part(call.subscribe.as_ref(), "subscribe")?;
+    let mut info =
+        FrameworkInfo::try_from(&subscribe.framework_info).within("subscribe.framework_info")?;
+    if let Some(id) = call.framework_id.as_ref().filter(|id| !id.value.is_empty()) {
+        let id: FrameworkId = id.try_into().within("framework_id")?;
+        if info.id.as_ref().is_some_and(|other| *other != id) {
+            let rule = "it is not the id in subscribe.framework_info";
+            return Err(ConvertError::bad_value("framework_id", id, rule));
+        }
+        info.id = Some(id);
+    }
+    Ok(Subscription {
+        link,
+        info,
+        checkpoint: subscribe.framework_info.checkpoint(),
+        suppressed: roles(&subscribe.suppressed_roles, "subscribe.suppressed_roles")?,
+    })
+}
+
+/// Any call but the first, of the framework whose stream it is.
+pub(crate) fn from_wire(call: &WireCall, framework: &FrameworkId) -> Call {
+    let other = call
+        .framework_id
+        .as_ref()
+        .filter(|id| !id.value.is_empty() && id.value != framework.as_str());
+    if let Some(other) = other {
+        let name = name(call);
+        let why = format!(
+            "{name} names framework {:?}, this stream is of {framework}",
+            other.value
+        );
+        return Call::Refused { why };
+    }
+    convert(call).unwrap_or_else(|bad| Call::Refused {
+        why: format!("{} makes no sense: {bad}", name(call)),
+    })
+}
+
+fn convert(call: &WireCall) -> Result<Call, ConvertError> {
+    let Some(Ok(kind)) = call.r#type.map(Type::try_from) else {
+        return Ok(refused(call, "is not known"));
+    };
+    Ok(match kind {
+        Type::Unknown => refused(call, "is not known"),
+        Type::Subscribe => refused(call, "was said before on this stream"),
+        Type::Teardown => Call::Teardown,
+        Type::Accept => Call::Accept(accept(part(call.accept.as_ref(), "accept")?)?),
+        Type::Decline => {
+            let decline = part(call.decline.as_ref(), "decline")?;
+            Call::Decline {
+                offers: offers(&decline.offer_ids, "decline.offer_ids")?,
+                refuse_for: refusal(decline.filters.as_ref()),
+            }
+        }
+        Type::Revive => Call::Revive {
+            roles: call.revive.as_ref().map_or_else(
+                || Ok(BTreeSet::new()),
+                |revive| roles(&revive.roles, "revive.roles"),
+            )?,
+        },
+        Type::Suppress => Call::Suppress {
+            roles: call.suppress.as_ref().map_or_else(
+                || Ok(BTreeSet::new()),
+                |suppress| roles(&suppress.roles, "suppress.roles"),
+            )?,
+        },
+        Type::Kill => kill(part(call.kill.as_ref(), "kill")?)?,
+        Type::Acknowledge => acknowledge(part(call.acknowledge.as_ref(), "acknowledge")?)?,
+        Type::Reconcile => reconcile(part(call.reconcile.as_ref(), "reconcile")?)?,
+        Type::Demand => demand(part(call.demand.as_ref(), "demand")?)?,
+        Type::UpdateFramework => update(part(call.update_framework.as_ref(), "update_framework")?)?,
+        Type::Request => Call::Ignored { name: "REQUEST" },
+        // There are no executors but the agents' own, which take neither messages nor orders.
+        Type::Message => Call::Ignored { name: "MESSAGE" },
+        Type::Shutdown => Call::Ignored { name: "SHUTDOWN" },
+        Type::AcceptInverseOffers
+        | Type::DeclineInverseOffers
+        | Type::AcknowledgeOperationStatus
+        | Type::ReconcileOperations => refused(call, "is not carried yet"),
+    })
+}
+
+fn refused(call: &WireCall, what: &str) -> Call {
+    Call::Refused {
+        why: format!("{} {what}", name(call)),
+    }
+}
+
+fn part<'a, T>(part: Option<&'a T>, path: &str) -> Result<&'a T, ConvertError> {
+    part.ok_or_else(|| ConvertError::missing(path))
+}
+
+fn accept(accept: &call::Accept) -> Result<Accept, ConvertError> {
+    let mut operations = Vec::with_capacity(accept.operations.len());
+    for (at, operation) in accept.operations.iter().enumerate() {
+        operations
+            .push(convert_operation(operation).within(format_args!("accept.operations[{at}]"))?);
+    }
+    Ok(Accept {
+        offers: offers(&accept.offer_ids, "accept.offer_ids")?,
+        operations,
+        refuse_for: refusal(accept.filters.as_ref()),
+    })
+}
+
+fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, ConvertError> {
+    let kind = operation::Type::try_from(operation.r#type.unwrap_or_default());
+    if kind == Ok(operation::Type::Launch) {
+        let launch = part(operation.launch.as_ref(), "launch")?;
+        let tasks = launch.task_infos.iter().enumerate().map(|(at, info)| {
+            let id = (&info.task_id)
+                .try_into()
+                .within(format_args!("launch.task_infos[{at}].task_id"))?;
+            Ok(task(id, info, operation.id.is_some()))
+        });
+        return Ok(Operation::Launch(
+            tasks.collect::<Result<_, ConvertError>>()?,
+        ));
+    }
+    let name = kind.map_or_else(
+        |_| format!("operation {}", operation.r#type.unwrap_or_default()),
+        |kind| kind.as_str_name().to_owned(),
+    );
+    let group = operation.launch_group.as_ref();
+    let tasks = group.map_or(&[][..], |group| &group.task_group.tasks);
+    let tasks = tasks
+        .iter()
+        .map(|info| (&info.task_id).try_into())
+        .collect();
+    Ok(Operation::NotCarried {
+        name,
+        tasks: within_group(tasks)?,
+    })
+}
+
+fn within_group(tasks: Result<Vec<TaskId>, ConvertError>) -> Result<Vec<TaskId>, ConvertError> {
+    tasks.within("launch_group.task_group.tasks")
+}
+
+fn task(id: TaskId, info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
+    if feedback {
+        let why = "a LAUNCH cannot have an operation id".to_owned(); // The rule of Mesos.
+        return Err(BadTask { task: id, why });
+    }
+    TaskSpec::try_from(info).map_err(|bad| BadTask {
+        task: id,
+        why: bad.to_string(),
+    })
+}
+
+fn kill(kill: &call::Kill) -> Result<Call, ConvertError> {
+    let agent = kill.agent_id.as_ref().map(TryInto::try_into).transpose();
+    let policy = kill.kill_policy.as_ref().map_or(Ok(None), grace_period);
+    Ok(Call::Kill {
+        task: (&kill.task_id).try_into().within("kill.task_id")?,
+        agent: agent.within("kill.agent_id")?,
+        grace_period: policy.within("kill.kill_policy")?,
+    })
+}
+
+fn acknowledge(acknowledge: &call::Acknowledge) -> Result<Call, ConvertError> {
+    let (agent, task) = (&acknowledge.agent_id, &acknowledge.task_id);
+    Ok(Call::Acknowledge {
+        agent: agent.try_into().within("acknowledge.agent_id")?,
+        task: task.try_into().within("acknowledge.task_id")?,
+        uuid: update_id("acknowledge.uuid", &acknowledge.uuid)?,
+    })
+}
+
+fn reconcile(reconcile: &call::Reconcile) -> Result<Call, ConvertError> {
+    let tasks = reconcile.tasks.iter().map(|named| {
+        let agent = named.agent_id.as_ref().map(TryInto::try_into).transpose();
+        Ok((
+            (&named.task_id).try_into().within("task_id")?,
+            agent.within("agent_id")?,
+        ))
+    });
+    let tasks: Result<_, ConvertError> = tasks.collect();
+    Ok(Call::Reconcile(tasks.within("reconcile.tasks")?))
+}
+
+fn demand(demand: &call::Demand) -> Result<Call, ConvertError> {
+    let shapes = demand.shapes.iter().map(|shape| {
+        Ok(Shape {
+            name: shape.name.clone(),
+            resources: resources::from_wire(&shape.resources)?,
+            count: shape.count.unwrap_or(1),
+        })
+    });
+    let shapes: Result<_, ConvertError> = shapes.collect();
+    Ok(Call::Demand(shapes.within("demand.shapes")?))
+}
+
+fn update(update: &call::UpdateFramework) -> Result<Call, ConvertError> {
+    let info = FrameworkInfo::try_from(&update.framework_info);
+    let suppressed = roles(
+        &update.suppressed_roles,
+        "update_framework.suppressed_roles",
+    )?;
+    Ok(Call::UpdateFramework {
+        info: Box::new(info.within("update_framework.framework_info")?),
+        suppressed,
+    })
+}
+
+fn offers(ids: &[wire::OfferId], path: &str) -> Result<Vec<OfferId>, ConvertError> {
+    let ids: Result<_, ConvertError> = ids.iter().map(TryInto::try_into).collect();
+    ids.within(path)
+}
+
+fn roles(texts: &[String], path: &str) -> Result<BTreeSet<Role>, ConvertError> {
+    let role = |text: &String| {
+        Role::new(text).map_err(|bad| ConvertError {
+            path: path.to_owned(),
+            fault: Fault::BadRole(bad),
+        })
+    };
+    texts.iter().map(role).collect()
+}

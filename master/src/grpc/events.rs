@@ -1,0 +1,125 @@
+//! What frameworks hear: words of the core into `mesos.v1.scheduler.Event`.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use mete_master_core::Event;
+use mete_model::TaskStatus;
+use mete_proto::PROTOCOL_VERSION;
+use mete_proto::convert::offer;
+use mete_proto::mesos::v1 as wire;
+use prost::Message as _;
+use wire::scheduler::event::{self, Type};
+
+use crate::grpc::About;
+use crate::grpc::framework::HEARTBEAT_INTERVAL;
+
+pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
+    match event {
+        Event::Subscribed { framework } => {
+            let subscribed = event::Subscribed {
+                framework_id: (&framework).into(),
+                heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
+                master_info: Some(master_info(about)),
+                protocol_version: Some(PROTOCOL_VERSION),
+                protocol_capabilities: Vec::new(),
+                master_epoch: Some(about.settings.epoch),
+            };
+            wire::scheduler::Event {
+                subscribed: Some(subscribed),
+                ..bare(Type::Subscribed)
+            }
+        }
+        Event::Offers {
+            offers,
+            capabilities,
+        } => {
+            let offers = offers
+                .iter()
+                .map(|offer| offer::to_wire(offer, &capabilities));
+            let offers = event::Offers {
+                offers: offers.collect(),
+            };
+            wire::scheduler::Event {
+                offers: Some(offers),
+                ..bare(Type::Offers)
+            }
+        }
+        Event::Rescind(offer) => {
+            let offer_id = (&offer).into();
+            wire::scheduler::Event {
+                rescind: Some(event::Rescind { offer_id }),
+                ..bare(Type::Rescind)
+            }
+        }
+        Event::Update { status, original } => {
+            let status = update(&status, original);
+            wire::scheduler::Event {
+                update: Some(event::Update { status }),
+                ..bare(Type::Update)
+            }
+        }
+        Event::Failure { agent } => {
+            let failure = event::Failure {
+                agent_id: Some((&agent).into()),
+                ..event::Failure::default()
+            };
+            wire::scheduler::Event {
+                failure: Some(failure),
+                ..bare(Type::Failure)
+            }
+        }
+        Event::Error(message) => error(message),
+    }
+}
+
+/// An event without a part.
+pub(crate) fn bare(kind: Type) -> wire::scheduler::Event {
+    wire::scheduler::Event {
+        r#type: Some(kind.into()),
+        ..wire::scheduler::Event::default()
+    }
+}
+
+/// Something is wrong, in words.
+pub(crate) fn error(message: String) -> wire::scheduler::Event {
+    wire::scheduler::Event {
+        error: Some(event::Error { message }),
+        ..bare(Type::Error)
+    }
+}
+
+/// The message as the agent sent it, in the state that the framework understands.
+fn update(status: &TaskStatus, original: Option<Bytes>) -> wire::TaskStatus {
+    let came = original.and_then(|bytes| wire::TaskStatus::decode(bytes).ok());
+    match came {
+        Some(mut came) => {
+            came.set_state(status.state.into());
+            came
+        }
+        None => status.into(),
+    }
+}
+
+/// This master as frameworks and tools know it.
+pub(crate) fn master_info(about: &About) -> wire::MasterInfo {
+    let (ip, port) = (about.address.ip(), about.address.port());
+    wire::MasterInfo {
+        id: about.settings.incarnation.clone(),
+        // IPv4 in network byte order, as the field has it; an IPv6 address has no place there.
+        ip: match ip {
+            IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
+            IpAddr::V6(_) => 0,
+        },
+        port: port.into(),
+        pid: Some(format!("master@{}", about.address)),
+        hostname: Some(about.hostname.clone()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        address: Some(wire::Address {
+            hostname: Some(about.hostname.clone()),
+            ip: Some(ip.to_string()),
+            port: port.into(),
+        }),
+        ..wire::MasterInfo::default()
+    }
+}

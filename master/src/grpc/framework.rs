@@ -1,0 +1,146 @@
+//! Where frameworks connect: one stream of calls up, one of events down.
+//!
+//! ```text
+//! (open) ─▶ SUBSCRIBE in time ─▶ SUBSCRIBED, HEARTBEAT … ─▶ calls ─▶ broken, closed, garbage
+//! ```
+//! A call that makes no sense is answered with an ERROR event and the stream stays; bytes that are no call end it.
+
+use std::time::Duration;
+
+use mete_daemon::event_loop::Gone;
+use mete_master_core::{Input, LinkId, Reply};
+use mete_model::FrameworkId;
+use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
+use mete_proto::mete::v1::scheduler_server::Scheduler;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::debug;
+
+use crate::grpc::{Desk, calls, events};
+use crate::links::Outbound;
+
+/// From one HEARTBEAT to the next, as Mesos has it.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// `mete.v1.Scheduler`.
+#[derive(Clone, Debug)]
+pub(crate) struct Frameworks(pub(crate) Desk);
+
+#[tonic::async_trait]
+impl Scheduler for Frameworks {
+    type ConnectStream = Outbound<Event>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<Call>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let opened = self.0.links.open_to_framework();
+        let stream = Stream {
+            desk: self.0.clone(),
+            link: opened.link,
+            over: opened.over,
+        };
+        tokio::spawn(stream.run(request.into_inner()));
+        Ok(Response::new(opened.outbound))
+    }
+}
+
+/// One stream, from the side of its reader.
+struct Stream {
+    desk: Desk,
+    link: LinkId,
+    over: CancellationToken,
+}
+
+impl Stream {
+    async fn run(self, mut calls: Streaming<Call>) {
+        match self.talk(&mut calls).await {
+            Ok(()) => self.desk.links.close(self.link),
+            Err(status) => {
+                debug!(link = self.link.0, %status, "stream of a framework ended");
+                self.desk.links.end(self.link, status);
+            }
+        }
+    }
+
+    async fn talk(&self, calls: &mut Streaming<Call>) -> Result<(), Status> {
+        let Some(framework) = self.subscribe(calls).await? else {
+            return Ok(());
+        };
+        let ended = self.follow(&framework, calls).await;
+        let link = self.link;
+        let broken = Input::FrameworkDisconnected { framework, link };
+        self.desk.handle.tell(broken).await.map_err(leaving)?;
+        ended
+    }
+
+    /// The first call; `None` when it was answered with why not.
+    async fn subscribe(&self, calls: &mut Streaming<Call>) -> Result<Option<FrameworkId>, Status> {
+        let first = tokio::select! {
+            first = timeout(self.desk.greeting_timeout, calls.message()) => first,
+            () = self.over.cancelled() => return Ok(None),
+        };
+        let first = first.map_err(|_| {
+            let seconds = self.desk.greeting_timeout.as_secs_f64();
+            Status::deadline_exceeded(format!("no SUBSCRIBE came within {seconds} s"))
+        })??;
+        let Some(first) = first else {
+            return Ok(None);
+        };
+        if first.r#type() != call::Type::Subscribe {
+            let name = calls::name(&first);
+            let why = format!("the first call must be SUBSCRIBE, not {name}");
+            return Err(Status::failed_precondition(why));
+        }
+        let subscription = match calls::subscription(&first, self.link) {
+            Ok(subscription) => subscription,
+            Err(bad) => {
+                let event = events::error(format!("SUBSCRIBE makes no sense: {bad}"));
+                self.desk.links.send_to_framework(self.link, event);
+                return Ok(None);
+            }
+        };
+        let input = Input::Subscribe(Box::new(subscription));
+        match self.desk.handle.ask(input).await.map_err(leaving)? {
+            Reply::Subscribed(framework) => Ok(Some(framework)),
+            Reply::Refused(_) | Reply::Registered(_) | Reply::Done | Reply::Failed(_) => Ok(None),
+        }
+    }
+
+    async fn follow(
+        &self,
+        framework: &FrameworkId,
+        calls: &mut Streaming<Call>,
+    ) -> Result<(), Status> {
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                call = calls.message() => match call? {
+                    Some(call) => self.take(framework, &call).await?,
+                    None => return Ok(()),
+                },
+                _ = heartbeat.tick() => {
+                    let beat = events::bare(event::Type::Heartbeat);
+                    self.desk.links.send_to_framework(self.link, beat);
+                }
+                () = self.over.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn take(&self, framework: &FrameworkId, call: &Call) -> Result<(), Status> {
+        let input = Input::Call {
+            framework: framework.clone(),
+            link: self.link,
+            call: calls::from_wire(call, framework),
+        };
+        self.desk.handle.tell(input).await.map_err(leaving)
+    }
+}
+
+/// The loop has ended: so does the master.
+pub(crate) fn leaving(_: Gone) -> Status {
+    Status::unavailable("the master is shutting down")
+}

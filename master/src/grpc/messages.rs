@@ -1,0 +1,160 @@
+//! What agents say and hear: `mete.v1.AgentMessage` into words of the core, and those into `mete.v1.MasterMessage`.
+
+use mete_master_core::{AgentTask, LinkId, MessageToAgent, Registration, Update};
+use mete_model::{AgentInfo, FrameworkInfo, Role, TaskSpec, TaskState, TaskStatus};
+use mete_proto::PROTOCOL_VERSION;
+use mete_proto::convert::{ConvertError, Within as _, ids, resources, task};
+use mete_proto::mesos::v1 as mesos;
+use mete_proto::mete::v1 as wire;
+use prost::Message as _;
+use wire::master_message::Message;
+
+use crate::grpc::About;
+
+/// How an agent comes.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub(crate) fn registration(
+    register: &wire::Register,
+    link: LinkId,
+) -> Result<Registration, ConvertError> {
+    if register.hello.protocol_version == 0 {
+        let rule = "versions begin with 1";
+        return Err(ConvertError::bad_value("hello.protocol_version", 0, rule));
+    }
+    let id = register.agent_info.id.as_ref();
+    let id = id.filter(|id| !id.value.is_empty());
+    let tasks: Result<_, ConvertError> = register.tasks.iter().map(agent_task).collect();
+    let frameworks: Result<_, ConvertError> = register
+        .frameworks
+        .iter()
+        .map(FrameworkInfo::try_from)
+        .collect();
+    let updates: Result<_, ConvertError> = register.unacknowledged.iter().map(update).collect();
+    Ok(Registration {
+        link,
+        id: id
+            .map(TryInto::try_into)
+            .transpose()
+            .within("agent_info.id")?,
+        info: AgentInfo::try_from(&register.agent_info).within("agent_info")?,
+        boot_id: register.boot_id.clone(),
+        version: register.version().to_owned(),
+        obeyed_epoch: register.hello.master_epoch(),
+        tasks: tasks.within("tasks")?,
+        frameworks: frameworks.within("frameworks")?,
+        unacknowledged: updates.within("unacknowledged")?,
+    })
+}
+
+/// News of a task.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub(crate) fn update(update: &wire::StatusUpdate) -> Result<Update, ConvertError> {
+    let latest = update.latest_state.map(|number| {
+        mesos::TaskState::try_from(number)
+            .map(TaskState::from)
+            .map_err(|_| {
+                ConvertError::bad_value("latest_state", number, "no state has this number")
+            })
+    });
+    Ok(Update {
+        framework: (&update.framework_id).try_into().within("framework_id")?,
+        status: TaskStatus::try_from(&update.status).within("status")?,
+        latest: latest.transpose()?,
+        original: update.status.encode_to_vec().into(),
+    })
+}
+
+fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
+    Ok(AgentTask {
+        framework: (&task.framework_id).try_into().within("framework_id")?,
+        spec: TaskSpec::try_from(&task.task_info).within("task_info")?,
+        role: role_of(&task.task_info),
+        status: TaskStatus::try_from(&task.latest_status).within("latest_status")?,
+    })
+}
+
+/// On whose account a task's resources were handed out.
+fn role_of(task: &mesos::TaskInfo) -> Option<Role> {
+    let mut allocations = task
+        .resources
+        .iter()
+        .filter_map(|one| one.allocation_info.as_ref());
+    let role = allocations.find_map(|allocation| allocation.role.as_deref())?;
+    Role::new(role).ok()
+}
+
+/// Why an agent is not let in.
+pub(crate) fn refused(reason: String) -> wire::MasterMessage {
+    let permanent = Some(false);
+    wrap(Message::Refused(wire::Refused { reason, permanent }))
+}
+
+pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMessage {
+    wrap(match message {
+        MessageToAgent::Registered { agent } => Message::Registered(wire::Registered {
+            hello: wire::Hello {
+                protocol_version: PROTOCOL_VERSION,
+                capabilities: Vec::new(),
+                master_epoch: Some(about.settings.epoch),
+            },
+            agent_id: (&agent).into(),
+            ping_interval_seconds: about.settings.ping_interval.as_secs_f64(),
+            max_missed_pings: about.settings.max_missed_pings,
+        }),
+        MessageToAgent::Refused { reason, permanent } => Message::Refused(wire::Refused {
+            reason,
+            permanent: Some(permanent),
+        }),
+        MessageToAgent::RunTask {
+            framework,
+            role,
+            task,
+        } => Message::RunTask(run_task(&framework, &role, &task)),
+        MessageToAgent::KillTask {
+            framework,
+            task,
+            grace_period,
+        } => Message::KillTask(wire::KillTask {
+            framework_id: (&framework).into(),
+            task_id: (&task).into(),
+            kill_policy: grace_period.map(task::kill_policy),
+        }),
+        MessageToAgent::Acknowledge {
+            framework,
+            task,
+            uuid,
+        } => Message::Acknowledge(wire::AcknowledgeUpdate {
+            framework_id: (&framework).into(),
+            task_id: (&task).into(),
+            uuid: ids::uuid(uuid),
+        }),
+        MessageToAgent::ShutdownFramework { framework } => {
+            let framework_id = (&framework).into();
+            Message::ShutdownFramework(wire::ShutdownFramework { framework_id })
+        }
+        MessageToAgent::Shutdown { reason } => Message::Shutdown(wire::Shutdown {
+            reason: Some(reason),
+        }),
+        MessageToAgent::Ping { sequence } => Message::Ping(wire::Ping { sequence }),
+    })
+}
+
+/// The task as its framework described it, with the role on whose account it runs in each resource.
+fn run_task(framework: &FrameworkInfo, role: &Role, task: &TaskSpec) -> wire::RunTask {
+    let mut task_info: mesos::TaskInfo = task.into();
+    resources::allocate(&mut task_info.resources, role);
+    wire::RunTask {
+        framework_info: framework.into(),
+        task_info,
+    }
+}
+
+const fn wrap(message: Message) -> wire::MasterMessage {
+    wire::MasterMessage {
+        message: Some(message),
+    }
+}

@@ -1,0 +1,265 @@
+//! `/state` as Mesos' operators and tools know it: names, nesting and units are those of its legacy endpoint.
+
+mod shapes; // the JSON
+
+use std::collections::BTreeMap;
+
+use mete_master_core::{Agent, Framework, Life, Reach, Task, View};
+use mete_model::{AgentId, AttributeValue, FrameworkId, Offer, Resources, TaskState, TaskStatus};
+use serde_json::Value;
+
+use self::shapes::{
+    AddressShape, AgentShape, ContainerStatusShape, FrameworkShape, LabelShape, LeaderShape,
+    NetworkShape, OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape, TaskShape,
+};
+use crate::grpc::About;
+
+/// Writes the whole state.
+///
+/// # Errors
+/// When it cannot be written as JSON, which plain structs always can.
+pub(super) fn write(view: &View, about: &About) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&state(view, about))
+}
+
+/// Sums over tasks and offers, made once for all agents and frameworks.
+#[derive(Default)]
+struct Sums<'a> {
+    used_on: BTreeMap<&'a AgentId, Resources>,
+    offered_on: BTreeMap<&'a AgentId, Resources>,
+    used_by: BTreeMap<&'a FrameworkId, Resources>,
+    offered_to: BTreeMap<&'a FrameworkId, Resources>,
+    offers_to: BTreeMap<&'a FrameworkId, Vec<&'a Offer>>,
+}
+
+impl<'a> Sums<'a> {
+    fn of(view: &'a View) -> Self {
+        let mut sums = Self::default();
+        let live = |task: &&'a std::sync::Arc<Task>| {
+            task.holds_resources() && task.state != TaskState::Unreachable
+        };
+        for task in view.tasks.values().filter(live) {
+            let used = &task.spec.resources;
+            sums.used_on.entry(&task.agent).or_default().add(used);
+            sums.used_by
+                .entry(&task.key.framework)
+                .or_default()
+                .add(used);
+        }
+        for offer in view.offers.values() {
+            let offered = &offer.resources;
+            sums.offered_on
+                .entry(&offer.agent)
+                .or_default()
+                .add(offered);
+            sums.offered_to
+                .entry(&offer.framework)
+                .or_default()
+                .add(offered);
+            sums.offers_to
+                .entry(&offer.framework)
+                .or_default()
+                .push(offer);
+        }
+        sums
+    }
+}
+
+fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
+    let sums = Sums::of(view);
+    let pid = format!("master@{}", about.address);
+    let connected = |agent: &Agent| agent.link().is_some() && !agent.is_gone();
+    let known = view.agents.values();
+    let mut shape = StateShape {
+        version: env!("CARGO_PKG_VERSION"),
+        id: &about.settings.incarnation,
+        start_time: view.started.as_secs_f64(),
+        elected_time: view.started.as_secs_f64(),
+        hostname: &about.hostname,
+        cluster: &about.cluster,
+        leader: pid.clone(),
+        leader_info: LeaderShape {
+            id: &about.settings.incarnation,
+            pid: pid.clone(),
+            port: about.address.port(),
+            hostname: &about.hostname,
+        },
+        pid,
+        activated_slaves: known.filter(|agent| agent.is_offerable()).count(),
+        ..StateShape::default()
+    };
+    for agent in view.agents.values().map(std::sync::Arc::as_ref) {
+        match agent.reach {
+            Reach::Registered { .. } | Reach::Disconnected { .. } if !agent.is_gone() => {
+                if connected(agent) && !agent.is_offerable() {
+                    shape.deactivated_slaves += 1;
+                }
+                shape.slaves.push(agent_shape(agent, &sums));
+            }
+            Reach::Recovered { .. } => shape.recovered_slaves.push(RecoveredShape {
+                id: agent.id.as_str(),
+                hostname: &agent.info.endpoint.hostname,
+                port: agent.info.endpoint.port,
+            }),
+            Reach::Unreachable { .. } if !agent.is_gone() => shape.unreachable_slaves += 1,
+            Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Unreachable { .. } => {}
+        }
+    }
+    for framework in view.frameworks.values() {
+        let framework_shape = framework_shape(framework, view, &sums);
+        if framework.is_completed() {
+            shape.completed_frameworks.push(framework_shape);
+        } else {
+            shape.frameworks.push(framework_shape);
+        }
+    }
+    shape
+}
+
+fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
+    let endpoint = &agent.info.endpoint;
+    let attributes = agent.info.attributes.iter();
+    AgentShape {
+        id: agent.id.as_str(),
+        hostname: &endpoint.hostname,
+        port: endpoint.port,
+        pid: format!("slave(1)@{}:{}", endpoint.ip, endpoint.port),
+        attributes: attributes
+            .map(|(name, value)| (name, attribute(value)))
+            .collect(),
+        registered_time: agent.registered_at.as_secs_f64(),
+        reregistered_time: agent
+            .reregistered_at
+            .map(mete_model::Timestamp::as_secs_f64),
+        resources: ResourcesShape::of(&agent.info.resources),
+        used_resources: ResourcesShape::sum(sums.used_on.get(&agent.id)),
+        offered_resources: ResourcesShape::sum(sums.offered_on.get(&agent.id)),
+        unreserved_resources: ResourcesShape::of(&agent.info.resources),
+        active: agent.is_offerable(),
+        deactivated: agent.link().is_some() && !agent.is_offerable(),
+        version: &agent.version,
+        ..AgentShape::default()
+    }
+}
+
+fn attribute(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::Scalar(milli) => Value::from(*milli as f64 / 1e3),
+        AttributeValue::Ranges(_) | AttributeValue::Text(_) => Value::from(value.to_string()),
+    }
+}
+
+fn framework_shape<'a>(
+    framework: &'a Framework,
+    view: &'a View,
+    sums: &Sums<'a>,
+) -> FrameworkShape<'a> {
+    let info = &framework.info;
+    let (mut tasks, mut unreachable, mut completed) = (Vec::new(), Vec::new(), Vec::new());
+    for task in view.tasks_of(&framework.id) {
+        if task.state == TaskState::Unreachable {
+            unreachable.push(task_shape(task, &info.user));
+        } else {
+            tasks.push(task_shape(task, &info.user));
+        }
+    }
+    for task in view.ended_tasks_of(&framework.id) {
+        completed.push(task_shape(task, &info.user));
+    }
+    let (recovered, unregistered) = match framework.life {
+        Life::Active { .. } => (false, None),
+        Life::Disconnected { recovered, .. } => (recovered, None),
+        Life::Completed { at } => (false, Some(at)),
+    };
+    let (used, offered) = (
+        sums.used_by.get(&framework.id),
+        sums.offered_to.get(&framework.id),
+    );
+    let together = used
+        .cloned()
+        .unwrap_or_default()
+        .plus(&offered.cloned().unwrap_or_default());
+    let offers = sums.offers_to.get(&framework.id).into_iter().flatten();
+    FrameworkShape {
+        id: framework.id.as_str(),
+        name: &info.name,
+        user: &info.user,
+        hostname: &info.hostname,
+        webui_url: info.webui_url.as_deref(),
+        principal: info.principal.as_deref(),
+        roles: info.roles.iter().map(mete_model::Role::as_str).collect(),
+        capabilities: info.capabilities.iter().map(|can| can.as_str()).collect(),
+        failover_timeout: info.failover_timeout.as_secs_f64(),
+        checkpoint: framework.checkpoint,
+        active: framework.link().is_some(),
+        connected: framework.link().is_some(),
+        recovered,
+        registered_time: framework.registered_at.as_secs_f64(),
+        reregistered_time: framework
+            .reregistered_at
+            .map(mete_model::Timestamp::as_secs_f64),
+        unregistered_time: unregistered.map_or(0.0, mete_model::Timestamp::as_secs_f64),
+        used_resources: ResourcesShape::sum(used),
+        offered_resources: ResourcesShape::sum(offered),
+        resources: ResourcesShape::of(&together),
+        tasks,
+        unreachable_tasks: unreachable,
+        completed_tasks: completed,
+        offers: offers.map(|offer| offer_shape(offer)).collect(),
+        executors: [],
+    }
+}
+
+fn offer_shape(offer: &Offer) -> OfferShape<'_> {
+    OfferShape {
+        id: offer.id.as_str(),
+        framework_id: offer.framework.as_str(),
+        slave_id: offer.agent.as_str(),
+        role: offer.role.as_str(),
+        resources: ResourcesShape::of(&offer.resources),
+    }
+}
+
+fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
+    let user = task.spec.command.user.as_deref();
+    TaskShape {
+        id: task.key.task.as_str(),
+        name: &task.spec.name,
+        framework_id: task.key.framework.as_str(),
+        executor_id: "",
+        slave_id: task.agent.as_str(),
+        state: task.state.as_str(),
+        resources: ResourcesShape::of(&task.spec.resources),
+        role: task.role.as_str(),
+        user: user
+            .or(Some(framework_user))
+            .filter(|user| !user.is_empty()),
+        labels: task.spec.labels.iter().map(label).collect(),
+        statuses: task.statuses.iter().map(status_shape).collect(),
+        discovery: shapes::discovery(task),
+    }
+}
+
+fn label((key, value): &(String, Option<String>)) -> LabelShape<'_> {
+    LabelShape {
+        key,
+        value: value.as_deref(),
+    }
+}
+
+fn status_shape(status: &TaskStatus) -> StatusShape<'_> {
+    let address = |ip_address: &'_ String| AddressShape {
+        ip_address: ip_address.clone(),
+    };
+    let addresses: Vec<_> = status.ip_addresses.iter().map(address).collect();
+    StatusShape {
+        state: status.state.as_str(),
+        timestamp: status.timestamp.as_secs_f64(),
+        healthy: status.healthy,
+        container_status: (!addresses.is_empty()).then_some(ContainerStatusShape {
+            network_infos: [NetworkShape {
+                ip_addresses: addresses,
+            }],
+        }),
+    }
+}

@@ -1,0 +1,243 @@
+//! The JSON of `/state`, in the order in which its parts stand in each other. Memory and disk are in MB; what Mesos always
+//! writes is always written, what it leaves out when unset is left out.
+
+use std::collections::BTreeMap;
+
+use mete_master_core::Task;
+use mete_model::{MEBIBYTE, Resources};
+use mete_proto::mesos::v1 as wire;
+use prost::Message as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Everything.
+#[derive(Default, Serialize)]
+pub(super) struct StateShape<'a> {
+    pub(super) version: &'a str,
+    pub(super) id: &'a str,
+    pub(super) pid: String,
+    pub(super) hostname: &'a str,
+    pub(super) cluster: &'a str,
+    pub(super) start_time: f64,
+    pub(super) elected_time: f64,
+    pub(super) leader: String,
+    pub(super) leader_info: LeaderShape<'a>,
+    pub(super) capabilities: [&'a str; 0],
+    pub(super) activated_slaves: usize,
+    pub(super) deactivated_slaves: usize,
+    pub(super) unreachable_slaves: usize,
+    pub(super) flags: BTreeMap<&'a str, &'a str>,
+    pub(super) slaves: Vec<AgentShape<'a>>,
+    pub(super) recovered_slaves: Vec<RecoveredShape<'a>>,
+    pub(super) frameworks: Vec<FrameworkShape<'a>>,
+    pub(super) completed_frameworks: Vec<FrameworkShape<'a>>,
+    pub(super) orphan_tasks: [(); 0],
+    pub(super) unregistered_frameworks: [(); 0],
+}
+
+/// The master that decides: this one.
+#[derive(Default, Serialize)]
+pub(super) struct LeaderShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) pid: String,
+    pub(super) port: u16,
+    pub(super) hostname: &'a str,
+}
+
+/// An agent, in Mesos' older word.
+#[derive(Default, Serialize)]
+pub(super) struct AgentShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) hostname: &'a str,
+    pub(super) port: u16,
+    pub(super) pid: String,
+    pub(super) attributes: BTreeMap<&'a str, Value>,
+    pub(super) registered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reregistered_time: Option<f64>,
+    pub(super) resources: ResourcesShape,
+    pub(super) used_resources: ResourcesShape,
+    pub(super) offered_resources: ResourcesShape,
+    pub(super) reserved_resources: BTreeMap<&'a str, ResourcesShape>,
+    pub(super) unreserved_resources: ResourcesShape,
+    pub(super) active: bool,
+    pub(super) deactivated: bool,
+    pub(super) version: &'a str,
+    pub(super) capabilities: [&'a str; 0],
+}
+
+/// An agent that is not back after a restart of the master.
+#[derive(Serialize)]
+pub(super) struct RecoveredShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) hostname: &'a str,
+    pub(super) port: u16,
+}
+
+/// A framework with all that is known of its tasks.
+#[derive(Serialize)]
+pub(super) struct FrameworkShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) user: &'a str,
+    pub(super) hostname: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) webui_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) principal: Option<&'a str>,
+    pub(super) roles: Vec<&'a str>,
+    pub(super) capabilities: Vec<&'a str>,
+    pub(super) failover_timeout: f64,
+    pub(super) checkpoint: bool,
+    pub(super) active: bool,
+    pub(super) connected: bool,
+    pub(super) recovered: bool,
+    pub(super) registered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reregistered_time: Option<f64>,
+    pub(super) unregistered_time: f64,
+    pub(super) resources: ResourcesShape,
+    pub(super) used_resources: ResourcesShape,
+    pub(super) offered_resources: ResourcesShape,
+    pub(super) tasks: Vec<TaskShape<'a>>,
+    pub(super) unreachable_tasks: Vec<TaskShape<'a>>,
+    pub(super) completed_tasks: Vec<TaskShape<'a>>,
+    pub(super) offers: Vec<OfferShape<'a>>,
+    pub(super) executors: [(); 0],
+}
+
+/// An offer on the table.
+#[derive(Serialize)]
+pub(super) struct OfferShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) framework_id: &'a str,
+    pub(super) slave_id: &'a str,
+    pub(super) role: &'a str,
+    pub(super) resources: ResourcesShape,
+}
+
+/// A task.
+#[derive(Serialize)]
+pub(super) struct TaskShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) framework_id: &'a str,
+    pub(super) executor_id: &'a str,
+    pub(super) slave_id: &'a str,
+    pub(super) state: &'a str,
+    pub(super) resources: ResourcesShape,
+    pub(super) role: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) labels: Vec<LabelShape<'a>>,
+    pub(super) statuses: Vec<StatusShape<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) discovery: Option<Value>,
+}
+
+/// A label.
+#[derive(Serialize)]
+pub(super) struct LabelShape<'a> {
+    pub(super) key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<&'a str>,
+}
+
+/// The last report of one state.
+#[derive(Serialize)]
+pub(super) struct StatusShape<'a> {
+    pub(super) state: &'a str,
+    pub(super) timestamp: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) healthy: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container_status: Option<ContainerStatusShape>,
+}
+
+/// How a task's container stands in the network.
+#[derive(Serialize)]
+pub(super) struct ContainerStatusShape {
+    pub(super) network_infos: [NetworkShape; 1],
+}
+
+/// One network.
+#[derive(Serialize)]
+pub(super) struct NetworkShape {
+    pub(super) ip_addresses: Vec<AddressShape>,
+}
+
+/// One address.
+#[derive(Serialize)]
+pub(super) struct AddressShape {
+    pub(super) ip_address: String,
+}
+
+/// Resources as Mesos writes them: four numbers always, further scalars and ports when there are some.
+#[derive(Clone, Default, Serialize)]
+pub(super) struct ResourcesShape {
+    cpus: f64,
+    gpus: f64,
+    mem: f64,
+    disk: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, f64>,
+}
+
+impl ResourcesShape {
+    pub(super) fn of(resources: &Resources) -> Self {
+        let megabytes = |bytes: u64| (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3;
+        let others = resources.others();
+        Self {
+            cpus: resources.cpus_milli as f64 / 1e3,
+            gpus: resources.gpus_milli as f64 / 1e3,
+            mem: megabytes(resources.mem_bytes),
+            disk: megabytes(resources.disk_bytes),
+            ports: (!resources.ports.is_empty()).then(|| resources.ports.to_string()),
+            others: others
+                .map(|(name, milli)| (name.to_owned(), milli as f64 / 1e3))
+                .collect(),
+        }
+    }
+
+    /// Nothing when there is no sum.
+    pub(super) fn sum(resources: Option<&Resources>) -> Self {
+        resources.map(Self::of).unwrap_or_default()
+    }
+}
+
+/// How others find the task, as its framework said it; the master does not decide on it, so it lies in the original.
+pub(super) fn discovery(task: &Task) -> Option<Value> {
+    let info = wire::TaskInfo::decode(task.spec.original.clone())
+        .ok()?
+        .discovery?;
+    let ports = info.ports.as_ref().map_or(&[][..], |ports| &ports.ports);
+    let ports: Vec<Value> = ports
+        .iter()
+        .map(|port| {
+            let mut shape = json!({ "number": port.number });
+            if let Some(name) = &port.name {
+                shape["name"] = json!(name);
+            }
+            if let Some(protocol) = &port.protocol {
+                shape["protocol"] = json!(protocol);
+            }
+            shape
+        })
+        .collect();
+    let mut shape =
+        json!({ "visibility": info.visibility().as_str_name(), "ports": { "ports": ports } });
+    if let Some(name) = &info.name {
+        shape["name"] = json!(name);
+    }
+    if let Some(labels) = &info.labels {
+        let labels = labels.labels.iter();
+        let labels: Vec<Value> = labels
+            .map(|label| json!({ "key": label.key, "value": label.value() }))
+            .collect();
+        shape["labels"] = json!({ "labels": labels });
+    }
+    Some(shape)
+}

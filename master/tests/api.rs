@@ -1,0 +1,12 @@
+//! A real master on a free port, with raw streams of agents and frameworks.
+
+#[path = "api/bad_input.rs"]
+mod bad_input;
+#[path = "api/life.rs"]
+mod life;
+#[path = "api/operators.rs"]
+mod operators;
+#[path = "api/peers.rs"]
+mod peers;
+#[path = "api/walk.rs"]
+mod walk;
