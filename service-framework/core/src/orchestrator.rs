@@ -11,12 +11,13 @@ use mete_model::machine::{Effects, Machine, Timestamp};
 use mete_model::{AgentId, FrameworkId, TaskId};
 use mete_placement::Policy;
 
-use crate::backends::Backends;
+use crate::backends::{self, Backends};
 use crate::effects::{Action, Reply};
 use crate::events::{Event, Happening};
 use crate::input::Input;
 use crate::random::Random;
 use crate::record::{BadRecord, Record};
+use crate::spec::app::AppId;
 use crate::state::apps::Apps;
 use crate::state::deployments::Deployments;
 use crate::state::instances::{Instance, InstanceId, InstanceState};
@@ -78,7 +79,9 @@ pub struct Orchestrator {
     /// The version given out last.
     pub(crate) last_version: Timestamp,
     /// Apps something happened to, not settled yet.
-    pub(crate) touched: BTreeSet<crate::spec::app::AppId>,
+    pub(crate) touched: BTreeSet<AppId>,
+    /// Apps whose part of the healthy-task list is not up to date.
+    pub(crate) unlisted: BTreeSet<AppId>,
     /// Whether what was under way before a restart has been taken up again.
     pub(crate) is_resumed: bool,
 }
@@ -106,6 +109,7 @@ impl Orchestrator {
             master: Master::default(),
             last_version: Timestamp::EPOCH,
             touched: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
             is_resumed: false,
         };
         orchestrator.take_back(now, crate::record::read(entries)?);
@@ -141,6 +145,7 @@ impl Orchestrator {
             return;
         };
         let (state, condition) = (before.state.clone(), before.condition());
+        let listed = backends::backend_state(before);
         let mut instance = (**before).clone();
         change(&mut instance);
         if std::mem::discriminant(&state) != std::mem::discriminant(&instance.state) {
@@ -152,6 +157,9 @@ impl Orchestrator {
         }
         if instance.condition() != condition {
             publish(now, out, changed(&instance, instance.condition()));
+        }
+        if backends::backend_state(&instance) != listed {
+            self.unlisted.insert(instance.app().clone());
         }
         self.touched.insert(instance.app().clone());
     }
@@ -172,6 +180,9 @@ impl Orchestrator {
             publish(now, out, changed(&instance, condition));
             // What it stood in the way of may fit now, also on offers that were declined.
             self.master.wants_revive = true;
+        }
+        if backends::backend_state(&instance).is_some() {
+            self.unlisted.insert(instance.app().clone());
         }
         self.touched.insert(instance.app().clone());
     }

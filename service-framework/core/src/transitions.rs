@@ -1,8 +1,9 @@
 //! What happens: one file per happening. A transition joins what the state files keep apart.
 
+mod cancel; // a deployment is stopped or undone
 mod change; // POST, PUT, PATCH, DELETE, restart, scale
 mod deadline; // time alone
-mod deploy; // a plan begins, goes on, ends, is cancelled
+mod deploy; // a plan begins, goes on, ends
 mod health; // what a check says
 mod kill; // instances are condemned, drained, killed
 mod offers; // match, record, accept; decline the rest

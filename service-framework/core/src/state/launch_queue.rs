@@ -142,8 +142,11 @@ impl LaunchQueue {
         Arc::clone(&self.queued)
     }
 
-    pub(crate) fn apps(&self) -> impl Iterator<Item = &AppId> {
-        self.queued.keys()
+    /// Whether something waits that may be launched now.
+    pub(crate) fn has_demand(&self, now: Timestamp) -> bool {
+        self.queued
+            .values()
+            .any(|queued| self.may_launch(now, &queued.version))
     }
 
     pub(crate) fn is_queued(&self, app: &AppId) -> bool {
@@ -153,7 +156,7 @@ impl LaunchQueue {
     /// Notes how many of an app wait; none takes it off the queue.
     pub(crate) fn note(&mut self, now: Timestamp, version: &Arc<AppVersion>, count: u32) {
         let app = &version.spec.id;
-        let delayed_until = self.delayed_until(app).filter(|until| *until > now);
+        let delayed_until = self.delayed_until(version).filter(|until| *until > now);
         if let Some(queued) = self.queued.get(app) {
             let is_same = queued.count == count
                 && queued.delayed_until == delayed_until
@@ -234,14 +237,15 @@ impl LaunchQueue {
         self.forget_delay(app).is_some()
     }
 
-    /// When an app of this config may be launched again; `None`: at once.
-    pub(crate) fn delayed_until(&self, app: &AppId) -> Option<Timestamp> {
-        self.delays.get(app).map(|delay| delay.until)
+    /// When a version may be launched again; `None`: nothing of its config has failed.
+    pub(crate) fn delayed_until(&self, version: &AppVersion) -> Option<Timestamp> {
+        let delay = self.delays.get(&version.spec.id)?;
+        (delay.config == version.last_config_change_at).then_some(delay.until)
     }
 
-    /// Whether an app may be launched now.
-    pub(crate) fn may_launch(&self, now: Timestamp, app: &AppId) -> bool {
-        self.delayed_until(app).is_none_or(|until| until <= now)
+    /// Whether a version may be launched now.
+    pub(crate) fn may_launch(&self, now: Timestamp, version: &AppVersion) -> bool {
+        self.delayed_until(version).is_none_or(|until| until <= now)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
@@ -267,10 +271,17 @@ impl LaunchQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::app::AppSpec;
+
+    fn version(config_ms: u64) -> AppVersion {
+        let spec = AppSpec::new(AppId::new("/web").expect("good"));
+        AppVersion::first(Timestamp::from_millis(config_ms), Arc::new(spec))
+    }
 
     #[test]
     fn each_failure_delays_longer_up_to_the_maximum_until_all_is_quiet() {
-        let (mut queue, app) = (LaunchQueue::default(), AppId::new("/web").expect("good"));
+        let (mut queue, web, other) = (LaunchQueue::default(), version(1), version(2));
+        let app = &web.spec.id;
         let backoff = Backoff {
             initial: Duration::from_secs(1),
             factor: 2.0,
@@ -279,32 +290,37 @@ mod tests {
         let mut now = Timestamp::from_millis(1_000_000);
 
         for expected_s in [1, 2, 4, 5, 5] {
-            queue.failed(now, &app, Timestamp::EPOCH, backoff);
+            queue.failed(now, app, web.last_config_change_at, backoff);
             assert_eq!(
-                queue.delayed_until(&app),
+                queue.delayed_until(&web),
                 Some(now + Duration::from_secs(expected_s))
             );
-            assert!(!queue.may_launch(now, &app));
+            assert!(!queue.may_launch(now, &web));
+            assert!(
+                queue.may_launch(now, &other),
+                "another config is tried at once"
+            );
             now = now + Duration::from_secs(expected_s);
-            assert!(queue.may_launch(now, &app));
-            assert_eq!(queue.take_due(now), std::slice::from_ref(&app));
+            assert!(queue.may_launch(now, &web));
+            assert_eq!(queue.take_due(now), std::slice::from_ref(app));
         }
 
         now = now + Duration::from_secs(6);
-        queue.failed(now, &app, Timestamp::EPOCH, backoff);
+        queue.failed(now, app, web.last_config_change_at, backoff);
+        let first = Some(now + Duration::from_secs(1));
         assert_eq!(
-            queue.delayed_until(&app),
-            Some(now + Duration::from_secs(1)),
+            queue.delayed_until(&web),
+            first,
             "nothing failed for the maximum"
         );
-        queue.failed(now, &app, Timestamp::from_millis(1), backoff);
+        queue.failed(now, app, other.last_config_change_at, backoff);
         assert_eq!(
-            queue.delayed_until(&app),
-            Some(now + Duration::from_secs(1)),
-            "another config"
+            queue.delayed_until(&other),
+            first,
+            "each config begins anew"
         );
-        assert!(queue.reset(&app));
-        assert!(queue.may_launch(now, &app));
+        assert!(queue.reset(app));
+        assert!(queue.may_launch(now, &other));
         assert_eq!(queue.next_deadline(), None);
     }
 

@@ -1,4 +1,4 @@
-//! A plan begins, goes on, ends, is cancelled or undone.
+//! A plan begins, goes on, ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use mete_model::machine::Effects;
 use super::change::Wish;
 use crate::deployment::plan::{self, Action, ActionKind, Step};
 use crate::deployment::progress;
-use crate::effects::{Missing, Reply};
+use crate::effects::Reply;
 use crate::events::Happening;
 use crate::input::Origin;
 use crate::orchestrator::{Orchestrator, publish};
@@ -126,6 +126,7 @@ impl Orchestrator {
                 app.wanted = after;
             });
             self.store_app(&id, out);
+            self.unlisted.insert(id);
         }
         affected
     }
@@ -285,71 +286,8 @@ impl Orchestrator {
         publish(now, out, Happening::DeploymentSuccess(deployment));
     }
 
-    /// Stops a deployment where it is. What is there stays; so many as are wanted are kept, of whatever config.
-    fn cancel(&mut self, now: Timestamp, id: &DeploymentId, out: &mut Effects<Self>) {
-        let Some(deployment) = self.deployments.take(id) else {
-            return;
-        };
-        out.store.push(Record::DeploymentRemoved(id.clone()));
-        for app in deployment
-            .affected
-            .keys()
-            .filter(|app| self.apps.get(app).is_some())
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            let app = &app;
-            self.apps.edit(app, |app| {
-                app.target = app.wanted.as_ref().map(|version| Target {
-                    version: Arc::clone(version),
-                    instances: version.spec.instances,
-                    replaces: false,
-                });
-            });
-            self.store_app(app, out);
-            self.touched.insert(app.clone());
-        }
-        publish(
-            now,
-            out,
-            Happening::DeploymentFailed {
-                deployment,
-                reason: "cancelled",
-            },
-        );
-    }
-
-    pub(crate) fn cancel_deployment(
-        &mut self,
-        now: Timestamp,
-        id: &DeploymentId,
-        force: bool,
-        out: &mut Effects<Self>,
-    ) -> Reply {
-        let Some(deployment) = self.deployments.get(id).cloned() else {
-            return Reply::NotFound(Missing::Deployment(id.clone()));
-        };
-        if force {
-            self.cancel(now, id, out);
-            return Reply::Cancelled;
-        }
-        let version = self.stamp(now);
-        let mut wish = Wish::new();
-        for (app, before) in &deployment.affected {
-            let before =
-                before.and_then(|before| self.apps.get(app)?.versions.get(&before).cloned());
-            if before.is_some() || self.apps.wanted(app).is_some() {
-                wish.insert(
-                    app.clone(),
-                    before.map(|before| Arc::new(again(&before, version))),
-                );
-            }
-        }
-        self.deploy(now, version, wish, true, None, out)
-    }
-
     /// Stores what is wanted and kept of an app, and forgets versions that are too many.
-    fn store_app(&mut self, id: &AppId, out: &mut Effects<Self>) {
+    pub(super) fn store_app(&mut self, id: &AppId, out: &mut Effects<Self>) {
         let Some(app) = self.apps.get(id) else { return };
         out.store.push(Record::App(Arc::clone(app)));
         if app.versions.len() <= MAX_VERSIONS {
@@ -389,14 +327,5 @@ impl Orchestrator {
             .chain(target)
             .chain(wanted)
             .collect()
-    }
-}
-
-/// A version wanted once more. Its config keeps its name, so that instances of it are not replaced.
-fn again(before: &AppVersion, version: Timestamp) -> AppVersion {
-    AppVersion {
-        version,
-        last_scaling_at: version,
-        ..before.clone()
     }
 }

@@ -84,7 +84,7 @@ impl Orchestrator {
             let app = instance.app();
             if let Some(at) = known.get(app) {
                 shapes[*at].instances.push(id.clone());
-            } else if self.queue.may_launch(now, app) {
+            } else if self.queue.may_launch(now, &instance.version) {
                 known.insert(app.clone(), shapes.len());
                 shapes.push(Shape {
                     app: app.clone(),

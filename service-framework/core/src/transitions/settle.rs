@@ -31,11 +31,12 @@ impl Orchestrator {
             }
             all.extend(touched);
         }
-        if !all.is_empty() {
-            self.list(&all, false);
-            for app in &all {
-                self.forget_if_gone(app, out);
-            }
+        let unlisted = std::mem::take(&mut self.unlisted);
+        if !unlisted.is_empty() {
+            self.list(&unlisted, false);
+        }
+        for app in &all {
+            self.forget_if_gone(app, out);
         }
         self.ask_for_offers(now, out);
     }
@@ -110,7 +111,7 @@ impl Orchestrator {
     /// Asks for offers when something waits that may be launched, and for none when nothing waits.
     fn ask_for_offers(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         let waiting = self.apps.waiting();
-        self.master.has_demand = self.queue.apps().any(|app| self.queue.may_launch(now, app));
+        self.master.has_demand = self.queue.has_demand(now);
         if !self.master.is_connected {
             return;
         }

@@ -164,7 +164,9 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) {
         let app = instance.app().clone();
-        if is_failure_of_app(status) {
+        let target = self.apps.get(&app).and_then(|app| app.target.as_ref());
+        let is_wanted = target.is_some_and(|target| target.version.same_config(&instance.version));
+        if is_wanted && is_failure_of_app(status) {
             let spec = &instance.version.spec;
             self.queue.failed(
                 now,

@@ -1,0 +1,119 @@
+//! From an app and its instances to its services.
+
+use std::collections::BTreeMap;
+
+use super::{Backend, BackendState, Mode, Service, ServiceKey};
+use crate::spec::app::AppSpec;
+use crate::spec::history::AppVersion;
+use crate::state::apps::App;
+use crate::state::instances::{Instance, InstanceState};
+
+/// The services of one app: one for each service port of the version wanted, and for each port that an instance of
+/// another version still serves. Each instance serves the ports that its own version gave it.
+pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
+    let mut services = BTreeMap::new();
+    if let Some(wanted) = &app.wanted {
+        add_services(&mut services, wanted);
+    }
+    let mut listed: Vec<_> = app
+        .instances
+        .values()
+        .filter_map(|instance| Some((backend_state(instance)?, instance)))
+        .collect();
+    listed.sort_by_key(|(_, instance)| std::cmp::Reverse(instance.version.version)); // the newest version words it
+    for (state, instance) in &listed {
+        let Some(place) = &instance.place else {
+            continue;
+        };
+        add_services(&mut services, &instance.version);
+        for (key, port) in keys(&instance.version).zip(&place.ports) {
+            let Some(service) = key.and_then(|key| services.get_mut(&key)) else {
+                continue;
+            };
+            let (host, task) = (place.host.clone(), instance.id.task());
+            service.backends.push(Backend {
+                task,
+                host,
+                port: *port,
+                state: *state,
+            });
+        }
+    }
+    for service in services.values_mut() {
+        service
+            .backends
+            .sort_by(|one, other| one.task.cmp(&other.task));
+    }
+    services
+}
+
+/// Whether an instance is on the list, and how.
+pub(crate) fn backend_state(instance: &Instance) -> Option<BackendState> {
+    match instance.state {
+        InstanceState::Running { .. } => instance.is_ready().then_some(BackendState::Up),
+        InstanceState::Draining { .. } => Some(BackendState::Draining),
+        InstanceState::Waiting
+        | InstanceState::Launching { .. }
+        | InstanceState::Staging
+        | InstanceState::Unreachable { .. }
+        | InstanceState::Killing { .. } => None,
+    }
+}
+
+/// The service of each port of a version, in order; `None` for a port without service port.
+fn keys(version: &AppVersion) -> impl Iterator<Item = Option<ServiceKey>> {
+    version
+        .spec
+        .port_definitions
+        .iter()
+        .zip(0..)
+        .map(|(definition, port_index)| {
+            let app = version.spec.id.clone();
+            (definition.port != 0).then_some(ServiceKey {
+                app,
+                port_index,
+                service_port: definition.port,
+            })
+        })
+}
+
+fn add_services(services: &mut BTreeMap<ServiceKey, Service>, version: &AppVersion) {
+    let spec = &version.spec;
+    for (key, definition) in keys(version).zip(&spec.port_definitions) {
+        let Some(key) = key else { continue };
+        services.entry(key).or_insert_with_key(|key| Service {
+            key: key.clone(),
+            protocol: definition.protocol,
+            mode: mode(spec, key.port_index),
+            labels: spec
+                .labels
+                .iter()
+                .filter(|(name, _)| name.starts_with("HAPROXY_"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            backends: Vec::new(),
+        });
+    }
+}
+
+/// As marathon-lb has it: what the label says, else HTTP where there is a virtual host or an HTTP check, else TCP.
+fn mode(spec: &AppSpec, port_index: u32) -> Mode {
+    let label = |what: &str| spec.labels.get(&format!("HAPROXY_{port_index}_{what}"));
+    if let Some(mode) = label("MODE") {
+        return if mode.eq_ignore_ascii_case("http") {
+            Mode::Http
+        } else {
+            Mode::Tcp
+        };
+    }
+    let is_checked = spec.health_checks.iter().any(|check| {
+        check.protocol.is_http()
+            && check.port.is_none()
+            && check.port_index.unwrap_or(0) == port_index
+    });
+    if is_checked || label("VHOST").is_some() {
+        Mode::Http
+    } else {
+        Mode::Tcp
+    }
+}

@@ -1,0 +1,183 @@
+//! Ids of apps and groups: absolute paths.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest app id, in bytes: with `.instance-<uuid>._app.<n>` behind it a task id must fit 255 bytes.
+pub const MAX_APP_ID_BYTES: usize = 190;
+
+/// Last segments that mean something else in the paths of the API.
+pub const RESERVED_SEGMENTS: [&str; 3] = ["restart", "tasks", "versions"];
+
+/// A path that names an app or a group of apps: `/shop/web`. Always absolute, never the root.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AppId(Arc<str>);
+
+/// A text that cannot be an app id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bad app id {text:?}: {rule}")]
+pub struct BadAppId {
+    text: String,
+    rule: &'static str,
+}
+
+impl BadAppId {
+    /// The rule it breaks, in the words of the API.
+    pub const fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
+impl AppId {
+    /// Takes a path with or without slashes at its ends and makes it absolute.
+    ///
+    /// # Errors
+    /// [`BadAppId`] when it is the root, too long, ends in a word the API needs, or a segment is not made of `a-z`,
+    /// `0-9`, `-` and `.`, with a letter or digit at both ends.
+    pub fn new(text: &str) -> Result<Self, BadAppId> {
+        let bad = |rule| {
+            let text = text.chars().take(80).collect();
+            Err(BadAppId { text, rule })
+        };
+        if text.len() > MAX_APP_ID_BYTES {
+            return bad("must not be longer than 190 bytes");
+        }
+        let inner = text.trim_matches('/');
+        if inner.is_empty() {
+            return bad("must not be empty");
+        }
+        if !inner.split('/').all(is_segment) {
+            return bad(
+                "must fully match regular expression '^(([a-z0-9]|[a-z0-9][a-z0-9\\-]*[a-z0-9])\\.)*([a-z0-9]|[a-z0-9][a-z0-9\\-]*[a-z0-9])|(\\.|\\.\\.)$'",
+            );
+        }
+        if inner
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| RESERVED_SEGMENTS.contains(&last))
+        {
+            return bad("must not end in one of [restart, tasks, versions]");
+        }
+        Ok(Self(Arc::from(format!("/{inner}"))))
+    }
+
+    /// The absolute path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its segments, from the root.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0[1..].split('/')
+    }
+
+    /// Whether this is `group` itself or lies below it.
+    pub fn is_within(&self, group: &Self) -> bool {
+        self.0
+            .strip_prefix(&*group.0)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The segments reversed and joined by dots, as tasks are called: `/shop/web` is `web.shop`.
+    pub fn task_name(&self) -> String {
+        self.segments().rev().collect::<Vec<_>>().join(".")
+    }
+
+    /// The segments joined by `_`, as ids of instances and names of backends begin: `/shop/web` is `shop_web`.
+    pub fn flat(&self) -> String {
+        self.0[1..].replace('/', "_")
+    }
+
+    /// Back from [`Self::flat`]; possible because no segment holds a `_`.
+    pub fn from_flat(flat: &str) -> Option<Self> {
+        if flat.contains('/') {
+            return None;
+        }
+        Self::new(&flat.replace('_', "/")).ok()
+    }
+}
+
+/// Labels joined by dots, each of `a-z`, `0-9` and inner dashes.
+fn is_segment(segment: &str) -> bool {
+    segment.split('.').all(|label| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    })
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "app {}", self.0)
+    }
+}
+
+/// Looked up by text; order and equality are those of the text.
+impl std::borrow::Borrow<str> for AppId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AppId {
+    type Error = BadAppId;
+    fn try_from(text: String) -> Result<Self, BadAppId> {
+        Self::new(&text)
+    }
+}
+
+impl From<AppId> for String {
+    fn from(id: AppId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_made_absolute() {
+        for text in ["web", "/web", "//web/", "web/"] {
+            assert_eq!(AppId::new(text).expect("good").as_str(), "/web");
+        }
+        for bad in [
+            "",
+            "/",
+            "/Web",
+            "/a_b",
+            "/-a",
+            "/a-",
+            "/a..b",
+            "/a//b",
+            "/a/restart",
+            "/a b",
+            &"x".repeat(200),
+        ] {
+            assert!(AppId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_back_from_the_ids_of_its_instances() {
+        let id = AppId::new("/shop/web-1.x").expect("good");
+
+        assert_eq!(id.flat(), "shop_web-1.x");
+        assert_eq!(AppId::from_flat(&id.flat()), Some(id.clone()));
+        assert_eq!(id.task_name(), "web-1.x.shop");
+        assert!(id.is_within(&AppId::new("/shop").expect("good")));
+        assert!(!id.is_within(&AppId::new("/sho").expect("good")));
+    }
+}

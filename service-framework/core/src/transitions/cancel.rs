@@ -1,0 +1,89 @@
+//! A deployment is stopped where it is, or undone.
+
+use std::sync::Arc;
+
+use mete_model::Timestamp;
+use mete_model::machine::Effects;
+
+use super::change::Wish;
+use crate::effects::{Missing, Reply};
+use crate::events::Happening;
+use crate::orchestrator::{Orchestrator, publish};
+use crate::record::Record;
+use crate::spec::history::AppVersion;
+use crate::state::apps::Target;
+use crate::state::deployments::DeploymentId;
+
+impl Orchestrator {
+    /// Stops a deployment where it is. What is there stays; so many as are wanted are kept, of whatever config.
+    pub(super) fn cancel(&mut self, now: Timestamp, id: &DeploymentId, out: &mut Effects<Self>) {
+        let Some(deployment) = self.deployments.take(id) else {
+            return;
+        };
+        out.store.push(Record::DeploymentRemoved(id.clone()));
+        for app in deployment
+            .affected
+            .keys()
+            .filter(|app| self.apps.get(app).is_some())
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let app = &app;
+            self.apps.edit(app, |app| {
+                app.target = app.wanted.as_ref().map(|version| Target {
+                    version: Arc::clone(version),
+                    instances: version.spec.instances,
+                    replaces: false,
+                });
+            });
+            self.store_app(app, out);
+            self.touched.insert(app.clone());
+        }
+        publish(
+            now,
+            out,
+            Happening::DeploymentFailed {
+                deployment,
+                reason: "cancelled",
+            },
+        );
+    }
+
+    pub(crate) fn cancel_deployment(
+        &mut self,
+        now: Timestamp,
+        id: &DeploymentId,
+        force: bool,
+        out: &mut Effects<Self>,
+    ) -> Reply {
+        let Some(deployment) = self.deployments.get(id).cloned() else {
+            return Reply::NotFound(Missing::Deployment(id.clone()));
+        };
+        if force {
+            self.cancel(now, id, out);
+            return Reply::Cancelled;
+        }
+        let version = self.stamp(now);
+        let mut wish = Wish::new();
+        for (app, before) in &deployment.affected {
+            let before =
+                before.and_then(|before| self.apps.get(app)?.versions.get(&before).cloned());
+            if before.is_some() || self.apps.wanted(app).is_some() {
+                wish.insert(
+                    app.clone(),
+                    before.map(|before| Arc::new(again(&before, version))),
+                );
+            }
+        }
+        self.deploy(now, version, wish, true, None, out)
+    }
+}
+
+/// A version wanted once more. Its config keeps its name, so that instances of it are not replaced.
+fn again(before: &AppVersion, version: Timestamp) -> AppVersion {
+    AppVersion {
+        version,
+        last_scaling_at: version,
+        ..before.clone()
+    }
+}

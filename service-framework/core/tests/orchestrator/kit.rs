@@ -1,0 +1,494 @@
+//! A world around an orchestrator: a store that keeps what is stored, a master that offers what its agents have, tasks
+//! that do as the test says, proxies that acknowledge when the test says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use mete_model::machine::{Durable, Effects, Machine};
+use mete_model::{
+    AgentId, Attributes, Endpoint, FrameworkId, Offer, OfferId, Ranges, Resources, Role, Source,
+    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+};
+use mete_service_framework_core::backends::BackendState;
+use mete_service_framework_core::events::Happening;
+use mete_service_framework_core::record::Record;
+use mete_service_framework_core::spec::app::{AppId, AppSpec, HealthCheckSpec, HealthProtocol};
+use mete_service_framework_core::state::apps::App;
+use mete_service_framework_core::state::instances::{Instance, InstanceId, InstanceState};
+use mete_service_framework_core::{
+    Action, Change, Input, Launch, Life, Orchestrator, ProxyAck, Reply, Settings, View, Wanted,
+};
+
+/// Where every test begins.
+pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// A task as its agent has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) agent: AgentId,
+    pub(crate) spec: TaskSpec,
+    pub(crate) state: TaskState,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) core: Orchestrator,
+    pub(crate) now: Timestamp,
+    settings: Settings,
+    lives: u8,
+    store: BTreeMap<Vec<u8>, Vec<u8>>,
+    agents: BTreeMap<AgentId, Resources>,
+    /// Tasks that the agents have.
+    pub(crate) tasks: BTreeMap<TaskId, Running>,
+    /// Tasks that run on agents nobody hears of.
+    pub(crate) away: BTreeMap<TaskId, Running>,
+    /// Kills that were sent and not carried out.
+    pub(crate) kills: Vec<TaskId>,
+    /// What subscribers heard.
+    pub(crate) events: Vec<Happening>,
+    pub(crate) wants_offers: bool,
+    offers: u32,
+    updates: u64,
+    /// States each task has had on the healthy-task list.
+    pub(crate) listed: BTreeMap<TaskId, Vec<BackendState>>,
+}
+
+impl World {
+    /// A master and agents of 4 CPUs, 4 GiB and a hundred ports each.
+    pub(crate) fn new(agents: u8) -> Self {
+        let mut world = Self::alone(Settings::default());
+        for number in 1..=agents {
+            world.add_agent(number);
+        }
+        world.subscribe();
+        world
+    }
+
+    /// Nothing but an orchestrator.
+    pub(crate) fn alone(settings: Settings) -> Self {
+        let core = Orchestrator::recover(settings.clone(), &life(0), NOON, Vec::new())
+            .expect("nothing to read");
+        Self {
+            core,
+            now: NOON,
+            settings,
+            lives: 0,
+            store: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            away: BTreeMap::new(),
+            kills: Vec::new(),
+            events: Vec::new(),
+            wants_offers: false,
+            offers: 0,
+            updates: 0,
+            listed: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add_agent(&mut self, number: u8) {
+        let ports = Ranges::interval(31_000, 31_099);
+        self.agents.insert(
+            agent(number),
+            Resources::cpus_mem(4_000, 4_096).with_ports(ports),
+        );
+    }
+
+    pub(crate) fn remove_agent(&mut self, number: u8) {
+        self.agents.remove(&agent(number));
+    }
+
+    pub(crate) fn step(&mut self, input: Input) -> Effects<Orchestrator> {
+        let effects = self.core.step(self.now, input);
+        for record in &effects.store {
+            self.save(record);
+        }
+        for action in &effects.act {
+            self.carry_out(action.clone());
+        }
+        for service in self.core.view().backends.services() {
+            for backend in &service.backends {
+                let states = self.listed.entry(backend.task.clone()).or_default();
+                if states.last() != Some(&backend.state) {
+                    states.push(backend.state);
+                }
+            }
+        }
+        effects
+    }
+
+    fn save(&mut self, record: &Record) {
+        for change in record.changes() {
+            match change.value {
+                Some(value) => self.store.insert(change.key, value),
+                None => self.store.remove(&change.key),
+            };
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Accept { launches, .. } => {
+                for Launch { task, .. } in launches {
+                    let running = Running {
+                        agent: task.agent.clone(),
+                        state: TaskState::Staging,
+                        spec: task.clone(),
+                    };
+                    assert!(
+                        self.tasks.insert(task.id.clone(), running).is_none(),
+                        "{} was used before",
+                        task.id
+                    );
+                }
+            }
+            Action::Kill { task, .. } => self.kills.push(task),
+            Action::Revive => self.wants_offers = true,
+            Action::Suppress => self.wants_offers = false,
+            Action::Publish(event) => self.events.push(event.what),
+            Action::Decline { .. } | Action::Acknowledge { .. } | Action::Reconcile { .. } => {}
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.core.view()
+    }
+
+    /// Lets time pass, deadline by deadline.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(deadline) = self
+            .core
+            .next_deadline()
+            .filter(|deadline| *deadline <= until)
+        {
+            self.now = self.now.max(deadline);
+            self.step(Input::Deadline);
+            let next = self.core.next_deadline();
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "a deadline that came stays at {next:?}"
+            );
+        }
+        self.now = until;
+    }
+
+    pub(crate) fn pass_s(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    // ---- users
+
+    pub(crate) fn create(&mut self, spec: AppSpec) -> Reply {
+        self.ask(Wanted::Create(Box::new(spec)), false)
+    }
+
+    pub(crate) fn put(&mut self, spec: AppSpec) -> Reply {
+        self.ask(
+            Wanted::Put {
+                apps: vec![spec],
+                create: true,
+                merged_with: BTreeMap::new(),
+            },
+            false,
+        )
+    }
+
+    pub(crate) fn scale(&mut self, app: &str, instances: u32) -> Reply {
+        self.ask(
+            Wanted::Scale {
+                app: id(app),
+                instances,
+            },
+            false,
+        )
+    }
+
+    pub(crate) fn ask(&mut self, what: Wanted, force: bool) -> Reply {
+        let effects = self.step(Input::Change(Change {
+            what,
+            force,
+            origin: None,
+        }));
+        effects.reply.expect("a change is answered")
+    }
+
+    // ---- the master
+
+    pub(crate) fn subscribe(&mut self) -> Effects<Orchestrator> {
+        self.wants_offers = true;
+        let framework = FrameworkId::new("f-0001").expect("good");
+        self.step(Input::Subscribed {
+            framework,
+            master: "127.0.0.1:5050".to_owned(),
+        })
+    }
+
+    /// What every agent has free.
+    pub(crate) fn free(&mut self) -> Vec<Offer> {
+        let mut offers = Vec::new();
+        for (agent, total) in &self.agents {
+            let mut free = total.clone();
+            for task in self
+                .tasks
+                .values()
+                .chain(self.away.values())
+                .filter(|task| task.agent == *agent)
+            {
+                free = free
+                    .minus(&task.spec.resources)
+                    .expect("nothing is given away twice");
+            }
+            self.offers += 1;
+            offers.push(offer(self.offers, agent.clone(), free));
+        }
+        offers
+    }
+
+    /// Offers everything that is free, when it is wanted.
+    pub(crate) fn offer(&mut self) -> Effects<Orchestrator> {
+        if !self.wants_offers {
+            return Effects::none();
+        }
+        let offers = self.free();
+        self.step(Input::Offers(offers))
+    }
+
+    /// A report of a task; it ends there when the report says so.
+    pub(crate) fn report(
+        &mut self,
+        task: &TaskId,
+        state: TaskState,
+        healthy: Option<bool>,
+    ) -> Effects<Orchestrator> {
+        self.updates += 1;
+        let mut status = TaskStatus::new(task.clone(), state, Source::Executor, self.now);
+        status.agent = self.tasks.get(task).map(|task| task.agent.clone());
+        status.uuid = Some(UpdateId(u128::from(self.updates).to_be_bytes()));
+        status.healthy = healthy;
+        if let Some(running) = self.tasks.get_mut(task) {
+            running.state = state;
+        }
+        if state.is_terminal() {
+            self.tasks.remove(task);
+            self.kills.retain(|killed| killed != task);
+        }
+        self.step(Input::Update(status))
+    }
+
+    /// What was launched runs, and passes its check when it has one.
+    pub(crate) fn run_all(&mut self) {
+        let staging: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.state == TaskState::Staging)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for task in staging {
+            self.report(&task, TaskState::Running, None);
+            if self.tasks[&task].spec.health_check.is_some() {
+                self.report(&task, TaskState::Running, Some(true));
+            }
+        }
+    }
+
+    /// What was to be killed ends.
+    pub(crate) fn end_killed(&mut self) {
+        for task in std::mem::take(&mut self.kills) {
+            if self.tasks.contains_key(&task) {
+                self.report(&task, TaskState::Killed, None);
+            }
+        }
+    }
+
+    /// Offers, launches, runs, drains, kills, until nothing more happens.
+    pub(crate) fn calm(&mut self) {
+        let mut quiet_rounds = 0;
+        for _ in 0..200 {
+            let before = (
+                self.task_ids(),
+                self.kills.len(),
+                self.view().backends.version(),
+            );
+            self.offer();
+            self.run_all();
+            self.acknowledge_all();
+            self.end_killed();
+            self.pass(Duration::from_secs(1));
+            let after = (
+                self.task_ids(),
+                self.kills.len(),
+                self.view().backends.version(),
+            );
+            quiet_rounds = if before == after { quiet_rounds + 1 } else { 0 };
+            if quiet_rounds == 3 {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    // ---- proxies
+
+    pub(crate) fn acknowledge(&mut self, proxy: &str, sessions: &[(&TaskId, u64)]) -> Reply {
+        let backends = self.view().backends;
+        let ack = ProxyAck {
+            proxy: proxy.to_owned(),
+            epoch: backends.epoch().to_owned(),
+            version: backends.version(),
+            draining: sessions
+                .iter()
+                .map(|(task, left)| ((*task).clone(), *left))
+                .collect(),
+        };
+        self.step(Input::ProxyAck(ack))
+            .reply
+            .expect("an acknowledgement is answered")
+    }
+
+    /// The proxy `p` has everything in effect and no sessions.
+    pub(crate) fn acknowledge_all(&mut self) {
+        self.acknowledge("p", &[]);
+    }
+
+    // ---- restarts
+
+    /// The service framework dies and comes back with what it stored.
+    pub(crate) fn restart(&mut self) {
+        self.lives += 1;
+        let entries = self.store.clone().into_iter().collect();
+        let life = life(self.lives);
+        self.core = Orchestrator::recover(self.settings.clone(), &life, self.now, entries)
+            .expect("what was stored is read");
+    }
+
+    pub(crate) fn stored_keys(&self) -> Vec<String> {
+        self.store
+            .keys()
+            .map(|key| String::from_utf8_lossy(key).into_owned())
+            .collect()
+    }
+
+    pub(crate) fn store(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.store
+    }
+
+    // ---- looking
+
+    pub(crate) fn app(&self, app: &str) -> std::sync::Arc<App> {
+        self.view()
+            .apps
+            .get(&id(app))
+            .cloned()
+            .expect("the app is there")
+    }
+
+    pub(crate) fn instances(&self, app: &str) -> Vec<std::sync::Arc<Instance>> {
+        self.view()
+            .apps
+            .get(&id(app))
+            .map(|app| app.instances.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn states(&self, app: &str) -> Vec<InstanceState> {
+        self.instances(app)
+            .iter()
+            .map(|instance| instance.state.clone())
+            .collect()
+    }
+
+    /// The instances of an app on the list, and whether they take sessions.
+    pub(crate) fn backends(&self, app: &str) -> BTreeMap<TaskId, BackendState> {
+        let backends = self.view().backends;
+        let services = backends
+            .services()
+            .filter(|service| service.key.app == id(app));
+        services
+            .flat_map(|service| &service.backends)
+            .map(|backend| (backend.task.clone(), backend.state))
+            .collect()
+    }
+
+    pub(crate) fn task_ids(&self) -> Vec<TaskId> {
+        self.tasks.keys().cloned().collect()
+    }
+
+    /// The types of the events since the last call.
+    pub(crate) fn heard(&mut self) -> Vec<&'static str> {
+        self.events
+            .drain(..)
+            .map(|event| event.type_name())
+            .collect()
+    }
+
+    pub(crate) fn hosts(&self, app: &str) -> BTreeSet<String> {
+        self.instances(app)
+            .iter()
+            .filter_map(|instance| Some(instance.place.as_ref()?.host.clone()))
+            .collect()
+    }
+}
+
+fn life(number: u8) -> Life {
+    Life {
+        seed: [number + 1; 32],
+        epoch: format!("epoch-{number}"),
+    }
+}
+
+pub(crate) fn agent(number: u8) -> AgentId {
+    AgentId::new(format!("m-S{number}")).expect("good")
+}
+
+fn offer(number: u32, agent: AgentId, resources: Resources) -> Offer {
+    let host = agent.as_str().replace("m-S", "127.0.0.");
+    Offer {
+        id: OfferId::new(format!("m-O{number}")).expect("good"),
+        framework: FrameworkId::new("f-0001").expect("good"),
+        endpoint: Endpoint {
+            hostname: host.clone(),
+            ip: host,
+            port: 5051,
+        },
+        agent,
+        role: Role::any(),
+        resources,
+        attributes: Attributes::new(),
+        domain: None,
+    }
+}
+
+pub(crate) fn id(text: &str) -> AppId {
+    AppId::new(text).expect("a good id")
+}
+
+/// An app with a command, a tenth of a CPU and one port.
+pub(crate) fn app(text: &str, instances: u32) -> AppSpec {
+    let mut spec = AppSpec::new(id(text));
+    spec.cmd = Some("serve".to_owned());
+    spec.cpus_milli = 100;
+    spec.instances = instances;
+    spec
+}
+
+/// The same with an HTTP check.
+pub(crate) fn checked(text: &str, instances: u32) -> AppSpec {
+    let mut spec = app(text, instances);
+    spec.health_checks = vec![HealthCheckSpec::new(HealthProtocol::MesosHttp)];
+    spec
+}
+
+/// An app whose instances run and are healthy, while the proxy `p` follows.
+pub(crate) fn serving(spec: AppSpec) -> World {
+    let mut world = World::new(3);
+    world.acknowledge_all();
+    world.create(spec);
+    world.calm();
+    world.heard();
+    world
+}
+
+pub(crate) fn instance_of(task: &TaskId) -> InstanceId {
+    InstanceId::parse(task.as_str()).expect("a task of ours")
+}

@@ -1,0 +1,13 @@
+//! The service framework as a whole: inputs in, effects out, restarts in between.
+
+mod kit; // a world around an orchestrator: a store, a master, agents, proxies
+mod told; // effects as lines of text
+
+mod apps; // what users ask for, and what they are answered
+mod drains; // planned kills and the healthy-task list
+mod failures; // tasks, agents and masters that fail
+mod launches; // from a wish to healthy instances
+mod plans; // wanted + present → steps, as text
+mod random_events; // what holds whatever happens
+mod restarts; // what the store brings back
+mod upgrades; // one version replaces another

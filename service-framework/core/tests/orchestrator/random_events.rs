@@ -1,0 +1,389 @@
+//! What holds whatever happens: never more instances than allowed, never a planned kill of a working instance without
+//! draining it, everything wanted in the end, and what was stored is what is known.
+
+use std::collections::BTreeSet;
+
+use mete_model::{TaskId, TaskState};
+use mete_service_framework_core::backends::BackendState;
+use mete_service_framework_core::deployment::upgrade;
+use mete_service_framework_core::state::instances::InstanceState;
+use mete_service_framework_core::{Input, Wanted};
+use proptest::prelude::*;
+
+use crate::kit::{World, app, checked, id, instance_of};
+
+const APPS: [&str; 2] = ["/a", "/g/b"];
+
+#[derive(Clone, Debug)]
+enum Event {
+    Put {
+        app: usize,
+        instances: u32,
+        command: u8,
+        over: bool,
+    },
+    Scale {
+        app: usize,
+        instances: u32,
+        force: bool,
+    },
+    Restart {
+        app: usize,
+        force: bool,
+    },
+    Remove {
+        app: usize,
+    },
+    KillTask {
+        task: usize,
+        scale: bool,
+    },
+    CancelDeployment {
+        force: bool,
+    },
+    Offer,
+    Run,
+    Fail {
+        task: usize,
+    },
+    Health {
+        task: usize,
+        healthy: bool,
+    },
+    Unreachable {
+        task: usize,
+    },
+    Return {
+        task: usize,
+    },
+    EndKilled,
+    Acknowledge {
+        sessions: u64,
+    },
+    Pass {
+        seconds: u64,
+    },
+    Reconnect,
+    RestartFramework,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let app = || 0..APPS.len();
+    let task = || 0..20_usize;
+    prop_oneof![
+        2 => (app(), 0..5_u32, 0..3_u8, any::<bool>())
+            .prop_map(|(app, instances, command, over)| Event::Put { app, instances, command, over }),
+        2 => (app(), 0..5_u32, any::<bool>()).prop_map(|(app, instances, force)| Event::Scale { app, instances, force }),
+        1 => (app(), any::<bool>()).prop_map(|(app, force)| Event::Restart { app, force }),
+        1 => app().prop_map(|app| Event::Remove { app }),
+        1 => (task(), any::<bool>()).prop_map(|(task, scale)| Event::KillTask { task, scale }),
+        1 => any::<bool>().prop_map(|force| Event::CancelDeployment { force }),
+        5 => Just(Event::Offer),
+        5 => Just(Event::Run),
+        2 => task().prop_map(|task| Event::Fail { task }),
+        2 => (task(), any::<bool>()).prop_map(|(task, healthy)| Event::Health { task, healthy }),
+        1 => task().prop_map(|task| Event::Unreachable { task }),
+        1 => task().prop_map(|task| Event::Return { task }),
+        3 => Just(Event::EndKilled),
+        3 => (0..2_u64).prop_map(|sessions| Event::Acknowledge { sessions }),
+        3 => (1..40_u64).prop_map(|seconds| Event::Pass { seconds }),
+        1 => Just(Event::Reconnect),
+        1 => Just(Event::RestartFramework),
+    ]
+}
+
+fn nth(world: &World, at: usize) -> Option<TaskId> {
+    let tasks = world.task_ids();
+    tasks.get(at % tasks.len().max(1)).cloned()
+}
+
+struct Run {
+    world: World,
+    /// Tasks that ended or were lost by themselves, or failed their check: their kill needs no drain.
+    hurt: BTreeSet<TaskId>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut world = World::new(3);
+        world.acknowledge_all();
+        Self {
+            world,
+
+            hurt: BTreeSet::new(),
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one flat match")]
+    fn happen(&mut self, event: &Event) {
+        let world = &mut self.world;
+        match event {
+            Event::Put {
+                app: at,
+                instances,
+                command,
+                over,
+            } => {
+                let mut spec = if at % 2 == 0 {
+                    checked(APPS[*at], *instances)
+                } else {
+                    app(APPS[*at], *instances)
+                };
+                spec.cmd = Some(format!("serve {command}"));
+                if !over {
+                    spec.upgrade_strategy.maximum_over_capacity = 0.0;
+                    spec.upgrade_strategy.minimum_health_capacity = 0.5;
+                }
+                world.put(spec);
+            }
+            Event::Scale {
+                app,
+                instances,
+                force,
+            } => {
+                world.ask(
+                    Wanted::Scale {
+                        app: id(APPS[*app]),
+                        instances: *instances,
+                    },
+                    *force,
+                );
+            }
+            Event::Restart { app, force } => {
+                drop(world.ask(Wanted::Restart(id(APPS[*app])), *force))
+            }
+            Event::Remove { app } => drop(world.ask(Wanted::Remove(id(APPS[*app])), true)),
+            Event::KillTask { task, scale } => {
+                if let Some(task) = nth(world, *task) {
+                    let instances = vec![instance_of(&task)];
+                    world.step(Input::KillInstances {
+                        instances,
+                        scale: *scale,
+                        force: false,
+                    });
+                }
+            }
+            Event::CancelDeployment { force } => {
+                let first = world.view().deployments.keys().next().cloned();
+                if let Some(id) = first {
+                    world.step(Input::CancelDeployment { id, force: *force });
+                }
+            }
+            Event::Offer => drop(world.offer()),
+            Event::Run => world.run_all(),
+            Event::Fail { task } => self.report(*task, TaskState::Failed, None),
+            Event::Health { task, healthy } => self.report_health(*task, *healthy),
+            Event::Unreachable { task } => {
+                if let Some(task) = nth(world, *task) {
+                    self.hurt.insert(task.clone());
+                    world.report(&task, TaskState::Unreachable, None);
+                    world
+                        .away
+                        .extend(world.tasks.remove(&task).map(|running| (task, running)));
+                }
+            }
+            Event::Return { task } => {
+                let back = world
+                    .away
+                    .keys()
+                    .nth(*task % world.away.len().max(1))
+                    .cloned();
+                if let Some((task, running)) = back.and_then(|task| world.away.remove_entry(&task))
+                {
+                    world.tasks.insert(task.clone(), running);
+                    world.report(&task, TaskState::Running, None);
+                }
+            }
+            Event::EndKilled => world.end_killed(),
+            Event::Acknowledge { sessions } => {
+                let tasks = world.task_ids();
+                let left: Vec<(&TaskId, u64)> =
+                    tasks.iter().map(|task| (task, *sessions)).collect();
+                world.acknowledge("p", &left);
+            }
+            Event::Pass { seconds } => {
+                // The proxy lives on, so that every planned kill has to wait for it.
+                let tasks = world.task_ids();
+                let left: Vec<(&TaskId, u64)> = tasks.iter().map(|task| (task, 1)).collect();
+                world.acknowledge("p", &left);
+                world.pass_s(*seconds);
+            }
+            Event::Reconnect => {
+                world.step(Input::Disconnected);
+                world.subscribe();
+            }
+            Event::RestartFramework => {
+                world.restart();
+                world.subscribe();
+            }
+        }
+        self.check();
+    }
+
+    fn report(&mut self, at: usize, state: TaskState, healthy: Option<bool>) {
+        if let Some(task) = nth(&self.world, at) {
+            self.hurt.insert(task.clone());
+            self.world.report(&task, state, healthy);
+        }
+    }
+
+    fn report_health(&mut self, at: usize, healthy: bool) {
+        let Some(task) = nth(&self.world, at) else {
+            return;
+        };
+        if self.world.tasks[&task].spec.health_check.is_some() {
+            if !healthy {
+                self.hurt.insert(task.clone());
+            }
+            self.world.report(&task, TaskState::Running, Some(healthy));
+        }
+    }
+
+    fn check(&self) {
+        let view = self.world.view();
+        let mut ports = BTreeSet::new();
+        for app in view.apps.values() {
+            let placed = app.active().filter(|instance| instance.is_placed()).count();
+            let most = app.target.as_ref().map_or(0, |target| {
+                upgrade::capacity(target.instances, target.version.spec.upgrade_strategy) as usize
+            });
+            // Above what is allowed only where the wish itself has just become smaller: never by a launch.
+            let launching = app
+                .active()
+                .filter(|one| matches!(one.state, InstanceState::Waiting))
+                .count();
+            assert!(
+                launching == 0 || placed + launching <= most,
+                "{}: {placed} and {launching} of {most}",
+                app.id
+            );
+            for port in app
+                .wanted
+                .iter()
+                .flat_map(|wanted| &wanted.spec.port_definitions)
+            {
+                assert!(
+                    ports.insert(port.port),
+                    "service port {} is given twice",
+                    port.port
+                );
+            }
+        }
+        for service in view.backends.services() {
+            for backend in &service.backends {
+                let instance = view.task(&backend.task).expect("what is listed is there");
+                assert!(matches!(
+                    instance.state,
+                    InstanceState::Running { .. } | InstanceState::Draining { .. }
+                ));
+            }
+        }
+        // A proxy has always lived here.
+        for killed in self
+            .world
+            .kills
+            .iter()
+            .filter(|task| !self.hurt.contains(*task))
+        {
+            let listed = self
+                .world
+                .listed
+                .get(killed)
+                .and_then(|states| states.last());
+            assert_ne!(
+                listed,
+                Some(&BackendState::Up),
+                "{killed} was killed without being drained"
+            );
+        }
+    }
+
+    /// Everything heals; then all that is wanted is there, and nothing else.
+    fn heal(&mut self) {
+        for (task, running) in std::mem::take(&mut self.world.away) {
+            self.world.tasks.insert(task.clone(), running);
+            self.world.report(&task, TaskState::Running, None);
+        }
+        let world = &mut self.world;
+        for round in 0..600 {
+            world.offer();
+            world.run_all();
+            let sick: Vec<TaskId> = world
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.spec.health_check.is_some())
+                .map(|(id, _)| id.clone())
+                .collect();
+            for task in sick {
+                world.report(&task, TaskState::Running, Some(true));
+            }
+            world.acknowledge_all();
+            world.end_killed();
+            world.pass_s(1);
+            let view = world.view();
+            if view.deployments.is_empty()
+                && view.queue.is_empty()
+                && world.kills.is_empty()
+                && round > 10
+            {
+                break;
+            }
+        }
+        let view = world.view();
+        assert!(
+            view.deployments.is_empty(),
+            "deployments end: {:?}",
+            view.deployments
+        );
+        let mut wanted = 0;
+        for app in view.apps.values() {
+            let version = app.wanted.as_ref().expect("what is not wanted is gone");
+            wanted += version.spec.instances as usize;
+            assert_eq!(
+                world.backends(app.id.as_str()).len(),
+                version.spec.instances as usize
+            );
+        }
+        assert_eq!(world.tasks.len(), wanted);
+        let effects = world.step(Input::Deadline);
+        assert_eq!(
+            (effects.store, effects.act),
+            (Vec::new(), Vec::new()),
+            "then nothing more happens"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_allowed_holds_and_what_is_wanted_comes(events in proptest::collection::vec(event(), 1..60)) {
+        let mut run = Run::new();
+        for event in &events {
+            run.happen(event);
+        }
+        run.heal();
+    }
+
+    #[test]
+    fn a_restart_changes_nothing_that_is_known(events in proptest::collection::vec(event(), 1..40)) {
+        let mut run = Run::new();
+        for event in &events {
+            run.happen(event);
+        }
+        let before = run.world.view();
+        run.world.restart();
+        let after = run.world.view();
+        let known = |view: &mete_service_framework_core::View| -> Vec<String> {
+            view.apps.values().flat_map(|app| {
+                let instances = app.instances.values().filter(|one| one.is_placed());
+                let instances: Vec<String> = instances.map(|one| format!("{} {} {:?}", one.id, one.condition(), one.place)).collect();
+                std::iter::once(format!("{} {:?} {:?}", app.id, app.wanted, app.target)).chain(instances)
+            }).collect()
+        };
+        prop_assert_eq!(known(&before), known(&after));
+        let listed = |view: &mete_service_framework_core::View| -> Vec<_> { view.backends.services().cloned().collect() };
+        prop_assert_eq!(listed(&before), listed(&after));
+    }
+}
