@@ -1,0 +1,237 @@
+//! HTTP to the master, the service framework and agents, with errors that say what to do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use mete_daemon::auth::Credentials;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+/// From the request to the end of the answer; answers of a command line are small.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// From SYN to an open connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the daemons are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Addresses {
+    /// Address of the master.
+    #[arg(
+        long,
+        global = true,
+        env = "METE_MASTER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:5050"
+    )]
+    pub(crate) master: String,
+    /// Address of the service framework.
+    #[arg(
+        long,
+        global = true,
+        env = "METE_SERVICES",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub(crate) services: String,
+    /// File with the bearer token to show.
+    #[arg(long, global = true, env = "METE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Addresses {
+    /// The service framework.
+    pub(crate) fn services(&self) -> Result<Api> {
+        Api::new(
+            "service framework",
+            &self.services,
+            self.token_file.as_deref(),
+            "--services or METE_SERVICES",
+        )
+    }
+
+    /// The master.
+    pub(crate) fn master(&self) -> Result<Api> {
+        Api::new(
+            "master",
+            &self.master,
+            self.token_file.as_deref(),
+            "--master or METE_MASTER",
+        )
+    }
+
+    /// An agent found in the master's state.
+    pub(crate) fn agent(&self, url: &str) -> Result<Api> {
+        Api::new(
+            "agent",
+            url,
+            self.token_file.as_deref(),
+            "the address the agent registered with",
+        )
+    }
+}
+
+/// One daemon's HTTP.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    name: &'static str,
+    base: String,
+    hint: &'static str,
+    http: Client,
+}
+
+impl Api {
+    pub(crate) fn new(
+        name: &'static str,
+        base: &str,
+        token_file: Option<&Path>,
+        hint: &'static str,
+    ) -> Result<Self> {
+        let base = base.trim_end_matches('/');
+        let base = if base.contains("://") {
+            base.to_owned()
+        } else {
+            format!("http://{base}")
+        };
+        let credentials = Credentials::from_file(token_file)?;
+        let http = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .default_headers(credentials.headers())
+            .no_proxy()
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self {
+            name,
+            base,
+            hint,
+            http,
+        })
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    /// `None` when there is no such thing.
+    pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>> {
+        let answer = self.send(self.request(Method::GET, path)).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        self.read(answer).await.map(Some)
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
+        let request = self.request(method, path);
+        self.json(match body {
+            Some(body) => request.json(body),
+            None => request,
+        })
+        .await
+    }
+
+    /// The whole body as it is.
+    pub(crate) async fn bytes(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>> {
+        let answer = self
+            .send(self.request(Method::GET, path).query(query))
+            .await?;
+        if !answer.status().is_success() {
+            return Err(refused(self.name, answer).await);
+        }
+        Ok(answer.bytes().await?.to_vec())
+    }
+
+    pub(crate) async fn query(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+        self.json(self.request(Method::GET, path).query(query))
+            .await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .timeout(ANSWER_TIMEOUT)
+    }
+
+    async fn json(&self, request: RequestBuilder) -> Result<Value> {
+        let answer = self.send(request).await?;
+        self.read(answer).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        request.send().await.map_err(|error| {
+            let lost = error.is_connect() || error.is_timeout();
+            let error = anyhow::Error::from(error.without_url());
+            if lost {
+                error.context(format!(
+                    "no answer from the {} at {}: is it running? Its address is taken from {}",
+                    self.name, self.base, self.hint
+                ))
+            } else {
+                error.context(format!("cannot talk to the {} at {}", self.name, self.base))
+            }
+        })
+    }
+
+    async fn read(&self, answer: Response) -> Result<Value> {
+        if !answer.status().is_success() {
+            return Err(refused(self.name, answer).await);
+        }
+        let body = answer.bytes().await?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body)
+            .with_context(|| format!("the {} answered with something that is not JSON", self.name))
+    }
+}
+
+/// What a daemon said against a request, in one sentence and a line for each detail.
+async fn refused(name: &str, answer: Response) -> anyhow::Error {
+    let status = answer.status();
+    let body = answer.bytes().await.unwrap_or_default();
+    let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut text = match said["message"].as_str() {
+        Some(message) => message.to_owned(),
+        None => String::from_utf8_lossy(&body).chars().take(500).collect(),
+    };
+    match &said["details"] {
+        Value::String(details) => text = format!("{text}: {details}"),
+        Value::Array(details) => {
+            for detail in details {
+                let path = detail["path"].as_str().unwrap_or("/");
+                for error in detail["errors"].as_array().into_iter().flatten() {
+                    text = format!("{text}\n  {path}: {}", error.as_str().unwrap_or_default());
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
+    }
+    let todo = if status == StatusCode::UNAUTHORIZED {
+        "\nshow a token with --token-file or METE_TOKEN_FILE"
+    } else if status == StatusCode::CONFLICT && said["deployments"].is_array() {
+        "\nwait for the deployment (`mete deployment list`), or say --force to replace it"
+    } else {
+        ""
+    };
+    anyhow!("the {name} refused ({status}): {text}{todo}")
+}
+
+/// `/web` for `web` and `/web`.
+pub(crate) fn app_path(id: &str) -> Result<String> {
+    let id = id.trim_matches('/');
+    if id.is_empty() || id.contains(['?', '#', '%', ' ']) {
+        bail!(
+            "bad app id {id:?}: lower-case letters, digits, dots and dashes, parts divided by slashes"
+        );
+    }
+    Ok(format!("/{id}"))
+}

@@ -1,0 +1,139 @@
+//! What can be asked of `mete`: daemons, a whole cluster, and the questions and orders of people.
+
+mod agent; // agents of the cluster
+mod app; // add, list, show, scale, restart, rm
+mod daemons; // master, agent, services, haproxy-sync
+mod deployment; // what is being changed
+mod status; // the cluster in ten lines
+mod task; // instances, and what they print
+mod up; // a whole cluster on this machine
+mod wait; // progress until healthy
+mod whoami; // the smallest useful service
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
+use mete_daemon::exit::Exit;
+
+use crate::client::Addresses;
+
+/// Mete out a cluster: to give each its share.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 store locked or unreadable.
+#[derive(Debug, Parser)]
+#[command(name = "mete", version, max_term_width = 100)]
+struct Line {
+    #[command(flatten)]
+    addresses: Addresses,
+    #[command(subcommand)]
+    ask: Ask,
+}
+
+#[derive(Debug, Subcommand)]
+enum Ask {
+    /// A whole cluster on this machine: master, agents, service framework, HAProxy.
+    Up(up::Options),
+    /// Apps: definitions that the service framework keeps running.
+    #[command(subcommand)]
+    App(app::Ask),
+    /// Tasks: the running instances of apps.
+    #[command(subcommand)]
+    Task(task::Ask),
+    /// Agents of the cluster (without a further word: the agent daemon).
+    #[command(subcommand)]
+    Agent(agent::Ask),
+    /// Deployments: changes under way.
+    #[command(subcommand)]
+    Deployment(deployment::Ask),
+    /// The cluster in ten lines.
+    Status {
+        /// JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says over HTTP who answers: an app that needs nothing but `mete`.
+    Whoami(whoami::Options),
+    /// Completions for a shell: `mete completions bash > /etc/bash_completion.d/mete`.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Runs what the arguments (those after the program's name) ask for.
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    if let Some(exit) = daemons::run(arguments) {
+        return exit;
+    }
+    let program = OsString::from("mete");
+    let line = whole().try_get_matches_from(std::iter::once(&program).chain(arguments));
+    let line = match line.and_then(|matches| Line::from_arg_matches(&matches)) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are answers, not faults; clap knows which is which.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mete: cannot start: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    match runtime.block_on(answer(line)) {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            eprintln!("mete: {error:#}");
+            Exit::of(error.as_ref()).into()
+        }
+    }
+}
+
+/// Everything, daemons included: for help and completions.
+fn whole() -> Command {
+    let mut whole = Line::command();
+    for daemon in daemons::commands() {
+        whole = if daemon.get_name() == "agent" {
+            // `mete agent` runs one, `mete agent list` asks for all: one command with both.
+            whole.mut_subcommand("agent", |agent| {
+                agent
+                    .args(daemon.get_arguments())
+                    .subcommand_negates_reqs(true)
+            })
+        } else {
+            whole.subcommand(daemon)
+        };
+    }
+    whole
+}
+
+async fn answer(line: Line) -> Result<()> {
+    let Line { addresses, ask } = line;
+    match ask {
+        Ask::Up(options) => up::run(options).await,
+        Ask::App(ask) => app::run(&addresses, ask).await,
+        Ask::Task(ask) => task::run(&addresses, ask).await,
+        Ask::Agent(ask) => agent::run(&addresses, ask).await,
+        Ask::Deployment(ask) => deployment::run(&addresses, ask).await,
+        Ask::Status { json } => status::run(&addresses, json).await,
+        Ask::Whoami(options) => whoami::run(options).await,
+        Ask::Completions { shell } => {
+            clap_complete::generate(shell, &mut whole(), "mete", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

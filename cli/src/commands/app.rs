@@ -1,0 +1,275 @@
+//! `mete app`: definitions that the service framework keeps running.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use mete_daemon::config::duration;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::wait;
+use crate::client::{Addresses, Api, app_path};
+use crate::table;
+
+/// What can be asked of apps.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Ask {
+    /// Adds apps from a JSON file, or changes those that are there.
+    Add {
+        /// A definition, or a list of them; `-` reads standard input.
+        file: PathBuf,
+        /// Shows progress until every instance is healthy.
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait, e.g. `90s`.
+        #[arg(long, default_value = "5m", value_parser = duration, requires = "wait")]
+        timeout: Duration,
+        /// Replaces a deployment that is under way.
+        #[arg(long)]
+        force: bool,
+    },
+    /// All apps with their instances.
+    List {
+        /// JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One app: its definition and its instances.
+    Show {
+        /// Which app.
+        id: String,
+        /// JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Changes how many instances there are.
+    Scale {
+        /// Which app.
+        id: String,
+        /// How many.
+        instances: u32,
+        /// Shows progress until every instance is healthy.
+        #[arg(long)]
+        wait: bool,
+        /// Replaces a deployment that is under way.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Replaces every instance by a new one.
+    Restart {
+        /// Which app.
+        id: String,
+        /// Shows progress until every instance is new and healthy.
+        #[arg(long)]
+        wait: bool,
+        /// Replaces a deployment that is under way.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Removes an app and all its instances.
+    Rm {
+        /// Which app.
+        id: String,
+        /// Shows progress until every instance is gone.
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+/// How long `--wait` waits where no other time can be given.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
+    let services = addresses.services()?;
+    match ask {
+        Ask::Add {
+            file,
+            wait,
+            timeout,
+            force,
+        } => {
+            let apps = read(&file)?;
+            let mut ids = Vec::new();
+            for app in &apps {
+                let id = put(&services, app, force).await?;
+                println!("{id}: deployment started");
+                ids.push(id);
+            }
+            if wait {
+                wait::until_healthy(&services, &ids, timeout).await
+            } else {
+                Ok(())
+            }
+        }
+        Ask::List { json } => list(&services, json).await,
+        Ask::Show { id, json } => show(&services, &id, json).await,
+        Ask::Scale {
+            id,
+            instances,
+            wait,
+            force,
+        } => {
+            let path = app_path(&id)?;
+            let change = json!({ "instances": instances });
+            services
+                .call(
+                    Method::PATCH,
+                    &format!("/v2/apps{path}{}", forced(force)),
+                    Some(&change),
+                )
+                .await?;
+            println!("{path}: scaling to {instances}");
+            if wait {
+                wait::until_healthy(&services, &[path], PATIENCE).await
+            } else {
+                Ok(())
+            }
+        }
+        Ask::Restart { id, wait, force } => {
+            let path = app_path(&id)?;
+            services
+                .call(
+                    Method::POST,
+                    &format!("/v2/apps{path}/restart{}", forced(force)),
+                    None,
+                )
+                .await?;
+            println!("{path}: restarting");
+            if wait {
+                wait::until_healthy(&services, &[path], PATIENCE).await
+            } else {
+                Ok(())
+            }
+        }
+        Ask::Rm { id, wait } => {
+            let path = app_path(&id)?;
+            services
+                .call(Method::DELETE, &format!("/v2/apps{path}"), None)
+                .await?;
+            println!("{path}: removing");
+            if wait {
+                wait::until_gone(&services, &path, PATIENCE).await
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+const fn forced(force: bool) -> &'static str {
+    if force { "?force=true" } else { "" }
+}
+
+/// The definitions in a file, each with its id.
+pub(crate) fn read(file: &std::path::Path) -> Result<Vec<Value>> {
+    let name = file.display();
+    let mut text = String::new();
+    if file == std::path::Path::new("-") {
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read standard input")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    }
+    let value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
+    let apps = match value {
+        Value::Array(apps) => apps,
+        app => vec![app],
+    };
+    for app in &apps {
+        if !app["id"].is_string() {
+            bail!("{name}: an app has no \"id\"");
+        }
+    }
+    Ok(apps)
+}
+
+/// Adds or changes one app; its path.
+pub(crate) async fn put(services: &Api, app: &Value, force: bool) -> Result<String> {
+    let path = app_path(app["id"].as_str().unwrap_or_default())?;
+    services
+        .call(
+            Method::PUT,
+            &format!("/v2/apps{path}{}", forced(force)),
+            Some(app),
+        )
+        .await?;
+    Ok(path)
+}
+
+async fn list(services: &Api, json: bool) -> Result<()> {
+    let answer = services.get("/v2/apps").await?;
+    if json {
+        return table::json(&answer);
+    }
+    let rows = answer["apps"].as_array().into_iter().flatten().map(|app| {
+        let count = |key: &str| app[key].as_u64().unwrap_or(0);
+        let deploying = if app["deployments"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+        {
+            "deploying"
+        } else {
+            ""
+        };
+        [
+            table::cell(&app["id"]),
+            format!("{}/{}", count("tasksRunning"), count("instances")),
+            health(app),
+            table::cell(&app["cpus"]),
+            table::cell(&app["mem"]),
+            ports(app),
+            deploying.to_owned(),
+        ]
+    });
+    table::print(
+        ["APP", "RUNNING", "HEALTHY", "CPUS", "MEM", "PORTS", ""],
+        rows,
+    );
+    Ok(())
+}
+
+fn health(app: &Value) -> String {
+    if app["healthChecks"].as_array().is_none_or(Vec::is_empty) {
+        return "-".to_owned();
+    }
+    let unhealthy = app["tasksUnhealthy"].as_u64().unwrap_or(0);
+    let healthy = app["tasksHealthy"].as_u64().unwrap_or(0);
+    if unhealthy > 0 {
+        format!("{healthy} ({unhealthy} not)")
+    } else {
+        healthy.to_string()
+    }
+}
+
+fn ports(app: &Value) -> String {
+    let ports = app["portDefinitions"].as_array().into_iter().flatten();
+    ports
+        .map(|port| table::cell(&port["port"]))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+async fn show(services: &Api, id: &str, json: bool) -> Result<()> {
+    let path = app_path(id)?;
+    let answer = services.get(&format!("/v2/apps{path}")).await?;
+    if json {
+        return table::json(&answer);
+    }
+    let app = &answer["app"];
+    for (name, value) in app.as_object().into_iter().flatten() {
+        let shown = match value {
+            Value::Array(list) if list.is_empty() => continue,
+            Value::Object(map) if map.is_empty() => continue,
+            Value::Array(_) if name == "tasks" => continue,
+            other => table::cell(other),
+        };
+        println!("{name:22} {shown}");
+    }
+    println!();
+    super::task::print(app["tasks"].as_array().into_iter().flatten());
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! `mete status`: the cluster in ten lines.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::client::Addresses;
+use crate::table;
+
+/// Says what stands and what does not; a daemon that does not answer is a line, not an error.
+pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
+    let (master, services) = (addresses.master()?, addresses.services()?);
+    let (state, apps, deployments, info) = tokio::join!(
+        master.get("/state"),
+        services.get("/v2/apps"),
+        services.get("/v2/deployments"),
+        services.get("/v2/info")
+    );
+    let told = |answer: &Result<Value>| match answer {
+        Ok(value) => value.clone(),
+        Err(error) => json!({ "error": format!("{error:#}") }),
+    };
+    if json {
+        return table::json(&json!({
+            "master": summary(&told(&state)), "apps": told(&apps)["apps"], "deployments": told(&deployments), "services": told(&info),
+        }));
+    }
+    match &state {
+        Ok(state) => {
+            let list = |key: &str| state[key].as_array().map_or(&[][..], Vec::as_slice);
+            let active = list("slaves")
+                .iter()
+                .filter(|agent| agent["active"] == true)
+                .count();
+            println!("master      {} is up", master.base());
+            println!("agents      {active} of {} active", list("slaves").len());
+            for framework in list("frameworks") {
+                let tasks = framework["tasks"].as_array().map_or(0, Vec::len);
+                let connected = if framework["connected"] == true {
+                    "connected"
+                } else {
+                    "away"
+                };
+                println!(
+                    "framework   {} ({}): {connected}, {tasks} tasks",
+                    table::cell(&framework["name"]),
+                    table::cell(&framework["id"])
+                );
+            }
+        }
+        Err(error) => println!("master      {error:#}"),
+    }
+    match (&apps, &deployments) {
+        (Ok(apps), Ok(deployments)) => {
+            let apps = apps["apps"].as_array().map_or(&[][..], Vec::as_slice);
+            let done = apps
+                .iter()
+                .filter(|app| super::wait::Progress::read(app).is_done())
+                .count();
+            println!("services    {} is up", services.base());
+            println!("apps        {done} of {} as wanted", apps.len());
+            println!(
+                "deployments {} under way",
+                deployments.as_array().map_or(0, Vec::len)
+            );
+        }
+        (Err(error), _) | (_, Err(error)) => println!("services    {error:#}"),
+    }
+    Ok(())
+}
+
+/// What of the master's state fits a status.
+fn summary(state: &Value) -> Value {
+    if state["error"].is_string() {
+        return state.clone();
+    }
+    let count = |key: &str| state[key].as_array().map_or(0, Vec::len);
+    json!({ "id": state["id"], "version": state["version"], "agents": count("slaves"), "frameworks": count("frameworks") })
+}

@@ -1,0 +1,183 @@
+//! `mete up`: a whole cluster on this machine, each daemon a child process of this binary.
+//!
+//! ```text
+//! lock state directory ─▶ master ─▶ agents, services ─▶ haproxy-sync ─▶ cluster.json ─▶ apps ─▶ stay, or until healthy
+//!                                                                            any end: everything is taken down
+//! ```
+//! A daemon that dies is started again, as a supervisor would; tasks and HAProxy live through that by themselves.
+
+mod children; // processes: started, watched, started again, ended
+mod layout; // who gets which address, port and part of the machine
+mod proxy; // the end of HAProxy
+mod served; // requests through HAProxy until its counters show that each instance has served
+mod view; // what people see meanwhile
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use mete_daemon::config::duration;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::children::Children;
+use self::layout::Layout;
+use self::view::View;
+use crate::client::Api;
+use crate::commands::app;
+
+/// A whole cluster on this machine.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// How many agents; agent 1 is 127.0.0.2, agent 2 is 127.0.0.3, and so on.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=200))]
+    agents: u8,
+    /// App definition to run, or a list of them; may be given many times. Apps that are there are changed.
+    #[arg(long, value_name = "FILE")]
+    app: Vec<PathBuf>,
+    /// Where everything is kept; the next `mete up` on it comes back with the same apps.
+    #[arg(long, value_name = "DIR", default_value = ".mete")]
+    state_dir: PathBuf,
+    /// Shifts every port by so many.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=12000))]
+    port_base: u16,
+    /// Gives each agent the whole machine instead of its part.
+    #[arg(long)]
+    oversubscribe: bool,
+    /// Ends as soon as every instance of every given app has served through HAProxy.
+    #[arg(long)]
+    until_healthy: bool,
+    /// How long --until-healthy waits, e.g. `90s`.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// From the start of a daemon to its first answer.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs until SIGTERM, SIGINT, or, if asked so, until everything is healthy.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let shutdown = mete_daemon::shutdown::on_signal()?;
+    let mut apps = Vec::new();
+    for file in &options.app {
+        apps.extend(app::read(file)?);
+    }
+    let _lock = lock(&options.state_dir)?;
+    let state_dir = options
+        .state_dir
+        .canonicalize()
+        .context("no state directory")?;
+    let layout = Layout::new(
+        &state_dir,
+        options.agents,
+        options.port_base,
+        options.oversubscribe,
+    )?;
+    layout.check_ports()?;
+    let view = View::new();
+    let mut children = Children::new(&state_dir)?;
+    let deadline = Instant::now() + options.timeout;
+    let result = tokio::select! {
+        result = stand_up(&options, &layout, &mut children, &apps, &view, deadline) => result,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    let result = match result {
+        Ok(()) if !options.until_healthy => stay(&layout, &mut children, &view, &shutdown).await,
+        other => other,
+    };
+    view.note("taking everything down");
+    let down = children.end(&layout).await;
+    view.end();
+    result.and(down)
+}
+
+async fn stand_up(
+    options: &Options,
+    layout: &Layout,
+    children: &mut Children,
+    apps: &[Value],
+    view: &View,
+    deadline: Instant,
+) -> Result<()> {
+    if rustix::process::geteuid().as_raw() != 0 {
+        view.note("not root: tasks run without CPU, memory and process limits (no cgroups)");
+    }
+    for stage in layout.stages() {
+        for daemon in stage {
+            view.starting(&daemon.name);
+            children.start(daemon)?;
+        }
+        for daemon in stage {
+            children.answers(daemon, START_TIMEOUT).await?;
+            view.started(&daemon.name);
+        }
+    }
+    let haproxy = layout.haproxy(START_TIMEOUT).await?;
+    layout.write_cluster(&children.pids(), Some(&haproxy))?;
+    let services = Api::new(
+        "service framework",
+        &layout.services_url(),
+        None,
+        "`mete up`",
+    )?;
+    let mut ids = Vec::new();
+    for app in apps {
+        ids.push(app::put(&services, app, true).await?);
+    }
+    let healthy = served::all_healthy(&services, &ids, view);
+    if options.until_healthy {
+        let late = |what: String| anyhow!("not healthy after {:?}: {what}", options.timeout);
+        match timeout_at(deadline, healthy).await {
+            Ok(done) => done?,
+            Err(_) => return Err(late(served::what_is_missing(&services, &ids).await)),
+        }
+        let mut traffic = served::Traffic::new(layout, &services, &ids).await?;
+        match timeout_at(deadline, traffic.until_all_have_served()).await {
+            Ok(done) => done?,
+            Err(_) => return Err(late(traffic.what_is_missing())),
+        }
+        view.note("every instance has served through HAProxy");
+        return Ok(());
+    }
+    healthy.await?;
+    view.ready(&layout.where_to_look(&services, &ids).await);
+    Ok(())
+}
+
+/// Watches the children until the end is asked for.
+async fn stay(
+    layout: &Layout,
+    children: &mut Children,
+    view: &View,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    while !shutdown.is_cancelled() {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            died = children.next_death() => {
+                let name = died?;
+                view.note(&format!("{name} died, starting it again"));
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    restarted = children.restart(&name) => restarted?,
+                }
+                layout.write_cluster(&children.pids(), layout.haproxy(START_TIMEOUT).await.ok().as_ref())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two clusters on one state directory would fight over it.
+fn lock(state_dir: &Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(state_dir)
+        .with_context(|| format!("cannot make {}", state_dir.display()))?;
+    let path = state_dir.join("up.lock");
+    let file =
+        std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another `mete up` runs on {}", state_dir.display());
+    }
+    Ok(file)
+}

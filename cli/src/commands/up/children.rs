@@ -1,0 +1,202 @@
+//! The daemons as processes: started, watched, started again when they die, ended in the order that lets each finish.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::layout::{Daemon, Layout};
+use crate::client::Api;
+
+/// Before a daemon that died is started again: not a busy loop when it dies at once.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// A daemon that has not ended itself by then is killed. Agents first end their tasks, with their own grace.
+const END_PATIENCE: Duration = Duration::from_secs(6);
+
+/// All daemons of this cluster.
+#[derive(Debug)]
+pub(super) struct Children {
+    program: PathBuf,
+    logs: PathBuf,
+    running: BTreeMap<String, (Daemon, Child)>,
+}
+
+impl Children {
+    pub(super) fn new(state_dir: &Path) -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let logs = state_dir.join("logs");
+        std::fs::create_dir_all(&logs)
+            .with_context(|| format!("cannot make {}", logs.display()))?;
+        Ok(Self {
+            program,
+            logs,
+            running: BTreeMap::new(),
+        })
+    }
+
+    /// Starts a daemon; what it says goes to a file of its own.
+    pub(super) fn start(&mut self, daemon: &Daemon) -> Result<()> {
+        let log = self.log(&daemon.name);
+        let open = || OpenOptions::new().create(true).append(true).open(&log);
+        let log: File = open().with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(&daemon.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        // Ctrl-C goes to the whole process group of the terminal; here `mete up` says who ends when.
+        command.process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", daemon.name))?;
+        self.running
+            .insert(daemon.name.clone(), (daemon.clone(), child));
+        Ok(())
+    }
+
+    /// Waits for the first answer of a daemon.
+    pub(super) async fn answers(&mut self, daemon: &Daemon, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let api = Api::new(
+            "daemon",
+            &format!("http://{}", daemon.address),
+            None,
+            "`mete up`",
+        )?;
+        loop {
+            if api.bytes("/health", &[]).await.is_ok() {
+                return Ok(());
+            }
+            let log = self.log(&daemon.name);
+            let Some((_, child)) = self.running.get_mut(&daemon.name) else {
+                bail!("{} was not started", daemon.name)
+            };
+            if let Some(status) = child.try_wait()? {
+                bail!("{} ended with {status}:\n{}", daemon.name, last_lines(&log));
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{} does not answer on {} after {patience:?}:\n{}",
+                    daemon.name,
+                    daemon.address,
+                    last_lines(&log)
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) fn pids(&self) -> BTreeMap<String, u32> {
+        self.running
+            .iter()
+            .filter_map(|(name, (_, child))| Some((name.clone(), child.id()?)))
+            .collect()
+    }
+
+    /// The name of the next daemon that dies. Cancel-safe.
+    pub(super) async fn next_death(&mut self) -> Result<String> {
+        let mut deaths: FuturesUnordered<_> = self
+            .running
+            .iter_mut()
+            .map(|(name, (_, child))| async move { (name, child.wait().await) })
+            .collect();
+        let (name, status) = deaths
+            .next()
+            .await
+            .ok_or_else(|| anyhow!("no daemon runs"))?;
+        status.with_context(|| format!("cannot wait for {name}"))?;
+        Ok(name.clone())
+    }
+
+    /// Starts a dead daemon again and waits until it answers; tries until it does.
+    pub(super) async fn restart(&mut self, name: &str) -> Result<()> {
+        let Some((daemon, _)) = self.running.get(name) else {
+            bail!("{name} was not started")
+        };
+        let daemon = daemon.clone();
+        loop {
+            sleep(RESTART_PAUSE).await;
+            self.start(&daemon)?;
+            match self.answers(&daemon, super::START_TIMEOUT).await {
+                Ok(()) => return Ok(()),
+                Err(error) => eprintln!("mete: {error:#}"),
+            }
+        }
+    }
+
+    /// Ends everything: first who sends traffic, then who starts tasks, then the tasks with their agents, the master last.
+    pub(super) async fn end(&mut self, layout: &Layout) -> Result<()> {
+        let of = |prefix: &str| {
+            let names = self.running.keys().filter(|name| name.starts_with(prefix));
+            names.cloned().collect::<Vec<_>>()
+        };
+        let [sync, services, agents, master] =
+            ["haproxy-sync", "services", "agent", "master"].map(of);
+        let mut late = self.end_all(sync).await;
+        super::proxy::end(&layout.haproxy_dir()).await;
+        for names in [services, agents, master] {
+            late.extend(self.end_all(names).await);
+        }
+        if late.is_empty() {
+            Ok(())
+        } else {
+            bail!("had to be killed: {}", late.join(", "))
+        }
+    }
+
+    /// Ends some side by side; the names of those that had to be killed.
+    async fn end_all(&mut self, names: Vec<String>) -> Vec<String> {
+        let mut late = Vec::new();
+        for name in &names {
+            self.signal(name, Signal::TERM);
+        }
+        let deadline = Instant::now() + END_PATIENCE;
+        for name in names {
+            let Some((_, child)) = self.running.get_mut(&name) else {
+                continue;
+            };
+            if timeout_at(deadline, child.wait()).await.is_err() {
+                late.push(name.clone());
+                self.signal(&name, Signal::KILL);
+            }
+            self.running.remove(&name);
+        }
+        late
+    }
+
+    fn signal(&self, name: &str, signal: Signal) {
+        let pid = self.running.get(name).and_then(|(_, child)| child.id());
+        let pid = pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself meanwhile.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+}
+
+/// The end of a log, for the error of a daemon that did not come up.
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(10).collect();
+    lines
+        .into_iter()
+        .rev()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}

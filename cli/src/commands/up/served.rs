@@ -1,0 +1,328 @@
+//! Healthy by their own word, and served through HAProxy by its own counters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use super::layout::Layout;
+use super::view::View;
+use crate::client::Api;
+use crate::commands::wait::Progress;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// An answer of HAProxy's admin socket.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// One request through HAProxy.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Looks until every app is as wanted.
+pub(super) async fn all_healthy(services: &Api, apps: &[String], view: &View) -> Result<()> {
+    loop {
+        let mut open = 0;
+        for app in apps {
+            let progress = look(services, app).await?;
+            view.app(app, &progress.words(), progress.is_done());
+            open += usize::from(!progress.is_done());
+        }
+        if open == 0 {
+            return Ok(());
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Which apps are not as wanted, and why, for the error when the time is over.
+pub(super) async fn what_is_missing(services: &Api, apps: &[String]) -> String {
+    let mut missing = Vec::new();
+    for app in apps {
+        match look(services, app).await {
+            Ok(progress) if progress.is_done() => {}
+            Ok(progress) => missing.push(format!(
+                "{app}: {}{}",
+                progress.words(),
+                why(services, app).await
+            )),
+            Err(error) => missing.push(format!("{app}: {error:#}")),
+        }
+    }
+    missing.join("; ")
+}
+
+async fn look(services: &Api, app: &str) -> Result<Progress> {
+    match services.find(&format!("/v2/apps{app}")).await? {
+        Some(answer) => Ok(Progress::read(&answer["app"])),
+        None => bail!("{app} is not there"),
+    }
+}
+
+/// What the launch queue and the last failure say of an app.
+async fn why(services: &Api, app: &str) -> String {
+    let mut reasons = BTreeSet::new();
+    let queue = services.get("/v2/queue").await.unwrap_or_default();
+    for entry in queue["queue"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry["app"]["id"] == *app)
+    {
+        let summary = entry["processedOffersSummary"]["rejectSummaryLaunchAttempt"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        for row in summary.filter(|row| {
+            row["declined"]
+                .as_u64()
+                .is_some_and(|declined| declined > 0)
+        }) {
+            reasons.insert(row["reason"].as_str().unwrap_or_default().to_owned());
+        }
+    }
+    let shown = services
+        .get(&format!("/v2/apps{app}"))
+        .await
+        .unwrap_or_default();
+    if let Some(message) = shown["app"]["lastTaskFailure"]["message"].as_str() {
+        reasons.insert(message.to_owned());
+    }
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.into_iter().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The ports under which HAProxy offers an app.
+pub(super) fn service_ports(app: &Value) -> Vec<u16> {
+    let ports = app["portDefinitions"].as_array().into_iter().flatten();
+    ports
+        .filter_map(|port| u16::try_from(port["port"].as_u64()?).ok())
+        .filter(|port| *port > 0)
+        .collect()
+}
+
+/// Whether an HAProxy answers behind its admin socket.
+pub(super) async fn answers(socket: &Path) -> bool {
+    ask(socket, "show info")
+        .await
+        .is_ok_and(|answer| answer.contains("Name: HAProxy"))
+}
+
+async fn ask(socket: &Path, command: &str) -> Result<String> {
+    let asked = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    timeout(ADMIN_TIMEOUT, asked)
+        .await
+        .context("HAProxy does not answer")?
+        .context("cannot ask HAProxy")
+}
+
+/// One backend that has to serve.
+#[derive(Clone, Debug)]
+struct Service {
+    app: String,
+    address: std::net::SocketAddr,
+    http: bool,
+    /// `host:port` of each instance.
+    instances: BTreeSet<String>,
+}
+
+/// Requests through HAProxy until each instance has served one.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    socket: std::path::PathBuf,
+    http: reqwest::Client,
+    services: Vec<Service>,
+    unserved: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Traffic {
+    /// For the services of `apps`; those without a service port have nothing to serve here.
+    pub(super) async fn new(layout: &Layout, services: &Api, apps: &[String]) -> Result<Self> {
+        let list = services.get("/v2/backends").await?;
+        let found = list["services"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|service| {
+                let app = service["appId"].as_str()?.to_owned();
+                let port = u16::try_from(service["servicePort"].as_u64()?).ok()?;
+                let instances = service["instances"].as_array().into_iter().flatten();
+                let instances = instances.filter_map(|one| {
+                    Some(format!(
+                        "{}:{}",
+                        one["host"].as_str()?,
+                        one["port"].as_u64()?
+                    ))
+                });
+                apps.contains(&app).then(|| Service {
+                    address: layout.service_address(port),
+                    http: service["mode"] == "http",
+                    instances: instances.collect(),
+                    app,
+                })
+            });
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0) // A connection of its own for each request, so that each is balanced anew.
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            socket: layout.admin_socket(),
+            http,
+            services: found.collect(),
+            unserved: BTreeMap::new(),
+        })
+    }
+
+    pub(super) async fn until_all_have_served(&mut self) -> Result<()> {
+        loop {
+            let counters = counters(
+                &ask(&self.socket, "show stat -1 4 -1")
+                    .await
+                    .unwrap_or_default(),
+            );
+            self.unserved.clear();
+            for service in &self.services {
+                let served = |instance: &&String| {
+                    counters
+                        .get(instance.as_str())
+                        .is_some_and(|count| count.served(service.http))
+                };
+                let waiting: BTreeSet<String> = service
+                    .instances
+                    .iter()
+                    .filter(|one| !served(one))
+                    .cloned()
+                    .collect();
+                if !waiting.is_empty() {
+                    self.unserved.insert(service.app.clone(), waiting);
+                }
+            }
+            if self.unserved.is_empty() {
+                return Ok(());
+            }
+            let open: Vec<Service> = self
+                .services
+                .iter()
+                .filter(|service| self.unserved.contains_key(&service.app))
+                .cloned()
+                .collect();
+            for service in open {
+                self.knock(&service).await;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(super) fn what_is_missing(&self) -> String {
+        let all = self.unserved.iter().map(|(app, instances)| {
+            format!(
+                "{app}: {} not served through HAProxy",
+                instances.iter().cloned().collect::<Vec<_>>().join(", ")
+            )
+        });
+        all.collect::<Vec<_>>().join("; ")
+    }
+
+    /// A request for each instance; the counters tell what came of them.
+    async fn knock(&self, service: &Service) {
+        for _ in &service.instances {
+            if service.http {
+                let _ = self
+                    .http
+                    .get(format!("http://{}/", service.address))
+                    .send()
+                    .await;
+            } else if let Ok(Ok(mut stream)) =
+                timeout(REQUEST_TIMEOUT, TcpStream::connect(service.address)).await
+            {
+                let _ = stream.shutdown().await;
+                let mut nothing = [0; 64];
+                let _ = timeout(LOOK, stream.read(&mut nothing)).await;
+            }
+        }
+    }
+}
+
+/// What HAProxy has counted for one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    sessions: u64,
+    answers_below_500: u64,
+}
+
+impl Count {
+    const fn served(self, http: bool) -> bool {
+        if http {
+            self.answers_below_500 > 0
+        } else {
+            self.sessions > 0
+        }
+    }
+}
+
+/// Counters by `host:port` of the server, from the CSV of `show stat`.
+fn counters(csv: &str) -> BTreeMap<String, Count> {
+    let mut lines = csv.lines();
+    let head: Vec<&str> = lines
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("# ")
+        .split(',')
+        .collect();
+    let column = |name: &str| head.iter().position(|title| *title == name);
+    let mut all: BTreeMap<String, Count> = BTreeMap::new();
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        let text = |name: &str| {
+            column(name)
+                .and_then(|at| cells.get(at))
+                .copied()
+                .unwrap_or_default()
+        };
+        let number = |name: &str| text(name).parse::<u64>().unwrap_or(0);
+        if text("addr").is_empty() {
+            continue;
+        }
+        let answers = ["hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx"]
+            .iter()
+            .map(|name| number(name))
+            .sum::<u64>();
+        let count = all.entry(text("addr").to_owned()).or_default();
+        count.sessions += number("stot");
+        count.answers_below_500 += answers;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_by_the_name_of_their_column() {
+        let csv = "# pxname,svname,stot,hrsp_2xx,hrsp_5xx,addr\nweb_10000,a,3,0,3,127.0.0.2:31000\nweb_10000,b,2,2,0,127.0.0.3:31000\n";
+
+        let counters = counters(csv);
+
+        assert!(
+            !counters["127.0.0.2:31000"].served(true),
+            "answers of 500 do not count"
+        );
+        assert!(counters["127.0.0.3:31000"].served(true));
+        assert!(counters["127.0.0.2:31000"].served(false));
+    }
+}

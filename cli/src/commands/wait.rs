@@ -1,0 +1,139 @@
+//! Progress of apps until they are healthy, or gone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::client::Api;
+
+/// Between two looks at the apps.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How far one app is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) wanted: u64,
+    pub(crate) running: u64,
+    pub(crate) healthy: u64,
+    pub(crate) checked: bool,
+    pub(crate) deploying: bool,
+}
+
+impl Progress {
+    pub(crate) fn read(app: &Value) -> Self {
+        let count = |key: &str| app[key].as_u64().unwrap_or(0);
+        Self {
+            wanted: count("instances"),
+            running: count("tasksRunning"),
+            healthy: count("tasksHealthy"),
+            checked: app["healthChecks"]
+                .as_array()
+                .is_some_and(|checks| !checks.is_empty()),
+            deploying: app["deployments"]
+                .as_array()
+                .is_some_and(|deployments| !deployments.is_empty()),
+        }
+    }
+
+    pub(crate) fn ready(&self) -> u64 {
+        if self.checked {
+            self.healthy
+        } else {
+            self.running
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        !self.deploying && self.running == self.wanted && self.ready() == self.wanted
+    }
+
+    pub(crate) fn words(&self) -> String {
+        let Self {
+            wanted,
+            running,
+            healthy,
+            checked,
+            deploying,
+        } = self;
+        let health = if *checked {
+            format!(", {healthy} healthy")
+        } else {
+            String::new()
+        };
+        let deploying = if *deploying { ", deploying" } else { "" };
+        format!("{running} of {wanted} running{health}{deploying}")
+    }
+}
+
+/// Looks until each app has all its instances running and, where it has checks, healthy.
+pub(crate) async fn until_healthy(
+    services: &Api,
+    apps: &[String],
+    timeout: Duration,
+) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    let bars = MultiProgress::new();
+    let bars: BTreeMap<&String, ProgressBar> =
+        apps.iter().map(|app| (app, bars.add(bar(app)))).collect();
+    loop {
+        let mut open = Vec::new();
+        for (app, bar) in &bars {
+            let Some(answer) = services.find(&format!("/v2/apps{app}")).await? else {
+                bail!("{app} is not there any more");
+            };
+            let progress = Progress::read(&answer["app"]);
+            bar.set_length(progress.wanted);
+            bar.set_position(progress.ready());
+            bar.set_message(progress.words());
+            if progress.is_done() {
+                bar.finish();
+            } else {
+                open.push(format!("{app}: {}", progress.words()));
+            }
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            bail!(
+                "not healthy after {timeout:?}: {}; `mete app show` tells more",
+                open.join("; ")
+            );
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Looks until there is no such app and no task of it.
+pub(crate) async fn until_gone(services: &Api, app: &str, timeout: Duration) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let gone = services.find(&format!("/v2/apps{app}")).await?.is_none();
+        let tasks = services.get("/v2/tasks").await?;
+        let left = tasks["tasks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|task| task["appId"] == *app)
+            .count();
+        if gone && left == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            bail!("{app}: {left} instances are still there after {timeout:?}");
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn bar(app: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:20} [{bar:20}] {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::no_length()
+        .with_style(style.progress_chars("=> "))
+        .with_prefix(app.to_owned())
+}

@@ -1,0 +1,9 @@
+//! End to end: real processes, real sockets, a real HAProxy. Each test stands up a cluster with `mete up` and takes it
+//! down again, also when it fails.
+
+mod harness; // a cluster, REST, HAProxy's counters, waiting with a deadline
+
+mod demo; // what the README promises
+mod faults; // kill -9 of everything
+mod frameworks; // two-level sharing: examples beside the service framework
+mod load; // no request is lost
