@@ -8,5 +8,7 @@ mod life;
 mod operators;
 #[path = "api/peers.rs"]
 mod peers;
+#[path = "api/scenarios.rs"]
+mod scenarios;
 #[path = "api/walk.rs"]
 mod walk;

@@ -315,6 +315,17 @@ impl Agent {
         said.expect("the stream is open");
     }
 
+    /// The same, also when the stream may have ended.
+    pub(crate) async fn try_say(&self, message: agent_message::Message) {
+        let message = Some(message);
+        drop(self.said.send(mete::AgentMessage { message }).await);
+    }
+
+    /// The next message, whenever it comes, pings too; `None` when the stream has ended.
+    pub(crate) async fn order(&mut self) -> Option<master_message::Message> {
+        self.heard.message().await.ok()??.message
+    }
+
     pub(crate) async fn message(&mut self) -> Result<Option<mete::MasterMessage>, Status> {
         let message = tokio::time::timeout(PATIENCE, self.heard.message());
         message.await.expect("something happens in time")
