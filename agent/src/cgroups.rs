@@ -1,0 +1,342 @@
+//! Control groups: what a task may use, what it has used, and how all of it is killed.
+//!
+//! Each task gets one group per hierarchy, `mete/<scope>/<container>`. Limits come from version 2
+//! where the host has its controllers, from version 1 where it has not; version 2 without any
+//! controller still kills a group at once. A host that lets us write nothing runs tasks without:
+//! [`Isolation`] says, once, what is missing.
+//!
+//! Invariants: the scope belongs to one work directory, so that no agent ever takes another's groups
+//! for leftovers. Limits are set before a process enters. A plan is kept with its task, so whatever
+//! was made is also found and removed after a restart with other options.
+//!
+//! All of this reads and writes files of the kernel and may block for a moment: not for the
+//! runtime's threads.
+
+mod files; // numbers and lists as the kernel writes them
+mod group; // one task's groups: members, usage, killing, removing
+mod limits; // what a task may use, in the kernel's units
+mod mounts; // where the hierarchies are
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use mete_agent_core::task_dir::CgroupPlan;
+
+use files::{enable, list, make, write};
+pub use group::{Usage, kill, members, remove, signal, usage};
+pub use mounts::Hierarchies;
+
+/// Mesos gives 1,024 shares per CPU.
+const SHARES_PER_CPU: u64 = 1_024;
+
+/// The least memory a task is limited to: Mesos' floor, below which a shell hardly starts.
+pub const MIN_MEMORY_BYTES: u64 = 32 << 20;
+
+/// Processes and threads a task may have when nothing else is said: enough for a JVM on a large
+/// machine, few enough that a fork bomb leaves room for others (`pid_max` is 32,768 by default).
+pub const DEFAULT_MAX_PIDS: u64 = 4_096;
+
+/// What an operator may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Names the groups of one agent; see [`scope_of`].
+    pub scope: String,
+    /// Also cap the CPU time at what was asked, instead of only sharing fairly.
+    pub cpu_quota: bool,
+    /// Processes and threads per task.
+    pub max_pids: u64,
+}
+
+impl Options {
+    /// The usual ones.
+    pub const fn new(scope: String) -> Self {
+        Self {
+            scope,
+            cpu_quota: false,
+            max_pids: DEFAULT_MAX_PIDS,
+        }
+    }
+}
+
+/// The scope of an agent: its name, made unique by its work directory.
+pub fn scope_of(agent: &str, work_dir: &Path) -> String {
+    // FNV-1a: short, stable across versions, and nobody gains by a collision with himself.
+    let hash = work_dir
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') {
+            c
+        } else {
+            '_'
+        }
+    };
+    format!(
+        "{}-{:08x}",
+        agent.chars().map(plain).collect::<String>(),
+        hash >> 32
+    )
+}
+
+/// What a task may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Thousandths of a CPU.
+    pub cpus_milli: u64,
+    /// Bytes of memory; raised to [`MIN_MEMORY_BYTES`].
+    pub mem_bytes: u64,
+}
+
+/// A resource that can be limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limited {
+    /// Shares of CPU time.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Number of processes and threads.
+    Pids,
+}
+
+impl Limited {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
+
+    /// The kernel's name for its controller.
+    pub const fn controller(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+        }
+    }
+}
+
+/// Which limits are in force, and why others are not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// Limited resource → version of control groups that does it.
+    pub limits: BTreeMap<Limited, u8>,
+    /// Not limited resource → why.
+    pub missing: BTreeMap<Limited, String>,
+    /// Whether a whole task can be killed as a group; else its processes are followed by parentage.
+    pub kills_groups: bool,
+}
+
+/// For the log and the attributes of an agent: `cpu v1, memory v1, pids v1`.
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits = self
+            .limits
+            .iter()
+            .map(|(limited, version)| format!("{} v{version}", limited.controller()));
+        let missing = self
+            .missing
+            .iter()
+            .map(|(limited, reason)| format!("no {} limit ({reason})", limited.controller()));
+        let parts: Vec<String> = limits.chain(missing).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// Why a group cannot be made or kept.
+#[derive(Debug, thiserror::Error)]
+#[error("control group file {path}")]
+pub struct CgroupError {
+    /// Which file or directory.
+    path: PathBuf,
+    /// What the system says.
+    #[source]
+    source: io::Error,
+}
+
+/// The control groups of one agent.
+#[derive(Clone, Debug)]
+pub struct Cgroups {
+    options: Options,
+    /// Version 1: controller → our directory, above those of the tasks.
+    v1: BTreeMap<String, PathBuf>,
+    /// Version 2: our directory.
+    v2: Option<PathBuf>,
+    v2_controllers: Vec<String>,
+    isolation: Isolation,
+}
+
+impl Cgroups {
+    /// Makes the groups above those of the tasks, as far as the host lets us. Never fails: what
+    /// cannot be had is in [`Cgroups::isolation`].
+    pub fn set_up(hierarchies: &Hierarchies, options: Options) -> Self {
+        let place = Path::new("mete").join(&options.scope);
+        let mut groups = Self {
+            options,
+            v1: BTreeMap::new(),
+            v2: None,
+            v2_controllers: Vec::new(),
+            isolation: Isolation::default(),
+        };
+        groups.set_up_v2(hierarchies, &place);
+        for limited in Limited::ALL {
+            let controller = limited.controller();
+            let version = if groups.v2_controllers.iter().any(|name| name == controller) {
+                Ok(2)
+            } else {
+                groups
+                    .set_up_v1(hierarchies, controller, &place)
+                    .map(|()| 1)
+            };
+            match version {
+                Ok(version) => drop(groups.isolation.limits.insert(limited, version)),
+                Err(reason) => drop(groups.isolation.missing.insert(limited, reason)),
+            }
+        }
+        groups.isolation.kills_groups = groups.v2.is_some();
+        if groups.v2.is_none() {
+            groups.isolation.kills_groups =
+                groups.set_up_v1(hierarchies, "freezer", &place).is_ok();
+            let _ = groups.set_up_v1(hierarchies, "cpuacct", &place);
+        }
+        groups.weigh();
+        groups
+    }
+
+    /// Without any control groups, as if the host had none.
+    pub fn none(options: Options) -> Self {
+        Self::set_up(&Hierarchies::default(), options)
+    }
+
+    /// What is in force.
+    pub const fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
+    fn set_up_v2(&mut self, hierarchies: &Hierarchies, place: &Path) {
+        let Some(root) = &hierarchies.v2 else { return };
+        let wanted = Limited::ALL.iter().map(|limited| limited.controller());
+        let offered = list(&root.join("cgroup.controllers"));
+        let wanted: Vec<&str> = wanted.filter(|name| offered.contains(*name)).collect();
+        let ours = root.join(place);
+        if make(&ours).is_err() {
+            return;
+        }
+        let above = [root.as_path(), &root.join("mete"), &ours];
+        let enabled = |name: &&str| above.iter().all(|group| enable(group, name).is_ok());
+        self.v2_controllers = wanted
+            .into_iter()
+            .filter(enabled)
+            .map(str::to_owned)
+            .collect();
+        // Without controllers it serves for killing only, if the kernel can do that (5.14).
+        if !self.v2_controllers.is_empty() || ours.join("cgroup.kill").exists() {
+            self.v2 = Some(ours);
+        }
+    }
+
+    fn set_up_v1(
+        &mut self,
+        hierarchies: &Hierarchies,
+        controller: &str,
+        place: &Path,
+    ) -> Result<(), String> {
+        let Some(root) = hierarchies.v1.get(controller) else {
+            return Err("the host has no such control group".to_owned());
+        };
+        let ours = root.join(place);
+        make(&ours).map_err(|error| format!("{}: {}", error.path.display(), error.source))?;
+        self.v1.insert(controller.to_owned(), ours);
+        Ok(())
+    }
+
+    /// Gives all tasks together the weight of the whole machine; else they would count, all of them
+    /// together, like one process of the host.
+    fn weigh(&self) {
+        let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let shares = SHARES_PER_CPU.saturating_mul(cpus);
+        let ours = self.v1.get("cpu").or(self.v2.as_ref());
+        for group in ours
+            .into_iter()
+            .flat_map(|ours| [ours.parent(), Some(ours.as_path())])
+            .flatten()
+        {
+            let _ = write(&group.join("cpu.shares"), shares)
+                .or_else(|_| write(&group.join("cpu.weight"), limits::weight(shares)));
+        }
+    }
+
+    /// Makes the groups of one task and sets its limits.
+    ///
+    /// # Errors
+    /// [`CgroupError`] names the file; what was made is removed again.
+    pub fn create(&self, container: &str, limits: Limits) -> Result<CgroupPlan, CgroupError> {
+        let plan = self.plan_for(container);
+        let made = plan
+            .directories()
+            .into_iter()
+            .try_for_each(|group| make(Path::new(group)));
+        match made.and_then(|()| limits::set(&self.options, &plan, limits)) {
+            Ok(()) => Ok(plan),
+            Err(error) => {
+                let _ = remove(&plan);
+                Err(error)
+            }
+        }
+    }
+
+    /// The groups that [`Cgroups::create`] makes, there or not.
+    pub fn plan_for(&self, container: &str) -> CgroupPlan {
+        let below = |group: &PathBuf| group.join(container).to_string_lossy().into_owned();
+        CgroupPlan {
+            v1: self
+                .v1
+                .iter()
+                .map(|(controller, group)| (controller.clone(), below(group)))
+                .collect(),
+            v2: self.v2.as_ref().map(below),
+            v2_controllers: self.v2_controllers.clone(),
+        }
+    }
+
+    /// Containers that have groups here but are not among `known`: left over by an agent that died
+    /// between making and recording, or after a machine's crash.
+    pub fn orphans(&self, known: &BTreeSet<String>) -> BTreeMap<String, CgroupPlan> {
+        let mut orphans: BTreeMap<String, CgroupPlan> = BTreeMap::new();
+        for (controller, ours) in &self.v1 {
+            for container in files::subgroups(ours).filter(|name| !known.contains(name)) {
+                let group = ours.join(&container).to_string_lossy().into_owned();
+                orphans
+                    .entry(container)
+                    .or_default()
+                    .v1
+                    .insert(controller.clone(), group);
+            }
+        }
+        if let Some(ours) = &self.v2 {
+            for container in files::subgroups(ours).filter(|name| !known.contains(name)) {
+                let group = ours.join(&container).to_string_lossy().into_owned();
+                let plan = orphans.entry(container).or_default();
+                plan.v2 = Some(group);
+                plan.v2_controllers.clone_from(&self.v2_controllers);
+            }
+        }
+        orphans
+    }
+
+    /// Removes the groups above those of the tasks, if no task is left: for an agent that ends for
+    /// good.
+    pub fn tear_down(&self) {
+        for ours in self.v1.values().chain(&self.v2) {
+            let _ = std::fs::remove_dir(ours);
+            // Another agent may have its scope beside ours; then this stays.
+            let _ = ours.parent().map(std::fs::remove_dir);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

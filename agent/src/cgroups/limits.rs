@@ -1,0 +1,78 @@
+//! What a task may use, in the kernel's units.
+
+use std::path::Path;
+
+use mete_agent_core::task_dir::CgroupPlan;
+
+use super::files::write;
+use super::{CgroupError, Limits, MIN_MEMORY_BYTES, Options, SHARES_PER_CPU};
+
+/// The fewest shares the kernel takes.
+const MIN_SHARES: u64 = 2;
+
+/// The period of a CPU quota (Mesos: 100 ms), in microseconds.
+const QUOTA_PERIOD_US: u64 = 100_000;
+
+/// The shortest quota the kernel takes, in microseconds.
+const MIN_QUOTA_US: u64 = 1_000;
+
+/// Sets the limits of a plan whose groups are there.
+pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Result<(), CgroupError> {
+    let shares = (limits.cpus_milli.saturating_mul(SHARES_PER_CPU) / 1_000).max(MIN_SHARES);
+    let quota = (limits.cpus_milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US);
+    let memory = limits.mem_bytes.max(MIN_MEMORY_BYTES);
+    for (controller, group) in &plan.v1 {
+        let group = Path::new(group);
+        match controller.as_str() {
+            "cpu" => {
+                write(&group.join("cpu.shares"), shares)?;
+                if options.cpu_quota {
+                    write(&group.join("cpu.cfs_period_us"), QUOTA_PERIOD_US)?;
+                    write(&group.join("cpu.cfs_quota_us"), quota)?;
+                }
+            }
+            "memory" => {
+                write(&group.join("memory.limit_in_bytes"), memory)?;
+                // The file is missing where the kernel does not count swap.
+                let with_swap = group.join("memory.memsw.limit_in_bytes");
+                if with_swap.exists() {
+                    write(&with_swap, memory)?;
+                }
+            }
+            "pids" => write(&group.join("pids.max"), options.max_pids)?,
+            _ => {}
+        }
+    }
+    let v2 = plan.v2.as_deref().map(Path::new);
+    for (group, controller) in v2
+        .into_iter()
+        .flat_map(|v2| plan.v2_controllers.iter().map(move |name| (v2, name)))
+    {
+        match controller.as_str() {
+            "cpu" => {
+                write(&group.join("cpu.weight"), weight(shares))?;
+                if options.cpu_quota {
+                    write(&group.join("cpu.max"), format!("{quota} {QUOTA_PERIOD_US}"))?;
+                }
+            }
+            "memory" => {
+                write(&group.join("memory.max"), memory)?;
+                let swap = group.join("memory.swap.max");
+                if swap.exists() {
+                    write(&swap, 0)?;
+                }
+                // A task dies as a whole: a server without its worker is of no use.
+                write(&group.join("memory.oom.group"), 1)?;
+            }
+            "pids" => write(&group.join("pids.max"), options.max_pids)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Shares (2 to 262,144) as weight (1 to 10,000), the way container runtimes do it.
+pub(super) const fn weight(shares: u64) -> u64 {
+    let shares = if shares > 262_144 { 262_144 } else { shares };
+    1 + (shares.saturating_sub(2) * 9_999) / 262_142
+}

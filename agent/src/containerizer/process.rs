@@ -1,0 +1,277 @@
+//! Tasks as plain processes on the file system of the host: a shim each, limits by control groups.
+//!
+//! ```text
+//! <root>/<container>/       the task directory, 0700       (see mete_agent_core::task_dir)
+//! mete/<scope>/<container>  its control groups
+//! ```
+//!
+//! Invariants: launch.json names the groups, so whoever finds the directory finds the groups.
+//! The directory goes last.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mete_agent_core::task_dir::{
+    FORMAT_VERSION, LAUNCH_FILE, Launch, MAX_FILE_BYTES, TaskDir, TaskFile,
+};
+use mete_model::ContainerId;
+use rustix::process::Signal;
+
+use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
+use crate::cgroups::{self, Cgroups};
+use crate::shims::{self, Executable, Found, Shim};
+use crate::{processes, sandbox};
+
+/// Runs tasks as plain processes.
+#[derive(Clone, Debug)]
+pub struct ProcessContainerizer {
+    root: PathBuf,
+    cgroups: Arc<Cgroups>,
+    shim: Arc<Executable>,
+    boot_id: Arc<str>,
+}
+
+impl ProcessContainerizer {
+    /// Keeps task directories in `root`, which it makes if need be.
+    ///
+    /// # Errors
+    /// When `root` cannot be made, or its path is not UTF-8.
+    pub fn new(root: PathBuf, cgroups: Cgroups, shim: Executable) -> io::Result<Self> {
+        if root.to_str().is_none() || !root.is_absolute() {
+            let text = format!(
+                "{}: the path of the work directory must be absolute and UTF-8",
+                root.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&root)?;
+        Ok(Self {
+            root,
+            cgroups: Arc::new(cgroups),
+            shim: Arc::new(shim),
+            boot_id: processes::boot_id()?.into(),
+        })
+    }
+
+    /// The directory of one task, there or not.
+    pub fn task_dir(&self, container: &ContainerId) -> TaskDir {
+        TaskDir::new(self.root.join(container.as_str()))
+    }
+
+    /// The program that is a shim, for health checks inside tasks.
+    pub fn shim(&self) -> Arc<Executable> {
+        Arc::clone(&self.shim)
+    }
+
+    /// Containers of which there is a directory, in order.
+    ///
+    /// # Errors
+    /// When the root cannot be read.
+    pub fn containers(&self) -> io::Result<Vec<ContainerId>> {
+        let names = fs::read_dir(&self.root)?
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok());
+        let mut containers: Vec<ContainerId> = names
+            .filter_map(|name| ContainerId::new(name).ok())
+            .collect();
+        containers.sort();
+        Ok(containers)
+    }
+
+    /// Kills and removes every control group of this agent that belongs to no directory. Blocks.
+    /// Returns the names.
+    ///
+    /// # Errors
+    /// When the root cannot be read.
+    pub fn remove_orphaned_groups(&self) -> io::Result<Vec<String>> {
+        let known = self
+            .containers()?
+            .iter()
+            .map(|container| container.as_str().to_owned())
+            .collect();
+        let orphans = self.cgroups.orphans(&known);
+        for (container, plan) in &orphans {
+            let left = cgroups::kill(plan);
+            if let Err(error) = cgroups::remove(plan) {
+                tracing::warn!(container, left, error = %error, "leftover control group cannot be removed");
+            }
+        }
+        Ok(orphans.into_keys().collect())
+    }
+
+    /// Removes the groups above those of the tasks, once there are no tasks.
+    pub fn tear_down(&self) {
+        self.cgroups.tear_down();
+    }
+
+    /// Everything up to the shim: directory, groups, launch.json. Blocks.
+    fn prepare(&self, task: Start) -> Result<TaskDir, StartError> {
+        let dir = self.task_dir(&task.container);
+        let sandbox = task.sandbox.to_str().filter(|_| task.sandbox.is_absolute());
+        let sandbox = sandbox.ok_or_else(|| {
+            StartError::Unusable("the sandbox has no absolute UTF-8 path".to_owned())
+        })?;
+        make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
+        let cgroups = self.cgroups.create(task.container.as_str(), task.limits)?;
+        let launch = Launch {
+            version: FORMAT_VERSION,
+            command: task.command,
+            environment: task.environment,
+            sandbox: sandbox.to_owned(),
+            user: task.user,
+            cgroups,
+            output: task.output,
+        };
+        let bytes = launch.encode();
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            let text = format!(
+                "command and environment take {} bytes, {MAX_FILE_BYTES} are allowed",
+                bytes.len()
+            );
+            return Err(StartError::Unusable(text));
+        }
+        write_aside(&dir, &bytes).map_err(|error| full_or("writing launch.json", error))?;
+        Ok(dir)
+    }
+
+    /// Kills and removes whatever there is of a container. Blocks.
+    fn remove(&self, container: &ContainerId) -> Result<(), EndError> {
+        let dir = self.task_dir(container);
+        let mut plan = shims::plan_of(&dir);
+        if plan.is_empty() {
+            // Its groups may have been made, and launch.json never written.
+            plan = self.cgroups.plan_for(container.as_str());
+        }
+        if dir.path().exists() {
+            let left = shims::kill_remains(&dir);
+            if left > 0 {
+                return Err(EndError::Undead { left });
+            }
+        }
+        cgroups::kill(&plan);
+        cgroups::remove(&plan)?;
+        sandbox::remove_tree(dir.path()).map_err(EndError::Directory)
+    }
+}
+
+impl Containerizer for ProcessContainerizer {
+    fn start(&self, task: Start) -> BoxFuture<'static, Result<Shim, StartError>> {
+        let this = self.clone();
+        async move {
+            let container = task.container.clone();
+            let preparing = this.clone();
+            let prepared = blocking(move || preparing.prepare(task)).await;
+            let started = match prepared {
+                Ok(dir) => shims::start(Arc::clone(&this.shim), dir).await.map_err(StartError::from),
+                Err(error) => Err(error),
+            };
+            if started.is_err() {
+                // What the caller wants to know is why it did not start.
+                let removed = blocking(move || this.remove(&container).map_err(|error| (container, error))).await;
+                if let Err((container, error)) = removed {
+                    tracing::warn!(%container, error = %error, "leftovers of a failed start cannot be removed");
+                }
+            }
+            started
+        }
+        .boxed()
+    }
+
+    fn find(&self, container: ContainerId) -> BoxFuture<'static, io::Result<Found>> {
+        let this = self.clone();
+        blocking(move || shims::find(&this.task_dir(&container), &this.boot_id)).boxed()
+    }
+
+    fn kill(
+        &self,
+        container: ContainerId,
+        signal: KillSignal,
+    ) -> BoxFuture<'static, Result<(), EndError>> {
+        let dir = self.task_dir(&container);
+        blocking(move || match signal {
+            KillSignal::Terminate => {
+                shims::signal(&dir, Signal::TERM);
+                Ok(())
+            }
+            KillSignal::Kill => match shims::kill_remains(&dir) {
+                0 => Ok(()),
+                left => Err(EndError::Undead { left }),
+            },
+        })
+        .boxed()
+    }
+
+    fn usage(&self, container: ContainerId) -> BoxFuture<'static, Usage> {
+        let dir = self.task_dir(&container);
+        blocking(move || {
+            let plan = shims::plan_of(&dir);
+            match plan.is_empty() {
+                true => Usage {
+                    pids: Some(shims::members_without_groups(&dir).len() as u64),
+                    ..Usage::default()
+                },
+                false => cgroups::usage(&plan),
+            }
+        })
+        .boxed()
+    }
+
+    fn destroy(&self, container: ContainerId) -> BoxFuture<'static, Result<(), EndError>> {
+        let this = self.clone();
+        blocking(move || this.remove(&container)).boxed()
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends; nobody will ask for what this would have answered.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes launch.json so that it is never seen in part.
+fn write_aside(dir: &TaskDir, bytes: &[u8]) -> io::Result<()> {
+    let slot = dir.path().join(format!("{LAUNCH_FILE}.new"));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&slot)?;
+    file.write_all(bytes)?;
+    fs::rename(&slot, dir.launch())
+}
+
+/// A full disk is told apart, because the agent refuses launches for it.
+fn full_or(what: &str, source: io::Error) -> StartError {
+    if matches!(
+        source.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        return StartError::DiskFull;
+    }
+    StartError::Directory {
+        what: what.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,112 @@
+//! Users of the host by name, from `/etc/passwd` and `/etc/group`.
+//!
+//! Read anew for each task: users come and go, and a task is rare compared with a file of some
+//! kilobytes. Directories beyond these files (LDAP and the like) are not asked.
+
+use std::fs;
+use std::io;
+
+use mete_agent_core::task_dir::User;
+
+/// Why a task cannot run as a user.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// There is no such user.
+    #[error("user {0} is not known on this host")]
+    Unknown(String),
+    /// The agent is not root, and it is another user.
+    #[error("the agent runs as user id {own}, so it cannot run tasks as {name}")]
+    NotRoot {
+        /// The agent's.
+        own: u32,
+        /// The one asked for.
+        name: String,
+    },
+    /// The files cannot be read.
+    #[error("the user database cannot be read")]
+    Unreadable(#[from] io::Error),
+}
+
+/// The user that a task asks for, by name or number; `None` when the agent is that user already.
+///
+/// # Errors
+/// [`UserError`] names the user.
+pub fn look_up(name: &str) -> Result<Option<User>, UserError> {
+    let own = rustix::process::geteuid().as_raw();
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let group = fs::read_to_string("/etc/group").unwrap_or_default();
+    let user = find(name, &passwd, &group).ok_or_else(|| UserError::Unknown(name.to_owned()))?;
+    match (user.uid == own, own == 0) {
+        (true, _) => Ok(None),
+        (false, true) => Ok(Some(user)),
+        (false, false) => Err(UserError::NotRoot {
+            own,
+            name: name.to_owned(),
+        }),
+    }
+}
+
+/// Finds a user in the text of the two files.
+fn find(name: &str, passwd: &str, group: &str) -> Option<User> {
+    let number: Option<u32> = name.parse().ok();
+    let entry = |line: &str| -> Option<User> {
+        let mut fields = line.split(':');
+        let (found, uid, gid) = (
+            fields.next()?,
+            fields.nth(1)?.parse().ok()?,
+            fields.next()?.parse().ok()?,
+        );
+        (found == name || number == Some(uid)).then(|| User {
+            name: found.to_owned(),
+            uid,
+            gid,
+            groups: vec![gid],
+        })
+    };
+    let mut user = passwd.lines().find_map(entry)?;
+    for line in group.lines() {
+        let mut fields = line.split(':');
+        let gid: Option<u32> = fields.nth(2).and_then(|gid| gid.parse().ok());
+        let is_member = fields
+            .next()
+            .is_some_and(|members| members.split(',').any(|member| member == user.name));
+        user.groups
+            .extend(gid.filter(|gid| is_member && *gid != user.gid));
+    }
+    Some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nweb:x:1001:1002:Web,,,:/srv:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\nweb:x:1002:web\nlogs:x:50:adm,web\nwebs:x:51:webmaster\n";
+
+    #[test]
+    fn a_user_comes_with_all_groups() {
+        let user = find("web", PASSWD, GROUP).unwrap();
+
+        assert_eq!(
+            user,
+            User {
+                name: "web".into(),
+                uid: 1_001,
+                gid: 1_002,
+                groups: vec![1_002, 50]
+            }
+        );
+        assert_eq!(find("1001", PASSWD, GROUP), Some(user));
+        assert_eq!(find("we", PASSWD, GROUP), None);
+    }
+
+    #[test]
+    fn an_unknown_user_is_named() {
+        let error = look_up("no-such-user-here").unwrap_err();
+
+        assert_eq!(
+            error.to_string(),
+            "user no-such-user-here is not known on this host"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Health probes: one question to one task, answered or not within its time.
+//!
+//! When to ask, and what the answers mean, is decided in the core; here a probe runs once. The
+//! answer is nothing, or a sentence that says what is wrong.
+//!
+//! Invariants: a probe is over at its timeout, and its process, if it has one, is dead. The number
+//! of probes at once is bounded; one that waits for its turn does not use up its time.
+
+mod command;
+mod http;
+mod tcp;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_agent_core::task_dir::TaskDir;
+use mete_model::Probe;
+use tokio::sync::Semaphore;
+
+use crate::shims::Executable;
+
+/// Connections that are probed at once: each is a descriptor, of which a process has some thousands.
+const MAX_CONNECTIONS: usize = 512;
+
+/// Commands that are run at once: each is a process that competes with the tasks.
+const MAX_COMMANDS: usize = 32;
+
+/// Why no probe can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client for health checks cannot be set up")]
+pub struct ProbesError(#[source] reqwest::Error);
+
+/// The task that is asked.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The address at which its ports are open.
+    pub address: IpAddr,
+    /// Its directory, for commands.
+    pub dir: TaskDir,
+}
+
+/// Runs probes.
+#[derive(Debug)]
+pub struct Probes {
+    client: reqwest::Client,
+    shim: Arc<Executable>,
+    connections: Semaphore,
+    commands: Semaphore,
+}
+
+impl Probes {
+    /// With the program that enters tasks.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn new(shim: Arc<Executable>) -> Result<Self, ProbesError> {
+        Ok(Self {
+            client: http::client().map_err(ProbesError)?,
+            shim,
+            connections: Semaphore::new(MAX_CONNECTIONS),
+            commands: Semaphore::new(MAX_COMMANDS),
+        })
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the task.
+    pub async fn run(
+        &self,
+        probe: &Probe,
+        target: &Target,
+        timeout: Duration,
+    ) -> Result<(), String> {
+        let turns = match probe {
+            Probe::Http { .. } | Probe::Tcp { .. } => &self.connections,
+            Probe::Command(_) => &self.commands,
+        };
+        let _turn = turns.acquire().await;
+        match probe {
+            Probe::Http {
+                port,
+                path,
+                statuses,
+            } => {
+                let address = SocketAddr::new(target.address, *port);
+                within(timeout, http::get(&self.client, address, path, statuses)).await
+            }
+            Probe::Tcp { port } => {
+                within(
+                    timeout,
+                    tcp::connect(SocketAddr::new(target.address, *port)),
+                )
+                .await
+            }
+            // It ends its process itself when the time is over.
+            Probe::Command(spec) => {
+                command::run(Arc::clone(&self.shim), spec, target, timeout).await
+            }
+        }
+    }
+}
+
+/// The answer, or that there was none in time.
+async fn within(
+    timeout: Duration,
+    answer: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    tokio::time::timeout(timeout, answer)
+        .await
+        .unwrap_or_else(|_| Err(no_answer(timeout)))
+}
+
+/// What is said of a task that was too slow.
+fn no_answer(timeout: Duration) -> String {
+    format!("no answer within {} s", timeout.as_secs_f64())
+}

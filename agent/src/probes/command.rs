@@ -1,0 +1,153 @@
+//! One command inside the task: in its sandbox, with its environment, user and control groups.
+//!
+//! A shim enters the task and becomes the command, so the agent itself is never forked. When its
+//! time is over the command and its process group are killed; were the agent to die first, the
+//! kernel ends the command a moment later.
+
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_model::{CommandSpec, Program};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use super::{Target, no_answer};
+use crate::shims::{self, Executable};
+
+/// Bytes of standard error that go into the sentence; the rest is read and forgotten.
+const MAX_SAID_BYTES: usize = 200;
+
+/// How long the last words may take after the command's end; a background process may hold the pipe.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// The shim's code for "the command never ran".
+const CANNOT_RUN: i32 = 125;
+
+/// Runs the command; exit code 0 passes.
+pub(super) async fn run(
+    shim: Arc<Executable>,
+    spec: &CommandSpec,
+    target: &Target,
+    timeout: Duration,
+) -> Result<(), String> {
+    let command = command(&shim, spec, target, timeout);
+    // Starting a process blocks until it has executed its program.
+    let spawned = tokio::task::spawn_blocking(move || Running::spawn(command)).await;
+    let spawned = spawned
+        .map_err(std::io::Error::other)
+        .and_then(|spawned| spawned);
+    let (mut running, mut stderr) =
+        spawned.map_err(|error| format!("the command cannot be started: {error}"))?;
+    let mut said = Vec::new();
+    let ended = tokio::time::timeout(timeout, running.ended(&mut stderr, &mut said)).await;
+    let status = running.finish();
+    match (ended, status) {
+        (Ok(Ok(())), Ok(status)) => judge(status, &said),
+        (Ok(Err(error)), _) | (Ok(Ok(())), Err(error)) => {
+            Err(format!("the command cannot be watched: {error}"))
+        }
+        (Err(_), _) => Err(no_answer(timeout)),
+    }
+}
+
+/// The command's process. Dead when this is dropped.
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Running {
+    fn spawn(mut command: Command) -> std::io::Result<(Self, Option<OwnedFd>)> {
+        let mut child = command.spawn()?;
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Ok((Self { child, group }, stderr))
+    }
+
+    /// Waits for the end, and keeps the beginning of what is said meanwhile. The process is not
+    /// collected, so that its number stays its own.
+    async fn ended(
+        &mut self,
+        stderr: &mut Option<OwnedFd>,
+        said: &mut Vec<u8>,
+    ) -> std::io::Result<()> {
+        let pidfd = shims::watch_child(&self.child)?;
+        let mut stderr = stderr
+            .take()
+            .map(pipe::Receiver::from_owned_fd)
+            .transpose()?;
+        tokio::select! {
+            ended = pidfd.readable() => drop(ended?),
+            () = listen(&mut stderr, said) => drop(pidfd.readable().await?),
+        }
+        let _ = tokio::time::timeout(LAST_WORDS, listen(&mut stderr, said)).await;
+        Ok(())
+    }
+
+    /// Kills what is left of the command, and collects it.
+    fn finish(&mut self) -> std::io::Result<ExitStatus> {
+        // The number is that of our own child until we have waited for it.
+        if let Some(group) = self.group.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        // Both: the shim may not have got as far as to lead a group of its own.
+        let _ = self.child.kill();
+        self.child.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.group.is_some() {
+            let _ = self.finish();
+        }
+    }
+}
+
+fn command(shim: &Executable, spec: &CommandSpec, target: &Target, timeout: Duration) -> Command {
+    let mut command = shim.command();
+    // One second more, so that it is the agent that ends it as long as there is one.
+    let seconds = timeout.as_secs().saturating_add(2).min(u64::from(u32::MAX));
+    command
+        .arg("--check")
+        .arg(target.dir.path())
+        .arg(seconds.to_string());
+    match &spec.program {
+        Program::Shell(text) => command.args(["/bin/sh", "sh", "-c", text]),
+        Program::Exec { path, argv } if argv.is_empty() => command.args([path, path]),
+        Program::Exec { path, argv } => command.arg(path).args(argv),
+    };
+    command
+        .envs(&spec.environment)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Reads until the end of the stream.
+async fn listen(stderr: &mut Option<pipe::Receiver>, said: &mut Vec<u8>) {
+    let Some(open) = stderr else { return };
+    let mut buffer = [0; 1_024];
+    while let Ok(count @ 1..) = open.read(&mut buffer).await {
+        let room = MAX_SAID_BYTES.saturating_sub(said.len()).min(count);
+        said.extend_from_slice(buffer.get(..room).unwrap_or_default());
+    }
+    *stderr = None;
+}
+
+fn judge(status: ExitStatus, said: &[u8]) -> Result<(), String> {
+    let said = String::from_utf8_lossy(said);
+    let said = match said.trim() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    };
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(CANNOT_RUN) => Err(format!("the command could not be run{said}")),
+        Some(code) => Err(format!("the command exited with code {code}{said}")),
+        None => Err(format!("the command was ended by {status}{said}")),
+    }
+}

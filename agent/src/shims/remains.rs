@@ -1,0 +1,76 @@
+//! Whatever of a task still runs, with its shim or without: found through the files of its directory.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use mete_agent_core::task_dir::{
+    CgroupPlan, Launch, MAX_FILE_BYTES, PidFile, Process, TaskDir, TaskFile,
+};
+use rustix::process::Signal;
+
+use crate::{cgroups, processes};
+
+/// Kills whatever still belongs to a task; returns how many processes could not be. Blocks for up
+/// to 5 s.
+pub fn kill_remains(dir: &TaskDir) -> usize {
+    let in_groups = cgroups::kill(&plan_of(dir));
+    in_groups.max(processes::kill_until_gone(|| members_without_groups(dir)))
+}
+
+/// Sends a signal to every process of a task, once. Does nothing when there are none.
+pub fn signal(dir: &TaskDir, signal: Signal) {
+    let plan = plan_of(dir);
+    if plan.is_empty() {
+        for process in members_without_groups(dir) {
+            processes::signal(process, signal);
+        }
+    } else {
+        cgroups::signal(&plan, signal);
+    }
+}
+
+/// The processes of a task by parentage: all that the shim is the ancestor of; or, without the
+/// shim, the session of the task's first process. None once the end is recorded: then the shim has
+/// swept, and the machine need not be searched.
+pub(crate) fn members_without_groups(dir: &TaskDir) -> Vec<Process> {
+    if dir.exit().exists() {
+        return Vec::new();
+    }
+    let Ok(PidFile {
+        boot_id,
+        runner: Some(runner),
+        ..
+    }) = read::<PidFile>(&dir.pid())
+    else {
+        return Vec::new();
+    };
+    if processes::boot_id().is_ok_and(|now| now != boot_id) {
+        return Vec::new();
+    }
+    if processes::is_running(runner.shim) {
+        processes::descendants(runner.shim.pid)
+    } else {
+        processes::session_of(runner.task)
+    }
+}
+
+/// The control groups of a task; none when nobody knows.
+pub(crate) fn plan_of(dir: &TaskDir) -> CgroupPlan {
+    read::<Launch>(&dir.launch())
+        .map(|launch| launch.cgroups)
+        .unwrap_or_default()
+}
+
+/// Reads one file of a task directory; the error is a sentence.
+pub(crate) fn read<F: TaskFile>(path: &Path) -> Result<F, String> {
+    let said = |error: io::Error| format!("{}: {error}", F::NAME);
+    if fs::metadata(path).map_err(said)?.len() > MAX_FILE_BYTES {
+        return Err(format!("{} is larger than {MAX_FILE_BYTES} bytes", F::NAME));
+    }
+    let bytes = fs::read(path).map_err(said)?;
+    F::decode(&bytes).map_err(|bad| match std::error::Error::source(&bad) {
+        Some(cause) => format!("{bad}: {cause}"),
+        None => bad.to_string(),
+    })
+}

@@ -1,0 +1,9 @@
+//! The agent's hands on real processes, real control groups and real sockets.
+//!
+//! The shim is `examples/agent_shim.rs`, which `cargo test -p mete-agent` builds along.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod probes;
+mod support;
+mod tasks;
