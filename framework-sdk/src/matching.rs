@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use mete_framework_sdk::matching::{self, Constraint, PortAsk, WaitingTask};
-//! use mete_framework_sdk::testkit::{Agent, Master};
+//! use mete_framework_sdk::testkit::{Agent, Call, Master};
 //! use mete_framework_sdk::{Connection, Event, Filters, Framework, FrameworkSpec, Ranges, Resources, Task};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -30,10 +30,10 @@
 //!         break;
 //!     }
 //! }
-//! framework.close().await;
 //!
 //! assert!(waiting.is_empty());
-//! assert_eq!(master.tasks().len(), 3);
+//! let all_at_once = |call: &Call| matches!(call, Call::Accept { tasks, .. } if tasks.len() == 3);
+//! assert!(master.heard(all_at_once).await.is_some());
 //! # Ok(())
 //! # }
 //! ```

@@ -136,30 +136,8 @@ fn read_call(message: &Message) -> Result<Call, ConvertError> {
                 uuid: ids::update_id("uuid", &acknowledge.uuid)?,
             }
         }
-        call::Type::Reconcile => {
-            let reconcile = message.reconcile.as_ref().ok_or_else(missing)?;
-            let named = |task: &call::reconcile::Task| {
-                let agent = task.agent_id.as_ref().map(AgentId::try_from).transpose()?;
-                Ok((TaskId::try_from(&task.task_id)?, agent))
-            };
-            Call::Reconcile {
-                tasks: reconcile
-                    .tasks
-                    .iter()
-                    .map(named)
-                    .collect::<Result<_, _>>()?,
-            }
-        }
-        call::Type::Demand => {
-            let demand = message.demand.as_ref().ok_or_else(missing)?;
-            let shape = |shape: &call::Shape| {
-                Ok((
-                    resources::from_wire(&shape.resources)?,
-                    shape.count.unwrap_or(1),
-                ))
-            };
-            Call::Demand(demand.shapes.iter().map(shape).collect::<Result<_, _>>()?)
-        }
+        call::Type::Reconcile => reconcile(message.reconcile.as_ref().ok_or_else(missing)?)?,
+        call::Type::Demand => demand(message.demand.as_ref().ok_or_else(missing)?)?,
         call::Type::Teardown => Call::Teardown,
         call::Type::Unknown
         | call::Type::Shutdown
@@ -172,6 +150,25 @@ fn read_call(message: &Message) -> Result<Call, ConvertError> {
         | call::Type::UpdateFramework => Call::Other(kind.as_str_name().to_owned()),
     };
     Ok(call)
+}
+
+fn reconcile(message: &call::Reconcile) -> Result<Call, ConvertError> {
+    let named = |task: &call::reconcile::Task| {
+        let agent = task.agent_id.as_ref().map(AgentId::try_from).transpose()?;
+        Ok((TaskId::try_from(&task.task_id)?, agent))
+    };
+    Ok(Call::Reconcile {
+        tasks: message.tasks.iter().map(named).collect::<Result<_, _>>()?,
+    })
+}
+
+fn demand(message: &call::Demand) -> Result<Call, ConvertError> {
+    let shape = |shape: &call::Shape| {
+        let resources = resources::from_wire(&shape.resources)?;
+        Ok((resources, shape.count.unwrap_or(1)))
+    };
+    let shapes = message.shapes.iter().map(shape);
+    Ok(Call::Demand(shapes.collect::<Result<_, _>>()?))
 }
 
 fn subscribe(message: &call::Subscribe) -> Result<Call, ConvertError> {

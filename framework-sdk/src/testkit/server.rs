@@ -159,12 +159,10 @@ fn subscribe(shared: &Shared, stream: &Stream, message: &Message) -> Result<Fram
     let received = calls::read(message).map_err(|error| error.to_string())?;
     shared.change(|state, now| {
         state.record(received.clone());
-        match received.call {
-            Call::Subscribe { info, suppressed } => {
-                state.subscribe(now, *info, &suppressed, stream.clone())
-            }
-            _ => Err("the first call is SUBSCRIBE".to_owned()),
-        }
+        let Call::Subscribe { info, suppressed } = received.call else {
+            return Err("the first call is SUBSCRIBE".to_owned());
+        };
+        state.subscribe(now, *info, &suppressed, stream.clone())
     })
 }
 

@@ -79,22 +79,21 @@ impl Watcher {
 
     pub(super) async fn offers(&mut self) -> Vec<Offer> {
         let is_offers = |event: &Event| matches!(event, Event::Offers(_));
-        match self.until("offers", is_offers).await {
-            Event::Offers(offers) => offers,
-            _ => unreachable!("it was asked for"),
-        }
+        let Event::Offers(offers) = self.until("offers", is_offers).await else {
+            unreachable!("it was asked for");
+        };
+        offers
     }
 
     /// Waits for news of a task.
     pub(super) async fn state(&mut self, task: &str, state: TaskState) -> TaskStatus {
-        let is_it = |event: &Event| match event {
-            Event::Update(status) => status.task.as_str() == task && status.state == state,
-            _ => false,
+        let is_it = |status: &TaskStatus| status.task.as_str() == task && status.state == state;
+        let what = format!("{task} {state}");
+        let wanted = |event: &Event| matches!(event, Event::Update(status) if is_it(status));
+        let Event::Update(status) = self.until(&what, wanted).await else {
+            unreachable!("it was asked for");
         };
-        match self.until(&format!("{task} {state}"), is_it).await {
-            Event::Update(status) => status,
-            _ => unreachable!("it was asked for"),
-        }
+        status
     }
 
     /// Waits until the master has dealt with all calls so far, and whatever came of them is written down.
