@@ -32,7 +32,8 @@ impl Node {
         self.collect(now, out);
     }
 
-    fn collect(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+    /// Begins to remove what is old enough.
+    pub(super) fn collect(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         for sandbox in self.sandboxes.start_due(now, self.keep_for()) {
             info!(task = %sandbox.key.task, container = %sandbox.container, "sandbox is removed");
             out.act.push(Action::RemoveSandbox {

@@ -50,6 +50,7 @@ impl Node {
         info!(tasks = tasks.len(), rebooted, "agent has recovered");
         self.disk.measuring(now);
         out.act.push(Action::MeasureDisk);
+        self.collect(now, out);
         self.connect(now, out);
     }
 

@@ -55,6 +55,18 @@ fn a_sandbox_goes_after_its_time_and_sooner_on_a_fuller_disk() {
 }
 
 #[test]
+fn what_became_too_old_while_the_agent_was_away_goes_at_its_start() {
+    let mut world = with_old_sandbox(500);
+    world.crash();
+
+    let now = at(1_001.0);
+    let findings = mete_agent_core::Findings::default();
+    let actions = world.step(now, Input::Recovered(findings));
+
+    assert_eq!(removals(&actions), 1);
+}
+
+#[test]
 fn a_removed_sandbox_is_forgotten_for_good() {
     let mut world = with_old_sandbox(500);
     first_removal(&mut world);
