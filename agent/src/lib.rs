@@ -1,4 +1,13 @@
-//! Shell of a node.
+//! The agent: runs tasks on one machine for a master. What to do is decided in `mete-agent-core`; here it is done, with
+//! sockets, disks and processes.
+//!
+//! ```text
+//! master ⇄ master_link ─▶ event loop around the core ─▶ journal (stored) ─▶ hands ─▶ launch ─▶ fetcher, containerizer, shims
+//!                               ▲                                             │          probes, sandbox, master_link
+//!                               └──────────── what came of it ◀───────────────┘
+//! ```
+//! It never decides, and holds no timers that do. Tasks are not its children in any way that matters: each has a shim that
+//! outlives it. Start with [`run`], then follow an action through `hands`.
 
 pub mod cgroups; // limits and usage of tasks; how all of one is killed
 pub mod containerizer; // trait: start, find, kill, usage, destroy; tasks as plain processes
@@ -7,3 +16,16 @@ pub mod probes; // one health probe, run once
 pub mod processes; // processes by pid and start time
 pub mod sandbox; // working directories of tasks: made, read, removed; the disk below them
 pub mod shims; // start a shim, find it again, learn when it ends
+
+pub mod config; // the options
+mod fetcher; // what tasks need, into their sandboxes
+mod hands; // actions become work
+mod http; // state, tasks, sandboxes, metrics
+mod journal; // the store, and its reserve
+mod launch; // one job per task: sandbox, fetch, start
+mod master_link; // the stream to the master
+pub mod places; // what lies where in the work directory
+mod run; // measure, recover, serve, end
+
+pub use config::Options;
+pub use run::{RunError, run, run_with};

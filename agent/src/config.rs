@@ -1,0 +1,222 @@
+//! The options of `mete agent`: each field's comment is its help text.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES};
+use mete_daemon::auth::ListenOptions;
+use mete_daemon::config::{self, Checked, Fault};
+use mete_daemon::telemetry::TelemetryOptions;
+use mete_model::{Attributes, MEBIBYTE, Resources};
+use mete_proto::resources_text::{parse_attributes, parse_resources};
+use tonic::transport::Endpoint;
+
+use crate::cgroups::DEFAULT_MAX_PIDS;
+use crate::sandbox::DEFAULT_RESERVE_BYTES;
+
+/// The least a store can live on: it grows by steps of some hundred KiB.
+const MIN_RESERVE_BYTES: u64 = MEBIBYTE;
+
+/// Runs tasks on this machine.
+///
+/// Tasks outlive the agent, also when it is killed: started again on the same work directory, it takes them over. With
+/// --stop-tasks-on-exit they end with it on SIGTERM or SIGINT.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Name of this agent, a part of the names of its control groups.
+    #[arg(long, default_value = "agent")]
+    pub name: String,
+    /// Base URL of the master, http://host:port. Given more than once, they are tried in turn.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5050")]
+    pub master: Vec<String>,
+    /// Directory for the agent's state and the sandboxes; one per agent.
+    #[arg(long, value_name = "DIR", default_value = ".mete/agent")]
+    pub work_dir: PathBuf,
+    /// Port to listen on; 0 picks a free one.
+    #[arg(long, default_value_t = 5051)]
+    pub port: u16,
+    /// Name under which tasks and this agent are reached. Default: the name of the machine.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// IP address under which tasks and this agent are reached, when it is not the one to listen on.
+    #[arg(long, value_name = "IP")]
+    pub advertise_ip: Option<IpAddr>,
+    /// What to offer, in Mesos' form: `cpus:4;mem:2048;disk:10000;ports:[31000-32000]`, memory and disk in MB. What is not
+    /// named is measured, ports are 31000 to 32000.
+    #[arg(long, value_name = "TEXT")]
+    pub resources: Option<String>,
+    /// What constraints may ask for: `rack:r1;zone:b;disk:ssd`.
+    #[arg(long, value_name = "TEXT")]
+    pub attributes: Option<String>,
+    /// From SIGTERM to SIGKILL for tasks that say nothing about it.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = config::duration)]
+    pub kill_grace: Duration,
+    /// Ends the tasks too when the agent ends on SIGTERM or SIGINT.
+    #[arg(long)]
+    pub stop_tasks_on_exit: bool,
+    /// Which limits tasks get: `auto` for what the machine has, `none` for none.
+    #[arg(long, value_enum, default_value_t = IsolationChoice::Auto)]
+    pub isolation: IsolationChoice,
+    /// Caps the CPU time of a task at what it asked for; without it, idle CPUs are shared.
+    #[arg(long)]
+    pub cpu_quota: bool,
+    /// Processes and threads that a task may have.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_PIDS)]
+    pub max_pids: u64,
+    /// Bytes of a task's stdout, and of its stderr, per file; then the file is rotated.
+    #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_OUTPUT_BYTES, value_parser = config::bytes)]
+    pub output_bytes: u64,
+    /// Files kept of a task's stdout, and of its stderr, the current one included.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_OUTPUT_FILES)]
+    pub output_files: u32,
+    /// How long sandboxes of ended tasks are kept on an empty disk; on a fuller one shorter, from 90 % on not at all.
+    #[arg(long, value_name = "TIME", default_value = "168h", value_parser = config::duration)]
+    pub gc_delay: Duration,
+    /// With less free disk than this nothing is launched; as much again is kept for the agent's own state.
+    #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_RESERVE_BYTES, value_parser = config::bytes)]
+    pub disk_reserve: u64,
+    /// Where the agent listens, and the token.
+    #[command(flatten)]
+    pub listen: ListenOptions,
+    /// How the agent logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryOptions,
+}
+
+/// Which limits tasks get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum IsolationChoice {
+    /// What the machine has.
+    #[default]
+    Auto,
+    /// None.
+    None,
+}
+
+impl Options {
+    /// Where the agent listens.
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.listen.ip, self.port)
+    }
+
+    /// The address under which tasks and the agent are reached.
+    pub fn advertised_ip(&self) -> IpAddr {
+        self.advertise_ip.unwrap_or(self.listen.ip)
+    }
+
+    /// What was said of resources and attributes.
+    ///
+    /// # Errors
+    /// What is wrong, by key.
+    pub fn given(&self) -> Result<(Resources, Attributes), Vec<Fault>> {
+        let resources = parse_resources(self.resources.as_deref().unwrap_or_default());
+        let attributes = parse_attributes(self.attributes.as_deref().unwrap_or_default());
+        match (resources, attributes) {
+            (Ok(resources), Ok(attributes)) => Ok((resources, attributes)),
+            (resources, attributes) => {
+                let resources = resources
+                    .err()
+                    .map(|bad| Fault::new("resources", bad.to_string()));
+                let attributes = attributes
+                    .err()
+                    .map(|bad| Fault::new("attributes", bad.to_string()));
+                Err(resources.into_iter().chain(attributes).collect())
+            }
+        }
+    }
+}
+
+impl Checked for Options {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = [self.listen.faults(), self.telemetry.faults()].concat();
+        faults.extend(self.given().err().into_iter().flatten());
+        for master in &self.master {
+            if !master.starts_with("http://") || Endpoint::from_shared(master.clone()).is_err() {
+                let reason = format!("{master:?} is not a URL of the form http://host:port");
+                faults.push(Fault::new("master", reason));
+            }
+        }
+        if self.advertised_ip().is_unspecified() {
+            let reason =
+                "an agent that listens on every address must say under which one it is reached";
+            faults.push(Fault::new("advertise-ip", reason));
+        }
+        if self.name.is_empty() {
+            faults.push(Fault::new("name", "must not be empty"));
+        }
+        if self.hostname.as_deref().is_some_and(str::is_empty) {
+            faults.push(Fault::new("hostname", "must not be empty"));
+        }
+        let counts = [
+            ("max-pids", self.max_pids),
+            ("output-bytes", self.output_bytes),
+            ("output-files", u64::from(self.output_files)),
+        ];
+        for (key, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
+            faults.push(Fault::new(key, "must be above zero"));
+        }
+        if self.disk_reserve < MIN_RESERVE_BYTES {
+            faults.push(Fault::new("disk-reserve", "must be at least 1MiB"));
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_daemon::config::{ConfigError, load};
+
+    use super::*;
+
+    const NOTHING: [(&str, &str); 0] = [];
+
+    #[test]
+    fn everything_has_a_default() {
+        let options: Options = load("agent", [""; 0], NOTHING).expect("defaults are fine");
+
+        assert_eq!(options.address().to_string(), "127.0.0.1:5051");
+        assert_eq!(options.master, ["http://127.0.0.1:5050"]);
+        assert_eq!(options.gc_delay, Duration::from_secs(7 * 24 * 3_600));
+        assert!(!options.stop_tasks_on_exit);
+    }
+
+    #[test]
+    fn all_faults_come_together() {
+        let arguments = [
+            "--ip=0.0.0.0",
+            "--insecure-no-auth",
+            "--master=ftp://x",
+            "--resources=cpus:many",
+            "--attributes=a:1;a:2",
+            "--disk-reserve=1kB",
+            "--max-pids=0",
+        ];
+
+        let Err(ConfigError::Faults(faults)) = load::<Options>("agent", arguments, NOTHING) else {
+            panic!("there are faults");
+        };
+
+        let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
+        for key in [
+            "resources",
+            "attributes",
+            "master",
+            "advertise-ip",
+            "max-pids",
+            "disk-reserve",
+        ] {
+            assert!(keys.contains(&key), "{key} in {keys:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_offered_can_be_said() {
+        let arguments = ["--resources=cpus:1.5;ports:[31000-31009]"];
+
+        let options: Options = load("agent", arguments, NOTHING).expect("fine");
+
+        let (resources, _) = options.given().expect("reads");
+        assert_eq!((resources.cpus_milli, resources.ports.count()), (1_500, 10));
+    }
+}

@@ -1,0 +1,260 @@
+//! Carries the core's actions out: starts the work and returns; what comes of it is told to the core.
+//!
+//! Each running task has one waiting job here, which ends with it. Nothing here decides, and nothing here must be
+//! remembered over a restart.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_agent_core::{Action, Input, LaunchOutcome, Node, StopReason};
+use mete_daemon::event_loop::{self, Handle};
+use mete_model::{ContainerId, Probe, TaskKey};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use crate::containerizer::process::ProcessContainerizer;
+use crate::containerizer::{Containerizer, Found, KillSignal};
+use crate::launch::{Job, Launcher};
+use crate::master_link::MasterLink;
+use crate::places::Places;
+use crate::probes::{Probes, Target};
+use crate::sandbox::{self, Reserve};
+use crate::shims::Shim;
+
+/// All that actions are carried out with.
+pub(crate) struct Hands {
+    pub(crate) handle: Handle<Node>,
+    pub(crate) master: MasterLink,
+    pub(crate) launcher: Arc<Launcher>,
+    pub(crate) containerizer: Arc<ProcessContainerizer>,
+    pub(crate) probes: Arc<Probes>,
+    pub(crate) places: Places,
+    pub(crate) reserve: Arc<Reserve>,
+    /// Where the tasks' ports are open.
+    pub(crate) address: IpAddr,
+    /// Tasks that were found running at the start.
+    pub(crate) found: BTreeMap<ContainerId, Shim>,
+    /// By which a launch job is given up, until its container is released.
+    pub(crate) jobs: BTreeMap<ContainerId, CancellationToken>,
+    /// Work that the agent waits for before it ends: what ended tasks held is removed.
+    pub(crate) releases: TaskTracker,
+    /// Hears when the core ends the agent.
+    pub(crate) stop: mpsc::Sender<StopReason>,
+}
+
+impl event_loop::Hands<Action> for Hands {
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect { link } => self.master.connect(link),
+            Action::Disconnect { link } => self.master.disconnect(link),
+            Action::Send { link, message } => self.master.send(link, &message),
+            Action::Launch {
+                key,
+                container,
+                agent,
+                spec,
+                framework,
+            } => self.launch(Job {
+                key,
+                container,
+                agent,
+                spec,
+                framework,
+            }),
+            Action::CancelLaunch { container } => {
+                if let Some(job) = self.jobs.get(&container) {
+                    job.cancel();
+                }
+            }
+            Action::Adopt { key, container } => self.adopt(key, container),
+            Action::Terminate { key, container } => {
+                self.signal(key, container, KillSignal::Terminate);
+            }
+            Action::Kill { key, container } => self.signal(key, container, KillSignal::Kill),
+            Action::Release { key, container } => self.release(key, container),
+            Action::Probe {
+                key,
+                container,
+                probe,
+                timeout,
+            } => self.probe(key, container, probe, timeout),
+            Action::MeasureDisk => {
+                tokio::spawn(measure(self.handle.clone(), self.places.clone()));
+            }
+            Action::RestoreReserve => self.restore_reserve(),
+            Action::RemoveSandbox {
+                key,
+                container,
+                agent,
+            } => {
+                let path = self.places.sandbox(&agent, &key, &container);
+                self.remove_sandbox(container, path);
+            }
+            Action::Stop(reason) => {
+                // One reason is enough; a second finds the first.
+                let _ = self.stop.try_send(reason);
+            }
+        }
+    }
+}
+
+impl Hands {
+    fn launch(&mut self, job: Job) {
+        let cancelled = CancellationToken::new();
+        self.jobs.insert(job.container.clone(), cancelled.clone());
+        let (launcher, handle) = (Arc::clone(&self.launcher), self.handle.clone());
+        let places = self.places.clone();
+        tokio::spawn(async move {
+            let (key, container) = (job.key.clone(), job.container.clone());
+            match launcher.launch(job, &cancelled).await {
+                Ok(shim) => {
+                    let outcome = LaunchOutcome::Started;
+                    let input = Input::Launched {
+                        key: key.clone(),
+                        container: container.clone(),
+                        outcome,
+                    };
+                    tell(&handle, input).await;
+                    watch(&handle, key, container, shim).await;
+                }
+                Err(failure) => {
+                    if failure.disk_full {
+                        measure(handle.clone(), places).await;
+                    }
+                    let outcome = LaunchOutcome::Failed {
+                        stage: failure.stage,
+                        reason: failure.reason,
+                    };
+                    let input = Input::Launched {
+                        key,
+                        container,
+                        outcome,
+                    };
+                    tell(&handle, input).await;
+                }
+            }
+        });
+    }
+
+    /// Watches a task of an earlier agent.
+    fn adopt(&mut self, key: TaskKey, container: ContainerId) {
+        let (found, handle) = (self.found.remove(&container), self.handle.clone());
+        let containerizer = Arc::clone(&self.containerizer);
+        tokio::spawn(async move {
+            let shim = match found {
+                Some(shim) => Ok(shim),
+                None => match containerizer.find(container.clone()).await {
+                    Ok(Found::Running(shim)) => Ok(shim),
+                    Ok(Found::Ended(exit)) => Err(Some(exit)),
+                    Ok(Found::NeverStarted | Found::Vanished) => Err(None),
+                    Err(error) => {
+                        error!(task = %key.task, %container, %error, "task cannot be looked after");
+                        Err(None)
+                    }
+                },
+            };
+            match shim {
+                Ok(shim) => watch(&handle, key, container, shim).await,
+                Err(exit) => {
+                    let input = Input::Exited {
+                        key,
+                        container,
+                        exit,
+                    };
+                    tell(&handle, input).await;
+                }
+            }
+        });
+    }
+
+    fn signal(&self, key: TaskKey, container: ContainerId, signal: KillSignal) {
+        let killing = self.containerizer.kill(container.clone(), signal);
+        tokio::spawn(async move {
+            if let Err(error) = killing.await {
+                warn!(task = %key.task, framework = %key.framework, %container, ?signal, %error, "task is not killed yet");
+            }
+        });
+    }
+
+    fn release(&mut self, key: TaskKey, container: ContainerId) {
+        self.jobs.remove(&container);
+        let destroying = self.containerizer.destroy(container.clone());
+        self.releases.spawn(async move {
+            if let Err(error) = destroying.await {
+                warn!(task = %key.task, framework = %key.framework, %container, %error, "leftovers of a task stay");
+            }
+        });
+    }
+
+    fn probe(&self, key: TaskKey, container: ContainerId, probe: Arc<Probe>, timeout: Duration) {
+        let target = Target {
+            address: self.address,
+            dir: self.containerizer.task_dir(&container),
+        };
+        let (probes, handle) = (Arc::clone(&self.probes), self.handle.clone());
+        tokio::spawn(async move {
+            let result = probes.run(&probe, &target, timeout).await;
+            let input = Input::Probed {
+                key,
+                container,
+                result,
+            };
+            tell(&handle, input).await;
+        });
+    }
+
+    fn restore_reserve(&self) {
+        let reserve = Arc::clone(&self.reserve);
+        tokio::spawn(async move {
+            if let Ok(Err(error)) = spawn_blocking(move || reserve.restore()).await {
+                warn!(%error, "reserve of the store cannot be taken");
+            }
+        });
+    }
+
+    fn remove_sandbox(&self, container: ContainerId, path: std::path::PathBuf) {
+        let (handle, places) = (self.handle.clone(), self.places.clone());
+        tokio::spawn(async move {
+            let removed = sandbox::remove(path.clone()).await;
+            if removed.is_ok() {
+                let _ = spawn_blocking(move || places.prune(&path)).await;
+            }
+            let failure = removed.err().map(|error| error.to_string());
+            tell(&handle, Input::SandboxRemoved { container, failure }).await;
+        });
+    }
+}
+
+/// Waits for the end of a task.
+async fn watch(handle: &Handle<Node>, key: TaskKey, container: ContainerId, shim: Shim) {
+    let exit = shim.ended().await;
+    let input = Input::Exited {
+        key,
+        container,
+        exit,
+    };
+    tell(handle, input).await;
+}
+
+async fn measure(handle: Handle<Node>, places: Places) {
+    let measured = spawn_blocking(move || sandbox::space(places.root())).await;
+    let space = match measured {
+        Ok(Ok(space)) => Some(space),
+        Ok(Err(error)) => {
+            warn!(%error, "disk of the work directory cannot be measured");
+            None
+        }
+        Err(_) => None,
+    };
+    tell(&handle, Input::DiskMeasured(space)).await;
+}
+
+/// Tells the core; when it has ended, so has the agent, and the next one finds out for itself.
+async fn tell(handle: &Handle<Node>, input: Input) {
+    let _ = handle.tell(input).await;
+}

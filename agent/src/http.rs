@@ -1,0 +1,52 @@
+//! What the agent answers over HTTP: Mesos' paths for tools that know them, and one of ours for the tasks.
+//!
+//! Everything is read from the published view, from the kernel or from the disk: no reader ever holds up a decision.
+
+pub(crate) mod containers; // what runs, and what it uses
+mod files; // sandboxes: list, read, download
+mod json; // quantities, attributes, reports as Mesos' tools read them
+pub(crate) mod metrics; // counts for Prometheus
+mod state; // the agent as Mesos' operators know it
+mod tasks; // each task and where its sandbox is
+
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use mete_agent_core::Node;
+use mete_daemon::event_loop::Handle;
+use mete_model::{Attributes, Endpoint, Resources, Timestamp};
+use prometheus_client::registry::Registry;
+
+use crate::containerizer::process::ProcessContainerizer;
+use crate::places::Places;
+
+/// What every answer is made of.
+pub(crate) struct About {
+    pub(crate) handle: Handle<Node>,
+    pub(crate) places: Places,
+    pub(crate) containerizer: Arc<ProcessContainerizer>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) resources: Resources,
+    pub(crate) attributes: Attributes,
+    pub(crate) masters: Vec<String>,
+    pub(crate) started: Timestamp,
+}
+
+pub(crate) fn router(about: Arc<About>, registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/version", get(version))
+        .route("/state", get(state::state))
+        .route("/v1/tasks", get(tasks::tasks))
+        .route("/containers", get(containers::containers))
+        .route("/monitor/statistics", get(containers::statistics))
+        .route("/files/browse", get(files::browse))
+        .route("/files/read", get(files::read))
+        .route("/files/download", get(files::download))
+        .with_state(about)
+        .merge(mete_daemon::metrics::routes(registry))
+}
+
+async fn version() -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
+}

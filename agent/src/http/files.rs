@@ -1,0 +1,255 @@
+//! `GET /files/browse`, `/files/read`, `/files/download`: sandboxes as Mesos shows them. The path is that of the sandbox,
+//! with or without the work directory in front; `runs/latest` works. What leads out of the sandbox is refused.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use mete_daemon::http_error::HttpError;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::About;
+use crate::places::Places;
+use crate::sandbox::{Chunk, Entry, FileError, MAX_READ_BYTES, Sandbox};
+
+/// Parts of a download that wait for a slow reader.
+const WAITING_PARTS: usize = 4;
+
+#[derive(Deserialize)]
+pub(super) struct Place {
+    path: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Part {
+    path: String,
+    /// Where to begin; -1, or nothing, asks for the size.
+    offset: Option<i64>,
+    /// At most 64 KiB, which is also the default.
+    length: Option<i64>,
+}
+
+pub(super) async fn browse(
+    State(about): State<Arc<About>>,
+    Query(Place { path }): Query<Place>,
+) -> Result<Json<Value>, HttpError> {
+    let listing = look(&about.places, path.clone(), |sandbox, inside| {
+        sandbox.list(inside)
+    })
+    .await?;
+    if listing.is_cut {
+        tracing::debug!(path, "listing is cut");
+    }
+    let base = path.trim_end_matches('/');
+    let entries = listing.entries.iter().map(|entry| {
+        json!({
+            "path": format!("{base}/{}", entry.name),
+            "nlink": entry.links,
+            "size": entry.size,
+            "mtime": entry.modified_seconds,
+            "mode": mode(entry),
+            "uid": entry.uid.to_string(),
+            "gid": entry.gid.to_string(),
+        })
+    });
+    Ok(Json(entries.collect()))
+}
+
+pub(super) async fn read(
+    State(about): State<Arc<About>>,
+    Query(part): Query<Part>,
+) -> Result<Json<Value>, HttpError> {
+    let offset = part.offset.unwrap_or(-1);
+    let length = match part.length {
+        None | Some(-1) => MAX_READ_BYTES,
+        Some(length) => usize::try_from(length).map_err(|_| {
+            HttpError::bad_request(format!("length {length} is not a number of bytes"))
+        })?,
+    };
+    let chunk = look(&about.places, part.path, move |sandbox, inside| {
+        sandbox.read(inside, offset, length)
+    })
+    .await?;
+    Ok(Json(
+        json!({ "data": text(&chunk), "offset": chunk.offset }),
+    ))
+}
+
+pub(super) async fn download(
+    State(about): State<Arc<About>>,
+    Query(Place { path }): Query<Place>,
+) -> Result<Response, HttpError> {
+    // Whether it can be read at all is known before the answer begins.
+    let first = look(&about.places, path.clone(), |sandbox, inside| {
+        sandbox.read(inside, 0, MAX_READ_BYTES)
+    })
+    .await?;
+    let name: String = path
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_graphic() && c != '"' && c != '\\' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
+        .unwrap_or(HeaderValue::from_static("attachment"));
+    let headers = [
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        ),
+        (CONTENT_DISPOSITION, disposition),
+    ];
+    let (parts, waiting) = mpsc::channel(WAITING_PARTS);
+    tokio::spawn(send_parts(about.places.clone(), path, first, parts));
+    Ok((headers, Body::from_stream(ReceiverStream::new(waiting))).into_response())
+}
+
+/// The file as it was when the download began: what is written meanwhile does not count, so that it ends.
+async fn send_parts(
+    places: Places,
+    path: String,
+    first: Chunk,
+    parts: mpsc::Sender<Result<Bytes, FileError>>,
+) {
+    let end = first.size;
+    let mut next = first;
+    loop {
+        let offset = next.offset + next.data.len() as u64;
+        let is_last = next.data.is_empty() || offset >= end;
+        if parts.send(Ok(next.data.into())).await.is_err() || is_last {
+            return;
+        }
+        let read = look(&places, path.clone(), move |sandbox, inside| {
+            let length = usize::try_from(end - offset).unwrap_or(MAX_READ_BYTES);
+            sandbox.read(inside, i64::try_from(offset).unwrap_or(i64::MAX), length)
+        });
+        match read.await {
+            Ok(chunk) => next = chunk,
+            Err(error) => {
+                let error = FileError::NotFound(error.message);
+                let _ = parts.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+}
+
+/// Looks into the sandbox that a path names, on a thread that may block.
+async fn look<T: Send + 'static>(
+    places: &Places,
+    path: String,
+    work: impl FnOnce(&Sandbox, &str) -> Result<T, FileError> + Send + 'static,
+) -> Result<T, HttpError> {
+    let places = places.clone();
+    let looked = spawn_blocking(move || {
+        let (place, inside) = places.locate(&path).ok_or_else(|| {
+            let shown: String = path.chars().take(200).collect();
+            HttpError::not_found(format!("{shown:?} is not in a sandbox"))
+        })?;
+        let sandbox = Sandbox::open(&place).map_err(|_| {
+            HttpError::not_found(format!("{} is not there any more", place.display()))
+        })?;
+        work(&sandbox, &inside).map_err(refusal)
+    });
+    looked
+        .await
+        .map_err(|_| HttpError::unavailable("the agent ends"))?
+}
+
+fn refusal(error: FileError) -> HttpError {
+    let status = match &error {
+        FileError::NotFound(_) => StatusCode::NOT_FOUND,
+        FileError::Outside(_) => StatusCode::FORBIDDEN,
+        FileError::WrongKind { .. } | FileError::BadOffset(_) => StatusCode::BAD_REQUEST,
+        FileError::Unreadable { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            StatusCode::FORBIDDEN
+        }
+        FileError::Unreadable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    HttpError::new(status, error.to_string())
+}
+
+/// Bytes as text of the same length, so that who reads on knows where: bytes that are no UTF-8 become `?`, a character
+/// that is cut at the end of a part too.
+fn text(chunk: &Chunk) -> String {
+    let mut text = String::with_capacity(chunk.data.len());
+    for piece in chunk.data.utf8_chunks() {
+        text.push_str(piece.valid());
+        text.extend(piece.invalid().iter().map(|_| '?'));
+    }
+    text
+}
+
+/// `-rw-r--r--`, as `ls` writes it.
+fn mode(entry: &Entry) -> String {
+    let kind = match entry.mode & 0o170_000 {
+        0o040_000 => 'd',
+        0o120_000 => 'l',
+        0o010_000 => 'p',
+        0o140_000 => 's',
+        0o020_000 => 'c',
+        0o060_000 => 'b',
+        _ => '-',
+    };
+    let bits = (0..9).map(|at| {
+        let letter = ['r', 'w', 'x'][at % 3];
+        if entry.mode & (0o400 >> at) == 0 {
+            '-'
+        } else {
+            letter
+        }
+    });
+    std::iter::once(kind).chain(bits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_as_long_as_the_bytes() {
+        let bytes = b"a\xc3\xa4b\xffc\xc3".to_vec();
+        let chunk = Chunk {
+            offset: 0,
+            size: 0,
+            data: bytes.clone(),
+        };
+
+        assert_eq!(text(&chunk), "aäb?c?");
+        assert_eq!(text(&chunk).len(), bytes.len());
+    }
+
+    #[test]
+    fn a_mode_is_written_as_people_read_it() {
+        let entry = |mode| Entry {
+            name: String::new(),
+            mode,
+            size: 0,
+            modified_seconds: 0,
+            links: 1,
+            uid: 0,
+            gid: 0,
+        };
+
+        assert_eq!(mode(&entry(0o100_644)), "-rw-r--r--");
+        assert_eq!(mode(&entry(0o040_755)), "drwxr-xr-x");
+    }
+}

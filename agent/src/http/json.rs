@@ -1,0 +1,57 @@
+//! Words of the model as Mesos' tools read them.
+
+use mete_model::{AttributeValue, Attributes, MEBIBYTE, Resources, TaskStatus};
+use serde_json::{Map, Value, json};
+
+/// `cpus`, `gpus`, `mem` and `disk` always, memory and disk in MB; others and ports where there are some.
+pub(super) fn resources(all: &Resources) -> Value {
+    let megabytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
+    let mut object = Map::new();
+    object.insert("cpus".into(), json!(all.cpus_milli as f64 / 1e3));
+    object.insert("gpus".into(), json!(all.gpus_milli as f64 / 1e3));
+    object.insert("mem".into(), json!(megabytes(all.mem_bytes)));
+    object.insert("disk".into(), json!(megabytes(all.disk_bytes)));
+    for (name, milli) in all.others() {
+        object.insert(name.into(), json!(milli as f64 / 1e3));
+    }
+    if !all.ports.is_empty() {
+        object.insert("ports".into(), json!(all.ports.to_string()));
+    }
+    Value::Object(object)
+}
+
+/// Numbers as numbers, the rest as text.
+pub(super) fn attributes(all: &Attributes) -> Value {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::Scalar(milli) => json!(*milli as f64 / 1e3),
+        AttributeValue::Ranges(_) | AttributeValue::Text(_) => json!(value.to_string()),
+    };
+    let each = all
+        .iter()
+        .map(|(name, said)| (name.to_owned(), value(said)));
+    Value::Object(each.collect())
+}
+
+/// One report.
+pub(super) fn status(status: &TaskStatus) -> Value {
+    let addresses: Vec<Value> = status
+        .ip_addresses
+        .iter()
+        .map(|ip| json!({ "ip_address": ip }))
+        .collect();
+    let mut object = json!({
+        "state": status.state.as_str(),
+        "timestamp": status.timestamp.as_secs_f64(),
+        "container_status": { "network_infos": [{ "ip_addresses": addresses }] },
+    });
+    if let Some(healthy) = status.healthy {
+        object["healthy"] = json!(healthy);
+    }
+    if let Some(message) = &status.message {
+        object["message"] = json!(message);
+    }
+    if let Some(reason) = status.reason {
+        object["reason"] = json!(reason.as_str());
+    }
+    object
+}

@@ -1,0 +1,163 @@
+//! `GET /state`: the agent as Mesos' operators know it. Here every task is its own executor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use mete_agent_core::{Sandbox, Stage, Task, View};
+use mete_model::{FrameworkId, Resources};
+use serde_json::{Value, json};
+
+use super::{About, json};
+
+/// Ended tasks shown per framework (Mesos keeps 150 executors).
+const MAX_COMPLETED: usize = 150;
+
+pub(super) async fn state(State(about): State<Arc<About>>) -> Json<Value> {
+    let view = about.handle.view();
+    let used = view
+        .tasks
+        .values()
+        .filter(|task| task.is_live())
+        .fold(Resources::none(), |sum, task| {
+            sum.plus(&task.spec.resources)
+        });
+    let endpoint = &about.endpoint;
+    let (frameworks, completed) = frameworks(&about, &view);
+    Json(json!({
+        "id": view.agent.as_ref().map_or("", |id| id.as_str()),
+        "pid": format!("slave(1)@{}:{}", endpoint.ip, endpoint.port),
+        "hostname": endpoint.hostname,
+        "version": env!("CARGO_PKG_VERSION"),
+        "start_time": about.started.as_secs_f64(),
+        "master_hostname": about.masters.first().map_or("", |url| host(url)),
+        "registered": matches!(view.stage, Stage::Registered { .. }),
+        "resources": json::resources(&about.resources),
+        "used_resources": json::resources(&used),
+        "unreserved_resources": json::resources(&about.resources),
+        "reserved_resources": {},
+        "attributes": json::attributes(&about.attributes),
+        "flags": { "work_dir": about.places.root().display().to_string() },
+        "frameworks": frameworks,
+        "completed_frameworks": completed,
+    }))
+}
+
+fn host(url: &str) -> &str {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    rest.split([':', '/']).next().unwrap_or_default()
+}
+
+/// Those with tasks here, and those of which there are only sandboxes left.
+fn frameworks(about: &About, view: &View) -> (Vec<Value>, Vec<Value>) {
+    let mut ended: BTreeMap<&FrameworkId, Vec<&Arc<Sandbox>>> = BTreeMap::new();
+    for sandbox in view.sandboxes.values() {
+        ended
+            .entry(&sandbox.key.framework)
+            .or_default()
+            .push(sandbox);
+    }
+    let mut completed_of = |id: &FrameworkId| -> Vec<Value> {
+        let mut sandboxes = ended.remove(id).unwrap_or_default();
+        sandboxes.sort_unstable_by_key(|sandbox| std::cmp::Reverse(sandbox.ended_at));
+        let newest = sandboxes.into_iter().take(MAX_COMPLETED);
+        newest
+            .map(|sandbox| completed_executor(about, sandbox))
+            .collect()
+    };
+    let mut present = Vec::new();
+    for (id, info) in &view.frameworks {
+        let tasks = view.tasks.values().filter(|task| task.key.framework == *id);
+        let role = info.roles.first().cloned().unwrap_or_default().to_string();
+        let executors: Vec<Value> = tasks.map(|task| executor(about, task, &role)).collect();
+        present.push(json!({
+            "id": id.as_str(),
+            "name": info.name,
+            "user": info.user,
+            "roles": info.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(),
+            "hostname": info.hostname,
+            "executors": executors,
+            "completed_executors": completed_of(id),
+        }));
+    }
+    let gone: Vec<FrameworkId> = view
+        .sandboxes
+        .values()
+        .map(|sandbox| sandbox.key.framework.clone())
+        .filter(|id| !view.frameworks.contains_key(id))
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let gone = gone.iter().map(
+        |id| json!({ "id": id.as_str(), "executors": [], "completed_executors": completed_of(id) }),
+    );
+    let gone = gone.collect();
+    (present, gone)
+}
+
+fn executor(about: &About, task: &Task, role: &str) -> Value {
+    let directory = about
+        .places
+        .sandbox(&task.agent, &task.key, &task.container);
+    let id = task.key.task.as_str();
+    let labels: Vec<Value> = task
+        .spec
+        .labels
+        .iter()
+        .map(|(key, value)| json!({ "key": key, "value": value }))
+        .collect();
+    let resources = json::resources(&task.spec.resources);
+    let entry = json!({
+        "id": id,
+        "name": task.spec.name,
+        "framework_id": task.key.framework.as_str(),
+        "executor_id": "",
+        "slave_id": task.agent.as_str(),
+        "state": task.latest.state.as_str(),
+        "resources": resources,
+        "role": role,
+        "labels": labels,
+        "statuses": [json::status(&task.latest)],
+    });
+    let (live, ended) = if task.is_live() {
+        (vec![entry], vec![])
+    } else {
+        (vec![], vec![entry])
+    };
+    json!({
+        "id": id,
+        "name": task.spec.name,
+        "source": id,
+        "container": task.container.as_str(),
+        "directory": directory.display().to_string(),
+        "resources": resources,
+        "role": role,
+        "tasks": live,
+        "queued_tasks": [],
+        "completed_tasks": ended,
+    })
+}
+
+fn completed_executor(about: &About, sandbox: &Sandbox) -> Value {
+    let directory = about
+        .places
+        .sandbox(&sandbox.agent, &sandbox.key, &sandbox.container);
+    let id = sandbox.key.task.as_str();
+    json!({
+        "id": id,
+        "name": sandbox.name,
+        "source": id,
+        "container": sandbox.container.as_str(),
+        "directory": directory.display().to_string(),
+        "tasks": [],
+        "queued_tasks": [],
+        "completed_tasks": [{
+            "id": id,
+            "name": sandbox.name,
+            "framework_id": sandbox.key.framework.as_str(),
+            "slave_id": sandbox.agent.as_str(),
+            "state": sandbox.state.as_str(),
+        }],
+    })
+}

@@ -1,0 +1,163 @@
+//! One job per task: sandbox, fetch, start. Ends as a running shim, or with the stage at which it failed.
+//!
+//! ```text
+//! user ─▶ sandbox ─▶ fetch ─▶ start ─▶ running
+//!    └───────┴─────────┴────────┴─▶ failed{stage}          cancelled before the start: given up
+//! ```
+
+mod environment; // what a task finds in its environment
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mete_agent_core::LaunchStage;
+use mete_agent_core::task_dir::{OutputLimits, User};
+use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, TaskKey, TaskSpec};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::cgroups::Limits;
+use crate::containerizer::{Containerizer, Start, StartError, users};
+use crate::fetcher::Fetcher;
+use crate::places::Places;
+use crate::sandbox;
+use crate::shims::Shim;
+
+/// A task to be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) key: TaskKey,
+    pub(crate) container: ContainerId,
+    pub(crate) agent: AgentId,
+    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) framework: Arc<FrameworkInfo>,
+}
+
+/// Why a task was not started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) stage: LaunchStage,
+    pub(crate) reason: String,
+    /// The disk has no room: worth a look before the next launch.
+    pub(crate) disk_full: bool,
+}
+
+impl Failure {
+    fn new(stage: LaunchStage, reason: impl ToString) -> Self {
+        Self {
+            stage,
+            reason: reason.to_string(),
+            disk_full: false,
+        }
+    }
+
+    fn cancelled() -> Self {
+        Self::new(LaunchStage::Cancelled, "the task is to be killed")
+    }
+
+    fn io(stage: LaunchStage, error: &std::io::Error) -> Self {
+        let mut failure = Self::new(stage, error);
+        failure.disk_full = error.kind() == std::io::ErrorKind::StorageFull;
+        failure
+    }
+}
+
+/// What all jobs share.
+pub(crate) struct Launcher {
+    pub(crate) places: Places,
+    pub(crate) containerizer: Arc<dyn Containerizer>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) output: OutputLimits,
+}
+
+impl Launcher {
+    /// Runs one job to its end.
+    pub(crate) async fn launch(
+        &self,
+        job: Job,
+        cancelled: &CancellationToken,
+    ) -> Result<Shim, Failure> {
+        let sandbox = self.places.sandbox(&job.agent, &job.key, &job.container);
+        let user = user_of(&job).await?;
+        self.make_sandbox(&sandbox, user.clone()).await?;
+        let uris = &job.spec.command.uris;
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Err(Failure::cancelled()),
+            fetched = self.fetcher.fetch(uris, &sandbox, user.as_ref()) => {
+                fetched.map_err(|error| Failure::new(LaunchStage::Fetch, error))?;
+            }
+        }
+        if cancelled.is_cancelled() {
+            return Err(Failure::cancelled());
+        }
+        let start = self.start(&job, sandbox, user);
+        self.containerizer
+            .start(start)
+            .await
+            .map_err(|error| not_started(&error))
+    }
+
+    async fn make_sandbox(&self, sandbox: &Path, user: Option<User>) -> Result<(), Failure> {
+        let (places, sandbox) = (self.places.clone(), sandbox.to_owned());
+        let made = spawn_blocking(move || {
+            sandbox::create(&sandbox, user.as_ref())?;
+            places.link_latest(&sandbox)
+        });
+        match made.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::io(LaunchStage::Sandbox, &error)),
+            Err(error) => Err(Failure::new(LaunchStage::Sandbox, error)),
+        }
+    }
+
+    fn start(&self, job: &Job, sandbox: PathBuf, user: Option<User>) -> Start {
+        let command = &job.spec.command;
+        Start {
+            container: job.container.clone(),
+            environment: environment::of(job, &sandbox, &self.endpoint),
+            sandbox,
+            command: (&command.program).into(),
+            user,
+            limits: Limits {
+                cpus_milli: job.spec.resources.cpus_milli,
+                mem_bytes: job.spec.resources.mem_bytes,
+            },
+            output: self.output,
+        }
+    }
+}
+
+/// Whom the task runs as: the user it names, or that of its framework. An agent that is not root runs the latter as
+/// itself; it could not do otherwise.
+async fn user_of(job: &Job) -> Result<Option<User>, Failure> {
+    let own = job.spec.command.user.clone();
+    let name = match own {
+        Some(name) => name,
+        None if job.framework.user.is_empty() || !rustix::process::geteuid().is_root() => {
+            return Ok(None);
+        }
+        None => job.framework.user.clone(),
+    };
+    let found = spawn_blocking(move || users::look_up(&name)).await;
+    match found {
+        Ok(Ok(user)) => Ok(user),
+        Ok(Err(error)) => Err(Failure::new(LaunchStage::Start, error)),
+        Err(error) => Err(Failure::new(LaunchStage::Start, error)),
+    }
+}
+
+fn not_started(error: &StartError) -> Failure {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
+    }
+    Failure {
+        stage: LaunchStage::Start,
+        reason,
+        disk_full: matches!(error, StartError::DiskFull),
+    }
+}

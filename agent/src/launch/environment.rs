@@ -1,0 +1,149 @@
+//! What a task finds in its environment: Mesos' variables, and its own, which win. Nothing of the agent's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mete_model::Endpoint;
+use mete_proto::mesos::v1 as wire;
+use prost::Message as _;
+
+use super::Job;
+
+/// Where programs are looked for when the task does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(super) fn of(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
+    let sandbox = sandbox.display().to_string();
+    let task = job.key.task.to_string();
+    let agent = job.agent.to_string();
+    let ours = [
+        ("PATH", search_path()),
+        ("MESOS_SANDBOX", sandbox.clone()),
+        ("MESOS_DIRECTORY", sandbox),
+        ("MESOS_TASK_ID", task.clone()),
+        ("MESOS_EXECUTOR_ID", task),
+        ("MESOS_FRAMEWORK_ID", job.key.framework.to_string()),
+        ("MESOS_SLAVE_ID", agent.clone()),
+        ("MESOS_AGENT_ID", agent),
+        (
+            "MESOS_AGENT_ENDPOINT",
+            format!("{}:{}", endpoint.ip, endpoint.port),
+        ),
+        ("MESOS_ALLOCATION_ROLE", allocation_role(job)),
+        ("MESOS_CONTAINER_IP", endpoint.ip.clone()),
+    ];
+    let mut all: BTreeMap<String, String> = ours
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    all.extend(job.spec.command.environment.clone());
+    all
+}
+
+/// The folder of the agent's own program comes last, so that tasks can call `mete` wherever it is installed.
+fn search_path() -> String {
+    let program = std::env::current_exe().ok();
+    let folder = program
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(Path::to_str);
+    match folder.filter(|folder| {
+        !folder.contains(':') && !DEFAULT_PATH.split(':').any(|known| known == *folder)
+    }) {
+        Some(folder) => format!("{DEFAULT_PATH}:{folder}"),
+        None => DEFAULT_PATH.to_owned(),
+    }
+}
+
+/// On whose account the task's resources were handed out: what they say, else the framework's first role.
+fn allocation_role(job: &Job) -> String {
+    let info = wire::TaskInfo::decode(job.spec.original.clone()).unwrap_or_default();
+    let said = info
+        .resources
+        .iter()
+        .find_map(|resource| resource.allocation_info.as_ref()?.role.clone());
+    said.unwrap_or_else(|| {
+        let role = job.framework.roles.first();
+        role.cloned().unwrap_or_default().to_string()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mete_model::{AgentId, CommandSpec, FrameworkInfo, Resources, Role, TaskKey, TaskSpec};
+
+    use super::*;
+
+    fn job() -> Job {
+        let mut command = CommandSpec::shell("env");
+        command.environment = [("PORT0".into(), "31000".into())].into();
+        let agent: AgentId = "m-S1".parse().expect("good");
+        let framework = FrameworkInfo {
+            id: Some("f".parse().expect("good")),
+            name: "n".into(),
+            user: String::new(),
+            roles: [Role::new("prod").expect("good")].into(),
+            capabilities: [].into(),
+            failover_timeout: std::time::Duration::ZERO,
+            principal: None,
+            hostname: String::new(),
+            webui_url: None,
+            original: [].as_slice().into(),
+        };
+        Job {
+            key: TaskKey {
+                framework: "f".parse().expect("good"),
+                task: "t".parse().expect("good"),
+            },
+            container: "c".parse().expect("good"),
+            agent: agent.clone(),
+            spec: Arc::new(TaskSpec {
+                id: "t".parse().expect("good"),
+                name: "t".into(),
+                agent,
+                resources: Resources::cpus_mem(100, 32),
+                command,
+                health_check: None,
+                kill_grace_period: None,
+                labels: Vec::new(),
+                original: [].as_slice().into(),
+            }),
+            framework: Arc::new(framework),
+        }
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            hostname: "here".into(),
+            ip: "127.0.0.2".into(),
+            port: 5051,
+        }
+    }
+
+    #[test]
+    fn the_task_is_told_who_and_where_it_is() {
+        let all = of(&job(), Path::new("/w/s"), &endpoint());
+
+        assert_eq!(all["MESOS_TASK_ID"], "t");
+        assert_eq!(all["MESOS_SANDBOX"], "/w/s");
+        assert_eq!(all["MESOS_AGENT_ENDPOINT"], "127.0.0.2:5051");
+        assert_eq!(all["MESOS_ALLOCATION_ROLE"], "prod");
+        assert_eq!(all["PORT0"], "31000");
+        assert!(
+            all.keys()
+                .all(|name| name.starts_with("MESOS_") || name == "PATH" || name == "PORT0")
+        );
+    }
+
+    #[test]
+    fn what_the_task_says_wins() {
+        let mut job = job();
+        let mut spec = (*job.spec).clone();
+        spec.command.environment = [("PATH".into(), "/mine".into())].into();
+        job.spec = Arc::new(spec);
+
+        assert_eq!(of(&job, Path::new("/w/s"), &endpoint())["PATH"], "/mine");
+    }
+}

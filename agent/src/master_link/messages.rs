@@ -1,0 +1,174 @@
+//! From and to the words of the core.
+
+use std::time::Duration;
+
+use mete_agent_core::{Order, Outgoing, Registration, Report, Task};
+use mete_model::{FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
+use mete_proto::convert::ids::update_id;
+use mete_proto::convert::task::grace_period;
+use mete_proto::convert::{ConvertError, attributes, resources};
+use mete_proto::mesos::v1 as mesos;
+use mete_proto::mete::v1 as wire;
+use mete_proto::mete::v1::{agent_message, master_message};
+
+use super::Introduction;
+
+/// What the master said.
+#[derive(Debug, PartialEq)]
+pub(super) enum Heard {
+    /// Answered here, without troubling the core.
+    Ping(u64),
+    /// The agent is in; and so long the master may be silent.
+    Registered { order: Order, silence: Duration },
+    /// For the core.
+    Order(Order),
+    /// A message of a later protocol.
+    Nothing,
+}
+
+pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertError> {
+    use master_message::Message;
+    let order = match message.message {
+        None => return Ok(Heard::Nothing),
+        Some(Message::Ping(ping)) => return Ok(Heard::Ping(ping.sequence)),
+        Some(Message::Registered(registered)) => return admitted(&registered),
+        Some(Message::Refused(refused)) => Order::Refused {
+            permanent: refused.permanent(),
+            reason: refused.reason,
+        },
+        Some(Message::RunTask(run)) => run_task(&run)?,
+        Some(Message::KillTask(kill)) => Order::Kill {
+            key: key(&kill.framework_id, &kill.task_id)?,
+            grace: kill.kill_policy.as_ref().map_or(Ok(None), grace_period)?,
+        },
+        Some(Message::Acknowledge(acknowledge)) => Order::Acknowledge {
+            key: key(&acknowledge.framework_id, &acknowledge.task_id)?,
+            update: update_id("uuid", &acknowledge.uuid)?,
+        },
+        Some(Message::ShutdownFramework(shutdown)) => {
+            Order::ShutdownFramework((&shutdown.framework_id).try_into()?)
+        }
+        Some(Message::Shutdown(shutdown)) => Order::Shutdown {
+            reason: shutdown.reason().to_owned(),
+        },
+    };
+    Ok(Heard::Order(order))
+}
+
+fn admitted(registered: &wire::Registered) -> Result<Heard, ConvertError> {
+    let order = Order::Registered {
+        epoch: registered.hello.master_epoch(),
+        agent: (&registered.agent_id).try_into()?,
+    };
+    let interval =
+        mete_proto::convert::duration("ping_interval_seconds", registered.ping_interval_seconds)?;
+    Ok(Heard::Registered {
+        order,
+        silence: interval.saturating_mul(registered.max_missed_pings),
+    })
+}
+
+/// A task whose description makes no sense is still a task: it is answered, so that nobody waits for it.
+fn run_task(run: &wire::RunTask) -> Result<Order, ConvertError> {
+    let described = FrameworkInfo::try_from(&run.framework_info)
+        .and_then(|framework| Ok((framework, TaskSpec::try_from(&run.task_info)?)));
+    match described {
+        Ok((framework, task)) => Ok(Order::Run {
+            framework,
+            task: Box::new(task),
+        }),
+        Err(bad) => {
+            let framework = run.framework_info.id.as_ref();
+            let framework = framework.ok_or_else(|| ConvertError::missing("framework_info.id"))?;
+            Ok(Order::Unrunnable {
+                key: key(framework, &run.task_info.task_id)?,
+                reason: bad.to_string(),
+            })
+        }
+    }
+}
+
+fn key(framework: &mesos::FrameworkId, task: &mesos::TaskId) -> Result<TaskKey, ConvertError> {
+    Ok(TaskKey {
+        framework: framework.try_into()?,
+        task: task.try_into()?,
+    })
+}
+
+pub(super) fn to_wire(message: &Outgoing, introduction: &Introduction) -> wire::AgentMessage {
+    let message = match message {
+        Outgoing::Register(registration) => {
+            agent_message::Message::Register(register(registration, introduction))
+        }
+        Outgoing::Update(report) => agent_message::Message::Update(update(report)),
+    };
+    wire::AgentMessage {
+        message: Some(message),
+    }
+}
+
+pub(super) const fn pong(sequence: u64) -> wire::AgentMessage {
+    wire::AgentMessage {
+        message: Some(agent_message::Message::Pong(wire::Pong { sequence })),
+    }
+}
+
+fn register(registration: &Registration, introduction: &Introduction) -> wire::Register {
+    let Introduction {
+        endpoint,
+        resources: all,
+        attributes: said,
+    } = introduction;
+    let info = mesos::AgentInfo {
+        hostname: endpoint.hostname.clone(),
+        ip: Some(endpoint.ip.clone()),
+        port: Some(endpoint.port.into()),
+        resources: resources::to_wire(all),
+        attributes: attributes::to_wire(said),
+        id: registration.agent.as_ref().map(Into::into),
+        ..mesos::AgentInfo::default()
+    };
+    wire::Register {
+        hello: wire::Hello {
+            protocol_version: mete_proto::PROTOCOL_VERSION,
+            capabilities: Vec::new(),
+            master_epoch: Some(registration.epoch),
+        },
+        agent_info: info,
+        boot_id: Some(registration.boot_id.clone()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        tasks: registration
+            .tasks
+            .iter()
+            .map(|task| agent_task(task))
+            .collect(),
+        frameworks: registration
+            .frameworks
+            .iter()
+            .map(|framework| (&**framework).into())
+            .collect(),
+        unacknowledged: registration.unacknowledged.iter().map(update).collect(),
+    }
+}
+
+fn agent_task(task: &Task) -> wire::AgentTask {
+    wire::AgentTask {
+        framework_id: framework_id(&task.key.framework),
+        task_info: (&*task.spec).into(),
+        latest_status: (&task.latest).into(),
+    }
+}
+
+fn update(report: &Report) -> wire::StatusUpdate {
+    wire::StatusUpdate {
+        framework_id: framework_id(&report.framework),
+        status: (&report.status).into(),
+        latest_state: report
+            .latest
+            .map(|state| mesos::TaskState::from(state).into()),
+    }
+}
+
+fn framework_id(id: &FrameworkId) -> mesos::FrameworkId {
+    id.into()
+}

@@ -1,0 +1,238 @@
+//! What lies where in the work directory.
+//!
+//! ```text
+//! <work directory>/
+//!     agent.redb      the store; its lock keeps a second agent out
+//!     reserve         room for the store when tasks have filled the disk
+//!     tasks/<container>/                        what agent and shim say to each other
+//!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
+//!                                                                 …/runs/latest    the newest of them
+//! ```
+//! The path of a sandbox is Mesos': tools that know it find their way.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+
+use mete_model::{AgentId, ContainerId, TaskKey};
+
+/// The link beside the runs of a task that leads to the newest of them.
+pub(crate) const LATEST: &str = "latest";
+
+/// The work directory of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    root: PathBuf,
+}
+
+impl Places {
+    /// Makes the work directory if need be; its path becomes absolute and free of links.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn open(work_dir: &Path) -> io::Result<Self> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", work_dir.display()))
+        };
+        // Passed through by tasks of other users on the way to their sandboxes, listed by nobody else.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(work_dir)
+            .map_err(named)?;
+        let root = work_dir.canonicalize().map_err(named)?;
+        if root.to_str().is_none() {
+            let text = format!("{}: the path is not UTF-8", root.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(Self { root })
+    }
+
+    /// The work directory itself, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The store.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("agent.redb")
+    }
+
+    /// The store's reserve.
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
+    /// Above the task directories.
+    pub fn tasks(&self) -> PathBuf {
+        self.root.join("tasks")
+    }
+
+    /// Above the runs of one task.
+    fn task(&self, agent: &AgentId, key: &TaskKey) -> PathBuf {
+        let framework = self
+            .root
+            .join("slaves")
+            .join(agent.as_str())
+            .join("frameworks")
+            .join(key.framework.as_str());
+        framework.join("executors").join(key.task.as_str())
+    }
+
+    /// The sandbox of one run of a task.
+    pub fn sandbox(&self, agent: &AgentId, key: &TaskKey, container: &ContainerId) -> PathBuf {
+        let runs = self.task(agent, key).join("runs");
+        runs.join(container.as_str())
+    }
+
+    /// Takes a virtual path apart: the sandbox, and the path in it. `None` when it does not lead into a sandbox.
+    pub fn locate(&self, path: &str) -> Option<(PathBuf, String)> {
+        let relative = path
+            .strip_prefix(self.root.to_str()?)
+            .unwrap_or(path)
+            .trim_start_matches('/');
+        let parts: Vec<&str> = relative
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .collect();
+        let [
+            slaves,
+            agent,
+            frameworks,
+            framework,
+            executors,
+            task,
+            runs,
+            run,
+            inside @ ..,
+        ] = &parts[..]
+        else {
+            return None;
+        };
+        let words = (*slaves, *frameworks, *executors, *runs);
+        if words != ("slaves", "frameworks", "executors", "runs") {
+            return None;
+        }
+        let key = TaskKey {
+            framework: framework.parse().ok()?,
+            task: task.parse().ok()?,
+        };
+        let agent = agent.parse().ok()?;
+        let run = if *run == LATEST {
+            let link = self.task(&agent, &key).join("runs").join(LATEST);
+            ContainerId::new(fs::read_link(link).ok()?.to_str()?).ok()?
+        } else {
+            run.parse().ok()?
+        };
+        Some((self.sandbox(&agent, &key, &run), inside.join("/")))
+    }
+
+    /// Lets `latest` lead to this run. Blocks.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn link_latest(&self, sandbox: &Path) -> io::Result<()> {
+        let (Some(runs), Some(run)) = (sandbox.parent(), sandbox.file_name()) else {
+            return Ok(());
+        };
+        let aside = runs.join(".latest");
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        symlink(run, &aside)?;
+        fs::rename(&aside, runs.join(LATEST))
+    }
+
+    /// Removes what stands above a sandbox that is gone, as far as nothing else is in it. Blocks.
+    pub(crate) fn prune(&self, sandbox: &Path) {
+        let Some(runs) = sandbox.parent() else {
+            return;
+        };
+        let latest = runs.join(LATEST);
+        // The link is left over when what it leads to is gone.
+        if latest.is_symlink() && !latest.exists() {
+            let _ = fs::remove_file(&latest);
+        }
+        // runs, <task>, executors, <framework>, frameworks, <agent>, slaves; the first that is not empty ends it.
+        for above in runs.ancestors().take(7) {
+            if above == self.root || fs::remove_dir(above).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> (AgentId, TaskKey, ContainerId) {
+        let key = TaskKey {
+            framework: "f-0001".parse().expect("good"),
+            task: "web.1".parse().expect("good"),
+        };
+        (
+            "m-S1".parse().expect("good"),
+            key,
+            "c-1".parse().expect("good"),
+        )
+    }
+
+    #[test]
+    fn a_sandbox_is_found_by_its_path_with_and_without_the_work_directory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = Places::open(directory.path()).expect("opens");
+        let (agent, key, container) = ids();
+        let sandbox = places.sandbox(&agent, &key, &container);
+        fs::create_dir_all(&sandbox).expect("made");
+        places.link_latest(&sandbox).expect("linked");
+        places.link_latest(&sandbox).expect("linked again");
+        let full = sandbox.to_str().expect("UTF-8");
+        let short = full
+            .strip_prefix(places.root().to_str().expect("UTF-8"))
+            .expect("inside");
+        let latest = full.replace("c-1", LATEST);
+
+        for path in [full, short, &latest] {
+            let found = places.locate(&format!("{path}/a//b"));
+            assert_eq!(found, Some((sandbox.clone(), "a/b".to_owned())), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_nowhere() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = Places::open(directory.path()).expect("opens");
+
+        for path in [
+            "",
+            "/",
+            "/etc/passwd",
+            "/agent.redb",
+            "/slaves/m-S1/frameworks/f/executors/t/runs",
+            "/slaves/m-S1/frameworks/f/executors/t/runs/..",
+            "/slaves/../frameworks/f/executors/t/runs/c",
+            "/slaves/m-S1/frameworks/f/executors/t/runs/latest",
+        ] {
+            assert_eq!(places.locate(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_stands_above_a_removed_sandbox_goes_when_it_is_empty() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = Places::open(directory.path()).expect("opens");
+        let (agent, key, container) = ids();
+        let sandbox = places.sandbox(&agent, &key, &container);
+        fs::create_dir_all(&sandbox).expect("made");
+        places.link_latest(&sandbox).expect("linked");
+        fs::remove_dir(&sandbox).expect("removed");
+
+        places.prune(&sandbox);
+
+        assert!(!places.root().join("slaves").exists());
+        assert!(places.root().exists());
+    }
+}

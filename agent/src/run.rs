@@ -1,0 +1,447 @@
+//! The life of an agent: measure, recover, serve, end.
+//!
+//! ```text
+//! work directory ─▶ store (locks out a second agent) ─▶ port ─▶ look after the tasks of before ─▶ loop, master, HTTP
+//!        SIGTERM: the agent ends, tasks run on; with --stop-tasks-on-exit they end first
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_agent_core::task_dir::OutputLimits;
+use mete_agent_core::{BadRecord, Findings, Found, Input, Node, Settings, StopReason};
+use mete_daemon::auth::{Credentials, Token, TokenError};
+use mete_daemon::config::Faults;
+use mete_daemon::event_loop::{self, LoopError};
+use mete_daemon::server::{self, BindError, ServeError};
+use mete_daemon::store::redb::Redb;
+use mete_daemon::store::{self, StoreError};
+use mete_model::{ContainerId, Endpoint, Machine};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::cgroups::{self, Cgroups, Hierarchies};
+use crate::config::{IsolationChoice, Options};
+use crate::containerizer::Containerizer;
+use crate::containerizer::process::ProcessContainerizer;
+use crate::fetcher::Fetcher;
+use crate::hands::Hands;
+use crate::http;
+use crate::inventory::{self, Given, Inventory, InventoryError};
+use crate::journal::AgentJournal;
+use crate::launch::Launcher;
+use crate::master_link::{Introduction, MasterLink};
+use crate::places::Places;
+use crate::probes::{Probes, ProbesError};
+use crate::sandbox::Reserve;
+use crate::shims::{self, Executable, Shim};
+
+/// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long tasks may take to end in all when the agent takes them along; then it ends without them.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long the removal of what ended tasks held may take at the end.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why an agent ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The options contradict each other or the machine.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// The work directory cannot be used.
+    #[error("the work directory cannot be used")]
+    WorkDir(#[source] io::Error),
+    /// Another agent works in the same directory.
+    #[error("another agent works in {work_dir}; give each agent a --work-dir of its own")]
+    TwoAgents {
+        /// The directory.
+        work_dir: String,
+        /// The lock.
+        source: StoreError,
+    },
+    /// The store cannot be used.
+    #[error("the agent's store cannot be used")]
+    Store(#[from] StoreError),
+    /// The store holds what this version cannot read.
+    #[error(transparent)]
+    Record(#[from] BadRecord),
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The machine cannot be measured.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// Tasks cannot be run here.
+    #[error("tasks cannot be run here")]
+    Containerizer(#[source] io::Error),
+    /// Health checks or fetching cannot be set up.
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The server failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The event loop ended by itself.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    /// A part of the agent panicked.
+    #[error("a part of the agent broke")]
+    Broken(#[from] tokio::task::JoinError),
+    /// The descriptors of the gRPC services are damaged.
+    #[error(transparent)]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The master wants it so.
+    #[error(transparent)]
+    Stopped(StopReason),
+}
+
+/// Runs an agent until `shutdown` is cancelled or the master ends it. Its shims are the running program itself, called
+/// as `mete shim …`.
+///
+/// # Errors
+/// [`RunError`]; a second agent on one work directory, a store that cannot be read, a port in use, a master that
+/// refuses the agent for good.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    let shim = Executable::of_this_process().map_err(RunError::Containerizer)?;
+    run_with(options, shim, shutdown).await
+}
+
+/// As [`run`], with another program as shim.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    options: Options,
+    shim: Executable,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let token = options.listen.token()?;
+    let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
+    let store = open_store(&places).await?;
+    let inventory = measure(&options, &places).await?;
+    let containerizer = set_up_containers(&options, &places, shim).await?;
+    let listener = server::bind(options.address()).await?;
+    let address = listener.local_addr().map_err(RunError::WorkDir)?;
+    let endpoint = Endpoint {
+        hostname: inventory.hostname.clone(),
+        ip: options.advertised_ip().to_string(),
+        port: address.port(),
+    };
+    let agent = Agent {
+        options,
+        token,
+        places,
+        inventory,
+        containerizer,
+        endpoint,
+    };
+    agent.live(store, listener, address, shutdown).await
+}
+
+async fn open_store(places: &Places) -> Result<Redb, RunError> {
+    match store::redb::open(places.store()).await {
+        Err(source @ StoreError::Locked { .. }) => Err(RunError::TwoAgents {
+            work_dir: places.root().display().to_string(),
+            source,
+        }),
+        opened => Ok(opened?),
+    }
+}
+
+async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunError> {
+    let (resources, attributes) = options.given().map_err(Faults)?;
+    let given = Given {
+        resources,
+        attributes,
+        hostname: options.hostname.clone(),
+    };
+    let root = places.root().to_owned();
+    let inventory = spawn_blocking(move || inventory::take(&root, given)).await??;
+    info!(resources = %inventory.resources, hostname = inventory.hostname, "machine measured");
+    Ok(inventory)
+}
+
+async fn set_up_containers(
+    options: &Options,
+    places: &Places,
+    shim: Executable,
+) -> Result<Arc<ProcessContainerizer>, RunError> {
+    let mut limits = cgroups::Options::new(cgroups::scope_of(&options.name, places.root()));
+    limits.cpu_quota = options.cpu_quota;
+    limits.max_pids = options.max_pids;
+    let (isolation, tasks) = (options.isolation, places.tasks());
+    let containerizer = spawn_blocking(move || {
+        let cgroups = match isolation {
+            IsolationChoice::Auto => Cgroups::set_up(&Hierarchies::of_this_host(), limits),
+            IsolationChoice::None => Cgroups::none(limits),
+        };
+        let isolation = cgroups.isolation();
+        if isolation.missing.is_empty() {
+            info!(%isolation, "tasks are isolated");
+        } else {
+            warn!(%isolation, "tasks are isolated only in part");
+        }
+        ProcessContainerizer::new(tasks, cgroups, shim)
+    });
+    let containerizer = containerizer.await?.map_err(RunError::Containerizer)?;
+    Ok(Arc::new(containerizer))
+}
+
+/// An agent that has all it needs to begin.
+struct Agent {
+    options: Options,
+    token: Option<Token>,
+    places: Places,
+    inventory: Inventory,
+    containerizer: Arc<ProcessContainerizer>,
+    endpoint: Endpoint,
+}
+
+impl Agent {
+    async fn live(
+        self,
+        store: Redb,
+        listener: TcpListener,
+        address: SocketAddr,
+        shutdown: CancellationToken,
+    ) -> Result<(), RunError> {
+        let reserve = Arc::new(Reserve::new(
+            self.places.reserve(),
+            self.options.disk_reserve,
+        ));
+        take_reserve(Arc::clone(&reserve)).await;
+        let entries = store::load_all(&store).await?;
+        let node = Node::recover(self.settings(), entries)?;
+        let (findings, found) = self.look_after(&node).await;
+
+        let (handle, ready) = event_loop::prepare(node);
+        let mut registry = Registry::default();
+        let ready = ready.with_metrics(registry.sub_registry_with_prefix("mete_agent"));
+        http::metrics::register(&mut registry, handle.clone());
+        let (stop, mut stopped) = mpsc::channel(1);
+        let releases = TaskTracker::new();
+        let hands = self.hands(&handle, Arc::clone(&reserve), found, &releases, stop)?;
+        let journal = AgentJournal::new(self.places.store(), store, reserve, handle.clone());
+        let end = CancellationToken::new();
+        let mut looping = ready.start(journal, hands, end.clone());
+        // The loop has ended when this fails, and says why below.
+        let _ = handle.tell(Input::Recovered(findings)).await;
+
+        let mut serving = self.serve(listener, &handle, registry, end.clone()).await?;
+        info!(%address, "listening");
+        let outcome = tokio::select! {
+            () = shutdown.cancelled() => {
+                if self.options.stop_tasks_on_exit {
+                    let _ = handle.tell(Input::StopWithTasks { grace: STOP_GRACE }).await;
+                    wait_for_tasks(&mut stopped, &mut looping).await;
+                }
+                Ok(())
+            }
+            reason = stopped.recv() => match reason {
+                Some(StopReason::Asked) | None => Ok(()),
+                Some(reason) => Err(RunError::Stopped(reason)),
+            },
+            ended = &mut looping => ended?.map_err(RunError::from),
+            ended = &mut serving => ended?.map_err(RunError::from),
+        };
+        end.cancel();
+        if !looping.is_finished() {
+            looping.await??;
+        }
+        if !serving.is_finished() {
+            serving.await??;
+        }
+        self.leave(&handle, releases).await;
+        info!("agent has ended");
+        outcome
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            ip: self.endpoint.ip.clone(),
+            kill_grace: self.options.kill_grace,
+            gc_delay: self.options.gc_delay,
+            disk_reserve_bytes: self.options.disk_reserve,
+            seed: rand::random(),
+        }
+    }
+
+    /// What there still is of the tasks of before. What belongs to no task ends here.
+    async fn look_after(&self, node: &Node) -> (Findings, BTreeMap<ContainerId, Shim>) {
+        let mut findings = Findings {
+            boot_id: self.inventory.boot_id.clone(),
+            ..Findings::default()
+        };
+        let mut running = BTreeMap::new();
+        for task in node.unaccounted() {
+            let found = match self.containerizer.find(task.container.clone()).await {
+                Ok(shims::Found::Running(shim)) => {
+                    running.insert(task.container, shim);
+                    Found::Running
+                }
+                Ok(shims::Found::Ended(exit)) => Found::Ended(exit),
+                Ok(shims::Found::NeverStarted) => Found::NeverStarted,
+                Ok(shims::Found::Vanished) => Found::Vanished,
+                Err(error) => {
+                    error!(task = %task.key.task, container = %task.container, %error, "task cannot be looked after");
+                    Found::Vanished
+                }
+            };
+            findings.found.insert(task.key, found);
+        }
+        self.remove_strays(node).await;
+        (findings, running)
+    }
+
+    /// Ends and removes containers that no task of the store owns.
+    async fn remove_strays(&self, node: &Node) {
+        let view = node.view();
+        let known: Vec<_> = view.tasks.values().map(|task| &task.container).collect();
+        let listing = Arc::clone(&self.containerizer);
+        let there = spawn_blocking(move || listing.containers()).await;
+        let there = match there {
+            Ok(Ok(there)) => there,
+            Ok(Err(error)) => return warn!(%error, "task directories cannot be listed"),
+            Err(error) => return warn!(%error, "task directories cannot be listed"),
+        };
+        for container in there.into_iter().filter(|one| !known.contains(&one)) {
+            warn!(%container, "container of no task is removed");
+            if let Err(error) = self.containerizer.destroy(container.clone()).await {
+                error!(%container, %error, "container of no task stays");
+            }
+        }
+        let groups = Arc::clone(&self.containerizer);
+        match spawn_blocking(move || groups.remove_orphaned_groups()).await {
+            Ok(Ok(removed)) if removed.is_empty() => {}
+            Ok(Ok(removed)) => warn!(
+                groups = removed.join(", "),
+                "control groups of no task removed"
+            ),
+            Ok(Err(error)) => warn!(%error, "control groups cannot be listed"),
+            Err(error) => warn!(%error, "control groups cannot be listed"),
+        }
+    }
+
+    fn hands(
+        &self,
+        handle: &event_loop::Handle<Node>,
+        reserve: Arc<Reserve>,
+        found: BTreeMap<ContainerId, Shim>,
+        releases: &TaskTracker,
+        stop: mpsc::Sender<StopReason>,
+    ) -> Result<Hands, RunError> {
+        let client = |error: reqwest::Error| RunError::Client(error.into());
+        let probes = Probes::new(self.containerizer.shim())
+            .map_err(|error: ProbesError| RunError::Client(error.into()))?;
+        let launcher = Launcher {
+            places: self.places.clone(),
+            containerizer: Arc::clone(&self.containerizer) as Arc<dyn Containerizer>,
+            fetcher: Fetcher::new().map_err(client)?,
+            endpoint: self.endpoint.clone(),
+            output: OutputLimits {
+                max_bytes: self.options.output_bytes,
+                max_files: self.options.output_files,
+            },
+        };
+        let introduction = Introduction {
+            endpoint: self.endpoint.clone(),
+            resources: self.inventory.resources.clone(),
+            attributes: self.inventory.attributes.clone(),
+        };
+        let master = MasterLink::new(
+            self.options.master.clone(),
+            Credentials::new(self.token.as_ref()),
+            introduction,
+            handle.clone(),
+        );
+        Ok(Hands {
+            handle: handle.clone(),
+            master,
+            launcher: Arc::new(launcher),
+            containerizer: Arc::clone(&self.containerizer),
+            probes: Arc::new(probes),
+            places: self.places.clone(),
+            reserve,
+            address: self.options.advertised_ip(),
+            found,
+            jobs: BTreeMap::new(),
+            releases: releases.clone(),
+            stop,
+        })
+    }
+
+    async fn serve(
+        &self,
+        listener: TcpListener,
+        handle: &event_loop::Handle<Node>,
+        registry: Registry,
+        end: CancellationToken,
+    ) -> Result<JoinHandle<Result<(), ServeError>>, RunError> {
+        let state = http::About {
+            handle: handle.clone(),
+            places: self.places.clone(),
+            containerizer: Arc::clone(&self.containerizer),
+            endpoint: self.endpoint.clone(),
+            resources: self.inventory.resources.clone(),
+            attributes: self.inventory.attributes.clone(),
+            masters: self.options.master.clone(),
+            started: mete_daemon::clock::now(),
+        };
+        let routes = server::http(http::router(Arc::new(state), Arc::new(registry)));
+        let routes =
+            server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &[]).await?;
+        Ok(tokio::spawn(server::serve(
+            listener,
+            routes,
+            self.token.clone(),
+            end,
+        )))
+    }
+
+    /// Leaves nothing behind when nothing is to be left.
+    async fn leave(&self, handle: &event_loop::Handle<Node>, releases: TaskTracker) {
+        releases.close();
+        if timeout(RELEASE_PATIENCE, releases.wait()).await.is_err() {
+            warn!("what some ended tasks held is left to the next start");
+        }
+        let live = handle.view().tasks.values().any(|task| task.is_live());
+        if live {
+            return;
+        }
+        let groups = Arc::clone(&self.containerizer);
+        let _ = spawn_blocking(move || groups.tear_down()).await;
+    }
+}
+
+async fn take_reserve(reserve: Arc<Reserve>) {
+    match spawn_blocking(move || reserve.restore()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "reserve of the store cannot be taken"),
+        Err(error) => warn!(%error, "reserve of the store cannot be taken"),
+    }
+}
+
+/// Waits until the last task has ended, but not for ever.
+async fn wait_for_tasks(
+    stopped: &mut mpsc::Receiver<StopReason>,
+    looping: &mut JoinHandle<Result<(), LoopError>>,
+) {
+    tokio::select! {
+        _ = stopped.recv() => {}
+        _ = looping => {}
+        () = tokio::time::sleep(STOP_PATIENCE) => warn!("some tasks have not ended in time, the agent ends without them"),
+    }
+}

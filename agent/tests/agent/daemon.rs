@@ -1,0 +1,7 @@
+//! The whole agent: real store, real port, real tasks, and a master that is the test.
+
+mod faults; // crashes, two agents, a full disk, a silent master
+mod files; // sandboxes over HTTP
+mod life; // from launch to acknowledgement
+mod master; // a master that says what the test wants
+mod world; // an agent in a directory of its own

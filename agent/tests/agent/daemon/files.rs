@@ -1,0 +1,115 @@
+//! Sandboxes over HTTP: what may be read, and what may not.
+
+use mete_model::TaskState;
+
+use super::master::{Master, task};
+use super::world::{Work, get, json};
+
+#[tokio::test]
+async fn a_sandbox_can_be_listed_read_and_downloaded() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let line = "echo hello; mkdir sub; head -c 200000 /dev/zero | tr '\\0' x > sub/large";
+    link.run(&task("t", line)).await;
+    link.until(TaskState::Finished).await;
+
+    let (_, tasks) = json(port, "/v1/tasks", &[]).await;
+    let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
+    let (_, listing) = json(port, "/files/browse", &[("path", &sandbox)]).await;
+    let stdout = format!("{sandbox}/stdout");
+    let (_, size) = json(port, "/files/read", &[("path", &stdout), ("offset", "-1")]).await;
+    let part = [("path", stdout.as_str()), ("offset", "1"), ("length", "3")];
+    let (_, part) = json(port, "/files/read", &part).await;
+    let large = format!("{sandbox}/sub/large");
+    let (_, page) = json(port, "/files/read", &[("path", &large), ("offset", "0")]).await;
+    let (_, whole) = get(port, "/files/download", &[("path", &large)]).await;
+
+    let paths: Vec<_> = listing
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["path"].clone())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            format!("{sandbox}/stderr"),
+            stdout.clone(),
+            format!("{sandbox}/sub")
+        ]
+    );
+    assert_eq!(
+        listing[2]["mode"].as_str().unwrap().chars().next(),
+        Some('d')
+    );
+    assert_eq!(listing[1]["size"], 6);
+    assert_eq!(
+        (size["offset"].clone(), size["data"].clone()),
+        (6.into(), "".into())
+    );
+    assert_eq!(
+        (part["offset"].clone(), part["data"].clone()),
+        (1.into(), "ell".into())
+    );
+    assert_eq!(page["data"].as_str().unwrap().len(), 64 << 10);
+    assert_eq!(whole.len(), 200_000);
+
+    let newest = sandbox.rsplit_once('/').unwrap().0.to_owned() + "/latest/stdout";
+    let (status, _) = json(port, "/files/read", &[("path", &newest)]).await;
+    assert_eq!(status, 200);
+    let (_, state) = json(port, "/state", &[]).await;
+    let shown = state["completed_frameworks"][0]["completed_executors"][0]["directory"].as_str();
+    let live = state["frameworks"][0]["executors"][0]["directory"].as_str();
+    assert_eq!(shown.or(live), Some(sandbox.as_str()));
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_a_sandbox() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let line =
+        "ln -s /etc/passwd passwd; ln -s ../../../.. up; ln -s /proc/self/root root; mkfifo pipe";
+    link.run(&task("t", line)).await;
+    link.until(TaskState::Finished).await;
+    let (_, tasks) = json(port, "/v1/tasks", &[]).await;
+    let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
+
+    for escape in [
+        "/etc/passwd",
+        "/",
+        "",
+        "../../etc/passwd",
+        "/agent.redb",
+        "/slaves",
+        &format!("{sandbox}/../../../../../../../../agent.redb"),
+        &format!("{sandbox}/passwd"),
+        &format!("{sandbox}/up/agent.redb"),
+        &format!("{sandbox}/root/etc/passwd"),
+        &format!("{sandbox}/pipe"),
+        &format!("{sandbox}/nothing"),
+        &format!("{sandbox}/a\0b"),
+        &work.path.join("agent.redb").display().to_string(),
+    ] {
+        for route in ["/files/read", "/files/download", "/files/browse"] {
+            let (status, body) = get(port, route, &[("path", escape)]).await;
+            let body = String::from_utf8_lossy(&body).into_owned();
+            assert!(
+                (400..500).contains(&status),
+                "{route} {escape:?}: {status} {body}"
+            );
+            assert!(body.contains("\"message\""), "{route} {escape:?}: {body}");
+        }
+    }
+    for bad in [("offset", "-2"), ("offset", "x"), ("length", "-5")] {
+        let stdout = format!("{sandbox}/stdout");
+        let (status, _) = get(port, "/files/read", &[("path", &stdout), bad]).await;
+        assert_eq!(status, 400, "{bad:?}");
+    }
+    assert_eq!(get(port, "/files/read", &[]).await.0, 400);
+}

@@ -1,0 +1,178 @@
+//! An agent in a directory of its own, on threads of its own, so that it can be stopped dead.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use mete_agent::cgroups::{self, Cgroups, Hierarchies};
+use mete_agent::containerizer::process::ProcessContainerizer;
+use mete_agent::{Options, RunError, run_with};
+use mete_daemon::config;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{shim, soon, until};
+
+/// A work directory. Whatever still runs in it dies with it.
+pub(super) struct Work {
+    directory: tempfile::TempDir,
+    pub(super) path: PathBuf,
+}
+
+impl Work {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("work");
+        Self { directory, path }
+    }
+
+    /// In a place that is already there.
+    pub(super) fn within(place: &Path) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap();
+        let path = directory.path().join("work");
+        Self { directory, path }
+    }
+
+    /// A directory for the test's own files.
+    pub(super) fn beside(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(super) fn options(&self, master: SocketAddr, more: &[&str]) -> Options {
+        let mut arguments = vec![
+            "--port=0".to_owned(),
+            format!("--work-dir={}", self.path.display()),
+            format!("--master=http://{master}"),
+            "--disk-reserve=2MiB".to_owned(),
+            "--stop-tasks-on-exit".to_owned(),
+        ];
+        arguments.extend(more.iter().map(|&word| word.to_owned()));
+        config::load("agent", arguments, [("", ""); 0]).unwrap()
+    }
+
+    /// Starts an agent here.
+    pub(super) fn start(&self, master: SocketAddr, more: &[&str]) -> Daemon {
+        Daemon::start(self.options(master, more))
+    }
+
+    /// The sandbox of the newest run of a task.
+    pub(super) fn sandbox(&self, task: &str) -> PathBuf {
+        let framework = format!("slaves/m-S1/frameworks/{}", super::master::FRAMEWORK);
+        let runs = format!("{framework}/executors/{task}/runs/latest");
+        self.path.join(runs)
+    }
+
+    /// A file that a task writes, once it ends with a line.
+    pub(super) async fn said(&self, task: &str, file: &str) -> String {
+        let path = self.sandbox(task).join(file);
+        until(|| fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n'))).await;
+        fs::read_to_string(path).unwrap()
+    }
+
+    /// A file of a task that has ended.
+    pub(super) fn said_now(&self, task: &str, file: &str) -> String {
+        fs::read_to_string(self.sandbox(task).join(file)).unwrap()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let Ok(path) = self.path.canonicalize() else {
+            return;
+        };
+        let options = cgroups::Options::new(cgroups::scope_of("agent", &path));
+        let groups = Cgroups::set_up(&Hierarchies::of_this_host(), options);
+        let Ok(tasks) = ProcessContainerizer::new(path.join("tasks"), groups, shim()) else {
+            return;
+        };
+        for container in tasks.containers().unwrap_or_default() {
+            mete_agent::shims::kill_remains(&tasks.task_dir(&container));
+            let _ = fs::remove_dir_all(tasks.task_dir(&container).path());
+        }
+        let _ = tasks.remove_orphaned_groups();
+        tasks.tear_down();
+    }
+}
+
+/// A running agent.
+pub(super) struct Daemon {
+    shutdown: CancellationToken,
+    killed: CancellationToken,
+    thread: Option<thread::JoinHandle<Option<Result<(), RunError>>>>,
+}
+
+impl Daemon {
+    pub(super) fn start(options: Options) -> Self {
+        let (shutdown, killed) = (CancellationToken::new(), CancellationToken::new());
+        let (asked, dead) = (shutdown.clone(), killed.clone());
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            let ended = runtime.block_on(async {
+                tokio::select! {
+                    ended = run_with(options, shim(), asked) => Some(ended),
+                    () = dead.cancelled() => None,
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            ended
+        });
+        Self {
+            shutdown,
+            killed,
+            thread: Some(thread),
+        }
+    }
+
+    /// Stops the agent dead, as `kill -9` does: every part of it ends where it is.
+    pub(super) async fn kill(mut self) {
+        self.killed.cancel();
+        assert!(self.join().await.is_none(), "it had ended by itself");
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(super) async fn stop(mut self) -> Result<(), RunError> {
+        self.shutdown.cancel();
+        self.join().await.expect("it was not killed")
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn ended(mut self) -> Result<(), RunError> {
+        self.join().await.expect("it was not killed")
+    }
+
+    async fn join(&mut self) -> Option<Result<(), RunError>> {
+        let thread = self.thread.take().unwrap();
+        let joined = soon(tokio::task::spawn_blocking(move || thread.join())).await;
+        joined.unwrap().expect("no panic in the agent")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What an agent answers: status and body.
+pub(super) async fn get(port: i32, path: &str, query: &[(&str, &str)]) -> (u16, Vec<u8>) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let answer = soon(client.get(url).query(query).send()).await.unwrap();
+    let status = answer.status().as_u16();
+    (status, soon(answer.bytes()).await.unwrap().to_vec())
+}
+
+/// The same as JSON.
+pub(super) async fn json(port: i32, path: &str, query: &[(&str, &str)]) -> (u16, Value) {
+    let (status, body) = get(port, path, query).await;
+    (status, serde_json::from_slice(&body).unwrap())
+}
