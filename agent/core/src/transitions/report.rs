@@ -63,7 +63,7 @@ impl Node {
             to = %status.state,
             healthy = status.healthy,
             reason = status.reason.map(Reason::as_str),
-            message = status.message.as_deref(),
+            because = status.message.as_deref(),
             "task changed state"
         );
         task.latest = status.clone();
@@ -80,7 +80,7 @@ impl Node {
             task = %key.task,
             framework = %key.framework,
             state = %status.state,
-            message = status.message.as_deref(),
+            because = status.message.as_deref(),
             "answered about a task that is not here"
         );
         if self.updates.push_orphan(key, status) {
