@@ -59,6 +59,8 @@ impl Orchestrator {
             self.edit_instance(now, instance, out, |instance| {
                 instance.version = Arc::clone(&version)
             });
+            // Offers declined for the old version may be good for the new one.
+            self.master.wants_revive = true;
         }
         for _ in 0..todo.add {
             self.add_waiting(now, &version);
