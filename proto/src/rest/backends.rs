@@ -55,7 +55,8 @@ pub struct Heartbeat {
     pub version: u64,
 }
 
-/// Which service: a port of an app.
+/// Which service: a port of an app, and where proxies offer it. While an app moves to another service port both are in
+/// the list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceKey {
@@ -63,6 +64,8 @@ pub struct ServiceKey {
     pub app_id: String,
     /// Which of its ports, counted from 0.
     pub port_index: u32,
+    /// The port under which proxies offer it.
+    pub service_port: u16,
 }
 
 /// One port of an app and those who answer on it.
@@ -95,6 +98,7 @@ impl Service {
         ServiceKey {
             app_id: self.app_id.clone(),
             port_index: self.port_index,
+            service_port: self.service_port,
         }
     }
 }

@@ -1,0 +1,75 @@
+//! Deployments as `/v2/deployments` prints them, and the answer to every change.
+
+use serde::{Deserialize, Serialize};
+
+/// The answer to a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentResult {
+    /// The version of what changed.
+    pub version: String,
+    /// The deployment that carries it out.
+    pub deployment_id: String,
+}
+
+/// A deployment and how far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployment {
+    /// Its id.
+    pub id: String,
+    /// The version of the apps it changes.
+    pub version: String,
+    /// The apps it changes.
+    pub affected_apps: Vec<String>,
+    /// Always empty until pods are carried.
+    #[serde(default)]
+    pub affected_pods: Vec<String>,
+    /// What is done, one step after the other.
+    pub steps: Vec<Step>,
+    /// What is being done.
+    pub current_actions: Vec<CurrentAction>,
+    /// Counted from 1; 0: not begun.
+    pub current_step: usize,
+    /// How many there are.
+    pub total_steps: usize,
+}
+
+/// Actions that run together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// At least one.
+    pub actions: Vec<Action>,
+}
+
+/// One thing done to one app.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// `StartApplication`, `ScaleApplication`, `RestartApplication` or `StopApplication`.
+    pub action: String,
+    /// To which app.
+    pub app: String,
+}
+
+/// One thing being done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentAction {
+    /// What and to which app.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Always empty until readiness checks are carried.
+    #[serde(default)]
+    pub readiness_check_results: Vec<serde_json::Value>,
+}
+
+/// A plan as events tell it: what, not how far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its id.
+    pub id: String,
+    /// The version of the apps it changes.
+    pub version: String,
+    /// What is done.
+    pub steps: Vec<Step>,
+}
