@@ -1,1 +1,23 @@
-//! Shell of the service framework.
+//! Shell of the service framework: sockets, store and the link to the master, around the core that decides.
+//!
+//! ```text
+//!   /v2 ──http──▶ input ──▶ event loop (core) ──▶ action ──hands──▶ master
+//!    ▲                          ▲     │
+//!    └── view ◀─────────────────┼─────┘
+//!                    master ──link
+//! ```
+//! It knows no other daemon than the master, and that one through the public SDK alone. Start with [`run`], then
+//! `http.rs` for what comes in and `hands.rs` for what goes out.
+
+mod config; // what the operator may say
+mod run; // store, recover, loop, link, server
+
+mod hands; // actions → calls to the master, events to subscribers
+mod link; // events of the master → inputs
+mod offers; // what is on the table between an offer and its answer
+
+mod http; // /v2
+mod metrics; // what is, as numbers
+
+pub use config::Options;
+pub use run::{RunError, run, run_on};

@@ -1,0 +1,144 @@
+//! `/v2` and what belongs to it: wire to inputs, views and replies to wire. Decides nothing.
+//!
+//! Reads come from the published view and hold up nobody; writes are asked of the loop and answered once they are
+//! stored. Errors have the statuses and bodies of Marathon (`failure.rs`).
+
+mod body; // JSON as Marathon reads it
+mod failure; // every error, with its status and body
+mod params; // what a path and a query say
+mod selector; // `label=tier in (web,api)`
+
+mod apps; // /v2/apps: read
+mod change; // /v2/apps: write
+mod convert; // /v2 ↔ the core's words
+mod instances; // /v2/tasks, /v2/apps/{id}/tasks
+
+mod backends; // the healthy-task list, its stream, and the proxies' acknowledgements
+mod deployments; // /v2/deployments
+mod events; // /v2/events
+mod info; // /v2/info, /v2/leader, /ping, and what is not carried
+mod queue; // /v2/queue
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, EXPIRES, PRAGMA, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use mete_daemon::event_loop::Handle;
+use mete_service_framework_core::Orchestrator;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Options;
+pub(crate) use events::Subscribers;
+use failure::Failure;
+
+/// Who answers: Marathon's followers and leaders tell it with every answer.
+const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub(crate) struct Api {
+    handle: Handle<Orchestrator>,
+    subscribers: Subscribers,
+    options: Arc<Options>,
+    /// `host:port` under which others find us.
+    leader: Arc<str>,
+    /// Streams end when this is cancelled.
+    stop: CancellationToken,
+}
+
+impl Api {
+    pub(crate) fn new(
+        handle: Handle<Orchestrator>,
+        subscribers: Subscribers,
+        options: &Options,
+        leader: String,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            handle,
+            subscribers,
+            options: Arc::new(options.clone()),
+            leader: leader.into(),
+            stop,
+        }
+    }
+}
+
+/// All routes.
+pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
+    let speaks_json = Router::new()
+        .merge(apps::routes())
+        .merge(instances::routes())
+        .merge(deployments::routes())
+        .merge(queue::routes())
+        .merge(info::routes())
+        .layer(middleware::from_fn(accepts_json));
+    let leader = HeaderValue::try_from(format!("http://{}", api.leader)).ok();
+    Router::new()
+        .merge(speaks_json)
+        .merge(info::ping())
+        .merge(events::routes())
+        .merge(backends::routes())
+        .route("/{*path}", any(|| async { Failure::no_such_uri() }))
+        .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(leader, common_headers))
+        .with_state(api)
+        .merge(mete_daemon::metrics::routes(registry))
+}
+
+/// What Marathon says with every answer.
+async fn common_headers(
+    State(leader): State<Option<HeaderValue>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+        (PRAGMA, "no-cache"),
+        (EXPIRES, "0"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (X_XSS_PROTECTION, "1; mode=block"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.extend(leader.map(|leader| (LEADER, leader)));
+    response
+}
+
+/// Who takes only what we do not have (such as the task lists in plain text of old) is told so.
+async fn accepts_json(request: Request, next: Next) -> Response {
+    if !accepts(request.headers(), "application/json") {
+        return Failure::new(StatusCode::NOT_ACCEPTABLE, "Not Acceptable").into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a client takes this media type, which it does when it says nothing.
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let group = media_type.split_once('/').map_or("", |(group, _)| group);
+    let mut values = headers.get_all(ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .any(|range| {
+            range == "*/*"
+                || range.eq_ignore_ascii_case(media_type)
+                || range
+                    .strip_suffix("/*")
+                    .is_some_and(|of| of.eq_ignore_ascii_case(group))
+        })
+}

@@ -1,0 +1,102 @@
+//! `/v2` ↔ the core's words. Form is checked here, once; whether the parts make sense together is the core's to say.
+
+mod app_in; // what a user says of an app → AppSpec
+mod app_out; // AppSpec → what is printed
+mod event; // what happened → what subscribers read
+mod health; // health checks, both ways
+mod legacy; // what is not carried yet, and inputs of the old form
+mod ports; // port definitions and networks, both ways
+mod task; // instances → tasks, with their statistics
+
+pub(super) use app_in::apply;
+pub(super) use app_out::{app, version_info};
+pub(super) use event::event;
+pub(super) use task::{failure, stats, task};
+
+use mete_model::Timestamp;
+use mete_service_framework_core::spec::time;
+use mete_service_framework_core::validate::Violation;
+
+use super::failure::Failure;
+
+/// What is wrong with an input: its shape, or its meaning.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// A number out of its range, a word that is none of those allowed.
+    pub(super) shape: Vec<Violation>,
+    /// What cannot be done, or not yet.
+    pub(super) meaning: Vec<Violation>,
+}
+
+impl Faults {
+    fn shape(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.shape.push(Violation::new(path, message));
+    }
+
+    fn meaning(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.meaning.push(Violation::new(path, message));
+    }
+
+    fn not_carried(&mut self, path: impl Into<String>, what: &str) {
+        self.meaning(path, format!("{what} is not carried yet"));
+    }
+
+    /// `what` when nothing is wrong.
+    ///
+    /// # Errors
+    /// The faults of shape, or, when there are none, those of meaning.
+    fn unless_any<T>(self, what: T) -> Result<T, Failure> {
+        if !self.shape.is_empty() {
+            return Err(Failure::wrong_shape(self.shape));
+        }
+        if !self.meaning.is_empty() {
+            return Err(Failure::invalid(self.meaning));
+        }
+        Ok(what)
+    }
+
+    /// A whole number within a range.
+    fn whole<T: TryFrom<i64> + Into<i64> + Copy>(
+        &mut self,
+        path: &str,
+        value: i64,
+        maximum: T,
+    ) -> Option<T> {
+        let maximum: i64 = maximum.into();
+        if value < 0 {
+            self.shape(path, format!("error.min: is {value}, must be at least 0"));
+            return None;
+        }
+        if value > maximum {
+            self.shape(
+                path,
+                format!("error.max: is {value}, must be at most {maximum}"),
+            );
+            return None;
+        }
+        T::try_from(value).ok()
+    }
+
+    /// A text of a length within a range, in bytes.
+    fn text(&mut self, path: &str, text: &str, maximum: usize) {
+        if text.is_empty() {
+            self.shape(path, "error.minLength: must not be empty");
+        } else if text.len() > maximum {
+            let length = text.len();
+            self.shape(
+                path,
+                format!("error.maxLength: has {length} bytes, may have {maximum}"),
+            );
+        }
+    }
+}
+
+/// Takes a moment as a user writes it.
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, Failure> {
+    time::parse(text).ok_or_else(|| {
+        let shown: String = text.chars().take(80).collect();
+        Failure::unprocessable(format!(
+            "Invalid timestamp provided '{shown}'. Expecting ISO-8601 datetime string."
+        ))
+    })
+}

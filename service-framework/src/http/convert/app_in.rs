@@ -1,0 +1,243 @@
+//! What a user says of an app, laid over what was there before: each key that is given replaces the whole field.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mete_model::MEBIBYTE;
+use mete_proto::rest::apps::{App, EnvValue, UnreachableStrategy as Said};
+use mete_service_framework_core::spec::app::{
+    AppId, AppSpec, Constraint, KillSelection, UnreachableStrategy, UpgradeStrategy,
+};
+use mete_service_framework_core::validate::quantity;
+
+use super::{Faults, health, legacy, ports};
+use crate::http::failure::Failure;
+
+/// The longest delay that makes sense: a hundred years.
+const MAX_SECONDS: u32 = 3_153_600_000;
+
+/// `base` with what `said` says. `base` has the defaults for a new app, and what is stored for a partial update.
+///
+/// # Errors
+/// 422 with everything whose form is wrong or that is not carried yet.
+pub(in crate::http) fn apply(base: AppSpec, said: &App) -> Result<AppSpec, Failure> {
+    let (mut spec, mut faults) = (base, Faults::default());
+    legacy::refuse(said, &mut faults);
+    program(&mut spec, said, &mut faults);
+    resources(&mut spec, said, &mut faults);
+    texts(&mut spec, said, &mut faults);
+    placement(&mut spec, said, &mut faults);
+    ports::apply(&mut spec, said, &mut faults);
+    if let Some(checks) = &said.health_checks {
+        spec.health_checks = health::read(checks, !spec.port_definitions.is_empty(), &mut faults);
+    }
+    strategies(&mut spec, said, &mut faults);
+    legacy::fetch(&mut spec, said, &mut faults);
+    faults.unless_any(spec)
+}
+
+fn program(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+    // Whoever gives the one means it instead of the other; giving both is for the core to refuse.
+    if let Some(cmd) = &said.cmd {
+        faults.text("/cmd", cmd, usize::MAX);
+        spec.cmd = Some(cmd.clone());
+        if said.args.is_none() {
+            spec.args.clear();
+        }
+    }
+    if let Some(args) = &said.args {
+        spec.args.clone_from(args);
+        if said.cmd.is_none() && !args.is_empty() {
+            spec.cmd = None;
+        }
+    }
+    if let Some(executor) = &said.executor {
+        spec.executor.clone_from(executor);
+    }
+    if let Some(user) = &said.user {
+        spec.user = Some(user.clone()).filter(|user| !user.is_empty());
+    }
+}
+
+fn resources(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+    let mut amount = |path: &str, value: Option<f64>, minimum: f64, unit: u64, into: &mut u64| {
+        let Some(value) = value else { return };
+        match quantity(path, value, minimum, unit) {
+            Ok(units) => *into = units,
+            Err(violation) => faults.shape.push(violation),
+        }
+    };
+    amount("/cpus", said.cpus, 0.001, 1_000, &mut spec.cpus_milli);
+    amount("/mem", said.mem, 0.0, MEBIBYTE, &mut spec.mem_bytes);
+    amount("/disk", said.disk, 0.0, MEBIBYTE, &mut spec.disk_bytes);
+    let mut count = |path: &str, value: Option<i64>, into: &mut u32| {
+        if let Some(count) = value.and_then(|value| faults.whole(path, value, i32::MAX)) {
+            *into = count.unsigned_abs();
+        }
+    };
+    count("/instances", said.instances, &mut spec.instances);
+    count("/gpus", said.gpus, &mut spec.gpus);
+}
+
+fn texts(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+    if let Some(env) = &said.env {
+        spec.env.clear();
+        for (name, value) in env {
+            match value {
+                EnvValue::Text(text) => {
+                    spec.env.insert(name.clone(), text.clone());
+                }
+                EnvValue::Secret(_) => faults.not_carried(format!("/env/{name}"), "a secret"),
+            }
+        }
+    }
+    if let Some(labels) = &said.labels {
+        spec.labels.clone_from(labels);
+    }
+}
+
+fn placement(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+    if let Some(constraints) = &said.constraints {
+        spec.constraints = constraints
+            .iter()
+            .enumerate()
+            .filter_map(|(at, parts)| constraint(at, parts, faults))
+            .collect();
+    }
+    if let Some(roles) = &said.accepted_resource_roles {
+        let roles: BTreeSet<String> = roles.iter().cloned().collect();
+        if roles.is_empty() {
+            faults.meaning("/acceptedResourceRoles", "must not be empty");
+        }
+        spec.accepted_resource_roles = Some(roles);
+    }
+    if let Some(role) = &said.role {
+        faults.text("/role", role, usize::MAX);
+        spec.role = Some(role.clone());
+    }
+    if let Some(dependencies) = &said.dependencies {
+        let parent = spec.id.segments().rev().skip(1).collect::<Vec<_>>();
+        let parent: Vec<&str> = parent.into_iter().rev().collect();
+        spec.dependencies.clear();
+        for (at, text) in dependencies.iter().enumerate() {
+            match resolve(&parent, text) {
+                Ok(id) => drop(spec.dependencies.insert(id)),
+                Err(rule) => faults.meaning(format!("/dependencies({at})"), rule),
+            }
+        }
+    }
+}
+
+fn constraint(at: usize, parts: &[String], faults: &mut Faults) -> Option<Constraint> {
+    let (field, operator, value) = match parts {
+        [field, operator] => (field, operator, None),
+        [field, operator, value] => (field, operator, Some(value.clone())),
+        _ => {
+            let message = "Each constraint must have either 2 or 3 fields";
+            faults.shape(format!("/constraints({at})"), message);
+            return None;
+        }
+    };
+    Some(Constraint {
+        field: field.clone(),
+        operator: operator.to_ascii_uppercase(),
+        value,
+    })
+}
+
+/// A path that may be relative to the group of the app, with `.` and `..`.
+fn resolve(parent: &[&str], text: &str) -> Result<AppId, &'static str> {
+    let mut segments = if text.starts_with('/') {
+        Vec::new()
+    } else {
+        parent.to_vec()
+    };
+    for segment in text.split('/').filter(|segment| !segment.is_empty()) {
+        match segment {
+            "." => {}
+            ".." if segments.pop().is_none() => return Err("leads above the root"),
+            ".." => {}
+            segment => segments.push(segment),
+        }
+    }
+    AppId::new(&segments.join("/")).map_err(|bad| bad.rule())
+}
+
+fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+    let mut take = |path: &str, value: Option<i64>, into: &mut Duration| {
+        if let Some(time) = seconds(path, value, faults) {
+            *into = time;
+        }
+    };
+    let backoff = &mut spec.backoff;
+    take(
+        "/backoffSeconds",
+        said.backoff_seconds,
+        &mut backoff.initial,
+    );
+    take(
+        "/maxLaunchDelaySeconds",
+        said.max_launch_delay_seconds,
+        &mut backoff.maximum,
+    );
+    if let Some(factor) = said.backoff_factor {
+        if factor < 1.0 {
+            faults.shape(
+                "/backoffFactor",
+                format!("error.min: is {factor}, must be at least 1"),
+            );
+        }
+        backoff.factor = factor;
+    }
+    let grace = said.task_kill_grace_period_seconds;
+    if let Some(grace) = seconds("/taskKillGracePeriodSeconds", grace, faults) {
+        spec.task_kill_grace_period = Some(grace);
+    }
+    if let Some(upgrade) = &said.upgrade_strategy {
+        let default = UpgradeStrategy::default();
+        let (minimum, over) = (
+            upgrade.minimum_health_capacity,
+            upgrade.maximum_over_capacity,
+        );
+        spec.upgrade_strategy = UpgradeStrategy {
+            minimum_health_capacity: minimum.unwrap_or(default.minimum_health_capacity),
+            maximum_over_capacity: over.unwrap_or(default.maximum_over_capacity),
+        };
+    }
+    if let Some(said) = &said.unreachable_strategy {
+        spec.unreachable_strategy = unreachable(said, faults);
+    }
+    if let Some(word) = &said.kill_selection {
+        let known = [KillSelection::YoungestFirst, KillSelection::OldestFirst];
+        match known.into_iter().find(|known| known.as_str() == word) {
+            Some(selection) => spec.kill_selection = selection,
+            None => faults.shape("/killSelection", "must be YOUNGEST_FIRST or OLDEST_FIRST"),
+        }
+    }
+}
+
+fn unreachable(said: &Said, faults: &mut Faults) -> UnreachableStrategy {
+    const PATH: &str = "/unreachableStrategy";
+    let enabled = match said {
+        Said::Word(word) => {
+            if word != "disabled" {
+                faults.shape(PATH, "must be \"disabled\" or an object");
+            }
+            return UnreachableStrategy::Disabled;
+        }
+        Said::Enabled(enabled) => enabled,
+    };
+    let mut after =
+        |key: &str, value: Option<i64>| seconds(&format!("{PATH}/{key}"), value, faults);
+    let inactive_after = after("inactiveAfterSeconds", enabled.inactive_after_seconds);
+    let expunge_after = after("expungeAfterSeconds", enabled.expunge_after_seconds);
+    UnreachableStrategy::Enabled {
+        inactive_after: inactive_after.unwrap_or_default(),
+        expunge_after: expunge_after.unwrap_or_default(),
+    }
+}
+
+fn seconds(path: &str, value: Option<i64>, faults: &mut Faults) -> Option<Duration> {
+    let seconds = faults.whole(path, value?, MAX_SECONDS)?;
+    Some(Duration::from_secs(seconds.into()))
+}

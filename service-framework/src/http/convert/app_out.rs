@@ -1,0 +1,109 @@
+//! What is wanted of an app, as it is printed: defaults filled in, empty lists left out where Marathon does.
+
+use std::time::Duration;
+
+use mete_model::MEBIBYTE;
+use mete_proto::rest::apps::{
+    App, EnvValue, Fetch, UnreachableEnabled, UnreachableStrategy as Said, UpgradeStrategy,
+    VersionInfo,
+};
+use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
+use mete_service_framework_core::spec::history::AppVersion;
+use mete_service_framework_core::spec::time;
+
+use super::{health, ports};
+
+/// One version of an app, without its `versionInfo`. `role` is that of the framework.
+pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
+    let spec = &*version.spec;
+    let mut app = App {
+        id: Some(spec.id.to_string()),
+        cmd: spec.cmd.clone(),
+        args: unless_empty(&spec.args),
+        user: spec.user.clone(),
+        labels: Some(spec.labels.clone()),
+        instances: Some(spec.instances.into()),
+        executor: Some(spec.executor.clone()),
+        port_definitions: Some(spec.port_definitions.iter().map(ports::write).collect()),
+        require_ports: Some(spec.require_ports),
+        networks: Some(vec![ports::network()]),
+        kill_selection: Some(spec.kill_selection.as_str().to_owned()),
+        unreachable_strategy: Some(unreachable(spec.unreachable_strategy)),
+        role: Some(spec.role.as_deref().unwrap_or(role).to_owned()),
+        version: Some(time::text(version.version)),
+        ..App::default()
+    };
+    lists(&mut app, spec);
+    numbers(&mut app, spec);
+    app
+}
+
+/// Since when an app is as it is.
+pub(in crate::http) fn version_info(version: &AppVersion) -> VersionInfo {
+    VersionInfo {
+        last_scaling_at: time::text(version.last_scaling_at),
+        last_config_change_at: time::text(version.last_config_change_at),
+    }
+}
+
+fn lists(app: &mut App, spec: &AppSpec) {
+    let env = spec.env.iter();
+    let env = env.map(|(name, value)| (name.clone(), EnvValue::Text(value.clone())));
+    app.env = (!spec.env.is_empty()).then(|| env.collect());
+    let constraints = spec.constraints.iter().map(|constraint| {
+        let parts = [&constraint.field, &constraint.operator].into_iter();
+        parts.chain(&constraint.value).cloned().collect()
+    });
+    app.constraints = unless_empty(&constraints.collect::<Vec<Vec<String>>>());
+    let roles = spec.accepted_resource_roles.as_ref();
+    app.accepted_resource_roles = roles.map(|roles| roles.iter().cloned().collect());
+    let dependencies = spec.dependencies.iter().map(ToString::to_string);
+    app.dependencies = unless_empty(&dependencies.collect::<Vec<String>>());
+    let checks = spec.health_checks.iter().map(health::write);
+    app.health_checks = unless_empty(&checks.collect::<Vec<_>>());
+    let fetch = spec.fetch.iter().map(|fetch| Fetch {
+        uri: Some(fetch.uri.clone()),
+        extract: Some(fetch.extract),
+        executable: Some(fetch.executable),
+        cache: Some(fetch.cache),
+        dest_path: fetch.dest_path.clone(),
+    });
+    app.fetch = unless_empty(&fetch.collect::<Vec<_>>());
+}
+
+fn numbers(app: &mut App, spec: &AppSpec) {
+    let megabytes = |bytes: u64| Some(bytes as f64 / MEBIBYTE as f64);
+    app.cpus = Some(spec.cpus_milli as f64 / 1_000.0);
+    app.mem = megabytes(spec.mem_bytes);
+    app.disk = megabytes(spec.disk_bytes);
+    app.gpus = Some(spec.gpus.into());
+    app.backoff_seconds = Some(seconds(spec.backoff.initial));
+    app.backoff_factor = Some(spec.backoff.factor);
+    app.max_launch_delay_seconds = Some(seconds(spec.backoff.maximum));
+    app.task_kill_grace_period_seconds = spec.task_kill_grace_period.map(seconds);
+    app.upgrade_strategy = Some(UpgradeStrategy {
+        maximum_over_capacity: Some(spec.upgrade_strategy.maximum_over_capacity),
+        minimum_health_capacity: Some(spec.upgrade_strategy.minimum_health_capacity),
+    });
+}
+
+fn unreachable(strategy: UnreachableStrategy) -> Said {
+    match strategy {
+        UnreachableStrategy::Disabled => Said::Word("disabled".to_owned()),
+        UnreachableStrategy::Enabled {
+            inactive_after,
+            expunge_after,
+        } => Said::Enabled(UnreachableEnabled {
+            inactive_after_seconds: Some(seconds(inactive_after)),
+            expunge_after_seconds: Some(seconds(expunge_after)),
+        }),
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn unless_empty<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
+}

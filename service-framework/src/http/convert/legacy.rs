@@ -1,0 +1,116 @@
+//! What is not carried yet is refused by name; inputs of the old form become those of the new one.
+
+use mete_proto::rest::apps::{App, Fetch as Said};
+use mete_service_framework_core::spec::app::{AppSpec, Fetch};
+use serde_json::Value;
+
+use super::Faults;
+
+/// The longest address and path, in bytes (Marathon's schema).
+const MAX_URI_BYTES: usize = 1024;
+
+/// Endings of what Marathon unpacks when an address is given in the old form.
+const ARCHIVES: [&str; 7] = [
+    ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip",
+];
+
+/// Refuses what is not carried yet. What asks for nothing (`{}`, `[]`, `false`) is let through: clients send it.
+pub(super) fn refuse(said: &App, faults: &mut Faults) {
+    for (path, what, value) in [
+        ("/container", "a container", &said.container),
+        ("/check", "a generic check", &said.check),
+        (
+            "/executorResources",
+            "an executor of its own",
+            &said.executor_resources,
+        ),
+        (
+            "/ipAddress",
+            "a network other than the host's",
+            &said.ip_address,
+        ),
+        (
+            "/readinessChecks",
+            "a readiness check",
+            &said.readiness_checks,
+        ),
+        ("/residency", "residency", &said.residency),
+        (
+            "/resourceLimits",
+            "a limit above the request",
+            &said.resource_limits,
+        ),
+        ("/secrets", "a secret", &said.secrets),
+    ] {
+        if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
+            faults.not_carried(path, what);
+        }
+    }
+    if said.tty == Some(true) {
+        faults.not_carried("/tty", "a terminal");
+    }
+}
+
+fn asks_for_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.values().all(Value::is_null),
+        Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// What to bring into the sandbox: `fetch`, or `uris` in the old form.
+pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+    let has_both = [
+        said.uris.as_ref().is_some_and(|uris| !uris.is_empty()),
+        said.fetch.as_ref().is_some_and(|fetch| !fetch.is_empty()),
+    ];
+    if has_both == [true, true] {
+        faults.meaning("/", "You cannot specify both uris and fetch fields");
+        return;
+    }
+    if let Some(uris) = &said.uris {
+        spec.fetch = uris
+            .iter()
+            .enumerate()
+            .map(|(at, uri)| {
+                faults.text(&format!("/uris({at})"), uri, MAX_URI_BYTES);
+                Fetch {
+                    extract: ARCHIVES.iter().any(|ending| uri.ends_with(ending)),
+                    ..plain(uri)
+                }
+            })
+            .collect();
+    }
+    if let Some(fetch) = said.fetch.as_ref().filter(|_| !has_both[0]) {
+        let one = |(at, said): (usize, &Said)| one(at, said, faults);
+        spec.fetch = fetch.iter().enumerate().map(one).collect();
+    }
+}
+
+fn one(at: usize, said: &Said, faults: &mut Faults) -> Fetch {
+    let uri = said.uri.as_deref().unwrap_or_default();
+    faults.text(&format!("/fetch({at})/uri"), uri, MAX_URI_BYTES);
+    if let Some(path) = &said.dest_path {
+        faults.text(&format!("/fetch({at})/destPath"), path, MAX_URI_BYTES);
+    }
+    Fetch {
+        extract: said.extract.unwrap_or(true),
+        executable: said.executable.unwrap_or_default(),
+        cache: said.cache.unwrap_or_default(),
+        dest_path: said.dest_path.clone(),
+        ..plain(uri)
+    }
+}
+
+fn plain(uri: &str) -> Fetch {
+    Fetch {
+        uri: uri.to_owned(),
+        extract: true,
+        executable: false,
+        cache: false,
+        dest_path: None,
+    }
+}

@@ -1,0 +1,148 @@
+//! Instances that sit on an agent, as tasks; and what they are in numbers.
+
+use mete_model::Timestamp;
+use mete_proto::rest::tasks::{
+    Health, IpAddress, LifeTime, Stats, Task, TaskCounts, TaskFailure, TaskStats,
+    TaskStatsByVersion,
+};
+use mete_service_framework_core::spec::app::AppId;
+use mete_service_framework_core::spec::history::AppVersion;
+use mete_service_framework_core::spec::time;
+use mete_service_framework_core::state::apps::{App, LastFailure};
+use mete_service_framework_core::state::instances::{Instance, InstanceState};
+
+/// An instance as a task; `None` while it waits for a place.
+pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
+    let place = instance.place.as_ref()?;
+    let spec = &*instance.version.spec;
+    let addresses = place.ip_addresses.iter();
+    Some(Task {
+        app_id: spec.id.to_string(),
+        health_check_results: health(instance).into_iter().collect(),
+        host: place.host.clone(),
+        id: instance.id.task().to_string(),
+        ip_addresses: addresses
+            .map(|address| IpAddress::from(address.as_str()))
+            .collect(),
+        ports: place.ports.clone(),
+        service_ports: spec
+            .port_definitions
+            .iter()
+            .map(|definition| definition.port)
+            .collect(),
+        slave_id: Some(place.agent.to_string()),
+        state: instance.task_state().to_owned(),
+        staged_at: instance.staged_at.map(time::text),
+        started_at: instance.started_at.map(time::text),
+        version: Some(time::text(instance.version.version)),
+        local_volumes: Vec::new(),
+        role: spec.role.as_deref().unwrap_or(role).to_owned(),
+    })
+}
+
+/// What its check says; nothing before the first result.
+fn health(instance: &Instance) -> Option<Health> {
+    let health = &instance.health;
+    let alive = match (
+        is_healthy(instance),
+        health.last_success,
+        health.last_failure,
+    ) {
+        (Some(healthy), ..) => healthy,
+        (None, None, None) => return None,
+        (None, success, failure) => success > failure,
+    };
+    Some(Health {
+        alive,
+        consecutive_failures: health.consecutive_failures,
+        first_success: health.first_success.map(time::text),
+        last_success: health.last_success.map(time::text),
+        last_failure: health.last_failure.map(time::text),
+        last_failure_cause: health.last_failure_cause.clone(),
+        instance_id: instance.id.to_string(),
+    })
+}
+
+const fn is_healthy(instance: &Instance) -> Option<bool> {
+    match instance.state {
+        InstanceState::Running { healthy } => healthy,
+        InstanceState::Waiting
+        | InstanceState::Launching { .. }
+        | InstanceState::Staging
+        | InstanceState::Unreachable { .. }
+        | InstanceState::Draining { .. }
+        | InstanceState::Killing { .. } => None,
+    }
+}
+
+/// How an instance failed last.
+pub(in crate::http) fn failure(app: &AppId, failure: &LastFailure) -> TaskFailure {
+    TaskFailure {
+        app_id: app.to_string(),
+        host: failure.host.clone(),
+        message: failure.message.clone(),
+        slave_id: failure.agent.as_ref().map(ToString::to_string),
+        state: failure.state.as_str().to_owned(),
+        task_id: failure.task.to_string(),
+        timestamp: time::text(failure.timestamp),
+        version: time::text(failure.version),
+    }
+}
+
+/// Counts and life times of an app's instances, by what they run.
+pub(in crate::http) fn stats(now: Timestamp, app: &App, wanted: &AppVersion) -> TaskStatsByVersion {
+    let of = |chosen: &dyn Fn(&Instance) -> bool| {
+        let chosen = app
+            .instances
+            .values()
+            .map(|instance| &**instance)
+            .filter(|instance| chosen(instance));
+        numbers(now, &chosen.collect::<Vec<_>>())
+    };
+    TaskStatsByVersion {
+        started_after_last_scaling: of(&|instance| {
+            instance.version.same_config(wanted)
+                && instance.staged_at >= Some(wanted.last_scaling_at)
+        }),
+        with_latest_config: of(&|instance| instance.version.same_config(wanted)),
+        with_outdated_config: of(&|instance| !instance.version.same_config(wanted)),
+        total_summary: of(&|_| true),
+    }
+}
+
+/// Nothing when there are no instances.
+fn numbers(now: Timestamp, instances: &[&Instance]) -> Option<Stats> {
+    let placed: Vec<&&Instance> = instances
+        .iter()
+        .filter(|instance| instance.is_placed())
+        .collect();
+    if placed.is_empty() {
+        return None;
+    }
+    let mut counts = TaskCounts::default();
+    let mut ages = Vec::new();
+    for instance in placed {
+        match instance.state {
+            InstanceState::Launching { .. } | InstanceState::Staging => counts.staged += 1,
+            InstanceState::Running { .. } | InstanceState::Draining { .. } => counts.running += 1,
+            InstanceState::Waiting
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Killing { .. } => {}
+        }
+        counts.healthy += u32::from(is_healthy(instance) == Some(true));
+        counts.unhealthy += u32::from(is_healthy(instance) == Some(false));
+        ages.extend(
+            instance
+                .started_at
+                .map(|started| now.since(started).as_secs_f64()),
+        );
+    }
+    ages.sort_by(f64::total_cmp);
+    let life_time = ages.get(ages.len() / 2).map(|median| LifeTime {
+        average_seconds: ages.iter().sum::<f64>() / ages.len() as f64,
+        median_seconds: *median,
+    });
+    Some(Stats {
+        stats: TaskStats { counts, life_time },
+    })
+}

@@ -1,0 +1,93 @@
+//! `/v2/deployments`: plans that run, how far they are, and the end of one.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use mete_proto::rest::deployments::{Action, CurrentAction, Deployment as Told, Plan, Step};
+use mete_service_framework_core::deployment::plan as core;
+use mete_service_framework_core::spec::time;
+use mete_service_framework_core::state::deployments::{Deployment, DeploymentId};
+use mete_service_framework_core::{Input, Reply};
+
+use super::Api;
+use super::change::result;
+use super::failure::Failure;
+use super::params::Params;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v2/deployments", get(list))
+        .route("/v2/deployments/{id}", delete(cancel))
+}
+
+async fn list(State(api): State<Api>) -> Json<Vec<Told>> {
+    let view = api.handle.view();
+    Json(
+        view.deployments
+            .values()
+            .map(|deployment| told(deployment))
+            .collect(),
+    )
+}
+
+/// With force it just stops; otherwise a new deployment undoes it.
+async fn cancel(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Response, Failure> {
+    let input = Input::CancelDeployment {
+        id: DeploymentId::from_text(&id),
+        force: params.switch("force", false)?,
+    };
+    let reply = api.handle.ask(input).await?;
+    if reply == Reply::Cancelled {
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    Ok(result(reply)?.into_response())
+}
+
+fn told(deployment: &Deployment) -> Told {
+    let Plan { id, version, steps } = plan(deployment);
+    let current = deployment.current_step().map(step).unwrap_or_default();
+    let current = current.actions.into_iter().map(|action| CurrentAction {
+        action,
+        readiness_check_results: Vec::new(),
+    });
+    Told {
+        id,
+        version,
+        affected_apps: deployment
+            .affected
+            .keys()
+            .map(ToString::to_string)
+            .collect(),
+        affected_pods: Vec::new(),
+        total_steps: steps.len(),
+        steps,
+        current_actions: current.collect(),
+        current_step: deployment.current,
+    }
+}
+
+/// What a deployment does, without how far it is.
+pub(super) fn plan(deployment: &Deployment) -> Plan {
+    Plan {
+        id: deployment.id.to_string(),
+        version: time::text(deployment.version),
+        steps: deployment.steps.iter().map(step).collect(),
+    }
+}
+
+/// One step of it.
+pub(super) fn step(step: &core::Step) -> Step {
+    let action = |action: &core::Action| Action {
+        action: action.kind.as_str().to_owned(),
+        app: action.app.to_string(),
+    };
+    Step {
+        actions: step.actions.iter().map(action).collect(),
+    }
+}

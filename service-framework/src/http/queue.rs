@@ -1,0 +1,189 @@
+//! `/v2/queue`: what waits for offers, and why none was good; an end to the delay after failures.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use mete_daemon::clock;
+use mete_model::attributes::AttributeValue;
+use mete_model::{MEBIBYTE, Offer, Ranges, Timestamp};
+use mete_proto::rest::queue::{
+    Delay, Entry, Offer as Told, Quantity, Queue, Range, Rejected, Summary, UnusedOffer,
+};
+use mete_service_framework_core::spec::app::AppId;
+use mete_service_framework_core::spec::time;
+use mete_service_framework_core::state::launch_queue::{OfferSummary, Queued, Reject};
+use mete_service_framework_core::{Input, Reply};
+
+use super::Api;
+use super::convert;
+use super::failure::Failure;
+use super::params::Params;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v2/queue", get(list))
+        .route("/v2/queue/{*path}", delete(reset_delay))
+}
+
+async fn list(State(api): State<Api>, params: Params) -> Json<Queue> {
+    let with_offers = params.all("embed").any(|word| word == "lastUnusedOffers");
+    let (now, view) = (clock::now(), api.handle.view());
+    let role = &api.options.role;
+    let entry = |queued: &Queued| entry(now, queued, role, with_offers);
+    Json(Queue {
+        queue: view.queue.values().map(entry).collect(),
+    })
+}
+
+async fn reset_delay(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let path = path.trim_matches('/');
+    let id = path
+        .strip_suffix("/delay")
+        .ok_or_else(Failure::no_such_uri)?;
+    let not_queued = |_| Failure::not_found(format!("Application /{id} not found in tasks queue."));
+    let app = AppId::new(id).map_err(not_queued)?;
+    let reply = api
+        .handle
+        .ask(Input::ResetDelay { app: app.clone() })
+        .await?;
+    if reply == Reply::Done {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    if matches!(reply, Reply::NotFound(_)) {
+        return Err(Failure::not_queued(&app));
+    }
+    Err(reply.into())
+}
+
+fn entry(now: Timestamp, queued: &Queued, role: &str, with_offers: bool) -> Entry {
+    let offers = &*queued.offers;
+    let left = queued
+        .delayed_until
+        .map_or(0, |until| until.since(now).as_millis().div_ceil(1_000));
+    let unused = || {
+        offers
+            .last_unused
+            .iter()
+            .map(|(offer, reasons, at)| unused(offer, reasons, *at))
+    };
+    Entry {
+        count: queued.count,
+        role: queued
+            .version
+            .spec
+            .role
+            .as_deref()
+            .unwrap_or(role)
+            .to_owned(),
+        delay: Delay {
+            time_left_seconds: u64::try_from(left).unwrap_or(u64::MAX),
+            overdue: left == 0,
+        },
+        since: time::text(queued.since),
+        processed_offers_summary: summary(offers),
+        last_unused_offers: with_offers.then(|| unused().collect()),
+        app: convert::app(&queued.version, role),
+    }
+}
+
+fn summary(offers: &OfferSummary) -> Summary {
+    let rows = |declined, processed| {
+        let rows = OfferSummary::rows(declined, processed).into_iter();
+        rows.map(|(reason, declined, processed)| Rejected {
+            reason: reason.as_str().to_owned(),
+            declined,
+            processed,
+        })
+        .collect()
+    };
+    Summary {
+        processed_offers_count: offers.processed,
+        unused_offers_count: offers.unused,
+        last_unused_offer_at: offers.last_unused_at.map(time::text),
+        last_used_offer_at: offers.last_used_at.map(time::text),
+        reject_summary_last_offers: rows(&offers.last_offers, offers.last_offers_processed),
+        reject_summary_launch_attempt: rows(&offers.launch_attempt, offers.processed),
+    }
+}
+
+fn unused(offer: &Offer, reasons: &[Reject], at: Timestamp) -> UnusedOffer {
+    UnusedOffer {
+        offer: told(offer),
+        reason: reasons
+            .iter()
+            .map(|reason| reason.as_str().to_owned())
+            .collect(),
+        timestamp: time::text(at),
+    }
+}
+
+fn told(offer: &Offer) -> Told {
+    let held = &offer.resources;
+    let megabytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
+    let scalars = [
+        ("cpus", held.cpus_milli as f64 / 1e3),
+        ("mem", megabytes(held.mem_bytes)),
+        ("disk", megabytes(held.disk_bytes)),
+        ("gpus", held.gpus_milli as f64 / 1e3),
+    ];
+    let others = held
+        .others()
+        .map(|(name, milli)| (name, milli as f64 / 1e3));
+    let resource = |name: &str| Quantity {
+        name: name.to_owned(),
+        role: Some(offer.role.to_string()),
+        ..Quantity::default()
+    };
+    let mut resources: Vec<Quantity> = scalars
+        .into_iter()
+        .chain(others)
+        .filter(|(_, amount)| *amount > 0.0)
+        .map(|(name, amount)| Quantity {
+            scalar: Some(amount),
+            ..resource(name)
+        })
+        .collect();
+    if !held.ports.is_empty() {
+        resources.push(Quantity {
+            ranges: Some(ranges(&held.ports)),
+            ..resource("ports")
+        });
+    }
+    Told {
+        id: offer.id.to_string(),
+        hostname: offer.endpoint.hostname.clone(),
+        agent_id: offer.agent.to_string(),
+        resources,
+        attributes: offer.attributes.iter().map(attribute).collect(),
+    }
+}
+
+fn attribute((name, value): (&str, &AttributeValue)) -> Quantity {
+    let plain = Quantity {
+        name: name.to_owned(),
+        ..Quantity::default()
+    };
+    match value {
+        AttributeValue::Scalar(milli) => Quantity {
+            scalar: Some(*milli as f64 / 1e3),
+            ..plain
+        },
+        AttributeValue::Ranges(held) => Quantity {
+            ranges: Some(ranges(held)),
+            ..plain
+        },
+        AttributeValue::Text(text) => Quantity {
+            text: Some(text.to_string()),
+            ..plain
+        },
+    }
+}
+
+fn ranges(held: &Ranges) -> Vec<Range> {
+    let range = |&(begin, end): &(u64, u64)| Range { begin, end };
+    held.intervals().iter().map(range).collect()
+}

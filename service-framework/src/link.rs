@@ -1,0 +1,98 @@
+//! The link to the master: its events become inputs, in order, one at a time.
+//!
+//! The SDK keeps the connection; an inbox that is full makes the master wait, nothing is dropped. Updates are
+//! acknowledged by the core, once they are stored.
+
+use mete_daemon::event_loop::Handle;
+use mete_framework_sdk::{Event, Framework};
+use mete_service_framework_core::{Input, Orchestrator};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::offers::Table;
+
+/// The master will not let us in, however often we ask.
+#[derive(Debug, thiserror::Error)]
+#[error("the master refuses this framework: {0}")]
+pub struct Refused(String);
+
+/// Follows the master until `stop`; then calls made so far go out, and the connection ends. Tasks run on.
+pub(crate) async fn follow(
+    mut framework: Framework,
+    handle: Handle<Orchestrator>,
+    table: Table,
+    stop: CancellationToken,
+) -> Result<(), Refused> {
+    let mut last_error = "it was torn down".to_owned();
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                framework.close().await;
+                return Ok(());
+            }
+            event = framework.next() => event,
+        };
+        let Some(event) = event else {
+            return Err(Refused(last_error));
+        };
+        if let Event::Error(message) = &event {
+            last_error.clone_from(message);
+        }
+        let Some(input) = input(event, &table) else {
+            continue;
+        };
+        if handle.tell(input).await.is_err() {
+            return Ok(()); // The loop has ended and says why.
+        }
+    }
+}
+
+/// What an event means to the core; `None` for kinds that come one day.
+fn input(event: Event, table: &Table) -> Option<Input> {
+    let input = match event {
+        Event::Subscribed { framework, master } => {
+            info!(%framework, master = %master.id, "subscribed");
+            table.clear();
+            let master = format!("{}:{}", master.hostname, master.port);
+            Input::Subscribed { framework, master }
+        }
+        Event::Disconnected { reason } => {
+            warn!(reason, "link to the master broke");
+            table.clear();
+            Input::Disconnected
+        }
+        Event::Offers(offers) => {
+            table.put(&offers);
+            Input::Offers(offers)
+        }
+        Event::Rescind(offer) => {
+            table.take(std::slice::from_ref(&offer));
+            Input::Rescind(offer)
+        }
+        Event::Update(status) => Input::Update(status),
+        Event::Failure {
+            agent,
+            executor,
+            status,
+        } => {
+            warn!(
+                ?agent,
+                ?executor,
+                status,
+                "an agent is lost or an executor has ended"
+            );
+            let of = agent.map_or_else(|| "an agent".to_owned(), |agent| format!("agent {agent}"));
+            Input::Failure(match executor {
+                None => format!("{of} is lost"),
+                Some(executor) => format!("executor {executor} on {of} has ended"),
+            })
+        }
+        Event::Error(message) => {
+            warn!(message, "the master refuses something");
+            Input::Failure(message)
+        }
+        _ => return None, // open for more
+    };
+    Some(input)
+}

@@ -1,0 +1,183 @@
+//! The daemon from start to end: store, recover, listen, loop, link, server; and down again in the other order.
+//!
+//! ```text
+//! store locked ─▶ state rebuilt ─▶ port bound ─▶ loop ─▶ link ─▶ serving ─▶ asked to end ─▶ server, link, loop ended
+//! ```
+//! Whichever of server, link and loop ends on its own takes the others down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mete_daemon::auth::TokenError;
+use mete_daemon::clock;
+use mete_daemon::event_loop::{self, LoopError};
+use mete_daemon::server::{self, BindError, ServeError};
+use mete_daemon::store::{self, StoreError, StoreJournal};
+use mete_framework_sdk::{Capability, Framework, FrameworkSpec, Role};
+use mete_service_framework_core::orchestrator::Life;
+use mete_service_framework_core::{BadRecord, Orchestrator};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::{BadMaster, Options};
+use crate::hands::ServiceHands;
+use crate::http::{self, Api, Subscribers};
+use crate::link::{self, Refused};
+use crate::metrics;
+use crate::offers::Table;
+
+/// Why the service framework ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store is locked, unreadable, full.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Something in the store makes no sense; it is left as it is.
+    #[error("the store cannot be understood")]
+    Record(#[source] StoreError),
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The master cannot be asked.
+    #[error(transparent)]
+    Master(#[from] BadMaster),
+    /// The port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The master refuses us for good.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The loop ended.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    /// The server ended.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A part of the daemon panicked; the panic is in the log.
+    #[error("{0} panicked")]
+    Panicked(&'static str),
+}
+
+/// Runs the service framework until `shutdown`.
+///
+/// # Errors
+/// [`RunError`]: nothing of it is lost, the next start goes on from what is stored.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    run_on(options, shutdown, |_| {}).await
+}
+
+/// The same, and says where it listens, for those who let the system pick the port.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    options: Options,
+    shutdown: CancellationToken,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
+    let token = options.listen.token()?;
+    let connection = options.connection()?;
+    let store = Arc::new(store::redb::open(options.store()).await?);
+    let machine = recover(&options, store.as_ref()).await?;
+
+    let listener = server::bind(options.listen.address(options.port)).await?;
+    let address = listener.local_addr().map_err(|source| BindError::Refused {
+        address: options.listen.address(options.port),
+        source,
+    })?;
+    let leader = format!("{}:{}", options.hostname(), address.port());
+
+    let stop = shutdown.child_token();
+    let (stop_link, stop_loop) = (CancellationToken::new(), CancellationToken::new());
+    let known_as = machine.framework().cloned();
+    let (handle, ready) = event_loop::prepare(machine);
+    let mut registry = Registry::default();
+    let ready = ready.with_metrics(&mut registry);
+    metrics::register(&mut registry, handle.clone());
+
+    let framework = Framework::connect(connection, introduction(&options, &leader, known_as));
+    let (table, subscribers) = (Table::default(), Subscribers::new(&options.role));
+    let hands = ServiceHands {
+        client: framework.client(),
+        table: table.clone(),
+        subscribers: subscribers.clone(),
+    };
+    let journal = StoreJournal::new(store.clone());
+    let running = ready.run(journal, hands, stop_loop.clone());
+    let running = tokio::spawn(until_end(running, stop.clone()));
+    let linked = link::follow(framework, handle.clone(), table, stop_link.clone());
+    let linked = tokio::spawn(until_end(linked, stop.clone()));
+    let api = Api::new(handle, subscribers, &options, leader, stop.clone());
+    let routes = server::http(http::routes(api, Arc::new(registry)));
+    info!(%address, "listening");
+    listening(address);
+
+    // Requests in flight are answered, and what follows from them goes out: so the link ends after the server, the
+    // loop last.
+    let served = server::serve(listener, routes, token, stop.clone()).await;
+    stop_link.cancel();
+    let followed = flat(linked.await, "the link to the master");
+    stop_loop.cancel();
+    flat(running.await, "the event loop")?;
+    followed?;
+    Ok(served?)
+}
+
+/// Runs a part of the daemon; when it ends, also by a panic, the others are asked to end.
+async fn until_end<T>(part: impl Future<Output = T>, stop: CancellationToken) -> T {
+    let _stop_others = stop.drop_guard();
+    part.await
+}
+
+fn flat<E: Into<RunError>>(
+    ended: Result<Result<(), E>, tokio::task::JoinError>,
+    name: &'static str,
+) -> Result<(), RunError> {
+    match ended {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(RunError::Panicked(name)),
+    }
+}
+
+/// The state as it was stored.
+async fn recover(options: &Options, store: &store::redb::Redb) -> Result<Orchestrator, RunError> {
+    let entries = store::load_all(store).await?;
+    let life = Life {
+        seed: rand::random(),
+        epoch: uuid::Uuid::new_v4().to_string(),
+    };
+    let stored = entries.len();
+    let machine = Orchestrator::recover(options.settings(), &life, clock::now(), entries)
+        .map_err(|bad| unreadable(options, bad))?;
+    info!(entries = stored, framework = ?machine.framework(), "state rebuilt");
+    Ok(machine)
+}
+
+/// The exit code of a store that cannot be read is found in the chain of causes.
+fn unreadable(options: &Options, bad: BadRecord) -> RunError {
+    RunError::Record(StoreError::Unreadable {
+        path: options.store(),
+        source: Arc::new(bad),
+    })
+}
+
+/// Who we say we are.
+fn introduction(
+    options: &Options,
+    leader: &str,
+    known_as: Option<mete_framework_sdk::FrameworkId>,
+) -> FrameworkSpec {
+    let role = Role::new(&options.role).unwrap_or_default(); // checked with the options
+    let spec = FrameworkSpec::new(options.framework_name.as_str())
+        .role(role)
+        .failover_timeout(options.failover_timeout)
+        .capability(Capability::TaskKillingState)
+        .capability(Capability::RegionAware)
+        .found_at(options.hostname(), Some(format!("http://{leader}")))
+        .explicit_acknowledgements();
+    match known_as {
+        Some(id) => spec.id(&id),
+        None => spec,
+    }
+}

@@ -1,0 +1,14 @@
+//! `/v2` from outside: a real server on a free port, a real store, and the SDK's master in memory behind it.
+
+#![expect(
+    clippy::too_many_lines,
+    reason = "a test is one story from end to end, or a table with a line for each rule"
+)]
+
+mod harness; // a service framework, its master, its callers
+
+mod backends; // the healthy-task list, its followers, draining
+mod errors; // every bad input has its answer
+mod events; // what subscribers hear
+mod life; // an app from POST to DELETE
+mod restart; // what a new life knows of the one before
