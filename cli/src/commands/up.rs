@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use mete_daemon::config::duration;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +59,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs until SIGTERM, SIGINT, or, if asked so, until everything is healthy.
 pub(crate) async fn run(options: Options) -> Result<()> {
-    let shutdown = mete_daemon::shutdown::on_signal()?;
+    let signals = Signals::listen()?;
+    let shutdown = signals.end.clone();
     let mut apps = Vec::new();
     for file in &options.app {
         apps.extend(app::read(file)?);
@@ -68,6 +70,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         .state_dir
         .canonicalize()
         .context("no state directory")?;
+    let view = View::new();
+    if children::end_leftovers(&state_dir).await {
+        view.note(
+            "a former cluster on this state directory was still running; it is taken down first",
+        );
+    }
     let layout = Layout::new(
         &state_dir,
         options.agents,
@@ -75,7 +83,6 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         options.oversubscribe,
     )?;
     layout.check_ports()?;
-    let view = View::new();
     let mut children = Children::new(&state_dir)?;
     let deadline = Instant::now() + options.timeout;
     let result = tokio::select! {
@@ -87,7 +94,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         other => other,
     };
     view.note("taking everything down");
-    let down = children.end(&layout).await;
+    let down = children.end(&layout, &signals.at_once).await;
     view.end();
     result.and(down)
 }
@@ -167,6 +174,36 @@ async fn stay(
         }
     }
     Ok(())
+}
+
+/// The first SIGTERM or SIGINT ends everything in good order, the second one at once; either way nothing is left.
+struct Signals {
+    end: CancellationToken,
+    at_once: CancellationToken,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let signals = Self {
+            end: CancellationToken::new(),
+            at_once: CancellationToken::new(),
+        };
+        let (end, at_once) = (signals.end.clone(), signals.at_once.clone());
+        tokio::spawn(async move {
+            for token in [end, at_once] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(signals)
+    }
 }
 
 /// Two clusters on one state directory would fight over it.

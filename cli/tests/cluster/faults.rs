@@ -198,8 +198,8 @@ async fn an_unhealthy_instance_leaves_haproxy_and_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_agents_instances_run_elsewhere_and_the_surplus_dies_when_it_returns() {
     let quick = [
-        ("METE_MASTER_PING_INTERVAL", "500ms"),
-        ("METE_MASTER_MAX_MISSED_PINGS", "3"),
+        ("METE_MASTER_AGENT_PING_TIMEOUT", "500ms"),
+        ("METE_MASTER_MAX_AGENT_PING_TIMEOUTS", "3"),
     ];
     let cluster = Cluster::start_with(&[], &quick).await;
     cluster.ok("POST", "/v2/apps", Some(&web(3))).await;

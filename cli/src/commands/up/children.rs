@@ -1,6 +1,6 @@
 //! The daemons as processes: started, watched, started again when they die, ended in the order that lets each finish.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::layout::{Daemon, Layout};
 use crate::client::Api;
@@ -134,17 +135,18 @@ impl Children {
     }
 
     /// Ends everything: first who sends traffic, then who starts tasks, then the tasks with their agents, the master last.
-    pub(super) async fn end(&mut self, layout: &Layout) -> Result<()> {
+    /// `at_once` cuts the waiting short.
+    pub(super) async fn end(&mut self, layout: &Layout, at_once: &CancellationToken) -> Result<()> {
         let of = |prefix: &str| {
             let names = self.running.keys().filter(|name| name.starts_with(prefix));
             names.cloned().collect::<Vec<_>>()
         };
         let [sync, services, agents, master] =
             ["haproxy-sync", "services", "agent", "master"].map(of);
-        let mut late = self.end_all(sync).await;
+        let mut late = self.end_all(sync, at_once).await;
         super::proxy::end(&layout.haproxy_dir()).await;
         for names in [services, agents, master] {
-            late.extend(self.end_all(names).await);
+            late.extend(self.end_all(names, at_once).await);
         }
         if late.is_empty() {
             Ok(())
@@ -154,7 +156,7 @@ impl Children {
     }
 
     /// Ends some side by side; the names of those that had to be killed.
-    async fn end_all(&mut self, names: Vec<String>) -> Vec<String> {
+    async fn end_all(&mut self, names: Vec<String>, at_once: &CancellationToken) -> Vec<String> {
         let mut late = Vec::new();
         for name in &names {
             self.signal(name, Signal::TERM);
@@ -164,11 +166,18 @@ impl Children {
             let Some((_, child)) = self.running.get_mut(&name) else {
                 continue;
             };
-            if timeout_at(deadline, child.wait()).await.is_err() {
+            let ended = tokio::select! {
+                ended = timeout_at(deadline, child.wait()) => ended.is_ok(),
+                () = at_once.cancelled() => false,
+            };
+            if !ended {
                 late.push(name.clone());
                 self.signal(&name, Signal::KILL);
             }
-            self.running.remove(&name);
+            if let Some((_, mut child)) = self.running.remove(&name) {
+                // Ended or killed: there is nothing to wait for but its exit status.
+                let _ = child.wait().await;
+            }
         }
         late
     }
@@ -187,6 +196,67 @@ impl Children {
     fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
     }
+}
+
+/// Ends daemons that a `mete up` on this state directory has left behind when it was killed; whether there were any.
+pub(super) async fn end_leftovers(state_dir: &Path) -> bool {
+    let mut found = false;
+    let deadline = Instant::now() + END_PATIENCE;
+    let mut told = BTreeSet::new();
+    loop {
+        let left = leftovers(state_dir);
+        if left.is_empty() {
+            break;
+        }
+        found = true;
+        let late = Instant::now() >= deadline;
+        for pid in left {
+            if told.insert(pid.as_raw_nonzero()) || late {
+                // It may have ended by itself meanwhile.
+                let _ = kill_process(pid, if late { Signal::KILL } else { Signal::TERM });
+            }
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    super::proxy::end(&state_dir.join("haproxy")).await;
+    found
+}
+
+/// Daemons of this binary's kind that keep their state below `state_dir`.
+fn leftovers(state_dir: &Path) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let words: Vec<&str> = line.split('\0').collect();
+        let daemon = words
+            .first()
+            .is_some_and(|program| program.ends_with("mete"))
+            && words
+                .get(1)
+                .is_some_and(|word| ["master", "agent", "services", "haproxy-sync"].contains(word));
+        let below = |word: &&str| {
+            let path = word
+                .strip_prefix("--state-dir=")
+                .or_else(|| word.strip_prefix("--work-dir="));
+            path.is_some_and(|path| Path::new(path).parent() == Some(state_dir))
+        };
+        if let (true, true, Some(pid)) = (
+            daemon,
+            words.iter().any(|word| below(&word)),
+            Pid::from_raw(pid),
+        ) {
+            found.push(pid);
+        }
+    }
+    found
 }
 
 /// The end of a log, for the error of a daemon that did not come up.
