@@ -69,11 +69,10 @@ impl Framework {
     }
 
     /// The next event; `None` when the framework is torn down or refused for good. The update handed out before is
-    /// acknowledged by this call, unless acknowledgements are explicit. Cancel-safe.
+    /// acknowledged by this call, unless acknowledgements are explicit. After [`Client::teardown`] nothing comes but the
+    /// end, or what stands against it. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
-        self.acknowledge_in_hand();
-        let event = self.events.recv().await;
-        self.take_in_hand(event)
+        std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
     /// Ends the connection after the calls made so far have gone out, the acknowledgement of the last update handed
@@ -93,11 +92,32 @@ impl Framework {
         }
     }
 
-    fn take_in_hand(&mut self, event: Option<Event>) -> Option<Event> {
-        if let (true, Some(Event::Update(status))) = (self.acknowledge, &event) {
-            self.in_hand = Some(status.clone());
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.acknowledge_in_hand();
+        loop {
+            let Some(event) = std::task::ready!(self.events.poll_recv(context)) else {
+                return Poll::Ready(None);
+            };
+            if is_for_the_living(&event) && self.client.with(|shared| shared.torn_down) {
+                continue;
+            }
+            if let (true, Event::Update(status)) = (self.acknowledge, &event) {
+                self.in_hand = Some(status.clone());
+            }
+            return Poll::Ready(Some(event));
         }
-        event
+    }
+}
+
+/// Whether an event means nothing any more to a framework that has been torn down.
+const fn is_for_the_living(event: &Event) -> bool {
+    match event {
+        Event::Subscribed { .. }
+        | Event::Offers(_)
+        | Event::Rescind(_)
+        | Event::Update(_)
+        | Event::Failure { .. } => true,
+        Event::Error(_) | Event::Disconnected { .. } => false,
     }
 }
 
@@ -106,9 +126,7 @@ impl Stream for Framework {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.acknowledge_in_hand();
-        let event = std::task::ready!(self.events.poll_recv(context));
-        Poll::Ready(self.take_in_hand(event))
+        self.poll_event(context)
     }
 }
 
