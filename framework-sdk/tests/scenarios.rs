@@ -10,6 +10,8 @@ mod coming_back; // lost, silent, full, refused: and then?
 mod examples; // whole frameworks, as users start them
 #[path = "scenarios/kit.rs"]
 mod kit; // what a test can make the master do
+#[path = "scenarios/styles.rs"]
+mod styles; // callbacks, streams
 
 use std::time::Duration;
 
