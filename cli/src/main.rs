@@ -4,6 +4,7 @@
 
 mod client; // HTTP to master and services, with errors that say what to do
 mod commands; // one file a command
+mod say; // words on standard output
 mod table; // rows for people, JSON for programs
 
 use std::ffi::OsString;

@@ -13,13 +13,13 @@ pub(crate) fn print<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
         table.add_row(row);
     }
     for line in table.lines() {
-        println!("{}", line.trim_end());
+        crate::say!("{}", line.trim_end());
     }
 }
 
 /// Prints a value for programs.
 pub(crate) fn json(value: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    crate::say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

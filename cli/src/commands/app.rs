@@ -1,7 +1,7 @@
 //! `mete app`: definitions that the service framework keeps running.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -89,20 +89,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
             wait,
             timeout,
             force,
-        } => {
-            let apps = read(&file)?;
-            let mut ids = Vec::new();
-            for app in &apps {
-                let id = put(&services, app, force).await?;
-                println!("{id}: deployment started");
-                ids.push(id);
-            }
-            if wait {
-                wait::until_healthy(&services, &ids, timeout).await
-            } else {
-                Ok(())
-            }
-        }
+        } => add(&services, &file, force, wait.then_some(timeout)).await,
         Ask::List { json } => list(&services, json).await,
         Ask::Show { id, json } => show(&services, &id, json).await,
         Ask::Scale {
@@ -111,44 +98,37 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
             wait,
             force,
         } => {
-            let path = app_path(&id)?;
             let change = json!({ "instances": instances });
-            services
-                .call(
-                    Method::PATCH,
-                    &format!("/v2/apps{path}{}", forced(force)),
-                    Some(&change),
-                )
-                .await?;
-            println!("{path}: scaling to {instances}");
-            if wait {
-                wait::until_healthy(&services, &[path], PATIENCE).await
-            } else {
-                Ok(())
-            }
+            let order = Order {
+                method: Method::PATCH,
+                below: "",
+                body: Some(change),
+                force,
+            };
+            tell(
+                &services,
+                &id,
+                order,
+                &format!("scaling to {instances}"),
+                wait,
+            )
+            .await
         }
         Ask::Restart { id, wait, force } => {
-            let path = app_path(&id)?;
-            services
-                .call(
-                    Method::POST,
-                    &format!("/v2/apps{path}/restart{}", forced(force)),
-                    None,
-                )
-                .await?;
-            println!("{path}: restarting");
-            if wait {
-                wait::until_healthy(&services, &[path], PATIENCE).await
-            } else {
-                Ok(())
-            }
+            let order = Order {
+                method: Method::POST,
+                below: "/restart",
+                body: None,
+                force,
+            };
+            tell(&services, &id, order, "restarting", wait).await
         }
         Ask::Rm { id, wait } => {
             let path = app_path(&id)?;
             services
                 .call(Method::DELETE, &format!("/v2/apps{path}"), None)
                 .await?;
-            println!("{path}: removing");
+            crate::say!("{path}: removing");
             if wait {
                 wait::until_gone(&services, &path, PATIENCE).await
             } else {
@@ -158,15 +138,50 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
     }
 }
 
+async fn add(services: &Api, file: &Path, force: bool, wait: Option<Duration>) -> Result<()> {
+    let mut ids = Vec::new();
+    for app in &read(file)? {
+        let id = put(services, app, force).await?;
+        crate::say!("{id}: deployment started");
+        ids.push(id);
+    }
+    match wait {
+        Some(timeout) => wait::until_healthy(services, &ids, timeout).await,
+        None => Ok(()),
+    }
+}
+
+/// A change of one app.
+struct Order {
+    method: Method,
+    below: &'static str,
+    body: Option<Value>,
+    force: bool,
+}
+
+async fn tell(services: &Api, id: &str, order: Order, words: &str, wait: bool) -> Result<()> {
+    let path = app_path(id)?;
+    let address = format!("/v2/apps{path}{}{}", order.below, forced(order.force));
+    services
+        .call(order.method, &address, order.body.as_ref())
+        .await?;
+    crate::say!("{path}: {words}");
+    if wait {
+        wait::until_healthy(services, &[path], PATIENCE).await
+    } else {
+        Ok(())
+    }
+}
+
 const fn forced(force: bool) -> &'static str {
     if force { "?force=true" } else { "" }
 }
 
 /// The definitions in a file, each with its id.
-pub(crate) fn read(file: &std::path::Path) -> Result<Vec<Value>> {
+pub(crate) fn read(file: &Path) -> Result<Vec<Value>> {
     let name = file.display();
     let mut text = String::new();
-    if file == std::path::Path::new("-") {
+    if file == Path::new("-") {
         std::io::stdin()
             .read_to_string(&mut text)
             .context("cannot read standard input")?;
@@ -177,7 +192,11 @@ pub(crate) fn read(file: &std::path::Path) -> Result<Vec<Value>> {
         serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
     let apps = match value {
         Value::Array(apps) => apps,
-        app => vec![app],
+        app @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Object(_)) => vec![app],
     };
     for app in &apps {
         if !app["id"].is_string() {
@@ -262,14 +281,18 @@ async fn show(services: &Api, id: &str, json: bool) -> Result<()> {
     let app = &answer["app"];
     for (name, value) in app.as_object().into_iter().flatten() {
         let shown = match value {
-            Value::Array(list) if list.is_empty() => continue,
+            Value::Array(list) if list.is_empty() || name == "tasks" => continue,
             Value::Object(map) if map.is_empty() => continue,
-            Value::Array(_) if name == "tasks" => continue,
-            other => table::cell(other),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => table::cell(value),
         };
-        println!("{name:22} {shown}");
+        crate::say!("{name:22} {shown}");
     }
-    println!();
+    crate::say!();
     super::task::print(app["tasks"].as_array().into_iter().flatten());
     Ok(())
 }

@@ -80,7 +80,7 @@ where
     let options = match config::load::<O>(name, arguments.iter().cloned(), std::env::vars_os()) {
         Ok(options) => options,
         Err(ConfigError::Help(text)) => {
-            println!("{text}");
+            crate::say!("{text}");
             return Exit::Done;
         }
         Err(error @ ConfigError::Faults(_)) => {

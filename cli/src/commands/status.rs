@@ -31,8 +31,8 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
                 .iter()
                 .filter(|agent| agent["active"] == true)
                 .count();
-            println!("master      {} is up", master.base());
-            println!("agents      {active} of {} active", list("slaves").len());
+            crate::say!("master      {} is up", master.base());
+            crate::say!("agents      {active} of {} active", list("slaves").len());
             for framework in list("frameworks") {
                 let tasks = framework["tasks"].as_array().map_or(0, Vec::len);
                 let connected = if framework["connected"] == true {
@@ -40,14 +40,14 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
                 } else {
                     "away"
                 };
-                println!(
+                crate::say!(
                     "framework   {} ({}): {connected}, {tasks} tasks",
                     table::cell(&framework["name"]),
                     table::cell(&framework["id"])
                 );
             }
         }
-        Err(error) => println!("master      {error:#}"),
+        Err(error) => crate::say!("master      {error:#}"),
     }
     match (&apps, &deployments) {
         (Ok(apps), Ok(deployments)) => {
@@ -56,14 +56,14 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
                 .iter()
                 .filter(|app| super::wait::Progress::read(app).is_done())
                 .count();
-            println!("services    {} is up", services.base());
-            println!("apps        {done} of {} as wanted", apps.len());
-            println!(
+            crate::say!("services    {} is up", services.base());
+            crate::say!("apps        {done} of {} as wanted", apps.len());
+            crate::say!(
                 "deployments {} under way",
                 deployments.as_array().map_or(0, Vec::len)
             );
         }
-        (Err(error), _) | (_, Err(error)) => println!("services    {error:#}"),
+        (Err(error), _) | (_, Err(error)) => crate::say!("services    {error:#}"),
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ async fn logs(addresses: &Addresses, id: &str, follow: bool, file: &str, tail: u
 
 /// Without `offset`: nothing but the size, as `offset`.
 async fn read(agent: &Api, path: &str, offset: Option<u64>) -> Result<Value> {
-    let offset = offset.map_or("-1".to_owned(), |offset| offset.to_string());
+    let offset = offset.map_or_else(|| "-1".to_owned(), |offset| offset.to_string());
     agent
         .query(
             "/files/read",
@@ -151,30 +151,7 @@ async fn read(agent: &Api, path: &str, offset: Option<u64>) -> Result<Value> {
 /// The agent of a task, and where its sandbox lies there.
 async fn find(addresses: &Addresses, id: &str) -> Result<(Api, String)> {
     let state = addresses.master()?.get("/state").await?;
-    let frameworks = state["frameworks"]
-        .as_array()
-        .into_iter()
-        .chain(state["completed_frameworks"].as_array())
-        .flatten();
-    let mut found: Vec<(String, String)> = Vec::new();
-    for framework in frameworks {
-        let kinds = ["tasks", "unreachable_tasks", "completed_tasks"];
-        for task in kinds
-            .iter()
-            .filter_map(|kind| framework[*kind].as_array())
-            .flatten()
-        {
-            let name = task["id"].as_str().unwrap_or_default();
-            if name == id {
-                found = vec![(name.to_owned(), table::cell(&task["slave_id"]))];
-                break;
-            }
-            if name.starts_with(id) {
-                found.push((name.to_owned(), table::cell(&task["slave_id"])));
-            }
-        }
-    }
-    let (task, agent_id) = match found.as_slice() {
+    let (task, agent_id) = match tasks_named(&state, id).as_slice() {
         [] => bail!("no task begins with {id:?}; `mete task list` shows them"),
         [one] => one.clone(),
         several => {
@@ -190,9 +167,8 @@ async fn find(addresses: &Addresses, id: &str) -> Result<(Api, String)> {
             )
         }
     };
-    let agents = state["slaves"].as_array().into_iter().flatten();
+    let mut agents = state["slaves"].as_array().into_iter().flatten();
     let agent = agents
-        .into_iter()
         .find(|agent| agent["id"] == agent_id.as_str())
         .ok_or_else(|| {
             anyhow!("the agent of {task} ({agent_id}) is not there; its sandbox cannot be read")
@@ -204,12 +180,38 @@ async fn find(addresses: &Addresses, id: &str) -> Result<(Api, String)> {
     );
     let agent = addresses.agent(&url)?;
     let sandboxes = agent.get("/v1/tasks").await?;
-    let sandbox = sandboxes["tasks"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let mut entries = sandboxes["tasks"].as_array().into_iter().flatten();
+    let sandbox = entries
         .find(|entry| entry["id"] == task.as_str())
         .map(|entry| table::cell(&entry["sandbox"]))
         .ok_or_else(|| anyhow!("the agent at {url} has no sandbox of {task} any more"))?;
     Ok((agent, sandbox))
+}
+
+/// Tasks whose id begins with `id`, each with its agent's; only the one that is called just so when there is one.
+fn tasks_named(state: &Value, id: &str) -> Vec<(String, String)> {
+    let frameworks = state["frameworks"]
+        .as_array()
+        .into_iter()
+        .chain(state["completed_frameworks"].as_array())
+        .flatten();
+    let mut found = Vec::new();
+    for framework in frameworks {
+        let kinds = ["tasks", "unreachable_tasks", "completed_tasks"];
+        for task in kinds
+            .iter()
+            .filter_map(|kind| framework[*kind].as_array())
+            .flatten()
+        {
+            let name = task["id"].as_str().unwrap_or_default();
+            let entry = (name.to_owned(), table::cell(&task["slave_id"]));
+            if name == id {
+                return vec![entry];
+            }
+            if name.starts_with(id) {
+                found.push(entry);
+            }
+        }
+    }
+    found
 }

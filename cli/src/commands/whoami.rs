@@ -71,7 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let listener = tokio::net::TcpListener::bind(addresses.as_slice())
         .await
         .with_context(|| format!("cannot listen on {}:{}", options.host, options.port))?;
-    println!("listening on {}:{}", options.host, options.port);
+    crate::say!("listening on {}:{}", options.host, options.port);
     let routes = Router::new()
         .route(
             "/",

@@ -248,11 +248,7 @@ fn leftovers(state_dir: &Path) -> Vec<Pid> {
                 .or_else(|| word.strip_prefix("--work-dir="));
             path.is_some_and(|path| Path::new(path).parent() == Some(state_dir))
         };
-        if let (true, true, Some(pid)) = (
-            daemon,
-            words.iter().any(|word| below(&word)),
-            Pid::from_raw(pid),
-        ) {
+        if let (true, true, Some(pid)) = (daemon, words.iter().any(below), Pid::from_raw(pid)) {
             found.push(pid);
         }
     }

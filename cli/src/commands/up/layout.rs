@@ -78,36 +78,8 @@ impl Layout {
                 agent(state_dir, number, address, master, &resources)
             })
             .collect();
-        second.push(Daemon {
-            name: "services".to_owned(),
-            arguments: words(
-                "services",
-                [
-                    ("port", services.port().to_string()),
-                    ("master", format!("http://{master}")),
-                    ("state-dir", text(&state_dir.join("services"))),
-                ],
-            ),
-            address: services,
-        });
-        let third = vec![Daemon {
-            name: "haproxy-sync".to_owned(),
-            arguments: words(
-                "haproxy-sync",
-                [
-                    ("port", sync.port().to_string()),
-                    ("services", format!("http://{services}")),
-                    ("state-dir", text(&state_dir.join("haproxy"))),
-                    (
-                        "http-bind",
-                        loopback(1, HTTP_FRONTEND_PORT + shift).to_string(),
-                    ),
-                    ("stats-bind", loopback(1, STATS_PORT + shift).to_string()),
-                    ("service-port-shift", shift.to_string()),
-                ],
-            ),
-            address: sync,
-        }];
+        second.push(service_framework(state_dir, services, master));
+        let third = vec![haproxy_sync(state_dir, sync, services, shift)];
         Ok(Self {
             state_dir: state_dir.to_owned(),
             shift,
@@ -285,6 +257,44 @@ fn agent(
     arguments.push("--stop-tasks-on-exit".into());
     Daemon {
         name,
+        arguments,
+        address,
+    }
+}
+
+fn service_framework(state_dir: &Path, address: SocketAddr, master: SocketAddr) -> Daemon {
+    let arguments = words(
+        "services",
+        [
+            ("port", address.port().to_string()),
+            ("master", format!("http://{master}")),
+            ("state-dir", text(&state_dir.join("services"))),
+        ],
+    );
+    Daemon {
+        name: "services".to_owned(),
+        arguments,
+        address,
+    }
+}
+
+fn haproxy_sync(state_dir: &Path, address: SocketAddr, services: SocketAddr, shift: u16) -> Daemon {
+    let arguments = words(
+        "haproxy-sync",
+        [
+            ("port", address.port().to_string()),
+            ("services", format!("http://{services}")),
+            ("state-dir", text(&state_dir.join("haproxy"))),
+            (
+                "http-bind",
+                loopback(1, HTTP_FRONTEND_PORT + shift).to_string(),
+            ),
+            ("stats-bind", loopback(1, STATS_PORT + shift).to_string()),
+            ("service-port-shift", shift.to_string()),
+        ],
+    );
+    Daemon {
+        name: "haproxy-sync".to_owned(),
         arguments,
         address,
     }

@@ -55,14 +55,14 @@ impl View {
     /// Everything is healthy: where to look.
     pub(super) fn ready(&self, places: &[(String, String)]) {
         self.end();
-        println!();
+        crate::say!();
         for (name, place) in places {
-            println!(
+            crate::say!(
                 "  {name:14} {}",
                 place.if_supports_color(Stream::Stdout, |text| text.cyan())
             );
         }
-        println!(
+        crate::say!(
             "\n  Ctrl-C takes everything down; the next `mete up` comes back with the same apps."
         );
     }
