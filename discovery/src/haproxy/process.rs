@@ -211,7 +211,7 @@ pub async fn kill_all(folder: &Folder) {
     let rounds = KILL_GRACE.as_millis() / pause.as_millis();
     for _ in 0..rounds {
         let left = ours(folder).await;
-        if left.is_empty() {
+        if left.is_empty() && !is_between_lives(folder) {
             return;
         }
         for process in left.values() {
@@ -220,6 +220,20 @@ pub async fn kill_all(folder: &Folder) {
         sleep(pause).await;
     }
     warn!("processes of an earlier haproxy do not go away");
+}
+
+/// Whether the pid file names an HAProxy without a command line: one that replaces itself at this moment.
+fn is_between_lives(folder: &Folder) -> bool {
+    let noted = std::fs::read_to_string(folder.pid_file()).unwrap_or_default();
+    let Some(pid) = noted.trim().parse().ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    let read = |file: &str| {
+        std::fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default()
+    };
+    let status = String::from_utf8(read("status")).unwrap_or_default();
+    let is_dead = status.lines().any(|line| line.starts_with("State:\tZ"));
+    read("comm") == b"haproxy\n" && read("cmdline").is_empty() && !is_dead
 }
 
 struct Process {
