@@ -1,6 +1,7 @@
 //! What a task costs the agent: `cargo run --release -p mete-agent --example launch_cost`, after
 //! `cargo build --release -p mete-agent --examples`. Prints the tenth and the fiftieth percentile of
-//! [`ROUNDS`] rounds: the first is nearer to the truth on a machine that does other work, too.
+//! [`ROUNDS`] rounds: the first is nearer to the truth on a machine that does other work, too. Run
+//! `sync` before: pages of a file that has just been built count as dirty until they are on the disk.
 
 #![allow(
     clippy::unwrap_used,
