@@ -25,6 +25,7 @@ mod journal; // the store, and its reserve
 mod launch; // one job per task: sandbox, fetch, start
 mod master_link; // the stream to the master
 pub mod places; // what lies where in the work directory
+pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
 
 pub use config::Options;

@@ -28,8 +28,8 @@ use tokio::net::unix::pipe;
 
 use crate::processes;
 use remains::read;
+pub(crate) use remains::{has_running_shim, members_without_groups, plan_of};
 pub use remains::{kill_remains, signal};
-pub(crate) use remains::{members_without_groups, plan_of};
 
 /// How long a shim may take until its task runs. It takes milliseconds; on a machine that swaps it
 /// may be seconds.

@@ -18,6 +18,14 @@ pub fn kill_remains(dir: &TaskDir) -> usize {
     in_groups.max(processes::kill_until_gone(|| members_without_groups(dir)))
 }
 
+/// Whether the shim of a task is still there.
+pub(crate) fn has_running_shim(dir: &TaskDir) -> bool {
+    let runner = read::<PidFile>(&dir.pid())
+        .ok()
+        .and_then(|file| file.runner);
+    runner.is_some_and(|runner| processes::is_running(runner.shim))
+}
+
 /// Sends a signal to every process of a task, once. Does nothing when there are none.
 pub fn signal(dir: &TaskDir, signal: Signal) {
     let plan = plan_of(dir);

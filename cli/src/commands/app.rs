@@ -215,7 +215,8 @@ pub(crate) async fn put(services: &Api, app: &Value, force: bool) -> Result<Stri
             &format!("/v2/apps{path}{}", forced(force)),
             Some(app),
         )
-        .await?;
+        .await
+        .with_context(|| path.clone())?;
     Ok(path)
 }
 

@@ -139,10 +139,10 @@ async fn stand_up(
             Ok(done) => done?,
             Err(_) => return Err(late(served::what_is_missing(&services, &ids).await)),
         }
-        let mut traffic = served::Traffic::new(layout, &services, &ids).await?;
+        let mut traffic = served::Traffic::new(layout, &services, &ids)?;
         match timeout_at(deadline, traffic.until_all_have_served()).await {
             Ok(done) => done?,
-            Err(_) => return Err(late(traffic.what_is_missing())),
+            Err(_) => return Err(late(traffic.what_is_missing().await)),
         }
         view.note("every instance has served through HAProxy");
         return Ok(());

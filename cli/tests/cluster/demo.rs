@@ -16,20 +16,17 @@ fn web_file(instances: u32) -> tempfile::NamedTempFile {
     file
 }
 
+/// Control groups of the cluster's agents, in any hierarchy.
 fn cgroups_of(cluster: &Cluster) -> Vec<String> {
-    let name = cluster
-        .dir
-        .path()
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a name")
-        .to_owned();
+    let state_dir = cluster.state_dir().canonicalize().expect("it is there");
+    let scopes = ["agent-1", "agent-2", "agent-3"]
+        .map(|name| mete_agent::cgroups::scope_of(name, &state_dir.join(name)));
     let list = std::process::Command::new("find")
-        .args(["/sys/fs/cgroup", "-type", "d", "-path", "*mete*"])
+        .args(["/sys/fs/cgroup", "-type", "d", "-path", "*/mete/*"])
         .output();
     let text = String::from_utf8_lossy(&list.expect("find runs").stdout).into_owned();
     text.lines()
-        .filter(|line| line.contains(&name))
+        .filter(|line| scopes.iter().any(|scope| line.contains(scope.as_str())))
         .map(str::to_owned)
         .collect()
 }
@@ -99,6 +96,25 @@ fn walk(dir: &std::path::Path, wanted: impl Fn(&std::fs::FileType) -> bool + Cop
         }
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_is_quicker_and_leaves_no_more() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let stubborn = serde_json::json!({
+        "id": "/stubborn", "cmd": "trap '' TERM; while true; do sleep 1; done", "instances": 3,
+        "cpus": 0.1, "mem": 32, "portDefinitions": [], "taskKillGracePeriodSeconds": 60,
+    });
+    std::fs::write(file.path(), stubborn.to_string()).expect("written");
+    let mut cluster = Cluster::start(&["--app", file.path().to_str().expect("a path")]).await;
+    cluster.healthy("/stubborn").await;
+
+    cluster.interrupt();
+    let (_, took) = cluster.down().await;
+
+    assert!(took < Duration::from_secs(3), "took {took:?}");
+    assert_eq!(cluster.leftovers(), Vec::<String>::new());
+    assert_eq!(cgroups_of(&cluster), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

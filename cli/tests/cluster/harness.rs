@@ -149,6 +149,11 @@ impl Cluster {
         self.up.as_ref().expect("mete up was started").id()
     }
 
+    /// SIGINT to `mete up`.
+    pub(crate) fn interrupt(&self) {
+        signal(self.up_pid(), Signal::INT);
+    }
+
     /// SIGTERM to `mete up`; how it ended, and how long that took.
     pub(crate) async fn down(&mut self) -> (ExitStatus, Duration) {
         let begin = Instant::now();

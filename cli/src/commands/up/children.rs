@@ -19,8 +19,14 @@ use crate::client::Api;
 
 /// Before a daemon that died is started again: not a busy loop when it dies at once.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// A daemon that has not ended itself by then is killed. Agents first end their tasks, with their own grace.
-const END_PATIENCE: Duration = Duration::from_secs(6);
+/// When, from the beginning of the end, a daemon that has not ended by itself is killed: everything is down within 10 s.
+/// Agents first end their tasks, which they give 5 s.
+const END_OF_SYNC: Duration = Duration::from_secs(2);
+const END_OF_SERVICES: Duration = Duration::from_secs(3);
+const END_OF_AGENTS: Duration = Duration::from_millis(8_800);
+const END_OF_MASTER: Duration = Duration::from_millis(9_500);
+/// How long what a former cluster has left may take to end by itself.
+const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(6);
 
 /// All daemons of this cluster.
 #[derive(Debug)]
@@ -143,11 +149,19 @@ impl Children {
         };
         let [sync, services, agents, master] =
             ["haproxy-sync", "services", "agent", "master"].map(of);
-        let mut late = self.end_all(sync, at_once).await;
+        let begun = Instant::now();
+        let mut late = self.end_all(sync, begun + END_OF_SYNC, at_once).await;
         super::proxy::end(&layout.haproxy_dir()).await;
-        for names in [services, agents, master] {
-            late.extend(self.end_all(names, at_once).await);
+        late.extend(
+            self.end_all(services, begun + END_OF_SERVICES, at_once)
+                .await,
+        );
+        let killed = self.end_all(agents, begun + END_OF_AGENTS, at_once).await;
+        for name in &killed {
+            end_tasks(name, layout.work_dir(name)).await;
         }
+        late.extend(killed);
+        late.extend(self.end_all(master, begun + END_OF_MASTER, at_once).await);
         if late.is_empty() {
             Ok(())
         } else {
@@ -156,12 +170,16 @@ impl Children {
     }
 
     /// Ends some side by side; the names of those that had to be killed.
-    async fn end_all(&mut self, names: Vec<String>, at_once: &CancellationToken) -> Vec<String> {
+    async fn end_all(
+        &mut self,
+        names: Vec<String>,
+        deadline: Instant,
+        at_once: &CancellationToken,
+    ) -> Vec<String> {
         let mut late = Vec::new();
         for name in &names {
             self.signal(name, Signal::TERM);
         }
-        let deadline = Instant::now() + END_PATIENCE;
         for name in names {
             let Some((_, child)) = self.running.get_mut(&name) else {
                 continue;
@@ -198,10 +216,22 @@ impl Children {
     }
 }
 
+/// Ends the tasks of an agent that was killed before it could do so itself.
+async fn end_tasks(agent: &str, work_dir: PathBuf) {
+    let name = agent.to_owned();
+    let ending =
+        tokio::task::spawn_blocking(move || mete_agent::remains::end_tasks(&name, &work_dir));
+    match ending.await {
+        Ok(0) => {}
+        Ok(left) => eprintln!("mete: {left} processes of tasks of {agent} cannot be killed"),
+        Err(error) => eprintln!("mete: tasks of {agent} may still run: {error}"),
+    }
+}
+
 /// Ends daemons that a `mete up` on this state directory has left behind when it was killed; whether there were any.
 pub(super) async fn end_leftovers(state_dir: &Path) -> bool {
     let mut found = false;
-    let deadline = Instant::now() + END_PATIENCE;
+    let deadline = Instant::now() + LEFTOVERS_PATIENCE;
     let mut told = BTreeSet::new();
     loop {
         let left = leftovers(state_dir);

@@ -130,6 +130,11 @@ impl Layout {
         loopback(1, service_port.saturating_add(self.shift))
     }
 
+    /// Where an agent keeps what it has.
+    pub(super) fn work_dir(&self, agent: &str) -> PathBuf {
+        self.state_dir.join(agent)
+    }
+
     pub(super) fn haproxy_dir(&self) -> PathBuf {
         self.state_dir.join("haproxy")
     }

@@ -138,41 +138,40 @@ struct Service {
     instances: BTreeSet<String>,
 }
 
-/// Requests through HAProxy until each instance has served one.
-#[derive(Debug)]
-pub(super) struct Traffic {
-    socket: std::path::PathBuf,
-    http: reqwest::Client,
-    services: Vec<Service>,
-    unserved: BTreeMap<String, BTreeSet<String>>,
+impl Service {
+    fn read(service: &Value, layout: &Layout) -> Option<Self> {
+        let port = u16::try_from(service["servicePort"].as_u64()?).ok()?;
+        let instances = service["instances"].as_array().into_iter().flatten();
+        let instances = instances.filter_map(|one| {
+            Some(format!(
+                "{}:{}",
+                one["host"].as_str()?,
+                one["port"].as_u64()?
+            ))
+        });
+        Some(Self {
+            app: service["appId"].as_str()?.to_owned(),
+            address: layout.service_address(port),
+            http: service["mode"] == "http",
+            instances: instances.collect(),
+        })
+    }
 }
 
-impl Traffic {
+/// Requests through HAProxy until each instance has served one.
+#[derive(Debug)]
+pub(super) struct Traffic<'a> {
+    layout: &'a Layout,
+    services: &'a Api,
+    apps: &'a [String],
+    http: reqwest::Client,
+    /// What is still missing, by app.
+    unserved: BTreeMap<String, String>,
+}
+
+impl<'a> Traffic<'a> {
     /// For the services of `apps`; those without a service port have nothing to serve here.
-    pub(super) async fn new(layout: &Layout, services: &Api, apps: &[String]) -> Result<Self> {
-        let list = services.get("/v2/backends").await?;
-        let found = list["services"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|service| {
-                let app = service["appId"].as_str()?.to_owned();
-                let port = u16::try_from(service["servicePort"].as_u64()?).ok()?;
-                let instances = service["instances"].as_array().into_iter().flatten();
-                let instances = instances.filter_map(|one| {
-                    Some(format!(
-                        "{}:{}",
-                        one["host"].as_str()?,
-                        one["port"].as_u64()?
-                    ))
-                });
-                apps.contains(&app).then(|| Service {
-                    address: layout.service_address(port),
-                    http: service["mode"] == "http",
-                    instances: instances.collect(),
-                    app,
-                })
-            });
+    pub(super) fn new(layout: &'a Layout, services: &'a Api, apps: &'a [String]) -> Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0) // A connection of its own for each request, so that each is balanced anew.
@@ -180,46 +179,20 @@ impl Traffic {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self {
-            socket: layout.admin_socket(),
+            layout,
+            services,
+            apps,
             http,
-            services: found.collect(),
             unserved: BTreeMap::new(),
         })
     }
 
     pub(super) async fn until_all_have_served(&mut self) -> Result<()> {
         loop {
-            let counters = counters(
-                &ask(&self.socket, "show stat -1 4 -1")
-                    .await
-                    .unwrap_or_default(),
-            );
-            self.unserved.clear();
-            for service in &self.services {
-                let served = |instance: &&String| {
-                    counters
-                        .get(instance.as_str())
-                        .is_some_and(|count| count.served(service.http))
-                };
-                let waiting: BTreeSet<String> = service
-                    .instances
-                    .iter()
-                    .filter(|one| !served(one))
-                    .cloned()
-                    .collect();
-                if !waiting.is_empty() {
-                    self.unserved.insert(service.app.clone(), waiting);
-                }
-            }
+            let open = self.look().await?;
             if self.unserved.is_empty() {
                 return Ok(());
             }
-            let open: Vec<Service> = self
-                .services
-                .iter()
-                .filter(|service| self.unserved.contains_key(&service.app))
-                .cloned()
-                .collect();
             for service in open {
                 self.knock(&service).await;
             }
@@ -227,14 +200,49 @@ impl Traffic {
         }
     }
 
-    pub(super) fn what_is_missing(&self) -> String {
-        let all = self.unserved.iter().map(|(app, instances)| {
-            format!(
-                "{app}: {} not served through HAProxy",
-                instances.iter().cloned().collect::<Vec<_>>().join(", ")
-            )
-        });
-        all.collect::<Vec<_>>().join("; ")
+    /// The services that have instances which have not served; instances may have been replaced since the last look.
+    async fn look(&mut self) -> Result<Vec<Service>> {
+        let csv = ask(&self.layout.admin_socket(), "show stat -1 4 -1").await;
+        let counters = counters(&csv.unwrap_or_default());
+        let list = self.services.get("/v2/backends").await?;
+        self.unserved.clear();
+        let mut open = Vec::new();
+        for service in list["services"].as_array().into_iter().flatten() {
+            let Some(service) = Service::read(service, self.layout) else {
+                continue;
+            };
+            let served = |instance: &&String| {
+                let count = counters.get(instance.as_str());
+                count.is_some_and(|count| count.served(service.http))
+            };
+            let waiting: Vec<&str> = service
+                .instances
+                .iter()
+                .filter(|one| !served(one))
+                .map(String::as_str)
+                .collect();
+            if self.apps.contains(&service.app) && !waiting.is_empty() {
+                let missing = format!("{} not served through HAProxy", waiting.join(", "));
+                self.unserved.insert(service.app.clone(), missing);
+                open.push(service);
+            }
+        }
+        for app in self.apps {
+            let progress = look(self.services, app).await?;
+            if !progress.is_done() {
+                self.unserved.insert(app.clone(), progress.words());
+            }
+        }
+        Ok(open)
+    }
+
+    /// What every app lacks that is not yet done, for the error when the time is over.
+    pub(super) async fn what_is_missing(&self) -> String {
+        let mut all = Vec::new();
+        for (app, missing) in &self.unserved {
+            all.push(format!("{app}: {missing}{}", why(self.services, app).await));
+        }
+        all.join("; ")
     }
 
     /// A request for each instance; the counters tell what came of them.
@@ -261,6 +269,8 @@ impl Traffic {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     sessions: u64,
+    /// HAProxy's own check has failed, or has not been made yet: sessions are counted before they reach the server.
+    doubtful: bool,
     answers_below_500: u64,
 }
 
@@ -269,7 +279,7 @@ impl Count {
         if http {
             self.answers_below_500 > 0
         } else {
-            self.sessions > 0
+            self.sessions > 0 && !self.doubtful
         }
     }
 }
@@ -303,6 +313,8 @@ fn counters(csv: &str) -> BTreeMap<String, Count> {
             .sum::<u64>();
         let count = all.entry(text("addr").to_owned()).or_default();
         count.sessions += number("stot");
+        let check = text("check_status").trim_start_matches("* ");
+        count.doubtful |= !check.is_empty() && !check.ends_with("OK");
         count.answers_below_500 += answers;
     }
     all
@@ -314,7 +326,9 @@ mod tests {
 
     #[test]
     fn counters_are_read_by_the_name_of_their_column() {
-        let csv = "# pxname,svname,stot,hrsp_2xx,hrsp_5xx,addr\nweb_10000,a,3,0,3,127.0.0.2:31000\nweb_10000,b,2,2,0,127.0.0.3:31000\n";
+        let csv = "# pxname,svname,stot,hrsp_2xx,hrsp_5xx,check_status,addr\n\
+            web_10000,a,3,0,3,L4OK,127.0.0.2:31000\nweb_10000,b,2,2,0,L4OK,127.0.0.3:31000\n\
+            web_10000,c,2,0,0,L4CON,127.0.0.3:31001\nweb_10000,d,2,0,0,INI,127.0.0.3:31002\n";
 
         let counters = counters(csv);
 
@@ -324,5 +338,11 @@ mod tests {
         );
         assert!(counters["127.0.0.3:31000"].served(true));
         assert!(counters["127.0.0.2:31000"].served(false));
+        for silent in ["127.0.0.3:31001", "127.0.0.3:31002"] {
+            assert!(
+                !counters[silent].served(false),
+                "{silent}: sessions do not count where nobody is known to listen"
+            );
+        }
     }
 }
