@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 
-/// Writes a line; [`say!`](crate::say) is how it is called.
+/// Writes a line; [`say!`](crate::say!) is how it is called.
 pub(crate) fn line(words: std::fmt::Arguments<'_>) {
     if let Err(error) = writeln!(std::io::stdout(), "{words}") {
         let exit = if error.kind() == ErrorKind::BrokenPipe {
