@@ -251,12 +251,38 @@ async fn a_writer_with_an_old_epoch_is_refused_also_after_a_restart() {
     );
 }
 
-/// Run it with `METE_SMALL_DISK` naming a directory on a file system of a few MiB.
+/// A file system of its own and of a few MiB; gone with the test.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where this user may not mount one.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .arg(folder.path())
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
 #[tokio::test]
-#[ignore = "needs a small file system, which only root can mount"]
 async fn a_full_disk_is_named_and_what_was_committed_before_is_still_there() {
-    let directory = std::env::var("METE_SMALL_DISK").unwrap();
-    let path = std::path::Path::new(&directory).join("store.redb");
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: a small disk can only be mounted by root");
+        return;
+    };
+    let path = disk.0.path().join("store.redb");
     let store = redb::open(&path).await.unwrap();
     commit(&store, vec![put("before", b"x")]).await;
 
@@ -275,4 +301,5 @@ async fn a_full_disk_is_named_and_what_was_committed_before_is_still_there() {
     drop(store);
     let store = redb::open(&path).await.unwrap();
     assert_eq!(load_all(&store).await.unwrap()[0], entry("before", b"x"));
+    drop(store);
 }
