@@ -211,12 +211,12 @@ fn note(
     if !used.is_empty() {
         summary.last_used_at = Some(now);
     }
-    for (offer, reasons) in rejected
-        .into_iter()
-        .filter(|(offer, _)| !used.contains(offer))
-    {
-        summary.unused = summary.unused.saturating_add(1);
-        summary.last_unused_at = Some(now);
+    // Some of the app still wait: what is left of an offer that was used was no good to them either.
+    for (offer, reasons) in rejected {
+        if !used.contains(&offer) {
+            summary.unused = summary.unused.saturating_add(1);
+            summary.last_unused_at = Some(now);
+        }
         if let Some(first) = reasons.first() {
             let at = Reject::ALL
                 .iter()

@@ -220,6 +220,32 @@ fn an_app_larger_than_every_agent_waits_and_the_queue_says_why() {
 }
 
 #[test]
+fn what_is_left_of_a_used_offer_is_no_good_to_those_that_still_wait() {
+    let mut world = World::new(1);
+    let mut spec = app("/web", 2);
+    spec.constraints = vec![mete_service_framework_core::spec::app::Constraint {
+        field: "hostname".to_owned(),
+        operator: "UNIQUE".to_owned(),
+        value: None,
+    }];
+    world.create(spec);
+
+    world.offer();
+
+    let queue = world.view().queue;
+    let queued = &queue[&id("/web")];
+    assert_eq!((queued.count, queued.offers.unused), (1, 0));
+    let rows = OfferSummary::rows(
+        &queued.offers.last_offers,
+        queued.offers.last_offers_processed,
+    );
+    assert!(
+        rows.contains(&(Reject::UnfulfilledConstraint, 1, 1)),
+        "{rows:?}"
+    );
+}
+
+#[test]
 fn constraints_keep_instances_apart() {
     let mut world = World::new(2);
     let mut spec = app("/web", 3);
