@@ -46,7 +46,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "mete-model",
         ],
     ),
-    ("mete-discovery", &["mete-proto", "mete-daemon"]),
+    (
+        "mete-discovery",
+        &["mete-proto", "mete-daemon", "mete-model"],
+    ),
     (
         "mete-cli",
         &[
@@ -67,6 +70,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "mete-placement",
             "mete-master-core",
             "mete-service-framework-core",
+            "mete-framework-sdk",
         ],
     ),
 ];
