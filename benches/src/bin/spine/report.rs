@@ -1,0 +1,193 @@
+//! The answers: percentiles of times, memory of processes, and the machine they were found on.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table};
+use serde_json::{Value, json};
+
+use crate::memory::Memory;
+
+/// All answers so far.
+#[derive(Debug)]
+pub(crate) struct Report {
+    rounds: usize,
+    times: Vec<(&'static str, Vec<Duration>)>,
+    processes: Vec<Row>,
+}
+
+/// A process, or the median of several.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) process: String,
+    pub(crate) when: &'static str,
+    pub(crate) count: usize,
+    pub(crate) memory: Memory,
+    pub(crate) cpu_ms_in_10_s: Option<u64>,
+}
+
+impl Report {
+    pub(crate) fn new(rounds: usize) -> Self {
+        Self {
+            rounds,
+            times: Vec::new(),
+            processes: Vec::new(),
+        }
+    }
+
+    /// Adds how long something took, each time.
+    pub(crate) fn time(&mut self, what: &'static str, took: impl IntoIterator<Item = Duration>) {
+        self.times.push((what, took.into_iter().collect()));
+    }
+
+    pub(crate) fn process(&mut self, row: Row) {
+        self.processes.push(row);
+    }
+
+    /// On standard output: tables, or one JSON object.
+    pub(crate) fn print(&self, json: bool) -> Result<()> {
+        if json {
+            println!("{}", serde_json::to_string_pretty(&self.json())?);
+        } else {
+            println!("{}\n", machine_line());
+            println!("{}\n", self.times_table());
+            println!("{}", self.processes_table());
+        }
+        Ok(())
+    }
+
+    fn times_table(&self) -> Table {
+        let mut table = table(&["ms", "p50", "p90", "min", "max", "n"]);
+        for (what, took) in &self.times {
+            let mut row = vec![(*what).to_owned()];
+            row.extend(summary(took).map(|ms| format!("{ms:.1}")));
+            row.push(took.len().to_string());
+            table.add_row(row);
+        }
+        table
+    }
+
+    fn processes_table(&self) -> Table {
+        let header = [
+            "KiB",
+            "when",
+            "Private_Dirty",
+            "Private_Clean",
+            "Rss",
+            "CPU in 10 s",
+            "n",
+        ];
+        let mut table = table(&header);
+        for row in &self.processes {
+            let cpu = row.cpu_ms_in_10_s.map(|ms| format!("{ms} ms"));
+            table.add_row([
+                row.process.clone(),
+                row.when.to_owned(),
+                row.memory.private_dirty_kib.to_string(),
+                row.memory.private_clean_kib.to_string(),
+                row.memory.resident_kib.to_string(),
+                cpu.unwrap_or_default(),
+                row.count.to_string(),
+            ]);
+        }
+        if let Some(when) = table.column_mut(1) {
+            when.set_cell_alignment(CellAlignment::Left);
+        }
+        table
+    }
+
+    fn json(&self) -> Value {
+        let time = |(what, took): &(&str, Vec<Duration>)| {
+            let [p50, p90, min, max] = summary(took);
+            json!({ "what": what, "p50": p50, "p90": p90, "min": min, "max": max, "n": took.len() })
+        };
+        let process = |row: &Row| {
+            json!({
+                "process": row.process,
+                "when": row.when,
+                "privateDirty": row.memory.private_dirty_kib,
+                "privateClean": row.memory.private_clean_kib,
+                "rss": row.memory.resident_kib,
+                "cpuMsIn10s": row.cpu_ms_in_10_s,
+                "n": row.count,
+            })
+        };
+        json!({
+            "machine": machine_line(),
+            "rounds": self.rounds,
+            "timesMs": self.times.iter().map(time).collect::<Vec<_>>(),
+            "processesKib": self.processes.iter().map(process).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Right-aligned but for the first column, in the form that READMEs take.
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// p50, p90, least and most, in milliseconds.
+fn summary(took: &[Duration]) -> [f64; 4] {
+    let ms = |percent| percentile(took, percent).as_secs_f64() * 1e3;
+    [ms(50), ms(90), ms(0), ms(100)]
+}
+
+/// The nearest rank: the least value that `percent` of all do not exceed; zero of none.
+pub(crate) fn percentile(took: &[Duration], percent: usize) -> Duration {
+    let mut sorted = took.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
+}
+
+/// What ran this, and how busy it was: figures of a machine that does other work are too high.
+fn machine_line() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find(|line| line.starts_with("model name"));
+    let model = model
+        .and_then(|line| line.split(':').nth(1))
+        .unwrap_or("unknown CPU");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = read("/proc/loadavg");
+    let load = load
+        .split_whitespace()
+        .take(3)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let kernel = read("/proc/sys/kernel/osrelease");
+    // The version is enough; what follows it is the builder's.
+    let kernel = kernel.split('-').next().unwrap_or_default().trim();
+    format!(
+        "{}, {cores} cores, Linux {kernel}, load {load} at the end",
+        model.trim()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(all: &[u64]) -> Vec<Duration> {
+        all.iter().copied().map(Duration::from_millis).collect()
+    }
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let took = ms(&[40, 10, 30, 20]);
+
+        assert_eq!(summary(&took), [20.0, 40.0, 10.0, 40.0]);
+        assert_eq!(summary(&ms(&[7])), [7.0; 4]);
+        assert_eq!(percentile(&[], 50), Duration::ZERO);
+    }
+}
