@@ -187,15 +187,36 @@ fn refusal(error: FileError) -> HttpError {
     HttpError::new(status, error.to_string())
 }
 
-/// Bytes as text of the same length, so that who reads on knows where: bytes that are no UTF-8 become `?`, a character
-/// that is cut at the end of a part too.
+/// Bytes as text of the same length, so that who reads on knows where: bytes that are no UTF-8 become `?`. A character
+/// that is cut at the end of a part is left to the next one.
 fn text(chunk: &Chunk) -> String {
-    let mut text = String::with_capacity(chunk.data.len());
-    for piece in chunk.data.utf8_chunks() {
+    let whole = chunk.data.len() - cut_character(&chunk.data);
+    // What is nothing but the beginning of a character may stay so for ever.
+    let data = if whole == 0 {
+        &chunk.data[..]
+    } else {
+        &chunk.data[..whole]
+    };
+    let mut text = String::with_capacity(data.len());
+    for piece in data.utf8_chunks() {
         text.push_str(piece.valid());
         text.extend(piece.invalid().iter().map(|_| '?'));
     }
     text
+}
+
+/// How many bytes at the end begin a character of UTF-8 that goes on behind them.
+fn cut_character(data: &[u8]) -> usize {
+    let expected = |byte: u8| match byte {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 0,
+    };
+    let tail = data.iter().rev().take(3).enumerate();
+    tail.map(|(before, byte)| (before + 1, expected(*byte)))
+        .find(|(held, expected)| held < expected)
+        .map_or(0, |(held, _)| held)
 }
 
 /// `-rw-r--r--`, as `ls` writes it.
@@ -226,15 +247,37 @@ mod tests {
 
     #[test]
     fn text_is_as_long_as_the_bytes() {
-        let bytes = b"a\xc3\xa4b\xffc\xc3".to_vec();
+        let bytes = b"a\xc3\xa4b\xffc\xc3.".to_vec();
         let chunk = Chunk {
             offset: 0,
             size: 0,
             data: bytes.clone(),
         };
 
-        assert_eq!(text(&chunk), "aäb?c?");
+        assert_eq!(text(&chunk), "aäb?c?.");
         assert_eq!(text(&chunk).len(), bytes.len());
+    }
+
+    #[test]
+    fn a_character_cut_at_the_end_is_left_to_the_next_part() {
+        let read = |data: &[u8]| {
+            text(&Chunk {
+                offset: 0,
+                size: 0,
+                data: data.to_vec(),
+            })
+        };
+
+        assert_eq!(read("a€".as_bytes()), "a€");
+        for cut in 1..3 {
+            assert_eq!(read(&"a€".as_bytes()[..=cut]), "a");
+        }
+        assert_eq!(
+            read("€".as_bytes().split_at(2).0),
+            "??",
+            "nothing else is there"
+        );
+        assert_eq!(read(b"a\x80\x80"), "a??", "no beginning of a character");
     }
 
     #[test]
