@@ -23,8 +23,9 @@ use crate::output::{Output, Pumped};
 use crate::process::Task;
 use crate::system;
 
-/// Bytes moved at once: what a pipe holds. Pages of it that are not needed are never touched.
-const BUFFER_BYTES: usize = 64 << 10;
+/// Bytes moved at once. A pipe holds 64 KiB, so of the rest no page is ever touched; but from 128 KiB on the C library's
+/// `calloc` maps the buffer instead of clearing a piece of the heap, and a silent task's shim is 64 KiB smaller.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// How long leftovers may take to die: SIGKILL needs longer only for a process stuck in the kernel,
 /// and for that nobody waits.
