@@ -7,11 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mete_model::{HealthCheck, Probe, TaskKey, Timestamp};
 
 /// Probes that run at once: each may hold a socket or a process for its time-out.
 pub(crate) const MAX_PROBES_AT_ONCE: usize = 64;
+
+/// From a failure before anything has ever passed to the next probe; doubled each time, up to the interval. A program
+/// that has just been started listens after milliseconds, and would otherwise wait a whole interval for its traffic.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 /// All checks under way.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +34,8 @@ struct Check {
     /// When to probe next; `None` while a probe runs.
     due: Option<Timestamp>,
     failures: u32,
+    /// Pause after the next failure within the grace period.
+    retry: Duration,
     /// What was said last.
     healthy: Option<bool>,
 }
@@ -63,6 +70,7 @@ impl Probes {
             grace_until,
             due: Some(now.max(since + terms.delay)),
             failures: 0,
+            retry: FIRST_RETRY,
             healthy,
             terms: terms.clone(),
         };
@@ -116,6 +124,8 @@ impl Probes {
             };
         }
         if now < check.grace_until {
+            check.due = Some(now + check.retry.min(check.terms.interval));
+            check.retry = check.retry.saturating_mul(2);
             return Verdict::Nothing;
         }
         check.failures = check.failures.saturating_add(1);

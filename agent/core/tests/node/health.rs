@@ -64,6 +64,23 @@ fn failures_do_not_count_in_the_grace_period_before_the_first_success() {
 }
 
 #[test]
+fn a_program_that_is_about_to_listen_is_asked_again_soon() {
+    let mut world = World::running(checked("web"));
+    let first = next_probe(&mut world);
+
+    let mut waits = Vec::new();
+    let mut last = first;
+    for _ in 0..4 {
+        world.probed(last, &key("web"), false);
+        let next = next_probe(&mut world);
+        waits.push(next.since(last).as_millis());
+        last = next;
+    }
+
+    assert_eq!(waits, [50, 100, 200, 400]);
+}
+
+#[test]
 fn the_grace_period_ends_with_the_first_success() {
     let mut world = World::running(checked("web"));
     let due = next_probe(&mut world);
