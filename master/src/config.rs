@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub max_agent_ping_timeouts: u32,
     /// An agent whose stream broke has so long to come back before it is unreachable.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = config::duration)]
+    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = config::duration)]
     pub agent_reregister_timeout: Duration,
     /// After a restart of the master, agents have so long to come back before they are unreachable; nothing is said of
     /// their tasks until then.

@@ -161,7 +161,7 @@ async fn recover(
         path: options.store(),
         source: Arc::new(bad),
     })?;
-    let begun = registry.begin_epoch();
+    let begun = registry.begin_epoch(clock::now());
     let fence = Fence(registry.epoch);
     store.commit(Batch::pack(&[begun]), Some(fence)).await?;
     let journal = StoreJournal::new(Arc::clone(store)).with_fence(fence);

@@ -129,8 +129,11 @@ impl Registry {
     }
 
     /// Begins the next epoch. The record must be stored before anybody is told of it.
-    pub fn begin_epoch(&mut self) -> Record {
-        self.epoch += 1;
+    ///
+    /// Epochs are never below the seconds since 1970: agents obey no older epoch than the last, and a master whose
+    /// state was lost must not be taken for one that has been replaced.
+    pub fn begin_epoch(&mut self, now: Timestamp) -> Record {
+        self.epoch = (self.epoch + 1).max(now.as_micros() / 1_000_000);
         Record::Epoch(self.epoch)
     }
 
@@ -369,6 +372,20 @@ mod tests {
             };
         }
         store.into_iter().collect()
+    }
+
+    #[test]
+    fn a_master_that_lost_its_state_is_not_taken_for_an_old_one() {
+        let mut kept = Registry::default();
+        let noon = Timestamp::from_millis(1_800_000_000_000);
+
+        kept.begin_epoch(noon);
+        kept.begin_epoch(noon);
+        let mut lost = Registry::default();
+        lost.begin_epoch(noon + std::time::Duration::from_secs(60));
+
+        assert_eq!(kept.epoch, 1_800_000_001);
+        assert!(lost.epoch > kept.epoch);
     }
 
     #[test]

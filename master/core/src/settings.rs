@@ -40,7 +40,7 @@ impl Settings {
             epoch,
             ping_interval: Duration::from_secs(15),
             max_missed_pings: 5, // 5 pings × 15 s: 75 s, as in Mesos
-            agent_reregister_timeout: Duration::from_secs(600),
+            agent_reregister_timeout: Duration::from_secs(75), // as one that answers no pings
             return_window: Duration::from_secs(600),
             forget_after: Duration::from_secs(14 * 24 * 3_600), // registry_max_agent_age of Mesos
             recovered_framework_grace: Duration::from_secs(60),
