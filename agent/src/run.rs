@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,9 +74,6 @@ pub enum RunError {
     /// The store cannot be used.
     #[error("the agent's store cannot be used")]
     Store(#[from] StoreError),
-    /// The store holds what this version cannot read.
-    #[error(transparent)]
-    Record(#[from] BadRecord),
     /// The token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -224,7 +222,8 @@ impl Agent {
         ));
         take_reserve(Arc::clone(&reserve)).await;
         let entries = store::load_all(&store).await?;
-        let node = Node::recover(self.settings(), entries)?;
+        let node = Node::recover(self.settings(), entries)
+            .map_err(|bad| unreadable(self.places.store(), bad))?;
         let (findings, found) = self.look_after(&node).await;
 
         let (handle, ready) = event_loop::prepare(node);
@@ -443,5 +442,13 @@ async fn wait_for_tasks(
         _ = stopped.recv() => {}
         _ = looping => {}
         () = tokio::time::sleep(STOP_PATIENCE) => warn!("some tasks have not ended in time, the agent ends without them"),
+    }
+}
+
+/// The exit code of a store that cannot be read is found in the chain of causes.
+fn unreadable(path: PathBuf, bad: BadRecord) -> StoreError {
+    StoreError::Unreadable {
+        path,
+        source: Arc::new(bad),
     }
 }

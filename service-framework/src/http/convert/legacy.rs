@@ -14,6 +14,11 @@ const ARCHIVES: [&str; 7] = [
     ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip",
 ];
 
+/// Endings of what agents would have to unpack.
+const UNPACKED: [&str; 9] = [
+    ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".gz", ".zip",
+];
+
 /// Refuses what is not carried yet. What asks for nothing (`{}`, `[]`, `false`) is let through: clients send it.
 pub(super) fn refuse(said: &App, faults: &mut Faults) {
     for (path, what, value) in [
@@ -87,6 +92,24 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     if let Some(fetch) = said.fetch.as_ref().filter(|_| !has_both[0]) {
         let one = |(at, said): (usize, &Said)| one(at, said, faults);
         spec.fetch = fetch.iter().enumerate().map(one).collect();
+    }
+    let field = if has_both[0] { "uris" } else { "fetch" };
+    for (at, fetch) in spec.fetch.iter().enumerate() {
+        refuse_fetch(&format!("/{field}({at})"), fetch, faults);
+    }
+}
+
+/// What agents would only fail at, again and again.
+fn refuse_fetch(path: &str, fetch: &Fetch, faults: &mut Faults) {
+    let uri = fetch.uri.to_ascii_lowercase();
+    if uri.starts_with("https://") {
+        faults.not_carried(path, "an https address");
+    }
+    if fetch.extract && UNPACKED.iter().any(|ending| uri.ends_with(ending)) {
+        faults.not_carried(
+            path,
+            "unpacking an archive (say \"extract\": false to get it as it is)",
+        );
     }
 }
 
