@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         return exit;
     }
     let program = OsString::from("mete");
-    let line = whole().try_get_matches_from(std::iter::once(&program).chain(arguments));
+    let line = offered().try_get_matches_from(std::iter::once(&program).chain(arguments));
     let line = match line.and_then(|matches| Line::from_arg_matches(&matches)) {
         Ok(line) => line,
         Err(error) => {
@@ -103,7 +103,13 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Everything, daemons included: for help and completions.
+/// What is parsed here, and the daemons for the help: those have been looked for before.
+fn offered() -> Command {
+    let daemons = daemons::commands().into_iter();
+    Line::command().subcommands(daemons.filter(|daemon| daemon.get_name() != "agent"))
+}
+
+/// Everything, each daemon with its options: for completions.
 fn whole() -> Command {
     let mut whole = Line::command();
     for daemon in daemons::commands() {

@@ -1,12 +1,12 @@
 //! `mete status`: the cluster in ten lines.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::client::Addresses;
 use crate::table;
 
-/// Says what stands and what does not; a daemon that does not answer is a line, not an error.
+/// Says what stands and what does not; a daemon that does not answer is a line, and an error at the end.
 pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
     let (master, services) = (addresses.master()?, addresses.services()?);
     let (state, apps, deployments, info) = tokio::join!(
@@ -24,14 +24,39 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
             "master": summary(&told(&state)), "apps": told(&apps)["apps"], "deployments": told(&deployments), "services": told(&info),
         }));
     }
-    match &state {
+    tell_master(master.base(), &state);
+    match (&apps, &deployments) {
+        (Ok(apps), Ok(deployments)) => {
+            let apps = apps["apps"].as_array().map_or(&[][..], Vec::as_slice);
+            let done = apps
+                .iter()
+                .filter(|app| super::wait::Progress::read(app).is_done())
+                .count();
+            crate::say!("services    {} is up", services.base());
+            crate::say!("apps        {done} of {} as wanted", apps.len());
+            crate::say!(
+                "deployments {} under way",
+                deployments.as_array().map_or(0, Vec::len)
+            );
+        }
+        (Err(error), _) | (_, Err(error)) => crate::say!("services    {error:#}"),
+    }
+    if state.is_err() || apps.is_err() {
+        bail!("not everything answers");
+    }
+    Ok(())
+}
+
+/// The master, its agents and its frameworks.
+fn tell_master(base: &str, state: &Result<Value>) {
+    match state {
         Ok(state) => {
             let list = |key: &str| state[key].as_array().map_or(&[][..], Vec::as_slice);
             let active = list("slaves")
                 .iter()
                 .filter(|agent| agent["active"] == true)
                 .count();
-            crate::say!("master      {} is up", master.base());
+            crate::say!("master      {} is up", base);
             crate::say!("agents      {active} of {} active", list("slaves").len());
             for framework in list("frameworks") {
                 let tasks = framework["tasks"].as_array().map_or(0, Vec::len);
@@ -49,23 +74,6 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
         }
         Err(error) => crate::say!("master      {error:#}"),
     }
-    match (&apps, &deployments) {
-        (Ok(apps), Ok(deployments)) => {
-            let apps = apps["apps"].as_array().map_or(&[][..], Vec::as_slice);
-            let done = apps
-                .iter()
-                .filter(|app| super::wait::Progress::read(app).is_done())
-                .count();
-            crate::say!("services    {} is up", services.base());
-            crate::say!("apps        {done} of {} as wanted", apps.len());
-            crate::say!(
-                "deployments {} under way",
-                deployments.as_array().map_or(0, Vec::len)
-            );
-        }
-        (Err(error), _) | (_, Err(error)) => crate::say!("services    {error:#}"),
-    }
-    Ok(())
 }
 
 /// What of the master's state fits a status.
