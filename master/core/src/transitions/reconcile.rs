@@ -7,6 +7,7 @@
 //! | | connected, or away for a moment | GONE |
 //! | | unreachable | UNREACHABLE, and since when |
 //! | | marked gone | GONE_BY_OPERATOR |
+//! | | not known, from before this start, within the return window | none |
 //! | | not known, or not named | UNKNOWN |
 
 use mete_model::{AgentId, FrameworkId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
@@ -52,7 +53,7 @@ impl Cluster {
         let known = self.tasks.get(&tasks::key(framework, &task));
         let mut status = match known {
             Some(known) => known.status_by_master(now),
-            None => match self.state_of_unknown(agent.as_ref()) {
+            None => match self.state_of_unknown(now, agent.as_ref()) {
                 None => return,
                 Some((state, unreachable_time)) => {
                     let mut status = TaskStatus::new(task, state, Source::Master, now);
@@ -67,7 +68,11 @@ impl Cluster {
     }
 
     /// What can be said of a task that is not known; `None`: nothing yet.
-    fn state_of_unknown(&self, agent: Option<&AgentId>) -> Option<(TaskState, Option<Timestamp>)> {
+    fn state_of_unknown(
+        &self,
+        now: Timestamp,
+        agent: Option<&AgentId>,
+    ) -> Option<(TaskState, Option<Timestamp>)> {
         let Some(agent) = agent else {
             return self
                 .agents
@@ -76,7 +81,10 @@ impl Cluster {
                 .then_some((TaskState::Unknown, None));
         };
         let Some(agent) = self.agents.get(agent) else {
-            return Some((TaskState::Unknown, None));
+            // A master that lost its state knows no agent, and all of them are about to come back.
+            let foreign = !agent.as_str().starts_with(&self.settings.incarnation);
+            let too_early = now < self.started + self.settings.return_window;
+            return (!foreign || !too_early).then_some((TaskState::Unknown, None));
         };
         match (agent.admission, agent.reach) {
             (Admission::Gone { .. }, _) => Some((TaskState::GoneByOperator, None)),

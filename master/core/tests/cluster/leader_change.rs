@@ -102,6 +102,20 @@ fn after_the_window_the_agent_is_unreachable() {
 }
 
 #[test]
+fn nothing_is_called_unknown_on_agents_of_a_state_that_was_lost() {
+    let mut scene = scene();
+    let client = scene.back();
+    let stranger = AgentId::new("lost-S1").expect("good");
+
+    let out = scene.reconcile(&client, Some(stranger.clone()));
+    assert_eq!(out.act, []);
+
+    scene.world.pass(Duration::from_secs(600));
+    let out = scene.reconcile(&client, Some(stranger));
+    assert_eq!(updates(&out, client.link)[0].1, TaskState::Unknown);
+}
+
+#[test]
 fn tasks_and_frameworks_come_back_with_the_agent() {
     let mut scene = scene();
 
