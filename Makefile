@@ -15,7 +15,7 @@ demo:
 test:
 	scripts/install-deps test
 	cargo build --workspace --bins --examples
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 # What CI runs before the tests: form, lints, documentation, layers, licences.
 check:

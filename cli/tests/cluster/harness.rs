@@ -250,9 +250,12 @@ impl Cluster {
                     .await;
                 let app = &answer["app"];
                 let wanted = app["instances"].as_u64()?;
+                let checked = app["healthChecks"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty());
                 let done = status == 200
                     && app["tasksRunning"] == wanted
-                    && app["tasksHealthy"] == wanted
+                    && (!checked || app["tasksHealthy"] == wanted)
                     && app["deployments"].as_array().is_some_and(Vec::is_empty);
                 done.then(|| app.clone())
             },
