@@ -208,6 +208,7 @@ impl Keeper {
                 cause = chain(&cause),
                 "no usable configuration for the present list, starting with the last good one"
             );
+            refusals.serves_what_the_file_says();
             return Ok(());
         }
         Err(LaunchError::Unusable(cause))

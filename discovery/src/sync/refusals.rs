@@ -103,7 +103,13 @@ impl Refusals {
         self.is_known = true;
     }
 
-    /// Whether it is known which ports HAProxy itself has bound. It is not for one that was taken over, at first.
+    /// Notes that an HAProxy runs of which it is not known what it serves: from a file that was there.
+    pub(super) fn serves_what_the_file_says(&mut self) {
+        self.is_known = false;
+    }
+
+    /// Whether it is known which ports HAProxy itself has bound. It is not, at first, for one that was taken over or
+    /// started from an earlier file.
     pub(super) fn knows_what_is_served(&self) -> bool {
         self.is_known
     }

@@ -170,6 +170,55 @@ async fn a_template_that_goes_wrong_never_replaces_a_good_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn haproxy_started_from_the_last_good_configuration_still_follows_its_instances() {
+    let world = World::new().await;
+    let (port, a, b) = (
+        free_port(),
+        Task::http("web.a").await,
+        Task::http("web.b").await,
+    );
+    let version = world
+        .framework
+        .change(|all| all.push(service("/web", port, Mode::Http, vec![a.up()])));
+    let sync = world.sync();
+    world.framework.acked(version).await;
+    sync.end().await.expect("a good end");
+    let template = world.folder.path().join("bad.j2");
+    let built_in = mete_discovery::haproxy::template::BUILT_IN;
+    std::fs::write(&template, format!("{built_in}\nfrontend bad\n  nonsense\n")).expect("written");
+
+    let sync = world.sync_with(&[&format!("--template={}", template.display())]);
+    let version = world
+        .framework
+        .instances("/web", |instances| instances.push(b.up()));
+    world.framework.acked(version).await;
+    let (worker, _) = world.generation().await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(worker).expect("a pid"));
+    rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL)
+        .expect("it was alive");
+    eventually("another worker", || async {
+        let now = world.sockets().worker().await.ok()?;
+        (now.pid != worker).then_some(())
+    })
+    .await;
+    eventually("an answer", || ask(port)).await;
+    // A new service makes it look again at what could be served.
+    let version = world
+        .framework
+        .change(|all| all.push(service("/zoo", free_port(), Mode::Http, vec![b.up()])));
+    world.framework.acked(version).await;
+    let version = world
+        .framework
+        .instances("/web", |instances| drop(instances.remove(0)));
+    world.framework.acked(version).await;
+
+    assert_eq!(ask(port).await.as_deref(), Some("web.b"));
+    let problems = world.state().await["problems"].to_string();
+    assert!(!problems.contains("cannot listen"), "{problems}");
+    sync.end().await.expect("a good end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_service_that_is_refused_does_not_block_others() {
     let world = World::new().await;
     let template = world.folder.path().join("mine.j2");
