@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use mete_daemon::config::duration;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::children::Children;
@@ -56,6 +56,10 @@ pub(crate) struct Options {
 
 /// From the start of a daemon to its first answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Before daemons that died are started again: not a busy loop when they die at once.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks whether HAProxy is another one.
+const HAPROXY_LOOK: Duration = Duration::from_millis(500);
 
 /// Runs until SIGTERM, SIGINT, or, if asked so, until everything is healthy.
 pub(crate) async fn run(options: Options) -> Result<()> {
@@ -86,12 +90,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut children = Children::new(&state_dir)?;
     let deadline = Instant::now() + options.timeout;
     let result = tokio::select! {
-        result = stand_up(&options, &layout, &mut children, &apps, &view, deadline) => result,
+        result = live(&options, &layout, &mut children, &apps, &view, deadline) => result,
         () = shutdown.cancelled() => Ok(()),
-    };
-    let result = match result {
-        Ok(()) if !options.until_healthy => stay(&layout, &mut children, &view, &shutdown).await,
-        other => other,
     };
     view.note("taking everything down");
     let down = children.end(&layout, &signals.at_once).await;
@@ -99,7 +99,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     result.and(down)
 }
 
-async fn stand_up(
+/// Starts everything, then looks after it; ends by itself only with --until-healthy, or with an error.
+async fn live(
     options: &Options,
     layout: &Layout,
     children: &mut Children,
@@ -107,6 +108,22 @@ async fn stand_up(
     view: &View,
     deadline: Instant,
 ) -> Result<()> {
+    stand_up(layout, children, view).await?;
+    let bring_up = async {
+        bring_up(options, layout, apps, view, deadline).await?;
+        if !options.until_healthy {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        result = bring_up => result,
+        result = look_after(layout, children, view) => result,
+    }
+}
+
+/// Starts the daemons, each when those before it answer, and tells scripts where they are.
+async fn stand_up(layout: &Layout, children: &mut Children, view: &View) -> Result<()> {
     if rustix::process::geteuid().as_raw() != 0 {
         view.note("not root: tasks run without CPU, memory and process limits (no cgroups)");
     }
@@ -120,8 +137,21 @@ async fn stand_up(
             view.started(&daemon.name);
         }
     }
-    let haproxy = layout.haproxy(START_TIMEOUT).await?;
-    layout.write_cluster(&children.pids(), Some(&haproxy))?;
+    let haproxy = tokio::select! {
+        haproxy = layout.haproxy(START_TIMEOUT) => haproxy?,
+        died = children.next_death() => return Err(children.obituary(&died?)),
+    };
+    layout.write_cluster(&children.pids(), Some(&haproxy))
+}
+
+/// Adds the apps, and waits until they are healthy, or have served.
+async fn bring_up(
+    options: &Options,
+    layout: &Layout,
+    apps: &[Value],
+    view: &View,
+    deadline: Instant,
+) -> Result<()> {
     let services = Api::new(
         "service framework",
         &layout.services_url(),
@@ -133,47 +163,51 @@ async fn stand_up(
         ids.push(app::put(&services, app, true).await?);
     }
     let healthy = served::all_healthy(&services, &ids, view);
-    if options.until_healthy {
-        let late = |what: String| anyhow!("not healthy after {:?}: {what}", options.timeout);
-        match timeout_at(deadline, healthy).await {
-            Ok(done) => done?,
-            Err(_) => return Err(late(served::what_is_missing(&services, &ids).await)),
-        }
-        let mut traffic = served::Traffic::new(layout, &services, &ids)?;
-        match timeout_at(deadline, traffic.until_all_have_served()).await {
-            Ok(done) => done?,
-            Err(_) => return Err(late(traffic.what_is_missing().await)),
-        }
-        view.note("every instance has served through HAProxy");
+    if !options.until_healthy {
+        healthy.await?;
+        view.ready(&layout.where_to_look(&services, &ids).await);
         return Ok(());
     }
-    healthy.await?;
-    view.ready(&layout.where_to_look(&services, &ids).await);
+    let late = |what: String| anyhow!("not healthy after {:?}: {what}", options.timeout);
+    match timeout_at(deadline, healthy).await {
+        Ok(done) => done?,
+        Err(_) => return Err(late(served::what_is_missing(&services, &ids).await)),
+    }
+    let mut traffic = served::Traffic::new(layout, &services, &ids)?;
+    match timeout_at(deadline, traffic.until_all_have_served()).await {
+        Ok(done) => done?,
+        Err(_) => return Err(late(traffic.what_is_missing().await)),
+    }
+    view.note("every instance has served through HAProxy");
     Ok(())
 }
 
-/// Watches the children until the end is asked for.
-async fn stay(
-    layout: &Layout,
-    children: &mut Children,
-    view: &View,
-    shutdown: &CancellationToken,
-) -> Result<()> {
-    while !shutdown.is_cancelled() {
+/// Starts daemons again when they die, and keeps `cluster.json` true. Never ends but with an error.
+async fn look_after(layout: &Layout, children: &mut Children, view: &View) -> Result<()> {
+    let mut haproxy = layout.haproxy_pid();
+    loop {
         tokio::select! {
-            () = shutdown.cancelled() => {}
             died = children.next_death() => {
-                let name = died?;
-                view.note(&format!("{name} died, starting it again"));
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    restarted = children.restart(&name) => restarted?,
+                died?;
+                // Others may die of the same cause; they come back together.
+                sleep(RESTART_PAUSE).await;
+            }
+            // HAProxy is started again by its follower.
+            () = sleep(HAPROXY_LOOK) => {
+                if layout.haproxy_pid() == haproxy {
+                    continue;
                 }
-                layout.write_cluster(&children.pids(), layout.haproxy(START_TIMEOUT).await.ok().as_ref())?;
             }
         }
+        for name in children.start_dead()? {
+            view.note(&format!("{name} died, starting it again"));
+            if let Err(error) = children.answers_again(&name).await {
+                view.note(&format!("{error:#}"));
+            }
+        }
+        haproxy = layout.haproxy(START_TIMEOUT).await.ok();
+        layout.write_cluster(&children.pids(), haproxy.as_ref())?;
     }
-    Ok(())
 }
 
 /// The first SIGTERM or SIGINT ends everything in good order, the second one at once; either way nothing is left.

@@ -17,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 use super::layout::{Daemon, Layout};
 use crate::client::Api;
 
-/// Before a daemon that died is started again: not a busy loop when it dies at once.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// When, from the beginning of the end, a daemon that has not ended by itself is killed: everything is down within 10 s.
 /// Agents first end their tasks, which they give 5 s.
 const END_OF_SYNC: Duration = Duration::from_secs(2);
@@ -124,20 +122,30 @@ impl Children {
         Ok(name.clone())
     }
 
-    /// Starts a dead daemon again and waits until it answers; tries until it does.
-    pub(super) async fn restart(&mut self, name: &str) -> Result<()> {
+    /// Starts every dead daemon again; their names.
+    pub(super) fn start_dead(&mut self) -> Result<Vec<String>> {
+        let mut dead = Vec::new();
+        for (daemon, child) in self.running.values_mut() {
+            if child.try_wait()?.is_some() {
+                dead.push(daemon.clone());
+            }
+        }
+        dead.iter().try_for_each(|daemon| self.start(daemon))?;
+        Ok(dead.into_iter().map(|daemon| daemon.name).collect())
+    }
+
+    /// Waits for the first answer of a daemon that was started again.
+    pub(super) async fn answers_again(&mut self, name: &str) -> Result<()> {
         let Some((daemon, _)) = self.running.get(name) else {
             bail!("{name} was not started")
         };
         let daemon = daemon.clone();
-        loop {
-            sleep(RESTART_PAUSE).await;
-            self.start(&daemon)?;
-            match self.answers(&daemon, super::START_TIMEOUT).await {
-                Ok(()) => return Ok(()),
-                Err(error) => eprintln!("mete: {error:#}"),
-            }
-        }
+        self.answers(&daemon, super::START_TIMEOUT).await
+    }
+
+    /// What there is to say of a daemon that ended.
+    pub(super) fn obituary(&self, name: &str) -> anyhow::Error {
+        anyhow!("{name} ended:\n{}", last_lines(&self.log(name)))
     }
 
     /// Ends everything: first who sends traffic, then who starts tasks, then the tasks with their agents, the master last.

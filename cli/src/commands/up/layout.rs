@@ -146,14 +146,8 @@ impl Layout {
     /// The pid of the running HAProxy, as soon as it answers.
     pub(super) async fn haproxy(&self, patience: Duration) -> Result<u32> {
         let deadline = Instant::now() + patience;
-        let pid_file = self.haproxy_dir().join("haproxy.pid");
         loop {
-            let pid = std::fs::read_to_string(&pid_file).ok();
-            let pid = pid.and_then(|text| {
-                text.lines()
-                    .next()
-                    .and_then(|line| line.trim().parse().ok())
-            });
+            let pid = self.haproxy_pid();
             if let (Some(pid), true) = (pid, served::answers(&self.admin_socket()).await) {
                 return Ok(pid);
             }
@@ -165,6 +159,12 @@ impl Layout {
             }
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The pid that HAProxy's follower has written down.
+    pub(super) fn haproxy_pid(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.haproxy_dir().join("haproxy.pid")).ok()?;
+        text.lines().next()?.trim().parse().ok()
     }
 
     /// Writes `cluster.json`, whole or not at all.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::layout::Layout;
 use super::view::View;
@@ -17,6 +17,8 @@ use crate::commands::wait::Progress;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+/// The service framework may be away for so long while it is started again.
+const AWAY: Duration = Duration::from_secs(15);
 /// An answer of HAProxy's admin socket.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// One request through HAProxy.
@@ -56,9 +58,15 @@ pub(super) async fn what_is_missing(services: &Api, apps: &[String]) -> String {
 }
 
 async fn look(services: &Api, app: &str) -> Result<Progress> {
-    match services.find(&format!("/v2/apps{app}")).await? {
-        Some(answer) => Ok(Progress::read(&answer["app"])),
-        None => bail!("{app} is not there"),
+    let deadline = Instant::now() + AWAY;
+    loop {
+        match services.find(&format!("/v2/apps{app}")).await {
+            Ok(Some(answer)) => return Ok(Progress::read(&answer["app"])),
+            Ok(None) => bail!("{app} is not there"),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            // It is being started again.
+            Err(_) => sleep(LOOK).await,
+        }
     }
 }
 
@@ -204,8 +212,15 @@ impl<'a> Traffic<'a> {
     async fn look(&mut self) -> Result<Vec<Service>> {
         let csv = ask(&self.layout.admin_socket(), "show stat -1 4 -1").await;
         let counters = counters(&csv.unwrap_or_default());
-        let list = self.services.get("/v2/backends").await?;
         self.unserved.clear();
+        let list = match self.services.get("/v2/backends").await {
+            Ok(list) => list,
+            Err(error) => {
+                let missing = |app: &String| (app.clone(), format!("{error:#}"));
+                self.unserved.extend(self.apps.iter().map(missing));
+                return Ok(Vec::new());
+            }
+        };
         let mut open = Vec::new();
         for service in list["services"].as_array().into_iter().flatten() {
             let Some(service) = Service::read(service, self.layout) else {
