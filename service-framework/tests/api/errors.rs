@@ -230,7 +230,7 @@ async fn inputs_of_the_old_form_and_empty_ones_are_taken() {
         ("ports", json!([0, 12345])),
         (
             "uris",
-            json!(["http://example.com/a.tgz", "http://example.com/b"]),
+            json!(["http://example.com/a", "http://example.com/b"]),
         ),
         ("container", Value::Null),
         ("secrets", json!({})),
@@ -257,11 +257,57 @@ async fn inputs_of_the_old_form_and_empty_ones_are_taken() {
         .iter()
         .map(|one| &one["extract"])
         .collect();
-    assert_eq!(extract, [&json!(true), &json!(false)]);
+    assert_eq!(extract, [&json!(false), &json!(false)]);
     assert_eq!(
         (body.get("ports"), body.get("uris"), body.get("container")),
         (None, None, None)
     );
+}
+
+#[tokio::test]
+async fn what_agents_cannot_fetch_is_refused_with_its_place() {
+    let cluster = Cluster::start().await;
+    let unpacking = "unpacking an archive (say \"extract\": false to get it as it is)";
+    let plain = "http://example.com/a";
+    for (key, value, path, what) in [
+        (
+            "uris",
+            json!([plain, "http://example.com/a.tgz"]),
+            "/uris(1)",
+            Some(unpacking),
+        ),
+        (
+            "fetch",
+            json!([{ "uri": "http://example.com/a.zip" }]),
+            "/fetch(0)",
+            Some(unpacking),
+        ),
+        (
+            "fetch",
+            json!([{ "uri": "https://example.com/a" }]),
+            "/fetch(0)",
+            Some("an https address"),
+        ),
+        (
+            "fetch",
+            json!([{ "uri": "http://example.com/a.zip", "extract": false }]),
+            "",
+            None,
+        ),
+    ] {
+        let mut wish = app("/web");
+        wish[key] = value;
+
+        let (status, body) = cluster.service.put("/v2/apps/web?force=true", &wish).await;
+
+        match what {
+            Some(what) => {
+                let expected = invalid(path, &format!("{what} is not carried yet"));
+                assert_eq!((status, body), (StatusCode::UNPROCESSABLE_ENTITY, expected));
+            }
+            None => assert!(status.is_success(), "{body}"),
+        }
+    }
 }
 
 #[tokio::test]
