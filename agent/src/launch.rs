@@ -7,6 +7,7 @@
 
 mod environment; // what a task finds in its environment
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,9 +56,9 @@ impl Failure {
         Self::new(LaunchStage::Cancelled, "the task is to be killed")
     }
 
-    fn io(stage: LaunchStage, error: &std::io::Error) -> Self {
+    fn io(stage: LaunchStage, error: &io::Error) -> Self {
         let mut failure = Self::new(stage, error);
-        failure.disk_full = error.kind() == std::io::ErrorKind::StorageFull;
+        failure.disk_full = error.kind() == io::ErrorKind::StorageFull;
         failure
     }
 }
@@ -69,6 +70,9 @@ pub(crate) struct Launcher {
     pub(crate) fetcher: Fetcher,
     pub(crate) endpoint: Endpoint,
     pub(crate) output: OutputLimits,
+    /// With less free disk than this nothing is launched. The core knows the disk as it was measured last, up to a
+    /// minute ago.
+    pub(crate) disk_reserve_bytes: u64,
 }
 
 impl Launcher {
@@ -101,7 +105,14 @@ impl Launcher {
 
     async fn make_sandbox(&self, sandbox: &Path, user: Option<User>) -> Result<(), Failure> {
         let (places, sandbox) = (self.places.clone(), sandbox.to_owned());
+        let reserve = self.disk_reserve_bytes;
         let made = spawn_blocking(move || {
+            if sandbox::space(places.root()).is_ok_and(|space| space.free_bytes < reserve) {
+                return Err(io::Error::new(
+                    io::ErrorKind::StorageFull,
+                    "the disk of the agent's work directory is full",
+                ));
+            }
             sandbox::create(&sandbox, user.as_ref())?;
             places.link_latest(&sandbox)
         });

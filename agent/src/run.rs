@@ -354,6 +354,7 @@ impl Agent {
                 max_bytes: self.options.output_bytes,
                 max_files: self.options.output_files,
             },
+            disk_reserve_bytes: self.options.disk_reserve,
         };
         let introduction = Introduction {
             endpoint: self.endpoint.clone(),

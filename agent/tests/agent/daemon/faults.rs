@@ -340,7 +340,7 @@ async fn a_full_disk_stops_launches_but_not_kills_reports_and_acknowledgements()
     let second = link.until(TaskState::Failed).await;
 
     for (status, words) in [
-        (first, "disk"),
+        (first, "disk of the agent's work directory is full"),
         (second, "disk of the agent's work directory is full"),
     ] {
         let message = status.message.unwrap();
