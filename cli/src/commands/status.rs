@@ -20,19 +20,29 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
         Err(error) => json!({ "error": format!("{error:#}") }),
     };
     if json {
-        return table::json(&json!({
+        table::json(&json!({
             "master": summary(&told(&state)), "apps": told(&apps)["apps"], "deployments": told(&deployments), "services": told(&info),
-        }));
+        }))?;
+    } else {
+        tell_master(master.base(), &state);
+        tell_services(services.base(), &apps, &deployments);
     }
-    tell_master(master.base(), &state);
-    match (&apps, &deployments) {
+    if state.is_err() || apps.is_err() {
+        bail!("not everything answers");
+    }
+    Ok(())
+}
+
+/// The service framework, its apps and what changes.
+fn tell_services(base: &str, apps: &Result<Value>, deployments: &Result<Value>) {
+    match (apps, deployments) {
         (Ok(apps), Ok(deployments)) => {
             let apps = apps["apps"].as_array().map_or(&[][..], Vec::as_slice);
             let done = apps
                 .iter()
                 .filter(|app| super::wait::Progress::read(app).is_done())
                 .count();
-            crate::say!("services    {} is up", services.base());
+            crate::say!("services    {base} is up");
             crate::say!("apps        {done} of {} as wanted", apps.len());
             crate::say!(
                 "deployments {} under way",
@@ -41,10 +51,6 @@ pub(crate) async fn run(addresses: &Addresses, json: bool) -> Result<()> {
         }
         (Err(error), _) | (_, Err(error)) => crate::say!("services    {error:#}"),
     }
-    if state.is_err() || apps.is_err() {
-        bail!("not everything answers");
-    }
-    Ok(())
 }
 
 /// The master, its agents and its frameworks.

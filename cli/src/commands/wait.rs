@@ -1,6 +1,6 @@
 //! Progress of apps until they are healthy, or gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -92,19 +92,59 @@ pub(crate) async fn until_healthy(
             if progress.is_done() {
                 bar.finish();
             } else {
-                open.push(format!("{app}: {}", progress.words()));
+                open.push((app, progress.words()));
             }
         }
         if open.is_empty() {
             return Ok(());
         }
         if Instant::now() >= deadline {
+            let mut missing = Vec::new();
+            for (app, words) in open {
+                missing.push(format!("{app}: {words}{}", why(services, app).await));
+            }
             bail!(
                 "not healthy after {timeout:?}: {}; `mete app show` tells more",
-                open.join("; ")
+                missing.join("; ")
             );
         }
         sleep(LOOK).await;
+    }
+}
+
+/// What the launch queue and the last failure say of an app.
+pub(crate) async fn why(services: &Api, app: &str) -> String {
+    let mut reasons = BTreeSet::new();
+    let queue = services.get("/v2/queue").await.unwrap_or_default();
+    for entry in queue["queue"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry["app"]["id"] == *app)
+    {
+        let summary = entry["processedOffersSummary"]["rejectSummaryLaunchAttempt"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        for row in summary.filter(|row| {
+            row["declined"]
+                .as_u64()
+                .is_some_and(|declined| declined > 0)
+        }) {
+            reasons.insert(row["reason"].as_str().unwrap_or_default().to_owned());
+        }
+    }
+    let shown = services
+        .get(&format!("/v2/apps{app}"))
+        .await
+        .unwrap_or_default();
+    if let Some(message) = shown["app"]["lastTaskFailure"]["message"].as_str() {
+        reasons.insert(message.to_owned());
+    }
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 

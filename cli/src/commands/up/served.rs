@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::layout::Layout;
 use super::view::View;
 use crate::client::Api;
-use crate::commands::wait::Progress;
+use crate::commands::wait::{Progress, why};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -67,42 +67,6 @@ async fn look(services: &Api, app: &str) -> Result<Progress> {
             // It is being started again.
             Err(_) => sleep(LOOK).await,
         }
-    }
-}
-
-/// What the launch queue and the last failure say of an app.
-async fn why(services: &Api, app: &str) -> String {
-    let mut reasons = BTreeSet::new();
-    let queue = services.get("/v2/queue").await.unwrap_or_default();
-    for entry in queue["queue"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry["app"]["id"] == *app)
-    {
-        let summary = entry["processedOffersSummary"]["rejectSummaryLaunchAttempt"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        for row in summary.filter(|row| {
-            row["declined"]
-                .as_u64()
-                .is_some_and(|declined| declined > 0)
-        }) {
-            reasons.insert(row["reason"].as_str().unwrap_or_default().to_owned());
-        }
-    }
-    let shown = services
-        .get(&format!("/v2/apps{app}"))
-        .await
-        .unwrap_or_default();
-    if let Some(message) = shown["app"]["lastTaskFailure"]["message"].as_str() {
-        reasons.insert(message.to_owned());
-    }
-    if reasons.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", reasons.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 
