@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-/// `services_apps`, `_instances{state}`, `_deployments`, `_waiting`, `_connected`, `_backends_version`.
+/// `mete_services_apps`, `_instances{state}`, `_deployments`, `_waiting`, `_connected`, `_backends_version`.
 pub(crate) fn register(registry: &mut Registry, handle: Handle<Orchestrator>) {
     registry.register_collector(Box::new(Standing(handle)));
 }
@@ -28,28 +28,20 @@ impl Collector for Standing {
             .map(|queued| i64::from(queued.count))
             .sum();
         for (name, help, value) in [
+            ("apps", "Apps that are wanted", view.wanted().count() as i64),
             (
-                "services_apps",
-                "Apps that are wanted",
-                view.wanted().count() as i64,
-            ),
-            (
-                "services_deployments",
+                "deployments",
                 "Deployments that run",
                 view.deployments.len() as i64,
             ),
+            ("waiting", "Instances that wait for an offer", waiting),
             (
-                "services_waiting",
-                "Instances that wait for an offer",
-                waiting,
-            ),
-            (
-                "services_connected",
+                "connected",
                 "Whether the master hears us",
                 i64::from(view.connected),
             ),
             (
-                "services_backends_version",
+                "backends_version",
                 "Version of the healthy-task list",
                 i64::try_from(view.backends.version()).unwrap_or(i64::MAX),
             ),
@@ -59,7 +51,7 @@ impl Collector for Standing {
         }
         let gauge = ConstGauge::new(0);
         let mut family = encoder.encode_descriptor(
-            "services_instances",
+            "instances",
             "Instances by state",
             None,
             gauge.metric_type(),

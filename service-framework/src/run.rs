@@ -93,8 +93,9 @@ pub async fn run_on(
     let known_as = machine.framework().cloned();
     let (handle, ready) = event_loop::prepare(machine);
     let mut registry = Registry::default();
-    let ready = ready.with_metrics(&mut registry);
-    metrics::register(&mut registry, handle.clone());
+    let ours = registry.sub_registry_with_prefix("mete_services");
+    let ready = ready.with_metrics(ours);
+    metrics::register(ours, handle.clone());
 
     let framework = Framework::connect(connection, introduction(&options, &leader, known_as));
     let (table, subscribers) = (Table::default(), Subscribers::new(&options.role));

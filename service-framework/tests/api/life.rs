@@ -629,7 +629,8 @@ async fn it_says_who_it_is() {
     let (_, metrics) = cluster.service.get("/metrics").await;
     let metrics = metrics.as_str().expect("text");
     assert!(
-        metrics.contains("\nservices_connected 1\n") && metrics.contains("event_loop_inputs_total"),
+        metrics.contains("\nmete_services_connected 1\n")
+            && metrics.contains("mete_services_event_loop_inputs_total"),
         "{metrics}"
     );
     assert_eq!(
