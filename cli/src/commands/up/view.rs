@@ -1,6 +1,6 @@
 //! What people see while a cluster comes up: a line a daemon, a line an app; plain lines where there is no terminal.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::{OwoColorize as _, Stream};
 
-/// Lines that change in place.
+/// Lines that change in place, until the end of the coming up; from then on lines that stay.
 #[derive(Debug)]
 pub(super) struct View {
-    live: bool,
+    /// What is written below lines that change in place would be overwritten by them.
+    live: Cell<bool>,
     bars: MultiProgress,
     lines: RefCell<BTreeMap<String, (ProgressBar, String)>>,
 }
@@ -19,7 +20,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new() -> Self {
         Self {
-            live: std::io::stderr().is_terminal(),
+            live: Cell::new(std::io::stderr().is_terminal()),
             bars: MultiProgress::new(),
             lines: RefCell::default(),
         }
@@ -45,7 +46,7 @@ impl View {
     }
 
     pub(super) fn note(&self, text: &str) {
-        if self.live {
+        if self.live.get() {
             let _ = self.bars.println(text);
         } else {
             eprintln!("mete: {text}");
@@ -67,7 +68,11 @@ impl View {
         );
     }
 
+    /// Lines stay as they are.
     pub(super) fn end(&self) {
+        if !self.live.replace(false) {
+            return;
+        }
         for (bar, _) in self.lines.borrow().values() {
             bar.finish();
         }
@@ -77,7 +82,7 @@ impl View {
         let mut lines = self.lines.borrow_mut();
         let (bar, last) = lines.entry(name.to_owned()).or_insert_with(|| {
             let style = ProgressStyle::with_template("  {spinner} {prefix:14} {msg}");
-            let bar = if self.live {
+            let bar = if self.live.get() {
                 self.bars.add(ProgressBar::new_spinner())
             } else {
                 ProgressBar::hidden()
@@ -96,7 +101,7 @@ impl View {
             bar.disable_steady_tick();
             bar.tick();
         }
-        if !self.live {
+        if !self.live.get() {
             eprintln!("mete: {name} {words}");
         }
     }
