@@ -141,7 +141,7 @@ async fn stand_up(layout: &Layout, children: &mut Children, view: &View) -> Resu
         haproxy = layout.haproxy(START_TIMEOUT) => haproxy?,
         died = children.next_death() => return Err(children.obituary(&died?)),
     };
-    layout.write_cluster(&children.pids(), Some(&haproxy))
+    layout.write_cluster(children.pids(), Some(&haproxy))
 }
 
 /// Adds the apps, and waits until they are healthy, or have served.
@@ -165,6 +165,7 @@ async fn bring_up(
     let healthy = served::all_healthy(&services, &ids, view);
     if !options.until_healthy {
         healthy.await?;
+        served::listening(layout, &services, &ids).await;
         view.ready(&layout.where_to_look(&services, &ids).await);
         return Ok(());
     }
@@ -206,7 +207,7 @@ async fn look_after(layout: &Layout, children: &mut Children, view: &View) -> Re
             }
         }
         haproxy = layout.haproxy(START_TIMEOUT).await.ok();
-        layout.write_cluster(&children.pids(), haproxy.as_ref())?;
+        layout.write_cluster(children.pids(), haproxy.as_ref())?;
     }
 }
 

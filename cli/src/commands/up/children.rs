@@ -32,6 +32,8 @@ pub(super) struct Children {
     program: PathBuf,
     logs: PathBuf,
     running: BTreeMap<String, (Daemon, Child)>,
+    /// Of each as it was started last; a dead one keeps its pid here until it is started again.
+    pids: BTreeMap<String, u32>,
 }
 
 impl Children {
@@ -44,6 +46,7 @@ impl Children {
             program,
             logs,
             running: BTreeMap::new(),
+            pids: BTreeMap::new(),
         })
     }
 
@@ -63,6 +66,8 @@ impl Children {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {}", daemon.name))?;
+        let pid = child.id().map(|pid| (daemon.name.clone(), pid));
+        self.pids.extend(pid);
         self.running
             .insert(daemon.name.clone(), (daemon.clone(), child));
         Ok(())
@@ -100,11 +105,9 @@ impl Children {
         }
     }
 
-    pub(super) fn pids(&self) -> BTreeMap<String, u32> {
-        self.running
-            .iter()
-            .filter_map(|(name, (_, child))| Some((name.clone(), child.id()?)))
-            .collect()
+    /// Pids by name.
+    pub(super) const fn pids(&self) -> &BTreeMap<String, u32> {
+        &self.pids
     }
 
     /// The name of the next daemon that dies. Cancel-safe.

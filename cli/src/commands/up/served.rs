@@ -19,6 +19,8 @@ use crate::commands::wait::{Progress, why};
 const LOOK: Duration = Duration::from_millis(100);
 /// The service framework may be away for so long while it is started again.
 const AWAY: Duration = Duration::from_secs(15);
+/// From healthy instances to HAProxy that listens for them; it takes a reload.
+const LISTENING: Duration = Duration::from_secs(5);
 /// An answer of HAProxy's admin socket.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// One request through HAProxy.
@@ -77,6 +79,20 @@ pub(super) fn service_ports(app: &Value) -> Vec<u16> {
         .filter_map(|port| u16::try_from(port["port"].as_u64()?).ok())
         .filter(|port| *port > 0)
         .collect()
+}
+
+/// Waits until HAProxy listens for every app, so that what people are told to try works; not for ever.
+pub(super) async fn listening(layout: &Layout, services: &Api, apps: &[String]) {
+    let deadline = Instant::now() + LISTENING;
+    for app in apps {
+        let shown = services.get(&format!("/v2/apps{app}")).await;
+        for port in service_ports(&shown.unwrap_or_default()["app"]) {
+            let address = layout.service_address(port);
+            while TcpStream::connect(address).await.is_err() && Instant::now() < deadline {
+                sleep(LOOK).await;
+            }
+        }
+    }
 }
 
 /// Whether an HAProxy answers behind its admin socket.
