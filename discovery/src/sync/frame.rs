@@ -114,7 +114,7 @@ impl Keeper {
                 ..
             } = self;
             if refusals.knows_what_is_served()
-                && refusals.refuse_busy_ports(plan, &parts.layout, now)
+                && refusals.refuse_busy_ports(plan, &parts.layout, now).await
             {
                 *plan = refusals.apply(wanted, now);
             }

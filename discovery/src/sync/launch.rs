@@ -7,7 +7,7 @@ use mete_daemon::server::{BindError, bind};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::refusals::{Unusable, try_plan};
+use super::refusals::{PORT_LOOK, PORT_LOOKS, Unusable, try_plan};
 use super::{Keeper, saved};
 use crate::haproxy::configuration::CheckError;
 use crate::haproxy::process::{Running, StartError, adopt, kill_all, start};
@@ -110,9 +110,15 @@ impl Keeper {
             ("its http frontend", layout.http),
             ("its stats page", layout.stats),
         ] {
-            bind(address)
-                .await
-                .map_err(|source| LaunchError::Port { purpose, source })?;
+            let mut bound = bind(address).await;
+            for _ in 0..PORT_LOOKS {
+                if bound.is_ok() {
+                    break;
+                }
+                sleep(PORT_LOOK).await;
+                bound = bind(address).await;
+            }
+            bound.map_err(|source| LaunchError::Port { purpose, source })?;
         }
         Ok(())
     }
@@ -177,7 +183,7 @@ impl Keeper {
         let mut refusal: Option<Unusable> = None;
         for _ in 0..MAX_ATTEMPTS {
             let mut plan = refusals.apply(wanted, now);
-            if refusals.refuse_busy_ports(&plan, &parts.layout, now) {
+            if refusals.refuse_busy_ports(&plan, &parts.layout, now).await {
                 plan = refusals.apply(wanted, now);
             }
             match try_plan(&plan, &parts.template, &parts.layout, &parts.folder).await {

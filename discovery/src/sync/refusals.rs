@@ -4,9 +4,11 @@
 //! otherwise it is left out. It is looked at again when its definition changes, or after a while.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::haproxy::backends::{Backend, Plan};
@@ -19,6 +21,13 @@ const MAX_CHECKS: usize = 100;
 
 /// After this a refused service is tried again although it is the same: ports become free, certificates appear.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
+
+/// How often a port that is in use is looked at before it is believed: a process that has just been killed holds its
+/// ports for a moment, in which it can no longer be seen to be HAProxy.
+pub(super) const PORT_LOOKS: u32 = 50;
+
+/// Between two looks at a port that is in use.
+pub(super) const PORT_LOOK: Duration = Duration::from_millis(10);
 
 /// Why there is no configuration for a plan.
 #[derive(Debug, thiserror::Error)]
@@ -137,13 +146,14 @@ impl Refusals {
     }
 
     /// Refuses services whose ports somebody else has. Only for ports that HAProxy has not bound itself.
-    pub(super) fn refuse_busy_ports(
+    pub(super) async fn refuse_busy_ports(
         &mut self,
         plan: &Plan,
         layout: &Layout,
         now: Duration,
     ) -> bool {
         let before = self.refused.len();
+        let mut looks = PORT_LOOKS;
         for backend in plan
             .backends
             .values()
@@ -151,7 +161,7 @@ impl Refusals {
             .collect::<Vec<_>>()
         {
             // Bound and let go at once: haproxy itself would share a port that allows it, or fail as a whole.
-            if let Err(refusal) = TcpListener::bind(layout.service_bind(backend.port)) {
+            if let Err(refusal) = bind(layout.service_bind(backend.port), &mut looks).await {
                 self.refuse(
                     backend,
                     format!("cannot listen on port {}: {refusal}", backend.port),
@@ -217,6 +227,19 @@ impl Refusals {
     }
 }
 
+/// Whether a port can be had; one in use is given `looks` more looks to become free.
+async fn bind(address: SocketAddr, looks: &mut u32) -> io::Result<()> {
+    loop {
+        match TcpListener::bind(address) {
+            Err(refusal) if refusal.kind() == io::ErrorKind::AddrInUse && *looks > 0 => {
+                *looks -= 1;
+                sleep(PORT_LOOK).await;
+            }
+            bound => return bound.map(drop),
+        }
+    }
+}
+
 /// Renders a plan and has HAProxy check it.
 pub(super) async fn try_plan(
     plan: &Plan,
@@ -248,4 +271,31 @@ pub(super) fn definitions(plan: &Plan) -> BTreeMap<u16, Backend> {
         .iter()
         .map(|(port, backend)| (*port, definition(backend)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_about_to_become_free_is_waited_for_and_a_busy_one_refused() {
+        let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = held.local_addr().expect("an address");
+        let mut looks = 3;
+
+        let refusal = bind(address, &mut looks).await;
+
+        assert_eq!(
+            refusal.expect_err("in use").kind(),
+            io::ErrorKind::AddrInUse
+        );
+        assert_eq!(looks, 0);
+        let mut looks = PORT_LOOKS;
+        let (bound, ()) = tokio::join!(bind(address, &mut looks), async {
+            sleep(PORT_LOOK).await;
+            drop(held);
+        });
+        bound.expect("free by then");
+        assert!(looks > 0);
+    }
 }
