@@ -101,6 +101,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let client = reqwest::Client::builder()
         .default_headers(Credentials::new(token.as_ref()).headers())
         .connect_timeout(CONNECT_DEADLINE)
+        // What the environment says of proxies is meant for the web outside, not for our own daemons.
+        .no_proxy()
         .build()
         .map_err(RunError::Client)?;
 
