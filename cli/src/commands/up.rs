@@ -167,6 +167,9 @@ async fn bring_up(
         healthy.await?;
         served::listening(layout, &services, &ids).await;
         view.ready(&layout.where_to_look(&services, &ids).await);
+        for problem in served::problems(layout).await {
+            view.note(&problem);
+        }
         return Ok(());
     }
     let late = |what: String| anyhow!("not healthy after {:?}: {what}", options.timeout);

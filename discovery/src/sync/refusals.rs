@@ -161,10 +161,11 @@ impl Refusals {
             .collect::<Vec<_>>()
         {
             // Bound and let go at once: haproxy itself would share a port that allows it, or fail as a whole.
-            if let Err(refusal) = bind(layout.service_bind(backend.port), &mut looks).await {
+            let address = layout.service_bind(backend.port);
+            if let Err(refusal) = bind(address, &mut looks).await {
                 self.refuse(
                     backend,
-                    format!("cannot listen on port {}: {refusal}", backend.port),
+                    format!("cannot listen on {address}: {refusal}"),
                     now,
                 );
             }

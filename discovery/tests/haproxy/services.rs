@@ -270,7 +270,7 @@ async fn a_busy_service_port_keeps_out_only_its_own_service() {
     assert_eq!(ask(free).await.as_deref(), Some("web"));
     let problems = world.state().await["problems"].to_string();
     assert!(
-        problems.contains(&format!("cannot listen on port {busy}")),
+        problems.contains(&format!("cannot listen on 127.0.0.1:{busy}")),
         "{problems}"
     );
 

@@ -34,6 +34,8 @@ pub(super) struct Children {
     running: BTreeMap<String, (Daemon, Child)>,
     /// Of each as it was started last; a dead one keeps its pid here until it is started again.
     pids: BTreeMap<String, u32>,
+    /// How long the log of each was when it was started last.
+    log_starts: BTreeMap<String, u64>,
 }
 
 impl Children {
@@ -47,6 +49,7 @@ impl Children {
             logs,
             running: BTreeMap::new(),
             pids: BTreeMap::new(),
+            log_starts: BTreeMap::new(),
         })
     }
 
@@ -55,6 +58,8 @@ impl Children {
         let log = self.log(&daemon.name);
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let log: File = open().with_context(|| format!("cannot write {}", log.display()))?;
+        let written = log.metadata().map_or(0, |found| found.len());
+        self.log_starts.insert(daemon.name.clone(), written);
         let mut command = Command::new(&self.program);
         command
             .args(&daemon.arguments)
@@ -86,19 +91,19 @@ impl Children {
             if api.bytes("/health", &[]).await.is_ok() {
                 return Ok(());
             }
-            let log = self.log(&daemon.name);
             let Some((_, child)) = self.running.get_mut(&daemon.name) else {
                 bail!("{} was not started", daemon.name)
             };
             if let Some(status) = child.try_wait()? {
-                bail!("{} ended with {status}:\n{}", daemon.name, last_lines(&log));
+                let said = self.last_words(&daemon.name);
+                bail!("{} ended with {status}:\n{said}", daemon.name);
             }
             if Instant::now() >= deadline {
                 bail!(
                     "{} does not answer on {} after {patience:?}:\n{}",
                     daemon.name,
                     daemon.address,
-                    last_lines(&log)
+                    self.last_words(&daemon.name)
                 );
             }
             sleep(Duration::from_millis(20)).await;
@@ -148,7 +153,7 @@ impl Children {
 
     /// What there is to say of a daemon that ended.
     pub(super) fn obituary(&self, name: &str) -> anyhow::Error {
-        anyhow!("{name} ended:\n{}", last_lines(&self.log(name)))
+        anyhow!("{name} ended:\n{}", self.last_words(name))
     }
 
     /// Ends everything: first who sends traffic, then who starts tasks, then the tasks with their agents, the master last.
@@ -220,6 +225,21 @@ impl Children {
             // It may have ended by itself meanwhile.
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// The last that a daemon has said since it was started, for the error of one that did not come up.
+    fn last_words(&self, name: &str) -> String {
+        let said = std::fs::read(self.log(name)).unwrap_or_default();
+        let start = self.log_starts.get(name).copied().unwrap_or_default();
+        let start = usize::try_from(start).map_or(0, |start| start.min(said.len()));
+        let text = String::from_utf8_lossy(&said[start..]);
+        let lines: Vec<&str> = text.lines().rev().take(10).collect();
+        lines
+            .into_iter()
+            .rev()
+            .map(|line| format!("  {line}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -294,16 +314,4 @@ fn leftovers(state_dir: &Path) -> Vec<Pid> {
         }
     }
     found
-}
-
-/// The end of a log, for the error of a daemon that did not come up.
-fn last_lines(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().rev().take(10).collect();
-    lines
-        .into_iter()
-        .rev()
-        .map(|line| format!("  {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
 }

@@ -121,6 +121,10 @@ impl Layout {
         format!("http://{}", loopback(1, SERVICES_PORT + self.shift))
     }
 
+    pub(super) fn sync_url(&self) -> String {
+        format!("http://{}", loopback(1, SYNC_PORT + self.shift))
+    }
+
     pub(super) fn master_url(&self) -> String {
         format!("http://{}", loopback(1, MASTER_PORT + self.shift))
     }

@@ -81,6 +81,20 @@ pub(super) fn service_ports(app: &Value) -> Vec<u16> {
         .collect()
 }
 
+/// What HAProxy's follower cannot do as it was asked: services whose ports are busy, for example.
+pub(super) async fn problems(layout: &Layout) -> Vec<String> {
+    let sync = Api::new("haproxy-sync", &layout.sync_url(), None, "`mete up`");
+    let state = match sync {
+        Ok(sync) => sync.get("/state").await.unwrap_or_default(),
+        Err(_) => return Vec::new(),
+    };
+    let problems = state["problems"].as_array().into_iter().flatten();
+    problems
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Waits until HAProxy listens for every app, so that what people are told to try works; not for ever.
 pub(super) async fn listening(layout: &Layout, services: &Api, apps: &[String]) {
     let deadline = Instant::now() + LISTENING;
@@ -233,7 +247,7 @@ impl<'a> Traffic<'a> {
 
     /// What every app lacks that is not yet done, for the error when the time is over.
     pub(super) async fn what_is_missing(&self) -> String {
-        let mut all = Vec::new();
+        let mut all = problems(self.layout).await;
         for (app, missing) in &self.unserved {
             all.push(format!("{app}: {missing}{}", why(self.services, app).await));
         }
