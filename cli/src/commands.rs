@@ -90,14 +90,14 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("mete: cannot start: {error}");
+            crate::complain!("mete: cannot start: {error}");
             return Exit::Failed.into();
         }
     };
     match runtime.block_on(answer(line)) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            eprintln!("mete: {error:#}");
+            crate::complain!("mete: {error:#}");
             Exit::of(error.as_ref()).into()
         }
     }

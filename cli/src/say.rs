@@ -1,4 +1,5 @@
-//! Words on standard output. When nobody reads them any more (`mete task list | head`), the command ends quietly.
+//! Words on standard output and standard error. When nobody reads answers any more (`mete task list | head`), the
+//! command ends quietly.
 
 use std::io::{ErrorKind, Write as _};
 
@@ -12,6 +13,18 @@ pub(crate) fn line(words: std::fmt::Arguments<'_>) {
         };
         std::process::exit(exit.code().into());
     }
+}
+
+/// Writes a line to standard error; [`complain!`](crate::complain!) is how it is called. When nobody reads it, what is
+/// under way goes on.
+pub(crate) fn complaint(words: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+/// As `eprintln!`, without its panic.
+#[macro_export]
+macro_rules! complain {
+    ($($words:tt)*) => { $crate::say::complaint(format_args!($($words)*)) };
 }
 
 /// As `println!`, without its panic.

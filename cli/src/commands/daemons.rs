@@ -84,12 +84,12 @@ where
             return Exit::Done;
         }
         Err(error @ ConfigError::Faults(_)) => {
-            eprintln!("mete {name}: {error}");
+            crate::complain!("mete {name}: {error}");
             return Exit::of(&error);
         }
     };
     if let Err(error) = telemetry(&options).start() {
-        eprintln!("mete {name}: {}", Chain(&error));
+        crate::complain!("mete {name}: {}", Chain(&error));
         return Exit::Usage;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -61,7 +61,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks whether HAProxy is another one.
 const HAPROXY_LOOK: Duration = Duration::from_millis(500);
 
-/// Runs until SIGTERM, SIGINT, or, if asked so, until everything is healthy.
+/// Runs until SIGTERM, SIGINT, SIGHUP, or, if asked so, until everything is healthy.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let signals = Signals::listen()?;
     let shutdown = signals.end.clone();
@@ -214,7 +214,7 @@ async fn look_after(layout: &Layout, children: &mut Children, view: &View) -> Re
     }
 }
 
-/// The first SIGTERM or SIGINT ends everything in good order, the second one at once; either way nothing is left.
+/// The first SIGTERM, SIGINT or SIGHUP ends everything in good order, the second one at once; either way nothing is left.
 struct Signals {
     end: CancellationToken,
     at_once: CancellationToken,
@@ -222,9 +222,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self> {
-        let (mut terminate, mut interrupt) = (
+        let (mut terminate, mut interrupt, mut hang_up) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
         );
         let signals = Self {
             end: CancellationToken::new(),
@@ -236,6 +237,8 @@ impl Signals {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
+                    // The terminal is gone: nobody could press Ctrl-C any more.
+                    _ = hang_up.recv() => {}
                 }
                 token.cancel();
             }

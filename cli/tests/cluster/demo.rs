@@ -146,6 +146,27 @@ async fn until_healthy_ends_when_each_instance_has_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_words_nobody_reads_ends_as_others_do() {
+    let file = web_file(1);
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.down().await;
+    let arguments = [
+        "--until-healthy",
+        "--app",
+        file.path().to_str().expect("a path"),
+    ];
+
+    let mut up = cluster.command(&arguments);
+    let up = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut up = up.expect("mete up runs");
+    drop((up.stdout.take(), up.stderr.take()));
+    let status = up.wait().expect("mete up ends");
+
+    assert_eq!(status.code(), Some(0), "{}", cluster.logs());
+    assert_eq!(cluster.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn until_healthy_says_why_not() {
     let mut cluster = Cluster::start(&[]).await;
     cluster.down().await;

@@ -247,6 +247,15 @@ impl Children {
     }
 }
 
+impl Drop for Children {
+    /// Whatever becomes of `mete up`, its daemons do not run on without it. Nothing is left to do after a good end.
+    fn drop(&mut self) {
+        for name in self.running.keys() {
+            self.signal(name, Signal::TERM);
+        }
+    }
+}
+
 /// Ends the tasks of an agent that was killed before it could do so itself.
 async fn end_tasks(agent: &str, work_dir: PathBuf) {
     let name = agent.to_owned();
@@ -254,8 +263,8 @@ async fn end_tasks(agent: &str, work_dir: PathBuf) {
         tokio::task::spawn_blocking(move || mete_agent::remains::end_tasks(&name, &work_dir));
     match ending.await {
         Ok(0) => {}
-        Ok(left) => eprintln!("mete: {left} processes of tasks of {agent} cannot be killed"),
-        Err(error) => eprintln!("mete: tasks of {agent} may still run: {error}"),
+        Ok(left) => crate::complain!("mete: {left} processes of tasks of {agent} cannot be killed"),
+        Err(error) => crate::complain!("mete: tasks of {agent} may still run: {error}"),
     }
 }
 

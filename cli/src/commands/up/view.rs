@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -49,22 +49,22 @@ impl View {
         if self.live.get() {
             let _ = self.bars.println(text);
         } else {
-            eprintln!("mete: {text}");
+            crate::complain!("mete: {text}");
         }
     }
 
     /// Everything is healthy: where to look.
     pub(super) fn ready(&self, places: &[(String, String)]) {
         self.end();
-        crate::say!();
+        let mut text = String::from("\n");
         for (name, place) in places {
-            crate::say!(
-                "  {name:14} {}",
-                place.if_supports_color(Stream::Stdout, |text| text.cyan())
-            );
+            let place = place.if_supports_color(Stream::Stdout, |text| text.cyan());
+            text.push_str(&format!("  {name:14} {place}\n"));
         }
-        crate::say!(
-            "\n  Ctrl-C takes everything down; the next `mete up` comes back with the same apps."
+        // The cluster stays although nobody may be reading any more.
+        let _ = writeln!(
+            std::io::stdout(),
+            "{text}\n  Ctrl-C takes everything down; the next `mete up` comes back with the same apps."
         );
     }
 
@@ -102,7 +102,7 @@ impl View {
             bar.tick();
         }
         if !self.live.get() {
-            eprintln!("mete: {name} {words}");
+            crate::complain!("mete: {name} {words}");
         }
     }
 }
