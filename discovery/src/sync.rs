@@ -237,6 +237,11 @@ impl Keeper {
             // It may have been about to start.
             None => kill_all(&self.parts.folder).await,
         }
+        let folder = &self.parts.folder;
+        for socket in [folder.admin_socket(), folder.master_socket()] {
+            // Not there when HAProxy never came up.
+            let _ = std::fs::remove_file(socket);
+        }
     }
 
     /// Once through everything; what does not work is tried again soon.

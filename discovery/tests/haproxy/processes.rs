@@ -203,6 +203,9 @@ async fn haproxy_ends_with_the_sync_when_asked_to() {
         "it is gone"
     );
     assert_eq!(ask(port).await, None);
+    for socket in ["admin.sock", "master.sock"] {
+        assert!(!world.state_dir().join(socket).exists(), "{socket} is left");
+    }
 }
 
 #[expect(clippy::too_many_lines, reason = "one straight list of faults")]
