@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use mete_daemon::http_error::HttpError;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -38,9 +40,23 @@ pub(super) struct Part {
     length: Option<i64>,
 }
 
+/// What is asked for in a query; what is wrong with it is told as all errors are.
+pub(super) struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        let asked = Query::<T>::from_request_parts(parts, state).await;
+        asked
+            .map(|Query(asked)| Self(asked))
+            .map_err(|error| HttpError::bad_request(error.body_text()))
+    }
+}
+
 pub(super) async fn browse(
     State(about): State<Arc<About>>,
-    Query(Place { path }): Query<Place>,
+    Asked(Place { path }): Asked<Place>,
 ) -> Result<Json<Value>, HttpError> {
     let listing = look(&about.places, path.clone(), |sandbox, inside| {
         sandbox.list(inside)
@@ -66,7 +82,7 @@ pub(super) async fn browse(
 
 pub(super) async fn read(
     State(about): State<Arc<About>>,
-    Query(part): Query<Part>,
+    Asked(part): Asked<Part>,
 ) -> Result<Json<Value>, HttpError> {
     let offset = part.offset.unwrap_or(-1);
     let length = match part.length {
@@ -86,7 +102,7 @@ pub(super) async fn read(
 
 pub(super) async fn download(
     State(about): State<Arc<About>>,
-    Query(Place { path }): Query<Place>,
+    Asked(Place { path }): Asked<Place>,
 ) -> Result<Response, HttpError> {
     // Whether it can be read at all is known before the answer begins.
     let first = look(&about.places, path.clone(), |sandbox, inside| {

@@ -108,7 +108,8 @@ async fn no_path_leads_out_of_a_sandbox() {
     }
     for bad in [("offset", "-2"), ("offset", "x"), ("length", "-5")] {
         let stdout = format!("{sandbox}/stdout");
-        let (status, _) = get(port, "/files/read", &[("path", &stdout), bad]).await;
+        let (status, body) = get(port, "/files/read", &[("path", &stdout), bad]).await;
+        assert!(body.starts_with(b"{\"message\""), "{bad:?}");
         assert_eq!(status, 400, "{bad:?}");
     }
     assert_eq!(get(port, "/files/read", &[]).await.0, 400);
