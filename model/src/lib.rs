@@ -32,7 +32,10 @@ pub use ids::{
 };
 pub use machine::{Change, Durable, Effects, Machine, Timestamp};
 pub use offer::Offer;
-pub use resources::{MEBIBYTE, Ranges, Resources};
+pub use resources::{
+    BadStack, Device, Devices, MEBIBYTE, Ranges, Reservation, ReservationKind, Resources, Tag,
+    Volume,
+};
 pub use role::{BadRole, Role};
 pub use status::{Reason, Source, TaskStatus};
 pub use task::{TaskSpec, TaskState};

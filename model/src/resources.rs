@@ -3,19 +3,41 @@
 //! Quantities are integers in the smallest unit, so that sums are exact: thousandths of a CPU or a
 //! GPU, bytes of memory and disk, thousandths of any other scalar. Taking away returns `None` when
 //! there is not enough, because that is an ordinary answer.
+//!
+//! The fields are what is *plain*: unreserved, kept by nobody, not to be withdrawn. What is special lies in
+//! [`parts`](Resources::parts), each under its [`Tag`]; [`flat`](Resources::flat) sums all of it. Which GPUs
+//! there are is said by [`devices`](Resources::devices). Most resources have neither, and their clones
+//! do not allocate.
 
-pub mod ranges;
+pub mod devices; // which GPUs
+mod parts; // what is special, by tag
+pub mod ranges; // sets of ports
+pub mod tag; // what makes it special
+mod text; // in words
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
+pub use devices::{Device, Devices};
 pub use ranges::Ranges;
+pub use tag::{BadStack, Reservation, ReservationKind, Tag, Volume};
+
+use parts::Parts;
 
 /// Bytes in one MB of a Mesos resource, which is 2^20.
 pub const MEBIBYTE: u64 = 1 << 20;
 
-/// How much of everything. All-zero is the default; no entry of `other` is ever zero.
+/// Most further scalars in one description. Real agents name a handful; each costs memory per agent and
+/// a comparison per offer.
+pub const MAX_OTHERS: usize = 1_024;
+
+/// Most parts of one agent: every reservation with its own labels and every volume is one.
+pub const MAX_PARTS: usize = 1_024;
+
+/// How much of everything. All-zero is the default; nothing of zero is ever kept in `other` or a part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resources {
     /// Thousandths of a CPU.
@@ -24,12 +46,16 @@ pub struct Resources {
     pub mem_bytes: u64,
     /// Bytes of disk.
     pub disk_bytes: u64,
-    /// Thousandths of a GPU.
+    /// Thousandths of a GPU; all of [`devices`](Self::devices) when those are named.
     pub gpus_milli: u64,
     /// Ports of the host.
     pub ports: Ranges,
-    /// Further scalars by name, in thousandths.
-    other: BTreeMap<Arc<str>, u64>,
+    /// Further scalars by name, in thousandths; `None` when there are none.
+    other: Option<Arc<BTreeMap<Arc<str>, u64>>>,
+    /// Which GPUs. Empty: an amount only, as tasks ask for it and as sums over agents have it.
+    devices: Devices,
+    /// What is special.
+    parts: Parts,
 }
 
 impl Resources {
@@ -56,7 +82,11 @@ impl Resources {
 
     /// Thousandths of a further scalar; zero when there is none.
     pub fn other(&self, name: &str) -> u64 {
-        self.other.get(name).copied().unwrap_or(0)
+        self.other
+            .as_ref()
+            .and_then(|all| all.get(name))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Sets a further scalar, in thousandths. `cpus`, `mem`, `disk` and `gpus` are fields, never here.
@@ -65,16 +95,95 @@ impl Resources {
             !matches!(name, "cpus" | "mem" | "disk" | "gpus" | "ports"),
             "{name} is a field"
         );
+        if self.other(name) == milli {
+            return;
+        }
+        let all = Arc::make_mut(self.other.get_or_insert_default());
         if milli == 0 {
-            self.other.remove(name);
+            all.remove(name);
         } else {
-            self.other.insert(Arc::from(name), milli);
+            all.insert(Arc::from(name), milli);
+        }
+        if all.is_empty() {
+            self.other = None;
         }
     }
 
     /// The further scalars by name, in thousandths.
     pub fn others(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.other.iter().map(|(name, milli)| (&**name, *milli))
+        self.other
+            .iter()
+            .flat_map(|all| all.iter())
+            .map(|(name, milli)| (&**name, *milli))
+    }
+
+    /// Which GPUs there are of what is plain; empty when only their amount is known.
+    pub const fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// Names the GPUs; their amount follows.
+    #[must_use]
+    pub fn with_named_devices(mut self, devices: Devices) -> Self {
+        self.gpus_milli = devices.sum_milli();
+        self.devices = devices;
+        self
+    }
+
+    /// Numbers the GPUs from zero, those of the parts after the plain ones, when they have no names yet: for
+    /// an agent's total as it registers. What is not a whole device is left away.
+    #[must_use]
+    pub fn with_devices(self) -> Self {
+        let has_names = |one: &Self| !one.devices.is_empty();
+        if has_names(&self) || self.parts().any(|(_, part)| has_names(part)) {
+            return self;
+        }
+        let mut next = 0;
+        let mut number = |one: &mut Self| {
+            let count = one.gpus_milli / u64::from(devices::WHOLE_DEVICE);
+            one.devices = Devices::whole_from(next, count);
+            one.gpus_milli = one.devices.sum_milli();
+            next += count;
+        };
+        let mut numbered = self.plain();
+        number(&mut numbered);
+        for (tag, part) in self.parts() {
+            let mut part = part.clone();
+            if part.gpus_milli > 0 {
+                number(&mut part);
+            }
+            numbered.add_part(Arc::clone(tag), part);
+        }
+        numbered
+    }
+
+    /// What is asked with its devices chosen out of this: whole GPUs are the lowest wholly free devices, a
+    /// part of one goes where least is left over. As it was when there is nothing to choose.
+    /// `None` when these GPUs are not there.
+    pub fn pin(&self, asked: &Self) -> Option<Self> {
+        if asked.gpus_milli == 0 && asked.parts.is_empty() {
+            return Some(asked.clone());
+        }
+        let mut pinned = asked.plain();
+        pinned.devices = self.devices_for(asked)?;
+        for (tag, part) in asked.parts() {
+            let mut part = part.clone();
+            if part.gpus_milli > 0 {
+                part.devices = self.part(tag)?.devices_for(&part)?;
+            }
+            pinned.add_part(Arc::clone(tag), part);
+        }
+        Some(pinned)
+    }
+
+    /// The same, with the plain part of a GPU on device `index`.
+    pub fn pin_on(&self, asked: &Self, index: u16) -> Option<Self> {
+        if !asked.devices.is_empty() {
+            return self.pin(asked);
+        }
+        let mut named = asked.clone();
+        named.devices = self.devices.choose_on(asked.gpus_milli, index)?;
+        self.pin(&named)
     }
 
     /// Whether there is nothing at all.
@@ -84,33 +193,39 @@ impl Resources {
             && self.disk_bytes == 0
             && self.gpus_milli == 0
             && self.ports.is_empty()
-            && self.other.is_empty()
+            && self.other.is_none()
+            && self.parts.is_empty()
     }
 
-    /// Whether `asked` can be taken from this.
+    /// Whether `asked` can be taken from this: the plain from the plain, each part from the part of the same
+    /// tag, a volume only whole, GPUs as devices where devices are named.
     pub fn contains(&self, asked: &Self) -> bool {
         self.cpus_milli >= asked.cpus_milli
             && self.mem_bytes >= asked.mem_bytes
             && self.disk_bytes >= asked.disk_bytes
-            && self.gpus_milli >= asked.gpus_milli
+            && self.has_gpus(asked)
             && asked
-                .other
-                .iter()
-                .all(|(name, milli)| self.other(name) >= *milli)
+                .others()
+                .all(|(name, milli)| self.other(name) >= milli)
             && self.ports.includes(&asked.ports)
+            && self.parts.contain(&asked.parts)
     }
 
-    /// Adds `more`; scalars saturate, ports are united.
+    /// Adds `more`; scalars saturate, ports are united, parts of equal tags are added. A shared part that is
+    /// there already stays as it is. GPUs keep their names when both have them and no device
+    /// would be more than whole; otherwise they become an amount.
     pub fn add(&mut self, more: &Self) {
         self.cpus_milli = self.cpus_milli.saturating_add(more.cpus_milli);
         self.mem_bytes = self.mem_bytes.saturating_add(more.mem_bytes);
         self.disk_bytes = self.disk_bytes.saturating_add(more.disk_bytes);
-        self.gpus_milli = self.gpus_milli.saturating_add(more.gpus_milli);
-        self.ports.add(&more.ports);
-        for (name, milli) in &more.other {
-            let sum = self.other.entry(Arc::clone(name)).or_insert(0);
-            *sum = sum.saturating_add(*milli);
+        if more.gpus_milli > 0 {
+            self.add_gpus(more);
         }
+        self.ports.add(&more.ports);
+        if let Some(others) = &more.other {
+            self.add_others(others);
+        }
+        self.parts.add(&more.parts);
     }
 
     /// What is left after `asked` is taken away; `None` when it is not all there.
@@ -119,19 +234,21 @@ impl Resources {
         self.contains(asked).then(|| self.minus_at_most(asked))
     }
 
-    /// What is left after as much of `asked` as there is has been taken away.
+    /// What is left after as much of `asked` as there is has been taken away. A shared part stays: taking it
+    /// does not use it up.
     #[must_use]
     pub fn minus_at_most(&self, asked: &Self) -> Self {
-        let mut left = self.clone();
-        left.cpus_milli = left.cpus_milli.saturating_sub(asked.cpus_milli);
-        left.mem_bytes = left.mem_bytes.saturating_sub(asked.mem_bytes);
-        left.disk_bytes = left.disk_bytes.saturating_sub(asked.disk_bytes);
-        left.gpus_milli = left.gpus_milli.saturating_sub(asked.gpus_milli);
-        left.ports.remove(&asked.ports);
-        for (name, milli) in &asked.other {
-            left.set_other(name, left.other(name).saturating_sub(*milli));
+        let (gpus_milli, devices) = self.gpus_without(asked);
+        Self {
+            cpus_milli: self.cpus_milli.saturating_sub(asked.cpus_milli),
+            mem_bytes: self.mem_bytes.saturating_sub(asked.mem_bytes),
+            disk_bytes: self.disk_bytes.saturating_sub(asked.disk_bytes),
+            gpus_milli,
+            ports: self.ports.without(&asked.ports),
+            other: self.others_without(asked),
+            devices,
+            parts: self.parts.without(&asked.parts),
         }
-        left
     }
 
     /// The sum of both.
@@ -142,9 +259,10 @@ impl Resources {
         sum
     }
 
-    /// The largest part of `total` that this is, over all scalars: the dominant share of DRF, 0 to 1
-    /// when this is within `total`. Scalars of which there is nothing in `total` do not count.
+    /// The largest part of `total` that this is, over all scalars, parts included: the dominant share of DRF,
+    /// 0 to 1 when this is within `total`. Scalars of which there is nothing in `total` do not count.
     pub fn dominant_share(&self, total: &Self) -> f64 {
+        let (used, total) = (self.flat(), total.flat());
         let part = |used: u64, all: u64| {
             if all == 0 {
                 0.0
@@ -152,148 +270,96 @@ impl Resources {
                 used as f64 / all as f64
             }
         };
-        let mut share = part(self.cpus_milli, total.cpus_milli)
-            .max(part(self.mem_bytes, total.mem_bytes))
-            .max(part(self.disk_bytes, total.disk_bytes))
-            .max(part(self.gpus_milli, total.gpus_milli));
-        for (name, milli) in &self.other {
-            share = share.max(part(*milli, total.other(name)));
+        let mut share = part(used.cpus_milli, total.cpus_milli)
+            .max(part(used.mem_bytes, total.mem_bytes))
+            .max(part(used.disk_bytes, total.disk_bytes))
+            .max(part(used.gpus_milli, total.gpus_milli));
+        for (name, milli) in used.others() {
+            share = share.max(part(milli, total.other(name)));
         }
         share
     }
 
-    /// Each shortage when `asked` is to be taken from this, in words: `cpus 2 asked, 0.5 there`.
-    pub fn shortages(&self, asked: &Self) -> Vec<String> {
-        let mut short = Vec::new();
-        let mut scalar = |name: &str, asked: u64, there: u64, unit: f64| {
-            if there < asked {
-                short.push(format!(
-                    "{name} {} asked, {} there",
-                    asked as f64 / unit,
-                    there as f64 / unit
-                ));
-            }
-        };
-        scalar("cpus", asked.cpus_milli, self.cpus_milli, 1e3);
-        scalar("mem", asked.mem_bytes, self.mem_bytes, MEBIBYTE as f64);
-        scalar("disk", asked.disk_bytes, self.disk_bytes, MEBIBYTE as f64);
-        scalar("gpus", asked.gpus_milli, self.gpus_milli, 1e3);
-        for (name, milli) in &asked.other {
-            scalar(name, *milli, self.other(name), 1e3);
+    /// Leaves at most so many thousandths of a GPU in what is plain.
+    pub fn cut_gpus(&mut self, most_milli: u64) {
+        let surplus = self.gpus_milli.saturating_sub(most_milli);
+        if surplus == 0 {
+            return;
         }
-        let mut missing = asked.ports.clone();
-        missing.remove(&self.ports);
-        if !missing.is_empty() {
-            short.push(format!("ports {missing} not there"));
-        }
-        short
+        self.gpus_milli = most_milli;
+        self.devices = self.devices.without_amount(surplus);
     }
-}
 
-/// As Mesos prints resources: `cpus:1.5; mem:128; ports:[31000-31001]`, memory and disk in MB.
-impl fmt::Display for Resources {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut first = true;
-        let mut part = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
-            let gap = if std::mem::take(&mut first) { "" } else { "; " };
-            write!(f, "{gap}{name}:{value}")
-        };
-        let megabytes = |bytes: u64| (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3;
-        if self.cpus_milli > 0 {
-            part(f, "cpus", &(self.cpus_milli as f64 / 1e3))?;
-        }
-        if self.mem_bytes > 0 {
-            part(f, "mem", &megabytes(self.mem_bytes))?;
-        }
-        if self.disk_bytes > 0 {
-            part(f, "disk", &megabytes(self.disk_bytes))?;
-        }
-        if self.gpus_milli > 0 {
-            part(f, "gpus", &(self.gpus_milli as f64 / 1e3))?;
-        }
-        for (name, milli) in &self.other {
-            part(f, name, &(*milli as f64 / 1e3))?;
-        }
-        if !self.ports.is_empty() {
-            part(f, "ports", &self.ports)?;
-        }
-        if first {
-            f.write_str("nothing")
+    fn has_gpus(&self, asked: &Self) -> bool {
+        if self.gpus_milli < asked.gpus_milli {
+            false
+        } else if self.devices.is_empty() {
+            true
+        } else if asked.devices.is_empty() {
+            self.devices.can_give(asked.gpus_milli)
         } else {
-            Ok(())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn some() -> impl Strategy<Value = Resources> {
-        let ports = proptest::collection::btree_set(31_000_u64..31_040, 0..12);
-        (
-            0..9_000_u64,
-            0..1_u64 << 40,
-            0..1_u64 << 40,
-            0..4_000_u64,
-            ports,
-            0..50_u64,
-        )
-            .prop_map(|(cpus, mem, disk, gpus, ports, fpga)| {
-                let mut all = Resources {
-                    cpus_milli: cpus,
-                    mem_bytes: mem,
-                    disk_bytes: disk,
-                    gpus_milli: gpus,
-                    ports: ports.into_iter().collect(),
-                    ..Resources::none()
-                };
-                all.set_other("fpga", fpga);
-                all
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_taken_and_what_is_left_make_the_whole(whole in some(), asked in some()) {
-            match whole.minus(&asked) {
-                Some(left) => {
-                    prop_assert_eq!(left.plus(&asked), whole.clone());
-                    prop_assert!(whole.shortages(&asked).is_empty());
-                }
-                None => {
-                    prop_assert!(!whole.contains(&asked));
-                    prop_assert!(!whole.shortages(&asked).is_empty());
-                }
-            }
-        }
-
-        #[test]
-        fn a_part_never_has_a_share_above_one(whole in some(), asked in some()) {
-            let part = whole.minus_at_most(&asked);
-
-            prop_assert!(part.dominant_share(&whole) <= 1.0);
-            prop_assert!(whole.contains(&part));
+            self.devices.includes(&asked.devices)
         }
     }
 
-    #[test]
-    fn resources_print_as_mesos_prints_them() {
-        let all = Resources::cpus_mem(1_500, 128).with_ports(Ranges::interval(31_000, 31_001));
-
-        assert_eq!(all.to_string(), "cpus:1.5; mem:128; ports:[31000-31001]");
-        assert_eq!(Resources::none().to_string(), "nothing");
+    /// The devices for the plain GPUs that are asked for.
+    fn devices_for(&self, asked: &Self) -> Option<Devices> {
+        if !self.has_gpus(asked) {
+            None
+        } else if self.devices.is_empty() || !asked.devices.is_empty() {
+            Some(asked.devices.clone())
+        } else {
+            self.devices.choose(asked.gpus_milli)
+        }
     }
 
-    #[test]
-    fn a_shortage_names_what_is_missing() {
-        let there = Resources::cpus_mem(500, 64);
-        let asked = Resources::cpus_mem(2_000, 64).with_ports(Ranges::interval(80, 80));
+    fn add_gpus(&mut self, more: &Self) {
+        let both_named = !self.devices.is_empty() && !more.devices.is_empty();
+        if self.gpus_milli == 0 {
+            self.devices.clone_from(&more.devices);
+        } else if !both_named || !self.devices.add(&more.devices) {
+            self.devices = Devices::none();
+        }
+        self.gpus_milli = self.gpus_milli.saturating_add(more.gpus_milli);
+    }
 
-        assert_eq!(
-            there.shortages(&asked),
-            ["cpus 2 asked, 0.5 there", "ports [80-80] not there"]
-        );
+    fn gpus_without(&self, asked: &Self) -> (u64, Devices) {
+        if self.devices.is_empty() || asked.gpus_milli == 0 {
+            let left = self.gpus_milli.saturating_sub(asked.gpus_milli);
+            return (left, self.devices.clone());
+        }
+        let devices = if asked.devices.is_empty() {
+            self.devices.without_amount(asked.gpus_milli)
+        } else {
+            self.devices.without(&asked.devices)
+        };
+        (devices.sum_milli(), devices)
+    }
+
+    fn add_others(&mut self, more: &Arc<BTreeMap<Arc<str>, u64>>) {
+        let Some(all) = &mut self.other else {
+            self.other = Some(Arc::clone(more));
+            return;
+        };
+        let all = Arc::make_mut(all);
+        for (name, milli) in &**more {
+            let sum = all.entry(Arc::clone(name)).or_insert(0);
+            *sum = sum.saturating_add(*milli);
+        }
+    }
+
+    fn others_without(&self, asked: &Self) -> Option<Arc<BTreeMap<Arc<str>, u64>>> {
+        let (Some(all), Some(taken)) = (&self.other, &asked.other) else {
+            return self.other.clone();
+        };
+        if Arc::ptr_eq(all, taken) {
+            return None;
+        }
+        let left = all.iter().map(|(name, milli)| {
+            let taken = taken.get(name).copied().unwrap_or(0);
+            (Arc::clone(name), milli.saturating_sub(taken))
+        });
+        let left: BTreeMap<_, _> = left.filter(|(_, milli)| *milli > 0).collect();
+        (!left.is_empty()).then(|| Arc::new(left))
     }
 }
