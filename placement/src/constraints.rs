@@ -4,6 +4,7 @@
 //! with what the operator says and with how many instances stand on which value. A place that lacks
 //! the attribute satisfies UNLIKE only; instances that lack it count for nothing.
 
+mod pattern; // regular expressions, bounded
 mod reading; // constraints out of text, and why not
 pub mod tally; // how many stand on which value
 
@@ -12,9 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use mete_model::{AttributeValue, Attributes, FaultDomain, Offer};
-use regex::Regex;
 
-pub use reading::{BadConstraint, BadPattern, MAX_PATTERN_BYTES};
+pub use pattern::{BadPattern, MAX_COMPILED_PATTERNS, MAX_PATTERN_BYTES, Pattern, Patterns};
+pub use reading::BadConstraint;
 pub use tally::Tally;
 
 /// Where something stands or may stand.
@@ -120,27 +121,6 @@ impl Field {
     }
 }
 
-/// A regular expression that is to match the whole value.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    text: Arc<str>,
-    whole: Regex,
-}
-
-impl Pattern {
-    fn matches(&self, value: &str) -> bool {
-        self.whole.is_match(value)
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Pattern {}
-
 /// What an operator demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -189,6 +169,36 @@ impl Constraint {
         }
     }
 
+    /// Whether one instance alone may stand at `place`: all there is to ask of a
+    /// [static](Self::is_static) constraint.
+    pub fn holds(&self, place: Place<'_>) -> bool {
+        self.allows(place, &Tally::default())
+    }
+
+    /// Whether it says the same of a place whatever stands where: IS, LIKE, UNLIKE, and CLUSTER with a
+    /// value.
+    pub const fn is_static(&self) -> bool {
+        match &self.rule {
+            Rule::Is(_) | Rule::Like(_) | Rule::Unlike(_) | Rule::Cluster(Some(_)) => true,
+            Rule::Unique | Rule::Cluster(None) | Rule::GroupBy(_) | Rule::MaxPer(_) => false,
+        }
+    }
+
+    /// The operator and its value as Marathon's apps state them; [`Self::parse`] reads them.
+    pub fn words(&self) -> (&'static str, Option<Cow<'_, str>>) {
+        let number = |number: u32| Some(Cow::Owned(number.to_string()));
+        match &self.rule {
+            Rule::Unique => ("UNIQUE", None),
+            Rule::Cluster(value) => ("CLUSTER", value.as_deref().map(Cow::Borrowed)),
+            Rule::GroupBy(1) => ("GROUP_BY", None),
+            Rule::GroupBy(groups) => ("GROUP_BY", number(*groups)),
+            Rule::Like(pattern) => ("LIKE", Some(Cow::Borrowed(pattern.as_str()))),
+            Rule::Unlike(pattern) => ("UNLIKE", Some(Cow::Borrowed(pattern.as_str()))),
+            Rule::MaxPer(most) => ("MAX_PER", number(*most)),
+            Rule::Is(value) => ("IS", Some(Cow::Borrowed(value))),
+        }
+    }
+
     /// Whether a place that is closed now may open when more instances are placed elsewhere.
     pub const fn may_reopen(&self) -> bool {
         matches!(self.rule, Rule::GroupBy(_))
@@ -211,17 +221,11 @@ impl Constraint {
 /// As Marathon's `/v2/apps` shows it, with colons: `rack:GROUP_BY:3`.
 impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.field.as_str())?;
-        match &self.rule {
-            Rule::Unique => f.write_str(":UNIQUE"),
-            Rule::Cluster(None) => f.write_str(":CLUSTER"),
-            Rule::Cluster(Some(value)) => write!(f, ":CLUSTER:{value}"),
-            Rule::GroupBy(1) => f.write_str(":GROUP_BY"),
-            Rule::GroupBy(groups) => write!(f, ":GROUP_BY:{groups}"),
-            Rule::Like(pattern) => write!(f, ":LIKE:{}", pattern.text),
-            Rule::Unlike(pattern) => write!(f, ":UNLIKE:{}", pattern.text),
-            Rule::MaxPer(most) => write!(f, ":MAX_PER:{most}"),
-            Rule::Is(value) => write!(f, ":IS:{value}"),
+        let (operator, value) = self.words();
+        write!(f, "{}:{operator}", self.field.as_str())?;
+        match value {
+            Some(value) => write!(f, ":{value}"),
+            None => Ok(()),
         }
     }
 }

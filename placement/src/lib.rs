@@ -12,9 +12,11 @@
 
 pub mod allocator; // level one: free resources → grants
 pub mod constraints; // UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS
+pub mod demand; // what frameworks wait to run: shapes, counts, where they may go
 pub mod fairness; // who is next: shares, weights, the tree of roles
 pub mod filters; // what was declined, by whom, until when
 pub mod matcher; // level two: waiting tasks × offers → launches, and why not
+pub mod offer_constraints; // which agents a framework wants offers of at all
 pub mod packing; // scores: best fit, spread, first fit
 pub mod ports; // which ports of an offer a task gets
 pub mod quota; // limits and guarantees of top-level roles
@@ -24,7 +26,9 @@ mod sums; // exact sums over many agents
 
 pub use allocator::{Allocator, Grant, NotTopLevel, RoleUsage};
 pub use constraints::{BadConstraint, Constraint, Placed};
+pub use demand::{Shape, ShapeId};
 pub use matcher::{Matched, Placement, Rejection, Waiting, WhyNot, match_tasks};
+pub use offer_constraints::OfferConstraints;
 pub use packing::Policy;
 pub use ports::PortAsk;
 pub use quota::Amounts;
