@@ -8,7 +8,7 @@ use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES};
 use mete_daemon::auth::ListenOptions;
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
-use mete_model::{Attributes, MEBIBYTE, Resources};
+use mete_model::{Attributes, FaultDomain, MEBIBYTE, Resources};
 use mete_proto::resources_text::{parse_attributes, parse_resources};
 use tonic::transport::Endpoint;
 
@@ -49,6 +49,9 @@ pub struct Options {
     /// What constraints may ask for: `rack:r1;zone:b;disk:ssd`.
     #[arg(long, value_name = "TEXT")]
     pub attributes: Option<String>,
+    /// Where the machine stands, as `region/zone`: for constraints, and for frameworks that stay in the master's region.
+    #[arg(long, value_name = "REGION/ZONE")]
+    pub domain: Option<FaultDomain>,
     /// From SIGTERM to SIGKILL for tasks that say nothing about it.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = config::duration)]
     pub kill_grace: Duration,

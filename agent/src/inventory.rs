@@ -68,17 +68,19 @@ pub enum InventoryError {
 /// [`InventoryError`] names what can neither be measured nor was given.
 pub fn take(work_dir: &Path, given: Given) -> Result<Inventory, InventoryError> {
     let mut resources = given.resources;
-    if resources.cpus_milli == 0 {
+    // What is given for some role only is given: the rest is not measured on top of it.
+    let all = resources.flat().into_owned();
+    if all.cpus_milli == 0 {
         let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
         resources.cpus_milli = cpus.saturating_mul(1_000);
     }
-    if resources.mem_bytes == 0 {
+    if all.mem_bytes == 0 {
         resources.mem_bytes = for_tasks(
             memory_bytes().map_err(InventoryError::Memory)?,
             KEPT_MEMORY_BYTES,
         );
     }
-    if resources.disk_bytes == 0 {
+    if all.disk_bytes == 0 {
         let disk = |source| InventoryError::Disk {
             path: work_dir.display().to_string(),
             source,
@@ -88,7 +90,7 @@ pub fn take(work_dir: &Path, given: Given) -> Result<Inventory, InventoryError> 
             KEPT_DISK_BYTES,
         );
     }
-    if resources.ports.is_empty() {
+    if all.ports.is_empty() {
         resources.ports = Ranges::interval(DEFAULT_PORTS.0, DEFAULT_PORTS.1);
     }
     Ok(Inventory {

@@ -125,6 +125,7 @@ impl Launcher {
 
     fn start(&self, job: &Job, sandbox: PathBuf, user: Option<User>) -> Start {
         let command = &job.spec.command;
+        let resources = job.spec.resources.flat();
         Start {
             container: job.container.clone(),
             environment: environment::of(job, &sandbox, &self.endpoint),
@@ -132,8 +133,8 @@ impl Launcher {
             command: (&command.program).into(),
             user,
             limits: Limits {
-                cpus_milli: job.spec.resources.cpus_milli,
-                mem_bytes: job.spec.resources.mem_bytes,
+                cpus_milli: resources.cpus_milli,
+                mem_bytes: resources.mem_bytes,
             },
             output: self.output,
         }

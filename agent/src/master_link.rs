@@ -14,7 +14,7 @@ use std::time::Duration;
 use mete_agent_core::{Input, Node, Order, Outgoing};
 use mete_daemon::auth::Credentials;
 use mete_daemon::event_loop::Handle;
-use mete_model::{Attributes, Endpoint, Resources};
+use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::agent_client::AgentClient;
 use tokio::sync::mpsc;
@@ -44,6 +44,7 @@ pub(crate) struct Introduction {
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
     pub(crate) attributes: Attributes,
+    pub(crate) domain: Option<FaultDomain>,
 }
 
 /// The way to the master.

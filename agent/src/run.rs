@@ -360,6 +360,7 @@ impl Agent {
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
             attributes: self.inventory.attributes.clone(),
+            domain: self.options.domain.clone(),
         };
         let master = MasterLink::new(
             self.options.master.clone(),

@@ -9,7 +9,7 @@ use mete_placement::{Constraint, Policy, Waiting, match_tasks};
 
 /// One waiting task of a random shape against all offers.
 fn match_one(c: &mut Criterion) {
-    let mut group = c.benchmark_group("match");
+    let mut group = c.benchmark_group("match_offers");
     for count in [100, 1_000, 10_000] {
         let offers = offers::offers(count);
         let mut dice = Dice::new(6);

@@ -1,6 +1,9 @@
 //! Criterion questions and their answers: the questions are in `benches/`, the answers in `README.md`,
 //! and here is what the questions are asked about.
 
-pub mod cluster; // agents half used, agents wholly used
+pub mod cluster; // agents and frameworks by number; half used, wholly used
+pub mod cpu; // a measure for criterion: the thread's CPU time
 pub mod dice; // the same random numbers in every run
+pub mod fleet; // nodes of several kinds in the midst of their work
+pub mod mesos; // the clusters on which Mesos was measured
 pub mod offers; // offers and tasks of a hundred shapes

@@ -46,5 +46,6 @@ fn offer(number: usize, dice: &mut Dice) -> Offer {
         resources,
         attributes,
         domain: None,
+        unavailability: None,
     }
 }

@@ -116,6 +116,12 @@ impl Api {
         self.json(self.request(Method::GET, path)).await
     }
 
+    /// With a query, each name and value as it is.
+    pub(crate) async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+        self.json(self.request(Method::GET, path).query(query))
+            .await
+    }
+
     /// `None` when there is no such thing.
     pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>> {
         let answer = self.send(self.request(Method::GET, path)).await?;
@@ -223,6 +229,19 @@ async fn refused(name: &str, answer: Response) -> anyhow::Error {
         ""
     };
     anyhow!("the {name} refused ({status}): {text}{todo}")
+}
+
+/// A name as part of a path: everything but letters, digits, `-._~` and slashes is written as `%` and its number.
+pub(crate) fn in_path(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
 }
 
 /// `/web` for `web` and `/web`.

@@ -4,10 +4,15 @@ mod agent; // agents of the cluster
 mod app; // add, list, show, scale, restart, rm
 mod daemons; // master, agent, services, haproxy-sync
 mod deployment; // what is being changed
+mod explain; // why somebody got what it got
+mod policy; // how places for tasks are chosen
+mod quota; // what roles may have, and what is kept for them
+mod role; // roles with their weights
 mod status; // the cluster in ten lines
 mod task; // instances, and what they print
 mod up; // a whole cluster on this machine
 mod wait; // progress until healthy
+mod what_if; // what would be placed where
 mod whoami; // the smallest useful service
 
 use std::ffi::OsString;
@@ -45,6 +50,14 @@ enum Ask {
     /// Agents of the cluster (without a further word: the agent daemon).
     #[command(subcommand)]
     Agent(agent::Ask),
+    /// Roles: who resources are given to, in which proportion.
+    #[command(subcommand)]
+    Role(role::Ask),
+    /// Quotas: the most a role may have, and what is kept for it.
+    #[command(subcommand)]
+    Quota(quota::Ask),
+    /// How places for tasks are chosen: shows it, or sets it for the cluster or a role.
+    Policy(policy::Options),
     /// Deployments: changes under way.
     #[command(subcommand)]
     Deployment(deployment::Ask),
@@ -54,6 +67,10 @@ enum Ask {
         #[arg(long)]
         json: bool,
     },
+    /// Why a framework, a role or an agent got what it got, and what a task would need.
+    Explain(explain::Question),
+    /// What would be placed where, if; nothing is touched.
+    WhatIf(what_if::Question),
     /// Says over HTTP who answers: an app that needs nothing but `mete`.
     Whoami(whoami::Options),
     /// Completions for a shell: `mete completions bash > /etc/bash_completion.d/mete`.
@@ -134,8 +151,13 @@ async fn answer(line: Line) -> Result<()> {
         Ask::App(ask) => app::run(&addresses, ask).await,
         Ask::Task(ask) => task::run(&addresses, ask).await,
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
+        Ask::Role(ask) => role::run(&addresses, ask).await,
+        Ask::Quota(ask) => quota::run(&addresses, ask).await,
+        Ask::Policy(options) => policy::run(&addresses, options).await,
         Ask::Deployment(ask) => deployment::run(&addresses, ask).await,
         Ask::Status { json } => status::run(&addresses, json).await,
+        Ask::Explain(question) => explain::run(&addresses, question).await,
+        Ask::WhatIf(question) => what_if::run(&addresses, question).await,
         Ask::Whoami(options) => whoami::run(options).await,
         Ask::Completions { shell } => {
             clap_complete::generate(shell, &mut whole(), "mete", &mut std::io::stdout());

@@ -9,7 +9,7 @@ use serde_json::Value;
 const ARROWS: [(&str, &[&str]); 15] = [
     ("mete-model", &[]),
     ("mete-placement", &["mete-model"]),
-    ("mete-proto", &["mete-model"]),
+    ("mete-proto", &["mete-placement", "mete-model"]),
     ("mete-daemon", &["mete-model"]),
     (
         "mete-framework-sdk",

@@ -96,6 +96,7 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn Error>> {
     let mut share = Share::new(&arguments);
     let mut framework = Framework::connect(connection, spec);
     let client = framework.client();
+    client.demand_for(work.waiting());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut seconds = interval(Duration::from_secs(1));
@@ -140,6 +141,7 @@ fn hear(event: Event, work: &mut Work, client: &Client) {
         }
         Event::Update(status) => {
             if work.hear(&status) {
+                client.demand_for(work.waiting());
                 let _ = client.revive();
             }
             if work.is_done() {

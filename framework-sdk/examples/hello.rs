@@ -4,6 +4,7 @@
     reason = "what later versions tell besides is not needed here"
 )]
 
+use mete_framework_sdk::matching::{self, WaitingTask};
 use mete_framework_sdk::{Connection, Event, Filters, Framework, FrameworkSpec, Task, TaskState};
 
 #[tokio::main]
@@ -15,15 +16,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut framework = Framework::connect(Connection::to(&master)?, FrameworkSpec::new("hello"));
     let client = framework.client();
     let task = Task::shell("hello-1", "echo hello from $MESOS_TASK_ID")?;
-    let mut waiting = vec![task.cpus_milli(100).mem_mb(32)];
+    let mut waiting = vec![WaitingTask::new(task.cpus_milli(100).mem_mb(32))];
+    client.demand_for(&waiting);
     let mut end = None;
     while let Some(event) = framework.next().await {
         match event {
             Event::Offers(offers) => {
-                for offer in offers {
-                    let fits = waiting.pop_if(|task| offer.resources.contains(task.needs()));
-                    client.accept([&offer], fits, Filters::default())?;
-                }
+                let plan = matching::plan(waiting, &offers);
+                waiting = plan.carry_out(&client, Filters::default());
             }
             Event::Update(status) => {
                 println!("{} is {}", status.task, status.state);

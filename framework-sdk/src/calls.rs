@@ -1,25 +1,26 @@
 //! What a framework can ask for. A call goes out on the present connection or not at all.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, Offer, OfferId, Resources, TaskId, TaskStatus, UpdateId};
+use mete_model::{AgentId, FrameworkId, Offer, OfferId, TaskId, TaskStatus, UpdateId};
+use mete_placement::demand::Shape;
 use mete_proto::convert::task::kill_policy;
-use mete_proto::convert::{ids, resources};
+use mete_proto::convert::{self, ids};
 use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Call, call};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
+use crate::demand::Demand;
 use crate::launch::Task;
+use crate::matching::WaitingTask;
 
 /// Calls that wait for the network. A master that takes none for so long is better left than waited for: the link is
 /// cut, and coming back tells both sides the whole truth.
 pub(crate) const MAX_QUEUED_CALLS: usize = 4096;
-
-/// Shapes in one [`demand`](Client::demand): a master takes no more, so the most urgent count.
-pub const MAX_DEMAND_SHAPES: usize = 1_000;
 
 /// Why a call was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +76,12 @@ pub(crate) struct Link {
 pub(crate) struct Shared {
     link: Option<Link>,
     pub(crate) suppressed: bool,
-    demand: Vec<call::Shape>,
+    /// What waits; `None`: the framework never said.
+    demand: Option<Arc<Demand>>,
+    /// What the master of this link was told that waits.
+    told: Arc<Demand>,
+    /// The framework's loop, to be woken when there is something to tell at its end of turn.
+    turn: Option<Waker>,
     pub(crate) torn_down: bool,
 }
 
@@ -92,6 +98,18 @@ impl Shared {
         }
         self.link = None;
         Err(CallError::NotConnected)
+    }
+
+    /// Tells the master what waits, if it has changed since it was told. Without a link, the next one will tell.
+    fn tell_demand(&mut self) {
+        let Some(wanted) = &self.demand else { return };
+        if self.link.is_none() || *wanted == self.told {
+            return;
+        }
+        self.told = Arc::clone(wanted);
+        let call = demand_call(wanted);
+        // A link that broke is followed by another, which tells anew.
+        let _ = self.send(call);
     }
 }
 
@@ -121,28 +139,39 @@ impl Client {
     pub(crate) fn link(&self, link: Link, suppressed: bool) {
         self.with(|shared| {
             shared.link = Some(link);
-            let mut wishes = Vec::new();
+            shared.told = Arc::default();
             if shared.torn_down {
-                wishes.push(of_type(call::Type::Teardown));
-            } else if shared.suppressed != suppressed {
-                wishes.push(of_type(if shared.suppressed {
+                // A new link takes it; one that broke at once will be followed by another.
+                let _ = shared.send(of_type(call::Type::Teardown));
+                return;
+            }
+            shared.tell_demand();
+            if shared.suppressed != suppressed {
+                let _ = shared.send(of_type(if shared.suppressed {
                     call::Type::Suppress
                 } else {
                     call::Type::Revive
                 }));
-            }
-            if !shared.demand.is_empty() {
-                wishes.push(demand(shared.demand.clone()));
-            }
-            for wish in wishes {
-                // A new link takes them; one that broke at once will be followed by another.
-                let _ = shared.send(wish);
             }
         });
     }
 
     pub(crate) fn unlink(&self) {
         self.with(|shared| shared.link = None);
+    }
+
+    /// The framework has dealt with an event and waits for the next: its turn is over.
+    pub(crate) fn end_turn(&self, waker: &Waker) {
+        self.with(|shared| {
+            shared.tell_demand();
+            if !shared
+                .turn
+                .as_ref()
+                .is_some_and(|known| known.will_wake(waker))
+            {
+                shared.turn = Some(waker.clone());
+            }
+        });
     }
 
     /// Runs `change` on what is shared. Nobody panics while holding it; were it so, the state is still whole.
@@ -191,6 +220,41 @@ impl Client {
         })
     }
 
+    /// Agrees to leave agents before they are away.
+    ///
+    /// # Errors
+    /// [`CallError::NotConnected`]; the inverse offers are void then, and will come again.
+    pub fn accept_inverse<'a>(
+        &self,
+        offers: impl IntoIterator<Item = &'a OfferId>,
+    ) -> Result<(), CallError> {
+        self.send(Call {
+            accept_inverse_offers: Some(call::AcceptInverseOffers {
+                inverse_offer_ids: offers.into_iter().map(wire::OfferId::from).collect(),
+                filters: None,
+            }),
+            ..of_type(call::Type::AcceptInverseOffers)
+        })
+    }
+
+    /// Says that agents will not be left in time. The master asks again after as long as `filters` says.
+    ///
+    /// # Errors
+    /// [`CallError::NotConnected`]; the inverse offers are void then, and will come again.
+    pub fn decline_inverse<'a>(
+        &self,
+        offers: impl IntoIterator<Item = &'a OfferId>,
+        filters: Filters,
+    ) -> Result<(), CallError> {
+        self.send(Call {
+            decline_inverse_offers: Some(call::DeclineInverseOffers {
+                inverse_offer_ids: offers.into_iter().map(wire::OfferId::from).collect(),
+                filters: Some(filters.into()),
+            }),
+            ..of_type(call::Type::DeclineInverseOffers)
+        })
+    }
+
     /// Leaves offers to others; they stay away for as long as `filters` says.
     ///
     /// # Errors
@@ -213,13 +277,15 @@ impl Client {
         })
     }
 
-    /// Wants offers again, in all roles, and drops all filters. Remembered: after a reconnection it still holds.
+    /// Wants offers again, in all roles, and drops all filters. What is [demanded](Self::demand) is told first. Remembered:
+    /// after a reconnection it still holds.
     ///
     /// # Errors
     /// [`CallError::NotConnected`]; it is remembered all the same.
     pub fn revive(&self) -> Result<(), CallError> {
         self.with(|shared| {
             shared.suppressed = false;
+            shared.tell_demand();
             shared.send(of_type(call::Type::Revive))
         })
     }
@@ -309,28 +375,37 @@ impl Client {
         })
     }
 
-    /// States what waits to be placed: each shape so many times, most urgent first, at most [`MAX_DEMAND_SHAPES`].
-    /// Replaces what was stated before. Remembered: after a reconnection it is stated again.
+    /// States what waits to be placed, most urgent first, at most [`MAX_SHAPES`](crate::demand::MAX_SHAPES) shapes, so that
+    /// offers fit it. Replaces what was stated before. A framework that has stated nothing is offered whole agents, one that
+    /// has stated that nothing waits is offered nothing.
     ///
-    /// # Errors
-    /// [`CallError::NotConnected`]; it is remembered all the same.
-    pub fn demand(
-        &self,
-        shapes: impl IntoIterator<Item = (Resources, u32)>,
-    ) -> Result<(), CallError> {
-        let shapes: Vec<call::Shape> = shapes
-            .into_iter()
-            .take(MAX_DEMAND_SHAPES)
-            .map(|(shape, count)| call::Shape {
-                resources: resources::to_wire(&shape),
-                count: Some(count),
-                ..call::Shape::default()
-            })
-            .collect();
-        self.with(|shared| {
-            shared.demand.clone_from(&shapes);
-            shared.send(demand(shapes))
-        })
+    /// The master is told when the framework asks for its next event: of several statements in one turn it hears the last,
+    /// of the same as before none. Remembered: after a reconnection it is told again.
+    pub fn demand(&self, shapes: impl IntoIterator<Item = Shape>) {
+        self.set_demand(shapes.into_iter().collect());
+    }
+
+    /// The same for tasks that wait to be [planned](crate::matching). Say it again when tasks have been added or taken
+    /// away; [`Plan::carry_out`](crate::matching::Plan::carry_out) says it from then on when tasks have been launched.
+    pub fn demand_for<'a>(&self, waiting: impl IntoIterator<Item = &'a WaitingTask>) {
+        self.set_demand(Demand::of(waiting));
+    }
+
+    /// These are left of what was demanded, if anything was.
+    pub(crate) fn still_wait(&self, waiting: &[WaitingTask]) {
+        if self.with(|shared| shared.demand.is_some()) {
+            self.demand_for(waiting);
+        }
+    }
+
+    fn set_demand(&self, demand: Demand) {
+        let waker = self.with(|shared| {
+            shared.demand = Some(Arc::new(demand));
+            shared.turn.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Ends the framework and all its tasks, for good: its id will not be let in again. The stream of events ends when
@@ -350,9 +425,9 @@ impl Client {
     }
 }
 
-fn demand(shapes: Vec<call::Shape>) -> Call {
+fn demand_call(demand: &Demand) -> Call {
     Call {
-        demand: Some(call::Demand { shapes }),
+        demand: Some(convert::demand::to_wire(demand.shapes())),
         ..of_type(call::Type::Demand)
     }
 }

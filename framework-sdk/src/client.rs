@@ -94,6 +94,7 @@ impl Framework {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         self.acknowledge_in_hand();
+        self.client.end_turn(context.waker());
         loop {
             let Some(event) = std::task::ready!(self.events.poll_recv(context)) else {
                 return Poll::Ready(None);
@@ -115,6 +116,8 @@ const fn is_for_the_living(event: &Event) -> bool {
         Event::Subscribed { .. }
         | Event::Offers(_)
         | Event::Rescind(_)
+        | Event::InverseOffers(_)
+        | Event::RescindInverse(_)
         | Event::Update(_)
         | Event::Failure { .. } => true,
         Event::Error(_) | Event::Disconnected { .. } => false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mete_model::{AgentId, ExecutorId, FrameworkId, Offer, OfferId, TaskStatus};
+use mete_model::{AgentId, ExecutorId, FrameworkId, InverseOffer, Offer, OfferId, TaskStatus};
 use mete_proto::convert::ConvertError;
 use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Event as Message, event};
@@ -35,6 +35,12 @@ pub enum Event {
     Offers(Vec<Offer>),
     /// An offer is withdrawn. Tasks launched on it all the same become TASK_DROPPED.
     Rescind(OfferId),
+    /// Agents that will be away, as far as planned: the master asks to leave them in time. Answer with
+    /// [`accept_inverse`](crate::Client::accept_inverse) or [`decline_inverse`](crate::Client::decline_inverse); nobody is
+    /// made to leave by this.
+    InverseOffers(Vec<InverseOffer>),
+    /// An inverse offer is withdrawn: the plan has changed, or the agent is gone.
+    RescindInverse(OfferId),
     /// News of a task. The same news may come more than once: it is repeated until it is acknowledged.
     Update(TaskStatus),
     /// An agent is lost (`executor` is `None`), or a custom executor has ended with `status`.
@@ -100,6 +106,15 @@ pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
         event::Type::Rescind => Heard::Event(Event::Rescind(OfferId::try_from(
             &message.rescind.ok_or_else(missing)?.offer_id,
         )?)),
+        event::Type::InverseOffers => {
+            let message = message.inverse_offers.unwrap_or_default();
+            Heard::Event(Event::InverseOffers(inverse_offers(message)))
+        }
+        event::Type::RescindInverseOffer => {
+            let rescind = message.rescind_inverse_offer.ok_or_else(missing)?;
+            let offer = OfferId::try_from(&rescind.inverse_offer_id)?;
+            Heard::Event(Event::RescindInverse(offer))
+        }
         event::Type::Update => Heard::Event(Event::Update(TaskStatus::try_from(
             &message.update.ok_or_else(missing)?.status,
         )?)),
@@ -107,11 +122,9 @@ pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
         event::Type::Error => {
             Heard::Event(Event::Error(message.error.ok_or_else(missing)?.message))
         }
-        event::Type::Unknown
-        | event::Type::Message
-        | event::Type::InverseOffers
-        | event::Type::RescindInverseOffer
-        | event::Type::UpdateOperationStatus => Heard::Ignored(kind),
+        event::Type::Unknown | event::Type::Message | event::Type::UpdateOperationStatus => {
+            Heard::Ignored(kind)
+        }
     };
     Ok(heard)
 }
@@ -148,6 +161,17 @@ fn offers(message: event::Offers) -> Vec<Offer> {
         }
     };
     message.offers.iter().filter_map(read).collect()
+}
+
+fn inverse_offers(message: event::InverseOffers) -> Vec<InverseOffer> {
+    let read = |offer: &wire::InverseOffer| match InverseOffer::try_from(offer) {
+        Ok(offer) => Some(offer),
+        Err(error) => {
+            tracing::warn!(offer = %offer.id.value, %error, "an inverse offer makes no sense and is left out");
+            None
+        }
+    };
+    message.inverse_offers.iter().filter_map(read).collect()
 }
 
 fn failure(message: event::Failure) -> Result<Event, ConvertError> {
@@ -204,6 +228,7 @@ mod tests {
         for kind in [
             event::Type::Subscribed,
             event::Type::Rescind,
+            event::Type::RescindInverseOffer,
             event::Type::Update,
             event::Type::Failure,
             event::Type::Error,

@@ -98,6 +98,11 @@ impl Task {
         &self.id
     }
 
+    /// Its name for people.
+    pub(crate) fn name_for_people(&self) -> &str {
+        &self.name
+    }
+
     /// A name for people; the id when none is given.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {

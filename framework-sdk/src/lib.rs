@@ -41,20 +41,23 @@
 //! before that is done before it counts as heard. Those who store updates first say
 //! [`FrameworkSpec::explicit_acknowledgements`] and call [`Client::acknowledge`].
 //!
-//! Which task goes onto which offer is for you to say; [`matching`] does it well. Test your framework against
+//! Which task goes onto which offer is for you to say; [`matching`] does it well. Say what waits
+//! ([`Client::demand_for`]) and the master offers what fits; a framework that says nothing is offered whole machines. Test your framework against
 //! [`testkit::Master`], a master in memory that offers what the test says.
 
 mod calls; // what a framework can ask for
 mod client; // a framework as a stream of events
 mod connection; // where the masters are, and who we are
+pub mod demand; // what waits, as the master is told it
 mod events; // what a framework hears
+pub mod explain; // why a framework waits, as the master says it
 mod keeper; // the connection: subscribe, follow, come back
 mod launch; // a task, built step by step
 pub mod matching; // waiting tasks × offers: what runs where
 mod scheduler; // callbacks, for those who like them
 pub mod testkit; // a master in memory, for tests
 
-pub use calls::{CallError, Client, Filters, MAX_DEMAND_SHAPES};
+pub use calls::{CallError, Client, Filters};
 pub use client::Framework;
 pub use connection::{BadAddress, Connection, FrameworkSpec};
 pub use events::{Event, MasterAddress};
@@ -63,6 +66,7 @@ pub use scheduler::{Scheduler, run};
 
 pub use mete_model::{
     AgentId, Attributes, BadId, Capability, CommandSpec, Endpoint, ExecutorId, FaultDomain,
-    FetchUri, FrameworkId, HealthCheck, Offer, OfferId, Probe, Program, Ranges, Reason, Resources,
-    Role, Source, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
+    FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId, Probe, Program, Ranges,
+    Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Timestamp, Unavailability,
+    UpdateId,
 };

@@ -79,6 +79,11 @@ impl WaitingTask {
         &self.task
     }
 
+    /// All that the place must be like.
+    pub(crate) const fn needs(&self) -> &Waiting {
+        &self.needs
+    }
+
     /// A port, chosen from the offer: the task gets it with this name, and finds its number in its environment, `PORT0`
     /// for the first that is asked for.
     #[must_use]
@@ -204,7 +209,8 @@ impl Kind {
 
 impl Plan {
     /// Accepts and declines as planned; what offers hold beyond it goes back with `filters`. Returns the tasks that still
-    /// wait: those without a place, after those that could not be sent because the connection broke meanwhile.
+    /// wait: those without a place, after those that could not be sent because the connection broke meanwhile. When
+    /// [`Client::demand_for`] was called before, these are what is demanded from now on.
     #[must_use = "these tasks are not launched"]
     pub fn carry_out(self, client: &Client, filters: Filters) -> Vec<WaitingTask> {
         let mut unsent = Vec::new();
@@ -220,6 +226,7 @@ impl Plan {
         // Without a connection these offers are void anyway.
         let _ = client.decline(&self.unused, filters);
         unsent.extend(self.waiting);
+        client.still_wait(&unsent);
         unsent
     }
 
@@ -286,6 +293,7 @@ mod tests {
             resources,
             attributes: Attributes::new(),
             domain: None,
+            unavailability: None,
         }
     }
 

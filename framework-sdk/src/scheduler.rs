@@ -1,6 +1,6 @@
 //! Callbacks, for those who like them better than a stream of events.
 
-use mete_model::{AgentId, ExecutorId, FrameworkId, Offer, OfferId, TaskStatus};
+use mete_model::{AgentId, ExecutorId, FrameworkId, InverseOffer, Offer, OfferId, TaskStatus};
 
 use crate::calls::{Client, Filters};
 use crate::client::Framework;
@@ -20,6 +20,12 @@ pub trait Scheduler {
 
     /// An offer is withdrawn.
     fn rescinded(&mut self, client: &Client, offer: &OfferId) {}
+
+    /// The master asks to leave agents before they are away. Not answered by default.
+    fn inverse_offers(&mut self, client: &Client, offers: Vec<InverseOffer>) {}
+
+    /// An inverse offer is withdrawn.
+    fn inverse_rescinded(&mut self, client: &Client, offer: &OfferId) {}
 
     /// News of a task. Acknowledged when this returns, unless acknowledgements are explicit.
     fn update(&mut self, client: &Client, status: &TaskStatus);
@@ -51,6 +57,8 @@ pub async fn run(mut framework: Framework, scheduler: &mut impl Scheduler) {
             }
             Event::Offers(offers) => scheduler.offers(&client, offers),
             Event::Rescind(offer) => scheduler.rescinded(&client, &offer),
+            Event::InverseOffers(offers) => scheduler.inverse_offers(&client, offers),
+            Event::RescindInverse(offer) => scheduler.inverse_rescinded(&client, &offer),
             Event::Update(status) => scheduler.update(&client, &status),
             Event::Failure {
                 agent,

@@ -63,6 +63,7 @@ mod tasks; // a task and its reports
 use std::time::Duration;
 
 use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
+use mete_placement::AgentFacts;
 
 pub use calls::{BadTask, Call, Received};
 pub use master::Master;
@@ -110,6 +111,18 @@ pub struct Agent {
     pub attributes: Attributes,
     /// Region and zone.
     pub domain: Option<FaultDomain>,
+}
+
+impl Agent {
+    /// What an allocator needs to know of it.
+    fn facts(&self) -> AgentFacts {
+        AgentFacts {
+            total: self.resources.clone(),
+            attributes: self.attributes.clone(),
+            hostname: self.endpoint.hostname.clone(),
+            domain: self.domain.clone(),
+        }
+    }
 }
 
 /// An agent on `localhost` without attributes.

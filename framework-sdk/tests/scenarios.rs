@@ -6,6 +6,8 @@
 
 #[path = "scenarios/coming_back.rs"]
 mod coming_back; // lost, silent, full, refused: and then?
+#[path = "scenarios/demand.rs"]
+mod demand; // what waits, told once a turn
 #[path = "scenarios/examples.rs"]
 mod examples; // whole frameworks, as users start them
 #[path = "scenarios/kit.rs"]

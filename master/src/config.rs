@@ -8,6 +8,7 @@ use mete_daemon::auth::ListenOptions;
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_master_core::{Policy, Settings};
+use mete_model::FaultDomain;
 
 /// Offers the agents' resources to frameworks, and keeps what is known of their tasks.
 ///
@@ -26,9 +27,13 @@ pub struct Options {
     /// Name of the cluster, for people and tools.
     #[arg(long, value_name = "NAME", default_value = "mete")]
     pub cluster: String,
-    /// Which agents are offered first: the fullest (keeps machines whole), the emptiest, or in order of their ids.
-    #[arg(long, value_enum, default_value_t = AllocationPolicy::BestFit)]
-    pub allocation_policy: AllocationPolicy,
+    /// How places are chosen until operators say otherwise: worth, best-fit, spread, first-fit, dot-product, l2 or fgd.
+    #[arg(long, default_value_t)]
+    pub allocation_policy: Policy,
+    /// Where the master is, as `region/zone`. Agents in other regions are offered only to frameworks that say that they are
+    /// REGION_AWARE.
+    #[arg(long, value_name = "REGION/ZONE")]
+    pub domain: Option<FaultDomain>,
     /// An offer that is neither used nor declined is withdrawn after this; `0s`: never.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = config::duration)]
     pub offer_timeout: Duration,
@@ -62,27 +67,6 @@ pub struct Options {
     pub telemetry: TelemetryOptions,
 }
 
-/// Which agents are offered first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum AllocationPolicy {
-    /// The fullest.
-    BestFit,
-    /// The emptiest.
-    Spread,
-    /// In order of their ids.
-    FirstFit,
-}
-
-impl From<AllocationPolicy> for Policy {
-    fn from(policy: AllocationPolicy) -> Self {
-        match policy {
-            AllocationPolicy::BestFit => Self::BestFit,
-            AllocationPolicy::Spread => Self::Spread,
-            AllocationPolicy::FirstFit => Self::FirstFit,
-        }
-    }
-}
-
 impl Options {
     /// Where to listen.
     pub fn address(&self) -> SocketAddr {
@@ -109,7 +93,8 @@ impl Options {
             recovered_framework_grace: self.framework_return_grace,
             offer_timeout: Some(self.offer_timeout).filter(|timeout| !timeout.is_zero()),
             kill_repeat: self.kill_repeat,
-            policy: self.allocation_policy.into(),
+            policy: self.allocation_policy,
+            domain: self.domain.clone(),
             ..Settings::new(incarnation, epoch)
         }
     }
@@ -176,6 +161,20 @@ mod tests {
             panic!("refused: {refused:?}");
         };
         assert_eq!(faults.0.len(), 4, "{faults}");
+    }
+
+    #[test]
+    fn a_domain_is_a_region_and_a_zone() {
+        let domain = read(&["--domain=eu/eu-1"])
+            .expect("fine")
+            .settings("m".to_owned(), 1)
+            .domain;
+
+        let domain = domain.expect("said");
+        assert_eq!((&*domain.region, &*domain.zone), ("eu", "eu-1"));
+        for bad in ["eu", "/eu-1", "eu/", "eu/a/b"] {
+            assert!(read(&[&format!("--domain={bad}")]).is_err(), "{bad}");
+        }
     }
 
     #[test]

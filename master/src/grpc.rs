@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_daemon::event_loop::Handle;
-use mete_master_core::{Cluster, Settings};
+use mete_master_core::Settings;
 
 use crate::links::Links;
+use crate::rounds::Timed;
 
 /// The largest call: an ACCEPT with thousands of tasks.
 pub(crate) const MAX_CALL_BYTES: usize = 8 << 20;
@@ -33,7 +34,7 @@ pub(crate) struct About {
 /// What a service needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
-    pub(crate) handle: Handle<Cluster>,
+    pub(crate) handle: Handle<Timed>,
     pub(crate) links: Links,
     /// A stream must begin with SUBSCRIBE, or the registration, within this.
     pub(crate) greeting_timeout: Duration,

@@ -1,7 +1,13 @@
-//! What people and tools read over HTTP, each also below `/master` as in Mesos. Everything is made from the published
-//! view: no reader ever holds up a decision.
+//! What people and tools read over HTTP, and what operators change, each also below `/master` as in Mesos. Everything that
+//! is read is made from the published view: no reader ever holds up a decision.
 
+mod agents; // agents drained, deactivated, reactivated, marked gone
+mod body; // JSON in, or an error in words
+pub(crate) mod explain; // why somebody got what it got, and what if
+mod maintenance; // machines planned to be away, down, up
 pub(crate) mod metrics; // the view as numbers
+mod quota; // what roles may have, and what is kept for them
+mod roles; // roles, their weights and packing policies
 mod state; // the view as Mesos' operators know it
 
 use std::sync::Arc;
@@ -13,21 +19,28 @@ use axum::routing::get;
 use axum::{Json, Router};
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_error::HttpError;
-use mete_master_core::Cluster;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::grpc::About;
+use crate::rounds::Timed;
+use explain::Explainers;
 
 /// What the pages are made from.
 #[derive(Clone)]
 struct Pages {
-    handle: Handle<Cluster>,
+    handle: Handle<Timed>,
     about: Arc<About>,
 }
 
-/// `/health`, `/metrics`, `/version`, `/state`.
-pub(crate) fn router(handle: Handle<Cluster>, about: About, metrics: Registry) -> Router {
+/// `/health`, `/metrics`, `/version`, `/state`, and what operators change.
+pub(crate) fn router(
+    handle: Handle<Timed>,
+    explainers: Explainers,
+    about: About,
+    metrics: Registry,
+) -> Router {
+    let explain = explain::routes(explainers);
     let pages = Pages {
         handle,
         about: Arc::new(about),
@@ -35,7 +48,12 @@ pub(crate) fn router(handle: Handle<Cluster>, about: About, metrics: Registry) -
     let routes = Router::new()
         .route("/version", get(version))
         .route("/state", get(state))
+        .merge(roles::routes())
+        .merge(quota::routes())
+        .merge(agents::routes())
+        .merge(maintenance::routes())
         .with_state(pages)
+        .merge(explain)
         .merge(mete_daemon::metrics::routes(Arc::new(metrics)));
     Router::new().merge(routes.clone()).nest("/master", routes)
 }

@@ -8,12 +8,15 @@
 //! ```
 //! Start with [`run`], then follow one stream through `grpc/framework.rs`.
 
+mod amounts; // limits and guarantees, in JSON and in messages
 mod config; // the options
 mod grpc; // streams in, inputs out
 mod hands; // each action to the stream it belongs to
 mod http; // what people and tools read
 mod links; // live streams, each with a bounded queue
+mod orders; // what operators want: asked of the cluster, and what they are told when it cannot be
+mod rounds; // how long rounds of allocation take
 mod run; // from the options to the end
 
-pub use config::{AllocationPolicy, Options};
+pub use config::Options;
 pub use run::{RunError, run, run_on};

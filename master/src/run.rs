@@ -31,7 +31,9 @@ use crate::grpc::operator::Operators;
 use crate::grpc::{About, Desk, MAX_AGENT_MESSAGE_BYTES, MAX_CALL_BYTES};
 use crate::hands::Hands;
 use crate::http;
+use crate::http::explain::Explainers;
 use crate::links::Links;
+use crate::rounds::Timed;
 
 /// gRPC services whose health is told.
 const SERVICES: [&str; 3] = ["mete.v1.Agent", "mete.v1.Scheduler", "mete.v1.Operator"];
@@ -97,8 +99,8 @@ pub async fn run_on(
     let (cluster, about, journal) = recover(&options, address, &store).await?;
 
     let links = Links::default();
-    let (handle, ready) = event_loop::prepare(cluster);
     let mut metrics = Metrics::default();
+    let (handle, ready) = event_loop::prepare(Timed::new(cluster, &mut metrics));
     let ready = ready.with_metrics(metrics.sub_registry_with_prefix("mete_master"));
     http::metrics::register(&mut metrics, handle.clone());
     let hands = Hands {
@@ -188,12 +190,13 @@ async fn recover(
 }
 
 async fn routes(desk: Desk, about: About, metrics: Metrics) -> Result<Routes, RunError> {
-    let http = http::router(desk.handle.clone(), about, metrics);
+    let explainers = Explainers::new(desk.handle.clone());
+    let http = http::router(desk.handle.clone(), explainers.clone(), about, metrics);
     let frameworks =
         SchedulerServer::new(Frameworks(desk.clone())).max_decoding_message_size(MAX_CALL_BYTES);
     let agents =
         AgentServer::new(Agents(desk.clone())).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
-    let operators = OperatorServer::new(Operators(desk));
+    let operators = OperatorServer::new(Operators(desk, explainers));
     let routes = server::http(http)
         .add_service(frameworks)
         .add_service(agents)

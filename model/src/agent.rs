@@ -1,6 +1,7 @@
 //! An agent as it describes itself.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 
@@ -47,4 +48,31 @@ pub struct FaultDomain {
     pub region: String,
     /// Close, but failing on their own.
     pub zone: String,
+}
+
+/// A text that is no fault domain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bad domain {0:?}: it is a region and a zone with a slash between, such as eu/eu-1")]
+pub struct BadDomain(String);
+
+/// `region/zone`.
+impl fmt::Display for FaultDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.region, self.zone)
+    }
+}
+
+impl FromStr for FaultDomain {
+    type Err = BadDomain;
+    fn from_str(text: &str) -> Result<Self, BadDomain> {
+        let bad = || BadDomain(text.chars().take(80).collect());
+        let (region, zone) = text.split_once('/').ok_or_else(bad)?;
+        if region.is_empty() || zone.is_empty() || zone.contains('/') {
+            return Err(bad());
+        }
+        Ok(Self {
+            region: region.to_owned(),
+            zone: zone.to_owned(),
+        })
+    }
 }

@@ -75,6 +75,8 @@ capabilities! {
     ReservationRefinement = "RESERVATION_REFINEMENT",
     /// Takes agents of other regions.
     RegionAware = "REGION_AWARE",
+    /// Takes parts of GPUs; Mete's own.
+    GpuFractions = "GPU_FRACTIONS",
 }
 
 impl Capability {

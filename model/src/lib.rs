@@ -21,8 +21,9 @@ pub mod resources; // vectors of CPUs, bytes, GPUs, ports
 pub mod role; // who resources are given to: paths in a tree
 pub mod status; // one report about one task
 pub mod task; // TaskSpec, TaskState and what may follow what
+pub mod unavailability; // when a machine will not be there
 
-pub use agent::{AgentInfo, Endpoint, FaultDomain};
+pub use agent::{AgentInfo, BadDomain, Endpoint, FaultDomain};
 pub use attributes::{AttributeValue, Attributes};
 pub use container::{CommandSpec, FetchUri, Program};
 pub use framework::{Capability, FrameworkInfo};
@@ -31,7 +32,7 @@ pub use ids::{
     AgentId, BadId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey, UpdateId,
 };
 pub use machine::{Change, Durable, Effects, Machine, Timestamp};
-pub use offer::Offer;
+pub use offer::{InverseOffer, Offer};
 pub use resources::{
     BadStack, Device, Devices, MEBIBYTE, Ranges, Reservation, ReservationKind, Resources, Tag,
     Volume,
@@ -39,3 +40,4 @@ pub use resources::{
 pub use role::{BadRole, Role};
 pub use status::{Reason, Source, TaskStatus};
 pub use task::{TaskSpec, TaskState};
+pub use unavailability::Unavailability;

@@ -130,6 +130,13 @@ impl Resources {
         self
     }
 
+    /// The same with an amount of plain GPUs, not devices.
+    #[must_use]
+    pub fn without_device_names(mut self) -> Self {
+        self.devices = Devices::none();
+        self
+    }
+
     /// Numbers the GPUs from zero, those of the parts after the plain ones, when they have no names yet: for
     /// an agent's total as it registers. What is not a whole device is left away.
     #[must_use]
@@ -278,6 +285,23 @@ impl Resources {
             share = share.max(part(milli, total.other(name)));
         }
         share
+    }
+
+    /// Whether parts of devices are in what is plain.
+    pub fn has_gpu_pieces(&self) -> bool {
+        self.devices.list().iter().any(|one| !one.is_whole())
+    }
+
+    /// Without parts of devices in what is plain: for those who take whole ones only.
+    #[must_use]
+    pub fn without_gpu_pieces(mut self) -> Self {
+        if self.has_gpu_pieces() {
+            let whole = self.devices.list().iter().copied();
+            self.devices = Devices::new(whole.filter(|one| one.is_whole()).collect())
+                .expect("a part of what is sorted and without doubles is so, too");
+            self.gpus_milli = self.devices.sum_milli();
+        }
+        self
     }
 
     /// Leaves at most so many thousandths of a GPU in what is plain.

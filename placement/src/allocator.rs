@@ -1,41 +1,51 @@
 //! Level one: keeps what is free on every agent and who may get it, and gives it away in rounds.
 //!
-//! What the master tells it: agents, frameworks, roles; what tasks use ([`Allocator::claim`],
-//! [`Allocator::release`]); what came back of offers ([`Allocator::give_back`]). What it answers:
-//! [`Allocator::round`], the offers to make. An offer's life, seen from here:
+//! What the master tells it: agents, frameworks, roles, demands; what tasks use ([`Allocator::claim`],
+//! [`Allocator::launched`], [`Allocator::release`]); what came back of offers
+//! ([`Allocator::give_back`], [`Allocator::answered`]). What it answers: [`Allocator::round`], the
+//! offers to make. Resources, seen from here:
 //!
 //! ```text
-//! free ──round──▶ held (on offer) ──task launched, nothing to tell──▶ held (in use) ──release──▶ free
-//!                      └── declined, rescinded, or the rest of it: give_back ──▶ free
+//! free ──round──▶ on offer ──launched──▶ in use ──release──▶ free
+//!                    └── declined, rescinded, or the rest of it: give_back ──▶ free
 //! ```
-//! Per agent, free and held make the total, unless tasks that came back use more than there is.
 //! Names that are not known are passed over: a message may be older than what removed them.
 
 mod agents; // what is there, who holds it, what is left
-mod frameworks; // which roles they hold, and in which they want offers
+mod explain; // why somebody got what it got, or nothing
+mod frameworks; // which roles they hold, what they say of themselves
+mod judge; // whether a client may have something of an agent, and all that stands against it
 mod line; // the agents a round looks at
 mod reactions; // what an input brings with it
 mod round; // give away what is free
+mod rules; // what holds for one client wherever it is served
 mod views; // for people and metrics
+mod what_if; // what would be placed where, if
+mod wishes; // what clients wait for, and what of it is on offer
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, Attributes, FrameworkId, Resources, Role, Timestamp};
+use mete_model::{AgentId, FrameworkId, Resources, Role, Timestamp};
 
+use crate::demand::{Shape, ShapeId};
 use crate::fairness::RoleTree;
 use crate::filters::{Filters, MAX_REFUSAL};
-use crate::packing::Policy;
+use crate::packing::{Mix, Policy};
 use crate::quota::{Amounts, Quota};
 use crate::slots::ClientSlot;
-use agents::Agents;
+use crate::sums::Sums;
+pub use agents::{Admission, AgentFacts, GPU_MODEL};
+use agents::{Agents, Way, exclusive};
+pub use frameworks::FrameworkFacts;
 use frameworks::Frameworks;
+pub use line::{Rank, whole_rank};
+use rules::AllRules;
 pub use views::RoleUsage;
-
-/// The most agents one round looks at, so that a round of a huge cluster does not keep the master's
-/// loop from everything else: some tens of milliseconds.
-pub const MAX_AGENTS_PER_ROUND: usize = 32_768;
+pub use what_if::{WhatIf, WhatIfAnswer, WhatIfShape};
 
 /// Resources given to a framework by a round: an offer to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +58,8 @@ pub struct Grant {
     pub agent: AgentId,
     /// How much.
     pub resources: Resources,
+    /// For how many tasks of which of its shapes; empty when the framework says nothing of its demand.
+    pub units: Vec<(ShapeId, u32)>,
 }
 
 /// Quota was to be set for a role that is not at the top.
@@ -57,52 +69,116 @@ pub struct NotTopLevel {
     role: Role,
 }
 
+/// What was to be changed is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReshapeError {
+    /// No such agent.
+    #[error("agent {0} is not known")]
+    UnknownAgent(AgentId),
+    /// No such framework, or not in that role.
+    #[error("framework {framework} has no offer in role {role}")]
+    NoOffer {
+        /// Which.
+        framework: FrameworkId,
+        /// In which role.
+        role: Role,
+    },
+    /// A change of nature leaves the amounts as they are.
+    #[error("{from} cannot become {to}: the amounts differ")]
+    Unequal {
+        /// What is to be changed.
+        from: Box<Resources>,
+        /// What it is to become.
+        to: Box<Resources>,
+    },
+    /// Less is there than is to be changed.
+    #[error("{asked} are to be changed, {there} are there")]
+    NotThere {
+        /// What is to be changed.
+        asked: Box<Resources>,
+        /// What is there.
+        there: Box<Resources>,
+    },
+}
+
+/// How the operator wants it, for as long as the allocator lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The policy of roles that none is set for.
+    pub policy: Policy,
+    /// The master's own: agents of other regions are for frameworks that understand it. `None`: no region is special.
+    pub region: Option<String>,
+}
+
 /// What the master knows of agents, frameworks and roles, as far as offers go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Allocator {
     agents: Agents,
     frameworks: Frameworks,
+    rules: AllRules,
     tree: RoleTree,
     quota: Quota,
+    /// All that is reserved on agents, by top-level role.
+    reserved: BTreeMap<Role, Sums>,
     filters: Filters,
+    mix: Mix,
+    policy: Policy,
+    /// The cluster's when nothing was set.
+    first_policy: Policy,
+    policies: BTreeMap<Role, Policy>,
+    region: Option<String>,
     /// Clients that something happened to: they look at all agents in the next round.
-    eager: BTreeSet<ClientSlot>,
+    eager: Vec<ClientSlot>,
+    rounds: u64,
+    /// The last round was ended early.
+    is_unfinished: bool,
+    units_granted: u64,
+    shapes_named: u64,
 }
 
 impl Allocator {
     /// No agents, no frameworks.
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(options: Options) -> Self {
         Self {
-            agents: Agents::new(policy),
-            frameworks: Frameworks::default(),
-            tree: RoleTree::default(),
-            quota: Quota::default(),
-            filters: Filters::default(),
-            eager: BTreeSet::new(),
+            policy: options.policy,
+            first_policy: options.policy,
+            region: options.region,
+            ..Self::default()
         }
     }
 
     // --- agents
 
-    /// An agent whose resources are all free, to be offered. One that is known is updated; when its
-    /// attributes have changed, what was declined there may be offered again.
-    pub fn add_agent(&mut self, id: AgentId, total: Resources, attributes: Attributes) {
+    /// An agent whose resources are all free, to be offered. One that is known is updated; when what it
+    /// says of itself has changed, what was declined there may be offered again.
+    pub fn add_agent(&mut self, id: AgentId, facts: AgentFacts) {
+        self.count_reserved(&facts.total, true);
         let Some(slot) = self.agents.find(&id) else {
-            self.tree.set_total(|sum| sum.add(&total));
-            self.agents.add(id, total, attributes);
-            self.headroom_changed();
+            self.tree.set_total(|sum| sum.add(&facts.total));
+            let total = facts.total.clone();
+            let slot = self.agents.add(id, facts);
+            self.mix.add_machine(&total, self.agents.get(slot).group);
             return;
         };
-        self.resize(slot, total);
-        if self.agents.describe(slot, attributes) {
-            self.clear_filters_on(slot);
+        let before = self.agents.get(slot).facts.total.clone();
+        self.count_reserved(&before, false);
+        self.resize(slot, facts.total.clone());
+        let group = self.agents.get(slot).group;
+        if self.agents.describe(slot, facts) {
+            self.filters.clear_agent(slot);
+            let agent = self.agents.get(slot);
+            self.mix.remove_machine(&agent.facts.total, group);
+            self.mix.add_machine(&agent.facts.total, agent.group);
         }
-        self.set_offerable(slot, true);
+        self.agents.set_admission(slot, Admission::Offerable);
     }
 
     /// An agent grows or shrinks. What is in use beyond the new total stays in use; nothing is free then.
     pub fn update_agent(&mut self, id: &AgentId, total: Resources) {
         if let Some(slot) = self.agents.find(id) {
+            let before = self.agents.get(slot).facts.total.clone();
+            self.count_reserved(&before, false);
+            self.count_reserved(&total, true);
             self.resize(slot, total);
         }
     }
@@ -112,41 +188,49 @@ impl Allocator {
         let Some(slot) = self.agents.find(id) else {
             return;
         };
-        self.clear_filters_on(slot);
-        self.agents.set_offerable(slot, false);
-        for (client, part) in self.agents.get(slot).held.clone() {
-            self.put_back(slot, client, &part);
+        self.filters.clear_agent(slot);
+        self.agents.set_admission(slot, Admission::Away);
+        for way in [Way::Offered, Way::Used] {
+            for (client, part) in self.agents.held_on(slot, way) {
+                self.put_back(slot, client, way, &part);
+            }
         }
+        self.rules.forget_agent(slot);
+        let group = self.agents.get(slot).group;
         let total = self.agents.remove(slot);
+        self.mix.remove_machine(&total, group);
+        self.count_reserved(&total, false);
         self.tree.set_total(|sum| sum.remove(&total));
     }
 
-    /// Whether the agent's free resources may be offered: no when it drains or is not heard of.
-    pub fn set_agent_offerable(&mut self, id: &AgentId, offerable: bool) {
+    /// Whether the agent's free resources may be offered.
+    pub fn set_admission(&mut self, id: &AgentId, admission: Admission) {
         if let Some(slot) = self.agents.find(id) {
-            self.set_offerable(slot, offerable);
+            self.agents.set_admission(slot, admission);
         }
     }
 
     // --- frameworks
 
-    /// A framework: active, nothing suppressed, no filters. What was claimed for it before counts.
-    pub fn add_framework(&mut self, id: FrameworkId, roles: BTreeSet<Role>) {
+    /// A framework: active, nothing suppressed, no filters, nothing said of its demand. What was claimed
+    /// for it before counts.
+    pub fn add_framework(&mut self, id: FrameworkId, facts: FrameworkFacts) {
         let slot = self.frameworks.ensure(&id);
         let framework = self.frameworks.get_mut(slot);
         framework.known = true;
         framework.active = true;
+        framework.demand = None;
         for held in framework.roles.values_mut() {
             held.suppressed = false;
         }
         self.clear_filters_of(slot, None);
-        self.set_roles(slot, &roles);
+        self.describe(slot, facts);
     }
 
-    /// It now holds these roles. What it has in a role it left is still counted there.
-    pub fn update_roles(&mut self, id: &FrameworkId, roles: BTreeSet<Role>) {
+    /// What it says of itself from now on. What it has in a role it left is still counted there.
+    pub fn update_framework(&mut self, id: &FrameworkId, facts: FrameworkFacts) {
         if let Some(slot) = self.known(id) {
-            self.set_roles(slot, &roles);
+            self.describe(slot, facts);
         }
     }
 
@@ -170,6 +254,7 @@ impl Allocator {
         let framework = self.frameworks.get_mut(slot);
         framework.known = false;
         framework.active = false;
+        framework.demand = None;
         let clients: Vec<ClientSlot> = framework.roles.values().map(|held| held.client).collect();
         for held in framework.roles.values_mut() {
             held.subscribed = false;
@@ -192,6 +277,17 @@ impl Allocator {
         if let Some(slot) = self.known(id) {
             self.clear_filters_of(slot, roles);
         }
+    }
+
+    /// What the framework is waiting to run, most urgent first; replaces what it said before. From now on it is offered
+    /// just that, until it subscribes anew. Shapes for a role that it does not hold are passed over.
+    pub fn set_demand(&mut self, id: &FrameworkId, shapes: Vec<Shape>) {
+        let Some(slot) = self.known(id) else {
+            return;
+        };
+        self.frameworks.get_mut(slot).demand = Some(Arc::from(shapes));
+        self.spread_demand(slot);
+        self.settle(slot);
     }
 
     // --- roles
@@ -218,9 +314,28 @@ impl Allocator {
         role: &Role,
         guarantee: Option<Amounts>,
     ) -> Result<(), NotTopLevel> {
-        self.change_quota(role, |quota, slot, tree| {
-            quota.set_guarantee(slot, guarantee, &tree.node(slot).held);
+        self.change_quota(role, |quota, slot, charged| {
+            quota.set_guarantee(slot, guarantee, charged);
         })
+    }
+
+    /// How places are chosen: for a role and all below it that have none of their own, or for the cluster (`role` is
+    /// `None`). `policy: None` goes back to what holds one level up; for the cluster, to what it was made with.
+    pub fn set_policy(&mut self, role: Option<&Role>, policy: Option<Policy>) {
+        match (role, policy) {
+            (None, policy) => self.policy = policy.unwrap_or(self.first_policy),
+            (Some(role), Some(policy)) => {
+                self.policies.insert(role.clone(), policy);
+            }
+            (Some(role), None) => {
+                self.policies.remove(role);
+            }
+        }
+        let clients: Vec<ClientSlot> = self.tree.clients().map(|(client, _)| client).collect();
+        for client in clients {
+            let policy = self.policy_of(&self.rules.get(client).role);
+            self.rules.get_mut(client).policy = policy;
+        }
     }
 
     // --- resources
@@ -237,20 +352,36 @@ impl Allocator {
         let Some(agent) = self.agents.find(agent) else {
             return;
         };
+        let resources = exclusive(resources);
         if resources.is_empty() {
             return;
         }
+        // Which GPUs it has is not always said.
+        let pinned = self.agents.get(agent).free.pin(&resources);
+        let resources = pinned.map_or(resources, Cow::Owned);
         let slot = self.frameworks.ensure(framework);
-        let held = self.frameworks.ensure_role(slot, role, &mut self.tree);
-        let client = held.client;
-        self.agents.take(agent, client, resources);
-        self.tree.claim(client, resources);
+        let client = self.ensure_client(slot, role);
+        let gained = self.agents.claim(agent, client, &resources);
+        self.tree.claim(client, &gained);
         self.note_quota(client);
-        // What a guarantee no longer has to keep free may be more than what the claim took of it.
-        self.headroom_changed();
     }
 
-    /// A task ended: what it used is free. More than the framework holds there is not released.
+    /// A task was started with part of an offer: that much is in use from now on, not on offer.
+    pub fn launched(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: &Resources,
+    ) {
+        if let Some(agent) = self.agents.find(agent)
+            && let Some(client) = self.frameworks.client(framework, role)
+        {
+            self.agents.launch(agent, client, &exclusive(resources));
+        }
+    }
+
+    /// A task ended: what it used is free. More than the framework uses there is not released.
     pub fn release(
         &mut self,
         agent: &AgentId,
@@ -261,7 +392,7 @@ impl Allocator {
         if let Some(agent) = self.agents.find(agent)
             && let Some(client) = self.frameworks.client(framework, role)
         {
-            self.put_back(agent, client, resources);
+            self.put_back(agent, client, Way::Used, &exclusive(resources));
         }
     }
 
@@ -279,26 +410,156 @@ impl Allocator {
         let Some(agent) = self.agents.find(agent) else {
             return;
         };
+        let Some((client, is_served)) = self.frameworks.served_client(framework, role) else {
+            return;
+        };
+        if is_served && !refuse_for.is_zero() && !resources.is_empty() {
+            let until = now + refuse_for.min(MAX_REFUSAL);
+            self.filters.set(client, agent, resources, until);
+        }
+        self.put_back(agent, client, Way::Offered, &exclusive(resources));
+    }
+
+    /// An offer that was made for tasks of the framework's shapes is over. `launched` of them, the first in the order of
+    /// `units`, run now and do not wait any more; the others wait again.
+    pub fn answered(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        units: &[(ShapeId, u32)],
+        launched: u32,
+    ) {
         let Some(client) = self.frameworks.client(framework, role) else {
             return;
         };
-        let is_served = self.frameworks.may_be_served(framework, role);
-        if !refuse_for.is_zero() && !resources.is_empty() && is_served {
-            let until = now + refuse_for.min(MAX_REFUSAL);
-            self.filters.set(client, agent, resources.clone(), until);
+        let agent = self.agents.find(agent);
+        let Some(wishes) = &mut self.rules.get_mut(client).wishes else {
+            return;
+        };
+        let framework = self.tree.client(client).framework;
+        let demand = self.frameworks.get_mut(framework).demand.as_mut();
+        let demand = demand.map(Arc::make_mut).unwrap_or_default();
+        let mut launched = launched;
+        for &(id, units) in units {
+            if let Some(shape) = wishes.shape(id) {
+                count_less(demand, &shape, launched.min(units));
+            }
+            wishes.answer(id, agent, units, launched);
+            launched = launched.saturating_sub(units);
         }
-        self.put_back(agent, client, resources);
+        self.look_again(client);
+        self.settle(framework);
+    }
+
+    /// Part of what is on offer to a framework changes its nature: is reserved, or a volume, or not any more. The agent's
+    /// total and what is on offer change with it.
+    ///
+    /// # Errors
+    /// [`ReshapeError`] says what is not there, and nothing is changed.
+    pub fn reshape(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        from: &Resources,
+        to: &Resources,
+    ) -> Result<(), ReshapeError> {
+        is_as_much(from, to)?;
+        let slot = self
+            .agents
+            .find(agent)
+            .ok_or_else(|| ReshapeError::UnknownAgent(agent.clone()))?;
+        let no_offer = || ReshapeError::NoOffer {
+            framework: framework.clone(),
+            role: role.clone(),
+        };
+        let client = self
+            .frameworks
+            .client(framework, role)
+            .ok_or_else(no_offer)?;
+        let held = self.agents.held_by(slot, client, Way::Offered);
+        is_there(held.ok_or_else(no_offer)?, &exclusive(from))?;
+        is_there(&self.agents.get(slot).facts.total, from)?;
+        let before = self.agents.get(slot).facts.total.clone();
+        self.agents.reshape(slot, client, from, to);
+        self.tree.release(client, &exclusive(from));
+        self.tree.claim(client, &exclusive(to));
+        self.total_changed(slot, &before);
+        self.note_quota(client);
+        if self.agents.holdings(client) == 0 {
+            self.prune(self.tree.client(client).framework);
+        }
+        Ok(())
+    }
+
+    /// Part of what is free on an agent changes its nature, as with [`Self::reshape`].
+    ///
+    /// # Errors
+    /// [`ReshapeError`] says what is not there, and nothing is changed.
+    pub fn reshape_free(
+        &mut self,
+        agent: &AgentId,
+        from: &Resources,
+        to: &Resources,
+    ) -> Result<(), ReshapeError> {
+        is_as_much(from, to)?;
+        let slot = self
+            .agents
+            .find(agent)
+            .ok_or_else(|| ReshapeError::UnknownAgent(agent.clone()))?;
+        is_there(&self.agents.get(slot).free, from)?;
+        is_there(&self.agents.get(slot).facts.total, from)?;
+        let before = self.agents.get(slot).facts.total.clone();
+        self.agents.reshape_free(slot, from, to);
+        self.total_changed(slot, &before);
+        Ok(())
     }
 
     /// Whether something changed since the last round that could make the next one give something.
     pub fn wants_round(&self) -> bool {
-        (self.agents.is_any_touched() || !self.eager.is_empty())
-            && self.agents.is_any_ranked()
-            && self.tree.is_anybody_in_line()
+        (self.agents.is_any_touched()
+            || !self.eager.is_empty()
+            || self.quota.has_more_headroom(self.agents.free()))
+            && self.agents.is_any_giving()
+            && self.tree.in_line() > 0
     }
 
-    /// When the next filter runs out: time for a round.
+    /// Time for a round: when a filter runs out, at the latest; at once when the last round left something undone.
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.is_unfinished {
+            return Some(Timestamp::EPOCH);
+        }
         self.filters.next_deadline()
+    }
+}
+
+fn is_as_much(from: &Resources, to: &Resources) -> Result<(), ReshapeError> {
+    if from.flat() == to.flat() {
+        return Ok(());
+    }
+    Err(ReshapeError::Unequal {
+        from: Box::new(from.clone()),
+        to: Box::new(to.clone()),
+    })
+}
+
+fn is_there(there: &Resources, asked: &Resources) -> Result<(), ReshapeError> {
+    if there.contains(asked) {
+        return Ok(());
+    }
+    Err(ReshapeError::NotThere {
+        asked: Box::new(asked.clone()),
+        there: Box::new(there.clone()),
+    })
+}
+
+/// So many of a shape do not wait any more.
+fn count_less(demand: &mut [Shape], shape: &Shape, launched: u32) {
+    let waiting = demand
+        .iter_mut()
+        .find(|waiting| waiting.count > 0 && waiting.is_same_kind(shape));
+    if let Some(waiting) = waiting {
+        waiting.count = waiting.count.saturating_sub(launched);
     }
 }

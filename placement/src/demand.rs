@@ -4,6 +4,8 @@
 //! itself: constraints that compare with where other instances stand are turned into these, or left
 //! out, by the framework, whose matcher decides in the end.
 
+mod of_waiting; // the shape of tasks that wait for the matcher
+
 use mete_model::{Resources, Role};
 
 use crate::constraints::{BadConstraint, Constraint, Patterns, Place};
@@ -26,7 +28,7 @@ const WHOLE_GPU: u64 = 1_000;
 
 /// Names a shape within the allocator: it says what an offer was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShapeId(pub u32);
+pub struct ShapeId(pub u64);
 
 /// So many tasks of one kind that a framework waits to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +126,16 @@ impl Shape {
             max_per_agent: None,
             count: 1,
         }
+    }
+
+    /// Whether both are the same but for how many wait.
+    pub fn is_same_kind(&self, other: &Self) -> bool {
+        self.resources == other.resources
+            && self.any_ports == other.any_ports
+            && self.max_per_agent == other.max_per_agent
+            && self.role == other.role
+            && self.name == other.name
+            && self.constraints == other.constraints
     }
 
     /// Whether it can be meant.

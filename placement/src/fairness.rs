@@ -7,11 +7,16 @@
 //! enters these as one more child, of weight 1. Equal shares are served in turn: whoever was served
 //! or came longer ago is first, so that the order is total and nobody waits for ever.
 //!
-//! Invariants: the shares a queue is sorted by are those of `held`, except while `stale`; a role is
-//! in its parent's queue exactly when somebody below it is in line.
+//! What is handed in (claims, releases) only changes sums and is noted; the queues are put right once,
+//! before the next question (`RoleTree::refresh`), however often a client was touched meanwhile.
+//! Grants move their client at once, because the next question depends on it.
+//!
+//! Invariants: the shares a queue is sorted by are those of `held`, except for what is noted in `moved`
+//! and while `stale`; a role is in its parent's queue exactly when somebody below it is in line.
 
 mod node; // a role and what hangs below it
 mod queue; // a line, the most urgent first
+mod rivals; // who comes first, for explanations
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -19,7 +24,7 @@ use std::num::NonZeroU32;
 use mete_model::{Resources, Role};
 
 use crate::slots::{ClientSlot, FrameworkSlot, RoleSlot, Slots};
-use crate::sums::Sums;
+use crate::sums::{Sums, Whole};
 pub(crate) use node::Node;
 use queue::{Queue, Urgency};
 
@@ -35,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) held: Sums,
     turn: u64,
     in_line: bool,
+    /// Its place in the queue is not that of its share; it stands in `moved`.
+    is_moved: bool,
 }
 
 /// All roles and clients.
@@ -45,10 +52,17 @@ pub(crate) struct RoleTree {
     by_role: BTreeMap<Role, RoleSlot>,
     top: Queue<RoleSlot>,
     aside: Vec<ClientSlot>,
+    /// Clients whose places, and those of the roles above them, are to be put right.
+    moved: Vec<ClientSlot>,
+    in_line: usize,
+    /// Of what the frameworks of a top-level role hold, what is reserved or special in another way.
+    special: BTreeMap<RoleSlot, Sums>,
     /// What all clients hold.
     held: Sums,
     /// What shares are measured against.
     total: Sums,
+    /// `total` as numbers to divide by.
+    whole: Whole,
     /// The total has changed since shares were computed.
     stale: bool,
     turns: u64,
@@ -66,6 +80,7 @@ impl RoleTree {
             held: Sums::default(),
             turn,
             in_line: false,
+            is_moved: false,
         })
     }
 
@@ -74,6 +89,10 @@ impl RoleTree {
         self.leave(slot);
         if let Some(client) = self.clients.remove(slot) {
             debug_assert!(client.held == Sums::default(), "released before it goes");
+            if client.is_moved {
+                // Nobody will find it among those that moved.
+                self.reposition_up(client.role);
+            }
             self.nodes[client.role].dependants -= 1;
             self.prune(client.role);
         }
@@ -85,7 +104,8 @@ impl RoleTree {
         if std::mem::replace(&mut client.in_line, true) {
             return false;
         }
-        let urgency = Urgency::new(&client.held, &self.total, DEFAULT_WEIGHT_MILLI, client.turn);
+        self.in_line += 1;
+        let urgency = Urgency::new(&client.held, &self.whole, DEFAULT_WEIGHT_MILLI, client.turn);
         let mut role = client.role;
         let was_idle = self.nodes[role].is_idle();
         self.nodes[role].clients.push(slot, urgency);
@@ -93,7 +113,7 @@ impl RoleTree {
             return true;
         }
         loop {
-            let urgency = self.nodes[role].urgency(&self.total);
+            let urgency = self.nodes[role].urgency(&self.whole);
             let Some(parent) = self.nodes[role].parent else {
                 self.top.push(role, urgency);
                 return true;
@@ -113,6 +133,7 @@ impl RoleTree {
         if !std::mem::replace(&mut client.in_line, false) {
             return false;
         }
+        self.in_line -= 1;
         let mut role = client.role;
         self.nodes[role].clients.remove(slot);
         while self.nodes[role].is_idle() {
@@ -136,7 +157,7 @@ impl RoleTree {
                 (Some((client, _)), None) => return Some(client),
                 (None, Some((child, _))) => role = child,
                 (Some((client, _)), Some((child, urgency))) => {
-                    if node.own_urgency(&self.total) <= urgency {
+                    if node.own_urgency(&self.whole) <= urgency {
                         return Some(client);
                     }
                     role = child;
@@ -161,20 +182,28 @@ impl RoleTree {
         self.aside = aside;
     }
 
-    /// A client was given resources by a round: its turn is over.
+    /// A client was given resources by a round: its turn is over, and it moves to its new place at once.
     pub(crate) fn grant(&mut self, slot: ClientSlot, resources: &Resources) {
-        let turn = self.next_turn();
-        self.charge(slot, Some(turn), |held| held.add(resources));
+        self.turns += 1;
+        let turn = self.turns;
+        self.charge(slot, Some(turn), |sums| sums.add(resources));
+        self.count_special(slot, resources, Sums::add_plain);
+        self.reposition_client(slot);
+        self.reposition_up(self.clients[slot].role);
     }
 
     /// A client holds more, without having been served.
     pub(crate) fn claim(&mut self, slot: ClientSlot, resources: &Resources) {
-        self.charge(slot, None, |held| held.add(resources));
+        self.charge(slot, None, |sums| sums.add(resources));
+        self.count_special(slot, resources, Sums::add_plain);
+        self.note_moved(slot);
     }
 
     /// A client holds less.
     pub(crate) fn release(&mut self, slot: ClientSlot, resources: &Resources) {
-        self.charge(slot, None, |held| held.remove(resources));
+        self.charge(slot, None, |sums| sums.remove(resources));
+        self.count_special(slot, resources, Sums::remove_plain);
+        self.note_moved(slot);
     }
 
     /// Shares are measured against `total` from the next [`Self::refresh`] on.
@@ -183,25 +212,43 @@ impl RoleTree {
         self.stale = true;
     }
 
-    /// Computes all shares anew when the total has changed.
+    /// Puts everybody in the place of their share: those whose holdings changed, or all when the total
+    /// has.
     pub(crate) fn refresh(&mut self) {
-        if !std::mem::take(&mut self.stale) {
-            return;
+        let mut moved = std::mem::take(&mut self.moved);
+        let is_stale = std::mem::take(&mut self.stale);
+        if is_stale {
+            self.whole = Whole::from(&self.total);
         }
-        let (clients, total) = (&self.clients, &self.total);
+        for slot in moved.drain(..) {
+            let Some(client) = self.clients.get_mut(slot) else {
+                continue;
+            };
+            client.is_moved = false;
+            if is_stale {
+                continue;
+            }
+            let role = client.role;
+            self.reposition_client(slot);
+            self.reposition_up(role);
+        }
+        self.moved = moved;
+        if is_stale {
+            self.reorder_all();
+        }
+    }
+
+    fn reorder_all(&mut self) {
+        let (clients, whole) = (&self.clients, &self.whole);
         let slots: Vec<RoleSlot> = self.by_role.values().copied().collect();
         for &slot in &slots {
             self.nodes[slot].clients.reorder(|client| {
                 let client = &clients[client];
-                Urgency::new(&client.held, total, DEFAULT_WEIGHT_MILLI, client.turn)
+                Urgency::new(&client.held, whole, DEFAULT_WEIGHT_MILLI, client.turn)
             });
         }
         for slot in slots {
-            let urgency = self.nodes[slot].urgency(total);
-            match self.nodes[slot].parent {
-                Some(parent) => self.nodes[parent].children.change(slot, urgency),
-                None => self.top.change(slot, urgency),
-            }
+            self.reposition(slot);
         }
     }
 
@@ -228,6 +275,24 @@ impl RoleTree {
         self.clients.iter()
     }
 
+    /// Calls `visit` with each client in line at or below a role.
+    pub(crate) fn for_each_in_line(&self, role: RoleSlot, visit: &mut impl FnMut(ClientSlot)) {
+        let Some(node) = self.nodes.get(role) else {
+            return;
+        };
+        node.clients.iter().for_each(&mut *visit);
+        for child in node.children.iter() {
+            self.for_each_in_line(child, visit);
+        }
+    }
+
+    /// Calls `visit` with each client in line.
+    pub(crate) fn for_all_in_line(&self, visit: &mut impl FnMut(ClientSlot)) {
+        for role in self.top.iter() {
+            self.for_each_in_line(role, visit);
+        }
+    }
+
     /// One more than the highest number of a client.
     pub(crate) fn clients_end(&self) -> usize {
         self.clients.end()
@@ -237,13 +302,23 @@ impl RoleTree {
         self.clients.get(slot).is_some_and(|client| client.in_line)
     }
 
-    /// Whether anybody is in line.
-    pub(crate) fn is_anybody_in_line(&self) -> bool {
-        !self.top.is_empty()
+    /// How many clients are in line.
+    pub(crate) const fn in_line(&self) -> usize {
+        self.in_line
+    }
+
+    /// Of what the frameworks of a top-level role hold, what is special; `None`: nothing.
+    pub(crate) fn special_of(&self, top: RoleSlot) -> Option<&Sums> {
+        self.special.get(&top)
     }
 
     pub(crate) fn node(&self, slot: RoleSlot) -> &Node {
         &self.nodes[slot]
+    }
+
+    /// The slot of a role that is held or configured, or stands above one.
+    pub(crate) fn find(&self, role: &Role) -> Option<RoleSlot> {
+        self.by_role.get(role).copied()
     }
 
     /// All roles, in order of name.
@@ -274,17 +349,12 @@ impl RoleTree {
         self.turns
     }
 
-    /// Changes what a client and all above it hold, and moves them to their new places.
+    /// Changes what a client and all above it hold; places in the queues stay.
     fn charge(&mut self, slot: ClientSlot, turn: Option<u64>, change: impl Fn(&mut Sums)) {
         let client = &mut self.clients[slot];
         change(&mut client.held);
         client.turn = turn.unwrap_or(client.turn);
         let role = client.role;
-        if client.in_line {
-            let urgency =
-                Urgency::new(&client.held, &self.total, DEFAULT_WEIGHT_MILLI, client.turn);
-            self.nodes[role].clients.change(slot, urgency);
-        }
         change(&mut self.held);
         let node = &mut self.nodes[role];
         change(&mut node.own_held);
@@ -295,7 +365,50 @@ impl RoleTree {
             change(&mut node.held);
             node.turn = turn.unwrap_or(node.turn);
             above = node.parent;
+        }
+    }
+
+    fn count_special(
+        &mut self,
+        slot: ClientSlot,
+        resources: &Resources,
+        change: impl Fn(&mut Sums, &Resources),
+    ) {
+        if !resources.has_parts() {
+            return;
+        }
+        let top = self.top_of(slot);
+        let sums = self.special.entry(top).or_default();
+        for (_, part) in resources.parts() {
+            change(sums, part);
+        }
+        if *sums == Sums::default() {
+            self.special.remove(&top);
+        }
+    }
+
+    fn note_moved(&mut self, slot: ClientSlot) {
+        let client = &mut self.clients[slot];
+        if !std::mem::replace(&mut client.is_moved, true) {
+            self.moved.push(slot);
+        }
+    }
+
+    fn reposition_client(&mut self, slot: ClientSlot) {
+        let client = &self.clients[slot];
+        if client.in_line {
+            let urgency =
+                Urgency::new(&client.held, &self.whole, DEFAULT_WEIGHT_MILLI, client.turn);
+            self.nodes[client.role].clients.change(slot, urgency);
+        }
+    }
+
+    /// A role and all above it.
+    fn reposition_up(&mut self, role: RoleSlot) {
+        let mut above = Some(role);
+        while let Some(role) = above {
             self.reposition(role);
+            above = self.nodes[role].parent;
         }
     }
 
@@ -304,7 +417,7 @@ impl RoleTree {
         if node.is_idle() {
             return;
         }
-        let urgency = node.urgency(&self.total);
+        let urgency = node.urgency(&self.whole);
         match node.parent {
             Some(parent) => self.nodes[parent].children.change(slot, urgency),
             None => self.top.change(slot, urgency),

@@ -2,11 +2,19 @@
 //!
 //! A filter belongs to a framework in one role and one agent. Until it expires, nothing contained in
 //! the refused resources is offered there again; an offer with more of anything is (Mesos' rule).
+//!
+//! Half a million filters are ordinary (10,000 agents declined by 50 frameworks), so one costs some
+//! forty bytes: filters stand with their agent, sixteen bytes each, sorted by client; what was refused
+//! is kept once for all who refused the same there; ends are kept in one list for each moment.
+//!
+//! Invariants: each filter has an entry in `ends` under its moment and its agent in the list of its
+//! client. Both lists may also hold what is gone; they are swept when that is more than half.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_model::{Resources, Timestamp};
+use mete_model::{Devices, Resources, Timestamp};
 
 use crate::slots::{AgentSlot, ClientSlot};
 
@@ -17,15 +25,49 @@ pub const MAX_REFUSAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// agent rarely has more than a few offers out, and a lost filter only costs an offer.
 const MAX_FILTERS_PER_AGENT: usize = 8;
 
-/// Until when, and a running number, because several may end at one moment.
-type End = (Timestamp, u64);
+/// Entries of filters that are gone which a list may hold besides as many as are live, before it is swept.
+const SWEEP_FROM: usize = 64;
 
-/// All filters. The two maps hold the same ones.
+/// One filter.
+#[derive(Clone, Copy, Debug)]
+struct Filter {
+    client: ClientSlot,
+    /// Where in the agent's `refused` it says what.
+    refused: u32,
+    until: Timestamp,
+}
+
+/// What was refused on an agent, and by how many filters.
+#[derive(Clone, Debug)]
+struct Refused {
+    what: Resources,
+    filters: u32,
+}
+
+/// The filters on one agent.
+#[derive(Clone, Debug, Default)]
+struct OnAgent {
+    /// By client; of one client in the order in which they were set.
+    filters: Vec<Filter>,
+    refused: Vec<Refused>,
+}
+
+/// All filters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filters {
-    refused: BTreeMap<(ClientSlot, AgentSlot, End), Resources>,
-    by_end: BTreeSet<(End, ClientSlot, AgentSlot)>,
-    set_so_far: u64,
+    agents: Vec<OnAgent>,
+    clients: Vec<OfClient>,
+    ends: BTreeMap<Timestamp, Vec<(AgentSlot, ClientSlot)>>,
+    /// Entries in `ends`, of live filters and of others.
+    noted: usize,
+    live: usize,
+}
+
+/// Where a client has filters.
+#[derive(Clone, Debug, Default)]
+struct OfClient {
+    agents: Vec<AgentSlot>,
+    live: usize,
 }
 
 impl Filters {
@@ -33,99 +75,348 @@ impl Filters {
         &mut self,
         client: ClientSlot,
         agent: AgentSlot,
-        refused: Resources,
+        refused: &Resources,
         until: Timestamp,
     ) {
-        let mut covered = Vec::new();
-        let (mut count, mut first) = (0, None);
-        for (end, earlier) in self.of(client, agent) {
-            if earlier.contains(&refused) && end.0 >= until {
-                return;
-            }
-            if refused.contains(earlier) && end.0 <= until {
-                covered.push(end);
+        let refused = &*as_amounts(refused);
+        let at = usize::from(agent);
+        if at >= self.agents.len() {
+            self.agents.resize_with(at + 1, OnAgent::default);
+        }
+        let on_agent = &mut self.agents[at];
+        let before = on_agent.filters.len();
+        if !on_agent.set(client, refused, until) {
+            return;
+        }
+        // One came; those it covers, or the one that gave way, went.
+        let gone = before + 1 - on_agent.filters.len();
+        self.live = self.live + 1 - gone;
+        self.ends.entry(until).or_default().push((agent, client));
+        self.noted += 1;
+        let of = usize::from(client);
+        if of >= self.clients.len() {
+            self.clients.resize_with(of + 1, OfClient::default);
+        }
+        let theirs = &mut self.clients[of];
+        theirs.live = theirs.live + 1 - gone;
+        theirs.agents.push(agent);
+        if theirs.agents.len() > 2 * theirs.live + SWEEP_FROM {
+            self.sweep_client(client);
+        }
+        self.sweep_if_due();
+    }
+
+    /// Until when `offered` is not to be offered, the latest moment if several filters say so; `None` when it may be now.
+    pub(crate) fn blocked_until(
+        &self,
+        client: ClientSlot,
+        agent: AgentSlot,
+        offered: &Resources,
+    ) -> Option<Timestamp> {
+        let on_agent = self.agents.get(usize::from(agent))?;
+        on_agent
+            .of(client)
+            .iter()
+            .filter(|filter| on_agent.what(filter).contains(offered))
+            .map(|filter| filter.until)
+            .max()
+    }
+
+    /// Until when a task that asks for so much is not to be offered a place; `None` when it may be now. What was
+    /// refused counts whatever it was reserved for, unless the task says which it wants: which ports and
+    /// devices a place would be made of, and of what is reserved, may change from round to round.
+    pub(crate) fn declined_until(
+        &self,
+        client: ClientSlot,
+        agent: AgentSlot,
+        asked: &Resources,
+    ) -> Option<Timestamp> {
+        let on_agent = self.agents.get(usize::from(agent))?;
+        let covers = |refused: &Resources| {
+            if asked.has_parts() {
+                refused.contains(asked)
             } else {
-                count += 1;
-                first = first.or(Some(end));
+                refused.flat().contains(asked)
             }
-        }
-        if count >= MAX_FILTERS_PER_AGENT {
-            covered.extend(first);
-        }
-        for end in covered {
-            self.drop_one(client, agent, end);
-        }
-        self.set_so_far += 1;
-        let end = (until, self.set_so_far);
-        self.refused.insert((client, agent, end), refused);
-        self.by_end.insert((end, client, agent));
+        };
+        on_agent
+            .of(client)
+            .iter()
+            .filter(|filter| covers(on_agent.what(filter)))
+            .map(|filter| filter.until)
+            .max()
     }
 
-    pub(crate) fn blocks(&self, client: ClientSlot, agent: AgentSlot, offered: &Resources) -> bool {
-        !self.refused.is_empty()
-            && self
-                .of(client, agent)
-                .any(|(_, refused)| refused.contains(offered))
+    /// How many clients of those that `counts` have refused all of `offered` on an agent.
+    pub(crate) fn count_blocked(
+        &self,
+        agent: AgentSlot,
+        offered: &Resources,
+        counts: impl Fn(ClientSlot) -> bool,
+    ) -> usize {
+        let Some(on_agent) = self.agents.get(usize::from(agent)) else {
+            return 0;
+        };
+        let covers: Vec<bool> = on_agent
+            .refused
+            .iter()
+            .map(|refused| refused.filters > 0 && refused.what.contains(offered))
+            .collect();
+        let mut blocked = 0;
+        let mut last = None;
+        for filter in &on_agent.filters {
+            if last != Some(filter.client)
+                && covers[filter.refused as usize]
+                && counts(filter.client)
+            {
+                blocked += 1;
+                last = Some(filter.client);
+            }
+        }
+        blocked
     }
 
-    /// Drops what has ended; the agents that were filtered, each as often as it was.
-    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<AgentSlot> {
-        let mut agents = Vec::new();
-        while let Some(&(end, client, agent)) = self.by_end.first() {
-            if end.0 > now {
-                break;
+    /// Drops what has ended; calls `ended` with the agent of each filter that did.
+    pub(crate) fn expire(&mut self, now: Timestamp, mut ended: impl FnMut(AgentSlot)) {
+        while let Some(entry) = self.ends.first_entry()
+            && *entry.key() <= now
+        {
+            let (until, over) = entry.remove_entry();
+            self.noted -= over.len();
+            for (agent, client) in over {
+                if self.drop_where(client, agent, |filter| filter.until == until) {
+                    ended(agent);
+                }
             }
-            self.drop_one(client, agent, end);
-            agents.push(agent);
         }
-        agents
     }
 
     /// Drops all filters of a framework in one role; whether there were any.
     pub(crate) fn clear_client(&mut self, client: ClientSlot) -> bool {
-        let from = (client, AgentSlot::from(0), FIRST_END);
-        let to = (client, AgentSlot::from(u32::MAX), LAST_END);
-        let ends: Vec<_> = self
-            .refused
-            .range(from..=to)
-            .map(|((_, agent, end), _)| (*agent, *end))
-            .collect();
-        for &(agent, end) in &ends {
-            self.drop_one(client, agent, end);
+        let Some(theirs) = self.clients.get_mut(usize::from(client)) else {
+            return false;
+        };
+        let had = theirs.live > 0;
+        for agent in std::mem::take(&mut theirs.agents) {
+            self.drop_where(client, agent, |_| true);
         }
-        !ends.is_empty()
+        self.sweep_if_due();
+        had
     }
 
-    /// Drops the filters of `client` on one agent.
-    pub(crate) fn clear(&mut self, client: ClientSlot, agent: AgentSlot) {
-        let ends: Vec<End> = self.of(client, agent).map(|(end, _)| end).collect();
-        for end in ends {
-            self.drop_one(client, agent, end);
+    /// Drops all filters on one agent.
+    pub(crate) fn clear_agent(&mut self, agent: AgentSlot) {
+        let Some(on_agent) = self.agents.get_mut(usize::from(agent)) else {
+            return;
+        };
+        for filter in std::mem::take(on_agent).filters {
+            self.live -= 1;
+            self.clients[usize::from(filter.client)].live -= 1;
         }
+        self.sweep_if_due();
     }
 
+    /// No later than the next filter ends; the first moment that anything was noted for.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.by_end.first().map(|((until, _), _, _)| *until)
+        self.ends.first_key_value().map(|(until, _)| *until)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.refused.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.live
     }
 
-    fn of(&self, client: ClientSlot, agent: AgentSlot) -> impl Iterator<Item = (End, &Resources)> {
-        self.refused
-            .range((client, agent, FIRST_END)..=(client, agent, LAST_END))
-            .map(|((_, _, end), refused)| (*end, refused))
+    fn drop_where(
+        &mut self,
+        client: ClientSlot,
+        agent: AgentSlot,
+        which: impl Fn(&Filter) -> bool,
+    ) -> bool {
+        let Some(on_agent) = self.agents.get_mut(usize::from(agent)) else {
+            return false;
+        };
+        let gone = on_agent.drop_where(client, which);
+        self.live -= gone;
+        self.clients[usize::from(client)].live -= gone;
+        gone > 0
     }
 
-    fn drop_one(&mut self, client: ClientSlot, agent: AgentSlot, end: End) {
-        self.refused.remove(&(client, agent, end));
-        self.by_end.remove(&(end, client, agent));
+    fn sweep_if_due(&mut self) {
+        if self.live == 0 {
+            self.ends.clear();
+            self.noted = 0;
+        }
+        if self.noted > 2 * self.live + SWEEP_FROM {
+            self.sweep_ends();
+        }
+    }
+
+    /// Forgets ends of filters that are gone.
+    fn sweep_ends(&mut self) {
+        let agents = &self.agents;
+        let mut noted = 0;
+        self.ends.retain(|until, over| {
+            over.retain(|(agent, client)| {
+                let on_agent = agents.get(usize::from(*agent));
+                on_agent
+                    .is_some_and(|on| on.of(*client).iter().any(|filter| filter.until == *until))
+            });
+            over.sort_unstable();
+            over.dedup();
+            over.shrink_to_fit();
+            noted += over.len();
+            !over.is_empty()
+        });
+        self.noted = noted;
+    }
+
+    /// Forgets agents on which a client has no filter any more.
+    fn sweep_client(&mut self, client: ClientSlot) {
+        let agents = &self.agents;
+        let theirs = &mut self.clients[usize::from(client)].agents;
+        theirs.sort_unstable();
+        theirs.dedup();
+        theirs.retain(|agent| {
+            let on_agent = agents.get(usize::from(*agent));
+            on_agent.is_some_and(|on| !on.of(client).is_empty())
+        });
     }
 }
 
-const FIRST_END: End = (Timestamp::EPOCH, 0);
-const LAST_END: End = (Timestamp::NEVER, u64::MAX);
+/// GPUs without the names of devices: whoever declines one does not want another instead.
+fn as_amounts(refused: &Resources) -> Cow<'_, Resources> {
+    let nameless = |one: &Resources| {
+        let mut amounts = one.plain().with_named_devices(Devices::none());
+        amounts.gpus_milli = one.gpus_milli;
+        amounts
+    };
+    if refused.devices().is_empty() && !refused.has_parts() {
+        return Cow::Borrowed(refused);
+    }
+    let mut amounts = nameless(refused);
+    for (tag, part) in refused.parts() {
+        amounts.add_part(tag.clone(), nameless(part));
+    }
+    Cow::Owned(amounts)
+}
+
+impl OnAgent {
+    /// Adds a filter; false when one that is there says as much for as long. What the new one covers goes.
+    fn set(&mut self, client: ClientSlot, refused: &Resources, until: Timestamp) -> bool {
+        let (from, to) = self.range(client);
+        let mut covered = false;
+        for filter in &self.filters[from..to] {
+            let earlier = self.what(filter);
+            if filter.until >= until && earlier.contains(refused) {
+                return false;
+            }
+            covered |= filter.until <= until && refused.contains(earlier);
+        }
+        if covered {
+            let what: Vec<bool> = self
+                .refused
+                .iter()
+                .map(|earlier| refused.contains(&earlier.what))
+                .collect();
+            self.drop_where(client, |filter| {
+                filter.until <= until && what[filter.refused as usize]
+            });
+        }
+        if self.of(client).len() >= MAX_FILTERS_PER_AGENT {
+            self.drop_first_to_end(client);
+        }
+        let refused = self.keep(refused);
+        let (_, at) = self.range(client);
+        let filter = Filter {
+            client,
+            refused,
+            until,
+        };
+        if self.filters.len() == self.filters.capacity() {
+            // By a quarter, not by doubling: there are many agents, and each list stays for long.
+            self.filters.reserve_exact(self.filters.len() / 4 + 4);
+        }
+        self.filters.insert(at, filter);
+        true
+    }
+
+    fn of(&self, client: ClientSlot) -> &[Filter] {
+        let (from, to) = self.range(client);
+        &self.filters[from..to]
+    }
+
+    fn range(&self, client: ClientSlot) -> (usize, usize) {
+        let from = self
+            .filters
+            .partition_point(|filter| filter.client < client);
+        let theirs = self.filters[from..]
+            .iter()
+            .take_while(|filter| filter.client == client)
+            .count();
+        (from, from + theirs)
+    }
+
+    fn what(&self, filter: &Filter) -> &Resources {
+        &self.refused[filter.refused as usize].what
+    }
+
+    /// Keeps what was refused, once.
+    fn keep(&mut self, what: &Resources) -> u32 {
+        let mut vacant = None;
+        for (at, refused) in (0_u32..).zip(&mut self.refused) {
+            if refused.filters == 0 {
+                vacant = Some(at);
+            } else if refused.what == *what {
+                refused.filters += 1;
+                return at;
+            }
+        }
+        let refused = Refused {
+            what: what.clone(),
+            filters: 1,
+        };
+        if let Some(at) = vacant {
+            self.refused[at as usize] = refused;
+            return at;
+        }
+        let at = u32::try_from(self.refused.len()).expect("no more than there are filters");
+        self.refused.reserve_exact(1);
+        self.refused.push(refused);
+        at
+    }
+
+    fn drop_where(&mut self, client: ClientSlot, which: impl Fn(&Filter) -> bool) -> usize {
+        let (from, mut to) = self.range(client);
+        let before = self.filters.len();
+        let mut at = from;
+        while at < to {
+            if which(&self.filters[at]) {
+                let filter = self.filters.remove(at);
+                self.let_go(filter.refused);
+                to -= 1;
+            } else {
+                at += 1;
+            }
+        }
+        before - self.filters.len()
+    }
+
+    fn drop_first_to_end(&mut self, client: ClientSlot) {
+        let (from, to) = self.range(client);
+        let first = (from..to).min_by_key(|at| self.filters[*at].until);
+        if let Some(at) = first {
+            let filter = self.filters.remove(at);
+            self.let_go(filter.refused);
+        }
+    }
+
+    fn let_go(&mut self, refused: u32) {
+        let refused = &mut self.refused[refused as usize];
+        refused.filters -= 1;
+        if refused.filters == 0 {
+            refused.what = Resources::none();
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -143,12 +434,15 @@ mod tests {
     fn a_filter_ends_at_its_moment_and_not_before() {
         let (client, agent) = (ClientSlot::from(1), AgentSlot::from(2));
         let mut filters = Filters::default();
-        filters.set(client, agent, cpus(100), at(5));
+        filters.set(client, agent, &cpus(100), at(5));
 
-        assert!(filters.expire(Timestamp::from_micros(4_999_999)).is_empty());
-        assert!(filters.blocks(client, agent, &cpus(100)));
-        assert_eq!(filters.expire(at(5)), [agent]);
-        assert!(!filters.blocks(client, agent, &cpus(100)));
+        let mut ended = Vec::new();
+        filters.expire(Timestamp::from_micros(4_999_999), |agent| ended.push(agent));
+        assert!(ended.is_empty());
+        assert!(filters.blocked_until(client, agent, &cpus(100)).is_some());
+        filters.expire(at(5), |agent| ended.push(agent));
+        assert_eq!(ended, [agent]);
+        assert!(!filters.blocked_until(client, agent, &cpus(100)).is_some());
         assert_eq!(filters.next_deadline(), None);
     }
 
@@ -156,12 +450,20 @@ mod tests {
     fn more_of_anything_passes() {
         let (client, agent) = (ClientSlot::from(1), AgentSlot::from(2));
         let mut filters = Filters::default();
-        filters.set(client, agent, cpus(100), at(5));
+        filters.set(client, agent, &cpus(100), at(5));
 
-        assert!(filters.blocks(client, agent, &cpus(99)));
-        assert!(!filters.blocks(client, agent, &cpus(101)));
-        assert!(!filters.blocks(client, AgentSlot::from(3), &cpus(99)));
-        assert!(!filters.blocks(ClientSlot::from(2), agent, &cpus(99)));
+        assert!(filters.blocked_until(client, agent, &cpus(99)).is_some());
+        assert!(!filters.blocked_until(client, agent, &cpus(101)).is_some());
+        assert!(
+            !filters
+                .blocked_until(client, AgentSlot::from(3), &cpus(99))
+                .is_some()
+        );
+        assert!(
+            !filters
+                .blocked_until(ClientSlot::from(2), agent, &cpus(99))
+                .is_some()
+        );
     }
 
     #[test]
@@ -170,10 +472,30 @@ mod tests {
         let mut filters = Filters::default();
         for n in 0..100 {
             // More CPUs, but an earlier end: none covers another.
-            filters.set(client, agent, cpus(n), at(1_000 - n));
+            filters.set(client, agent, &cpus(n), at(1_000 - n));
         }
 
         assert_eq!(filters.len(), MAX_FILTERS_PER_AGENT);
-        assert_eq!(filters.by_end.len(), MAX_FILTERS_PER_AGENT);
+    }
+
+    #[test]
+    fn what_is_noted_of_filters_that_are_gone_stays_within_its_bound() {
+        let client = ClientSlot::from(1);
+        let mut filters = Filters::default();
+        for n in 0..10_000_u32 {
+            let agent = AgentSlot::from(n % 7);
+            filters.set(
+                client,
+                agent,
+                &cpus(u64::from(n % 3)),
+                at(1_000 + u64::from(n)),
+            );
+            if n % 5 == 0 {
+                filters.clear_client(client);
+            }
+        }
+
+        assert!(filters.noted <= 2 * filters.len() + SWEEP_FROM);
+        assert!(filters.clients[1].agents.len() <= 2 * filters.len() + SWEEP_FROM);
     }
 }

@@ -6,27 +6,36 @@
 //!   may have, [`filters`] what was declined until when;
 //! - **level two**, used by frameworks: [`matcher`] lays waiting tasks onto offers, honouring
 //!   [`constraints`], and says why not;
-//! - **both**: [`packing`] scores where something fits best.
+//! - **both**: [`packing`] scores where something fits best; [`batch`] plans many tasks on many bins at
+//!   once, and takes a seed for what it tries at random.
 //!
 //! Start with [`Allocator::round`] or [`matcher::match_tasks`].
 
 pub mod allocator; // level one: free resources → grants
+pub mod batch; // plans of many tasks on many bins, improved in steps
 pub mod constraints; // UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS
 pub mod demand; // what frameworks wait to run: shapes, counts, where they may go
+pub mod explain; // why somebody got what it got, or nothing
 pub mod fairness; // who is next: shares, weights, the tree of roles
 pub mod filters; // what was declined, by whom, until when
+pub mod fleet; // all nodes, so kept that the best one is found fast
+pub mod maintenance; // planned agents: who was asked to leave, and what was said
 pub mod matcher; // level two: waiting tasks × offers → launches, and why not
 pub mod offer_constraints; // which agents a framework wants offers of at all
-pub mod packing; // scores: best fit, spread, first fit
+pub mod packing; // scores: best fit, spread, FGD, least worth lost, and what is typical
 pub mod ports; // which ports of an offer a task gets
 pub mod quota; // limits and guarantees of top-level roles
 
 mod slots; // dense numbers instead of names
 mod sums; // exact sums over many agents
 
-pub use allocator::{Allocator, Grant, NotTopLevel, RoleUsage};
+pub use allocator::{
+    Admission, AgentFacts, Allocator, FrameworkFacts, Grant, NotTopLevel, Options, ReshapeError,
+    RoleUsage, WhatIf, WhatIfAnswer, WhatIfShape,
+};
 pub use constraints::{BadConstraint, Constraint, Placed};
 pub use demand::{Shape, ShapeId};
+pub use maintenance::{InverseAnswer, InverseGrant, Maintenance};
 pub use matcher::{Matched, Placement, Rejection, Waiting, WhyNot, match_tasks};
 pub use offer_constraints::OfferConstraints;
 pub use packing::Policy;

@@ -11,12 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use mete_model::{Offer, Ranges, Resources, Role};
 
 use crate::constraints::{Constraint, Place, Placed, Tally};
-use crate::packing::{Packing, Policy, Score};
+use crate::fleet::Fleet;
+use crate::packing::{Groups, Mix, Node, Packing, Policy, Score};
 use crate::ports::{self, PortAsk};
 pub use reasons::{Rejection, WhyNot};
 
 /// The most launches one matching makes, as a guard against tasks that ask for nothing.
 pub const MAX_LAUNCHES: usize = 10_000;
+/// Up to so many tasks in all it is quicker to look at every offer than to make an index of them:
+/// with 10,000 offers a look takes 1 ms and the index 4 ms, then some microseconds a task.
+const FEW_TASKS: u64 = 4;
 /// The most rejections one matching lists: a hundred tasks against a hundred offers.
 pub const MAX_REJECTIONS: usize = 10_000;
 
@@ -105,7 +109,7 @@ impl Matched {
 /// Lays waiting tasks onto offers. `seed` only decides at which port a choice of ports starts; the same
 /// seed gives the same answer.
 pub fn match_tasks(waiting: &[Waiting], offers: &[Offer], policy: Policy, seed: u64) -> Matched {
-    let mut table = Table::new(offers, policy, seed);
+    let mut table = Table::new(waiting, offers, policy, seed);
     let missing: Vec<u32> = waiting
         .iter()
         .enumerate()
@@ -143,34 +147,40 @@ struct Table<'a> {
     offers: &'a [Offer],
     policy: Policy,
     seed: u64,
-    /// The largest offer in each kind of resource, by which scores are made comparable.
-    largest: Resources,
+    /// What is waiting, and the largest offer in each kind of resource, by which scores are made comparable.
+    mix: Mix,
+    /// What is left of each offer, by its index; without those that are closed to the shape in hand.
+    /// `None` for so few tasks that looking at each offer is sooner done.
+    fleet: Option<Fleet>,
     /// What is left of the offers that something was laid onto.
     left: BTreeMap<usize, Resources>,
     launches: Vec<Placement>,
 }
 
-/// A place a task fits on; in the order they are tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    score: Score,
-    offer: usize,
-}
-
 impl<'a> Table<'a> {
-    fn new(offers: &'a [Offer], policy: Policy, seed: u64) -> Self {
-        let mut largest = Resources::none();
-        for Offer { resources, .. } in offers {
-            largest.cpus_milli = largest.cpus_milli.max(resources.cpus_milli);
-            largest.mem_bytes = largest.mem_bytes.max(resources.mem_bytes);
-            largest.disk_bytes = largest.disk_bytes.max(resources.disk_bytes);
-            largest.gpus_milli = largest.gpus_milli.max(resources.gpus_milli);
+    fn new(waiting: &[Waiting], offers: &'a [Offer], policy: Policy, seed: u64) -> Self {
+        let mut mix = Mix::default();
+        for offer in offers {
+            mix.add_machine(&offer.resources, 0);
         }
+        let mut tasks: u64 = 0;
+        for shape in waiting {
+            mix.note(&shape.resources, Groups::ANY, shape.count);
+            tasks += u64::from(shape.count);
+        }
+        let fleet = (tasks > FEW_TASKS).then(|| {
+            let mut fleet = Fleet::default();
+            for (node, Offer { resources, .. }) in (0..).zip(offers) {
+                fleet.set(node, resources, resources, 0);
+            }
+            fleet
+        });
         Self {
             offers,
             policy,
             seed,
-            largest,
+            mix,
+            fleet,
             left: BTreeMap::new(),
             launches: Vec::new(),
         }
@@ -179,68 +189,110 @@ impl<'a> Table<'a> {
     /// Lays as many as wanted; how many found no place.
     fn place_all(&mut self, index: usize, shape: &Waiting) -> u32 {
         let fixed = shape.fixed();
-        let mut candidates: BTreeSet<Candidate> = (0..self.offers.len())
-            .filter(|offer| shape.takes(&self.offers[*offer].role))
-            .filter_map(|offer| self.candidate(offer, shape, &fixed))
-            .collect();
         let mut tallies = self.tallies(index, shape);
-        for placed in 0..shape.count {
-            if self.launches.len() >= MAX_LAUNCHES {
-                return shape.count - placed;
-            }
-            let Some(best) = self.best(&mut candidates, shape, &tallies) else {
-                return shape.count - placed;
+        let mut closed = Vec::new();
+        let mut missing = shape.count;
+        while missing > 0 && self.launches.len() < MAX_LAUNCHES {
+            let Some(best) = self.best(shape, &fixed, &tallies, &mut closed) else {
+                break;
             };
-            self.place(index, shape, &fixed, best.offer);
-            candidates.remove(&best);
-            candidates.extend(self.candidate(best.offer, shape, &fixed));
-            let place = Place::from(&self.offers[best.offer]);
+            self.place(index, shape, &fixed, best);
+            let place = Place::from(&self.offers[best]);
             for (constraint, tally) in shape.constraints.iter().zip(&mut tallies) {
                 tally.add(constraint, place);
             }
+            missing -= 1;
         }
-        0
+        for node in closed {
+            self.open(node);
+        }
+        missing
     }
 
-    /// The best candidate that the constraints allow: on the values of GROUP_BY with the fewest
-    /// instances, then by score. Those that will never be allowed again are dropped on the way.
+    /// The best offer that the constraints allow: on the values of GROUP_BY with the fewest instances,
+    /// then by score. Offers that will never be allowed again are taken out of the fleet on the way and
+    /// added to `closed`.
     fn best(
-        &self,
-        candidates: &mut BTreeSet<Candidate>,
+        &mut self,
         shape: &Waiting,
+        fixed: &Resources,
         tallies: &[Tally],
-    ) -> Option<Candidate> {
-        let mut closed = Vec::new();
-        let mut best = None;
-        for candidate in &*candidates {
-            let place = Place::from(&self.offers[candidate.offer]);
-            match standing(shape, place, tallies) {
+        closed: &mut Vec<u32>,
+    ) -> Option<usize> {
+        let nobody = self.best_within(0, shape, fixed, tallies, closed);
+        let found = match nobody {
+            // Having found nothing, it has looked at all: now the least crowd is known.
+            Err(Some(least)) => self.best_within(least, shape, fixed, tallies, closed),
+            Ok(_) | Err(None) => nobody,
+        };
+        found.ok().map(|node| node as usize)
+    }
+
+    /// The best offer on whose values of GROUP_BY at most `most` instances stand; without one, how many
+    /// there are at least.
+    fn best_within(
+        &mut self,
+        most: u32,
+        shape: &Waiting,
+        fixed: &Resources,
+        tallies: &[Tally],
+        closed: &mut Vec<u32>,
+    ) -> Result<u32, Option<u32>> {
+        let (offers, left) = (self.offers, &self.left);
+        let known = closed.len();
+        let mut least: Option<u32> = None;
+        let permit = &mut |node: u32| {
+            let offer = &offers[node as usize];
+            let left = left.get(&(node as usize)).unwrap_or(&offer.resources);
+            match standing(shape, offer, left, fixed, tallies) {
+                Standing::Open { crowd } if crowd <= most => return true,
+                Standing::Open { crowd } => least = Some(least.map_or(crowd, |old| old.min(crowd))),
                 Standing::Closed => {}
-                Standing::ClosedForGood => closed.push(*candidate),
-                Standing::Open { crowd } => {
-                    if best.is_none_or(|(least, _)| crowd < least) {
-                        best = Some((crowd, *candidate));
-                    }
-                    if crowd == 0 {
-                        break;
-                    }
-                }
+                Standing::ClosedForGood => closed.push(node),
+            }
+            false
+        };
+        let found = match &mut self.fleet {
+            Some(fleet) => fleet.best(self.policy, fixed, &self.mix, permit),
+            None => self.look_at_all(fixed, permit),
+        };
+        for node in &closed[known..] {
+            if let Some(fleet) = &mut self.fleet {
+                fleet.remove(*node);
             }
         }
-        for candidate in closed {
-            candidates.remove(&candidate);
-        }
-        best.map(|(_, candidate)| candidate)
+        found.ok_or(least)
     }
 
-    /// The offer as a place for the shape, when it fits on what is left.
-    fn candidate(&self, offer: usize, shape: &Waiting, fixed: &Resources) -> Option<Candidate> {
-        let left = self.left(offer);
-        if !left.contains(fixed) || !has_ports(&left.ports, shape, fixed) {
-            return None;
+    /// What [`Fleet::best`] says, without a fleet.
+    fn look_at_all(&self, fixed: &Resources, permit: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+        let mut best: Option<(Score, u32)> = None;
+        for (node, offer) in (0..).zip(self.offers) {
+            let left = self.left(node as usize);
+            if !left.contains(fixed) {
+                continue;
+            }
+            let as_node = Node {
+                total: &offer.resources,
+                free: left,
+                group: 0,
+            };
+            let score = self.policy.score(fixed, as_node, &self.mix);
+            if best.is_none_or(|(least, _)| score < least) && permit(node) {
+                best = Some((score, node));
+            }
         }
-        let score = self.policy.score(fixed, left, &self.largest);
-        Some(Candidate { score, offer })
+        best.map(|(_, node)| node)
+    }
+
+    /// Shows an offer to the shapes that come, as it is now.
+    fn open(&mut self, node: u32) {
+        let Some(fleet) = &mut self.fleet else {
+            return;
+        };
+        let total = &self.offers[node as usize].resources;
+        let free = self.left.get(&(node as usize)).unwrap_or(total);
+        fleet.set(node, total, free, 0);
     }
 
     fn place(&mut self, index: usize, shape: &Waiting, fixed: &Resources, offer: usize) {
@@ -255,6 +307,7 @@ impl<'a> Table<'a> {
         resources.ports.add(&ports.iter().copied().collect());
         let left = left.minus_at_most(&resources);
         self.left.insert(offer, left);
+        self.open(offer as u32); // It came out of the fleet, by this number.
         self.launches.push(Placement {
             waiting: index,
             offer,
@@ -286,7 +339,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What the constraints say of a place.
+/// Whether a shape may go where it fits.
 enum Standing {
     /// `crowd` instances stand on its values of GROUP_BY. A value without any looks open to GROUP_BY
     /// as long as it has not been seen, so that order has to care for evenness at the start.
@@ -294,10 +347,21 @@ enum Standing {
         crowd: u32,
     },
     Closed,
+    /// However many more of the shape are placed.
     ClosedForGood,
 }
 
-fn standing(shape: &Waiting, place: Place<'_>, tallies: &[Tally]) -> Standing {
+fn standing(
+    shape: &Waiting,
+    offer: &Offer,
+    left: &Resources,
+    fixed: &Resources,
+    tallies: &[Tally],
+) -> Standing {
+    if !shape.takes(&offer.role) || !has_ports(&left.ports, shape, fixed) {
+        return Standing::ClosedForGood;
+    }
+    let place = Place::from(offer);
     let mut standing = Standing::Open { crowd: 0 };
     for (constraint, tally) in shape.constraints.iter().zip(tallies) {
         let may_reopen = constraint.may_reopen();

@@ -7,12 +7,13 @@
 //! Invariant: `required` is the sum of all `unmet`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use mete_model::{MEBIBYTE, Resources};
 
 use crate::slots::RoleSlot;
-use crate::sums::Sums;
+use crate::sums::{Sums, scalars};
 
 /// The least an offer holds, unless it holds [`MIN_MEM_BYTES`]: Mesos' `min_allocatable_resources`.
 pub const MIN_CPUS_MILLI: u64 = 10;
@@ -20,7 +21,8 @@ pub const MIN_CPUS_MILLI: u64 = 10;
 pub const MIN_MEM_BYTES: u64 = 32 * MEBIBYTE;
 
 /// Whether it is worth offering at all.
-pub const fn is_allocatable(resources: &Resources) -> bool {
+pub fn is_allocatable(resources: &Resources) -> bool {
+    let resources = resources.flat();
     resources.cpus_milli >= MIN_CPUS_MILLI || resources.mem_bytes >= MIN_MEM_BYTES
 }
 
@@ -57,7 +59,8 @@ impl From<&Resources> for Amounts {
 }
 
 impl Amounts {
-    /// As much of `resources` as these amounts allow; ports are not touched.
+    /// As much of `resources` as these amounts allow, of a GPU perhaps a part; ports and what is reserved
+    /// are not touched.
     #[must_use]
     pub fn cut(&self, resources: &Resources) -> Resources {
         let mut part = resources.clone();
@@ -66,14 +69,71 @@ impl Amounts {
             (&mut part.cpus_milli, cpus),
             (&mut part.mem_bytes, mem),
             (&mut part.disk_bytes, disk),
-            (&mut part.gpus_milli, gpus),
         ] {
             *amount = (*amount).min(most.unwrap_or(u64::MAX));
         }
+        part.cut_gpus(gpus.unwrap_or(u64::MAX));
         for (name, most) in &self.other {
             part.set_other(name, part.other(name).min(*most));
         }
         part
+    }
+
+    /// Whether the stated amounts allow all of `resources`; what is reserved does not count.
+    pub fn holds(&self, resources: &Resources) -> bool {
+        self.main()
+            .into_iter()
+            .zip(scalars(resources))
+            .all(|(most, amount)| most.is_none_or(|most| amount <= most))
+            && self
+                .other
+                .iter()
+                .all(|(name, most)| resources.other(name) <= *most)
+    }
+
+    /// Whether `resources` have at least the stated amounts.
+    pub fn is_within(&self, resources: &Resources) -> bool {
+        self.main()
+            .into_iter()
+            .zip(scalars(resources))
+            .all(|(least, amount)| least.is_none_or(|least| amount >= least))
+            && self
+                .other
+                .iter()
+                .all(|(name, least)| resources.other(name) >= *least)
+    }
+
+    /// What of `asked` is more than these amounts.
+    pub(crate) fn lacks(&self, asked: &Resources) -> Resources {
+        let mut most = self.to_resources();
+        let [cpus, mem, disk, gpus] = self.main();
+        // What is not stated is not lacking.
+        most.cpus_milli = cpus.unwrap_or(asked.cpus_milli);
+        most.mem_bytes = mem.unwrap_or(asked.mem_bytes);
+        most.disk_bytes = disk.unwrap_or(asked.disk_bytes);
+        most.gpus_milli = gpus.unwrap_or(asked.gpus_milli);
+        for (name, milli) in asked.others() {
+            if !self.other.contains_key(name) {
+                most.set_other(name, milli);
+            }
+        }
+        most.ports = asked.ports.clone();
+        asked.minus_at_most(&most)
+    }
+
+    /// The same with so much more of what is stated.
+    #[must_use]
+    pub(crate) fn raised_by(&self, more: &Resources) -> Self {
+        let mut raised = self.main();
+        for (amount, more) in raised.iter_mut().zip(scalars(more)) {
+            *amount = amount.map(|amount| amount.saturating_add(more));
+        }
+        let mut raised = Self::from_main(raised);
+        for (name, amount) in &self.other {
+            let amount = amount.saturating_add(more.other(name));
+            raised.other.insert(Arc::clone(name), amount);
+        }
+        raised
     }
 
     /// Whether nothing that is worth offering passes [`Self::cut`].
@@ -135,6 +195,24 @@ impl Amounts {
     }
 }
 
+/// `cpus:4; mem:1024`, memory and disk in MB; what is not stated is not named.
+impl fmt::Display for Amounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [1e3, MEBIBYTE as f64, MEBIBYTE as f64, 1e3];
+        let names = ["cpus", "mem", "disk", "gpus"];
+        let main = names.into_iter().zip(units).zip(self.main());
+        let main = main.filter_map(|((name, unit), amount)| Some((name, amount? as f64 / unit)));
+        let other = self
+            .other
+            .iter()
+            .map(|(name, milli)| (&**name, *milli as f64 / 1e3));
+        for (at, (name, amount)) in main.chain(other).enumerate() {
+            write!(f, "{}{name}:{amount}", if at == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
 fn less(most: u64, held: u128) -> u64 {
     u64::try_from(held).map_or(0, |held| most.saturating_sub(held))
 }
@@ -155,6 +233,36 @@ pub(crate) struct Quota {
     required: Sums,
     /// Top-level roles to which something was not given because of a limit or the headroom.
     held_back: BTreeSet<RoleSlot>,
+    /// How many roles have a guarantee.
+    guarantees: usize,
+    /// The surplus when the last round ended: whoever was held back was so at no less.
+    surplus: Surplus,
+}
+
+/// What is free beyond all guarantees, of the kinds of which something is to be kept free; there is no end of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Surplus {
+    main: [Option<u128>; 4],
+    other: BTreeMap<Arc<str>, u128>,
+}
+
+impl Surplus {
+    /// Whether there is more of anything than there was.
+    fn is_more_than(&self, before: &Self) -> bool {
+        let grew = |now: Option<u128>, before: Option<u128>| match (now, before) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(now), Some(before)) => now > before,
+        };
+        self.main
+            .into_iter()
+            .zip(before.main)
+            .any(|(now, before)| grew(now, before))
+            || before
+                .other
+                .iter()
+                .any(|(name, before)| grew(self.other.get(name).copied(), Some(*before)))
+    }
 }
 
 /// How much a role may be given now.
@@ -176,7 +284,10 @@ impl Quota {
         guarantee: Option<Amounts>,
         held: &Sums,
     ) {
-        self.roles.entry(role).or_default().guarantee = guarantee;
+        let quota = self.roles.entry(role).or_default();
+        self.guarantees -= usize::from(quota.guarantee.is_some());
+        self.guarantees += usize::from(guarantee.is_some());
+        quota.guarantee = guarantee;
         self.note_held(role, held);
         self.drop_if_unset(role);
     }
@@ -194,9 +305,40 @@ impl Quota {
         self.roles.contains_key(&role)
     }
 
-    /// Whether any role has a guarantee, so that what is free matters to all.
-    pub(crate) fn keeps_headroom(&self) -> bool {
-        self.roles.values().any(|quota| quota.guarantee.is_some())
+    /// Whether anything was set for any role.
+    pub(crate) fn is_any_set(&self) -> bool {
+        !self.roles.is_empty()
+    }
+
+    /// The roles that something was set for.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = RoleSlot> {
+        self.roles.keys().copied()
+    }
+
+    /// A round is over: who was held back need not look again before there is more than this.
+    pub(crate) fn note_headroom(&mut self, free: &Sums) {
+        if self.guarantees > 0 {
+            self.surplus = self.surplus_of(free);
+        }
+    }
+
+    /// Whether there is more beyond all guarantees than when the last round ended, and somebody who was held back.
+    pub(crate) fn has_more_headroom(&self, free: &Sums) -> bool {
+        self.guarantees > 0
+            && !self.held_back.is_empty()
+            && self.surplus_of(free).is_more_than(&self.surplus)
+    }
+
+    fn surplus_of(&self, free: &Sums) -> Surplus {
+        let mut surplus = Surplus::default();
+        for (at, required) in self.required.main.into_iter().enumerate() {
+            surplus.main[at] = (required > 0).then(|| free.main[at].saturating_sub(required));
+        }
+        for (name, required) in &self.required.other {
+            let left = free.other(name).saturating_sub(*required);
+            surplus.other.insert(Arc::clone(name), left);
+        }
+        surplus
     }
 
     /// A top-level role now holds so much.
@@ -213,20 +355,14 @@ impl Quota {
         quota.unmet = unmet;
     }
 
-    /// How much a top-level role that holds `held` may be given while `free` is free in all.
-    pub(crate) fn room(&self, role: RoleSlot, held: &Sums, free: &Sums) -> Room {
-        if self.roles.is_empty() {
-            return Room::Unlimited;
-        }
-        let quota = self.roles.get(&role);
-        let mut room = match quota.and_then(|quota| quota.limit.as_ref()) {
-            Some(limit) => limit.less(held),
-            None => Amounts::default(),
-        };
-        if self.required != Sums::default() {
-            let none = Resources::none();
-            self.cut_to_headroom(&mut room, quota.map_or(&none, |quota| &quota.unmet), free);
-        }
+    /// How much a top-level role that is charged `charged` may be given while `free` is free in all; `None`: a role for
+    /// which nothing is set.
+    pub(crate) fn room(&self, role: Option<RoleSlot>, charged: Option<&Sums>, free: &Sums) -> Room {
+        let limit = role
+            .zip(charged)
+            .and_then(|(role, charged)| self.limit_room(role, charged));
+        let mut room = limit.unwrap_or_default();
+        self.cut_to_headroom(&mut room, role, free);
         if room.is_unlimited() {
             Room::Unlimited
         } else {
@@ -234,14 +370,76 @@ impl Quota {
         }
     }
 
+    /// What its limit leaves a role; `None` when it has none.
+    pub(crate) fn limit_room(&self, role: RoleSlot, charged: &Sums) -> Option<Amounts> {
+        Some(self.limit(role)?.less(charged))
+    }
+
+    /// What is left to a role beyond what is kept for others; `None` when nothing is kept.
+    pub(crate) fn headroom_room(&self, role: Option<RoleSlot>, free: &Sums) -> Option<Amounts> {
+        if self.required == Sums::default() {
+            return None;
+        }
+        let mut room = Amounts::default();
+        self.cut_to_headroom(&mut room, role, free);
+        Some(room)
+    }
+
+    /// How much more has to be free in all, so that a role may be given `asked` and everything is still kept that is to be
+    /// kept; also what is to be kept and is not there counts. `from_others`: part of it will be freed by roles that have
+    /// guarantees, so that it is to be kept for them again.
+    pub(crate) fn capacity_lacking(
+        &self,
+        role: Option<RoleSlot>,
+        asked: &Resources,
+        free: &Sums,
+        from_others: bool,
+    ) -> Resources {
+        let none = Resources::none();
+        let quota = role.and_then(|role| self.roles.get(&role));
+        let unmet = quota.map_or(&none, |quota| &quota.unmet);
+        let lacking = |required: u128, asked: u64, unmet: u64, free: u128| {
+            if (required == 0 && !from_others) || asked == 0 {
+                return 0;
+            }
+            let needed = required + u128::from(asked);
+            let there = free.saturating_add(u128::from(unmet));
+            u64::try_from(needed.saturating_sub(there)).unwrap_or(u64::MAX)
+        };
+        let (asks, unmets) = (scalars(asked), scalars(unmet));
+        let main: [u64; 4] = std::array::from_fn(|at| {
+            lacking(self.required.main[at], asks[at], unmets[at], free.main[at])
+        });
+        let mut lack = Amounts::from_main(main.map(Some)).to_resources();
+        for (name, asked) in asked.others() {
+            let required = self.required.other(name);
+            lack.set_other(
+                name,
+                lacking(required, asked, unmet.other(name), free.other(name)),
+            );
+        }
+        lack
+    }
+
+    /// What is to be kept free for guarantees.
+    pub(crate) const fn required(&self) -> &Sums {
+        &self.required
+    }
+
     /// Beyond its own unmet guarantee a role gets only what is free beyond all guarantees.
-    fn cut_to_headroom(&self, room: &mut Amounts, unmet: &Resources, free: &Sums) {
+    fn cut_to_headroom(&self, room: &mut Amounts, role: Option<RoleSlot>, free: &Sums) {
+        if self.required == Sums::default() {
+            return;
+        }
+        let none = Resources::none();
+        let quota = role.and_then(|role| self.roles.get(&role));
+        let unmet = quota.map_or(&none, |quota| &quota.unmet);
         let most = |required: u128, unmet: u64, free: u128| {
             let surplus = free.saturating_sub(required);
             u64::try_from(surplus.saturating_add(u128::from(unmet))).unwrap_or(u64::MAX)
         };
         let mut main = room.main();
-        let unmets = crate::sums::scalars(unmet);
+        let unmets = scalars(unmet);
         for (at, room) in main.iter_mut().enumerate() {
             if self.required.main[at] > 0 {
                 let most = most(self.required.main[at], unmets[at], free.main[at]);
@@ -264,18 +462,12 @@ impl Quota {
         self.held_back.insert(role);
     }
 
-    /// Takes the roles that may get something now: `role` has been given something back, and with
-    /// guarantees around, what is free again may be for anybody.
+    /// Takes the roles that may get something now: the one that has been given something back, or all.
     pub(crate) fn take_held_back(&mut self, role: Option<RoleSlot>) -> BTreeSet<RoleSlot> {
-        if self.held_back.is_empty() {
-            return BTreeSet::new();
+        match role {
+            None => std::mem::take(&mut self.held_back),
+            Some(role) => self.held_back.take(&role).into_iter().collect(),
         }
-        if role.is_none() || self.keeps_headroom() {
-            return std::mem::take(&mut self.held_back);
-        }
-        role.filter(|role| self.held_back.remove(role))
-            .into_iter()
-            .collect()
     }
 
     fn drop_if_unset(&mut self, role: RoleSlot) {

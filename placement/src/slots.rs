@@ -2,8 +2,12 @@
 //!
 //! Numbers never leave this crate.
 
+use std::hash::{BuildHasherDefault, Hash};
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
+
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
 
 /// Declares a number of one kind of thing.
 macro_rules! slot {
@@ -15,6 +19,14 @@ macro_rules! slot {
         impl From<u32> for $name {
             fn from(number: u32) -> Self {
                 Self(number)
+            }
+        }
+
+        impl $name {
+            /// As a plain number, for structures that know nothing of kinds.
+            #[allow(dead_code, reason = "not every kind has use for it")]
+            pub(crate) const fn number(self) -> u32 {
+                self.0
             }
         }
 
@@ -85,6 +97,10 @@ impl<K: Copy + From<u32> + Into<usize>, T> Slots<K, T> {
         self.things.get(slot.into())?.as_ref()
     }
 
+    pub(crate) fn get_mut(&mut self, slot: K) -> Option<&mut T> {
+        self.things.get_mut(slot.into())?.as_mut()
+    }
+
     /// All things, in order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         (0..)
@@ -112,5 +128,29 @@ impl<K: Copy + From<u32> + Into<usize>, T> IndexMut<K> for Slots<K, T> {
         self.things[slot.into()]
             .as_mut()
             .expect("whoever holds a number takes it back before the thing goes")
+    }
+}
+
+/// The slots of things by their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Names<N, K>(IndexMap<N, K, BuildHasherDefault<FxHasher>>);
+
+impl<N, K> Default for Names<N, K> {
+    fn default() -> Self {
+        Self(IndexMap::default())
+    }
+}
+
+impl<N: Hash + Eq, K: Copy> Names<N, K> {
+    pub(crate) fn get(&self, name: &N) -> Option<K> {
+        self.0.get(name).copied()
+    }
+
+    pub(crate) fn insert(&mut self, name: N, slot: K) {
+        self.0.insert(name, slot);
+    }
+
+    pub(crate) fn remove(&mut self, name: &N) {
+        self.0.swap_remove(name);
     }
 }

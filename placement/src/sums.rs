@@ -26,7 +26,24 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    /// All of it, special parts too.
     pub(crate) fn add(&mut self, more: &Resources) {
+        self.add_plain(more);
+        for (_, part) in more.parts() {
+            self.add_plain(part);
+        }
+    }
+
+    /// What was added before, special parts too.
+    pub(crate) fn remove(&mut self, less: &Resources) {
+        self.remove_plain(less);
+        for (_, part) in less.parts() {
+            self.remove_plain(part);
+        }
+    }
+
+    /// Without special parts.
+    pub(crate) fn add_plain(&mut self, more: &Resources) {
         for (sum, part) in self.main.iter_mut().zip(scalars(more)) {
             *sum += u128::from(part);
         }
@@ -50,8 +67,23 @@ impl Sums {
         }
     }
 
-    /// Takes away what was added before.
-    pub(crate) fn remove(&mut self, less: &Resources) {
+    /// Takes away another sum that is part of this.
+    pub(crate) fn subtract(&mut self, less: &Self) {
+        for (sum, part) in self.main.iter_mut().zip(less.main) {
+            *sum = sum.saturating_sub(part);
+        }
+        for (name, part) in &less.other {
+            if let Some(sum) = self.other.get_mut(name) {
+                *sum = sum.saturating_sub(*part);
+                if *sum == 0 {
+                    self.other.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Takes away what was added before, without special parts.
+    pub(crate) fn remove_plain(&mut self, less: &Resources) {
         for (sum, part) in self.main.iter_mut().zip(scalars(less)) {
             debug_assert!(*sum >= u128::from(part), "{less} was never added");
             *sum = sum.saturating_sub(u128::from(part));
@@ -71,22 +103,23 @@ impl Sums {
         self.other.get(name).copied().unwrap_or(0)
     }
 
-    /// The largest part of `total` that this is: the dominant share of DRF. Scalars of which there is
-    /// nothing in `total` do not count.
-    pub(crate) fn dominant_share(&self, total: &Self) -> f64 {
-        let part = |used: u128, all: u128| {
-            if all == 0 || used == 0 {
+    /// The largest part of `whole` that this is: the dominant share of DRF. Scalars of which there is
+    /// nothing in `whole` do not count.
+    pub(crate) fn dominant_share(&self, whole: &Whole) -> f64 {
+        let part = |used: u128, all: f64| {
+            if used == 0 || all == 0.0 {
                 0.0
             } else {
-                used as f64 / all as f64
+                number(used) / all
             }
         };
         let mut share = 0.0_f64;
-        for (used, all) in self.main.iter().zip(&total.main) {
+        for (used, all) in self.main.iter().zip(&whole.main) {
             share = share.max(part(*used, *all));
         }
         for (name, used) in &self.other {
-            share = share.max(part(*used, total.other(name)));
+            let all = whole.other.get(name).copied().unwrap_or(0.0);
+            share = share.max(part(*used, all));
         }
         share
     }
@@ -104,4 +137,30 @@ impl Sums {
         }
         resources
     }
+}
+
+/// A sum as numbers to divide by, so that shares of many are computed against one whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Whole {
+    main: [f64; 4],
+    other: BTreeMap<Arc<str>, f64>,
+}
+
+impl From<&Sums> for Whole {
+    fn from(sums: &Sums) -> Self {
+        Self {
+            main: sums.main.map(number),
+            other: sums
+                .other
+                .iter()
+                .map(|(name, sum)| (Arc::clone(name), number(*sum)))
+                .collect(),
+        }
+    }
+}
+
+/// The nearest double. What fits 64 bits (all but the sums of liars) takes the machine's own way, which
+/// gives the same in a tenth of the time.
+fn number(sum: u128) -> f64 {
+    u64::try_from(sum).map_or_else(|_| sum as f64, |sum| sum as f64)
 }

@@ -1,4 +1,4 @@
-//! From messages to the words of `mete-model` and back.
+//! From messages to the words of `mete-model` and `mete-placement` and back.
 //!
 //! Message → model refuses what makes no sense or is not carried yet, with the path of the field and the value that was
 //! found. Model → message cannot fail and repeats itself byte for byte. Model types that keep the message they came as
@@ -10,11 +10,14 @@
 pub mod agent; // AgentInfo, host and port, fault domain
 pub mod attributes; // what an agent says of itself
 pub mod container; // CommandInfo, environment, what to fetch
+pub mod demand; // what a framework waits to run: shapes and where they may go
 pub mod framework; // FrameworkInfo, roles, capabilities
 pub mod health; // HealthCheck
 pub mod ids; // every id
+pub mod maintenance; // Unavailability, InverseOffer
 pub mod offer; // Offer, Filters
-pub mod resources; // quantities: fixed point, ports
+pub mod offer_constraints; // which agents a framework wants offers of
+pub mod resources; // quantities: fixed point, ports, devices; reservations and volumes
 pub mod status; // TaskStatus, states, sources, reasons
 pub mod task; // TaskInfo, KillPolicy, labels
 
@@ -24,7 +27,7 @@ pub use time::{duration, duration_info, duration_of, moment, moment_of, time_inf
 
 use std::fmt;
 
-use mete_model::{BadId, BadRole};
+use mete_model::{BadId, BadRole, BadStack, Role};
 
 /// Of a bad value, so much is repeated in the error: enough to know it again, whatever its length.
 const SHOWN_CHARS: usize = 80;
@@ -59,12 +62,21 @@ pub enum Fault {
         /// What it stands for, with its verb: `shared resources are`.
         what: &'static str,
     },
+    /// What it asks for cannot be meant.
+    #[error("{why}")]
+    BadAsk {
+        /// The rule and the value that breaks it, in words.
+        why: String,
+    },
     /// It is not an id.
     #[error(transparent)]
     BadId(#[from] BadId),
     /// It is not a role.
     #[error(transparent)]
     BadRole(#[from] BadRole),
+    /// Reservations that cannot stand on top of one another.
+    #[error(transparent)]
+    BadStack(#[from] BadStack),
 }
 
 impl ConvertError {
@@ -86,6 +98,20 @@ impl ConvertError {
         Self {
             path: path.into(),
             fault: Fault::BadValue { value, rule },
+        }
+    }
+
+    /// A demand or a constraint that cannot be meant; `why` names the value, and its causes count.
+    pub fn bad_ask(path: impl Into<String>, why: &dyn std::error::Error) -> Self {
+        let mut text = why.to_string();
+        let mut cause = why.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Self {
+            path: path.into(),
+            fault: Fault::BadAsk { why: text },
         }
     }
 
@@ -147,4 +173,15 @@ fn port(path: &str, number: impl TryInto<u16> + fmt::Display + Copy) -> Result<u
             "ports go from 1 to 65535",
         )),
     }
+}
+
+/// A role by its name.
+///
+/// # Errors
+/// Names `path`, the text and the rule it breaks.
+pub fn role(path: impl Into<String>, text: &str) -> Result<Role, ConvertError> {
+    Role::new(text).map_err(|bad| ConvertError {
+        path: path.into(),
+        fault: Fault::BadRole(bad),
+    })
 }

@@ -1,9 +1,10 @@
 //! Resources and attributes as people write them in flags and files: `cpus:4;mem:2048;ports:[31000-32000]`, `rack:r1;zone:b`.
-//! The form is that of Mesos: parts between semicolons, memory and disk in MB, ranges in brackets, blanks do not matter.
+//! The form is that of Mesos: parts between semicolons, memory and disk in MB, ranges in brackets, blanks do not matter; a
+//! role in parentheses after the name keeps the part for that role: `cpus(prod):4`.
 
 use std::sync::Arc;
 
-use mete_model::{AttributeValue, Attributes, Resources};
+use mete_model::{AttributeValue, Attributes, Resources, Role, Tag};
 
 use crate::convert::{ConvertError, attributes, resources};
 use crate::mesos::v1 as wire;
@@ -18,13 +19,32 @@ pub fn parse_resources(text: &str) -> Result<Resources, ConvertError> {
     resources::from_wire(&list?)
 }
 
-/// Writes resources so that they are read as the same; nothing is an empty text.
+/// Writes resources so that they are read as the same; nothing is an empty text. What came to be while the agent ran
+/// (dynamic reservations, volumes, devices) has no such form and is written as Mesos prints it.
 pub fn print_resources(resources: &Resources) -> String {
-    if resources.is_empty() {
-        String::new()
-    } else {
-        resources.to_string()
+    let plain = resources.plain().without_device_names();
+    let mut texts: Vec<String> = Vec::new();
+    if !plain.is_empty() {
+        texts.push(plain.to_string());
     }
+    for (tag, part) in resources.parts() {
+        let part = part.clone().without_device_names();
+        let written = part.to_string();
+        for item in written.split("; ") {
+            let (name, value) = item.split_once(':').unwrap_or((item, ""));
+            texts.push(match static_role(tag) {
+                Some(role) => format!("{name}({role}):{value}"),
+                None => format!("{name}{tag}:{value}"),
+            });
+        }
+    }
+    texts.join("; ")
+}
+
+/// The role, when all that is special is that the agent keeps it for one.
+fn static_role(tag: &Tag) -> Option<&Role> {
+    tag.role()
+        .filter(|role| *tag == Tag::reserved((*role).clone()))
 }
 
 /// Reads attributes: `[1-4]` is a set of numbers, `2.5` a number, anything else a text.
@@ -77,13 +97,17 @@ fn parts(text: &str) -> impl Iterator<Item = Result<(&str, &str), ConvertError>>
 }
 
 fn resource((name, value): (&str, &str)) -> Result<wire::Resource, ConvertError> {
-    if name.contains('(') {
-        return Err(ConvertError::not_carried(name, "reserved resources are"));
-    }
     let mut resource = wire::Resource {
         name: name.to_owned(),
         ..wire::Resource::default()
     };
+    if let Some((bare, rest)) = name.split_once('(') {
+        let role = rest.strip_suffix(')').ok_or_else(|| {
+            ConvertError::bad_value(name, value, "a reserved resource is name(role):value")
+        })?;
+        resource.name = bare.trim().to_owned();
+        resource.role = Some(role.trim().to_owned());
+    }
     if value.starts_with('[') {
         resource.set_type(Type::Ranges);
         resource.ranges = Some(ranges(name, value)?);

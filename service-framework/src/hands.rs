@@ -34,6 +34,10 @@ impl Hands<Action> for ServiceHands {
                 let filters = Filters::refuse_for(refuse);
                 ("decline", self.client.decline(&offers, filters))
             }
+            Action::Demand(shapes) => {
+                self.client.demand(shapes);
+                return;
+            }
             Action::Revive => ("revive", self.client.revive()),
             Action::Suppress => ("suppress", self.client.suppress()),
             Action::Kill { task, agent, grace } => {

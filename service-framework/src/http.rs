@@ -36,6 +36,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Options;
+use crate::why::Why;
 pub(crate) use events::Subscribers;
 use failure::Failure;
 
@@ -47,6 +48,7 @@ const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
 pub(crate) struct Api {
     handle: Handle<Orchestrator>,
     subscribers: Subscribers,
+    why: Why,
     options: Arc<Options>,
     /// `host:port` under which others find us.
     leader: Arc<str>,
@@ -58,6 +60,7 @@ impl Api {
     pub(crate) fn new(
         handle: Handle<Orchestrator>,
         subscribers: Subscribers,
+        why: Why,
         options: &Options,
         leader: String,
         stop: CancellationToken,
@@ -65,6 +68,7 @@ impl Api {
         Self {
             handle,
             subscribers,
+            why,
             options: Arc::new(options.clone()),
             leader: leader.into(),
             stop,

@@ -15,6 +15,7 @@ mod run; // store, recover, loop, link, server
 mod hands; // actions → calls to the master, events to subscribers
 mod link; // events of the master → inputs
 mod offers; // what is on the table between an offer and its answer
+mod why; // what the master says of apps that wait
 
 mod http; // /v2
 mod metrics; // what is, as numbers

@@ -26,6 +26,7 @@ use crate::http::{self, Api, Subscribers};
 use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
+use crate::why::Why;
 
 /// Why the service framework ended.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,7 @@ pub async fn run_on(
     let ready = ready.with_metrics(ours);
     metrics::register(ours, handle.clone());
 
+    let why = Why::new(connection.clone());
     let framework = Framework::connect(connection, introduction(&options, &leader, known_as));
     let (table, subscribers) = (Table::default(), Subscribers::new(&options.role));
     let hands = ServiceHands {
@@ -109,7 +111,7 @@ pub async fn run_on(
     let running = tokio::spawn(until_end(running, stop.clone()));
     let linked = link::follow(framework, handle.clone(), table, stop_link.clone());
     let linked = tokio::spawn(until_end(linked, stop.clone()));
-    let api = Api::new(handle, subscribers, &options, leader, stop.clone());
+    let api = Api::new(handle, subscribers, why, &options, leader, stop.clone());
     let routes = server::http(http::routes(api, Arc::new(registry)));
     info!(%address, "listening");
     listening(address);

@@ -53,7 +53,8 @@ fn of(task: &Task, usage: Usage) -> Value {
     let mut object = Map::new();
     let now = mete_daemon::clock::now().as_secs_f64();
     object.insert("timestamp".into(), json!(now));
-    let cpus = task.spec.resources.cpus_milli as f64 / 1e3;
+    let resources = task.spec.resources.flat();
+    let cpus = resources.cpus_milli as f64 / 1e3;
     object.insert("cpus_limit".into(), json!(cpus));
     let known = [
         (
@@ -71,10 +72,7 @@ fn of(task: &Task, usage: Usage) -> Value {
             usage.mem_limit_bytes.map(|bytes| json!(bytes)),
         ),
         ("processes", usage.pids.map(|count| json!(count))),
-        (
-            "disk_limit_bytes",
-            Some(json!(task.spec.resources.disk_bytes)),
-        ),
+        ("disk_limit_bytes", Some(json!(resources.disk_bytes))),
     ];
     for (name, value) in known {
         if let Some(value) = value {

@@ -1,10 +1,14 @@
 //! Words of the model as Mesos' tools read them.
 
+use std::collections::BTreeMap;
+
 use mete_model::{AttributeValue, Attributes, MEBIBYTE, Resources, TaskStatus};
 use serde_json::{Map, Value, json};
 
-/// `cpus`, `gpus`, `mem` and `disk` always, memory and disk in MB; others and ports where there are some.
+/// `cpus`, `gpus`, `mem` and `disk` always, memory and disk in MB; others and ports where there are some. All of them,
+/// whatever they are reserved for.
 pub(super) fn resources(all: &Resources) -> Value {
+    let all = all.flat();
     let megabytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
     let mut object = Map::new();
     object.insert("cpus".into(), json!(all.cpus_milli as f64 / 1e3));
@@ -18,6 +22,20 @@ pub(super) fn resources(all: &Resources) -> Value {
         object.insert("ports".into(), json!(all.ports.to_string()));
     }
     Value::Object(object)
+}
+
+/// What is reserved, by the role that has it in the end.
+pub(super) fn reserved(total: &Resources) -> Value {
+    let mut by_role: BTreeMap<String, Resources> = BTreeMap::new();
+    for (tag, part) in total.parts() {
+        if let Some(role) = tag.role() {
+            by_role.entry(role.to_string()).or_default().add(part);
+        }
+    }
+    let each = by_role
+        .into_iter()
+        .map(|(role, kept)| (role, resources(&kept)));
+    Value::Object(each.collect())
 }
 
 /// Numbers as numbers, the rest as text.

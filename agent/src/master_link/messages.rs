@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mete_agent_core::{Order, Outgoing, Registration, Report, Task};
 use mete_model::{FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
+use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::task::grace_period;
 use mete_proto::convert::{ConvertError, attributes, resources};
@@ -118,6 +119,7 @@ fn register(registration: &Registration, introduction: &Introduction) -> wire::R
         endpoint,
         resources: all,
         attributes: said,
+        domain,
     } = introduction;
     let info = mesos::AgentInfo {
         hostname: endpoint.hostname.clone(),
@@ -125,8 +127,8 @@ fn register(registration: &Registration, introduction: &Introduction) -> wire::R
         port: Some(endpoint.port.into()),
         resources: resources::to_wire(all),
         attributes: attributes::to_wire(said),
+        domain: domain.as_ref().map(domain_info),
         id: registration.agent.as_ref().map(Into::into),
-        ..mesos::AgentInfo::default()
     };
     wire::Register {
         hello: wire::Hello {

@@ -81,6 +81,10 @@ impl Work {
         self.waiting = waiting;
     }
 
+    pub(crate) fn waiting(&self) -> &[WaitingTask] {
+        &self.waiting
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -13,11 +13,7 @@ impl State {
         let id = AgentId::new(format!("{}-S{}", self.incarnation, self.agents_ever));
         let id = id.expect("an incarnation is a UUID");
         self.agents_ever += 1;
-        self.offers.allocator.add_agent(
-            id.clone(),
-            agent.resources.clone(),
-            agent.attributes.clone(),
-        );
+        self.offers.allocator.add_agent(id.clone(), agent.facts());
         self.agents.insert(id.clone(), agent);
         id
     }
@@ -88,10 +84,7 @@ impl State {
         let Some(agent) = self.agents.get(id) else {
             return;
         };
-        let (resources, attributes) = (agent.resources.clone(), agent.attributes.clone());
-        self.offers
-            .allocator
-            .add_agent(id.clone(), resources, attributes);
+        self.offers.allocator.add_agent(id.clone(), agent.facts());
         let mut back = Vec::new();
         for (key, task) in self
             .tasks

@@ -7,6 +7,8 @@ use mete_model::{
     TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
+use mete_placement::demand::Shape;
+
 use super::calls::{BadTask, Call};
 use super::messages;
 use super::offers::BadOffers;
@@ -40,7 +42,7 @@ impl State {
             Call::Kill { task, agent, .. } => self.kill(now, framework, &task, agent),
             Call::Acknowledge { task, uuid, .. } => self.acknowledge(framework, task, uuid),
             Call::Reconcile { tasks } => self.reconcile(now, framework, tasks),
-            Call::Demand(_) => {}
+            Call::Demand(shapes) => self.demand(framework, shapes),
             Call::Teardown => self.tear_down(now, framework),
             Call::Subscribe { .. } => self.say(
                 framework,
@@ -51,6 +53,18 @@ impl State {
                 self.say(framework, messages::error(&why));
             }
         }
+    }
+
+    fn demand(&mut self, framework: &FrameworkId, shapes: Vec<Shape>) {
+        let known = self.frameworks.get(framework);
+        let Some(known) = known else { return };
+        let mut roles = shapes.iter().filter_map(|shape| shape.role.as_ref());
+        if let Some(role) = roles.find(|role| !known.info.roles.contains(*role)) {
+            let why =
+                format!("DEMAND names role {role}, which is not one of the framework's roles");
+            return self.say(framework, messages::error(&why));
+        }
+        self.offers.allocator.set_demand(framework, shapes);
     }
 
     fn accept(
@@ -65,15 +79,19 @@ impl State {
             Ok(offers) => offers,
             Err(error) => return self.refuse_accept(now, framework, named, launches, &error),
         };
-        let mut pool = Resources::none();
+        let (mut pool, mut units) = (Resources::none(), Vec::new());
         for offer in &offers {
-            self.offers.take(&offer.id);
+            if let Some((_, theirs)) = self.offers.take(&offer.id) {
+                units.extend(theirs);
+            }
             pool.add(&offer.resources);
         }
+        let mut launched = 0;
         for launch in launches {
-            self.launch(now, framework, &offers[0], &mut pool, launch);
+            launched += u32::from(self.launch(now, framework, &offers[0], &mut pool, launch));
         }
         self.offers.give_back(now, &offers[0], &pool, refuse_for);
+        self.offers.answered(&offers[0], &units, launched);
     }
 
     /// Every live offer that was named goes back, every task is answered, but for those that run already.
@@ -103,6 +121,7 @@ impl State {
         }
     }
 
+    /// Whether it was launched.
     fn launch(
         &mut self,
         now: Timestamp,
@@ -110,7 +129,7 @@ impl State {
         offer: &Offer,
         pool: &mut Resources,
         launch: Launch,
-    ) {
+    ) -> bool {
         let checked = launch.and_then(|spec| {
             let in_use = self.tasks.contains_key(&key(framework, &spec.id));
             fault(&spec, offer, pool, in_use)
@@ -123,14 +142,19 @@ impl State {
                 status.reason = Some(Reason::TaskInvalid);
                 status.message = Some(bad.why);
                 status.agent = Some(offer.agent.clone());
-                return self.tell_by_master(framework, status);
+                self.tell_by_master(framework, status);
+                return false;
             }
         };
         *pool = pool.minus_at_most(&spec.resources);
+        self.offers
+            .allocator
+            .launched(&offer.agent, framework, &offer.role, &spec.resources);
         let key = key(framework, &spec.id);
         self.tasks
             .insert(key.clone(), Task::new(spec, offer.role.clone()));
         self.orders.push_back(Order::Start(key));
+        true
     }
 
     fn kill(
@@ -210,11 +234,12 @@ impl State {
 
     /// Withdraws an offer and says so; false when it is not on the table.
     pub(super) fn rescind(&mut self, now: Timestamp, id: &OfferId, away_for: Duration) -> bool {
-        let Some(offer) = self.offers.take(id) else {
+        let Some((offer, units)) = self.offers.take(id) else {
             return false;
         };
         self.offers
             .give_back(now, &offer, &offer.resources, away_for);
+        self.offers.answered(&offer, &units, 0);
         self.say(&offer.framework, messages::rescind(id));
         true
     }

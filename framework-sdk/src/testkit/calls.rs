@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mete_model::{
-    AgentId, FrameworkId, FrameworkInfo, OfferId, Resources, Role, TaskId, TaskSpec, UpdateId,
-};
-use mete_proto::convert::{ConvertError, ids, offer, resources, task};
+use mete_model::{AgentId, FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec, UpdateId};
+use mete_placement::FrameworkFacts;
+use mete_placement::demand::Shape;
+use mete_proto::convert::{ConvertError, demand, framework, ids, offer, offer_constraints, task};
 use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Call as Message, call};
 
@@ -29,6 +29,8 @@ pub enum Call {
         info: Box<FrameworkInfo>,
         /// Roles without offers.
         suppressed: BTreeSet<Role>,
+        /// What it says of itself as far as offers go.
+        facts: Box<FrameworkFacts>,
     },
     /// Offers used.
     Accept {
@@ -79,8 +81,8 @@ pub enum Call {
         /// Which tasks, and where they are thought to run.
         tasks: Vec<(TaskId, Option<AgentId>)>,
     },
-    /// What waits to be placed: each shape so many times.
-    Demand(Vec<(Resources, u32)>),
+    /// What waits to be placed.
+    Demand(Vec<Shape>),
     /// The end of the framework.
     Teardown,
     /// Of a kind that the test kit does not carry. Answered with ERROR.
@@ -137,7 +139,10 @@ fn read_call(message: &Message) -> Result<Call, ConvertError> {
             }
         }
         call::Type::Reconcile => reconcile(message.reconcile.as_ref().ok_or_else(missing)?)?,
-        call::Type::Demand => demand(message.demand.as_ref().ok_or_else(missing)?)?,
+        call::Type::Demand => {
+            let demand = message.demand.as_ref().ok_or_else(missing)?;
+            Call::Demand(demand::from_wire(demand)?)
+        }
         call::Type::Teardown => Call::Teardown,
         call::Type::Unknown
         | call::Type::Shutdown
@@ -162,19 +167,18 @@ fn reconcile(message: &call::Reconcile) -> Result<Call, ConvertError> {
     })
 }
 
-fn demand(message: &call::Demand) -> Result<Call, ConvertError> {
-    let shape = |shape: &call::Shape| {
-        let resources = resources::from_wire(&shape.resources)?;
-        Ok((resources, shape.count.unwrap_or(1)))
-    };
-    let shapes = message.shapes.iter().map(shape);
-    Ok(Call::Demand(shapes.collect::<Result<_, _>>()?))
-}
-
 fn subscribe(message: &call::Subscribe) -> Result<Call, ConvertError> {
+    let info = FrameworkInfo::try_from(&message.framework_info)?;
+    let facts = FrameworkFacts {
+        roles: info.roles.clone(),
+        capabilities: info.capabilities.clone(),
+        min_allocatable: framework::min_allocatable(&message.framework_info)?,
+        offer_constraints: offer_constraints::from_wire(message.offer_constraints.as_ref())?,
+    };
     Ok(Call::Subscribe {
-        info: Box::new(FrameworkInfo::try_from(&message.framework_info)?),
+        info: Box::new(info),
         suppressed: roles(Some(&message.suppressed_roles)),
+        facts: Box::new(facts),
     })
 }
 

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_model::{AgentId, FrameworkId, Offer, OfferId, Resources, Role, Timestamp};
-use mete_placement::{Allocator, Policy};
+use mete_placement::{Allocator, Options, ShapeId};
 
 use super::Agent;
+
+/// What an offer was made for: how many of which shapes that its framework waits to run.
+pub(super) type Units = Vec<(ShapeId, u32)>;
 
 /// The offers of a master, each used once.
 #[derive(Debug)]
 pub(super) struct Offers {
     pub(super) allocator: Allocator,
-    table: BTreeMap<OfferId, Offer>,
+    table: BTreeMap<OfferId, (Offer, Units)>,
     given_out: u64,
 }
 
@@ -32,7 +35,7 @@ pub(super) enum BadOffers {
 impl Offers {
     pub(super) fn new() -> Self {
         Self {
-            allocator: Allocator::new(Policy::default()),
+            allocator: Allocator::new(Options::default()),
             table: BTreeMap::new(),
             given_out: 0,
         }
@@ -64,9 +67,11 @@ impl Offers {
                 resources: grant.resources,
                 attributes: agent.attributes.clone(),
                 domain: agent.domain.clone(),
+                unavailability: None,
             };
             self.given_out += 1;
-            self.table.insert(offer.id.clone(), offer.clone());
+            self.table
+                .insert(offer.id.clone(), (offer.clone(), grant.units));
             made.entry(offer.framework.clone()).or_default().push(offer);
         }
         made
@@ -84,10 +89,8 @@ impl Offers {
             if !seen.insert(id) {
                 return Err(BadOffers::Twice(id.clone()));
             }
-            let offer = self
-                .table
-                .get(id)
-                .filter(|offer| offer.framework == *framework);
+            let known = self.table.get(id).map(|(offer, _)| offer);
+            let offer = known.filter(|offer| offer.framework == *framework);
             let offer = offer.ok_or_else(|| BadOffers::Stale(id.clone()))?;
             if found
                 .first()
@@ -104,7 +107,7 @@ impl Offers {
     }
 
     /// Takes an offer off the table; what was in it is still this framework's.
-    pub(super) fn take(&mut self, id: &OfferId) -> Option<Offer> {
+    pub(super) fn take(&mut self, id: &OfferId) -> Option<(Offer, Units)> {
         self.table.remove(id)
     }
 
@@ -118,10 +121,17 @@ impl Offers {
     ) -> Option<Offer> {
         self.table
             .get(id)
-            .filter(|offer| offer.framework == *framework)?;
-        let offer = self.take(id)?;
+            .filter(|(offer, _)| offer.framework == *framework)?;
+        let (offer, units) = self.take(id)?;
         self.give_back(now, &offer, &offer.resources, refuse_for);
+        self.answered(&offer, &units, 0);
         Some(offer)
+    }
+
+    /// So many of the tasks that offers were made for run now.
+    pub(super) fn answered(&mut self, offer: &Offer, units: &[(ShapeId, u32)], launched: u32) {
+        self.allocator
+            .answered(&offer.agent, &offer.framework, &offer.role, units, launched);
     }
 
     /// Hands back `part` of an offer that was taken off the table.
@@ -167,7 +177,7 @@ impl Offers {
 
     /// All on the table.
     pub(super) fn on_the_table(&self) -> impl Iterator<Item = &Offer> {
-        self.table.values()
+        self.table.values().map(|(offer, _)| offer)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -175,7 +185,7 @@ impl Offers {
     }
 
     fn where_(&self, wanted: impl Fn(&Offer) -> bool) -> Vec<OfferId> {
-        let offers = self.table.values().filter(|offer| wanted(offer));
+        let offers = self.on_the_table().filter(|offer| wanted(offer));
         offers.map(|offer| offer.id.clone()).collect()
     }
 }

@@ -6,6 +6,7 @@
 
 mod away; // cut off, taken over, torn down
 mod cable; // a network that the scenario can cut
+mod demanding; // what waits, said to the master
 mod launching; // tasks that run, and tasks that cannot
 mod offering; // offers taken, left, asked for
 mod telling; // updates, acknowledgements, reconciliation
@@ -16,6 +17,7 @@ use std::future::Future;
 use mete_model::{Resources, TaskId, TaskState};
 
 pub use away::*;
+pub use demanding::*;
 pub use launching::*;
 pub use offering::*;
 pub use telling::*;
@@ -59,6 +61,11 @@ macro_rules! scenario_tests {
             a_framework_without_failover_loses_its_tasks_with_its_stream,
             a_framework_fails_over_to_its_newer_self,
             a_torn_down_framework_is_gone_for_good,
+            all_that_is_demanded_runs,
+            a_demand_in_a_role_of_others_is_an_error,
+            a_framework_that_waits_for_nothing_is_offered_nothing,
+            an_offer_is_as_large_as_what_is_demanded,
+            frameworks_with_demand_share_an_agent,
         }
     };
     (@each $stage:expr, $($name:ident,)*) => {

@@ -159,10 +159,15 @@ fn subscribe(shared: &Shared, stream: &Stream, message: &Message) -> Result<Fram
     let received = calls::read(message).map_err(|error| error.to_string())?;
     shared.change(|state, now| {
         state.record(received.clone());
-        let Call::Subscribe { info, suppressed } = received.call else {
+        let Call::Subscribe {
+            info,
+            suppressed,
+            facts,
+        } = received.call
+        else {
             return Err("the first call is SUBSCRIBE".to_owned());
         };
-        state.subscribe(now, *info, &suppressed, stream.clone())
+        state.subscribe(now, *info, &suppressed, *facts, stream.clone())
     })
 }
 

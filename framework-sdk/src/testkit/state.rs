@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mete_model::{AgentId, FrameworkId, FrameworkInfo, Role, TaskKey, TaskStatus, Timestamp};
+use mete_placement::FrameworkFacts;
 use mete_proto::mesos::v1::scheduler::Event;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +111,7 @@ impl State {
         now: Timestamp,
         mut info: FrameworkInfo,
         suppressed: &BTreeSet<Role>,
+        facts: FrameworkFacts,
         stream: Stream,
     ) -> Result<FrameworkId, String> {
         if let Some(Refusal::Error(text)) = &self.refusal {
@@ -138,8 +140,7 @@ impl State {
             finish(before, "Framework failed over");
         }
         let allocator = &mut self.offers.allocator;
-        allocator.add_framework(id.clone(), info.roles.clone());
-        allocator.update_roles(&id, info.roles.clone());
+        allocator.add_framework(id.clone(), facts);
         allocator.set_framework_active(&id, true);
         allocator.revive(&id, None);
         if !suppressed.is_empty() {

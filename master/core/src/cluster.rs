@@ -9,17 +9,19 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mete_model::{AgentId, Effects, FrameworkId, Machine, Role, Timestamp};
-use mete_placement::{Allocator, Amounts};
+use mete_placement::{Allocator, Amounts, Maintenance, Policy};
 
 use crate::counters::Counters;
-use crate::effects::{Action, Event, MessageToAgent, Reply};
+use crate::effects::{Action, Event, MessageToAgent, Reply, Snapshot};
 use crate::input::{Call, Input, LinkId};
 use crate::registry::Record;
 use crate::settings::Settings;
 use crate::state::agents::Agents;
 use crate::state::deadlines::{Deadlines, Due};
 use crate::state::frameworks::Frameworks;
+use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
+use crate::state::schedule::Schedule;
 use crate::state::tasks::Tasks;
 use crate::view::View;
 
@@ -37,6 +39,11 @@ pub struct Cluster {
     pub(crate) tasks: Tasks,
     pub(crate) weights: Arc<BTreeMap<Role, NonZeroU32>>,
     pub(crate) limits: Arc<BTreeMap<Role, Amounts>>,
+    pub(crate) guarantees: Arc<BTreeMap<Role, Amounts>>,
+    pub(crate) policies: Arc<BTreeMap<Option<Role>, Policy>>,
+    pub(crate) schedule: Arc<Schedule>,
+    pub(crate) maintenance: Arc<Maintenance>,
+    pub(crate) inverse_offers: InverseOffers,
     pub(crate) torn_down: BTreeMap<FrameworkId, Timestamp>,
     pub(crate) allocator: Allocator,
     pub(crate) deadlines: Deadlines,
@@ -51,10 +58,8 @@ impl Machine for Cluster {
     type View = View;
 
     fn step(&mut self, now: Timestamp, input: Input) -> Out {
-        let mut out = Out::none();
-        self.take(now, input, &mut out);
-        self.pass_deadlines(now, &mut out);
-        self.make_offers(now, &mut out);
+        let mut out = self.decide(now, input);
+        self.allocate(now, &mut out);
         out
     }
 
@@ -65,7 +70,8 @@ impl Machine for Cluster {
     fn next_deadline(&self) -> Option<Timestamp> {
         let ours = self.deadlines.next();
         let filters = self.allocator.next_deadline();
-        ours.into_iter().chain(filters).min()
+        let inverse = self.maintenance.next_deadline();
+        ours.into_iter().chain(filters).chain(inverse).min()
     }
 
     fn view(&self) -> View {
@@ -74,6 +80,23 @@ impl Machine for Cluster {
 }
 
 impl Cluster {
+    /// The first half of a step: all but the round of allocation.
+    pub fn decide(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
+        let mut out = Out::none();
+        self.take(now, input, &mut out);
+        self.pass_deadlines(now, &mut out);
+        self.settle_drains(now, &mut out);
+        out
+    }
+
+    /// The second half of a step: a round of allocation, if something has changed; whether there was one. A half of its
+    /// own so that the shell, which has a clock, can say how long rounds take.
+    pub fn allocate(&mut self, now: Timestamp, out: &mut Effects<Self>) -> bool {
+        let was = self.make_offers(now, out);
+        self.make_inverse_offers(now, out);
+        was
+    }
+
     fn take(&mut self, now: Timestamp, input: Input, out: &mut Out) {
         match input {
             Input::Deadline => {}
@@ -100,10 +123,27 @@ impl Cluster {
                 link,
                 call,
             } => self.call(now, &framework, link, call, out),
-            Input::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out),
-            Input::SetLimit { role, limit } => self.set_limit(role, limit, out),
+            Input::SetWeights(weights) => self.set_weights(weights, out),
+            Input::SetQuota {
+                role,
+                limit,
+                guarantee,
+                force,
+            } => self.set_quota(now, role, limit, guarantee, force, out),
+            Input::SetPolicy { role, policy } => self.set_policy(role, policy, out),
+            Input::DrainAgent {
+                agent,
+                within,
+                mark_gone,
+            } => self.drain_agent(now, &agent, within, mark_gone, out),
+            Input::DeactivateAgent { agent } => self.deactivate_agent(now, &agent, out),
+            Input::ReactivateAgent { agent } => self.reactivate_agent(now, &agent, out),
             Input::MarkAgentGone { agent } => self.mark_agent_gone(now, &agent, out),
+            Input::SetSchedule(windows) => self.set_schedule(now, windows, out),
+            Input::MachinesDown(machines) => self.machines_down(now, &machines, out),
+            Input::MachinesUp(machines) => self.machines_up(now, &machines, out),
             Input::TearDown { framework } => self.tear_down_by_operator(now, &framework, out),
+            Input::Snapshot => out.reply = Some(Reply::Snapshot(Snapshot::of(&self.allocator))),
         }
     }
 
@@ -124,6 +164,11 @@ impl Cluster {
             Call::Decline { offers, refuse_for } => {
                 self.decline(now, framework, &offers, refuse_for);
             }
+            Call::AnswerInverse {
+                offers,
+                accepted,
+                refuse_for,
+            } => self.answer_inverse(now, framework, &offers, accepted, refuse_for),
             Call::Revive { roles } => self.revive(framework, &roles),
             Call::Suppress { roles } => self.suppress(framework, &roles),
             Call::Kill {
@@ -137,8 +182,12 @@ impl Cluster {
             Call::Reconcile(tasks) => self.reconcile(now, framework, tasks, out),
             Call::Teardown => self.tear_down(now, framework, out),
             Call::Demand(shapes) => self.set_demand(framework, shapes, out),
-            Call::UpdateFramework { info, suppressed } => {
-                self.update_framework(now, framework, *info, suppressed, out);
+            Call::UpdateFramework {
+                info,
+                suppressed,
+                rules,
+            } => {
+                self.update_framework(now, framework, (*info, suppressed, rules), out);
             }
             Call::Ignored { name } => {
                 tracing::debug!(%framework, call = name, "call without effect");

@@ -39,11 +39,19 @@ pub struct Counters {
     pub offers_rescinded: u64,
     /// Offers that timed out.
     pub offers_timed_out: u64,
+    /// Inverse offers made.
+    pub inverse_offers_made: u64,
+    /// Inverse offers accepted.
+    pub inverse_offers_accepted: u64,
+    /// Inverse offers declined.
+    pub inverse_offers_declined: u64,
     /// ACCEPTs whose offers were no good.
     pub accepts_refused: u64,
     /// Tasks sent to agents.
     pub tasks_launched: u64,
-    /// Operations that are not carried yet.
+    /// Reservations and volumes made and ended.
+    pub operations: u64,
+    /// Operations that cannot be or are not carried yet.
     pub operations_dropped: u64,
     /// Calls without effect here.
     pub calls_ignored: u64,

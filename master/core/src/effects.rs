@@ -6,11 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, Capability, FrameworkId, FrameworkInfo, Offer, OfferId, Role, TaskId, TaskSpec,
-    TaskStatus, UpdateId,
+    AgentId, Capability, FrameworkId, FrameworkInfo, InverseOffer, Offer, OfferId, Resources, Role,
+    TaskId, TaskSpec, TaskStatus, UpdateId,
 };
 
+use mete_placement::Allocator;
+
 use crate::input::LinkId;
+use crate::state::schedule::ScheduleError;
+
+/// Roles for which an operator may have set weights, quotas or policies: far more than are of use, few enough to load
+/// at every start.
+pub(crate) const MAX_SET_ROLES: usize = 100_000;
 
 /// Something to be carried out.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,12 +60,25 @@ pub enum Event {
     },
     /// An offer does not stand any more.
     Rescind(OfferId),
+    /// Agents that the framework is asked to leave in time.
+    InverseOffers(Vec<InverseOffer>),
+    /// An inverse offer does not stand any more.
+    RescindInverse(OfferId),
     /// News of a task.
     Update {
         /// As the framework understands it.
         status: TaskStatus,
         /// The message as the agent sent it; `None` when the master made it.
         original: Option<Bytes>,
+    },
+    /// How an operation went that the framework has named. Asks for no acknowledgement.
+    Operation {
+        /// As the framework calls it.
+        id: String,
+        /// On which agent's resources; `None` when the offers were no good.
+        agent: Option<AgentId>,
+        /// How it went.
+        outcome: OperationOutcome,
     },
     /// An agent is lost.
     Failure {
@@ -67,6 +87,17 @@ pub enum Event {
     },
     /// Something is wrong; when `Close` follows, the last event of the stream.
     Error(String),
+}
+
+/// How an operation went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OperationOutcome {
+    /// Done, and on disk; what the resources are now.
+    Finished(Resources),
+    /// Not done: it cannot be, in words.
+    Error(String),
+    /// Not done: the offers were no good, in words.
+    Dropped(String),
 }
 
 /// What an agent hears.
@@ -141,6 +172,30 @@ pub enum Reply {
     Done,
     /// Not done.
     Failed(OperatorError),
+    /// The allocator as it is.
+    Snapshot(Snapshot),
+}
+
+/// The allocator at one moment, to be asked at leisure: a copy, so that no decision waits for the answer.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Arc<Allocator>);
+
+impl Snapshot {
+    pub(crate) fn of(allocator: &Allocator) -> Self {
+        Self(Arc::new(allocator.clone()))
+    }
+
+    /// What was copied.
+    pub fn allocator(&self) -> &Allocator {
+        &self.0
+    }
+}
+
+/// The same copy.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// Why an operator's wish was not granted.
@@ -158,4 +213,55 @@ pub enum OperatorError {
     /// Limits hold for named roles.
     #[error("role * cannot have a limit")]
     AnyRole,
+    /// What is kept for a role must be what it may have.
+    #[error("role {role} would be guaranteed {resource} {guarantee} and limited to {limit}")]
+    GuaranteeOverLimit {
+        /// Which role.
+        role: Role,
+        /// Of what.
+        resource: String,
+        /// What would be kept for it.
+        guarantee: String,
+        /// What it may have.
+        limit: String,
+    },
+    /// A limit that the role has passed already. Can be forced.
+    #[error("role {role} uses {resource} {used}, its limit would be {limit}; it can be forced")]
+    LimitUnderUse {
+        /// Which role.
+        role: Role,
+        /// Of what.
+        resource: String,
+        /// What it uses.
+        used: String,
+        /// What it would be limited to.
+        limit: String,
+    },
+    /// More would be kept than there is. Can be forced.
+    #[error(
+        "with role {role} all roles would be guaranteed {resource} {guaranteed}, the cluster has {capacity}; it can be \
+         forced"
+    )]
+    GuaranteesOverCapacity {
+        /// Which role.
+        role: Role,
+        /// Of what.
+        resource: String,
+        /// The sum over all roles.
+        guaranteed: String,
+        /// What all agents have.
+        capacity: String,
+    },
+    /// Something is set for too many roles.
+    #[error("something is set for {MAX_SET_ROLES} roles already")]
+    TooManyRoles,
+    /// An agent marked gone is not changed any more.
+    #[error("agent {0} was marked gone")]
+    AgentGone(AgentId),
+    /// What drains cannot be called off.
+    #[error("agent {0} is draining; it can be reactivated once it has drained")]
+    AgentDraining(AgentId),
+    /// The schedule is refused.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
 }

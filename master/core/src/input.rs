@@ -1,16 +1,19 @@
 //! All that can happen to a cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, AgentInfo, FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec, TaskState,
-    TaskStatus, UpdateId,
+    AgentId, AgentInfo, FrameworkId, FrameworkInfo, OfferId, Resources, Role, TaskId, TaskSpec,
+    TaskState, TaskStatus, UpdateId,
 };
-use mete_placement::Amounts;
+use mete_placement::{Amounts, Policy, Shape};
 
-use crate::state::frameworks::Shape;
+use crate::operations::OperationKind;
+use crate::state::frameworks::OfferRules;
+use crate::state::schedule::{MachineId, Window};
 
 /// Names one stream of an agent or a framework, once; given out by the shell. What a stream says after another has taken
 /// its place is not listened to.
@@ -67,20 +70,51 @@ pub enum Input {
         /// What it wants.
         call: Call,
     },
-    /// An operator sets the weight of a role, in thousandths. Answered with `Done`.
-    SetWeight {
-        /// Which role.
-        role: Role,
-        /// Above zero.
-        weight_milli: std::num::NonZeroU32,
-    },
-    /// An operator sets or lifts the limit of a role. Answered with `Done` or `Failed`.
-    SetLimit {
+    /// An operator sets weights of roles, in thousandths. Answered with `Done` or `Failed`.
+    SetWeights(BTreeMap<Role, NonZeroU32>),
+    /// An operator sets or lifts what a role may have and what is kept for it. Answered with `Done` or `Failed`.
+    SetQuota {
         /// Which role; top-level.
         role: Role,
         /// At most so much; `None`: no limit.
         limit: Option<Amounts>,
+        /// So much is kept for it; `None`: nothing.
+        guarantee: Option<Amounts>,
+        /// Also when the limit is below what is used, or more is guaranteed than there is.
+        force: bool,
     },
+    /// An operator says how places are chosen. Answered with `Done` or `Failed`.
+    SetPolicy {
+        /// For this role and those below it; `None`: for the cluster.
+        role: Option<Role>,
+        /// `None`: as one level up; for the cluster, as the master was started.
+        policy: Option<Policy>,
+    },
+    /// An operator ends all tasks of an agent, which gets no new ones. Answered with `Done` or `Failed`.
+    DrainAgent {
+        /// Which agent.
+        agent: AgentId,
+        /// No task has longer than this to end; `None`: each has its own grace period.
+        within: Option<Duration>,
+        /// The agent is marked gone when its last task is over.
+        mark_gone: bool,
+    },
+    /// An operator wants no new tasks on an agent. Answered with `Done` or `Failed`.
+    DeactivateAgent {
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// An operator wants new tasks on an agent that was deactivated or has drained. Answered with `Done` or `Failed`.
+    ReactivateAgent {
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// An operator plans when machines will be away; replaces what was planned. Answered with `Done` or `Failed`.
+    SetSchedule(Vec<Window>),
+    /// An operator takes planned machines down: their agents are out. Answered with `Done` or `Failed`.
+    MachinesDown(BTreeSet<MachineId>),
+    /// Machines that were down are up again, and not planned any more. Answered with `Done` or `Failed`.
+    MachinesUp(BTreeSet<MachineId>),
     /// An operator says that an agent never comes back. Answered with `Done` or `Failed`.
     MarkAgentGone {
         /// Which agent.
@@ -91,6 +125,8 @@ pub enum Input {
         /// Which framework.
         framework: FrameworkId,
     },
+    /// Somebody wants to ask the allocator at leisure. Answered with `Snapshot`; changes nothing.
+    Snapshot,
 }
 
 /// How an agent comes.
@@ -153,6 +189,8 @@ pub struct Subscription {
     pub checkpoint: bool,
     /// Roles for which it wants no offers yet.
     pub suppressed: BTreeSet<Role>,
+    /// Which offers it takes at all.
+    pub rules: OfferRules,
 }
 
 /// What a framework wants.
@@ -165,6 +203,15 @@ pub enum Call {
         /// Which; unknown ones do not matter.
         offers: Vec<OfferId>,
         /// What is handed back stays away so long.
+        refuse_for: Duration,
+    },
+    /// Answer inverse offers.
+    AnswerInverse {
+        /// Which; unknown ones do not matter.
+        offers: Vec<OfferId>,
+        /// Whether the framework will have left in time.
+        accepted: bool,
+        /// When not, it is not asked again for so long.
         refuse_for: Duration,
     },
     /// Forget filters, send offers again.
@@ -207,6 +254,8 @@ pub enum Call {
         info: Box<FrameworkInfo>,
         /// Roles for which it wants no offers.
         suppressed: BTreeSet<Role>,
+        /// Which offers it takes at all; replaces what was said before.
+        rules: OfferRules,
     },
     /// Known, legal, and without effect here; counted.
     Ignored {
@@ -236,6 +285,15 @@ pub struct Accept {
 pub enum Operation {
     /// Start tasks.
     Launch(Vec<Result<TaskSpec, BadTask>>),
+    /// Reserve, make volumes, and back.
+    Reshape {
+        /// What the framework calls it; it hears how the operation went.
+        id: Option<String>,
+        /// Which of the four.
+        kind: OperationKind,
+        /// What is to be reserved or created, or what is not to be any more.
+        resources: Resources,
+    },
     /// Not carried yet: its tasks, if it has some, are answered TASK_ERROR.
     NotCarried {
         /// `RESERVE`, `LAUNCH_GROUP`.
@@ -264,9 +322,22 @@ impl Accept {
                     Ok(spec) => spec.id.clone(),
                     Err(bad) => bad.task.clone(),
                 })),
+                Operation::Reshape { .. } => {}
                 Operation::NotCarried { tasks, .. } => all.extend(tasks.iter().cloned()),
             }
         }
         all
+    }
+
+    /// The operations that the framework wants to hear of.
+    pub(crate) fn named_operations(&self) -> Vec<String> {
+        let ids = self
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Reshape { id, .. } => id.clone(),
+                Operation::Launch(_) | Operation::NotCarried { .. } => None,
+            });
+        ids.collect()
     }
 }

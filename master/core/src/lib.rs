@@ -13,6 +13,8 @@ mod cluster; // the whole state, and `step`
 mod counters; // what has happened how often
 mod effects; // actions and replies
 mod input; // all that can happen
+mod operations; // RESERVE, UNRESERVE, CREATE, DESTROY: what turns into what
+mod quantities; // amounts by name, in the words of people
 mod registry; // what survives a restart, and each change to it as a value
 mod settings; // times and bounds
 mod state; // what is: agents, frameworks, offers, tasks
@@ -22,15 +24,20 @@ mod view; // what readers see
 
 pub use cluster::Cluster;
 pub use counters::Counters;
-pub use effects::{Action, Event, MessageToAgent, OperatorError, Reply};
+pub use effects::{
+    Action, Event, MessageToAgent, OperationOutcome, OperatorError, Reply, Snapshot,
+};
 pub use input::{
     Accept, AgentTask, BadTask, Call, Input, LinkId, Operation, Registration, Subscription, Update,
 };
-pub use mete_placement::{Amounts, Policy};
+pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape};
+pub use operations::OperationKind;
 pub use registry::{AgentRecord, BadRecord, Record, Registry};
 pub use settings::Settings;
-pub use state::agents::{Admission, Agent, Reach};
-pub use state::frameworks::{Framework, Life, Shape};
+pub use state::agents::{Admission, Agent, Drain, Reach};
+pub use state::frameworks::{Framework, Life, OfferRules};
+pub use state::offers::OpenOffer;
+pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};
 pub use state::shared_map::SharedMap;
 pub use state::tasks::{Kill, Task};
-pub use view::View;
+pub use view::{RoleView, View};

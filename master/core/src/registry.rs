@@ -1,26 +1,38 @@
-//! What survives a restart: agents admitted, unreachable, gone; weights and limits; frameworks torn down; the epoch.
+//! What survives a restart: agents admitted, draining, unreachable, gone; weights, quotas, policies; the maintenance
+//! schedule; frameworks torn down; the epoch.
 //!
 //! One key per thing, so that each change is one small write:
 //!
 //! ```text
-//! agent/<agent id>          admission, endpoint, resources, since when unreachable
+//! agent/<agent id>          admission, endpoint, resources and what was made of them, since when unreachable
 //! weight/<role>             thousandths
 //! limit/<role>              scalars
+//! guarantee/<role>          scalars
+//! policy/<role>             the name of a packing policy
+//! policy                    the same for the cluster
+//! maintenance               windows, and machines that are down
 //! torn-down/<framework id>  when
 //! epoch                     of the last master that started
 //! ```
-//! A value is one byte, the version of its format, and JSON. Only this file reads and writes them.
+//! A value is one byte, the version of its format, and JSON. Only this file, and those below it, read and write them.
+
+mod schedule; // the form of the maintenance schedule
+
+mod part; // what was reserved, what was made a volume
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mete_model::{AgentId, Change, Durable, Endpoint, FrameworkId, Resources, Role, Timestamp};
-use mete_placement::Amounts;
+use mete_placement::{Amounts, Policy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::state::agents::Admission;
+use crate::state::agents::{Admission, Drain};
+use crate::state::schedule::Schedule;
+use part::StoredPart;
+use schedule::StoredSchedule;
 
 /// The version this build writes. There is none before it.
 const VERSION: u8 = 1;
@@ -37,6 +49,8 @@ pub struct AgentRecord {
     pub endpoint: Endpoint,
     /// What it had; scalars only. So much of the limits of roles is held back until it is there again.
     pub resources: Resources,
+    /// What of them was reserved and made volumes while it ran; parts only. The agent does not know of it.
+    pub made: Resources,
     /// Whether it may be used.
     pub admission: Admission,
     /// Since when it was unreachable; `None`: it was not.
@@ -52,10 +66,16 @@ pub enum Record {
     Agent(AgentRecord),
     /// An agent is forgotten.
     AgentForgotten(AgentId),
-    /// The weight of a role, in thousandths.
-    Weight(Role, NonZeroU32),
+    /// The weight of a role, in thousandths; `None`: that of every role, 1.
+    Weight(Role, Option<NonZeroU32>),
     /// The limit of a role; `None`: it has none.
     Limit(Role, Option<Amounts>),
+    /// What is kept for a role; `None`: nothing.
+    Guarantee(Role, Option<Amounts>),
+    /// How places are chosen for a role, or for the cluster; `None`: as one level up.
+    Policy(Option<Role>, Option<Policy>),
+    /// The maintenance schedule, whole.
+    Maintenance(Schedule),
     /// A framework was torn down: its id is refused from now on.
     TornDown(FrameworkId, Timestamp),
     /// A torn-down framework is forgotten.
@@ -108,6 +128,12 @@ pub struct Registry {
     pub weights: BTreeMap<Role, NonZeroU32>,
     /// Limits that were set.
     pub limits: BTreeMap<Role, Amounts>,
+    /// Guarantees that were set.
+    pub guarantees: BTreeMap<Role, Amounts>,
+    /// Packing policies that were set: by role, and that of the cluster under `None`.
+    pub policies: BTreeMap<Option<Role>, Policy>,
+    /// The maintenance schedule.
+    pub schedule: Schedule,
     /// Frameworks torn down, and when.
     pub torn_down: BTreeMap<FrameworkId, Timestamp>,
     /// Of the last master that started; 0 for none.
@@ -142,7 +168,12 @@ impl Registry {
             Some(("agent", id)) => {
                 let id: AgentId = name(key, id)?;
                 let stored: StoredAgent = decode(key, value)?;
-                self.agents.insert(id.clone(), stored.into_record(id));
+                let record = stored.into_record(id.clone());
+                let record = record.map_err(|why| BadRecord::Impossible {
+                    key: key.to_owned(),
+                    why,
+                })?;
+                self.agents.insert(id, record);
             }
             Some(("weight", role)) => {
                 self.weights.insert(name(key, role)?, decode(key, value)?);
@@ -151,11 +182,26 @@ impl Registry {
                 let stored: StoredAmounts = decode(key, value)?;
                 self.limits.insert(name(key, role)?, stored.into());
             }
+            Some(("guarantee", role)) => {
+                let stored: StoredAmounts = decode(key, value)?;
+                self.guarantees.insert(name(key, role)?, stored.into());
+            }
+            Some(("policy", role)) => {
+                let policy = policy(key, value)?;
+                self.policies.insert(Some(name(key, role)?), policy);
+            }
             Some(("torn-down", id)) => {
                 let at = Timestamp::from_micros(decode(key, value)?);
                 self.torn_down.insert(name(key, id)?, at);
             }
-            Some(_) | None if key == "epoch" => self.epoch = decode(key, value)?,
+            None if key == "epoch" => self.epoch = decode(key, value)?,
+            None if key == "policy" => {
+                self.policies.insert(None, policy(key, value)?);
+            }
+            None if key == "maintenance" => {
+                let stored: StoredSchedule = decode(key, value)?;
+                self.schedule = stored.into_schedule(key)?;
+            }
             Some(_) | None => {
                 return Err(BadRecord::UnknownKey {
                     key: key.to_owned(),
@@ -174,13 +220,18 @@ impl Durable for Record {
                 Some(encode(&StoredAgent::from(agent))),
             ),
             Self::AgentForgotten(id) => (format!("agent/{id}"), None),
-            Self::Weight(role, weight) => (format!("weight/{role}"), Some(encode(weight))),
-            Self::Limit(role, limit) => (
-                format!("limit/{role}"),
-                limit
-                    .as_ref()
-                    .map(|limit| encode(&StoredAmounts::from(limit))),
-            ),
+            Self::Weight(role, weight) => (format!("weight/{role}"), weight.as_ref().map(encode)),
+            Self::Limit(role, limit) => (format!("limit/{role}"), amounts(limit.as_ref())),
+            Self::Guarantee(role, kept) => (format!("guarantee/{role}"), amounts(kept.as_ref())),
+            Self::Policy(role, policy) => {
+                let key = role.as_ref().map(|role| format!("policy/{role}"));
+                let name = policy.map(|policy| encode(&policy.to_string()));
+                (key.unwrap_or_else(|| "policy".to_owned()), name)
+            }
+            Self::Maintenance(schedule) => {
+                let stored = StoredSchedule::from(schedule);
+                ("maintenance".to_owned(), Some(encode(&stored)))
+            }
             Self::TornDown(id, at) => (format!("torn-down/{id}"), Some(encode(&at.as_micros()))),
             Self::TornDownForgotten(id) => (format!("torn-down/{id}"), None),
             Self::Epoch(epoch) => ("epoch".to_owned(), Some(encode(epoch))),
@@ -190,6 +241,15 @@ impl Durable for Record {
             value,
         }]
     }
+}
+
+fn amounts(amounts: Option<&Amounts>) -> Option<Vec<u8>> {
+    amounts.map(|amounts| encode(&StoredAmounts::from(amounts)))
+}
+
+fn policy(key: &str, value: &[u8]) -> Result<Policy, BadRecord> {
+    let stored: String = decode(key, value)?;
+    name(key, &stored)
 }
 
 fn name<T: std::str::FromStr<Err: std::fmt::Display>>(
@@ -228,6 +288,8 @@ struct StoredAgent {
     ip: String,
     port: u16,
     resources: StoredAmounts,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    made: Vec<StoredPart>,
     admission: StoredAdmission,
     unreachable_since_micros: Option<u64>,
     registered_at_micros: u64,
@@ -237,9 +299,16 @@ struct StoredAgent {
 #[serde(rename_all = "snake_case")]
 enum StoredAdmission {
     Active,
-    Draining,
+    Draining {
+        since_micros: u64,
+        deadline_micros: Option<u64>,
+        mark_gone: bool,
+    },
+    Drained,
     Deactivated,
-    Gone { at_micros: u64 },
+    Gone {
+        at_micros: u64,
+    },
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -264,14 +333,8 @@ impl From<&AgentRecord> for StoredAgent {
             ip: agent.endpoint.ip.clone(),
             port: agent.endpoint.port,
             resources: StoredAmounts::from(&Amounts::from(&agent.resources)),
-            admission: match agent.admission {
-                Admission::Active => StoredAdmission::Active,
-                Admission::Draining => StoredAdmission::Draining,
-                Admission::Deactivated => StoredAdmission::Deactivated,
-                Admission::Gone { at } => StoredAdmission::Gone {
-                    at_micros: at.as_micros(),
-                },
-            },
+            made: StoredPart::all_of(&agent.made),
+            admission: agent.admission.into(),
             unreachable_since_micros: agent.unreachable_since.map(Timestamp::as_micros),
             registered_at_micros: agent.registered_at.as_micros(),
         }
@@ -279,8 +342,8 @@ impl From<&AgentRecord> for StoredAgent {
 }
 
 impl StoredAgent {
-    fn into_record(self, id: AgentId) -> AgentRecord {
-        AgentRecord {
+    fn into_record(self, id: AgentId) -> Result<AgentRecord, String> {
+        Ok(AgentRecord {
             id,
             endpoint: Endpoint {
                 hostname: self.hostname,
@@ -288,16 +351,50 @@ impl StoredAgent {
                 port: self.port,
             },
             resources: self.resources.into_resources(),
-            admission: match self.admission {
-                StoredAdmission::Active => Admission::Active,
-                StoredAdmission::Draining => Admission::Draining,
-                StoredAdmission::Deactivated => Admission::Deactivated,
-                StoredAdmission::Gone { at_micros } => Admission::Gone {
-                    at: Timestamp::from_micros(at_micros),
-                },
-            },
+            made: StoredPart::read_all(self.made)?,
+            admission: self.admission.into(),
             unreachable_since: self.unreachable_since_micros.map(Timestamp::from_micros),
             registered_at: Timestamp::from_micros(self.registered_at_micros),
+        })
+    }
+}
+
+impl From<Admission> for StoredAdmission {
+    fn from(admission: Admission) -> Self {
+        match admission {
+            Admission::Active => Self::Active,
+            Admission::Draining(drain) => Self::Draining {
+                since_micros: drain.since.as_micros(),
+                deadline_micros: drain.deadline.map(Timestamp::as_micros),
+                mark_gone: drain.mark_gone,
+            },
+            Admission::Drained => Self::Drained,
+            Admission::Deactivated => Self::Deactivated,
+            Admission::Gone { at } => Self::Gone {
+                at_micros: at.as_micros(),
+            },
+        }
+    }
+}
+
+impl From<StoredAdmission> for Admission {
+    fn from(stored: StoredAdmission) -> Self {
+        match stored {
+            StoredAdmission::Active => Self::Active,
+            StoredAdmission::Draining {
+                since_micros,
+                deadline_micros,
+                mark_gone,
+            } => Self::Draining(Drain {
+                since: Timestamp::from_micros(since_micros),
+                deadline: deadline_micros.map(Timestamp::from_micros),
+                mark_gone,
+            }),
+            StoredAdmission::Drained => Self::Drained,
+            StoredAdmission::Deactivated => Self::Deactivated,
+            StoredAdmission::Gone { at_micros } => Self::Gone {
+                at: Timestamp::from_micros(at_micros),
+            },
         }
     }
 }
@@ -342,7 +439,13 @@ impl StoredAmounts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use mete_model::Unavailability;
+
     use super::*;
+    use crate::state::schedule::{MachineId, Window};
+    use mete_model::{Device, Devices, Ranges, Reservation, ReservationKind, Tag, Volume};
 
     fn agent() -> AgentRecord {
         let mut resources = Resources::cpus_mem(4_000, 2_048);
@@ -355,12 +458,45 @@ mod tests {
                 port: 5051,
             },
             resources,
+            made: made(),
             admission: Admission::Gone {
                 at: Timestamp::from_millis(7),
             },
             unreachable_since: Some(Timestamp::from_millis(5)),
             registered_at: Timestamp::from_millis(1),
         }
+    }
+
+    /// A volume on disk that an agent keeps for a role, and a device and ports that were reserved and refined.
+    fn made() -> Resources {
+        let role = |text| Role::new(text).expect("good");
+        let mut volume = Tag::reserved(role("prod"));
+        volume.shared = true;
+        volume.volume = Some(Volume {
+            id: "v".to_owned(),
+            container_path: "data".to_owned(),
+            read_only: false,
+            principal: Some("ops".to_owned()),
+        });
+        let mut refined = Tag::reserved(role("prod"));
+        refined.reservations.push(Reservation {
+            role: role("prod/web"),
+            kind: ReservationKind::Dynamic,
+            principal: Some("ops".to_owned()),
+            labels: vec![("why".to_owned(), None)],
+        });
+        let mut disk = Resources::none();
+        disk.disk_bytes = 1 << 20;
+        let device = Device {
+            index: 3,
+            milli: 500,
+        };
+        let part = Resources::cpus_mem(1, 2)
+            .with_ports(Ranges::interval(5, 6))
+            .with_named_devices(Devices::new(vec![device]).expect("sound"));
+        Resources::none()
+            .with_part(volume, disk)
+            .with_part(refined, part)
     }
 
     fn stored(records: &[Record]) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -398,10 +534,24 @@ mod tests {
         let framework = FrameworkId::new("f").expect("good");
         let weight = NonZeroU32::new(2_500).expect("not zero");
 
+        let machine = MachineId::new(Some("a".to_owned()), None).expect("good");
+        let window = Window {
+            machines: vec![machine.clone()],
+            unavailability: Unavailability {
+                start: Timestamp::from_millis(9),
+                duration: Some(Duration::from_secs(1)),
+            },
+        };
+        let schedule = Schedule::new(vec![window], [machine].into()).expect("good");
+
         let registry = Registry::read(stored(&[
             Record::Agent(agent()),
-            Record::Weight(role.clone(), weight),
+            Record::Weight(role.clone(), Some(weight)),
             Record::Limit(role.clone(), Some(limit.clone())),
+            Record::Guarantee(role.clone(), Some(limit.clone())),
+            Record::Policy(Some(role.clone()), Some(Policy::Spread)),
+            Record::Policy(None, Some(Policy::BestFit)),
+            Record::Maintenance(schedule.clone()),
             Record::TornDown(framework.clone(), Timestamp::from_millis(3)),
             Record::Epoch(7),
         ]));
@@ -409,12 +559,47 @@ mod tests {
         let registry = registry.expect("readable");
         assert_eq!(registry.agents, BTreeMap::from([(agent().id, agent())]));
         assert_eq!(registry.weights, BTreeMap::from([(role.clone(), weight)]));
-        assert_eq!(registry.limits, BTreeMap::from([(role, limit)]));
+        assert_eq!(
+            registry.policies,
+            BTreeMap::from([
+                (None, Policy::BestFit),
+                (Some(role.clone()), Policy::Spread)
+            ])
+        );
+        assert_eq!(registry.schedule, schedule);
+        let quotas = BTreeMap::from([(role, limit)]);
+        assert_eq!(registry.guarantees, quotas);
+        assert_eq!(registry.limits, quotas);
         assert_eq!(
             registry.torn_down,
             BTreeMap::from([(framework, Timestamp::from_millis(3))])
         );
         assert_eq!(registry.epoch, 7);
+    }
+
+    #[test]
+    fn how_an_agent_drains_is_read_back() {
+        let drain = Drain {
+            since: Timestamp::from_millis(7),
+            deadline: Some(Timestamp::from_millis(9)),
+            mark_gone: true,
+        };
+        for admission in [
+            Admission::Active,
+            Admission::Draining(drain),
+            Admission::Drained,
+            Admission::Deactivated,
+        ] {
+            let agent = AgentRecord {
+                admission,
+                ..agent()
+            };
+
+            let registry = Registry::read(stored(&[Record::Agent(agent.clone())]));
+
+            let agents = registry.expect("readable").agents;
+            assert_eq!(agents.get(&agent.id), Some(&agent));
+        }
     }
 
     #[test]
@@ -424,6 +609,10 @@ mod tests {
             Record::AgentForgotten(agent().id),
             Record::Limit(Role::any(), Some(Amounts::default())),
             Record::Limit(Role::any(), None),
+            Record::Policy(None, Some(Policy::Spread)),
+            Record::Policy(None, None),
+            Record::Weight(Role::any(), NonZeroU32::new(7)),
+            Record::Weight(Role::any(), None),
         ];
 
         assert!(stored(&records).is_empty());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mete_model::FaultDomain;
 use mete_placement::Policy;
 
 /// How the cluster behaves. All times count from the moment the thing in question happens.
@@ -30,6 +31,9 @@ pub struct Settings {
     pub kill_repeat: Duration,
     /// Which agents are offered first.
     pub policy: Policy,
+    /// Where the master itself is. Agents in other regions are offered only to frameworks that are REGION_AWARE; `None`:
+    /// there is no such difference.
+    pub domain: Option<FaultDomain>,
 }
 
 impl Settings {
@@ -47,6 +51,7 @@ impl Settings {
             offer_timeout: Some(Duration::from_secs(300)), // Mesos has none: there an idle framework hoards for ever
             kill_repeat: Duration::from_secs(15),
             policy: Policy::default(),
+            domain: None,
         }
     }
 }

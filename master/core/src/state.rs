@@ -3,7 +3,9 @@
 pub(crate) mod agents; // who runs tasks, and whether it can be reached
 pub(crate) mod deadlines; // what happens by time alone
 pub(crate) mod frameworks; // who launches tasks, and whether it is there
+pub(crate) mod inverse_offers; // who is asked to leave which agent
 pub(crate) mod offers; // what is on the table
+pub(crate) mod schedule; // which machines are planned to be away, and which are
 pub(crate) mod shared_map; // a map that is cheap to publish
 pub(crate) mod tasks; // what runs where
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use mete_model::resources::devices::{WHOLE_DEVICE, is_askable};
 use mete_model::{
     AgentId, FrameworkId, Offer, OfferId, Program, Resources, Role, TaskId, TaskSpec,
 };
@@ -66,7 +67,7 @@ pub(crate) fn offers(
 }
 
 /// Why a task is not started. The framework gets the text as message of a TASK_ERROR.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum TaskError {
     #[error("task id {0} is in use by a task that is not over")]
     IdInUse(TaskId),
@@ -78,8 +79,12 @@ pub(crate) enum TaskError {
     },
     #[error("task {0} asks for no resources")]
     NoResources(TaskId),
-    #[error("task {0} asks for a part of a GPU; they come whole")]
-    PartOfGpu(TaskId),
+    #[error("task {task} asks for {gpus} GPUs: {rule}")]
+    PartOfGpu {
+        task: TaskId,
+        gpus: f64,
+        rule: &'static str,
+    },
     #[error("task {0} has no command")]
     NoCommand(TaskId),
     #[error("task {task} asks for more than the offers hold: {}", shortages.join(", "))]
@@ -94,6 +99,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) task: &'a TaskSpec,
     pub(crate) offered_by: &'a AgentId,
     pub(crate) left: &'a Resources,
+    /// Whether the framework has said that it does.
+    pub(crate) takes_parts_of_gpus: bool,
     pub(crate) id_in_use: bool,
 }
 
@@ -104,7 +111,7 @@ const TASK_RULES: &[Rule] = &[
     id_is_free,
     agent_is_the_offers,
     asks_for_something,
-    gpus_are_whole,
+    gpus_are_devices,
     has_a_command,
     fits,
 ];
@@ -139,11 +146,31 @@ fn asks_for_something(candidate: &Candidate<'_>) -> Result<(), TaskError> {
     Ok(())
 }
 
-fn gpus_are_whole(candidate: &Candidate<'_>) -> Result<(), TaskError> {
-    if candidate.task.resources.gpus_milli.is_multiple_of(1_000) {
-        return Ok(());
+/// Whole ones, or a part of one for frameworks that know of parts; and out of one reservation, for a device is not shared
+/// between roles.
+fn gpus_are_devices(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    let asked = &candidate.task.resources;
+    let parts = asked.parts().map(|(_, part)| part);
+    for one in std::iter::once(asked).chain(parts) {
+        let milli = one.gpus_milli;
+        let named = one.devices().list();
+        let has_piece = named.iter().any(|device| !device.is_whole());
+        let rule = if !is_askable(milli) {
+            "it is a whole number, or less than one"
+        } else if has_piece && named.len() > 1 {
+            "devices are named whole, or a part of one"
+        } else if !milli.is_multiple_of(u64::from(WHOLE_DEVICE)) && !candidate.takes_parts_of_gpus {
+            "they come whole to frameworks without the capability GPU_FRACTIONS"
+        } else {
+            continue;
+        };
+        return Err(TaskError::PartOfGpu {
+            task: candidate.task.id.clone(),
+            gpus: milli as f64 / 1e3,
+            rule,
+        });
     }
-    Err(TaskError::PartOfGpu(candidate.task.id.clone()))
+    Ok(())
 }
 
 fn has_a_command(candidate: &Candidate<'_>) -> Result<(), TaskError> {

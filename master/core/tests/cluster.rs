@@ -4,12 +4,20 @@
 mod accept;
 #[path = "cluster/agent_life.rs"]
 mod agent_life;
+#[path = "cluster/drain.rs"]
+mod drain;
 #[path = "cluster/framework_life.rs"]
 mod framework_life;
 #[path = "cluster/leader_change.rs"]
 mod leader_change;
+#[path = "cluster/maintenance.rs"]
+mod maintenance;
 #[path = "cluster/offers.rs"]
 mod offers;
+#[path = "cluster/reservations.rs"]
+mod reservations;
+#[path = "cluster/roles.rs"]
+mod roles;
 #[path = "cluster/sums.rs"]
 mod sums;
 #[path = "cluster/tasks.rs"]

@@ -103,7 +103,11 @@ impl Stream {
         let input = Input::RegisterAgent(Box::new(registration));
         match self.desk.handle.ask(input).await.map_err(leaving)? {
             Reply::Registered(agent) => Ok(Some(agent)),
-            Reply::Refused(_) | Reply::Subscribed(_) | Reply::Done | Reply::Failed(_) => Ok(None),
+            Reply::Refused(_)
+            | Reply::Subscribed(_)
+            | Reply::Done
+            | Reply::Failed(_)
+            | Reply::Snapshot(_) => Ok(None),
         }
     }
 

@@ -3,16 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use mete_master_core::{Accept, BadTask, Call, LinkId, Operation, Shape, Subscription};
+use mete_master_core::{
+    Accept, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
+};
 use mete_model::{FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec};
+use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::offer::refusal;
+use mete_proto::convert::resources;
 use mete_proto::convert::task::grace_period;
-use mete_proto::convert::{ConvertError, Fault, Within as _, resources};
+use mete_proto::convert::{ConvertError, Within as _, demand, offer_constraints, role};
 use mete_proto::mesos::v1 as wire;
 use wire::offer::operation;
 use wire::scheduler::call::Type;
-use wire::scheduler::{Call as WireCall, call};
+use wire::scheduler::{Call as WireCall, OfferConstraints, call};
 
 /// The name of a call, or its number when it has no name here.
 pub(crate) fn name(call: &WireCall) -> String {
@@ -46,6 +50,11 @@ pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription
         info,
         checkpoint: subscribe.framework_info.checkpoint(),
         suppressed: roles(&subscribe.suppressed_roles, "subscribe.suppressed_roles")?,
+        rules: rules(
+            &subscribe.framework_info,
+            subscribe.offer_constraints.as_ref(),
+        )
+        .within("subscribe")?,
     })
 }
 
@@ -99,16 +108,36 @@ fn convert(call: &WireCall) -> Result<Call, ConvertError> {
         Type::Kill => kill(part(call.kill.as_ref(), "kill")?)?,
         Type::Acknowledge => acknowledge(part(call.acknowledge.as_ref(), "acknowledge")?)?,
         Type::Reconcile => reconcile(part(call.reconcile.as_ref(), "reconcile")?)?,
-        Type::Demand => demand(part(call.demand.as_ref(), "demand")?)?,
+        Type::Demand => {
+            let shapes = demand::from_wire(part(call.demand.as_ref(), "demand")?);
+            Call::Demand(shapes.within("demand")?)
+        }
         Type::UpdateFramework => update(part(call.update_framework.as_ref(), "update_framework")?)?,
         Type::Request => Call::Ignored { name: "REQUEST" },
         // There are no executors but the agents' own, which take neither messages nor orders.
         Type::Message => Call::Ignored { name: "MESSAGE" },
         Type::Shutdown => Call::Ignored { name: "SHUTDOWN" },
-        Type::AcceptInverseOffers
-        | Type::DeclineInverseOffers
-        | Type::AcknowledgeOperationStatus
-        | Type::ReconcileOperations => refused(call, "is not carried yet"),
+        Type::AcceptInverseOffers => {
+            let path = "accept_inverse_offers";
+            let accept = part(call.accept_inverse_offers.as_ref(), path)?;
+            Call::AnswerInverse {
+                offers: offers(&accept.inverse_offer_ids, path)?,
+                accepted: true,
+                refuse_for: refusal(accept.filters.as_ref()),
+            }
+        }
+        Type::DeclineInverseOffers => {
+            let path = "decline_inverse_offers";
+            let decline = part(call.decline_inverse_offers.as_ref(), path)?;
+            Call::AnswerInverse {
+                offers: offers(&decline.inverse_offer_ids, path)?,
+                accepted: false,
+                refuse_for: refusal(decline.filters.as_ref()),
+            }
+        }
+        Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {
+            refused(call, "is not carried yet")
+        }
     })
 }
 
@@ -149,6 +178,11 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
             tasks.collect::<Result<_, ConvertError>>()?,
         ));
     }
+    if let Ok(kind) = kind
+        && let Some(reshape) = reshape(kind, operation)?
+    {
+        return Ok(reshape);
+    }
     let name = kind.map_or_else(
         |_| format!("operation {}", operation.r#type.unwrap_or_default()),
         |kind| kind.as_str_name().to_owned(),
@@ -163,6 +197,47 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
         name,
         tasks: within_group(tasks)?,
     })
+}
+
+/// RESERVE, UNRESERVE, CREATE, DESTROY; `None` when it is another.
+fn reshape(
+    kind: operation::Type,
+    operation: &wire::offer::Operation,
+) -> Result<Option<Operation>, ConvertError> {
+    let (kind, path, named) = match kind {
+        operation::Type::Reserve => {
+            let reserve = part(operation.reserve.as_ref(), "reserve")?;
+            if !reserve.source.is_empty() {
+                let what = "reservations made out of others at once are";
+                return Err(ConvertError::not_carried("reserve.source", what));
+            }
+            (OperationKind::Reserve, "reserve", &reserve.resources)
+        }
+        operation::Type::Unreserve => {
+            let unreserve = part(operation.unreserve.as_ref(), "unreserve")?;
+            (OperationKind::Unreserve, "unreserve", &unreserve.resources)
+        }
+        operation::Type::Create => {
+            let create = part(operation.create.as_ref(), "create")?;
+            (OperationKind::Create, "create", &create.volumes)
+        }
+        operation::Type::Destroy => {
+            let destroy = part(operation.destroy.as_ref(), "destroy")?;
+            (OperationKind::Destroy, "destroy", &destroy.volumes)
+        }
+        operation::Type::Unknown
+        | operation::Type::Launch
+        | operation::Type::LaunchGroup
+        | operation::Type::GrowVolume
+        | operation::Type::ShrinkVolume
+        | operation::Type::CreateDisk
+        | operation::Type::DestroyDisk => return Ok(None),
+    };
+    Ok(Some(Operation::Reshape {
+        id: operation.id.as_ref().map(|id| id.value.clone()),
+        kind,
+        resources: resources::from_wire(named).within(path)?,
+    }))
 }
 
 fn within_group(tasks: Result<Vec<TaskId>, ConvertError>) -> Result<Vec<TaskId>, ConvertError> {
@@ -211,16 +286,15 @@ fn reconcile(reconcile: &call::Reconcile) -> Result<Call, ConvertError> {
     Ok(Call::Reconcile(tasks.within("reconcile.tasks")?))
 }
 
-fn demand(demand: &call::Demand) -> Result<Call, ConvertError> {
-    let shapes = demand.shapes.iter().map(|shape| {
-        Ok(Shape {
-            name: shape.name.clone(),
-            resources: resources::from_wire(&shape.resources)?,
-            count: shape.count.unwrap_or(1),
-        })
-    });
-    let shapes: Result<_, ConvertError> = shapes.collect();
-    Ok(Call::Demand(shapes.within("demand.shapes")?))
+/// Which offers a framework takes at all.
+fn rules(
+    info: &wire::FrameworkInfo,
+    constraints: Option<&OfferConstraints>,
+) -> Result<OfferRules, ConvertError> {
+    Ok(OfferRules {
+        constraints: offer_constraints::from_wire(constraints).within("offer_constraints")?,
+        min_allocatable: min_allocatable(info).within("framework_info")?,
+    })
 }
 
 fn update(update: &call::UpdateFramework) -> Result<Call, ConvertError> {
@@ -232,6 +306,8 @@ fn update(update: &call::UpdateFramework) -> Result<Call, ConvertError> {
     Ok(Call::UpdateFramework {
         info: Box::new(info.within("update_framework.framework_info")?),
         suppressed,
+        rules: rules(&update.framework_info, update.offer_constraints.as_ref())
+            .within("update_framework")?,
     })
 }
 
@@ -241,11 +317,5 @@ fn offers(ids: &[wire::OfferId], path: &str) -> Result<Vec<OfferId>, ConvertErro
 }
 
 fn roles(texts: &[String], path: &str) -> Result<BTreeSet<Role>, ConvertError> {
-    let role = |text: &String| {
-        Role::new(text).map_err(|bad| ConvertError {
-            path: path.to_owned(),
-            fault: Fault::BadRole(bad),
-        })
-    };
-    texts.iter().map(role).collect()
+    texts.iter().map(|text| role(path, text)).collect()
 }

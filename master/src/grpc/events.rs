@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use mete_master_core::Event;
-use mete_model::TaskStatus;
+use mete_master_core::{Event, OperationOutcome};
+use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId, Resources, TaskStatus};
 use mete_proto::PROTOCOL_VERSION;
-use mete_proto::convert::offer;
+use mete_proto::convert::agent::domain_info;
+use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use wire::scheduler::event::{self, Type};
@@ -16,20 +17,7 @@ use crate::grpc::framework::HEARTBEAT_INTERVAL;
 
 pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
     match event {
-        Event::Subscribed { framework } => {
-            let subscribed = event::Subscribed {
-                framework_id: (&framework).into(),
-                heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
-                master_info: Some(master_info(about)),
-                protocol_version: Some(PROTOCOL_VERSION),
-                protocol_capabilities: Vec::new(),
-                master_epoch: Some(about.settings.epoch),
-            };
-            wire::scheduler::Event {
-                subscribed: Some(subscribed),
-                ..bare(Type::Subscribed)
-            }
-        }
+        Event::Subscribed { framework } => subscribed(&framework, about),
         Event::Offers {
             offers,
             capabilities,
@@ -52,6 +40,8 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
                 ..bare(Type::Rescind)
             }
         }
+        Event::InverseOffers(offers) => inverse_offers(&offers),
+        Event::RescindInverse(offer) => rescind_inverse(&offer),
         Event::Update { status, original } => {
             let status = update(&status, original);
             wire::scheduler::Event {
@@ -59,6 +49,7 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
                 ..bare(Type::Update)
             }
         }
+        Event::Operation { id, agent, outcome } => operation(id, agent.as_ref(), outcome),
         Event::Failure { agent } => {
             let failure = event::Failure {
                 agent_id: Some((&agent).into()),
@@ -70,6 +61,72 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
             }
         }
         Event::Error(message) => error(message),
+    }
+}
+
+/// How an operation went. Without a uuid: nobody waits for an acknowledgement.
+fn operation(
+    id: String,
+    agent: Option<&AgentId>,
+    outcome: OperationOutcome,
+) -> wire::scheduler::Event {
+    let (state, message, now) = match outcome {
+        OperationOutcome::Finished(now) => (wire::OperationState::OperationFinished, None, now),
+        OperationOutcome::Error(why) => {
+            let nothing = Resources::none();
+            (wire::OperationState::OperationError, Some(why), nothing)
+        }
+        OperationOutcome::Dropped(why) => {
+            let nothing = Resources::none();
+            (wire::OperationState::OperationDropped, Some(why), nothing)
+        }
+    };
+    let status = wire::OperationStatus {
+        operation_id: Some(wire::OperationId { value: id }),
+        state: state.into(),
+        message,
+        converted_resources: resources::to_wire(&now),
+        agent_id: agent.map(Into::into),
+        ..wire::OperationStatus::default()
+    };
+    wire::scheduler::Event {
+        update_operation_status: Some(event::UpdateOperationStatus { status }),
+        ..bare(Type::UpdateOperationStatus)
+    }
+}
+
+fn subscribed(framework: &FrameworkId, about: &About) -> wire::scheduler::Event {
+    let subscribed = event::Subscribed {
+        framework_id: framework.into(),
+        heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
+        master_info: Some(master_info(about)),
+        protocol_version: Some(PROTOCOL_VERSION),
+        protocol_capabilities: Vec::new(),
+        master_epoch: Some(about.settings.epoch),
+    };
+    wire::scheduler::Event {
+        subscribed: Some(subscribed),
+        ..bare(Type::Subscribed)
+    }
+}
+
+fn inverse_offers(offers: &[InverseOffer]) -> wire::scheduler::Event {
+    let inverse_offers = event::InverseOffers {
+        inverse_offers: offers.iter().map(Into::into).collect(),
+    };
+    wire::scheduler::Event {
+        inverse_offers: Some(inverse_offers),
+        ..bare(Type::InverseOffers)
+    }
+}
+
+fn rescind_inverse(offer: &OfferId) -> wire::scheduler::Event {
+    let rescind = event::RescindInverseOffer {
+        inverse_offer_id: offer.into(),
+    };
+    wire::scheduler::Event {
+        rescind_inverse_offer: Some(rescind),
+        ..bare(Type::RescindInverseOffer)
     }
 }
 
@@ -89,12 +146,16 @@ pub(crate) fn error(message: String) -> wire::scheduler::Event {
     }
 }
 
-/// The message as the agent sent it, in the state that the framework understands.
+/// The message as the agent sent it, in the state that the framework understands, and with the reason that the master
+/// knows better.
 fn update(status: &TaskStatus, original: Option<Bytes>) -> wire::TaskStatus {
     let came = original.and_then(|bytes| wire::TaskStatus::decode(bytes).ok());
     match came {
         Some(mut came) => {
             came.set_state(status.state.into());
+            if let Some(reason) = status.reason {
+                came.set_reason(reason.into());
+            }
             came
         }
         None => status.into(),
@@ -120,6 +181,7 @@ pub(crate) fn master_info(about: &About) -> wire::MasterInfo {
             ip: Some(ip.to_string()),
             port: port.into(),
         }),
+        domain: about.settings.domain.as_ref().map(domain_info),
         ..wire::MasterInfo::default()
     }
 }

@@ -104,7 +104,11 @@ impl Stream {
         let input = Input::Subscribe(Box::new(subscription));
         match self.desk.handle.ask(input).await.map_err(leaving)? {
             Reply::Subscribed(framework) => Ok(Some(framework)),
-            Reply::Refused(_) | Reply::Registered(_) | Reply::Done | Reply::Failed(_) => Ok(None),
+            Reply::Refused(_)
+            | Reply::Registered(_)
+            | Reply::Done
+            | Reply::Failed(_)
+            | Reply::Snapshot(_) => Ok(None),
         }
     }
 

@@ -1,27 +1,50 @@
-//! Where operators' tools connect: weights, quotas, agents marked gone, frameworks torn down.
+//! Where operators' tools connect: weights, quotas, policies, agents, machines, frameworks torn down.
 
-use std::num::NonZeroU32;
+use std::collections::BTreeSet;
 
-use mete_master_core::{Amounts, Input, OperatorError, Reply};
-use mete_model::{Resources, Role};
-use mete_proto::convert::{ConvertError, Within as _, resources};
+use axum::http::StatusCode;
+use mete_master_core::{Input, MachineId, View, Window};
+use mete_model::AgentId;
+use mete_proto::convert::{ConvertError, Within as _, duration_of, maintenance, time_info};
+use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::operator_server::Operator;
 use tonic::{Request, Response, Status};
+use wire::get_maintenance_response::{Answer, Draining};
 
+use crate::amounts;
 use crate::grpc::Desk;
-use crate::grpc::framework::leaving;
+use crate::http::explain::Explainers;
+use crate::orders::{self, OrderError};
 
 /// `mete.v1.Operator`.
 #[derive(Clone, Debug)]
-pub(crate) struct Operators(pub(crate) Desk);
+pub(crate) struct Operators(pub(crate) Desk, pub(crate) Explainers);
+
+type Answered<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Operator for Operators {
+    async fn explain(
+        &self,
+        request: Request<wire::ExplainRequest>,
+    ) -> Answered<wire::ExplainResponse> {
+        let answer = self.1.explain_in_words(request.into_inner()).await;
+        let answer = answer.map_err(|error| match error.status {
+            StatusCode::NOT_FOUND => Status::not_found(error.message),
+            StatusCode::CONFLICT => Status::failed_precondition(error.message),
+            StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(error.message),
+            _ => Status::invalid_argument(error.message),
+        })?;
+        Ok(Response::new(wire::ExplainResponse {
+            json: answer.to_string(),
+        }))
+    }
+
     async fn get_weights(
         &self,
         _request: Request<wire::GetWeightsRequest>,
-    ) -> Result<Response<wire::GetWeightsResponse>, Status> {
+    ) -> Answered<wire::GetWeightsResponse> {
         let view = self.0.handle.view();
         let weights = view.weights.iter();
         let weights = weights.map(|(role, milli)| (role.to_string(), f64::from(milli.get()) / 1e3));
@@ -33,21 +56,29 @@ impl Operator for Operators {
     async fn set_weight(
         &self,
         request: Request<wire::SetWeightRequest>,
-    ) -> Result<Response<wire::SetWeightResponse>, Status> {
+    ) -> Answered<wire::SetWeightResponse> {
         let wire::SetWeightRequest { role, weight } = request.into_inner();
-        let (role, weight_milli) = (role_of(&role)?, milli(weight)?);
-        self.done(Input::SetWeight { role, weight_milli }).await?;
+        let pair = (orders::role(&role)?, orders::weight(weight)?);
+        self.done(Input::SetWeights([pair].into())).await?;
         Ok(Response::new(wire::SetWeightResponse {}))
     }
 
     async fn get_quotas(
         &self,
         _request: Request<wire::GetQuotasRequest>,
-    ) -> Result<Response<wire::GetQuotasResponse>, Status> {
+    ) -> Answered<wire::GetQuotasResponse> {
         let view = self.0.handle.view();
-        let quotas = view.limits.iter().map(|(role, limit)| wire::Quota {
+        let roles: BTreeSet<_> = view.limits.keys().chain(view.guarantees.keys()).collect();
+        let quotas = roles.into_iter().map(|role| wire::Quota {
             role: role.to_string(),
-            limit: to_wire(limit),
+            limit: view
+                .limits
+                .get(role)
+                .map_or_else(Vec::new, amounts::to_wire),
+            guarantee: view
+                .guarantees
+                .get(role)
+                .map_or_else(Vec::new, amounts::to_wire),
         });
         Ok(Response::new(wire::GetQuotasResponse {
             quotas: quotas.collect(),
@@ -57,20 +88,123 @@ impl Operator for Operators {
     async fn set_quota(
         &self,
         request: Request<wire::SetQuotaRequest>,
-    ) -> Result<Response<wire::SetQuotaResponse>, Status> {
-        let quota = request.into_inner().quota;
-        let limit = limit_of(&quota).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
-        let role = role_of(&quota.role)?;
-        self.done(Input::SetLimit { role, limit }).await?;
+    ) -> Answered<wire::SetQuotaResponse> {
+        let request = request.into_inner();
+        let force = request.force();
+        let quota = request.quota;
+        let limit = amounts::within(amounts::from_wire(&quota.limit), "quota.limit");
+        let guarantee = amounts::within(amounts::from_wire(&quota.guarantee), "quota.guarantee");
+        let order = Input::SetQuota {
+            role: orders::role(&quota.role)?,
+            limit: limit.map_err(OrderError::from)?,
+            guarantee: guarantee.map_err(OrderError::from)?,
+            force,
+        };
+        self.done(order).await?;
         Ok(Response::new(wire::SetQuotaResponse {}))
+    }
+
+    async fn get_policies(
+        &self,
+        _request: Request<wire::GetPoliciesRequest>,
+    ) -> Answered<wire::GetPoliciesResponse> {
+        let view = self.0.handle.view();
+        let roles = view.policies.iter();
+        let roles = roles
+            .filter_map(|(role, policy)| Some((role.as_ref()?.to_string(), policy.to_string())));
+        Ok(Response::new(wire::GetPoliciesResponse {
+            policy: view.policy().to_string(),
+            roles: roles.collect(),
+        }))
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<wire::SetPolicyRequest>,
+    ) -> Answered<wire::SetPolicyResponse> {
+        let wire::SetPolicyRequest { role, policy } = request.into_inner();
+        let order = Input::SetPolicy {
+            role: role.as_deref().map(orders::role).transpose()?,
+            policy: policy.as_deref().map(orders::policy).transpose()?,
+        };
+        self.done(order).await?;
+        Ok(Response::new(wire::SetPolicyResponse {}))
+    }
+
+    async fn drain_agent(
+        &self,
+        request: Request<wire::DrainAgentRequest>,
+    ) -> Answered<wire::DrainAgentResponse> {
+        let request = request.into_inner();
+        let within = request.max_grace_period;
+        let within = within.map(|span| duration_of("max_grace_period", span));
+        let order = Input::DrainAgent {
+            agent: agent(&request.agent_id)?,
+            within: within.transpose().map_err(OrderError::from)?,
+            mark_gone: request.mark_gone(),
+        };
+        self.done(order).await?;
+        Ok(Response::new(wire::DrainAgentResponse {}))
+    }
+
+    async fn deactivate_agent(
+        &self,
+        request: Request<wire::DeactivateAgentRequest>,
+    ) -> Answered<wire::DeactivateAgentResponse> {
+        let agent = agent(&request.into_inner().agent_id)?;
+        self.done(Input::DeactivateAgent { agent }).await?;
+        Ok(Response::new(wire::DeactivateAgentResponse {}))
+    }
+
+    async fn reactivate_agent(
+        &self,
+        request: Request<wire::ReactivateAgentRequest>,
+    ) -> Answered<wire::ReactivateAgentResponse> {
+        let agent = agent(&request.into_inner().agent_id)?;
+        self.done(Input::ReactivateAgent { agent }).await?;
+        Ok(Response::new(wire::ReactivateAgentResponse {}))
+    }
+
+    async fn get_maintenance(
+        &self,
+        _request: Request<wire::GetMaintenanceRequest>,
+    ) -> Answered<wire::GetMaintenanceResponse> {
+        Ok(Response::new(maintained(&self.0.handle.view())))
+    }
+
+    async fn set_maintenance_schedule(
+        &self,
+        request: Request<wire::SetMaintenanceScheduleRequest>,
+    ) -> Answered<wire::SetMaintenanceScheduleResponse> {
+        let windows = request.into_inner().windows.into_iter().map(window);
+        let windows: Result<_, OrderError> = windows.collect();
+        self.done(Input::SetSchedule(windows?)).await?;
+        Ok(Response::new(wire::SetMaintenanceScheduleResponse {}))
+    }
+
+    async fn start_maintenance(
+        &self,
+        request: Request<wire::StartMaintenanceRequest>,
+    ) -> Answered<wire::StartMaintenanceResponse> {
+        let machines = machines(request.into_inner().machines)?;
+        self.done(Input::MachinesDown(machines)).await?;
+        Ok(Response::new(wire::StartMaintenanceResponse {}))
+    }
+
+    async fn stop_maintenance(
+        &self,
+        request: Request<wire::StopMaintenanceRequest>,
+    ) -> Answered<wire::StopMaintenanceResponse> {
+        let machines = machines(request.into_inner().machines)?;
+        self.done(Input::MachinesUp(machines)).await?;
+        Ok(Response::new(wire::StopMaintenanceResponse {}))
     }
 
     async fn mark_agent_gone(
         &self,
         request: Request<wire::MarkAgentGoneRequest>,
-    ) -> Result<Response<wire::MarkAgentGoneResponse>, Status> {
-        let agent = (&request.into_inner().agent_id).try_into();
-        let agent = agent.within("agent_id").map_err(bad)?;
+    ) -> Answered<wire::MarkAgentGoneResponse> {
+        let agent = agent(&request.into_inner().agent_id)?;
         self.done(Input::MarkAgentGone { agent }).await?;
         Ok(Response::new(wire::MarkAgentGoneResponse {}))
     }
@@ -78,9 +212,9 @@ impl Operator for Operators {
     async fn teardown_framework(
         &self,
         request: Request<wire::TeardownFrameworkRequest>,
-    ) -> Result<Response<wire::TeardownFrameworkResponse>, Status> {
+    ) -> Answered<wire::TeardownFrameworkResponse> {
         let framework = (&request.into_inner().framework_id).try_into();
-        let framework = framework.within("framework_id").map_err(bad)?;
+        let framework = framework.within("framework_id").map_err(OrderError::from)?;
         self.done(Input::TearDown { framework }).await?;
         Ok(Response::new(wire::TeardownFrameworkResponse {}))
     }
@@ -88,102 +222,65 @@ impl Operator for Operators {
 
 impl Operators {
     async fn done(&self, input: Input) -> Result<(), Status> {
-        match self.0.handle.ask(input).await.map_err(leaving)? {
-            Reply::Done => Ok(()),
-            Reply::Failed(error) => Err(status(&error)),
-            Reply::Subscribed(_) | Reply::Registered(_) | Reply::Refused(_) => {
-                Err(Status::internal("the answer was to another question"))
-            }
-        }
+        Ok(orders::carry_out(&self.0.handle, input).await?)
     }
 }
 
-fn status(error: &OperatorError) -> Status {
-    match error {
-        OperatorError::UnknownAgent(_) | OperatorError::UnknownFramework(_) => {
-            Status::not_found(error.to_string())
-        }
-        OperatorError::NotTopLevel(_) | OperatorError::AnyRole => {
-            Status::invalid_argument(error.to_string())
-        }
-    }
+fn agent(id: &mesos::AgentId) -> Result<AgentId, OrderError> {
+    let agent: Result<AgentId, ConvertError> = id.try_into();
+    Ok(agent.within("agent_id")?)
 }
 
-fn bad(error: ConvertError) -> Status {
-    Status::invalid_argument(error.to_string())
+fn machines(ids: Vec<mesos::MachineId>) -> Result<BTreeSet<MachineId>, OrderError> {
+    let machines = ids.into_iter();
+    machines
+        .map(|id| orders::machine(id.hostname, id.ip))
+        .collect()
 }
 
-fn role_of(text: &str) -> Result<Role, Status> {
-    Role::new(text).map_err(|bad| Status::invalid_argument(bad.to_string()))
-}
-
-/// A weight in thousandths.
-fn milli(weight: f64) -> Result<NonZeroU32, Status> {
-    let milli = (weight * 1e3).round();
-    let within = milli >= 1.0 && milli <= f64::from(u32::MAX);
-    let milli = within.then_some(milli as u32).and_then(NonZeroU32::new);
-    milli.ok_or_else(|| {
-        Status::invalid_argument(format!("weight {weight} is not from 0.001 to 4294967"))
+fn window(window: wire::Window) -> Result<Window, OrderError> {
+    let machines = window.machine_ids.into_iter();
+    let machines: Result<_, _> = machines
+        .map(|id| orders::machine(id.hostname, id.ip))
+        .collect();
+    let unavailability = maintenance::from_wire(&window.unavailability);
+    Ok(Window {
+        machines: machines?,
+        unavailability: unavailability.within("unavailability")?,
     })
 }
 
-/// A limit; `None` when nothing is named. A scalar of 0 is a limit too, which [`Amounts::from`] cannot tell.
-fn limit_of(quota: &wire::Quota) -> Result<Option<Amounts>, ConvertError> {
-    if quota.limit.is_empty() {
-        return Ok(None);
+/// The schedule as a message, with what frameworks say to it.
+fn maintained(view: &View) -> wire::GetMaintenanceResponse {
+    let schedule = &view.schedule;
+    let windows = schedule.windows().iter().map(|window| wire::Window {
+        machine_ids: window.machines.iter().map(machine_id).collect(),
+        unavailability: maintenance::to_wire(window.unavailability),
+    });
+    let draining = schedule.draining().map(|machine| Draining {
+        id: machine_id(machine),
+        answers: answers(view, machine),
+    });
+    wire::GetMaintenanceResponse {
+        windows: windows.collect(),
+        draining_machines: draining.collect(),
+        down_machines: schedule.down().iter().map(machine_id).collect(),
     }
-    let sum = resources::from_wire(&quota.limit).within("quota")?;
-    if !sum.ports.is_empty() {
-        return Err(ConvertError::not_carried(
-            "quota.limit",
-            "limits of ports are",
-        ));
-    }
-    let mut limit = Amounts::from(&sum);
-    for named in &quota.limit {
-        match named.name.as_str() {
-            "cpus" => limit.cpus_milli = Some(sum.cpus_milli),
-            "mem" => limit.mem_bytes = Some(sum.mem_bytes),
-            "disk" => limit.disk_bytes = Some(sum.disk_bytes),
-            "gpus" => limit.gpus_milli = Some(sum.gpus_milli),
-            other => {
-                limit.other.insert(other.into(), sum.other(other));
-            }
-        }
-    }
-    Ok(Some(limit))
 }
 
-fn to_wire(limit: &Amounts) -> Vec<mete_proto::mesos::v1::Resource> {
-    let mut list = Vec::new();
-    let mut add = |name: &str, fill: &dyn Fn(&mut Resources), is_zero: bool| {
-        let mut one = Resources::none();
-        fill(&mut one);
-        let mut wire = resources::to_wire(&one);
-        if is_zero {
-            // What is limited to nothing is written all the same: unnamed means unlimited.
-            wire.push(mete_proto::mesos::v1::Resource {
-                name: name.to_owned(),
-                scalar: Some(mete_proto::mesos::v1::value::Scalar { value: 0.0 }),
-                ..mete_proto::mesos::v1::Resource::default()
-            });
-        }
-        list.append(&mut wire);
-    };
-    if let Some(milli) = limit.cpus_milli {
-        add("cpus", &|one| one.cpus_milli = milli, milli == 0);
+fn answers(view: &View, machine: &MachineId) -> Vec<Answer> {
+    let answers = view.answers_of(machine).into_iter();
+    let answers = answers.map(|(framework, answer)| Answer {
+        framework_id: framework.into(),
+        accepted: answer.map(|answer| answer.accepted),
+        timestamp: answer.map(|answer| time_info(answer.at)),
+    });
+    answers.collect()
+}
+
+fn machine_id(machine: &MachineId) -> mesos::MachineId {
+    mesos::MachineId {
+        hostname: machine.hostname().map(str::to_owned),
+        ip: machine.ip().map(str::to_owned),
     }
-    if let Some(bytes) = limit.mem_bytes {
-        add("mem", &|one| one.mem_bytes = bytes, bytes == 0);
-    }
-    if let Some(bytes) = limit.disk_bytes {
-        add("disk", &|one| one.disk_bytes = bytes, bytes == 0);
-    }
-    if let Some(milli) = limit.gpus_milli {
-        add("gpus", &|one| one.gpus_milli = milli, milli == 0);
-    }
-    for (name, milli) in &limit.other {
-        add(name, &|one| one.set_other(name, *milli), *milli == 0);
-    }
-    list
 }

@@ -1,12 +1,14 @@
 //! The view as numbers, read when they are asked for, so that nobody has to keep them in step. Names follow those of
 //! Mesos, with labels where Mesos has one name per value.
 
+mod allocation; // roles, who sits on offers, which agents may be used
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use mete_daemon::clock;
 use mete_daemon::event_loop::Handle;
-use mete_master_core::{Cluster, Counters, Life, Reach, View};
+use mete_master_core::{Counters, Life, Reach, View};
 use mete_model::{MEBIBYTE, Resources, TaskState};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -14,14 +16,16 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::rounds::Timed;
+
 /// All of `mete_master_…`.
-pub(crate) fn register(registry: &mut Registry, handle: Handle<Cluster>) {
+pub(crate) fn register(registry: &mut Registry, handle: Handle<Timed>) {
     registry.register_collector(Box::new(Standing(handle)));
 }
 
 /// The view, as numbers.
 #[derive(Debug)]
-struct Standing(Handle<Cluster>);
+struct Standing(Handle<Timed>);
 
 impl Collector for Standing {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -30,6 +34,7 @@ impl Collector for Standing {
         by_state(&mut encoder, &view)?;
         resources(&mut encoder, &view)?;
         ended(&mut encoder, &view.counters)?;
+        allocation::encode(&mut encoder, &view, clock::now())?;
         for (name, help, value) in counters(&view.counters) {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(
@@ -63,10 +68,14 @@ fn plain(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
             view.offers.len() as f64,
         ),
     ] {
-        let gauge = ConstGauge::new(value);
-        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        number(encoder, name, help, value)?;
     }
     Ok(())
+}
+
+fn number(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
 fn by_state(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
@@ -171,6 +180,7 @@ struct Scalars(BTreeMap<String, f64>);
 
 impl Scalars {
     fn add(&mut self, resources: &Resources) {
+        let resources = resources.flat();
         let megabyte = MEBIBYTE as f64;
         let named = [
             ("cpus", resources.cpus_milli as f64 / 1e3),
@@ -249,9 +259,13 @@ counters! {
     offers_declined: "mete_master_offers_declined", "Offers handed back";
     offers_rescinded: "mete_master_offers_rescinded", "Offers withdrawn";
     offers_timed_out: "mete_master_offers_timed_out", "Offers withdrawn because nobody answered";
+    inverse_offers_made: "mete_master_inverse_offers_made", "Inverse offers made";
+    inverse_offers_accepted: "mete_master_inverse_offers_accepted", "Inverse offers accepted";
+    inverse_offers_declined: "mete_master_inverse_offers_declined", "Inverse offers declined";
     accepts_refused: "mete_master_accepts_refused", "ACCEPTs whose offers were no good";
     tasks_launched: "mete_master_tasks_launched", "Tasks sent to agents";
-    operations_dropped: "mete_master_operations_dropped", "Operations that are not carried yet";
+    operations: "mete_master_operations", "Reservations and volumes made and ended";
+    operations_dropped: "mete_master_operations_dropped", "Operations that cannot be or are not carried yet";
     calls_ignored: "mete_master_calls_ignored", "Calls without effect";
     calls_refused: "mete_master_calls_refused", "Calls answered with an ERROR";
     stale_messages: "mete_master_stale_messages", "Messages of streams that were replaced";

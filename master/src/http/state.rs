@@ -1,17 +1,18 @@
 //! `/state` as Mesos' operators and tools know it: names, nesting and units are those of its legacy endpoint.
 
-mod shapes; // the JSON
+pub(super) mod shapes; // the JSON
 
 use std::collections::BTreeMap;
 
-use mete_master_core::{Agent, Framework, Life, Reach, Task, View};
+use mete_master_core::{Admission, Agent, Framework, Life, Reach, Task, View};
 use mete_model::{AgentId, AttributeValue, FrameworkId, Offer, Resources, TaskState, TaskStatus};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::shapes::{
     AddressShape, AgentShape, ContainerStatusShape, FrameworkShape, LabelShape, LeaderShape,
     NetworkShape, OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape, TaskShape,
 };
+use super::maintenance::Nanoseconds;
 use crate::grpc::About;
 
 /// Writes the whole state.
@@ -117,6 +118,9 @@ fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
 }
 
 fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
+    let total = &agent.info.resources;
+    let reserved = shapes::reserved(total);
+    let unreserved = total.clone().only_parts(|tag| tag.role().is_none());
     let endpoint = &agent.info.endpoint;
     let attributes = agent.info.attributes.iter();
     AgentShape {
@@ -131,14 +135,41 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
         reregistered_time: agent
             .reregistered_at
             .map(mete_model::Timestamp::as_secs_f64),
-        resources: ResourcesShape::of(&agent.info.resources),
+        resources: ResourcesShape::of(total),
         used_resources: ResourcesShape::sum(sums.used_on.get(&agent.id)),
         offered_resources: ResourcesShape::sum(sums.offered_on.get(&agent.id)),
-        unreserved_resources: ResourcesShape::of(&agent.info.resources),
+        reserved_resources: reserved
+            .iter()
+            .map(|(role, kept)| (role.clone(), ResourcesShape::of(kept)))
+            .collect(),
+        reserved_resources_full: reserved
+            .iter()
+            .map(|(role, kept)| (role.clone(), shapes::full(kept)))
+            .collect(),
+        unreserved_resources: ResourcesShape::of(&unreserved),
+        unreserved_resources_full: shapes::full(&unreserved),
         active: agent.is_offerable(),
         deactivated: agent.link().is_some() && !agent.is_offerable(),
+        admission: agent.admission.as_str(),
+        drain_info: drain_info(agent),
         version: &agent.version,
         ..AgentShape::default()
+    }
+}
+
+/// How an agent drains, or that it has; the fields of Mesos.
+fn drain_info(agent: &Agent) -> Option<Value> {
+    match agent.admission {
+        Admission::Draining(drain) => {
+            let mut config = json!({ "mark_gone": drain.mark_gone });
+            if let Some(deadline) = drain.deadline {
+                let most = deadline.since(drain.since);
+                config["max_grace_period"] = json!(Nanoseconds::of(most));
+            }
+            Some(json!({ "state": "DRAINING", "config": config }))
+        }
+        Admission::Drained => Some(json!({ "state": "DRAINED", "config": {} })),
+        Admission::Active | Admission::Deactivated | Admission::Gone { .. } => None,
     }
 }
 

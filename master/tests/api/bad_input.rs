@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use mete_proto::convert::resources;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mesos::v1::scheduler::{Call, Event, call};
+use mete_proto::resources_text::parse_resources;
 use mete_proto::strict::StrictCodec;
 use tempfile::{TempDir, tempdir};
 use tonic::{Code, Request, Status};
@@ -121,6 +123,140 @@ async fn what_is_asked_must_be_there_and_make_sense() {
             again[0].resources, scene.offer.resources,
             "all of it comes back"
         );
+    }
+}
+
+/// Reserves what the text says, for role `web`, after `change`.
+fn reserve(text: &str, change: impl Fn(&mut mesos::Resource)) -> mesos::offer::Operation {
+    let resources = parse_resources(text).expect("good");
+    let mut resources = resources::to_wire(&resources);
+    for resource in &mut resources {
+        let mut reservation = mesos::resource::ReservationInfo {
+            role: Some("web".to_owned()),
+            ..mesos::resource::ReservationInfo::default()
+        };
+        reservation.set_type(mesos::resource::reservation_info::Type::Dynamic);
+        resource.reservations = vec![reservation];
+        change(resource);
+    }
+    mesos::offer::Operation {
+        r#type: Some(mesos::offer::operation::Type::Reserve.into()),
+        reserve: Some(mesos::offer::operation::Reserve {
+            resources,
+            source: Vec::new(),
+        }),
+        ..mesos::offer::Operation::default()
+    }
+}
+
+fn role(name: &str) -> impl Fn(&mut mesos::Resource) {
+    move |resource| resource.reservations[0].role = Some(name.to_owned())
+}
+
+#[tokio::test]
+async fn a_reservation_that_makes_no_sense_is_named_and_the_offer_stays() {
+    let mut scene = scene().await;
+    let many = |resource: &mut mesos::Resource| {
+        let again = resource.reservations[0].clone();
+        resource.reservations.push(again);
+    };
+    let scalar = |value: f64| {
+        move |resource: &mut mesos::Resource| {
+            resource.scalar = Some(mesos::value::Scalar { value });
+        }
+    };
+    let at = "ACCEPT makes no sense: accept.operations[0].reserve.resources[0].";
+    for (operation, expected) in [
+        (
+            reserve("cpus:1", role("../a")),
+            "reservations[0].role: bad role \"../a\"",
+        ),
+        (
+            reserve("cpus:1", role("*")),
+            "reservations: role \"*\" cannot be reserved for",
+        ),
+        (
+            reserve("cpus:1", many),
+            "reservations: reservation for role \"web\" is not strictly below",
+        ),
+        (
+            reserve("cpus:1", scalar(f64::NAN)),
+            "scalar: NaN is not possible",
+        ),
+        (
+            reserve("cpus:1", scalar(-1.0)),
+            "scalar: -1 is not possible",
+        ),
+        (reserve("cpus:1", scalar(1e300)), "scalar: 1"),
+        (reserve("cpus:1", scalar(1e-300)), "scalar: 0.0"),
+    ] {
+        scene
+            .framework
+            .operate(&[&scene.offer], vec![operation])
+            .await;
+
+        let error = scene.framework.error().await;
+
+        assert!(error.starts_with(&format!("{at}{expected}")), "{error}");
+    }
+    let spec = task("one", &scene.offer, "cpus:1;mem:64");
+    scene.framework.accept(&[&scene.offer], vec![spec]).await;
+    scene.agent.run_task().await;
+}
+
+#[tokio::test]
+async fn a_reservation_that_cannot_be_is_answered_and_all_comes_back() {
+    let mut scene = scene().await;
+    let operation = reserve("cpus:1", role("another"));
+
+    scene
+        .framework
+        .operate(&[&scene.offer], vec![operation])
+        .await;
+
+    let error = scene.framework.error().await;
+    assert!(
+        error.contains("RESERVE of cpus(reservations: [(DYNAMIC,another)]):1 dropped"),
+        "{error}"
+    );
+    let again = scene.framework.offers().await;
+    assert_eq!(again[0].resources, scene.offer.resources);
+}
+
+#[tokio::test]
+async fn a_task_of_ten_thousand_resources_is_refused() {
+    let mut scene = scene().await;
+    let mut spec = task("one", &scene.offer, "cpus:1;mem:64");
+    let more = (0..10_000).map(|n| mesos::Resource {
+        name: format!("r{n}"),
+        ..spec.resources[0].clone()
+    });
+    let more: Vec<_> = more.collect();
+    spec.resources.extend(more);
+
+    let status = scene.answer(spec).await;
+
+    assert_eq!(status.state(), mesos::TaskState::TaskError);
+    assert!(
+        words(&status).contains("more than can be told apart"),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_part_of_a_gpu_is_for_frameworks_that_know_of_parts() {
+    for (gpus, expected) in [
+        ("gpus:0.5", "without the capability GPU_FRACTIONS"),
+        ("gpus:1.5", "it is a whole number, or less than one"),
+        ("gpus:3", "gpus 3 asked, 0 there"),
+    ] {
+        let mut scene = scene().await;
+        let spec = task("one", &scene.offer, &format!("cpus:1;mem:64;{gpus}"));
+
+        let status = scene.answer(spec).await;
+
+        assert_eq!(status.state(), mesos::TaskState::TaskError);
+        assert!(words(&status).contains(expected), "{status:?}");
     }
 }
 
@@ -295,22 +431,118 @@ async fn a_call_of_ten_megabytes_is_refused() {
 #[tokio::test]
 async fn an_agent_that_makes_no_sense_is_refused_with_the_field() {
     let scene = scene().await;
-    let mut agent = Agent::open(&scene.master).await;
-    let mut register = crate::peers::registration();
-    register.agent_info.port = Some(0);
-
-    agent
-        .say(mete_proto::mete::v1::agent_message::Message::Register(
-            register,
-        ))
-        .await;
-
-    let mete_proto::mete::v1::master_message::Message::Refused(refused) = agent.next().await else {
-        panic!("refused");
+    let with = |change: &dyn Fn(&mut mesos::AgentInfo)| {
+        let mut register = crate::peers::registration();
+        change(&mut register.agent_info);
+        register
     };
+    let gpus = parse_resources("gpus:2").expect("good");
+    let mut gpus = resources::to_wire(&gpus).remove(0);
+    let ports = parse_resources("ports(web):[31000-31000]").expect("good");
+    let ports = resources::to_wire(&ports).remove(0);
+    gpus.scalar = Some(mesos::value::Scalar { value: 1.5 });
+    for (register, expected) in [
+        (with(&|info| info.port = Some(0)), "agent_info.port"),
+        (
+            with(&|info| info.resources.push(gpus.clone())),
+            "agent_info.resources.gpus: 1.5 is not possible: an agent has whole GPUs",
+        ),
+        (
+            with(&|info| info.resources.push(ports.clone())),
+            "agent_info.resources.ports: [31000-31000] is not possible: a port is either reserved or not",
+        ),
+    ] {
+        let mut agent = Agent::open(&scene.master).await;
+
+        agent
+            .say(mete_proto::mete::v1::agent_message::Message::Register(
+                register,
+            ))
+            .await;
+
+        let mete_proto::mete::v1::master_message::Message::Refused(refused) = agent.next().await
+        else {
+            panic!("refused");
+        };
+        assert!(refused.reason.contains(expected), "{}", refused.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_demand_that_cannot_be_meant_is_refused_with_field_and_value() {
+    let mut scene = scene().await;
+    let stated = |operator: &str| call::shape::Constraint {
+        field: "rack".to_owned(),
+        operator: operator.to_owned(),
+        value: Some("((a{1000}){1000}){1000}".to_owned()),
+    };
+    let shape = |operator: &str| call::Shape {
+        resources: vec![mesos::Resource {
+            name: "cpus".to_owned(),
+            scalar: Some(mesos::value::Scalar { value: 1.0 }),
+            ..mesos::Resource::default()
+        }],
+        constraints: vec![stated(operator)],
+        ..call::Shape::default()
+    };
+    for (operator, expected) in [
+        ("LIKE", "exceeds size limit"),
+        ("MAX_PER", "MAX_PER needs a whole number"),
+        ("NEAR", r#"unknown operator "NEAR""#),
+    ] {
+        let mut demand = bare(call::Type::Demand);
+        demand.demand = Some(call::Demand {
+            shapes: vec![shape(operator)],
+        });
+
+        scene.framework.say(demand).await;
+
+        let why = scene.framework.error().await;
+        let path = "DEMAND makes no sense: demand.shapes[0].constraints[0]: ";
+        assert!(why.starts_with(path) && why.contains(expected), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_framework_whose_offer_constraints_explode_is_not_let_in() {
+    use mesos::scheduler::attribute_constraint::{Predicate, Selector, predicate, selector};
+    use mesos::scheduler::{AttributeConstraint, OfferConstraints, offer_constraints};
+
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut framework = Framework::open(&master).await;
+    let regex = "((a{1000}){1000}){1000}".to_owned();
+    let constraint = AttributeConstraint {
+        selector: Selector {
+            selector: Some(selector::Selector::AttributeName("rack".to_owned())),
+        },
+        predicate: Predicate {
+            predicate: Some(predicate::Predicate::TextMatches(predicate::TextMatches {
+                regex,
+            })),
+        },
+    };
+    let group = offer_constraints::role_constraints::Group {
+        attribute_constraints: vec![constraint],
+    };
+    let of_role = offer_constraints::RoleConstraints {
+        groups: vec![group],
+    };
+    let mut subscribe = bare(call::Type::Subscribe);
+    subscribe.subscribe = Some(call::Subscribe {
+        framework_info: framework_info(),
+        offer_constraints: Some(OfferConstraints {
+            role_constraints: [("web".to_owned(), of_role)].into(),
+        }),
+        ..call::Subscribe::default()
+    });
+
+    framework.say(subscribe).await;
+
+    let why = framework.error().await;
+    let path = r#"subscribe.offer_constraints.role_constraints["web"].groups[0]"#;
     assert!(
-        refused.reason.contains("agent_info.port"),
-        "{}",
-        refused.reason
+        why.contains(path) && why.contains("exceeds size limit"),
+        "{why}"
     );
 }

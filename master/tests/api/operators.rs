@@ -1,4 +1,4 @@
-//! What operators change, and that it survives; who may.
+//! What operators change over gRPC, and that it survives; who may.
 
 use mete_daemon::auth::{Credentials, Token};
 use mete_proto::mesos::v1 as mesos;
@@ -17,7 +17,9 @@ fn quota(role: &str, limit: &str) -> mete::SetQuotaRequest {
         quota: mete::Quota {
             role: role.to_owned(),
             limit: mete_proto::convert::resources::to_wire(&limit),
+            guarantee: Vec::new(),
         },
+        force: None,
     }
 }
 
@@ -78,6 +80,10 @@ async fn what_makes_no_sense_is_refused_in_words() {
         weight("a", 0.0),
         weight("a", -1.0),
         weight("a", f64::NAN),
+        weight("a", f64::INFINITY),
+        weight("a", 0.000_1),
+        weight("a", 1.000_5),
+        weight("a", 5e6),
     ] {
         let status = client.set_weight(bad).await.expect_err("refused");
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");

@@ -74,6 +74,25 @@ impl Master {
         reqwest::get(url).await.expect("an answer")
     }
 
+    /// Sends JSON; the status and what was answered, `Null` when that was nothing.
+    pub(crate) async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: serde_json::Value,
+    ) -> (u16, serde_json::Value) {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        let answer = request.json(&body).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// What a path answers, as JSON.
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
+        self.get(path).await.json().await.expect("JSON")
+    }
+
     pub(crate) async fn state(&self) -> serde_json::Value {
         self.get("/state").await.json().await.expect("JSON")
     }
@@ -215,9 +234,17 @@ impl Framework {
             launch: Some(mesos::offer::operation::Launch { task_infos: tasks }),
             ..mesos::offer::Operation::default()
         };
+        self.operate(offers, vec![operation]).await;
+    }
+
+    pub(crate) async fn operate(
+        &self,
+        offers: &[&mesos::Offer],
+        operations: Vec<mesos::offer::Operation>,
+    ) {
         let accept = call::Accept {
             offer_ids: offers.iter().map(|offer| offer.id.clone()).collect(),
-            operations: vec![operation],
+            operations,
             filters: Some(mesos::Filters {
                 refuse_seconds: Some(0.0),
             }),

@@ -79,6 +79,42 @@ impl Resources {
         taken
     }
 
+    /// The same with `from` turned into `to`, as reserving and making volumes do. Unlike with
+    /// [`minus`](Self::minus), a shared part of `from` goes. `None` when `from` is not all there.
+    #[must_use]
+    pub fn reshaped(&self, from: &Self, to: &Self) -> Option<Self> {
+        let mut left = self.minus(from)?;
+        for (tag, _) in from.parts().filter(|(tag, _)| tag.shared) {
+            left.take_part(tag);
+        }
+        left.add(to);
+        Some(left)
+    }
+
+    /// Those parts of which an agent does not know by itself: reserved while it ran, and volumes.
+    #[must_use]
+    pub fn made_at_run_time(&self) -> Self {
+        let mut made = Self::none();
+        made.parts = self.parts.clone();
+        made.only_parts(Tag::is_made_at_run_time)
+    }
+
+    /// The same quantities as the agent has them by itself: nothing reserved while it ran, no volumes.
+    #[must_use]
+    pub fn as_the_agent_has_it(&self) -> Self {
+        let mut all = self.clone().only_parts(|tag| !tag.is_made_at_run_time());
+        for (tag, part) in self.parts().filter(|(tag, _)| tag.is_made_at_run_time()) {
+            all.add_part(tag.as_the_agent_has_it(), part.clone());
+        }
+        all
+    }
+
+    /// Without what is shared: what is used up when it is taken.
+    #[must_use]
+    pub fn unshared(self) -> Self {
+        self.only_parts(|tag| !tag.shared)
+    }
+
     /// Keeps what is plain and those parts whose tag passes.
     #[must_use]
     pub fn only_parts(mut self, keep: impl Fn(&Tag) -> bool) -> Self {

@@ -1,8 +1,10 @@
 //! What makes a part of resources special: for whom it is reserved, whether it may be withdrawn or used
 //! by several tasks at once, and whether it is a volume.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::framework::Capability;
 use crate::role::Role;
 
 /// Most reservations on top of one another. Roles are paths of at most 255 bytes, deep ones are rare.
@@ -108,6 +110,37 @@ impl Tag {
     /// Whether a role may have it: unreserved, or reserved for that role or one above it.
     pub fn is_for(&self, role: &Role) -> bool {
         self.role().is_none_or(|reserved| role.is_within(reserved))
+    }
+
+    /// Whether a framework with these capabilities knows what it gets.
+    pub fn is_understood_by(&self, capabilities: &BTreeSet<Capability>) -> bool {
+        let can = |capability| capabilities.contains(&capability);
+        (!self.revocable || can(Capability::RevocableResources))
+            && (!self.shared || can(Capability::SharedResources))
+            && (!self.is_refined() || can(Capability::ReservationRefinement))
+    }
+
+    /// Whether an agent does not know of it by itself: reserved while it ran, or a volume.
+    pub fn is_made_at_run_time(&self) -> bool {
+        let dynamic = |one: &Reservation| one.kind == ReservationKind::Dynamic;
+        self.volume.is_some() || self.reservations.iter().any(dynamic)
+    }
+
+    /// What it was made of at run time: without dynamic reservations, no volume.
+    #[must_use]
+    pub fn as_the_agent_has_it(&self) -> Self {
+        let is_static = |one: &&Reservation| one.kind == ReservationKind::Static;
+        Self {
+            reservations: self
+                .reservations
+                .iter()
+                .filter(is_static)
+                .cloned()
+                .collect(),
+            revocable: self.revocable,
+            shared: false,
+            volume: None,
+        }
     }
 
     /// Whether a reservation refines another.

@@ -192,6 +192,24 @@ fn a_shared_volume_is_not_used_up() {
 }
 
 #[test]
+fn a_reshaped_whole_has_the_same_quantities_in_another_form() {
+    let disk = Resources {
+        disk_bytes: MEBIBYTE,
+        ..Resources::none()
+    };
+    let whole = Resources::cpus_mem(1_000, 64).with_part(Tag::reserved(role("prod")), disk.clone());
+    let from = Resources::none().with_part(Tag::reserved(role("prod")), disk.clone());
+    let to = Resources::none().with_part(shared_volume(), disk);
+
+    let made = whole.reshaped(&from, &to).expect("it is there");
+
+    assert_eq!(made.flat(), whole.flat());
+    assert_eq!(made.reshaped(&from, &to), None);
+    assert_eq!(made.reshaped(&to, &from), Some(whole));
+    assert!(made.unshared().parts().next().is_none());
+}
+
+#[test]
 fn plain_and_reserved_do_not_stand_in_for_each_other() {
     let asked = Resources::cpus_mem(1_000, 64);
     let reserved = Resources::none().with_part(Tag::reserved(role("prod")), asked.clone());

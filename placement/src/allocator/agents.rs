@@ -1,160 +1,321 @@
 //! Agents as the allocator sees them: what is there, who holds it, what is left.
 //!
-//! Invariants: `used` is what `held` adds up to; `free` is `total` less `used`, nothing where that is
-//! negative; an agent is in `ranking` exactly when it may be offered and has enough left to be worth
-//! it; `touched` agents are those where something came free since a round looked at them.
+//! What a client holds is either on offer to it or in use by its tasks; per agent
+//!
+//! ```text
+//! total = free + on offer + in use          (shared volumes stay free while they are held)
+//! ```
+//! unless tasks that came back use more than there is: then nothing is free of what is overdrawn, until
+//! enough has ended.
+//!
+//! Invariants: an agent is *giving*, and in the fleet, exactly when it may be offered and has enough
+//! left to be worth it; `touched` are those where something came free since a round looked at them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use mete_model::{AgentId, Attributes, Resources};
+use mete_model::{AgentId, AttributeValue, Attributes, FaultDomain, Ranges, Resources, Timestamp};
 
-use crate::packing::{Packing, Policy, Score};
-use crate::quota::is_allocatable;
-use crate::slots::{AgentSlot, ClientSlot, Slots};
+use crate::constraints::{Field, Place, Tally};
+use crate::demand::Shape;
+use crate::fleet::Fleet;
+use crate::packing::Groups;
+use crate::quota::{MIN_CPUS_MILLI, MIN_MEM_BYTES, is_allocatable};
+use crate::slots::{AgentSlot, ClientSlot, Names, Slots};
 use crate::sums::Sums;
+
+/// The attribute that says which model an agent's GPUs are of, so that packing can tell scarce ones apart.
+pub const GPU_MODEL: &str = "gpu_model";
+
+/// What an agent says of itself, as far as offers go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentFacts {
+    /// All it has; GPUs with their devices, reserved resources and volumes as parts.
+    pub total: Resources,
+    /// What constraints may ask for.
+    pub attributes: Attributes,
+    /// Name of the machine.
+    pub hostname: String,
+    /// Its region and zone, when it is in one.
+    pub domain: Option<FaultDomain>,
+}
+
+impl AgentFacts {
+    /// An agent that only has resources.
+    pub fn new(total: Resources) -> Self {
+        Self {
+            total,
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether an agent's resources may be offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admission {
+    /// They may.
+    #[default]
+    Offerable,
+    /// Its tasks are to leave it.
+    Draining,
+    /// An operator wants nothing more on it.
+    Deactivated,
+    /// It is not heard of.
+    Away,
+}
+
+/// Something of an agent that a client holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holding {
+    pub(super) client: ClientSlot,
+    pub(super) resources: Resources,
+    /// Of an offer: when the first was made of what is on offer now.
+    pub(super) since: Timestamp,
+}
 
 /// One agent.
 #[derive(Clone, Debug)]
 pub(super) struct Agent {
     pub(super) id: AgentId,
-    pub(super) total: Resources,
-    used: Resources,
+    pub(super) facts: AgentFacts,
     pub(super) free: Resources,
-    attributes: Attributes,
-    offerable: bool,
+    pub(super) admission: Admission,
+    /// Machines of one kind, for packing.
+    pub(super) group: u16,
+    pub(super) offered: Vec<Holding>,
+    pub(super) used: Vec<Holding>,
+    /// More is in use than there is.
+    overdrawn: bool,
     touched: bool,
-    rank: Option<Score>,
-    pub(super) held: Vec<(ClientSlot, Resources)>,
+    /// The fleet has not heard of its latest change.
+    is_news: bool,
+    /// May be offered, and has enough left to be worth it.
+    is_giving: bool,
+    /// What is free and of no use to an ordinary task; `None`: nothing.
+    strands: Option<Box<Resources>>,
 }
 
-/// An agent's place in the order in which agents are given away.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    score: Score,
-    id: AgentId,
-    pub(super) agent: AgentSlot,
-}
-
-/// All agents.
-#[derive(Clone, Debug)]
-pub(super) struct Agents {
-    policy: Policy,
-    slots: Slots<AgentSlot, Agent>,
-    by_id: BTreeMap<AgentId, AgentSlot>,
-    ranking: BTreeSet<Place>,
-    touched: Vec<AgentSlot>,
-    /// Free on agents that may be offered.
-    free: Sums,
-    /// By client: on how many agents it holds something.
-    holdings: Vec<u32>,
-}
-
-impl Agents {
-    pub(super) fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            slots: Slots::default(),
-            by_id: BTreeMap::new(),
-            ranking: BTreeSet::new(),
-            touched: Vec::new(),
-            free: Sums::default(),
-            holdings: Vec::new(),
+impl Agent {
+    /// As a place to compare.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            hostname: &self.facts.hostname,
+            domain: self.facts.domain.as_ref(),
+            attributes: &self.facts.attributes,
         }
     }
 
+    /// Whether it may be offered and has enough left to be worth it.
+    pub(super) const fn is_giving(&self) -> bool {
+        self.is_giving
+    }
+
+    pub(super) fn has_gpus(&self) -> bool {
+        let total = &self.facts.total;
+        total.gpus_milli > 0 || total.parts().any(|(_, part)| part.gpus_milli > 0)
+    }
+}
+
+/// All agents.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agents {
+    slots: Slots<AgentSlot, Agent>,
+    by_id: Names<AgentId, AgentSlot>,
+    giving: Vec<AgentSlot>,
+    /// By agent: where it stands in `giving`, if it does.
+    giving_at: Vec<u32>,
+    touched: Vec<AgentSlot>,
+    /// Those that give and have something special free: reserved, revocable, volumes.
+    special: BTreeSet<AgentSlot>,
+    fleet: Fleet,
+    /// Somebody has asked for the best place, so the fleet is kept.
+    is_fleet_used: bool,
+    /// Agents whose changes the fleet has not heard of: it hears of them when it is asked, because most changes are undone
+    /// or overtaken before.
+    news_for_fleet: Vec<AgentSlot>,
+    /// Plain resources free on agents that may be offered.
+    free: Sums,
+    /// What all agents strand.
+    stranded: Sums,
+    /// By client: on how many agents it holds something, offers and use counted apart.
+    holdings: Vec<u32>,
+    /// Those of the last agent that came: mostly all have the same, which are then kept once.
+    usual_ports: Ranges,
+    /// Models of GPUs seen so far, each with its number; there are a handful.
+    groups: BTreeMap<String, u16>,
+    /// Frameworks have minima of their own: whatever is left may be worth an offer.
+    any_is_enough: bool,
+}
+
+/// Which of the two ways of holding is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Offered,
+    Used,
+}
+
+impl Agents {
     pub(super) fn find(&self, id: &AgentId) -> Option<AgentSlot> {
-        self.by_id.get(id).copied()
+        self.by_id.get(id)
     }
 
     pub(super) fn get(&self, slot: AgentSlot) -> &Agent {
         &self.slots[slot]
     }
 
-    pub(super) fn add(&mut self, id: AgentId, total: Resources, attributes: Attributes) {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AgentSlot, &Agent)> {
+        self.slots.iter()
+    }
+
+    pub(super) fn add(&mut self, id: AgentId, mut facts: AgentFacts) -> AgentSlot {
+        if facts.total.ports == self.usual_ports {
+            facts.total.ports = self.usual_ports.clone();
+        } else {
+            self.usual_ports = facts.total.ports.clone();
+        }
+        let total = facts.total.clone();
+        let group = self.group_of(&facts);
         let slot = self.slots.insert(Agent {
             id: id.clone(),
-            total: total.clone(),
-            used: Resources::none(),
+            facts,
             free: Resources::none(),
-            attributes,
-            offerable: true,
+            admission: Admission::Offerable,
+            group,
+            offered: Vec::new(),
+            used: Vec::new(),
+            overdrawn: false,
             touched: false,
-            rank: None,
-            held: Vec::new(),
+            is_news: false,
+            is_giving: false,
+            strands: None,
         });
         self.by_id.insert(id, slot);
-        self.set_free(slot, total);
+        self.put_free(slot, &total);
+        slot
     }
 
     /// Sets what an agent has in all; the total it had.
     pub(super) fn resize(&mut self, slot: AgentSlot, total: Resources) -> Resources {
         let agent = &mut self.slots[slot];
-        let before = std::mem::replace(&mut agent.total, total);
-        let free = agent.total.minus_at_most(&agent.used);
-        self.set_free(slot, free);
+        let before = std::mem::replace(&mut agent.facts.total, total);
+        let facts = agent.facts.clone();
+        self.slots[slot].group = self.group_of(&facts);
+        self.recount(slot);
+        // Without its GPUs, say, others may take it.
+        self.touch(slot);
         before
     }
 
-    /// Sets what an agent says of itself; whether that is new.
-    pub(super) fn describe(&mut self, slot: AgentSlot, attributes: Attributes) -> bool {
+    /// Sets what an agent says of itself, but for its resources; whether that is new.
+    pub(super) fn describe(&mut self, slot: AgentSlot, facts: AgentFacts) -> bool {
         let agent = &mut self.slots[slot];
-        let changed = agent.attributes != attributes;
-        agent.attributes = attributes;
+        let facts = AgentFacts {
+            total: std::mem::take(&mut agent.facts.total),
+            ..facts
+        };
+        let before = AgentFacts {
+            total: facts.total.clone(),
+            ..std::mem::take(&mut agent.facts)
+        };
+        let changed = before != facts;
+        agent.facts = facts;
         if changed {
+            let group = self.group_of(&self.slots[slot].facts.clone());
+            self.slots[slot].group = group;
+            self.place(slot);
             self.touch(slot);
         }
         changed
     }
 
-    pub(super) fn set_offerable(&mut self, slot: AgentSlot, offerable: bool) {
+    /// Whether that is new.
+    pub(super) fn set_admission(&mut self, slot: AgentSlot, admission: Admission) {
         let agent = &mut self.slots[slot];
-        if agent.offerable == offerable {
+        let before = std::mem::replace(&mut agent.admission, admission);
+        let (was, is) = (
+            before == Admission::Offerable,
+            admission == Admission::Offerable,
+        );
+        if was == is {
             return;
         }
-        let free = agent.free.clone();
-        self.set_free(slot, Resources::none());
-        self.slots[slot].offerable = offerable;
-        self.set_free(slot, free);
+        if is {
+            self.free.add_plain(&agent.free);
+        } else {
+            self.free.remove_plain(&agent.free);
+        }
+        self.place(slot);
+        if is {
+            self.touch(slot);
+        }
     }
 
     /// Forgets an agent on which nobody holds anything any more; what it had in all.
     pub(super) fn remove(&mut self, slot: AgentSlot) -> Resources {
-        self.set_free(slot, Resources::none());
+        self.set_admission(slot, Admission::Away);
+        let agent = self.slots.remove(slot).expect("it was found");
+        debug_assert!(
+            agent.offered.is_empty() && agent.used.is_empty(),
+            "all was given back"
+        );
+        self.by_id.remove(&agent.id);
         self.touched.retain(|touched| *touched != slot);
-        match self.slots.remove(slot) {
-            Some(agent) => {
-                debug_assert!(agent.held.is_empty(), "all was put back before");
-                self.by_id.remove(&agent.id);
-                agent.total
-            }
-            None => Resources::none(),
+        self.news_for_fleet.retain(|news| *news != slot);
+        self.fleet.remove(slot.number());
+        agent.facts.total
+    }
+
+    /// Puts something free on offer to a client.
+    pub(super) fn offer(
+        &mut self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        part: &Resources,
+        now: Timestamp,
+    ) {
+        // Of shared volumes alone nothing is booked.
+        if !part.is_empty() {
+            self.hold(slot, client, Way::Offered, part, now);
+            self.take_free(slot, part);
         }
     }
 
-    /// A client takes something, whether it is free or not.
-    pub(super) fn take(&mut self, slot: AgentSlot, client: ClientSlot, part: &Resources) {
-        if part.is_empty() {
-            return;
+    /// A client's tasks use something, of what is free or beyond it; how much more it holds now, which is less when
+    /// amounts pass what can be counted, or a port is claimed twice.
+    pub(super) fn claim(
+        &mut self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        part: &Resources,
+    ) -> Resources {
+        let before = self.held_by(slot, client, Way::Used).cloned();
+        let is_there = !self.slots[slot].overdrawn && self.slots[slot].free.contains(part);
+        self.hold(slot, client, Way::Used, part, Timestamp::EPOCH);
+        if is_there {
+            self.take_free(slot, part);
+        } else {
+            self.recount(slot);
         }
-        let agent = &mut self.slots[slot];
-        agent.used.add(part);
-        match agent.held.iter_mut().find(|(who, _)| *who == client) {
-            Some((_, held)) => held.add(part),
-            None => {
-                agent.held.push((client, part.clone()));
-                let at = usize::from(client);
-                if self.holdings.len() <= at {
-                    self.holdings.resize(at + 1, 0);
-                }
-                self.holdings[at] += 1;
+        match before {
+            None => part.clone(),
+            Some(before) => {
+                let now = self.held_by(slot, client, Way::Used);
+                now.map_or_else(Resources::none, |now| now.minus_at_most(&before))
             }
         }
-        let free = if agent.free == *part {
-            Resources::none()
-        } else {
-            agent.free.minus_at_most(part)
-        };
-        self.set_free(slot, free);
+    }
+
+    /// As much of `part` as is on offer to a client is in use from now on; that much.
+    pub(super) fn launch(
+        &mut self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        part: &Resources,
+    ) -> Option<Resources> {
+        let part = self.let_go(slot, client, Way::Offered, part)?;
+        self.hold(slot, client, Way::Used, &part, Timestamp::EPOCH);
+        Some(part)
     }
 
     /// A client gives back as much of `part` as it holds; that much.
@@ -162,35 +323,84 @@ impl Agents {
         &mut self,
         slot: AgentSlot,
         client: ClientSlot,
+        way: Way,
         part: &Resources,
     ) -> Option<Resources> {
-        let agent = &mut self.slots[slot];
-        let at = agent.held.iter().position(|(who, _)| *who == client)?;
-        let held = &mut agent.held[at].1;
-        let left = held.minus_at_most(part);
-        let part = held.minus_at_most(&left);
-        *held = left;
-        if held.is_empty() {
-            agent.held.swap_remove(at);
-            self.holdings[usize::from(client)] -= 1;
+        let part = self.let_go(slot, client, way, part)?;
+        if self.slots[slot].overdrawn {
+            self.recount(slot);
+        } else {
+            self.put_free(slot, &part);
         }
-        agent.used = agent.used.minus_at_most(&part);
-        let free = agent.total.minus_at_most(&agent.used);
-        self.set_free(slot, free);
         Some(part)
     }
 
-    /// On how many agents a client holds something.
+    /// What a client holds changes its nature, and with it the agent's total: the same amounts are reserved, say, or a
+    /// volume now. Whoever calls knows that `from` is held or shared, and `to` is as much.
+    pub(super) fn reshape(
+        &mut self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        from: &Resources,
+        to: &Resources,
+    ) {
+        let agent = &mut self.slots[slot];
+        let at = agent.offered.iter().position(|held| held.client == client);
+        if let Some(at) = at {
+            let held = &mut agent.offered[at].resources;
+            *held = held.minus_at_most(&exclusive(from));
+            held.add(&exclusive(to));
+            if held.is_empty() {
+                agent.offered.swap_remove(at);
+                self.holdings[usize::from(client)] -= 1;
+            }
+        }
+        self.reshape_free(slot, from, to);
+    }
+
+    /// What is free changes its nature, and with it the agent's total.
+    pub(super) fn reshape_free(&mut self, slot: AgentSlot, from: &Resources, to: &Resources) {
+        let total = &mut self.slots[slot].facts.total;
+        let mut rest = total.minus_at_most(&exclusive(from));
+        for (tag, _) in from.parts().filter(|(tag, _)| tag.shared) {
+            rest.take_part(tag);
+        }
+        *total = rest.plus(to);
+        self.recount(slot);
+    }
+
+    /// On how many agents a client holds something, offers and use counted apart.
     pub(super) fn holdings(&self, client: ClientSlot) -> u32 {
         self.holdings.get(usize::from(client)).copied().unwrap_or(0)
     }
 
-    /// What a client holds on an agent.
-    pub(super) fn held_by(&self, slot: AgentSlot, client: ClientSlot) -> Option<&Resources> {
-        let held = &self.slots.get(slot)?.held;
-        held.iter()
-            .find(|(who, _)| *who == client)
-            .map(|(_, held)| held)
+    /// What a client holds on an agent in one of the ways.
+    pub(super) fn held_by(
+        &self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        way: Way,
+    ) -> Option<&Resources> {
+        let agent = self.slots.get(slot)?;
+        let list = match way {
+            Way::Offered => &agent.offered,
+            Way::Used => &agent.used,
+        };
+        list.iter()
+            .find(|held| held.client == client)
+            .map(|held| &held.resources)
+    }
+
+    /// What each client holds on an agent in one of the ways.
+    pub(super) fn held_on(&self, slot: AgentSlot, way: Way) -> Vec<(ClientSlot, Resources)> {
+        let agent = &self.slots[slot];
+        let list = match way {
+            Way::Offered => &agent.offered,
+            Way::Used => &agent.used,
+        };
+        list.iter()
+            .map(|held| (held.client, held.resources.clone()))
+            .collect()
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = AgentSlot> {
@@ -200,7 +410,7 @@ impl Agents {
     /// The next round looks at this agent for everybody.
     pub(super) fn touch(&mut self, slot: AgentSlot) {
         let agent = &mut self.slots[slot];
-        if !std::mem::replace(&mut agent.touched, true) {
+        if agent.is_giving() && !std::mem::replace(&mut agent.touched, true) {
             self.touched.push(slot);
         }
     }
@@ -209,78 +419,289 @@ impl Agents {
         !self.touched.is_empty()
     }
 
-    pub(super) fn is_any_ranked(&self) -> bool {
-        !self.ranking.is_empty()
+    pub(super) const fn is_any_giving(&self) -> bool {
+        !self.giving.is_empty()
     }
 
+    /// All that give, in no order that says anything.
+    pub(super) fn giving(&self) -> &[AgentSlot] {
+        &self.giving
+    }
+
+    /// Those that give and have something special free, by number.
+    pub(super) const fn special(&self) -> &BTreeSet<AgentSlot> {
+        &self.special
+    }
+
+    /// Plain resources free on agents that may be offered.
     pub(super) const fn free(&self) -> &Sums {
         &self.free
     }
 
-    /// Takes up to `most` agents with something to give, best first, and whether each is touched:
-    /// those that are touched, or all. What is beyond `most` is touched for the next round.
-    pub(super) fn line_up(&mut self, all: bool, most: usize) -> Vec<(AgentSlot, bool)> {
-        let mut line: Vec<(AgentSlot, bool)> = if all {
-            self.ranking
-                .iter()
-                .map(|place| (place.agent, self.slots[place.agent].touched))
-                .collect()
-        } else {
-            let mut places: Vec<Place> = self
-                .touched
-                .iter()
-                .filter_map(|slot| self.slots[*slot].place(*slot))
-                .collect();
-            places.sort_unstable();
-            places
-                .into_iter()
-                .map(|place| (place.agent, true))
-                .collect()
-        };
-        for slot in std::mem::take(&mut self.touched) {
-            self.slots[slot].touched = false;
-        }
-        let beyond = line.split_off(line.len().min(most));
-        for (slot, _) in beyond {
-            self.touch(slot);
-        }
-        line
+    /// Takes the agents that were touched and still give.
+    pub(super) fn take_touched(&mut self) -> Vec<AgentSlot> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|slot| {
+            let agent = &mut self.slots[*slot];
+            agent.touched = false;
+            agent.is_giving()
+        });
+        touched
     }
 
-    /// Sets what is free on an agent, and with it the agent's rank.
-    fn set_free(&mut self, slot: AgentSlot, free: Resources) {
-        let agent = &mut self.slots[slot];
-        let grew = !agent.free.contains(&free);
-        if agent.offerable {
-            self.free.remove(&agent.free);
-            self.free.add(&free);
+    /// Takes the fleet out to ask it, up to date; it is to be put back with [`Self::put_fleet`].
+    pub(super) fn take_fleet(&mut self) -> Fleet {
+        if !std::mem::replace(&mut self.is_fleet_used, true) {
+            self.news_for_fleet = self.giving.clone();
         }
-        agent.free = free;
-        let rank = (agent.offerable && is_allocatable(&agent.free)).then(|| {
-            self.policy
-                .score(&Resources::none(), &agent.free, &agent.total)
-        });
-        if rank != agent.rank {
-            if let Some(place) = agent.place(slot) {
-                self.ranking.remove(&place);
-            }
-            agent.rank = rank;
-            if let Some(place) = agent.place(slot) {
-                self.ranking.insert(place);
+        for slot in std::mem::take(&mut self.news_for_fleet) {
+            let agent = &mut self.slots[slot];
+            agent.is_news = false;
+            if agent.is_giving() {
+                let (total, free) = (&agent.facts.total, &agent.free);
+                self.fleet.set(slot.number(), total, free, agent.group);
+            } else {
+                self.fleet.remove(slot.number());
             }
         }
-        if grew && rank.is_some() {
+        std::mem::take(&mut self.fleet)
+    }
+
+    pub(super) fn put_fleet(&mut self, fleet: Fleet) {
+        self.fleet = fleet;
+    }
+
+    /// From now on whatever is left of an agent may be worth an offer.
+    pub(super) fn let_any_be_enough(&mut self) {
+        if std::mem::replace(&mut self.any_is_enough, true) {
+            return;
+        }
+        let slots: Vec<AgentSlot> = self.slots().collect();
+        for slot in slots {
+            self.place(slot);
             self.touch(slot);
+        }
+    }
+
+    /// Counts what is free and of no use to an ordinary task, because the agent has no CPUs or no memory left beside it.
+    fn count_stranded(&mut self, slot: AgentSlot) {
+        let agent = &mut self.slots[slot];
+        let may_strand = agent.admission == Admission::Offerable && !agent.free.is_empty();
+        let strands = may_strand && {
+            let free = agent.free.flat();
+            free.cpus_milli < MIN_CPUS_MILLI || free.mem_bytes < MIN_MEM_BYTES
+        };
+        if let Some(before) = agent.strands.take() {
+            self.stranded.remove(&before);
+        }
+        if strands {
+            self.stranded.add(&agent.free);
+            agent.strands = Some(Box::new(agent.free.clone()));
+        }
+    }
+
+    /// What is free on agents that may be offered, and of no use to an ordinary task.
+    pub(super) const fn stranded(&self) -> &Sums {
+        &self.stranded
+    }
+
+    fn enlist(&mut self, slot: AgentSlot, gives: bool) {
+        let at = usize::from(slot);
+        if self.giving_at.len() <= at {
+            self.giving_at.resize(at + 1, 0);
+        }
+        if gives {
+            self.giving_at[at] = u32::try_from(self.giving.len()).expect("slots are u32");
+            self.giving.push(slot);
+            return;
+        }
+        let place = self.giving_at[at];
+        self.giving.swap_remove(place as usize);
+        if let Some(&moved) = self.giving.get(place as usize) {
+            self.giving_at[usize::from(moved)] = place;
+        }
+    }
+
+    /// The number of the kind of machine: those with GPUs are told apart by the attribute [`GPU_MODEL`].
+    fn group_of(&mut self, facts: &AgentFacts) -> u16 {
+        if facts.total.gpus_milli == 0 {
+            return 0;
+        }
+        let model = facts
+            .attributes
+            .get(GPU_MODEL)
+            .map_or_else(String::new, ToString::to_string);
+        let next = u16::try_from(self.groups.len() + 1).unwrap_or(0);
+        *self.groups.entry(model).or_insert(next)
+    }
+
+    /// On which kinds of machine a shape may go, as far as its constraints look at [`GPU_MODEL`].
+    pub(super) fn groups_for(&self, shape: &Shape) -> Groups {
+        let model = Field::from_name(GPU_MODEL);
+        if shape.constraints.iter().all(|one| one.field != model) {
+            return Groups::ANY;
+        }
+        let may = |name: &str| {
+            let mut attributes = Attributes::new();
+            attributes.set(GPU_MODEL, AttributeValue::Text(Arc::from(name)));
+            let place = Place {
+                hostname: "",
+                domain: None,
+                attributes: &attributes,
+            };
+            let mut of_model = shape.constraints.iter().filter(|one| one.field == model);
+            of_model.all(|one| one.allows(place, &Tally::default()))
+        };
+        let known = self.groups.iter().filter(|(name, _)| may(name));
+        known.map(|(_, group)| *group).collect()
+    }
+
+    fn hold(
+        &mut self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        way: Way,
+        part: &Resources,
+        now: Timestamp,
+    ) {
+        let agent = &mut self.slots[slot];
+        let list = match way {
+            Way::Offered => &mut agent.offered,
+            Way::Used => &mut agent.used,
+        };
+        if let Some(held) = list.iter_mut().find(|held| held.client == client) {
+            held.resources.add(part);
+            return;
+        }
+        list.push(Holding {
+            client,
+            resources: part.clone(),
+            since: now,
+        });
+        let at = usize::from(client);
+        if self.holdings.len() <= at {
+            self.holdings.resize(at + 1, 0);
+        }
+        self.holdings[at] += 1;
+    }
+
+    fn let_go(
+        &mut self,
+        slot: AgentSlot,
+        client: ClientSlot,
+        way: Way,
+        part: &Resources,
+    ) -> Option<Resources> {
+        let agent = &mut self.slots[slot];
+        let list = match way {
+            Way::Offered => &mut agent.offered,
+            Way::Used => &mut agent.used,
+        };
+        let at = list.iter().position(|held| held.client == client)?;
+        let held = &mut list[at].resources;
+        let gone = if *held == *part {
+            list.swap_remove(at).resources
+        } else {
+            let left = held.minus_at_most(part);
+            let gone = held.minus_at_most(&left);
+            if gone.is_empty() {
+                return None;
+            }
+            *held = left;
+            if !held.is_empty() {
+                return Some(gone);
+            }
+            list.swap_remove(at);
+            gone
+        };
+        self.holdings[usize::from(client)] -= 1;
+        Some(gone)
+    }
+
+    /// Something that is free is not free any more.
+    fn take_free(&mut self, slot: AgentSlot, part: &Resources) {
+        let agent = &mut self.slots[slot];
+        if agent.admission == Admission::Offerable {
+            self.free.remove_plain(part);
+        }
+        agent.free = if agent.free == *part {
+            Resources::none()
+        } else {
+            agent.free.minus_at_most(part)
+        };
+        self.place(slot);
+    }
+
+    /// Something is free again.
+    fn put_free(&mut self, slot: AgentSlot, part: &Resources) {
+        let agent = &mut self.slots[slot];
+        if agent.admission == Admission::Offerable {
+            self.free.add_plain(part);
+        }
+        if agent.free.is_empty() {
+            agent.free.clone_from(part);
+        } else {
+            agent.free.add(part);
+        }
+        self.place(slot);
+        if !part.is_empty() {
+            self.touch(slot);
+        }
+    }
+
+    /// Counts anew what is free, when more may be in use than there is.
+    fn recount(&mut self, slot: AgentSlot) {
+        let agent = &mut self.slots[slot];
+        let mut free = agent.facts.total.clone();
+        agent.overdrawn = false;
+        for held in agent.offered.iter().chain(&agent.used) {
+            agent.overdrawn |= !free.contains(&held.resources);
+            free = free.minus_at_most(&held.resources);
+        }
+        let before = std::mem::replace(&mut agent.free, free);
+        let grew = !before.contains(&agent.free);
+        if agent.admission == Admission::Offerable {
+            self.free.remove_plain(&before);
+            self.free.add_plain(&self.slots[slot].free);
+        }
+        self.place(slot);
+        if grew {
+            self.touch(slot);
+        }
+    }
+
+    /// Among those that give and in the fleet, or not, as what is free says.
+    fn place(&mut self, slot: AgentSlot) {
+        self.count_stranded(slot);
+        let agent = &mut self.slots[slot];
+        let gives = agent.admission == Admission::Offerable
+            && if self.any_is_enough {
+                !exclusive(&agent.free).is_empty()
+            } else {
+                is_allocatable(&agent.free.flat())
+            };
+        if agent.is_giving != gives {
+            agent.is_giving = gives;
+            self.enlist(slot, gives);
+        }
+        let agent = &mut self.slots[slot];
+        if self.is_fleet_used && !std::mem::replace(&mut agent.is_news, true) {
+            self.news_for_fleet.push(slot);
+        }
+        if gives && agent.free.has_parts() {
+            self.special.insert(slot);
+        } else if !self.special.is_empty() {
+            self.special.remove(&slot);
         }
     }
 }
 
-impl Agent {
-    fn place(&self, agent: AgentSlot) -> Option<Place> {
-        Some(Place {
-            score: self.rank?,
-            id: self.id.clone(),
-            agent,
-        })
+/// What others cannot hold at the same time: all but shared volumes. Only this is ever booked to anybody; what is shared
+/// stays free, and comes along with offers.
+pub(super) fn exclusive(part: &Resources) -> Cow<'_, Resources> {
+    if part.parts().all(|(tag, _)| !tag.shared) {
+        Cow::Borrowed(part)
+    } else {
+        Cow::Owned(part.clone().only_parts(|tag| !tag.shared))
     }
 }

@@ -1,16 +1,53 @@
-//! Frameworks as the allocator sees them: which roles they hold, and in which they want offers.
+//! Frameworks as the allocator sees them: which roles they hold, in which they want offers, and what
+//! they can do with them.
 //!
 //! ```text
 //! (claimed for) ──▶ unknown ──add──▶ active ◀──▶ inactive ──remove──▶ gone
 //! ```
 //! A framework that is not known yet may hold resources: its tasks came back before it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use mete_model::{FrameworkId, Role};
+use mete_model::{Capability, FrameworkId, Role};
 
+use crate::demand::Shape;
 use crate::fairness::RoleTree;
-use crate::slots::{ClientSlot, FrameworkSlot, Slots};
+use crate::offer_constraints::OfferConstraints;
+use crate::quota::Amounts;
+use crate::slots::{ClientSlot, FrameworkSlot, Names, Slots};
+
+/// What a framework says of itself, as far as offers go.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FrameworkFacts {
+    /// In which it takes offers.
+    pub roles: BTreeSet<Role>,
+    /// What it can do with them.
+    pub capabilities: BTreeSet<Capability>,
+    /// By role: an offer holds at least one of these; roles that are not named have the cluster's minimum.
+    pub min_allocatable: BTreeMap<Role, Vec<Amounts>>,
+    /// By role: which agents it takes offers of.
+    pub offer_constraints: BTreeMap<Role, OfferConstraints>,
+}
+
+impl FrameworkFacts {
+    /// A framework that only has roles.
+    pub fn in_roles(roles: impl IntoIterator<Item = Role>) -> Self {
+        Self {
+            roles: roles.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl FrameworkFacts {
+    /// Whether it may take what it took no notice of before, roles aside.
+    pub(super) fn takes_more_than(&self, before: &Self) -> bool {
+        self.capabilities != before.capabilities
+            || self.min_allocatable != before.min_allocatable
+            || self.offer_constraints != before.offer_constraints
+    }
+}
 
 /// One framework.
 #[derive(Clone, Debug)]
@@ -19,7 +56,17 @@ pub(super) struct Framework {
     /// Was added, not only claimed for.
     pub(super) known: bool,
     pub(super) active: bool,
+    pub(super) facts: Arc<FrameworkFacts>,
+    /// What it is waiting to run; `None`: it says nothing, and gets whole agents.
+    pub(super) demand: Option<Arc<[Shape]>>,
     pub(super) roles: BTreeMap<Role, Held>,
+}
+
+impl Framework {
+    /// The role that a shape which names none is for.
+    pub(super) fn first_role(&self) -> Option<&Role> {
+        self.facts.roles.first()
+    }
 }
 
 /// A role of a framework, held now or once.
@@ -35,12 +82,12 @@ pub(super) struct Held {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frameworks {
     slots: Slots<FrameworkSlot, Framework>,
-    by_id: BTreeMap<FrameworkId, FrameworkSlot>,
+    by_id: Names<FrameworkId, FrameworkSlot>,
 }
 
 impl Frameworks {
     pub(super) fn find(&self, id: &FrameworkId) -> Option<FrameworkSlot> {
-        self.by_id.get(id).copied()
+        self.by_id.get(id)
     }
 
     pub(super) fn get(&self, slot: FrameworkSlot) -> &Framework {
@@ -49,6 +96,10 @@ impl Frameworks {
 
     pub(super) fn get_mut(&mut self, slot: FrameworkSlot) -> &mut Framework {
         &mut self.slots[slot]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Framework> {
+        self.slots.iter().map(|(_, framework)| framework)
     }
 
     /// The framework; one that was never heard of is made, unknown and inactive.
@@ -60,6 +111,8 @@ impl Frameworks {
             id: id.clone(),
             known: false,
             active: false,
+            facts: Arc::default(),
+            demand: None,
             roles: BTreeMap::new(),
         });
         self.by_id.insert(id.clone(), slot);
@@ -81,13 +134,15 @@ impl Frameworks {
         })
     }
 
-    /// Whether a framework is active and holds a role: only then does it have filters there.
-    pub(super) fn may_be_served(&self, id: &FrameworkId, role: &Role) -> bool {
-        self.find(id).is_some_and(|slot| {
-            let framework = &self.slots[slot];
-            let held = framework.roles.get(role);
-            framework.active && held.is_some_and(|held| held.subscribed)
-        })
+    /// The client of a framework in a role, and whether it is active and holds the role: only then does it have filters.
+    pub(super) fn served_client(
+        &self,
+        id: &FrameworkId,
+        role: &Role,
+    ) -> Option<(ClientSlot, bool)> {
+        let framework = &self.slots[self.find(id)?];
+        let held = framework.roles.get(role)?;
+        Some((held.client, framework.active && held.subscribed))
     }
 
     /// The client of a framework in a role.
@@ -97,18 +152,21 @@ impl Frameworks {
     }
 
     /// Forgets the roles that a framework neither has nor holds anything in, and the framework itself
-    /// when it is unknown and has none left. `holdings` says on how many agents a client holds something.
+    /// when it is unknown and has none left. `holdings` says on how many agents a client holds something,
+    /// `gone` hears of each client that is forgotten.
     pub(super) fn prune(
         &mut self,
         slot: FrameworkSlot,
         tree: &mut RoleTree,
         holdings: impl Fn(ClientSlot) -> u32,
+        mut gone: impl FnMut(ClientSlot),
     ) {
         let framework = &mut self.slots[slot];
         framework.roles.retain(|_, held| {
             let stays = held.subscribed || holdings(held.client) > 0;
             if !stays {
                 tree.remove_client(held.client);
+                gone(held.client);
             }
             stays
         });

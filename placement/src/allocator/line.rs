@@ -1,57 +1,55 @@
-//! The agents a round looks at, in the order they are given away; those used up drop out.
+//! The agents a round looks at for those who take whole agents, in the order they are given away.
 //!
-//! Clients walk along it each at its own pace. Finding the next agent that is left takes next to no
-//! time however many have dropped out: each place points at or before the next one left, and the
+//! Clients walk along a line each at its own pace. Finding the next agent that is left takes next to
+//! no time however many have dropped out: each place points at or before the next one left, and the
 //! pointers are shortened on the way.
 
+use std::collections::BTreeMap;
+
+use mete_model::Resources;
+
+use super::agents::Agents;
+use crate::packing::Policy;
 use crate::slots::AgentSlot;
 
-/// The line.
+/// One line.
 #[derive(Debug)]
 pub(super) struct Line {
     agents: Vec<AgentSlot>,
-    /// For clients that look at every agent.
     next: Vec<u32>,
-    /// For clients that look at touched agents only.
-    next_touched: Vec<u32>,
-    left: usize,
 }
 
 impl Line {
-    pub(super) fn new(agents: Vec<(AgentSlot, bool)>) -> Self {
-        let end = u32::try_from(agents.len()).expect("a round takes a bounded number of agents");
-        let next_touched = (0..)
-            .zip(&agents)
-            .map(|(at, (_, touched))| if *touched { at } else { at + 1 })
-            .chain([end])
+    /// `agents` in the order in which a policy gives whole agents away; `before`: what was free on those from which something
+    /// was taken since the round began.
+    pub(super) fn new(
+        agents: &[AgentSlot],
+        of: &Agents,
+        before: &BTreeMap<AgentSlot, Resources>,
+        policy: Policy,
+    ) -> Self {
+        let mut ranked: Vec<(Rank, AgentSlot)> = agents
+            .iter()
+            .map(|&slot| {
+                let agent = of.get(slot);
+                let free = before.get(&slot).unwrap_or(&agent.free);
+                (whole_rank(policy, free, &agent.facts.total), slot)
+            })
             .collect();
+        ranked.sort_unstable();
+        let end = u32::try_from(ranked.len()).expect("slots are u32");
         Self {
-            left: agents.len(),
             next: (0..=end).collect(),
-            next_touched,
-            agents: agents.into_iter().map(|(agent, _)| agent).collect(),
+            agents: ranked.into_iter().map(|(_, slot)| slot).collect(),
         }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.left == 0
-    }
-
     /// The first agent left at or after a place, and its place.
-    pub(super) fn at_or_after(
-        &mut self,
-        place: u32,
-        touched_only: bool,
-    ) -> Option<(u32, AgentSlot)> {
-        let next = if touched_only {
-            &mut self.next_touched
-        } else {
-            &mut self.next
-        };
+    pub(super) fn at_or_after(&mut self, place: u32) -> Option<(u32, AgentSlot)> {
         let mut place = place as usize;
-        while next[place] as usize != place {
-            let after = next[place] as usize;
-            next[place] = next[after];
+        while self.next[place] as usize != place {
+            let after = self.next[place] as usize;
+            self.next[place] = self.next[after];
             place = after;
         }
         let agent = *self.agents.get(place)?;
@@ -60,9 +58,30 @@ impl Line {
 
     /// The agent at a place has nothing left.
     pub(super) fn drop_out(&mut self, place: u32) {
-        let at = place as usize;
-        self.next[at] = place + 1;
-        self.next_touched[at] = place + 1;
-        self.left -= 1;
+        self.next[place as usize] = place + 1;
+    }
+}
+
+/// How early an agent is given away whole; the lower the earlier, equal ones by number.
+pub type Rank = (u64, u64);
+
+/// Agents with idle GPUs come last; then, as parts of the agent in millionths summed over CPUs, memory, disk and GPUs, the
+/// most used first (`spread`: the emptiest first; `first-fit`: all are equal).
+pub fn whole_rank(policy: Policy, free: &Resources, total: &Resources) -> Rank {
+    const WHOLE: u64 = 1_000_000;
+    let part = |free: u64, whole: u64| match whole {
+        0 => 0,
+        whole => (free as f64 / whole as f64 * WHOLE as f64) as u64,
+    };
+    let left = part(free.cpus_milli, total.cpus_milli)
+        + part(free.mem_bytes, total.mem_bytes)
+        + part(free.disk_bytes, total.disk_bytes)
+        + part(free.gpus_milli, total.gpus_milli);
+    match policy {
+        Policy::FirstFit => (0, 0),
+        Policy::Spread => (free.gpus_milli, (4 * WHOLE).saturating_sub(left)),
+        Policy::BestFit | Policy::DotProduct | Policy::L2 | Policy::Fgd | Policy::Worth => {
+            (free.gpus_milli, left)
+        }
     }
 }

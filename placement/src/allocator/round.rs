@@ -1,112 +1,442 @@
 //! One round: what is free is given to whoever is next, until nothing is left or nobody may have it.
 //!
-//! The client with the smallest share takes the first agent in line that it may have, all of it as far
-//! as its role's room goes; then its share is larger, and the next is asked. Who may have nothing of
-//! what is left steps aside until the round is over: during a round what is free only shrinks, filters
-//! stay, and rooms narrow, so nobody has to look at the same agent twice.
+//! The client with the smallest share is served, then its share is larger, and the next is asked:
+//!
+//! - who says nothing takes the first agent in line that it may have, all of it as far as its role's
+//!   room goes;
+//! - who has said what it waits for takes room for one task of its most urgent shape that fits
+//!   anywhere, where the policy says that it fits best. Its tasks on one agent become one offer.
+//!
+//! Who may have nothing of what is left steps aside until the round is over: during a round what is
+//! free only shrinks, filters stay, and rooms narrow, so nobody has to look at the same agent twice.
 //!
 //! Why only touched agents are looked at: after a round each client was refused each agent that still
 //! has something. That can change by the agent having more or the filter ending (the agent is touched),
 //! or by something that happened to the client (it is *eager*, and looks at all agents once).
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use mete_model::{Resources, Timestamp};
 
+use super::agents::exclusive;
+use super::judge::Case;
 use super::line::Line;
-use super::{Allocator, Grant, MAX_AGENTS_PER_ROUND};
-use crate::quota::{Room, is_allocatable};
-use crate::slots::{AgentSlot, ClientSlot};
+use super::wishes::Wishes;
+use super::{Allocator, Grant};
+use crate::demand::ShapeId;
+use crate::packing::{Node, Packing as _, Policy, Score};
+use crate::quota::Room;
+use crate::slots::{AgentSlot, ClientSlot, RoleSlot};
+
+/// Up to so many touched agents are compared one by one for a shape; for more the fleet is asked, which knows all agents.
+const FEW: usize = 32;
+
+/// The most tasks one round finds places for, so that a huge demand does not keep the master's loop from everything else:
+/// some tens of milliseconds. What is beyond it is for the next round, which is wanted at once.
+pub(super) const MAX_TASKS_PER_ROUND: usize = 16_384;
 
 /// What a round keeps while it runs.
 struct Walk {
-    line: Line,
-    eager: BTreeSet<ClientSlot>,
-    /// How far each client has walked along the line.
+    touched: Vec<AgentSlot>,
+    /// How many of those have something left, when nobody looks at any others; else `None`.
+    left: Option<usize>,
+    /// Lines of touched agents and of all, by the order in which a policy gives whole agents away.
+    lines: Vec<(Policy, Scope, Line)>,
+    /// What was free at the beginning on agents that gave part of it: agents are given away whole in the order they had
+    /// then.
+    free_before: BTreeMap<AgentSlot, Resources>,
+    /// How far each client has walked along its line.
     reached: Vec<u32>,
+    grants: Vec<Grant>,
+    /// Where in `grants` the tasks of a client on an agent are.
+    aimed: BTreeMap<(ClientSlot, AgentSlot), usize>,
+}
+
+/// Which agents a client looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Touched,
+    All,
+}
+
+/// What one client was given, and where.
+struct Given {
+    agent: AgentSlot,
+    resources: Resources,
+    /// The shape it was given for, by its place among the client's wishes.
+    wish: Option<usize>,
 }
 
 impl Allocator {
     /// Gives away what may be given and takes it from the agents: the fairest first, re-evaluated
-    /// after each grant. Looks at [`MAX_AGENTS_PER_ROUND`] agents at most; when there are more,
-    /// [`Self::wants_round`] stays true.
+    /// after each grant.
     pub fn round(&mut self, now: Timestamp) -> Vec<Grant> {
-        for agent in self.filters.expire(now) {
-            self.agents.touch(agent);
-        }
+        let agents = &mut self.agents;
+        self.filters.expire(now, |agent| agents.touch(agent));
+        self.is_unfinished = false;
         if !self.wants_round() {
             return Vec::new();
         }
+        self.rounds += 1;
+        if self.quota.has_more_headroom(self.agents.free()) {
+            self.wake(None);
+        }
         self.tree.refresh();
         let eager = std::mem::take(&mut self.eager);
-        let agents = self.agents.line_up(!eager.is_empty(), MAX_AGENTS_PER_ROUND);
+        let mut touched = self.agents.take_touched();
+        if eager.is_empty() {
+            self.drop_what_nobody_wants(&mut touched);
+            if touched.is_empty() {
+                return Vec::new();
+            }
+        }
         let mut walk = Walk {
-            line: Line::new(agents),
-            eager,
+            left: eager.is_empty().then_some(touched.len()),
+            lines: Vec::new(),
+            free_before: BTreeMap::new(),
             reached: vec![0; self.tree.clients_end()],
+            // Each agent mostly makes one offer.
+            grants: Vec::with_capacity(touched.len()),
+            touched,
+            aimed: BTreeMap::new(),
         };
-        let mut grants = Vec::new();
-        while !walk.line.is_empty()
+        let last_unit = self.units_granted + MAX_TASKS_PER_ROUND as u64;
+        while walk.left != Some(0)
+            && self.units_granted < last_unit
+            && self.agents.is_any_giving()
             && let Some(client) = self.tree.next()
         {
             match self.serve(client, &mut walk) {
-                Some((agent, resources)) => grants.push(self.grant(client, agent, resources)),
-                None => self.tree.step_aside(client),
+                Some(given) => self.grant(now, client, given, &mut walk),
+                None if self.rules.get(client).wants_something() => self.tree.step_aside(client),
+                None => {
+                    self.tree.leave(client);
+                }
             }
         }
         self.tree.step_back();
-        grants
+        for &client in &eager {
+            self.rules.get_mut(client).is_eager = false;
+        }
+        self.is_unfinished = self.units_granted >= last_unit;
+        if self.is_unfinished {
+            self.go_on_next_round(&walk.touched, &eager);
+        }
+        self.quota.note_headroom(self.agents.free());
+        walk.grants
+    }
+
+    /// This round was ended early: the next one looks at the same again.
+    fn go_on_next_round(&mut self, touched: &[AgentSlot], eager: &[ClientSlot]) {
+        for agent in touched {
+            self.agents.touch(*agent);
+        }
+        for client in eager {
+            self.look_again(*client);
+        }
+    }
+
+    /// Passes over touched agents that everybody in line has declined as they are now, or has no use for. Told in one
+    /// look at an agent's filters, without asking anybody in turn.
+    fn drop_what_nobody_wants(&self, touched: &mut Vec<AgentSlot>) {
+        if touched.len() > FEW {
+            return;
+        }
+        let (mut silent, mut aimed) = (0, Vec::new());
+        self.tree
+            .for_all_in_line(&mut |client| match &self.rules.get(client).wishes {
+                Some(wishes) => aimed.push(wishes),
+                None => silent += 1,
+            });
+        touched.retain(|slot| {
+            let free = &self.agents.get(*slot).free;
+            // With special resources, what is free is not what each may have.
+            if free.has_parts() {
+                return true;
+            }
+            let may_fit = |wishes: &&Wishes| {
+                wishes
+                    .iter()
+                    .any(|wish| wish.open() > 0 && free.contains(&wish.shape.resources))
+            };
+            let counts =
+                |client| self.tree.is_in_line(client) && !self.rules.get(client).is_aimed();
+            silent > self.filters.count_blocked(*slot, free, counts) || aimed.iter().any(may_fit)
+        });
     }
 
     /// What the client gets, and where; `None` when none of what is left may be its.
-    fn serve(&mut self, client: ClientSlot, walk: &mut Walk) -> Option<(AgentSlot, Resources)> {
+    fn serve(&mut self, client: ClientSlot, walk: &mut Walk) -> Option<Given> {
+        let room = self.room(client);
+        if self.rules.get(client).is_aimed() {
+            self.serve_aimed(client, &room, walk)
+        } else {
+            self.serve_whole(client, &room, walk)
+        }
+    }
+
+    pub(super) fn room(&self, client: ClientSlot) -> Room {
+        self.room_of(Some(self.tree.top_of(client)))
+    }
+
+    /// How much a top-level role may be given now; `None`: one that is not known.
+    pub(super) fn room_of(&self, top: Option<RoleSlot>) -> Room {
+        if !self.quota.is_any_set() {
+            return Room::Unlimited;
+        }
+        let charged = top.map(|top| self.charged(top));
+        self.quota.room(top, charged.as_deref(), self.agents.free())
+    }
+
+    fn serve_whole(&mut self, client: ClientSlot, room: &Room, walk: &mut Walk) -> Option<Given> {
         let top = self.tree.top_of(client);
-        let room = self
-            .quota
-            .room(top, &self.tree.node(top).held, self.agents.free());
+        let rules = self.rules.get(client);
         if let Room::UpTo(most) = &room
             && most.is_shut()
+            && !rules.has_minimum()
+            && self.agents.special().is_empty()
         {
             self.quota.hold_back(top);
             return None;
         }
-        let touched_only = !walk.eager.contains(&client);
+        let scope = if rules.is_eager {
+            Scope::All
+        } else {
+            Scope::Touched
+        };
+        let line = walk.line(scope, rules.policy, &self.agents);
+        let (_, _, line) = &mut walk.lines[line];
         let reached = &mut walk.reached[usize::from(client)];
-        while let Some((place, slot)) = walk.line.at_or_after(*reached, touched_only) {
+        let case = Case {
+            client,
+            rules,
+            room,
+        };
+        let mut was_cut = false;
+        let mut given = None;
+        while let Some((place, slot)) = line.at_or_after(*reached) {
             *reached = place + 1;
-            let free = &self.agents.get(slot).free;
-            let part = match &room {
-                Room::Unlimited => Cow::Borrowed(free),
-                Room::UpTo(most) => Cow::Owned(most.cut(free)),
-            };
-            let is_all = *part == *free;
-            if !is_all {
-                self.quota.hold_back(top);
-            }
-            if !is_allocatable(&part) || self.filters.blocks(client, slot, &part) {
+            if !self.agents.get(slot).is_giving() {
+                line.drop_out(place);
                 continue;
             }
-            if is_all || !is_allocatable(&free.minus_at_most(&part)) {
-                walk.line.drop_out(place);
+            let whole = self.judge_whole(case, slot, |_| false);
+            was_cut |= whole.is_cut;
+            if let Some(part) = whole.part {
+                given = Some(Given {
+                    agent: slot,
+                    resources: part.into_owned(),
+                    wish: None,
+                });
+                break;
             }
-            let part = part.into_owned();
-            return Some((slot, part));
         }
-        None
+        if was_cut {
+            self.quota.hold_back(top);
+        }
+        given
     }
 
-    fn grant(&mut self, client: ClientSlot, agent: AgentSlot, resources: Resources) -> Grant {
-        self.agents.take(agent, client, &resources);
-        self.tree.grant(client, &resources);
-        let top = self.tree.top_of(client);
-        self.quota.note_held(top, &self.tree.node(top).held);
+    fn serve_aimed(&mut self, client: ClientSlot, room: &Room, walk: &Walk) -> Option<Given> {
+        let round = self.rounds;
+        let mut from = 0;
+        loop {
+            let rules = self.rules.get(client);
+            let wishes = rules.wishes.as_ref()?;
+            let at = wishes.next_open(from, round)?;
+            if let Some((agent, resources)) = self.find_place(client, at, room, walk) {
+                return Some(Given {
+                    agent,
+                    resources,
+                    wish: Some(at),
+                });
+            }
+            if *room != Room::Unlimited {
+                self.quota.hold_back(self.tree.top_of(client));
+            }
+            if let Some(wishes) = &mut self.rules.get_mut(client).wishes {
+                wishes.give_up(at, round);
+            }
+            from = at + 1;
+        }
+    }
+
+    /// The best place for one task: among agents that have something for its role alone, else among all.
+    fn find_place(
+        &mut self,
+        client: ClientSlot,
+        at: usize,
+        room: &Room,
+        walk: &Walk,
+    ) -> Option<(AgentSlot, Resources)> {
+        let rules = self.rules.get(client);
+        let wish = rules.wishes.as_ref()?.get(at);
+        if let Room::UpTo(most) = room
+            && !most.holds(&wish.shape.resources)
+            && self.agents.special().is_empty()
+        {
+            return None;
+        }
+        let case = Case {
+            client,
+            rules,
+            room,
+        };
+        let special = self.agents.special();
+        if !rules.is_eager && walk.touched.len() <= FEW {
+            let touched = || walk.touched.iter().copied();
+            let reserved = touched().filter(|slot| special.contains(slot));
+            return self
+                .best_of(case, at, reserved, true)
+                .or_else(|| self.best_of(case, at, touched(), false));
+        }
+        let reserved = self.best_of(case, at, special.iter().copied(), true);
+        if reserved.is_some() {
+            return reserved;
+        }
+        // The fleet sorts itself when it is asked, so it is taken out meanwhile.
+        let mut fleet = self.agents.take_fleet();
+        let rules = self.rules.get(client);
+        let case = Case {
+            client,
+            rules,
+            room,
+        };
+        let wish = rules.wishes.as_ref()?.get(at);
+        let best = fleet.best(
+            rules.policy,
+            &wish.shape.resources,
+            &self.mix,
+            &mut |number| {
+                let slot = AgentSlot::from(number);
+                self.judge_unit(case, wish, slot, |_| false).is_some()
+            },
+        );
+        let place = best.and_then(|number| {
+            let slot = AgentSlot::from(number);
+            Some((slot, self.judge_unit(case, wish, slot, |_| false)?))
+        });
+        self.agents.put_fleet(fleet);
+        place
+    }
+
+    /// The best of some agents by score, then by number; `reserved`: only those where the task takes something special.
+    fn best_of(
+        &self,
+        case: Case<'_>,
+        at: usize,
+        agents: impl Iterator<Item = AgentSlot>,
+        reserved: bool,
+    ) -> Option<(AgentSlot, Resources)> {
+        let wish = case.rules.wishes.as_ref()?.get(at);
+        let asked = &wish.shape.resources;
+        let mut best: Option<((Score, AgentSlot), Resources)> = None;
+        for slot in agents {
+            let agent = self.agents.get(slot);
+            if !agent.is_giving() || !(reserved || agent.free.contains(asked)) {
+                continue;
+            }
+            let Some(unit) = self.judge_unit(case, wish, slot, |_| false) else {
+                continue;
+            };
+            if reserved && !unit.has_parts() {
+                continue;
+            }
+            let node = Node {
+                total: &agent.facts.total,
+                free: &agent.free,
+                group: agent.group,
+            };
+            let key = (case.rules.policy.score(asked, node, &self.mix), slot);
+            if best.as_ref().is_none_or(|(least, _)| key < *least) {
+                best = Some((key, unit));
+            }
+        }
+        best.map(|((_, slot), unit)| (slot, unit))
+    }
+
+    fn grant(&mut self, now: Timestamp, client: ClientSlot, given: Given, walk: &mut Walk) {
+        let Given {
+            agent,
+            resources,
+            wish,
+        } = given;
+        let booked = exclusive(&resources);
+        self.agents.offer(agent, client, &booked, now);
+        let left = self.agents.get(agent);
+        if left.is_giving() {
+            let before = || left.free.plus(&booked);
+            walk.free_before.entry(agent).or_insert_with(before);
+        }
+        self.tree.grant(client, &booked);
+        self.note_quota(client);
+        if let Some(left) = &mut walk.left
+            && !self.agents.get(agent).is_giving()
+        {
+            *left -= 1;
+        }
+        let unit = wish.map(|at| self.offer_unit(client, at, agent));
         let holder = self.tree.client(client);
-        Grant {
+        let grant = |units| Grant {
             framework: self.frameworks.get(holder.framework).id.clone(),
             role: self.tree.node(holder.role).role.clone(),
             agent: self.agents.get(agent).id.clone(),
-            resources,
+            resources: Resources::none(),
+            units,
+        };
+        let Some(unit) = unit else {
+            walk.grants.push(Grant {
+                resources,
+                ..grant(Vec::new())
+            });
+            return;
+        };
+        let grants = &mut walk.grants;
+        let at = *walk.aimed.entry((client, agent)).or_insert_with(|| {
+            grants.push(grant(Vec::new()));
+            grants.len() - 1
+        });
+        grants[at].resources.add(&resources);
+        match grants[at].units.iter_mut().find(|(id, _)| *id == unit) {
+            Some((_, units)) => *units += 1,
+            None => grants[at].units.push((unit, 1)),
         }
+    }
+
+    fn offer_unit(&mut self, client: ClientSlot, at: usize, agent: AgentSlot) -> ShapeId {
+        self.units_granted += 1;
+        let rules = self.rules.get_mut(client);
+        let wishes = rules
+            .wishes
+            .as_mut()
+            .expect("units are granted to those who asked for them");
+        let id = wishes.get(at).id;
+        wishes.offer(at, agent);
+        id
+    }
+}
+
+impl Walk {
+    /// Where in `lines` a client's line is; made when nobody has walked along it yet.
+    fn line(&mut self, scope: Scope, policy: Policy, agents: &super::agents::Agents) -> usize {
+        let order = match policy {
+            Policy::FirstFit | Policy::Spread => policy,
+            // All others give the most used away first.
+            Policy::BestFit | Policy::DotProduct | Policy::L2 | Policy::Fgd | Policy::Worth => {
+                Policy::BestFit
+            }
+        };
+        let known = self
+            .lines
+            .iter()
+            .position(|(of, which, _)| *of == order && *which == scope);
+        known.unwrap_or_else(|| {
+            let line = match scope {
+                Scope::Touched => Line::new(&self.touched, agents, &self.free_before, order),
+                Scope::All => Line::new(agents.giving(), agents, &self.free_before, order),
+            };
+            self.lines.push((order, scope, line));
+            self.lines.len() - 1
+        })
     }
 }

@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use mete_model::{AgentId, FrameworkId, Resources, Role};
 
 use super::Allocator;
+use super::agents::Way;
 use crate::quota::Amounts;
-use crate::sums::Sums;
+use crate::sums::{Sums, Whole};
 
 /// One role, for views and metrics.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +31,7 @@ pub struct RoleUsage {
 impl Allocator {
     /// Dominant share of a framework over all its roles; `None` when it is not known.
     pub fn share(&self, framework: &FrameworkId) -> Option<f64> {
-        Some(self.held_sums(framework)?.dominant_share(self.tree.total()))
+        Some(self.held_sums(framework)?.dominant_share(&self.whole()))
     }
 
     /// Scalars on offer to or in use by a framework; `None` when it is not known.
@@ -52,7 +53,7 @@ impl Allocator {
                 limit: self.quota.limit(slot).cloned(),
                 guarantee: self.quota.guarantee(slot).cloned(),
                 allocated: node.held.to_resources(),
-                share: node.held.dominant_share(self.tree.total()),
+                share: node.held.dominant_share(&self.whole()),
                 frameworks: frameworks[usize::from(slot)],
             })
             .collect()
@@ -74,21 +75,58 @@ impl Allocator {
         Some(&self.agents.get(slot).free)
     }
 
-    /// What a framework holds on an agent in a role, on offer or in use.
-    pub fn held(
+    /// What a framework holds on an agent in a role, on offer and in use.
+    pub fn held(&self, agent: &AgentId, framework: &FrameworkId, role: &Role) -> Option<Resources> {
+        let (offered, used) = (
+            self.on_offer(agent, framework, role),
+            self.in_use(agent, framework, role),
+        );
+        match (offered, used) {
+            (Some(offered), Some(used)) => Some(offered.plus(used)),
+            (one, other) => one.or(other).cloned(),
+        }
+    }
+
+    /// What is on offer to a framework on an agent in a role.
+    pub fn on_offer(
         &self,
         agent: &AgentId,
         framework: &FrameworkId,
         role: &Role,
     ) -> Option<&Resources> {
         let slot = self.agents.find(agent)?;
-        self.agents
-            .held_by(slot, self.frameworks.client(framework, role)?)
+        let client = self.frameworks.client(framework, role)?;
+        self.agents.held_by(slot, client, Way::Offered)
+    }
+
+    /// What the tasks of a framework use on an agent in a role.
+    pub fn in_use(
+        &self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+    ) -> Option<&Resources> {
+        let slot = self.agents.find(agent)?;
+        let client = self.frameworks.client(framework, role)?;
+        self.agents.held_by(slot, client, Way::Used)
+    }
+
+    /// How many tasks of a framework's demand have been offered no place yet; `None` when it is not known or says nothing.
+    pub fn open_demand(&self, framework: &FrameworkId) -> Option<u64> {
+        let framework = self.frameworks.get(self.frameworks.find(framework)?);
+        framework.demand.as_ref()?;
+        let clients = framework.roles.values().map(|held| held.client);
+        let wishes = clients.filter_map(|client| self.rules.get(client).wishes.as_ref());
+        Some(wishes.map(super::wishes::Wishes::open).sum())
     }
 
     /// How many filters are set.
     pub fn filters(&self) -> usize {
         self.filters.len()
+    }
+
+    fn whole(&self) -> Whole {
+        Whole::from(self.tree.total())
     }
 
     fn held_sums(&self, framework: &FrameworkId) -> Option<Sums> {

@@ -11,7 +11,7 @@ pub const MAX_PATTERN_BYTES: usize = 1_024;
 /// nothing that keeps a loop busy.
 const MAX_PATTERN_MEMORY_BYTES: usize = 1 << 20;
 /// Different patterns that one message may bring and that have to be compiled. Each may take
-/// [`MAX_PATTERN_MEMORY_BYTES`], so that a message costs a hundred megabytes at the very worst. Lists of
+/// `MAX_PATTERN_MEMORY_BYTES`, so that a message costs a hundred megabytes at the very worst. Lists of
 /// words (`a|b|c`) are not compiled and do not count.
 pub const MAX_COMPILED_PATTERNS: usize = 100;
 
@@ -22,8 +22,8 @@ pub enum BadPattern {
     #[error("it has {0} bytes, at most {MAX_PATTERN_BYTES} are allowed")]
     Long(usize),
     /// It cannot be read, or takes too much to run.
-    #[error(transparent)]
-    Unreadable(#[from] regex::Error),
+    #[error("{}", brief(.0))]
+    Unreadable(regex::Error),
     /// The message has had its share of patterns.
     #[error(
         "it is one too many: there are {MAX_COMPILED_PATTERNS} different regular expressions before it"
@@ -59,7 +59,7 @@ impl Pattern {
         }
         let test = match words(text) {
             Some(words) => Test::Words(words.into()),
-            None => Test::Whole(compile(text)?),
+            None => Test::Whole(compile(text).map_err(BadPattern::Unreadable)?),
         };
         Ok(Self {
             text: Arc::from(text),
@@ -128,6 +128,13 @@ fn compile(text: &str) -> Result<Regex, regex::Error> {
     // By itself first: `a)|(b` is none, although brackets around it would make it one.
     compile(text)?;
     compile(&format!(r"\A(?:{text})\z"))
+}
+
+/// What is wrong, in one line: of several the last says it, the others draw where.
+fn brief(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 /// The words, sorted, of a pattern that is nothing but words with bars between.

@@ -36,6 +36,11 @@ impl Tally {
         }
     }
 
+    /// Every value that some stand on, in order, and how many.
+    pub fn values(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.counts.iter().map(|(value, count)| (&**value, *count))
+    }
+
     /// How many stand on `value`.
     pub fn count(&self, value: &str) -> u32 {
         self.counts.get(value).copied().unwrap_or(0)

@@ -7,7 +7,7 @@ use mete_model::Role;
 use super::DEFAULT_WEIGHT_MILLI;
 use super::queue::{Queue, Urgency};
 use crate::slots::{ClientSlot, RoleSlot};
-use crate::sums::Sums;
+use crate::sums::{Sums, Whole};
 
 /// A role and what hangs below it.
 #[derive(Clone, Debug)]
@@ -54,11 +54,11 @@ impl Node {
         self.children.is_empty() && self.clients.is_empty()
     }
 
-    pub(super) fn urgency(&self, total: &Sums) -> Urgency {
-        Urgency::new(&self.held, total, self.weight_milli, self.turn)
+    pub(super) fn urgency(&self, whole: &Whole) -> Urgency {
+        Urgency::new(&self.held, whole, self.weight_milli, self.turn)
     }
 
-    pub(super) fn own_urgency(&self, total: &Sums) -> Urgency {
-        Urgency::new(&self.own_held, total, DEFAULT_WEIGHT_MILLI, self.own_turn)
+    pub(super) fn own_urgency(&self, whole: &Whole) -> Urgency {
+        Urgency::new(&self.own_held, whole, DEFAULT_WEIGHT_MILLI, self.own_turn)
     }
 }

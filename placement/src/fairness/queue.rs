@@ -1,12 +1,13 @@
 //! A line of waiting clients or roles, the most urgent first.
 
 use std::cmp::Reverse;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash};
 use std::num::NonZeroU32;
 
 use priority_queue::PriorityQueue;
+use rustc_hash::FxHasher;
 
-use crate::sums::Sums;
+use crate::sums::{Sums, Whole};
 
 /// How urgent it is to serve somebody; the smaller the more. The share of the cluster it holds divided
 /// by its weight, then when it was last served: no two in one line are equal.
@@ -18,8 +19,8 @@ pub(super) struct Urgency {
 }
 
 impl Urgency {
-    pub(super) fn new(held: &Sums, total: &Sums, weight_milli: NonZeroU32, turn: u64) -> Self {
-        let share = held.dominant_share(total) / (f64::from(weight_milli.get()) / 1e3);
+    pub(super) fn new(held: &Sums, whole: &Whole, weight_milli: NonZeroU32, turn: u64) -> Self {
+        let share = held.dominant_share(whole) / (f64::from(weight_milli.get()) / 1e3);
         Self {
             share: share.to_bits(),
             turn,
@@ -27,31 +28,17 @@ impl Urgency {
     }
 }
 
-/// Slots are small numbers that nobody outside can choose, so one multiplication spreads them well
-/// enough (by 2^64 divided by the golden ratio) and costs a tenth of the standard library's hash.
-#[derive(Clone, Copy, Debug, Default)]
-struct SlotHasher(u64);
-
-impl Hasher for SlotHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+impl Urgency {
+    /// The share by weight that it stands for.
+    pub(super) const fn share(self) -> f64 {
+        f64::from_bits(self.share)
     }
 }
 
 /// The line.
 #[derive(Clone, Debug)]
 pub(super) struct Queue<T: Hash + Eq>(
-    PriorityQueue<T, Reverse<Urgency>, BuildHasherDefault<SlotHasher>>,
+    PriorityQueue<T, Reverse<Urgency>, BuildHasherDefault<FxHasher>>,
 );
 
 impl<T: Hash + Eq> Default for Queue<T> {
@@ -71,6 +58,15 @@ impl<T: Copy + Hash + Eq> Queue<T> {
 
     /// Moves somebody who is in line to another place.
     pub(super) fn change(&mut self, slot: T, urgency: Urgency) {
+        if self.0.len() == 1 {
+            // Most roles have one framework: nothing is to be found or moved.
+            for (only, priority) in self.0.iter_mut() {
+                if *only == slot {
+                    *priority = Reverse(urgency);
+                }
+            }
+            return;
+        }
         self.0.change_priority(&slot, Reverse(urgency));
     }
 
@@ -85,6 +81,11 @@ impl<T: Copy + Hash + Eq> Queue<T> {
         self.0
             .peek()
             .map(|(slot, Reverse(urgency))| (*slot, *urgency))
+    }
+
+    /// Everybody in line, in no order that says anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = T> {
+        self.0.iter().map(|(slot, _)| *slot)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -174,6 +174,23 @@ pub fn why_not(shape: &Waiting, offer: &Offer, left: &Resources, tallies: &[Tall
     reasons
 }
 
+/// What is missing when so much and so many ports without a number are asked of what is there.
+pub(crate) fn shortages(asked: &Resources, any_ports: u32, there: &Resources) -> Vec<WhyNot> {
+    let mut reasons = Vec::new();
+    add_scalars(asked, there, &mut reasons);
+    let mut shape = Waiting::new(asked.clone());
+    shape.ports = vec![ports::PortAsk::Any; any_ports as usize];
+    reasons.extend(ports_missing(&shape, &there.ports));
+    if reasons.is_empty() && !there.contains(asked) {
+        // The sums are there, but not on one device.
+        reasons.push(WhyNot::InsufficientGpus {
+            asked_milli: asked.gpus_milli,
+            there_milli: there.gpus_milli,
+        });
+    }
+    reasons
+}
+
 fn add_scalars(asked: &Resources, left: &Resources, reasons: &mut Vec<WhyNot>) {
     let short = |asked: u64, there: u64| (asked > there).then_some((asked, there));
     if let Some((asked_milli, there_milli)) = short(asked.cpus_milli, left.cpus_milli) {

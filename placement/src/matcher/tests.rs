@@ -22,6 +22,7 @@ fn offer(number: usize, resources: Resources) -> Offer {
         resources,
         attributes,
         domain: None,
+        unavailability: None,
     }
 }
 
@@ -251,5 +252,104 @@ proptest! {
             prop_assert!(!rejection.reasons.is_empty(), "{:?}", rejection);
         }
         prop_assert_eq!(&matched, &match_tasks(&shapes, &offers, policy, seed));
+    }
+}
+
+/// Where the next one goes when every offer is looked at.
+fn best_of_all(
+    table: &Table<'_>,
+    shape: &Waiting,
+    tallies: &[Tally],
+) -> Option<(u32, Score, usize)> {
+    let fixed = shape.fixed();
+    let mut all = Vec::new();
+    for (at, offer) in table.offers.iter().enumerate() {
+        let left = table.left(at);
+        let is_open = left.contains(&fixed);
+        if let Standing::Open { crowd } = standing(shape, offer, left, &fixed, tallies)
+            && is_open
+        {
+            let node = Node {
+                total: &offer.resources,
+                free: left,
+                group: 0,
+            };
+            all.push((crowd, table.policy.score(&fixed, node, &table.mix), at));
+        }
+    }
+    all.into_iter().min()
+}
+
+fn any_waiting() -> impl Strategy<Value = Waiting> {
+    let constraints = proptest::sample::subsequence(
+        vec![
+            ("rack", "GROUP_BY", None),
+            ("hostname", "UNIQUE", None),
+            ("hostname", "MAX_PER", Some("2")),
+            ("rack", "UNLIKE", Some("a")),
+        ],
+        0..3,
+    );
+    let ports = prop_oneof![Just(vec![]), Just(vec![PortAsk::Any, PortAsk::Any])];
+    let role = proptest::option::weighted(0.2, Just(Role::new("web").expect("good")));
+    (
+        0..4_u64,
+        0..4_u64,
+        0..2_u64,
+        1..8_u32,
+        constraints,
+        ports,
+        role,
+    )
+        .prop_map(|(cpus, mem, gpus, count, constraints, ports, role)| {
+            let mut resources = Resources::cpus_mem(cpus * 500, 1 + mem * 256);
+            resources.gpus_milli = gpus * 500;
+            let parsed = constraints.into_iter().map(|(field, operator, value)| {
+                Constraint::parse(field, operator, value).expect("good")
+            });
+            Waiting {
+                count,
+                ports,
+                constraints: parsed.collect(),
+                roles: role.into_iter().collect(),
+                ..Waiting::new(resources)
+            }
+        })
+}
+
+proptest! {
+    #[test]
+    fn each_goes_where_looking_at_every_offer_would_put_it(
+        // Often more tasks than are placed by looking at all, and often fewer.
+        waiting in proptest::collection::vec(any_waiting(), 1..5),
+        machines in proptest::collection::vec((0..9_u64, 0..9_u64, 0..3_u64, 0..5_u64, any::<bool>()), 0..12),
+        policy in proptest::sample::select(Policy::ALL.to_vec()),
+    ) {
+        let offers: Vec<Offer> = machines.iter().enumerate().map(|(number, (cpus, mem, gpus, ports, is_web))| {
+            let mut resources = Resources::cpus_mem(cpus * 500, mem * 256);
+            resources.gpus_milli = gpus * 1_000;
+            if *ports > 0 {
+                resources.ports = Ranges::interval(31_000, 31_000 + ports);
+            }
+            let mut offer = offer(number, resources.with_devices());
+            if *is_web {
+                offer.role = Role::new("web").expect("good");
+            }
+            offer
+        }).collect();
+        let matched = match_tasks(&waiting, &offers, policy, 1);
+
+        let mut table = Table::new(&waiting, &offers, policy, 1);
+        for launch in &matched.launches {
+            let shape = &waiting[launch.waiting];
+            let tallies = table.tallies(launch.waiting, shape);
+            let best = best_of_all(&table, shape, &tallies).map(|(_, _, at)| at);
+            prop_assert_eq!(best, Some(launch.offer));
+            table.place(launch.waiting, shape, &shape.fixed(), launch.offer);
+        }
+        for (index, shape) in waiting.iter().enumerate().filter(|(index, _)| matched.missing[*index] > 0) {
+            let tallies = table.tallies(index, shape);
+            prop_assert_eq!(best_of_all(&table, shape, &tallies), None, "{} could have been placed", index);
+        }
     }
 }

@@ -34,8 +34,8 @@ fn play(
 
 /// Nine CPUs and 18 GB: A's tasks take 1 CPU and 4 GB, B's 3 CPUs and 1 GB.
 fn paper() -> (Allocator, BTreeMap<&'static str, Resources>) {
-    let mut allocator = Allocator::new(Policy::BestFit);
-    allocator.add_agent(agent("S0"), machine(9, 18), Attributes::new());
+    let mut allocator = empty(Policy::BestFit);
+    allocator.add_agent(agent("S0"), AgentFacts::new(machine(9, 18)));
     join(&mut allocator, "A", "a");
     join(&mut allocator, "B", "b");
     (
@@ -58,8 +58,8 @@ fn dominant_shares_are_equal_as_in_the_paper() {
 #[test]
 fn two_frameworks_of_one_role_share_it_the_same_way() {
     let (mut allocator, tasks) = paper();
-    allocator.update_roles(&framework("A"), [role("both")].into());
-    allocator.update_roles(&framework("B"), [role("both")].into());
+    allocator.update_framework(&framework("A"), FrameworkFacts::in_roles([role("both")]));
+    allocator.update_framework(&framework("B"), FrameworkFacts::in_roles([role("both")]));
 
     assert_eq!(
         play(&mut allocator, &tasks),
@@ -69,8 +69,8 @@ fn two_frameworks_of_one_role_share_it_the_same_way() {
 
 #[test]
 fn weights_multiply_shares() {
-    let mut allocator = Allocator::new(Policy::BestFit);
-    allocator.add_agent(agent("S0"), machine(12, 12), Attributes::new());
+    let mut allocator = empty(Policy::BestFit);
+    allocator.add_agent(agent("S0"), AgentFacts::new(machine(12, 12)));
     join(&mut allocator, "A", "a");
     join(&mut allocator, "B", "b");
     allocator.set_weight(&role("a"), NonZeroU32::new(3_000).expect("not zero"));
@@ -85,8 +85,8 @@ fn weights_multiply_shares() {
 #[test]
 fn roles_share_first_and_then_the_frameworks_in_them() {
     // prod has two children and a framework of its own, which count as three; dev stands beside prod.
-    let mut allocator = Allocator::new(Policy::BestFit);
-    allocator.add_agent(agent("S0"), machine(24, 24), Attributes::new());
+    let mut allocator = empty(Policy::BestFit);
+    allocator.add_agent(agent("S0"), AgentFacts::new(machine(24, 24)));
     let mut tasks = BTreeMap::new();
     for (name, in_role) in [
         ("dev", "dev"),

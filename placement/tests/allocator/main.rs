@@ -2,14 +2,20 @@
 //! allocator that computes everything anew.
 
 mod against_naive; // random events, equal results
+mod demands; // what is offered to those who say what they wait for
+mod drf_paper; // the paper's examples, task by task
+mod events; // what may happen, drawn at random
 mod fairness; // the examples of the DRF paper
+mod hostile; // what nobody should send: never a panic, never a leak
+mod hostile_demands; // demands that nobody should state
 mod naive; // obviously right, and slow
+mod properties; // what holds for all clusters
 mod rules; // filters, suppression, quota, order of agents
 
 use std::time::Duration;
 
-use mete_model::{AgentId, Attributes, FrameworkId, Resources, Role, Timestamp};
-use mete_placement::{Allocator, Grant, Policy};
+use mete_model::{AgentId, FrameworkId, Resources, Role, Timestamp};
+use mete_placement::{AgentFacts, Allocator, FrameworkFacts, Grant, Options, Policy};
 
 const NOON: Timestamp = Timestamp::from_millis(43_200_000);
 
@@ -30,19 +36,27 @@ fn machine(cpus: u64, gigabytes: u64) -> Resources {
     Resources::cpus_mem(cpus * 1_000, gigabytes * 1_024)
 }
 
+/// An allocator of nothing.
+fn empty(policy: Policy) -> Allocator {
+    Allocator::new(Options {
+        policy,
+        region: None,
+    })
+}
+
 /// An allocator with agents `S0`, `S1` … of these CPUs (and as many GB).
 fn cluster(policy: Policy, cpus: &[u64]) -> Allocator {
-    let mut allocator = Allocator::new(policy);
+    let mut allocator = empty(policy);
     for (number, cpus) in cpus.iter().enumerate() {
         let id = agent(&format!("S{number}"));
-        allocator.add_agent(id, machine(*cpus, *cpus), Attributes::new());
+        allocator.add_agent(id, AgentFacts::new(machine(*cpus, *cpus)));
     }
     allocator
 }
 
 /// Adds a framework in one role.
 fn join(allocator: &mut Allocator, name: &str, in_role: &str) {
-    allocator.add_framework(framework(name), [role(in_role)].into());
+    allocator.add_framework(framework(name), FrameworkFacts::in_roles([role(in_role)]));
 }
 
 /// Who got which agent, in order.

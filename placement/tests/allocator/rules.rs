@@ -1,7 +1,7 @@
 //! What the allocator honours, one rule at a time.
 
 use mete_model::{MEBIBYTE, Ranges};
-use mete_placement::Amounts;
+use mete_placement::{Admission, Amounts};
 
 use super::*;
 
@@ -92,7 +92,6 @@ fn revive_clears_filters() {
     allocator.revive(&framework("A"), None);
 
     assert_eq!(allocator.filters(), 0);
-    assert_eq!(allocator.next_deadline(), None);
     assert_eq!(allocator.round(NOON), [grant]);
 }
 
@@ -112,12 +111,12 @@ fn a_suppressed_role_gets_nothing_until_revived() {
 fn suppression_ends_with_the_role() {
     let (mut allocator, grant) = offered();
     let a = framework("A");
-    allocator.update_roles(&a, [role("b")].into());
+    allocator.update_framework(&a, FrameworkFacts::in_roles([role("b")]));
     allocator.suppress(&a, None);
     decline(&mut allocator, &grant, Duration::ZERO);
     assert_eq!(allocator.round(NOON), []);
 
-    allocator.update_roles(&a, [role("a")].into());
+    allocator.update_framework(&a, FrameworkFacts::in_roles([role("a")]));
 
     assert_eq!(allocator.round(NOON), [grant]);
 }
@@ -140,11 +139,11 @@ fn an_inactive_framework_gets_nothing_and_loses_its_filters() {
 #[test]
 fn agents_out_of_service_are_not_offered() {
     let (mut allocator, grant) = offered();
-    allocator.set_agent_offerable(&agent("S0"), false);
+    allocator.set_admission(&agent("S0"), Admission::Draining);
     decline(&mut allocator, &grant, Duration::ZERO);
     assert_eq!(allocator.round(NOON), []);
 
-    allocator.set_agent_offerable(&agent("S0"), true);
+    allocator.set_admission(&agent("S0"), Admission::Offerable);
 
     assert_eq!(allocator.round(NOON), [grant]);
 }
@@ -165,10 +164,10 @@ fn the_most_used_agent_goes_first() {
 
 #[test]
 fn crumbs_are_not_offered() {
-    let mut allocator = Allocator::new(Policy::BestFit);
+    let mut allocator = empty(Policy::BestFit);
     let mut crumb = Resources::cpus_mem(9, 31);
     crumb.disk_bytes = 1 << 40;
-    allocator.add_agent(agent("S0"), crumb.clone(), Attributes::new());
+    allocator.add_agent(agent("S0"), AgentFacts::new(crumb.clone()));
     join(&mut allocator, "A", "a");
     assert_eq!(allocator.round(NOON), []);
 
@@ -306,25 +305,25 @@ fn a_framework_that_is_not_known_yet_counts_and_gets_nothing() {
     assert_eq!(allocator.share(&a), Some(0.25));
     assert_eq!(allocator.round(NOON), []);
 
-    allocator.add_framework(a.clone(), [r.clone()].into());
+    allocator.add_framework(a.clone(), FrameworkFacts::in_roles([r.clone()]));
     assert_eq!(allocator.round(NOON)[0].resources, machine(6, 6));
-    assert_eq!(allocator.held(&s0, &a, &r), Some(&machine(8, 8)));
+    assert_eq!(allocator.held(&s0, &a, &r), Some(machine(8, 8)));
 }
 
 #[test]
 fn ports_are_held_and_freed_by_number() {
-    let mut allocator = Allocator::new(Policy::BestFit);
+    let mut allocator = empty(Policy::BestFit);
     let ports = Ranges::interval(31_000, 31_009);
     allocator.add_agent(
         agent("S0"),
-        machine(4, 4).with_ports(ports),
-        Attributes::new(),
+        AgentFacts::new(machine(4, 4).with_ports(ports)),
     );
     join(&mut allocator, "A", "a");
     let grant = allocator.round(NOON).remove(0);
     let task = machine(1, 1).with_ports(Ranges::interval(31_004, 31_004));
     let rest = grant.resources.minus(&task).expect("it is there");
 
+    allocator.launched(&agent("S0"), &grant.framework, &grant.role, &task);
     give_back(&mut allocator, NOON, &grant, &rest, Duration::ZERO);
 
     assert_eq!(allocator.free(&agent("S0")), Some(&rest));

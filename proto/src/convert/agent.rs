@@ -1,7 +1,8 @@
 //! Agents as they describe themselves. The id stands in the message only: what an agent says of itself does not depend on
 //! whether the master has admitted it.
 
-use mete_model::{AgentInfo, Endpoint, FaultDomain};
+use mete_model::resources::devices::{MAX_DEVICES, WHOLE_DEVICE};
+use mete_model::{AgentInfo, Endpoint, FaultDomain, Resources};
 use prost::Message as _;
 
 use super::{ConvertError, attributes, port, resources};
@@ -24,7 +25,7 @@ impl TryFrom<&wire::AgentInfo> for AgentInfo {
                 ip: info.ip().to_owned(),
                 port: port("port", info.port())?,
             },
-            resources: resources::from_wire(&info.resources)?,
+            resources: total(info)?,
             attributes: attributes::from_wire(&info.attributes)?,
             domain: info.domain.as_ref().and_then(fault_domain),
             original: info.encode_to_vec().into(),
@@ -54,6 +55,23 @@ impl From<&AgentInfo> for wire::AgentInfo {
         }
         info
     }
+}
+
+/// What an agent has. Its GPUs come whole, however they are reserved.
+fn total(info: &wire::AgentInfo) -> Result<Resources, ConvertError> {
+    let total = resources::from_wire(&info.resources)?;
+    let plain = std::iter::once(total.gpus_milli);
+    for milli in plain.chain(total.parts().map(|(_, part)| part.gpus_milli)) {
+        let whole = u64::from(WHOLE_DEVICE);
+        if !milli.is_multiple_of(whole) || milli / whole > MAX_DEVICES as u64 {
+            return Err(ConvertError::bad_value(
+                "resources.gpus",
+                milli as f64 / 1e3,
+                "an agent has whole GPUs, at most 1024",
+            ));
+        }
+    }
+    Ok(total)
 }
 
 /// A fault domain as the model has it; `None` when the message says none.

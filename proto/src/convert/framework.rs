@@ -1,16 +1,19 @@
 //! Frameworks as they describe themselves. With MULTI_ROLE `roles` counts and `role` must not be there; without it the
 //! other way round (the rule of Mesos).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mete_model::{Capability, FrameworkInfo, Role};
+use mete_model::{Capability, FrameworkInfo, Resources, Role};
+use mete_placement::Amounts;
 use prost::Message as _;
 
-use super::{ConvertError, Fault, Within as _};
+use super::{ConvertError, Within as _, resources, role};
 use crate::mesos::v1 as wire;
 use wire::framework_info::capability::Type;
 
+/// Sets of quantities of one role of which an offer holds at least one: people state one or two.
+const MAX_MIN_ALLOCATABLE: usize = 100;
 /// The longest absence, in seconds: what fits into 64 bits of nanoseconds, as in Mesos.
 const MAX_FAILOVER_SECONDS: f64 = (i64::MAX / 1_000_000_000) as f64;
 
@@ -78,6 +81,7 @@ impl From<Capability> for Type {
             Capability::MultiRole => Self::MultiRole,
             Capability::ReservationRefinement => Self::ReservationRefinement,
             Capability::RegionAware => Self::RegionAware,
+            Capability::GpuFractions => Self::GpuFractions,
         }
     }
 }
@@ -117,7 +121,7 @@ fn roles(info: &wire::FrameworkInfo, multi_role: bool) -> Result<BTreeSet<Role>,
     }
     let mut roles = BTreeSet::new();
     for (at, text) in info.roles.iter().enumerate() {
-        if !roles.insert(role(&format!("roles[{at}]"), text)?) {
+        if !roles.insert(role(format!("roles[{at}]"), text)?) {
             return Err(ConvertError::bad_value(
                 format!("roles[{at}]"),
                 text,
@@ -130,13 +134,6 @@ fn roles(info: &wire::FrameworkInfo, multi_role: bool) -> Result<BTreeSet<Role>,
     } else {
         Ok(roles)
     }
-}
-
-fn role(path: &str, text: &str) -> Result<Role, ConvertError> {
-    Role::new(text).map_err(|bad| ConvertError {
-        path: path.to_owned(),
-        fault: Fault::BadRole(bad),
-    })
 }
 
 /// Without MULTI_ROLE only one role can be said: the first.
@@ -158,4 +155,49 @@ fn failover_timeout(seconds: f64) -> Result<Duration, ConvertError> {
         return Err(ConvertError::bad_value("failover_timeout", seconds, rule));
     }
     super::duration("failover_timeout", seconds.max(0.0))
+}
+
+/// What an offer to it holds at least, by role: one of these. A role that is not in it: as the cluster has it; an empty
+/// list: anything.
+///
+/// # Errors
+/// Names the field and the value that cannot be meant.
+pub fn min_allocatable(
+    info: &wire::FrameworkInfo,
+) -> Result<BTreeMap<Role, Vec<Amounts>>, ConvertError> {
+    let mut by_role = BTreeMap::new();
+    for (name, filters) in &info.offer_filters {
+        let path = format!("offer_filters[{name:?}]");
+        let role = role(path.as_str(), name)?;
+        let Some(least) = &filters.min_allocatable_resources else {
+            continue;
+        };
+        let path = format!("{path}.min_allocatable_resources");
+        let count = least.quantities.len();
+        if count > MAX_MIN_ALLOCATABLE {
+            let rule = "at most 100 sets of quantities are taken";
+            return Err(ConvertError::bad_value(path, count, rule));
+        }
+        let sets = least.quantities.iter().enumerate();
+        let sets: Result<_, _> = sets
+            .map(|(at, set)| quantities(set).within(format_args!("{path}.quantities[{at}]")))
+            .collect();
+        by_role.insert(role, sets?);
+    }
+    Ok(by_role)
+}
+
+fn quantities(set: &wire::offer_filters::ResourceQuantities) -> Result<Amounts, ConvertError> {
+    let mut sum = Resources::none();
+    for (name, amount) in &set.quantities {
+        let mut resource = wire::Resource {
+            name: name.clone(),
+            scalar: Some(*amount),
+            ..wire::Resource::default()
+        };
+        resource.set_type(wire::value::Type::Scalar);
+        let read = resources::from_wire(std::slice::from_ref(&resource));
+        sum.add(&read.within(format_args!("quantities[{name:?}]"))?);
+    }
+    Ok(Amounts::from(&sum))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mete_model::{Capability, Endpoint, Offer, Role};
 
 use super::agent::{domain_info, fault_domain};
-use super::{ConvertError, Fault, Within as _, attributes, port, resources};
+use super::{ConvertError, Fault, Within as _, attributes, maintenance, port, resources};
 use crate::mesos::v1 as wire;
 
 /// Where an agent's own pages are, as clients of Mesos expect it in an offer.
@@ -16,8 +16,9 @@ const AGENT_PORT: i32 = 5051;
 /// The longest time for which declined resources stay away: a year, as in Mesos.
 const MAX_REFUSAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// An offer for a framework with these capabilities: MULTI_ROLE reads on whose account it is (`allocation_info`), and
-/// without RESERVATION_REFINEMENT every resource says that it is nobody's (`role`).
+/// An offer for a framework with these capabilities: MULTI_ROLE reads on whose account it is (`allocation_info`), without
+/// RESERVATION_REFINEMENT reservations are said in the older form, and only GPU_FRACTIONS reads which devices: a client
+/// that passes on what it does not know would name devices in tasks that take another amount.
 pub fn to_wire(offer: &Offer, capabilities: &BTreeSet<Capability>) -> wire::Offer {
     let multi_role = capabilities.contains(&Capability::MultiRole);
     let mut list = resources::to_wire(&offer.resources);
@@ -25,8 +26,11 @@ pub fn to_wire(offer: &Offer, capabilities: &BTreeSet<Capability>) -> wire::Offe
         resources::allocate(&mut list, &offer.role);
     }
     if !capabilities.contains(&Capability::ReservationRefinement) {
+        resources::to_older_form(&mut list);
+    }
+    if !capabilities.contains(&Capability::GpuFractions) {
         list.iter_mut()
-            .for_each(|resource| resource.role = Some("*".to_owned()));
+            .for_each(|resource| resource.devices.clear());
     }
     wire::Offer {
         id: (&offer.id).into(),
@@ -38,6 +42,7 @@ pub fn to_wire(offer: &Offer, capabilities: &BTreeSet<Capability>) -> wire::Offe
         domain: offer.domain.as_ref().map(domain_info),
         url: Some(url(&offer.endpoint)),
         allocation_info: multi_role.then(|| resources::allocation_info(&offer.role)),
+        unavailability: offer.unavailability.map(maintenance::to_wire),
         ..wire::Offer::default()
     }
 }
@@ -54,6 +59,11 @@ impl TryFrom<&wire::Offer> for Offer {
             resources: resources::from_wire(&offer.resources)?,
             attributes: attributes::from_wire(&offer.attributes)?,
             domain: offer.domain.as_ref().and_then(fault_domain),
+            unavailability: offer
+                .unavailability
+                .as_ref()
+                .map(|plan| maintenance::from_wire(plan).within("unavailability"))
+                .transpose()?,
         })
     }
 }

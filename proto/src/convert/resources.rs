@@ -3,12 +3,21 @@
 //!
 //! - What is written and read again has not grown: bytes are cut to thousandths of a MB on the way out, and these become
 //!   the next whole byte on the way in. So message → model → message is exact, and an offer never says too much.
-//! - Several resources of one name are one. Unreserved resources only; the role on whose account they are handed out
-//!   (`allocation_info`) stands beside, not in them.
+//! - Several resources of one name and of one tag (reservations, volume, revocable, shared) are one. The role on whose
+//!   account they are handed out (`allocation_info`) stands beside, not in them.
+//! - A port and a device are there once, whatever they are reserved for.
 
-use mete_model::{MEBIBYTE, Ranges, Resources, Role};
+mod tag; // reservations, volumes, revocable, shared
 
-use super::{ConvertError, Within as _, refuse};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_model::ids::MAX_ID_BYTES;
+use mete_model::resources::devices::{MAX_DEVICES, WHOLE_DEVICE};
+use mete_model::resources::{MAX_OTHERS, MAX_PARTS};
+use mete_model::{Device, Devices, MEBIBYTE, Ranges, Resources, Role, Tag};
+
+use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
 use wire::value::Type;
 
@@ -23,17 +32,31 @@ const MAX_PORT: u64 = 65_535;
 /// # Errors
 /// Names the resource that is bad or not carried yet.
 pub fn from_wire(resources: &[wire::Resource]) -> Result<Resources, ConvertError> {
-    let mut sum = Resources::none();
-    let mut ports = Vec::new();
+    let mut sum = Sum::default();
     for (at, resource) in resources.iter().enumerate() {
-        add(&mut sum, &mut ports, resource).within(format_args!("resources[{at}]"))?;
+        sum.add(resource).within(format_args!("resources[{at}]"))?;
     }
-    sum.ports = ports.into_iter().collect();
-    Ok(sum)
+    sum.finish()
 }
 
-/// One resource per name: cpus, mem, disk, gpus, others by name, ports. Nothing is written for what there is nothing of.
+/// One resource per name and tag: cpus, mem, disk, gpus, others by name, ports; what is plain first. Nothing is written
+/// for what there is nothing of.
 pub fn to_wire(resources: &Resources) -> Vec<wire::Resource> {
+    let mut list = plain_to_wire(resources);
+    for (tag, part) in resources.parts() {
+        let mut items = plain_to_wire(part);
+        items.iter_mut().for_each(|item| tag::write(tag, item));
+        list.extend(items);
+    }
+    list
+}
+
+/// Puts reservations as those read them who do not know refinements: `role`, and `reservation` for dynamic ones.
+pub fn to_older_form(resources: &mut [wire::Resource]) {
+    resources.iter_mut().for_each(tag::write_older_form);
+}
+
+fn plain_to_wire(resources: &Resources) -> Vec<wire::Resource> {
     let scalars = [
         ("cpus", resources.cpus_milli),
         ("mem", milli_megabytes(resources.mem_bytes)),
@@ -45,6 +68,17 @@ pub fn to_wire(resources: &Resources) -> Vec<wire::Resource> {
         .filter(|(_, milli)| *milli > 0)
         .map(|(name, milli)| scalar(name, milli))
         .collect();
+    if !resources.devices().is_empty()
+        && let Some(gpus) = list.iter_mut().find(|one| one.name == "gpus")
+    {
+        let devices = resources.devices().list().iter();
+        gpus.devices = devices
+            .map(|one| wire::resource::Device {
+                index: one.index.into(),
+                milli: one.milli.into(),
+            })
+            .collect();
+    }
     if !resources.ports.is_empty() {
         list.push(ports(&resources.ports));
     }
@@ -65,102 +99,172 @@ pub fn allocation_info(role: &Role) -> wire::resource::AllocationInfo {
     }
 }
 
-fn add(
-    sum: &mut Resources,
-    ports: &mut Vec<(u64, u64)>,
-    resource: &wire::Resource,
-) -> Result<(), ConvertError> {
-    refuse_owned(resource)?;
-    let name = resource.name.as_str();
-    match (name, Type::try_from(resource.r#type)) {
-        ("", _) => Err(ConvertError::bad_value(
-            "name",
-            "\"\"",
-            "a resource has a name",
-        )),
-        ("ports", Ok(Type::Ranges)) => {
-            intervals(resource.ranges.as_ref(), "ranges", MAX_PORT, ports)
+/// Resources as they are read one by one. Ports are put together at the end, for a list may hold many.
+#[derive(Default)]
+struct Sum {
+    all: Resources,
+    ports: BTreeMap<Arc<Tag>, Vec<(u64, u64)>>,
+    /// Every device named so far, whatever it is reserved for.
+    devices: Devices,
+}
+
+impl Sum {
+    fn add(&mut self, resource: &wire::Resource) -> Result<(), ConvertError> {
+        let name = resource.name.as_str();
+        check_name(name)?;
+        let tag = Arc::new(tag::read(resource)?);
+        if name != "gpus" && !resource.devices.is_empty() {
+            let rule = "only gpus have devices";
+            return Err(ConvertError::bad_value("devices", name, rule));
         }
-        ("ports", Ok(Type::Scalar | Type::Set | Type::Text)) => Err(ConvertError::bad_value(
-            "type",
-            type_name(resource.r#type),
-            "ports are RANGES",
-        )),
-        (_, Ok(Type::Scalar)) => add_scalar(sum, name, milli(resource.scalar.as_ref())?),
-        ("cpus" | "mem" | "disk" | "gpus", Ok(Type::Ranges | Type::Set | Type::Text)) => {
-            Err(ConvertError::bad_value(
+        match (name, Type::try_from(resource.r#type)) {
+            ("ports", Ok(Type::Ranges)) => {
+                let into = self.ports.entry(tag).or_default();
+                intervals(resource.ranges.as_ref(), "ranges", MAX_PORT, into)
+            }
+            ("ports", Ok(Type::Scalar | Type::Set | Type::Text)) => {
+                Err(bad_type(resource, "ports are RANGES"))
+            }
+            (_, Ok(Type::Scalar)) => {
+                let item = self.scalar(resource)?;
+                self.all.add_part(Arc::clone(&tag), item);
+                self.check_bounds(&tag)
+            }
+            ("cpus" | "mem" | "disk" | "gpus", Ok(Type::Ranges | Type::Set | Type::Text)) => {
+                Err(bad_type(resource, "cpus, mem, disk and gpus are SCALAR"))
+            }
+            (_, Ok(Type::Ranges)) => Err(ConvertError::not_carried(
                 "type",
-                type_name(resource.r#type),
-                "cpus, mem, disk and gpus are SCALAR",
-            ))
+                "ranges other than ports are",
+            )),
+            (_, Ok(Type::Set)) => Err(ConvertError::not_carried(
+                "type",
+                "resources that are sets are",
+            )),
+            (_, Ok(Type::Text) | Err(_)) => {
+                Err(bad_type(resource, "a resource is SCALAR, RANGES or SET"))
+            }
         }
-        (_, Ok(Type::Ranges)) => Err(ConvertError::not_carried(
-            "type",
-            "ranges other than ports are",
-        )),
-        (_, Ok(Type::Set)) => Err(ConvertError::not_carried(
-            "type",
-            "resources that are sets are",
-        )),
-        (_, Ok(Type::Text) | Err(_)) => Err(ConvertError::bad_value(
-            "type",
-            type_name(resource.r#type),
-            "a resource is SCALAR, RANGES or SET",
-        )),
+    }
+
+    /// One scalar, and the devices of a GPU.
+    fn scalar(&mut self, resource: &wire::Resource) -> Result<Resources, ConvertError> {
+        let milli = milli(resource.scalar.as_ref())?;
+        let mut item = Resources::none();
+        match resource.name.as_str() {
+            "cpus" => item.cpus_milli = milli,
+            "mem" => item.mem_bytes = bytes(milli),
+            "disk" => item.disk_bytes = bytes(milli),
+            "gpus" => item.gpus_milli = milli,
+            other => item.set_other(other, milli),
+        }
+        if resource.devices.is_empty() {
+            return Ok(item);
+        }
+        let devices = devices(&resource.devices)?;
+        if devices.sum_milli() != milli {
+            let rule = "they do not make up the scalar";
+            return Err(ConvertError::bad_value("devices", devices, rule));
+        }
+        if !self.devices.add(&devices) {
+            let rule = "more than the whole of one is given";
+            return Err(ConvertError::bad_value("devices", devices, rule));
+        }
+        Ok(item.with_named_devices(devices))
+    }
+
+    fn check_bounds(&self, tag: &Tag) -> Result<(), ConvertError> {
+        let changed = if tag.is_plain() {
+            Some(&self.all)
+        } else {
+            self.all.part(tag)
+        };
+        let others = changed.map_or(0, |part| part.others().count());
+        if others > MAX_OTHERS {
+            let rule = "so many resources of different names are more than can be told apart";
+            return Err(ConvertError::bad_value("name", others, rule));
+        }
+        let parts = self.all.parts().count();
+        if parts > MAX_PARTS {
+            let rule = "so many different reservations and volumes are more than can be told apart";
+            return Err(ConvertError::bad_value("reservations", parts, rule));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Resources, ConvertError> {
+        let mut all = self.all;
+        let mut taken = Ranges::new();
+        for (tag, intervals) in self.ports {
+            let ports: Ranges = intervals.into_iter().collect();
+            let twice = taken.common(&ports);
+            if !twice.is_empty() {
+                let rule = "a port is either reserved or not, and for one role";
+                return Err(ConvertError::bad_value("resources.ports", twice, rule));
+            }
+            taken.add(&ports);
+            all.add_part(tag, Resources::none().with_ports(ports));
+        }
+        check_sums(&all)?;
+        Ok(all)
     }
 }
 
-/// Refuses resources that are somebody's, or special in another way.
-fn refuse_owned(resource: &wire::Resource) -> Result<(), ConvertError> {
-    let role = resource.role.as_deref().unwrap_or("*");
-    refuse(role != "*", "role", "reserved resources are")?;
-    refuse(
-        resource.reservation.is_some(),
-        "reservation",
-        "reserved resources are",
-    )?;
-    refuse(
-        !resource.reservations.is_empty(),
-        "reservations",
-        "reserved resources are",
-    )?;
-    refuse(
-        resource.revocable.is_some(),
-        "revocable",
-        "revocable resources are",
-    )?;
-    refuse(resource.shared.is_some(), "shared", "shared resources are")?;
-    refuse(
-        resource.provider_id.is_some(),
-        "provider_id",
-        "resource providers are",
-    )?;
-    let plain_disk = resource
-        .disk
-        .as_ref()
-        .is_none_or(|disk| *disk == wire::resource::DiskInfo::default());
-    refuse(!plain_disk, "disk", "volumes and special disks are")
-}
-
-fn add_scalar(sum: &mut Resources, name: &str, milli: u64) -> Result<(), ConvertError> {
-    let mut more = Resources::none();
-    match name {
-        "cpus" => more.cpus_milli = milli,
-        "mem" => more.mem_bytes = bytes(milli),
-        "disk" => more.disk_bytes = bytes(milli),
-        "gpus" => more.gpus_milli = milli,
-        _ => more.set_other(name, milli),
-    }
-    sum.add(&more);
-    let largest = sum.cpus_milli.max(sum.gpus_milli).max(sum.other(name));
-    if largest > MAX_MILLI || sum.mem_bytes.max(sum.disk_bytes) > bytes(MAX_MILLI) {
+fn check_name(name: &str) -> Result<(), ConvertError> {
+    if name.is_empty() || name.len() > MAX_ID_BYTES {
+        let rule = "a resource has a name of 1 to 255 bytes";
         return Err(ConvertError::bad_value(
-            "scalar",
-            milli as f64 / 1e3,
-            "the sum is more than can be counted",
+            "name",
+            format_args!("{name:?}"),
+            rule,
         ));
     }
-    Ok(())
+    without_nul("name", name)
+}
+
+fn check_sums(all: &Resources) -> Result<(), ConvertError> {
+    let all = all.flat();
+    let most_bytes = bytes(MAX_MILLI);
+    let main = [
+        ("cpus", all.cpus_milli > MAX_MILLI),
+        ("mem", all.mem_bytes > most_bytes),
+        ("disk", all.disk_bytes > most_bytes),
+        ("gpus", all.gpus_milli > MAX_MILLI),
+    ];
+    let others = all.others().map(|(name, milli)| (name, milli > MAX_MILLI));
+    match main.into_iter().chain(others).find(|(_, over)| *over) {
+        None => Ok(()),
+        Some((name, _)) => Err(ConvertError::bad_value(
+            "resources",
+            name,
+            "the sum is more than can be counted",
+        )),
+    }
+}
+
+fn bad_type(resource: &wire::Resource, rule: &'static str) -> ConvertError {
+    ConvertError::bad_value("type", type_name(resource.r#type), rule)
+}
+
+/// Devices of one resource, each once.
+fn devices(list: &[wire::resource::Device]) -> Result<Devices, ConvertError> {
+    let mut read = Vec::with_capacity(list.len());
+    for (at, device) in list.iter().enumerate() {
+        let bad = |field: &str, value, rule| {
+            ConvertError::bad_value(format!("devices[{at}].{field}"), value, rule)
+        };
+        let index = u16::try_from(device.index)
+            .ok()
+            .filter(|index| usize::from(*index) < MAX_DEVICES)
+            .ok_or_else(|| bad("index", device.index, "devices are numbered from 0 to 1023"))?;
+        let milli = u16::try_from(device.milli)
+            .ok()
+            .filter(|milli| (1..=WHOLE_DEVICE).contains(milli))
+            .ok_or_else(|| bad("milli", device.milli, "of a device there are 1 to 1000"))?;
+        read.push(Device { index, milli });
+    }
+    Devices::new(read)
+        .ok_or_else(|| ConvertError::bad_value("devices", list.len(), "one is named twice"))
 }
 
 /// A scalar in thousandths.
@@ -179,6 +283,13 @@ fn milli(scalar: Option<&wire::value::Scalar>) -> Result<u64, ConvertError> {
             "scalar",
             value,
             "it is more than can be counted",
+        ));
+    }
+    if value > 0.0 && milli == 0.0 {
+        return Err(ConvertError::bad_value(
+            "scalar",
+            value,
+            "less than half a thousandth cannot be counted",
         ));
     }
     Ok(milli as u64)

@@ -12,7 +12,7 @@ fn refused(change: impl FnOnce(&mut wire::TaskInfo)) -> String {
     TaskSpec::try_from(&info).expect_err("refused").to_string()
 }
 
-fn refused_resource(change: impl FnOnce(&mut wire::Resource)) -> String {
+pub(super) fn refused_resource(change: impl FnOnce(&mut wire::Resource)) -> String {
     let mut resource = scalar("cpus", 1.0);
     change(&mut resource);
     resources::from_wire(&[resource])
@@ -55,24 +55,88 @@ fn many_large_scalars_do_not_overflow() {
 }
 
 #[test]
-fn resources_that_are_not_carried_yet_are_named() {
+fn a_quantity_too_small_to_count_is_refused_and_others_are_rounded() {
+    let read = |value| resources::from_wire(&[scalar("cpus", value)]);
+
     assert_eq!(
-        refused_resource(|one| one.role = Some("prod".to_owned())),
-        "resources[0].role: reserved resources are not carried yet"
+        read(1e-9).expect_err("refused").to_string(),
+        "resources[0].scalar: 0.000000001 is not possible: less than half a thousandth cannot be counted"
+    );
+    assert_eq!(read(1.234_567_89).expect("good").cpus_milli, 1_235);
+    assert!(read(0.0).expect("good").is_empty());
+    assert!(read(-0.0).expect("good").is_empty());
+}
+
+#[test]
+fn ten_thousand_names_are_too_many() {
+    let many: Vec<_> = (0..10_000).map(|n| scalar(&format!("r{n}"), 1.0)).collect();
+    let long = scalar(&"x".repeat(256), 1.0);
+    let refused =
+        |list: &[wire::Resource]| resources::from_wire(list).expect_err("refused").to_string();
+
+    assert!(refused(&many).starts_with("resources[1024].name: 1025 is not possible: so many"));
+    assert!(refused(&[long]).contains("1 to 255 bytes"));
+    assert!(refused(&[scalar("", 1.0)]).contains("1 to 255 bytes"));
+    assert!(resources::from_wire(&many[..1_000]).is_ok());
+}
+
+#[test]
+fn ten_thousand_reservations_are_too_many() {
+    let reserved = |n: u32| wire::Resource {
+        role: Some(format!("r{n}")),
+        ..scalar("cpus", 1.0)
+    };
+    let many: Vec<_> = (0..10_000).map(reserved).collect();
+
+    let error = resources::from_wire(&many)
+        .expect_err("refused")
+        .to_string();
+
+    assert!(
+        error.starts_with("resources[1024].reservations: 1025 is not possible"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_not_carried_is_named() {
+    let source = |kind: wire::resource::disk_info::source::Type| {
+        refused_resource(|one| {
+            one.name = "disk".to_owned();
+            let mut source = wire::resource::disk_info::Source::default();
+            source.set_type(kind);
+            one.disk = Some(wire::resource::DiskInfo {
+                source: Some(source),
+                ..Default::default()
+            });
+        })
+    };
+    for kind in ["PATH", "MOUNT", "BLOCK", "RAW"] {
+        let kind = wire::resource::disk_info::source::Type::from_str_name(kind).expect("known");
+        assert_eq!(
+            source(kind),
+            "resources[0].disk.source: disks other than the agent's own (PATH, MOUNT, BLOCK, RAW) are not carried yet"
+        );
+    }
+    assert_eq!(
+        refused_resource(|one| one.provider_id = Some(wire::ResourceProviderId::default())),
+        "resources[0].provider_id: resource providers are not carried yet"
     );
     assert_eq!(
-        refused_resource(|one| one
-            .reservations
-            .push(wire::resource::ReservationInfo::default())),
-        "resources[0].reservations: reserved resources are not carried yet"
+        refused_resource(|one| {
+            one.name = "models".to_owned();
+            one.set_type(wire::value::Type::Set);
+        }),
+        "resources[0].type: resources that are sets are not carried yet"
     );
     assert_eq!(
-        refused_resource(|one| one.revocable = Some(wire::resource::RevocableInfo {})),
-        "resources[0].revocable: revocable resources are not carried yet"
-    );
-    assert_eq!(
-        refused_resource(|one| one.shared = Some(wire::resource::SharedInfo {})),
-        "resources[0].shared: shared resources are not carried yet"
+        refused_resource(|one| {
+            one.disk = Some(wire::resource::DiskInfo {
+                volume: Some(wire::Volume::default()),
+                ..Default::default()
+            });
+        }),
+        "resources[0].disk.volume: volumes that end with their task are not carried yet"
     );
 }
 
@@ -265,6 +329,13 @@ fn an_agent_names_what_is_wrong_with_it() {
         r#type: 3,
         ..Default::default()
     };
+    assert_eq!(
+        refused(wire::AgentInfo {
+            resources: vec![scalar("gpus", 1.5)],
+            ..agent.clone()
+        }),
+        "resources.gpus: 1.5 is not possible: an agent has whole GPUs, at most 1024"
+    );
     let refused = refused(wire::AgentInfo {
         attributes: vec![rack],
         ..agent

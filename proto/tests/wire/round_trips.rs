@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use mete_model::{
     AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, Endpoint, FaultDomain,
-    FetchUri, FrameworkId, FrameworkInfo, HealthCheck, MEBIBYTE, Offer, OfferId, Probe, Program,
-    Ranges, Reason, Resources, Role, Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
-    UpdateId,
+    FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer, MEBIBYTE, Offer, OfferId,
+    Probe, Program, Ranges, Reason, Resources, Role, Source, TaskId, TaskSpec, TaskState,
+    TaskStatus, Timestamp, Unavailability, UpdateId,
 };
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
@@ -265,7 +265,11 @@ fn domain() -> impl Strategy<Value = Option<FaultDomain>> {
 }
 
 fn agent() -> impl Strategy<Value = AgentInfo> {
-    (endpoint(), exact_resources(), attributes(), domain()).prop_map(
+    let whole_gpus = exact_resources().prop_map(|mut all| {
+        all.gpus_milli -= all.gpus_milli % 1_000;
+        all
+    });
+    (endpoint(), whole_gpus, attributes(), domain()).prop_map(
         |(endpoint, resources, attributes, domain)| AgentInfo {
             endpoint,
             resources,
@@ -293,6 +297,10 @@ fn an_offer() -> impl Strategy<Value = Offer> {
                 role,
                 resources,
                 attributes,
+                unavailability: domain.as_ref().map(|_| Unavailability {
+                    start: Timestamp::from_millis(1_800_000_000_000),
+                    duration: Some(Duration::from_secs(60)),
+                }),
                 domain,
             },
         )
@@ -408,6 +416,7 @@ fn frameworks_of_one_role_are_not_told_whose_account_it_is() {
         resources: Resources::cpus_mem(1_000, 64),
         attributes: Attributes::new(),
         domain: None,
+        unavailability: None,
     };
 
     let message = offer::to_wire(&offer, &BTreeSet::new());
@@ -434,4 +443,32 @@ fn what_is_not_looked_at_stays_in_the_task() {
     let spec = TaskSpec::try_from(&info).expect("good");
 
     assert_eq!(wire::TaskInfo::from(&spec), info);
+}
+
+#[test]
+fn an_inverse_offer_says_which_agent_and_when() {
+    let offer = InverseOffer {
+        id: OfferId::new("m-O7").expect("good"),
+        framework: FrameworkId::new("m-0001").expect("good"),
+        agent: AgentId::new("m-S1").expect("good"),
+        unavailability: Unavailability {
+            start: Timestamp::from_millis(1_800_000_000_000),
+            duration: None,
+        },
+    };
+
+    let message = wire::InverseOffer::from(&offer);
+
+    assert_eq!(InverseOffer::try_from(&message), Ok(offer));
+    assert_eq!(
+        message.unavailability.start.nanoseconds,
+        1_800_000_000_000_000_000
+    );
+    assert!(
+        InverseOffer::try_from(&wire::InverseOffer {
+            agent_id: None,
+            ..message
+        })
+        .is_err()
+    );
 }

@@ -1,6 +1,6 @@
 //! Resources and attributes as people write them.
 
-use mete_model::{AttributeValue, MEBIBYTE};
+use mete_model::{AttributeValue, MEBIBYTE, Role, Tag};
 use mete_proto::resources_text::{
     parse_attributes, parse_resources, print_attributes, print_resources,
 };
@@ -24,6 +24,22 @@ fn resources_are_read_as_mesos_reads_them() {
 }
 
 #[test]
+fn a_role_in_parentheses_keeps_a_part_for_it() {
+    let text = "cpus:1; cpus(prod):4; mem(prod):1024; ports(prod):[1-2, 5-6]";
+
+    let all = parse_resources(text).expect("good");
+
+    let prod = Tag::reserved(Role::new("prod").expect("good"));
+    let part = all.part(&prod).expect("it is kept");
+    assert_eq!(
+        (all.cpus_milli, part.cpus_milli, part.ports.count()),
+        (1_000, 4_000, 4)
+    );
+    assert_eq!(print_resources(&all), text);
+    assert_eq!(parse_resources("cpus(*):4"), parse_resources("cpus:4"));
+}
+
+#[test]
 fn a_bad_part_is_named() {
     let refused = |text| parse_resources(text).expect_err("refused").to_string();
 
@@ -31,10 +47,10 @@ fn a_bad_part_is_named() {
         refused("cpus:four"),
         "cpus: four is not possible: it is a number, or [a-b]"
     );
-    assert_eq!(
-        refused("cpus(prod):4"),
-        "cpus(prod): reserved resources are not carried yet"
-    );
+    assert!(refused("cpus(../x):4").starts_with("cpus(../x): bad role \"../x\""));
+    assert!(refused("cpus():4").starts_with("cpus(): bad role \"\""));
+    assert!(refused("cpus(prod:4").starts_with("cpus(prod: 4 is not possible"));
+    assert!(refused("ports:[1-5];ports(prod):[5-6]").contains("[5-5] is not possible"));
     assert_eq!(
         refused("ports:[8-x]"),
         "ports: [8-x] is not possible: ranges are [a-b, c-d]"

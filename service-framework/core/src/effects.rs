@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use mete_model::{AgentId, OfferId, TaskId, TaskSpec, Timestamp, UpdateId};
 
+use mete_placement::Shape;
+
 use crate::events::Event;
 use crate::launch::TaskPort;
 use crate::spec::app::AppId;
@@ -33,6 +35,8 @@ pub enum Action {
         /// They are not wanted again for so long.
         refuse: Duration,
     },
+    /// What waits, those that wait the longest first; replaces what was said before. Empty: nothing waits.
+    Demand(Vec<Shape>),
     /// Offers are wanted, those declined too.
     Revive,
     /// No offers are wanted.

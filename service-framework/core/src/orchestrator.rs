@@ -19,6 +19,7 @@ use crate::random::Random;
 use crate::record::{BadRecord, Record};
 use crate::spec::app::AppId;
 use crate::state::apps::Apps;
+use crate::state::demand::Demand;
 use crate::state::deployments::Deployments;
 use crate::state::instances::{Instance, InstanceId, InstanceState};
 use crate::state::launch_queue::LaunchQueue;
@@ -73,6 +74,7 @@ pub struct Orchestrator {
     pub(crate) apps: Apps,
     pub(crate) deployments: Deployments,
     pub(crate) queue: LaunchQueue,
+    pub(crate) demand: Demand,
     pub(crate) backends: Backends,
     pub(crate) proxies: Proxies,
     pub(crate) master: Master,
@@ -104,6 +106,7 @@ impl Orchestrator {
             apps: Apps::default(),
             deployments: Deployments::default(),
             queue: LaunchQueue::default(),
+            demand: Demand::default(),
             backends: Backends::new(&life.epoch),
             proxies: Proxies::default(),
             master: Master::default(),

@@ -1,6 +1,7 @@
 //! What is: apps with their instances, deployments, the launch queue, proxies. They do not know each other.
 
 pub mod apps; // what is wanted, what is kept
+pub(crate) mod demand; // what waits, as the master is told it
 pub mod deployments; // running plans, who locks which app
 pub mod instances; // one copy of an app
 pub mod launch_queue; // who waits for an offer; back-off after failures

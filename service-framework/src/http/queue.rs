@@ -1,4 +1,9 @@
 //! `/v2/queue`: what waits for offers, and why none was good; an end to the delay after failures.
+//!
+//! The master offers what fits and nothing else, so what stands against an app on the other agents is asked of it. Agents
+//! are counted then as Marathon counts offers.
+
+use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -8,32 +13,63 @@ use mete_daemon::clock;
 use mete_model::attributes::AttributeValue;
 use mete_model::{MEBIBYTE, Offer, Ranges, Timestamp};
 use mete_proto::rest::queue::{
-    Delay, Entry, Offer as Told, Quantity, Queue, Range, Rejected, Summary, UnusedOffer,
+    Delay, Entry, Offer as Shown, Quantity, Queue, Range, Rejected, Summary, UnusedOffer,
 };
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::launch_queue::{OfferSummary, Queued, Reject};
 use mete_service_framework_core::{Input, Reply};
 
+use serde_json::Value;
+
 use super::Api;
 use super::convert;
 use super::failure::Failure;
 use super::params::Params;
+use crate::why::{Counts, Told};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/v2/queue", get(list))
-        .route("/v2/queue/{*path}", delete(reset_delay))
+        .route("/v2/queue/{*path}", delete(reset_delay).get(why))
 }
 
 async fn list(State(api): State<Api>, params: Params) -> Json<Queue> {
     let with_offers = params.all("embed").any(|word| word == "lastUnusedOffers");
     let (now, view) = (clock::now(), api.handle.view());
     let role = &api.options.role;
-    let entry = |queued: &Queued| entry(now, queued, role, with_offers);
+    let told = if view.queue.is_empty() {
+        Arc::default()
+    } else {
+        api.why.of(&view).await
+    };
+    let entry = |queued: &Queued| {
+        let told = told.get(queued.version.spec.id.to_string().as_str());
+        entry(now, queued, told, role, with_offers)
+    };
     Json(Queue {
         queue: view.queue.values().map(entry).collect(),
     })
+}
+
+/// `GET /v2/queue/{app}/why`: what the master says of an app that waits.
+async fn why(State(api): State<Api>, Path(path): Path<String>) -> Result<Json<Value>, Failure> {
+    let path = path.trim_matches('/');
+    let id = path.strip_suffix("/why").ok_or_else(Failure::no_such_uri)?;
+    let not_queued = |_| Failure::not_found(format!("Application /{id} not found in tasks queue."));
+    let app = AppId::new(id).map_err(not_queued)?;
+    let view = api.handle.view();
+    if !view.queue.contains_key(&app) {
+        return Err(Failure::not_queued(&app));
+    }
+    let told = api.why.of(&view).await;
+    let told = told.get(app.to_string().as_str()).ok_or_else(|| {
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("The master says nothing of {app} now."),
+        )
+    })?;
+    Ok(Json(told.whole.clone()))
 }
 
 async fn reset_delay(
@@ -59,7 +95,13 @@ async fn reset_delay(
     Err(reply.into())
 }
 
-fn entry(now: Timestamp, queued: &Queued, role: &str, with_offers: bool) -> Entry {
+fn entry(
+    now: Timestamp,
+    queued: &Queued,
+    told: Option<&Told>,
+    role: &str,
+    with_offers: bool,
+) -> Entry {
     let offers = &*queued.offers;
     let left = queued
         .delayed_until
@@ -84,14 +126,24 @@ fn entry(now: Timestamp, queued: &Queued, role: &str, with_offers: bool) -> Entr
             overdue: left == 0,
         },
         since: time::text(queued.since),
-        processed_offers_summary: summary(offers),
+        processed_offers_summary: summary(offers, told),
         last_unused_offers: with_offers.then(|| unused().collect()),
         app: convert::app(&queued.version, role),
     }
 }
 
-fn summary(offers: &OfferSummary) -> Summary {
-    let rows = |declined, processed| {
+/// What offers taught, and in place of the last of them what the master says. Where no offer was seen at all, it stands
+/// for the whole wait, too.
+fn summary(offers: &OfferSummary, told: Option<&Told>) -> Summary {
+    let last = told.map_or(
+        (&offers.last_offers, offers.last_offers_processed),
+        |told| (&told.declined, told.agents),
+    );
+    let attempt = match told {
+        Some(_) if offers.processed == 0 => last,
+        _ => (&offers.launch_attempt, offers.processed),
+    };
+    let rows = |declined: &Counts, processed: u64| {
         let rows = OfferSummary::rows(declined, processed).into_iter();
         rows.map(|(reason, declined, processed)| Rejected {
             reason: reason.as_str().to_owned(),
@@ -105,8 +157,8 @@ fn summary(offers: &OfferSummary) -> Summary {
         unused_offers_count: offers.unused,
         last_unused_offer_at: offers.last_unused_at.map(time::text),
         last_used_offer_at: offers.last_used_at.map(time::text),
-        reject_summary_last_offers: rows(&offers.last_offers, offers.last_offers_processed),
-        reject_summary_launch_attempt: rows(&offers.launch_attempt, offers.processed),
+        reject_summary_last_offers: rows(last.0, last.1),
+        reject_summary_launch_attempt: rows(attempt.0, attempt.1),
     }
 }
 
@@ -121,7 +173,7 @@ fn unused(offer: &Offer, reasons: &[Reject], at: Timestamp) -> UnusedOffer {
     }
 }
 
-fn told(offer: &Offer) -> Told {
+fn told(offer: &Offer) -> Shown {
     let held = &offer.resources;
     let megabytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
     let scalars = [
@@ -153,7 +205,7 @@ fn told(offer: &Offer) -> Told {
             ..resource("ports")
         });
     }
-    Told {
+    Shown {
         id: offer.id.to_string(),
         hostname: offer.endpoint.hostname.clone(),
         agent_id: offer.agent.to_string(),

@@ -2,10 +2,11 @@
 //!
 //! Times are microseconds since the epoch, durations microseconds, byte strings base64.
 
+mod quantities; // what a task has
 mod spec; // tasks and frameworks as they came
 mod words; // bytes, times, states, reports
 
-use mete_model::{ContainerId, Resources, TaskKey, TaskState, TaskStatus, Timestamp};
+use mete_model::{ContainerId, TaskKey, TaskState, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::spec::Framework;
@@ -252,53 +253,5 @@ impl Sandbox {
             state: state(&self.state)?,
             message: self.message,
         })
-    }
-}
-
-/// Quantities.
-#[derive(Serialize, Deserialize)]
-struct Quantities {
-    #[serde(default)]
-    cpus_milli: u64,
-    #[serde(default)]
-    mem_bytes: u64,
-    #[serde(default)]
-    disk_bytes: u64,
-    #[serde(default)]
-    gpus_milli: u64,
-    #[serde(default)]
-    ports: Vec<(u64, u64)>,
-    #[serde(default)]
-    other: std::collections::BTreeMap<String, u64>,
-}
-
-impl From<&Resources> for Quantities {
-    fn from(all: &Resources) -> Self {
-        Self {
-            cpus_milli: all.cpus_milli,
-            mem_bytes: all.mem_bytes,
-            disk_bytes: all.disk_bytes,
-            gpus_milli: all.gpus_milli,
-            ports: all.ports.intervals().to_vec(),
-            other: all
-                .others()
-                .map(|(name, milli)| (name.to_owned(), milli))
-                .collect(),
-        }
-    }
-}
-
-impl Quantities {
-    fn read(self) -> Resources {
-        let mut all = Resources::none();
-        all.cpus_milli = self.cpus_milli;
-        all.mem_bytes = self.mem_bytes;
-        all.disk_bytes = self.disk_bytes;
-        all.gpus_milli = self.gpus_milli;
-        all.ports = self.ports.into_iter().collect();
-        for (name, milli) in self.other {
-            all.set_other(&name, milli);
-        }
-        all
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn ending(task: &Task, exit: &Exit) -> News {
         return killed(kill.why, message);
     }
     if exit.is_out_of_memory() {
-        let megabytes = task.spec.resources.mem_bytes >> 20;
+        let megabytes = task.spec.resources.flat().mem_bytes >> 20;
         let mut news = News::executor(TaskState::Failed);
         news.reason = Some(Reason::ContainerLimitationMemory);
         news.message = Some(format!(

@@ -171,6 +171,35 @@ fn a_framework_that_was_being_shut_down_still_is() {
     assert_eq!(view.unacknowledged, 0);
 }
 
+/// With a device, and a shared volume on disk that was reserved and refined.
+fn with_parts(plain: mete_model::Resources) -> mete_model::Resources {
+    use mete_model::{Device, Devices, Reservation, ReservationKind, Resources, Role, Tag, Volume};
+    let role = |text| Role::new(text).expect("good");
+    let mut tag = Tag::reserved(role("prod"));
+    tag.reservations.push(Reservation {
+        role: role("prod/web"),
+        kind: ReservationKind::Dynamic,
+        principal: Some("ops".into()),
+        labels: vec![("why".into(), None)],
+    });
+    tag.shared = true;
+    tag.volume = Some(Volume {
+        id: "v".into(),
+        container_path: "data".into(),
+        read_only: true,
+        principal: None,
+    });
+    let mut disk = Resources::none();
+    disk.disk_bytes = 1 << 20;
+    let half = Device {
+        index: 3,
+        milli: 500,
+    };
+    plain
+        .with_named_devices(Devices::new(vec![half]).expect("sound"))
+        .with_part(tag, disk)
+}
+
 #[test]
 fn every_kind_of_spec_is_stored_whole() {
     let mut full = checked("web");
@@ -178,6 +207,7 @@ fn every_kind_of_spec_is_stored_whole() {
         .resources
         .with_ports(mete_model::Ranges::interval(31_000, 31_004));
     full.resources.set_other("fpga", 2_000);
+    full.resources = with_parts(full.resources);
     full.command.environment.insert("A".into(), "ü\n".into());
     full.command.user = Some("nobody".into());
     full.command.program = mete_model::Program::Exec {

@@ -149,6 +149,8 @@ impl Watcher {
                 }
             }
             Event::Rescind(_) => self.seen.push("rescind".to_owned()),
+            Event::InverseOffers(_) => self.seen.push("inverse offers".to_owned()),
+            Event::RescindInverse(_) => self.seen.push("rescind inverse".to_owned()),
             Event::Update(status) => self.write_down_update(status),
             Event::Failure { .. } => self.seen.push("failure".to_owned()),
             Event::Error(text) => self.seen.push(format!("error {text}")),

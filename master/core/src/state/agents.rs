@@ -5,7 +5,8 @@
 //!                          ▲  └─ pings missed ────────────────────▲  │
 //!                          └────────────── comes back ───────────────┘
 //!             (after a restart of the master) Recovered{until} ─▶ Registered | Unreachable
-//! admission   Active ─▶ Draining ─▶ Deactivated        any ─▶ Gone, which is final: its id is never let in again
+//! admission   Active ─▶ Draining ─▶ Drained ─▶ Active           any ─▶ Gone, which is final: its id is never let in again
+//!             Active ─▶ Deactivated ─▶ Active | Draining
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,9 @@ pub enum Admission {
     /// Its resources are offered.
     Active,
     /// No offers; its tasks are being ended.
-    Draining,
+    Draining(Drain),
+    /// No offers; it has drained and has no tasks.
+    Drained,
     /// No offers; its tasks run on.
     Deactivated,
     /// An operator said that it never comes back.
@@ -58,12 +61,37 @@ pub enum Admission {
     },
 }
 
+/// How an agent is to be drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Since when.
+    pub since: Timestamp,
+    /// No task is left more time than until then; `None`: each has its own grace period.
+    pub deadline: Option<Timestamp>,
+    /// When its last task is over, it is marked gone.
+    pub mark_gone: bool,
+}
+
+impl Admission {
+    /// The word for it, for people and tools.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining(_) => "draining",
+            Self::Drained => "drained",
+            Self::Deactivated => "deactivated",
+            Self::Gone { .. } => "gone",
+        }
+    }
+}
+
 /// One agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agent {
     /// Its name.
     pub id: AgentId,
-    /// What it says of itself; without resources until it is back after a restart of the master.
+    /// What it says of itself, its resources as they have been reserved and made volumes since; only their scalars until
+    /// it is back after a restart of the master.
     pub info: AgentInfo,
     /// Version of its program.
     pub version: String,
@@ -94,7 +122,20 @@ impl Agent {
     pub const fn is_gone(&self) -> bool {
         match self.admission {
             Admission::Gone { .. } => true,
-            Admission::Active | Admission::Draining | Admission::Deactivated => false,
+            Admission::Active
+            | Admission::Draining(_)
+            | Admission::Drained
+            | Admission::Deactivated => false,
+        }
+    }
+
+    /// Whether its resources may be offered now, as the allocator is to know it.
+    pub const fn offers(&self) -> mete_placement::Admission {
+        match self.admission {
+            Admission::Active if self.link().is_some() => mete_placement::Admission::Offerable,
+            Admission::Active | Admission::Gone { .. } => mete_placement::Admission::Away,
+            Admission::Draining(_) | Admission::Drained => mete_placement::Admission::Draining,
+            Admission::Deactivated => mete_placement::Admission::Deactivated,
         }
     }
 
@@ -102,7 +143,21 @@ impl Agent {
     pub const fn is_offerable(&self) -> bool {
         match self.admission {
             Admission::Active => self.link().is_some(),
-            Admission::Draining | Admission::Deactivated | Admission::Gone { .. } => false,
+            Admission::Draining(_)
+            | Admission::Drained
+            | Admission::Deactivated
+            | Admission::Gone { .. } => false,
+        }
+    }
+
+    /// How it is drained, while it is.
+    pub const fn drain(&self) -> Option<Drain> {
+        match self.admission {
+            Admission::Draining(drain) => Some(drain),
+            Admission::Active
+            | Admission::Drained
+            | Admission::Deactivated
+            | Admission::Gone { .. } => None,
         }
     }
 
@@ -112,6 +167,7 @@ impl Agent {
             id: self.id.clone(),
             endpoint: self.info.endpoint.clone(),
             resources: scalars(&self.info.resources),
+            made: self.info.resources.made_at_run_time(),
             admission: self.admission,
             unreachable_since: match self.reach {
                 Reach::Unreachable { since } => Some(since),
@@ -167,7 +223,9 @@ impl Agents {
     }
 }
 
-/// The same without ports: which ones there are is for the agent to say when it is back.
+/// All scalars, whatever they are reserved for, without ports and devices: which ones there are is for the agent to say
+/// when it is back.
 fn scalars(resources: &Resources) -> Resources {
-    resources.clone().with_ports(Ranges::new())
+    let all = resources.flat().into_owned();
+    all.with_ports(Ranges::new()).without_device_names()
 }

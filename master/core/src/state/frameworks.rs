@@ -7,10 +7,11 @@
 //! ```
 //! A completed framework stays as long as tasks of it end; the master acknowledges their updates in its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mete_model::{FrameworkId, FrameworkInfo, Resources, Role, Timestamp};
+use mete_model::{FrameworkId, FrameworkInfo, Role, Timestamp};
+use mete_placement::{Amounts, FrameworkFacts, OfferConstraints, Shape};
 
 use crate::input::LinkId;
 use crate::state::SharedMap;
@@ -40,15 +41,14 @@ pub enum Life {
     },
 }
 
-/// So many tasks of one size that a framework is waiting to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// What the framework calls it.
-    pub name: Option<String>,
-    /// What one of them needs.
-    pub resources: Resources,
-    /// How many wait.
-    pub count: u32,
+/// Which offers a framework takes at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OfferRules {
+    /// By role, on which agents; a role that is not in it: on all.
+    pub constraints: BTreeMap<Role, OfferConstraints>,
+    /// By role, what an offer holds at least: one of these. A role that is not in it: as the cluster has it; an empty list:
+    /// anything.
+    pub min_allocatable: BTreeMap<Role, Vec<Amounts>>,
 }
 
 /// One framework.
@@ -64,7 +64,9 @@ pub struct Framework {
     pub life: Life,
     /// Roles for which it wants no offers.
     pub suppressed: BTreeSet<Role>,
-    /// What it is waiting to run, most urgent first.
+    /// Which offers it takes at all.
+    pub rules: OfferRules,
+    /// What it is waiting to run, most urgent first, as it said last.
     pub demand: Arc<[Shape]>,
     /// When it came for the first time, as far as this master knows.
     pub registered_at: Timestamp,
@@ -78,6 +80,16 @@ impl Framework {
         match self.life {
             Life::Active { link } => Some(link),
             Life::Disconnected { .. } | Life::Completed { .. } => None,
+        }
+    }
+
+    /// What the allocator needs to know of it.
+    pub(crate) fn facts(&self) -> FrameworkFacts {
+        FrameworkFacts {
+            roles: self.info.roles.clone(),
+            capabilities: self.info.capabilities.clone(),
+            min_allocatable: self.rules.min_allocatable.clone(),
+            offer_constraints: self.rules.constraints.clone(),
         }
     }
 

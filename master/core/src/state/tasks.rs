@@ -67,6 +67,11 @@ impl Task {
         !self.state.is_terminal()
     }
 
+    /// Whether it is to be killed and has not ended.
+    pub(crate) const fn is_to_end(&self) -> bool {
+        self.kill.is_some() && !self.state.is_terminal()
+    }
+
     /// The last report that was heard.
     pub fn latest(&self) -> Option<&TaskStatus> {
         self.statuses.last()
@@ -97,6 +102,8 @@ pub(crate) struct Tasks {
     pub(crate) all: SharedMap<TaskKey, Arc<Task>>,
     pub(crate) ended: SharedMap<(FrameworkId, u64), Arc<Task>>,
     by_agent: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+    /// Agents that have lost their last task since somebody asked.
+    emptied: BTreeSet<AgentId>,
     ended_of: BTreeMap<FrameworkId, VecDeque<u64>>,
     ended_ever: u64,
 }
@@ -123,6 +130,7 @@ impl Tasks {
             tasks.remove(key);
             if tasks.is_empty() {
                 self.by_agent.remove(&task.agent);
+                self.emptied.insert(task.agent.clone());
             }
         }
         Some(task)
@@ -150,6 +158,16 @@ impl Tasks {
         for number in self.ended_of.remove(framework).into_iter().flatten() {
             self.ended.remove(&(framework.clone(), number));
         }
+    }
+
+    /// Takes the agents that have lost their last task since this was asked before.
+    pub(crate) fn take_emptied(&mut self) -> BTreeSet<AgentId> {
+        std::mem::take(&mut self.emptied)
+    }
+
+    /// Whether an agent has no task that is not over.
+    pub(crate) fn is_none_on(&self, id: &AgentId) -> bool {
+        !self.by_agent.contains_key(id)
     }
 
     /// The tasks on one agent.

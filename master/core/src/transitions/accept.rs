@@ -4,24 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, FrameworkId, FrameworkInfo, Offer, OfferId, Reason, Resources, Role, Source, TaskId,
-    TaskSpec, TaskState, TaskStatus, Timestamp,
+    AgentId, Capability, FrameworkId, FrameworkInfo, Offer, OfferId, Reason, Resources, Role,
+    Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, info};
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::MessageToAgent;
+use crate::effects::{Event, MessageToAgent, OperationOutcome};
 use crate::input::{Accept, Operation};
+use crate::state::offers::Units;
 use crate::state::tasks::{self, Task};
 use crate::validate::{self, Candidate, OffersError};
 
 /// What an ACCEPT works on: one framework, one agent, one role, and a pool that shrinks.
-struct Bench {
-    framework: FrameworkId,
-    info: FrameworkInfo,
-    agent: AgentId,
-    role: Role,
-    pool: Resources,
+pub(super) struct Bench {
+    pub(super) framework: FrameworkId,
+    pub(super) info: FrameworkInfo,
+    pub(super) agent: AgentId,
+    pub(super) role: Role,
+    pub(super) pool: Resources,
+    /// What the offers were made for, and how many tasks were launched with them.
+    units: Units,
+    launched: u32,
 }
 
 impl Cluster {
@@ -45,9 +49,13 @@ impl Cluster {
             agent: offers[0].agent.clone(),
             role: offers[0].role.clone(),
             pool: Resources::none(),
+            units: Units::new(),
+            launched: 0,
         };
         for offer in &offers {
-            self.take_offer(&offer.id);
+            if let Some((_, units)) = self.use_offer(&offer.id) {
+                bench.units.extend(units);
+            }
             bench.pool.add(&offer.resources);
         }
         self.count().offers_accepted += offers.len() as u64;
@@ -65,6 +73,13 @@ impl Cluster {
             self.allocator
                 .give_back(now, agent, framework, role, pool, accept.refuse_for);
         }
+        self.answered(
+            &bench.agent,
+            framework,
+            &bench.role,
+            &bench.units,
+            bench.launched,
+        );
     }
 
     /// Every live offer that was named goes back without filter, every task is answered.
@@ -90,6 +105,14 @@ impl Cluster {
             status.reason = Some(Reason::InvalidOffers);
             status.message = Some(error.to_string());
             self.refuse_task(framework, status, out);
+        }
+        for id in accept.named_operations() {
+            let event = Event::Operation {
+                id,
+                agent: None,
+                outcome: OperationOutcome::Dropped(error.to_string()),
+            };
+            self.tell_framework(framework, event, out);
         }
     }
 
@@ -122,6 +145,11 @@ impl Cluster {
                     }
                 }
             }
+            Operation::Reshape {
+                id,
+                kind,
+                resources,
+            } => self.reshape(bench, id, kind, &resources, out),
             Operation::NotCarried { name, tasks } => {
                 info!(framework = %bench.framework, operation = name, "operation dropped");
                 self.count().operations_dropped += 1;
@@ -133,21 +161,29 @@ impl Cluster {
         }
     }
 
-    /// Starts one task, or answers why not. What it takes stays with the framework in the allocator.
-    fn launch(&mut self, now: Timestamp, bench: &mut Bench, spec: TaskSpec, out: &mut Out) {
+    /// Starts one task, or answers why not. What it takes stays with the framework in the allocator. From here on its GPUs
+    /// are named devices.
+    fn launch(&mut self, now: Timestamp, bench: &mut Bench, mut spec: TaskSpec, out: &mut Out) {
         let key = tasks::key(&bench.framework, &spec.id);
         let candidate = Candidate {
             task: &spec,
             offered_by: &bench.agent,
             left: &bench.pool,
+            takes_parts_of_gpus: bench.info.can(Capability::GpuFractions),
             id_in_use: self.tasks.get(&key).is_some(),
         };
         if let Err(error) = validate::task(&candidate) {
             return self.task_error(now, bench, spec.id, error.to_string(), out);
         }
+        if let Some(pinned) = bench.pool.pin(&spec.resources) {
+            spec.resources = pinned;
+        }
         bench.pool = bench.pool.minus_at_most(&spec.resources);
+        self.allocator
+            .launched(&bench.agent, &bench.framework, &bench.role, &spec.resources);
         debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
         self.count().tasks_launched += 1;
+        bench.launched = bench.launched.saturating_add(1);
         let task = Task::new(key, bench.role.clone(), Arc::new(spec));
         let message = MessageToAgent::RunTask {
             framework: Box::new(bench.info.clone()),

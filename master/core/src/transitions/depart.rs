@@ -3,6 +3,8 @@
 //! A removed framework's tasks are told to end; what they use is free when they have, not before: a port in use would
 //! fail the next task it is given to.
 
+use std::sync::Arc;
+
 use mete_model::{AgentId, FrameworkId, TaskKey, TaskState, Timestamp};
 use tracing::info;
 
@@ -119,6 +121,7 @@ impl Cluster {
         }
         framework.life = Life::Completed { at: now };
         framework.demand = [].into();
+        self.allocator.set_demand(id, Vec::new());
         self.count().frameworks_removed += 1;
         let tasks: Vec<TaskKey> = self
             .tasks
@@ -187,6 +190,9 @@ impl Cluster {
             return;
         }
         self.allocator.remove_framework(id);
+        if !self.schedule.windows().is_empty() {
+            Arc::make_mut(&mut self.maintenance).remove_framework(id);
+        }
         let mut over: Vec<(Timestamp, FrameworkId)> = Vec::new();
         for (other, framework) in self.frameworks.all.iter() {
             match framework.life {

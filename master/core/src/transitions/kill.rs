@@ -48,19 +48,18 @@ impl Cluster {
 
     /// Tells the agent to end a task, if it is there, and looks again later.
     pub(crate) fn tell_kill(&mut self, now: Timestamp, key: &TaskKey, out: &mut Out) {
-        let Some(task) = self.tasks.get_mut(key) else {
-            return;
-        };
-        let Some(kill) = task.kill.as_mut().filter(|_| !task.state.is_terminal()) else {
+        let Some(task) = self.tasks.get(key).filter(|task| task.is_to_end()) else {
             return;
         };
         let message = MessageToAgent::KillTask {
             framework: key.framework.clone(),
             task: key.task.clone(),
-            grace_period: kill.grace_period,
+            grace_period: self.grace_left(now, task),
         };
         let agent = task.agent.clone();
-        kill.told += 1;
+        if let Some(kill) = self.tasks.get_mut(key).and_then(|task| task.kill.as_mut()) {
+            kill.told += 1;
+        }
         if self.tell_agent(&agent, message, out) {
             let again = now + self.settings.kill_repeat;
             self.deadlines.set(Due::Kill(key.clone()), again);

@@ -79,7 +79,7 @@ impl Cluster {
         self.agents.pings.remove(id);
         self.deadlines.clear(&Due::Ping(id.clone()));
         self.deadlines.clear(&Due::Return(id.clone()));
-        self.allocator.set_agent_offerable(id, false);
+        self.tell_allocator(id);
         self.rescind_of_agent(now, id, out);
     }
 
@@ -105,6 +105,7 @@ impl Cluster {
             self.task_unreachable(now, &key, why, out);
         }
         self.allocator.remove_agent(id);
+        self.unplan_agent(id, out);
         self.tell_failure(id, out);
         if let Some(link) = link {
             out.act.push(Action::Close { link });
@@ -155,26 +156,56 @@ impl Cluster {
             return;
         };
         out.reply = Some(Reply::Done);
-        if agent.is_gone() {
-            return;
+        if !agent.is_gone() {
+            self.retire_agent(now, id, out);
         }
-        let link = agent.link();
+    }
+
+    /// Marks an agent gone.
+    pub(crate) fn retire_agent(&mut self, now: Timestamp, id: &AgentId, out: &mut Out) {
         info!(agent = %id, "agent marked gone");
-        self.off_the_line(now, id, Reach::Unreachable { since: now }, out);
-        self.deadlines.clear(&Due::Forget(id.clone()));
         if let Some(agent) = self.agents.get_mut(id) {
             agent.admission = Admission::Gone { at: now };
+        }
+        let end = (TaskState::GoneByOperator, Reason::AgentRemovedByOperator);
+        self.end_agent(now, id, end, "the agent was marked gone", GONE, out);
+        self.deadlines.clear(&Due::Forget(id.clone()));
+    }
+
+    /// An agent goes down with its machine. It may come back when that is up.
+    pub(crate) fn take_agent_down(&mut self, now: Timestamp, id: &AgentId, out: &mut Out) {
+        info!(agent = %id, "agent taken down with its machine");
+        let end = (TaskState::Gone, Reason::AgentRemoved);
+        let message = "the machine was taken down for maintenance";
+        self.end_agent(now, id, end, message, DOWN, out);
+        let forget = now + self.settings.forget_after;
+        self.deadlines.set(Due::Forget(id.clone()), forget);
+    }
+
+    /// The agent is out with all its tasks; if it is there, it is told to end them and itself.
+    fn end_agent(
+        &mut self,
+        now: Timestamp,
+        id: &AgentId,
+        end: (TaskState, Reason),
+        message: &str,
+        shutdown: &str,
+        out: &mut Out,
+    ) {
+        let link = self.agents.get(id).and_then(|agent| agent.link());
+        self.off_the_line(now, id, Reach::Unreachable { since: now }, out);
+        if let Some(agent) = self.agents.get(id) {
             out.store.push(Record::Agent(Agent::record(agent)));
         }
         for key in self.tasks.of_agent(id) {
-            let end = (TaskState::GoneByOperator, Reason::AgentRemovedByOperator);
-            self.end_task(now, &key, end, "the agent was marked gone", out);
+            self.end_task(now, &key, end, message, out);
             self.settle_framework(&key.framework);
         }
         self.allocator.remove_agent(id);
+        self.unplan_agent(id, out);
         self.tell_failure(id, out);
         if let Some(link) = link {
-            let reason = GONE.to_owned();
+            let reason = shutdown.to_owned();
             let message = MessageToAgent::Shutdown { reason };
             out.act.push(Action::ToAgent { link, message });
             out.act.push(Action::Close { link });
@@ -193,5 +224,7 @@ impl Cluster {
     }
 }
 
+/// What an agent on a machine that is down is told.
+pub(crate) const DOWN: &str = "this machine is down for maintenance";
 /// What an agent that was marked gone is told.
 pub(crate) const GONE: &str = "this agent was marked gone by an operator";

@@ -4,23 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, Offer, OfferId, Timestamp};
-use mete_placement::Grant;
+use mete_model::{AgentId, FrameworkId, Offer, OfferId, Role, Timestamp};
+use mete_placement::{Grant, ShapeId};
 use tracing::debug;
 
 use crate::cluster::{Cluster, Out};
 use crate::effects::Event;
 use crate::state::deadlines::Due;
+use crate::state::offers::Units;
 
 /// Offers in one OFFERS event: some clients of Mesos refuse messages of more than 4 MiB, and an offer may be some 4 KiB.
 const MAX_OFFERS_PER_EVENT: usize = 500;
 
 impl Cluster {
-    /// Lets the allocator give away what may be given, if something has changed, and puts it on the table.
-    pub(crate) fn make_offers(&mut self, now: Timestamp, out: &mut Out) {
+    /// Lets the allocator give away what may be given, if something has changed, and puts it on the table; whether
+    /// there was a round.
+    pub(crate) fn make_offers(&mut self, now: Timestamp, out: &mut Out) -> bool {
         let filter_ran_out = self.allocator.next_deadline().is_some_and(|at| at <= now);
         if !self.allocator.wants_round() && !filter_ran_out {
-            return;
+            return false;
         }
         self.count().rounds += 1;
         let mut offers_to: BTreeMap<FrameworkId, Vec<Arc<Offer>>> = BTreeMap::new();
@@ -43,6 +45,7 @@ impl Cluster {
                 self.tell_framework(&framework, event, out);
             }
         }
+        true
     }
 
     /// Puts a grant on the table; a grant to or on somebody who is not there goes back.
@@ -56,13 +59,20 @@ impl Cluster {
                 role,
                 agent,
                 resources,
+                units,
             } = grant;
             let no_filter = Duration::ZERO;
             self.allocator
                 .give_back(now, &agent, &framework, &role, &resources, no_filter);
+            self.allocator
+                .answered(&agent, &framework, &role, &units, 0);
             return None;
         };
         let (info, role) = (agent.info.clone(), grant.role);
+        let unavailability = self.maintenance.unavailability(&grant.agent);
+        if unavailability.is_some() {
+            Arc::make_mut(&mut self.maintenance).touch(&grant.agent);
+        }
         let offer = Arc::new(Offer {
             id: self.offers.new_id(&self.settings.incarnation),
             framework: grant.framework,
@@ -72,9 +82,10 @@ impl Cluster {
             resources: grant.resources,
             attributes: info.attributes,
             domain: info.domain,
+            unavailability,
         });
         debug!(offer = %offer.id, framework = %offer.framework, agent = %offer.agent, resources = %offer.resources, "offer made");
-        self.offers.put(Arc::clone(&offer));
+        self.offers.put(now, Arc::clone(&offer), grant.units);
         if let Some(timeout) = self.settings.offer_timeout {
             let due = Due::Offer(offer.id.clone());
             self.deadlines.set(due, now + timeout);
@@ -83,10 +94,33 @@ impl Cluster {
         Some(offer)
     }
 
-    /// Takes an offer off the table; what becomes of its resources is for the caller to say.
-    pub(crate) fn take_offer(&mut self, id: &OfferId) -> Option<Arc<Offer>> {
+    /// Takes an offer off the table to launch tasks with it; what becomes of its resources is for the caller to say, and
+    /// how many of its units were launched.
+    pub(crate) fn use_offer(&mut self, id: &OfferId) -> Option<(Arc<Offer>, Units)> {
         self.deadlines.clear(&Due::Offer(id.clone()));
         self.offers.take(id)
+    }
+
+    /// Takes an offer off the table that nothing is launched with; what becomes of its resources is for the caller to say.
+    pub(crate) fn take_offer(&mut self, id: &OfferId) -> Option<Arc<Offer>> {
+        let (offer, units) = self.use_offer(id)?;
+        self.answered(&offer.agent, &offer.framework, &offer.role, &units, 0);
+        Some(offer)
+    }
+
+    /// Tells the allocator how many of the tasks that offers were made for run now.
+    pub(crate) fn answered(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        units: &[(ShapeId, u32)],
+        launched: u32,
+    ) {
+        if !units.is_empty() {
+            self.allocator
+                .answered(agent, framework, role, units, launched);
+        }
     }
 
     /// Hands resources of an offer back to the allocator.
@@ -122,6 +156,7 @@ impl Cluster {
 
     /// Takes all offers to a framework back without a word: its stream is gone, or a new one has taken its place.
     pub(crate) fn drop_offers_to(&mut self, now: Timestamp, framework: &FrameworkId) {
+        self.drop_inverse_offers_to(framework);
         for id in self.offers.of_framework(framework) {
             if let Some(offer) = self.take_offer(&id) {
                 self.hand_back(now, &offer, Duration::ZERO);
@@ -130,14 +165,15 @@ impl Cluster {
         }
     }
 
-    /// An offer was on the table long enough. Its framework shows no interest, so the same resources stay away from it as
-    /// if it had declined: otherwise it would get them again at once, and others never.
+    /// An offer was on the table long enough. Its framework shows no interest, so the same resources stay away from it for as
+    /// long as it has held them: otherwise it would get them again at once, and others never.
     pub(crate) fn offer_due(&mut self, now: Timestamp, id: &OfferId, out: &mut Out) {
         let Some(offer) = self.take_offer(id) else {
             return;
         };
         debug!(offer = %offer.id, framework = %offer.framework, "offer timed out");
-        self.hand_back(now, &offer, DEFAULT_REFUSAL);
+        let refusal = self.settings.offer_timeout.unwrap_or(DEFAULT_REFUSAL);
+        self.hand_back(now, &offer, refusal.max(DEFAULT_REFUSAL));
         self.count().offers_timed_out += 1;
         self.count().offers_rescinded += 1;
         let event = Event::Rescind(offer.id.clone());

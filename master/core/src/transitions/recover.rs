@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mete_model::{AgentId, AgentInfo, Attributes, Resources, Timestamp};
-use mete_placement::{Allocator, Amounts};
+use mete_placement::{Allocator, Amounts, Maintenance, Options};
 use tracing::warn;
 
 use crate::cluster::Cluster;
@@ -17,15 +17,27 @@ use crate::settings::Settings;
 use crate::state::agents::{Admission, Agent, Agents, Reach};
 use crate::state::deadlines::{Deadlines, Due};
 use crate::state::frameworks::Frameworks;
+use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
 use crate::state::tasks::Tasks;
 
 impl Cluster {
     /// The cluster as far as it survived. Agents that were not unreachable or gone have the return window to come back.
     pub fn recover(settings: Settings, registry: Registry, now: Timestamp) -> Self {
-        let mut allocator = Allocator::new(settings.policy);
+        let mut allocator = Allocator::new(Options {
+            policy: settings.policy,
+            region: settings.domain.as_ref().map(|domain| domain.region.clone()),
+        });
         for (role, weight) in &registry.weights {
             allocator.set_weight(role, *weight);
+        }
+        for (role, guarantee) in &registry.guarantees {
+            if let Err(error) = allocator.set_guarantee(role, Some(guarantee.clone())) {
+                warn!(%role, %error, "guarantee of role has no effect");
+            }
+        }
+        for (role, policy) in &registry.policies {
+            allocator.set_policy(role.as_ref(), Some(*policy));
         }
         let mut cluster = Self {
             started: now,
@@ -35,6 +47,11 @@ impl Cluster {
             tasks: Tasks::default(),
             weights: Arc::new(registry.weights),
             limits: Arc::new(registry.limits),
+            guarantees: Arc::new(registry.guarantees),
+            policies: Arc::new(registry.policies),
+            schedule: Arc::new(registry.schedule),
+            maintenance: Arc::new(Maintenance::default()),
+            inverse_offers: InverseOffers::default(),
             torn_down: registry.torn_down,
             allocator,
             deadlines: Deadlines::default(),
@@ -58,7 +75,13 @@ impl Cluster {
                 self.deadlines.set(Due::Forget(id.clone()), forget);
                 Reach::Unreachable { since }
             }
-            (Admission::Active | Admission::Draining | Admission::Deactivated, None) => {
+            (
+                Admission::Active
+                | Admission::Draining(_)
+                | Admission::Drained
+                | Admission::Deactivated,
+                None,
+            ) => {
                 self.deadlines.set(Due::Return(id.clone()), until);
                 self.agents.awaited.insert(id.clone());
                 Reach::Recovered { until }
@@ -68,7 +91,11 @@ impl Cluster {
             id: id.clone(),
             info: AgentInfo {
                 endpoint: record.endpoint,
-                resources: record.resources,
+                // Its scalars as they are, so that the sum stays, with what was made of them.
+                resources: record
+                    .resources
+                    .minus_at_most(&record.made.flat())
+                    .plus(&record.made),
                 attributes: Attributes::new(),
                 domain: None,
                 original: Bytes::new(),
@@ -99,7 +126,7 @@ impl Cluster {
             .iter()
             .filter_map(|id| self.agents.get(id))
         {
-            missing.add(&agent.info.resources);
+            missing.add(&agent.info.resources.flat());
         }
         for (role, limit) in self.limits.iter() {
             if let Err(error) = self.allocator.set_limit(role, Some(less(limit, &missing))) {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, Endpoint, FrameworkId, FrameworkInfo, Reason, Role, TaskKey, TaskState, Timestamp,
+    AgentId, Endpoint, FrameworkId, FrameworkInfo, Reason, Resources, Role, TaskKey, TaskState,
+    Timestamp,
 };
+use mete_placement::AgentFacts;
 use tracing::{info, warn};
 
 use crate::cluster::{Cluster, Out};
@@ -16,15 +18,19 @@ use crate::input::{AgentTask, LinkId, Registration, Update};
 use crate::registry::Record;
 use crate::state::agents::{Admission, Agent, Pings, Reach};
 use crate::state::deadlines::Due;
-use crate::state::frameworks::{Framework, Life};
+use crate::state::frameworks::{Framework, Life, OfferRules};
+use crate::state::schedule::MachineId;
 use crate::state::tasks::{self, Task};
-use crate::transitions::loss::GONE;
+use crate::transitions::loss::{DOWN, GONE};
+use crate::transitions::reshape::make_again;
 
 /// Why an agent is not let in. It gets the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum RegisterError {
     #[error("agent {agent}: {GONE}")]
     Gone { agent: AgentId },
+    #[error("machine {machine}: {DOWN}")]
+    MachineDown { machine: MachineId },
     #[error("agent {agent} at {other} is connected; do two agents use one work directory?")]
     TwoOfOneId { agent: AgentId, other: Endpoint },
     #[error(
@@ -59,6 +65,7 @@ impl Cluster {
         self.tell_agent(&id, message, out);
         self.take_in_tasks(now, &id, brought, out);
         self.take_first_updates(&id, unacknowledged, out);
+        self.settle_drain(now, &id, out);
         self.no_longer_awaited(&id);
         out.reply = Some(Reply::Registered(id));
     }
@@ -70,13 +77,18 @@ impl Cluster {
                 own: self.settings.epoch,
             });
         }
-        let Some(agent) = registration.id.as_ref().and_then(|id| self.agents.get(id)) else {
-            return Ok(());
-        };
-        if agent.is_gone() {
+        let known = registration.id.as_ref().and_then(|id| self.agents.get(id));
+        if let Some(agent) = known.filter(|agent| agent.is_gone()) {
             let agent = agent.id.clone();
             return Err(RegisterError::Gone { agent });
         }
+        if let Some(machine) = self.schedule.down_machine(&registration.info.endpoint) {
+            let machine = machine.clone();
+            return Err(RegisterError::MachineDown { machine });
+        }
+        let Some(agent) = known else {
+            return Ok(());
+        };
         if agent.link().is_some() && agent.info.endpoint != registration.info.endpoint {
             return Err(RegisterError::TwoOfOneId {
                 agent: agent.id.clone(),
@@ -90,12 +102,13 @@ impl Cluster {
         warn!(%error, "agent not let in");
         self.count().agents_refused += 1;
         let reason = error.to_string();
-        let permanent = match error {
-            RegisterError::Gone { .. } => true,
-            RegisterError::TwoOfOneId { .. } | RegisterError::OldMaster { .. } => false,
+        let (permanent, ends) = match error {
+            RegisterError::Gone { .. } => (true, true),
+            RegisterError::MachineDown { .. } => (false, true),
+            RegisterError::TwoOfOneId { .. } | RegisterError::OldMaster { .. } => (false, false),
         };
         out.reply = Some(Reply::Refused(reason.clone()));
-        if permanent {
+        if ends {
             // Its tasks were reported gone: they must not run on.
             let reason = reason.clone();
             let message = MessageToAgent::Shutdown { reason };
@@ -120,9 +133,15 @@ impl Cluster {
     /// The agent is in: known, on disk if something of that is new, pinged, its resources free to be offered.
     fn admit(&mut self, now: Timestamp, id: &AgentId, registration: Registration, out: &mut Out) {
         let known = self.agents.get(id).cloned();
+        let mut info = registration.info;
+        let made = match &known {
+            Some(known) => known.info.resources.made_at_run_time(),
+            None => Resources::none(),
+        };
+        info.resources = make_again(id, info.resources, &made);
         let agent = Agent {
             id: id.clone(),
-            info: registration.info,
+            info,
             version: registration.version,
             boot_id: registration.boot_id,
             reach: Reach::Registered {
@@ -144,9 +163,16 @@ impl Cluster {
             out.store.push(Record::Agent(record));
         }
         let (resources, attributes) = (agent.info.resources.clone(), agent.info.attributes.clone());
-        self.allocator.add_agent(id.clone(), resources, attributes);
-        self.allocator.set_agent_offerable(id, agent.is_offerable());
+        let facts = AgentFacts {
+            total: resources,
+            attributes,
+            hostname: agent.info.endpoint.hostname.clone(),
+            domain: agent.info.domain.clone(),
+        };
+        self.allocator.add_agent(id.clone(), facts);
         self.agents.all.insert(id.clone(), Arc::new(agent));
+        self.tell_allocator(id);
+        self.plan_agent(now, id, out);
         self.agents.pings.insert(id.clone(), Pings::default());
         let first = now + self.settings.ping_interval;
         self.deadlines.set(Due::Ping(id.clone()), first);
@@ -199,6 +225,7 @@ impl Cluster {
             checkpoint: true, // Its tasks have outlived a master.
             life,
             suppressed: BTreeSet::new(),
+            rules: OfferRules::default(),
             demand: [].into(),
             registered_at: now,
             reregistered_at: None,
@@ -255,6 +282,7 @@ impl Cluster {
             self.orphan(now, key, out);
         } else {
             self.tell_kill(now, key, out);
+            self.kill_to_drain(now, key, out);
         }
     }
 

@@ -27,8 +27,9 @@ impl Cluster {
 
     /// Takes news from an agent that is connected. News of a task that is not known goes up all the same: its end was
     /// acknowledged once, and the acknowledgement did not reach the agent.
-    pub(crate) fn take_update(&mut self, agent: &AgentId, update: Update, out: &mut Out) {
+    pub(crate) fn take_update(&mut self, agent: &AgentId, mut update: Update, out: &mut Out) {
         let key = tasks::key(&update.framework, &update.status.task);
+        self.note_drain(agent, &key, &mut update.status);
         let Some(framework) = self.frameworks.get(&key.framework) else {
             warn!(task = %key, %agent, "update for a framework that is not known");
             self.count().updates_dropped += 1;

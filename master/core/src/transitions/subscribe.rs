@@ -3,17 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_model::{FrameworkId, FrameworkInfo, Role, Timestamp};
+use mete_model::{Capability, FrameworkId, FrameworkInfo, Role, Timestamp};
+use mete_placement::Shape;
+use mete_placement::demand::MAX_SHAPES;
 use tracing::{debug, info};
 
 use crate::cluster::{Cluster, Out};
 use crate::effects::{Action, Event, Reply};
 use crate::input::Subscription;
 use crate::state::deadlines::Due;
-use crate::state::frameworks::{Framework, Life, Shape};
-
-/// Shapes in one DEMAND: a framework with more kinds of tasks waiting names the most urgent.
-const MAX_SHAPES: usize = 1_000;
+use crate::state::frameworks::{Framework, Life, OfferRules};
 
 /// Why a framework is not let in, or may not change. It gets the text in an ERROR.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +24,8 @@ enum SubscribeError {
     NoRole,
     #[error("suppressed role {0} is not one of the framework's roles")]
     SuppressedNotHeld(Role),
+    #[error("{field} names role {role}, which is not one of the framework's roles")]
+    RuleNotHeld { field: &'static str, role: Role },
     #[error("principal of framework {framework} cannot change from {from:?} to {to:?}")]
     PrincipalChanged {
         framework: FrameworkId,
@@ -68,7 +69,7 @@ impl Cluster {
 
     fn may_subscribe(&self, subscription: &Subscription) -> Result<(), SubscribeError> {
         let info = &subscription.info;
-        may_hold(info, &subscription.suppressed)?;
+        may_hold(info, &subscription.suppressed, &subscription.rules)?;
         let Some(id) = &info.id else {
             return Ok(());
         };
@@ -107,6 +108,7 @@ impl Cluster {
                 link: subscription.link,
             },
             suppressed: subscription.suppressed,
+            rules: subscription.rules,
             demand: [].into(),
             registered_at: now,
             reregistered_at: None,
@@ -120,12 +122,16 @@ impl Cluster {
             framework.registered_at = known.registered_at;
             framework.reregistered_at = Some(now);
         }
-        let roles = framework.info.roles.clone();
-        self.allocator.add_framework(id.clone(), roles);
+        self.introduce(id, &framework);
         if !framework.suppressed.is_empty() {
             self.allocator.suppress(id, Some(&framework.suppressed));
         }
         framework
+    }
+
+    /// The allocator knows a framework that has subscribed; whatever it said before does not count.
+    fn introduce(&mut self, id: &FrameworkId, framework: &Framework) {
+        self.allocator.add_framework(id.clone(), framework.facts());
     }
 
     /// UPDATE_FRAMEWORK: all or nothing.
@@ -133,14 +139,13 @@ impl Cluster {
         &mut self,
         now: Timestamp,
         id: &FrameworkId,
-        mut info: FrameworkInfo,
-        suppressed: BTreeSet<Role>,
+        (mut info, suppressed, rules): (FrameworkInfo, BTreeSet<Role>, OfferRules),
         out: &mut Out,
     ) {
         let Some(known) = self.frameworks.get(id) else {
             return;
         };
-        let checked = may_hold(&info, &suppressed)
+        let checked = may_hold(&info, &suppressed, &rules)
             .and_then(|()| same_principal(id, &known.info, &info))
             .and_then(|()| same_user(id, &known.info, &info));
         if let Err(error) = checked {
@@ -154,16 +159,38 @@ impl Cluster {
             }
         }
         info.id = Some(id.clone());
-        self.allocator.update_roles(id, info.roles.clone());
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            framework.info = info;
+            framework.suppressed.clone_from(&suppressed);
+            framework.rules = rules;
+        }
+        self.tell_changes(id);
         if !woken.is_empty() {
             self.allocator.revive(id, Some(&woken));
         }
         if !suppressed.is_empty() {
             self.allocator.suppress(id, Some(&suppressed));
         }
-        if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.info = info;
-            framework.suppressed = suppressed;
+    }
+
+    /// The allocator hears what a framework says of itself now. What waits in a role that it left waits no more.
+    fn tell_changes(&mut self, id: &FrameworkId) {
+        let Some(framework) = self.frameworks.get_mut(id) else {
+            return;
+        };
+        let facts = framework.facts();
+        let is_held = |shape: &&Shape| {
+            let role = shape.role.as_ref();
+            role.is_none_or(|role| facts.roles.contains(role))
+        };
+        let left: Vec<Shape> = framework.demand.iter().filter(is_held).cloned().collect();
+        let is_less = left.len() < framework.demand.len();
+        if is_less {
+            framework.demand = left.clone().into();
+        }
+        self.allocator.update_framework(id, facts);
+        if is_less {
+            self.allocator.set_demand(id, left);
         }
     }
 
@@ -221,18 +248,51 @@ impl Cluster {
             );
             return self.refuse_call(id, why, out);
         }
-        if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.demand = shapes.into();
+        let Some(framework) = self.frameworks.get_mut(id) else {
+            return;
+        };
+        let roles = shapes.iter().filter_map(|shape| shape.role.as_ref());
+        let mut left = roles.filter(|role| !framework.info.roles.contains(role));
+        if let Some(role) = left.next() {
+            let why =
+                format!("DEMAND names role {role}, which is not one of the framework's roles");
+            return self.refuse_call(id, why, out);
         }
+        let takes_parts = framework.info.can(Capability::GpuFractions);
+        let is_part = |shape: &&Shape| !shape.resources.gpus_milli.is_multiple_of(1_000);
+        if let Some(shape) = shapes.iter().find(|shape| !takes_parts && is_part(shape)) {
+            let gpus = shape.resources.gpus_milli as f64 / 1e3;
+            let why = format!(
+                "DEMAND asks for gpus {gpus}: parts of GPUs are for frameworks with the capability GPU_FRACTIONS"
+            );
+            return self.refuse_call(id, why, out);
+        }
+        framework.demand = shapes.clone().into();
+        self.allocator.set_demand(id, shapes);
     }
 }
 
-fn may_hold(info: &FrameworkInfo, suppressed: &BTreeSet<Role>) -> Result<(), SubscribeError> {
+fn may_hold(
+    info: &FrameworkInfo,
+    suppressed: &BTreeSet<Role>,
+    rules: &OfferRules,
+) -> Result<(), SubscribeError> {
     if info.roles.is_empty() {
         return Err(SubscribeError::NoRole);
     }
-    match suppressed.difference(&info.roles).next() {
-        Some(role) => Err(SubscribeError::SuppressedNotHeld(role.clone())),
+    if let Some(role) = suppressed.difference(&info.roles).next() {
+        return Err(SubscribeError::SuppressedNotHeld(role.clone()));
+    }
+    let constrained = rules.constraints.keys();
+    let constrained = constrained.map(|role| ("offer_constraints", role));
+    let filtered = rules.min_allocatable.keys();
+    let filtered = filtered.map(|role| ("offer_filters", role));
+    let mut named = constrained.chain(filtered);
+    match named.find(|(_, role)| !info.roles.contains(*role)) {
+        Some((field, role)) => Err(SubscribeError::RuleNotHeld {
+            field,
+            role: role.clone(),
+        }),
         None => Ok(()),
     }
 }

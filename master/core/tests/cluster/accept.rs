@@ -238,7 +238,7 @@ fn each_rule_says_what_is_wrong() {
     for (task, words) in [
         (beyond, "cpus 5 asked, 4 there, ports [80-80] not there"),
         (nothing, "no resources"),
-        (part_of_gpu, "part of a GPU"),
+        (part_of_gpu, "without the capability GPU_FRACTIONS"),
         (no_command, "no command"),
         (elsewhere, "names agent m-S7"),
     ] {

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_master_core::{
-    Action, Call, Event, Input, Life, LinkId, MessageToAgent, OperatorError, Record, Reply,
+    Action, Call, Event, Input, Life, LinkId, MessageToAgent, OfferConstraints, OfferRules,
+    OperatorError, Record, Reply, Shape, Subscription,
 };
 use mete_model::{AgentId, FrameworkId, FrameworkInfo, Machine, TaskState};
+use mete_placement::constraints::Field;
+use mete_placement::offer_constraints::{AttributeConstraint, Predicate};
 
 use crate::world::{
     Client, Out, World, closed, events, framework_info, kills, messages, offers, rescinded, role,
@@ -247,6 +250,7 @@ fn what_makes_no_sense_is_not_let_in() {
             info: framework_info(),
             checkpoint: false,
             suppressed: BTreeSet::from([role("db")]),
+            rules: OfferRules::default(),
         })));
     assert!(error_of(&out, link).contains("suppressed role db"));
 }
@@ -276,6 +280,7 @@ fn a_suppressed_role_gets_nothing_until_revived() {
         info: framework_info(),
         checkpoint: false,
         suppressed: BTreeSet::from([role("web")]),
+        rules: OfferRules::default(),
     })));
     let client = Client::of(link, &out);
     assert_eq!(client.offers, []);
@@ -301,6 +306,7 @@ fn a_framework_that_leaves_a_role_loses_the_offers_in_it() {
         Call::UpdateFramework {
             info: Box::new(info),
             suppressed: BTreeSet::new(),
+            rules: OfferRules::default(),
         },
     );
 
@@ -308,17 +314,118 @@ fn a_framework_that_leaves_a_role_loses_the_offers_in_it() {
     assert_eq!(offers(&out, client.link)[0].role, role("db"));
 }
 
+fn waiting() -> Shape {
+    Shape::new(mete_model::Resources::cpus_mem(1, 1))
+}
+
 #[test]
 fn too_much_demand_is_refused_in_words() {
     let mut world = World::new();
     let client = world.framework();
-    let shape = mete_master_core::Shape {
-        name: None,
-        resources: mete_model::Resources::cpus_mem(1, 1),
-        count: 1,
-    };
 
-    let out = world.call(&client, Call::Demand(vec![shape; 1_001]));
+    let out = world.call(&client, Call::Demand(vec![waiting(); 1_001]));
 
     assert!(error_of(&out, client.link).contains("1001 shapes"));
+}
+
+#[test]
+fn demand_in_a_role_that_is_not_held_is_refused_and_changes_nothing() {
+    let mut world = World::new();
+    let client = world.framework();
+    world.call(&client, Call::Demand(vec![waiting()]));
+    let elsewhere = Shape {
+        role: Some(role("db")),
+        ..waiting()
+    };
+
+    let out = world.call(&client, Call::Demand(vec![waiting(), elsewhere]));
+
+    assert!(error_of(&out, client.link).contains("DEMAND names role db"));
+    let view = world.cluster.view();
+    let known = view.frameworks.get(&client.id).expect("known");
+    assert_eq!(*known.demand, [waiting()]);
+}
+
+#[test]
+fn what_waits_in_a_role_that_is_left_waits_no_more() {
+    let mut world = World::new();
+    let client = world.framework();
+    let of_role = |name| Shape {
+        role: Some(role(name)),
+        ..waiting()
+    };
+    let roles = |names: [&str; 2]| Call::UpdateFramework {
+        info: Box::new(FrameworkInfo {
+            roles: names.into_iter().map(role).collect(),
+            ..framework_info()
+        }),
+        suppressed: BTreeSet::new(),
+        rules: OfferRules::default(),
+    };
+    world.call(&client, roles(["db", "web"]));
+    world.call(
+        &client,
+        Call::Demand(vec![of_role("db"), waiting(), of_role("web")]),
+    );
+
+    world.call(&client, roles(["db", "dev"]));
+
+    let view = world.cluster.view();
+    let known = view.frameworks.get(&client.id).expect("known");
+    assert_eq!(*known.demand, [of_role("db"), waiting()]);
+}
+
+#[test]
+fn a_framework_that_comes_back_states_its_demand_anew() {
+    let mut world = World::new();
+    let client = world.framework();
+    world.call(&client, Call::Demand(vec![waiting()]));
+
+    world.subscribe(FrameworkInfo {
+        id: Some(client.id.clone()),
+        ..framework_info()
+    });
+
+    let view = world.cluster.view();
+    assert!(
+        view.frameworks
+            .get(&client.id)
+            .expect("known")
+            .demand
+            .is_empty()
+    );
+}
+
+#[test]
+fn rules_for_roles_that_are_not_held_keep_a_framework_out() {
+    let mut world = World::new();
+    let exists = AttributeConstraint {
+        field: Field::from_name("rack"),
+        predicate: Predicate::Exists,
+    };
+    let constraints = OfferConstraints::new(vec![vec![exists]]).expect("good");
+    let constrained = OfferRules {
+        constraints: [(role("db"), constraints)].into(),
+        ..OfferRules::default()
+    };
+    let filtered = OfferRules {
+        min_allocatable: [(role("db"), Vec::new())].into(),
+        ..OfferRules::default()
+    };
+    for (rules, field) in [
+        (constrained, "offer_constraints"),
+        (filtered, "offer_filters"),
+    ] {
+        let link = world.link();
+        let out = world.step(Input::Subscribe(Box::new(Subscription {
+            link,
+            info: framework_info(),
+            checkpoint: true,
+            suppressed: BTreeSet::new(),
+            rules,
+        })));
+
+        let why = error_of(&out, link);
+        assert!(why.contains(field) && why.contains("role db"), "{why}");
+    }
 }

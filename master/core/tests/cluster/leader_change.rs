@@ -213,14 +213,15 @@ fn gone_unreachable_and_torn_down_survive() {
 fn weights_and_limits_survive_and_headroom_is_held_for_agents_on_their_way() {
     let mut world = World::new();
     world.agent("a");
-    world.step(Input::SetLimit {
+    world.step(Input::SetQuota {
         role: role("web"),
         limit: Some((&Resources::cpus_mem(5_000, 0)).into()),
+        guarantee: None,
+        force: false,
     });
-    world.step(Input::SetWeight {
-        role: role("web"),
-        weight_milli: NonZeroU32::new(2_000).expect("not zero"),
-    });
+    world.step(Input::SetWeights(
+        [(role("web"), NonZeroU32::new(2_000).expect("not zero"))].into(),
+    ));
     let mut world = world.restarted(next());
     world.agent("b");
 

@@ -158,9 +158,11 @@ fn offers_of_a_framework_that_goes_go_to_others() {
 #[test]
 fn a_role_at_its_limit_gets_no_more() {
     let mut world = World::new();
-    world.step(Input::SetLimit {
+    world.step(Input::SetQuota {
         role: role("web"),
         limit: Some((&Resources::cpus_mem(1_000, 0)).into()),
+        guarantee: None,
+        force: false,
     });
     world.agent("a");
 

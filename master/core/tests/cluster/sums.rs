@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_master_core::{Call, Input, LinkId, Reach, View};
-use mete_model::{AgentId, Machine, Offer, Resources, TaskSpec, TaskState};
+use mete_master_core::{Accept, Call, Input, LinkId, Operation, OperationKind, Reach, View};
+use mete_model::{AgentId, Machine, Offer, ReservationKind, Resources, Tag, TaskSpec, TaskState};
 use proptest::prelude::*;
 
-use crate::world::{Client, NO_FILTER, World, brought, framework_info, task, task_id, whole};
+use crate::world::{Client, NO_FILTER, World, brought, framework_info, role, task, task_id, whole};
 
 const AGENTS: usize = 3;
 const FRAMEWORKS: usize = 3;
@@ -18,6 +18,13 @@ enum Step {
         framework: usize,
         offer: usize,
         cpus_milli: u64,
+    },
+    /// Reserve some of an offer, or give up what of it is reserved.
+    Reshape {
+        framework: usize,
+        offer: usize,
+        cpus_milli: u64,
+        back: bool,
     },
     Decline {
         framework: usize,
@@ -55,6 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..FRAMEWORKS, 0..4_usize, 100..2_500_u64)
             .prop_map(|(framework, offer, cpus_milli)| Step::Accept { framework, offer, cpus_milli }),
+        3 => (0..FRAMEWORKS, 0..4_usize, 100..2_500_u64, any::<bool>())
+            .prop_map(|(framework, offer, cpus_milli, back)| Step::Reshape { framework, offer, cpus_milli, back }),
         3 => (0..FRAMEWORKS, 0..4_usize, 0..20_u64)
             .prop_map(|(framework, offer, seconds)| Step::Decline { framework, offer, seconds }),
         5 => (0..30_usize, state).prop_map(|(task, state)| Step::Report { task, state }),
@@ -66,6 +75,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..FRAMEWORKS).prop_map(Step::ReturnFramework),
         2 => (1..40_u64).prop_map(Step::Pass),
     ]
+}
+
+/// Reserved by a framework.
+fn kept() -> Tag {
+    let mut tag = Tag::reserved(role("web"));
+    tag.reservations[0].kind = ReservationKind::Dynamic;
+    tag
 }
 
 /// The world, and what its agents and frameworks know.
@@ -123,6 +139,12 @@ impl Play {
                 offer,
                 cpus_milli,
             } => self.accept(framework, offer, cpus_milli),
+            Step::Reshape {
+                framework,
+                offer,
+                cpus_milli,
+                back,
+            } => self.reshape(framework, offer, cpus_milli, back),
             Step::Decline {
                 framework,
                 offer,
@@ -178,12 +200,43 @@ impl Play {
             return;
         };
         self.launched += 1;
+        let asked = Resources::cpus_mem(cpus_milli, 10);
+        // Every other task takes reserved resources, if there are some.
+        let reserved = Resources::none().with_part(kept(), asked.clone());
+        let use_reserved = self.launched.is_multiple_of(2) && offer.resources.contains(&reserved);
         let spec = TaskSpec {
-            resources: Resources::cpus_mem(cpus_milli, 10),
+            resources: if use_reserved { reserved } else { asked },
             ..task(&format!("t{}", self.launched), &offer.agent)
         };
         let client = self.clients[framework].clone();
         self.world.accept(&client, &[&offer], vec![spec]);
+    }
+
+    fn reshape(&mut self, framework: usize, offer: usize, cpus_milli: u64, back: bool) {
+        let Some(offer) = self.offer_of(framework, offer) else {
+            return;
+        };
+        let asked = Resources::none().with_part(kept(), Resources::cpus_mem(cpus_milli, 100));
+        let held = Resources::none().with_part(
+            kept(),
+            offer.resources.part(&kept()).cloned().unwrap_or_default(),
+        );
+        let (kind, resources) = if back {
+            (OperationKind::Unreserve, held)
+        } else {
+            (OperationKind::Reserve, asked)
+        };
+        let accept = Accept {
+            offers: vec![offer.id],
+            operations: vec![Operation::Reshape {
+                id: None,
+                kind,
+                resources,
+            }],
+            refuse_for: NO_FILTER,
+        };
+        let client = self.clients[framework].clone();
+        self.world.call(&client, Call::Accept(accept));
     }
 
     fn report(&mut self, task: usize, state: TaskState) {
@@ -266,7 +319,9 @@ impl Play {
             let agent = view.agents.get(agent).expect("known");
             match agent.reach {
                 Reach::Registered { .. } | Reach::Disconnected { .. } => {
-                    assert!(whole().contains(sum), "{} of {}: {sum}", agent.id, whole());
+                    let total = &agent.info.resources;
+                    assert_eq!(*total.flat(), whole(), "{}", agent.id);
+                    assert!(total.contains(sum), "{} of {total}: {sum}", agent.id);
                 }
                 Reach::Recovered { .. } | Reach::Unreachable { .. } => {}
             }
@@ -307,7 +362,9 @@ proptest! {
             offered.entry(offer.agent.clone()).or_default().add(&offer.resources);
         }
         for (agent, _) in &play.agents {
-            prop_assert_eq!(offered.get(agent), Some(&whole()));
+            let total = play.view().agents.get(agent).expect("known").info.resources.clone();
+            prop_assert_eq!(offered.get(agent), Some(&total));
+            prop_assert_eq!(total.flat().into_owned(), whole());
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_master_core::{
-    Accept, Action, AgentTask, Call, Cluster, Event, Input, LinkId, MessageToAgent, Operation,
-    Record, Registration, Registry, Reply, Settings, Subscription, Update,
+    Accept, Action, AgentTask, Call, Cluster, Event, Input, LinkId, MessageToAgent, OfferRules,
+    Operation, Record, Registration, Registry, Reply, Settings, Subscription, Update,
 };
 use mete_model::{
     AgentId, AgentInfo, Attributes, Capability, CommandSpec, Durable, Effects, Endpoint,
@@ -165,6 +165,7 @@ impl World {
             info,
             checkpoint: true,
             suppressed: BTreeSet::new(),
+            rules: OfferRules::default(),
         })));
         (link, out)
     }

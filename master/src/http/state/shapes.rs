@@ -2,9 +2,11 @@
 //! writes is always written, what it leaves out when unset is left out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mete_master_core::Task;
 use mete_model::{MEBIBYTE, Resources};
+use mete_proto::convert::resources::to_wire;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use serde::Serialize;
@@ -58,10 +60,15 @@ pub(super) struct AgentShape<'a> {
     pub(super) resources: ResourcesShape,
     pub(super) used_resources: ResourcesShape,
     pub(super) offered_resources: ResourcesShape,
-    pub(super) reserved_resources: BTreeMap<&'a str, ResourcesShape>,
+    pub(super) reserved_resources: BTreeMap<String, ResourcesShape>,
+    pub(super) reserved_resources_full: BTreeMap<String, Vec<Value>>,
     pub(super) unreserved_resources: ResourcesShape,
+    pub(super) unreserved_resources_full: Vec<Value>,
     pub(super) active: bool,
     pub(super) deactivated: bool,
+    pub(super) admission: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) drain_info: Option<Value>,
     pub(super) version: &'a str,
     pub(super) capabilities: [&'a str; 0],
 }
@@ -175,7 +182,7 @@ pub(super) struct AddressShape {
 
 /// Resources as Mesos writes them: four numbers always, further scalars and ports when there are some.
 #[derive(Clone, Default, Serialize)]
-pub(super) struct ResourcesShape {
+pub(in crate::http) struct ResourcesShape {
     cpus: f64,
     gpus: f64,
     mem: f64,
@@ -187,7 +194,9 @@ pub(super) struct ResourcesShape {
 }
 
 impl ResourcesShape {
-    pub(super) fn of(resources: &Resources) -> Self {
+    /// Whatever they are reserved for.
+    pub(in crate::http) fn of(resources: &Resources) -> Self {
+        let resources = resources.flat();
         let megabytes = |bytes: u64| (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3;
         let others = resources.others();
         Self {
@@ -206,6 +215,93 @@ impl ResourcesShape {
     pub(super) fn sum(resources: Option<&Resources>) -> Self {
         resources.map(Self::of).unwrap_or_default()
     }
+}
+
+/// What is reserved, by the role that has it in the end.
+pub(super) fn reserved(total: &Resources) -> BTreeMap<String, Resources> {
+    let mut by_role: BTreeMap<String, Resources> = BTreeMap::new();
+    for (tag, part) in total.parts() {
+        if let Some(role) = tag.role() {
+            let sum = by_role.entry(role.to_string()).or_default();
+            sum.add_part(Arc::clone(tag), part.clone());
+        }
+    }
+    by_role
+}
+
+/// Each resource as Mesos' tools read it: `name`, `type`, the value, `role`, and what is special about it.
+pub(super) fn full(resources: &Resources) -> Vec<Value> {
+    to_wire(resources).iter().map(full_one).collect()
+}
+
+fn full_one(resource: &wire::Resource) -> Value {
+    let last = resource.reservations.last();
+    let role = last.map_or("*", |reservation| reservation.role());
+    let mut shape = json!({ "name": resource.name, "role": role });
+    if let Some(scalar) = &resource.scalar {
+        shape["type"] = json!("SCALAR");
+        shape["scalar"] = json!({ "value": scalar.value });
+    }
+    if let Some(ranges) = &resource.ranges {
+        let ranges = ranges.range.iter();
+        let ranges: Vec<Value> = ranges
+            .map(|range| json!({ "begin": range.begin, "end": range.end }))
+            .collect();
+        shape["type"] = json!("RANGES");
+        shape["ranges"] = json!({ "range": ranges });
+    }
+    if !resource.reservations.is_empty() {
+        shape["reservations"] = resource.reservations.iter().map(reservation).collect();
+    }
+    if let Some(disk) = &resource.disk {
+        shape["disk"] = volume(disk);
+    }
+    if resource.revocable.is_some() {
+        shape["revocable"] = json!({});
+    }
+    if resource.shared.is_some() {
+        shape["shared"] = json!({});
+    }
+    if !resource.devices.is_empty() {
+        let devices = resource.devices.iter();
+        shape["devices"] = devices
+            .map(|device| json!({ "index": device.index, "milli": device.milli }))
+            .collect();
+    }
+    shape
+}
+
+fn reservation(info: &wire::resource::ReservationInfo) -> Value {
+    let mut shape = json!({ "type": info.r#type().as_str_name(), "role": info.role() });
+    if let Some(principal) = &info.principal {
+        shape["principal"] = json!(principal);
+    }
+    if let Some(labels) = &info.labels {
+        shape["labels"] = json!({ "labels": label_list(labels) });
+    }
+    shape
+}
+
+fn volume(disk: &wire::resource::DiskInfo) -> Value {
+    let mut shape = json!({});
+    if let Some(persistence) = &disk.persistence {
+        shape["persistence"] = json!({ "id": persistence.id });
+        if let Some(principal) = &persistence.principal {
+            shape["persistence"]["principal"] = json!(principal);
+        }
+    }
+    if let Some(volume) = &disk.volume {
+        let mode = volume.mode().as_str_name();
+        shape["volume"] = json!({ "container_path": volume.container_path, "mode": mode });
+    }
+    shape
+}
+
+fn label_list(labels: &wire::Labels) -> Vec<Value> {
+    let labels = labels.labels.iter();
+    labels
+        .map(|label| json!({ "key": label.key, "value": label.value() }))
+        .collect()
 }
 
 /// How others find the task, as its framework said it; the master does not decide on it, so it lies in the original.
@@ -233,11 +329,7 @@ pub(super) fn discovery(task: &Task) -> Option<Value> {
         shape["name"] = json!(name);
     }
     if let Some(labels) = &info.labels {
-        let labels = labels.labels.iter();
-        let labels: Vec<Value> = labels
-            .map(|label| json!({ "key": label.key, "value": label.value() }))
-            .collect();
-        shape["labels"] = json!({ "labels": labels });
+        shape["labels"] = json!({ "labels": label_list(labels) });
     }
     Some(shape)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mete_model::machine::Effects;
 use mete_model::{AttributeValue, FaultDomain, Offer, Timestamp};
 use mete_placement::constraints::{Field, Place as Spot};
+use mete_placement::demand::{MAX_COUNT, MAX_NAME_BYTES};
 use mete_placement::{
     Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot, match_tasks,
 };
@@ -19,6 +20,7 @@ use crate::orchestrator::Orchestrator;
 use crate::spec::app::{self, AppId, AppSpec, PortDefinition};
 use crate::spec::history::AppVersion;
 use crate::state::apps::App;
+use crate::state::demand::Need;
 use crate::state::instances::{InstanceId, InstanceState, LAUNCH_CONFIRM, Place};
 use crate::state::launch_queue::{MAX_LAST_OFFERS, OfferSummary, Reject};
 
@@ -94,6 +96,46 @@ impl Orchestrator {
             }
         }
         shapes
+    }
+
+    /// Brings the demand of one app up to date.
+    pub(crate) fn note_demand(&mut self, now: Timestamp, id: &AppId) {
+        let need = self.need(now, id);
+        self.demand.note(id, need);
+    }
+
+    /// What waits of an app and may be launched now.
+    fn need(&self, now: Timestamp, id: &AppId) -> Option<Need> {
+        if !self.queue.is_queued(id) {
+            return None;
+        }
+        let instances = self.apps.get(id)?.instances.values();
+        let mut waiting: Vec<_> = instances
+            .filter(|instance| matches!(instance.state, InstanceState::Waiting))
+            .collect();
+        waiting.sort_by_key(|instance| (instance.since, &instance.id));
+        let may_launch = |version: &AppVersion| self.queue.may_launch(now, version);
+        let first = waiting
+            .iter()
+            .position(|instance| may_launch(&instance.version))?;
+        let shape = Shape {
+            app: id.clone(),
+            version: Arc::clone(&waiting[first].version),
+            instances: waiting[first..]
+                .iter()
+                .map(|instance| instance.id.clone())
+                .collect(),
+        };
+        let name = Some(id.to_string()).filter(|name| name.len() <= MAX_NAME_BYTES);
+        let told = mete_placement::Shape::of(&self.waiting(&shape));
+        Some(Need {
+            since: waiting[first].since,
+            shape: mete_placement::Shape {
+                name,
+                count: told.count.min(MAX_COUNT),
+                ..told
+            },
+        })
     }
 
     fn waiting(&self, shape: &Shape) -> Waiting {

@@ -43,6 +43,7 @@ impl Orchestrator {
         self.master.is_suppressed = false;
         self.master.last_revive = None;
         self.master.wants_revive = true;
+        self.demand.forget_told();
         self.reconcile(now, out);
         self.repeat_kills(out);
     }

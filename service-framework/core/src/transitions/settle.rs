@@ -37,6 +37,7 @@ impl Orchestrator {
         }
         for app in &all {
             self.forget_if_gone(app, out);
+            self.note_demand(now, app);
         }
         self.ask_for_offers(now, out);
     }
@@ -110,20 +111,24 @@ impl Orchestrator {
         self.queue.reset(id);
     }
 
-    /// Asks for offers when something waits that may be launched, and for none when nothing waits.
+    /// Says what waits and may be launched, and asks for offers when that is something, for none when it is nothing.
     fn ask_for_offers(&mut self, now: Timestamp, out: &mut Effects<Self>) {
-        let waiting = self.apps.waiting();
         self.master.has_demand = self.queue.has_demand(now);
         if !self.master.is_connected {
             return;
         }
-        if waiting.is_empty() {
+        let may_revive = self.master.revive_at().is_some_and(|at| at <= now);
+        if !self.master.has_demand {
             if !self.master.is_suppressed {
                 self.master.is_suppressed = true;
                 out.act.push(Action::Suppress);
             }
+            // When a delay ends, offers are asked for anew.
             self.master.wants_revive = false;
-        } else if self.master.revive_at().is_some_and(|at| at <= now) {
+        }
+        // Before REVIVE, so that the first offers fit.
+        out.act.extend(self.demand.take_news().map(Action::Demand));
+        if may_revive {
             self.master.is_suppressed = false;
             self.master.wants_revive = false;
             self.master.last_revive = Some(now);

@@ -9,6 +9,7 @@ use mete_model::{
     AgentId, Attributes, Endpoint, FrameworkId, Offer, OfferId, Ranges, Resources, Role, Source,
     TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
+use mete_placement::Shape;
 use mete_service_framework_core::backends::BackendState;
 use mete_service_framework_core::events::Happening;
 use mete_service_framework_core::record::Record;
@@ -47,6 +48,8 @@ pub(crate) struct World {
     /// What subscribers heard.
     pub(crate) events: Vec<Happening>,
     pub(crate) wants_offers: bool,
+    /// What the master was told that waits.
+    pub(crate) demand: Vec<Shape>,
     offers: u32,
     updates: u64,
     /// States each task has had on the healthy-task list.
@@ -80,6 +83,7 @@ impl World {
             kills: Vec::new(),
             events: Vec::new(),
             wants_offers: false,
+            demand: Vec::new(),
             offers: 0,
             updates: 0,
             listed: BTreeMap::new(),
@@ -143,6 +147,7 @@ impl World {
                 }
             }
             Action::Kill { task, .. } => self.kills.push(task),
+            Action::Demand(shapes) => self.demand = shapes,
             Action::Revive => self.wants_offers = true,
             Action::Suppress => self.wants_offers = false,
             Action::Publish(event) => self.events.push(event.what),
@@ -217,6 +222,7 @@ impl World {
 
     pub(crate) fn subscribe(&mut self) -> Effects<Orchestrator> {
         self.wants_offers = true;
+        self.demand.clear(); // The master knows nothing of before.
         let framework = FrameworkId::new("f-0001").expect("good");
         self.step(Input::Subscribed {
             framework,
@@ -251,6 +257,39 @@ impl World {
             return Effects::none();
         }
         let offers = self.free();
+        self.step(Input::Offers(offers))
+    }
+
+    /// Offers what is demanded and no more, when it is wanted: one offer for each, on the first agent that has room.
+    pub(crate) fn offer_as_demanded(&mut self) -> Effects<Orchestrator> {
+        if !self.wants_offers {
+            return Effects::none();
+        }
+        let mut free = self.free();
+        let mut offers = Vec::new();
+        for shape in &self.demand {
+            let mut per_agent: BTreeMap<AgentId, u32> = BTreeMap::new();
+            for _ in 0..shape.count {
+                let has_room = |offer: &&mut Offer| {
+                    let on_it = per_agent.get(&offer.agent).copied().unwrap_or(0);
+                    shape.max_per_agent.is_none_or(|most| on_it < most)
+                        && shape.permits((&**offer).into()).is_ok()
+                        && offer.resources.contains(&shape.resources)
+                };
+                let Some(agent) = free.iter_mut().find(has_room) else {
+                    break;
+                };
+                let mut part = shape.resources.clone();
+                for at in 0..u64::from(shape.any_ports) {
+                    let port = agent.resources.ports.nth(at).expect("a hundred ports");
+                    part.ports.add(&Ranges::interval(port, port));
+                }
+                agent.resources = agent.resources.minus(&part).expect("it has room");
+                *per_agent.entry(agent.agent.clone()).or_default() += 1;
+                self.offers += 1;
+                offers.push(offer(self.offers, agent.agent.clone(), part));
+            }
+        }
         self.step(Input::Offers(offers))
     }
 
@@ -456,6 +495,7 @@ fn offer(number: u32, agent: AgentId, resources: Resources) -> Offer {
         resources,
         attributes: Attributes::new(),
         domain: None,
+        unavailability: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn a_new_app_is_stored_then_planned_then_asks_for_offers() {
         "publish add_health_check_event",
         "publish deployment_step_success",
         "publish deployment_info",
+        "demand 1x /web",
         "revive",
     ];
     assert_eq!(names.lines(&effects), expected);
@@ -57,6 +58,7 @@ fn an_offer_that_fits_is_accepted_once_and_the_rest_declined() {
         "accept m-O1: I1._app.1 on m-S1",
         "decline m-O2 for 120s",
         "suppress",
+        "demand nothing",
     ];
     assert_eq!(names.lines(&effects), expected);
 }

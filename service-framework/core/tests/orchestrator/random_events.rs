@@ -1,7 +1,7 @@
 //! What holds whatever happens: never more instances than allowed, never a planned kill of a working instance without
 //! draining it, everything wanted in the end, and what was stored is what is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mete_model::{TaskId, TaskState};
 use mete_service_framework_core::backends::BackendState;
@@ -298,6 +298,26 @@ impl Run {
         }
     }
 
+    /// The master knows what waits and may be launched; nothing else is asked for.
+    fn demand_is_what_waits(&self) {
+        let waiting = self.world.view().queue;
+        let waiting = waiting.values().filter(|queued| {
+            let until = queued.delayed_until;
+            until.is_none_or(|until| until <= self.world.now)
+        });
+        let waiting: BTreeMap<String, u32> = waiting
+            .map(|queued| (queued.version.spec.id.to_string(), queued.count))
+            .collect();
+        let told = self.world.demand.iter();
+        let told: BTreeMap<String, u32> = told
+            .map(|shape| (shape.name.clone().unwrap_or_default(), shape.count))
+            .collect();
+        assert_eq!(told, waiting);
+        if waiting.is_empty() {
+            assert!(!self.world.wants_offers, "no offers for nothing");
+        }
+    }
+
     /// Everything heals; then all that is wanted is there, and nothing else.
     fn heal(&mut self) {
         for (task, running) in std::mem::take(&mut self.world.away) {
@@ -362,6 +382,7 @@ proptest! {
         let mut run = Run::new();
         for event in &events {
             run.happen(event);
+            run.demand_is_what_waits();
         }
         run.heal();
     }

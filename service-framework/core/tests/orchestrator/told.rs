@@ -1,6 +1,7 @@
 //! Effects as lines of text, so that tests compare them whole: instances are numbered as they appear.
 
 use mete_model::machine::Effects;
+use mete_placement::Shape;
 use mete_service_framework_core::record::Record;
 use mete_service_framework_core::{Action, Orchestrator};
 
@@ -93,6 +94,18 @@ fn action(action: &Action) -> String {
         Action::Decline { offers, refuse } => {
             let offers: Vec<_> = offers.iter().map(|offer| offer.as_str()).collect();
             format!("decline {} for {refuse:?}", offers.join(","))
+        }
+        Action::Demand(shapes) if shapes.is_empty() => "demand nothing".to_owned(),
+        Action::Demand(shapes) => {
+            let shape = |shape: &Shape| {
+                format!(
+                    " {}x {}",
+                    shape.count,
+                    shape.name.as_deref().unwrap_or_default()
+                )
+            };
+            let shapes: Vec<String> = shapes.iter().map(shape).collect();
+            format!("demand{}", shapes.join(","))
         }
         Action::Revive => "revive".to_owned(),
         Action::Suppress => "suppress".to_owned(),

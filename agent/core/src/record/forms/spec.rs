@@ -9,7 +9,7 @@ use mete_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Quantities;
+use super::quantities::Quantities;
 use super::words::{Base64, agent};
 
 /// What a task runs.
@@ -50,7 +50,7 @@ impl Spec {
             id,
             name: self.name,
             agent: agent(&self.agent)?,
-            resources: self.resources.read(),
+            resources: self.resources.read()?,
             command: self.command.read(),
             health_check: self.health_check.map(Health::read),
             kill_grace_period: self.kill_grace_us.map(Duration::from_micros),

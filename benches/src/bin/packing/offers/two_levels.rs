@@ -1,0 +1,235 @@
+//! The two levels: demand, offer, acceptance, for one task after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use mete_model::{
+    AgentId, AttributeValue, Attributes, Capability, Endpoint, FrameworkId, Offer, OfferId,
+    Resources, Role, Timestamp,
+};
+use mete_placement::allocator::GPU_MODEL;
+use mete_placement::{
+    AgentFacts, Allocator, Constraint, FrameworkFacts, Grant, Options, Policy, Shape, Waiting,
+    match_tasks,
+};
+
+use crate::openb::cluster::Filled;
+use crate::openb::trace::{MODELS, Machine, Pod, gpus_milli};
+
+/// When everything happens.
+pub(super) const NOON: Timestamp = Timestamp::from_millis(43_200_000);
+
+/// Master and frameworks in one.
+pub(super) struct Cluster {
+    pub(super) allocator: Allocator,
+    policy: Policy,
+    frameworks: Vec<(FrameworkId, Role)>,
+    attributes: BTreeMap<AgentId, Attributes>,
+    offers_made: u64,
+}
+
+/// A task that runs.
+pub(super) struct Running {
+    pub(super) framework: usize,
+    agent: AgentId,
+    resources: Resources,
+}
+
+/// All arrivals, one after the other, each of the next framework; what does not fit at once is refused for ever.
+pub(super) fn fill(
+    policy: Policy,
+    machines: &[Machine],
+    arrivals: &[Pod],
+    frameworks: u64,
+) -> Result<Filled> {
+    let mut cluster = Cluster::new(policy, machines, frameworks as usize)?;
+    let mut filled = Filled::new(gpus_milli(machines));
+    let (mut asked, mut allocated) = (0, 0);
+    for (at, pod) in arrivals.iter().enumerate() {
+        let framework = at % cluster.frameworks.len();
+        asked += pod.asked.gpus_milli;
+        cluster.demand(framework, &[pod])?;
+        let mut waiting = vec![Vec::new(); cluster.frameworks.len()];
+        waiting[framework].push(pod);
+        for (running, _) in cluster.serve(&waiting)? {
+            ensure!(
+                running.framework == framework,
+                "an offer to whom it was not made for"
+            );
+            allocated += pod.asked.gpus_milli;
+        }
+        cluster.demand(framework, &[])?;
+        filled.step(asked, allocated);
+    }
+    Ok(filled)
+}
+
+impl Cluster {
+    /// Empty machines, and frameworks in roles of their own.
+    pub(super) fn new(policy: Policy, machines: &[Machine], frameworks: usize) -> Result<Self> {
+        let mut allocator = Allocator::new(Options {
+            policy,
+            region: None,
+        });
+        let mut attributes = BTreeMap::new();
+        for (at, machine) in machines.iter().enumerate() {
+            let mut facts = AgentFacts::new(machine.total.clone());
+            let model = MODELS[usize::from(machine.group) - 1];
+            facts
+                .attributes
+                .set(GPU_MODEL, AttributeValue::Text(model.into()));
+            let id = AgentId::new(format!("openb-S{at}"))?;
+            attributes.insert(id.clone(), facts.attributes.clone());
+            allocator.add_agent(id, facts);
+        }
+        let mut all = Vec::new();
+        for at in 0..frameworks {
+            let id = FrameworkId::new(format!("openb-{at:04}"))?;
+            let role = Role::new(&format!("role-{at}"))?;
+            let mut facts = FrameworkFacts::in_roles([role.clone()]);
+            facts.capabilities = [Capability::GpuResources, Capability::GpuFractions].into();
+            allocator.add_framework(id.clone(), facts);
+            allocator.set_demand(&id, Vec::new());
+            all.push((id, role));
+        }
+        Ok(Self {
+            allocator,
+            policy,
+            frameworks: all,
+            attributes,
+            offers_made: 0,
+        })
+    }
+
+    /// What a framework waits for.
+    pub(super) fn demand(&mut self, framework: usize, pods: &[&Pod]) -> Result<()> {
+        let shapes: Result<Vec<Shape>> = pods.iter().map(|pod| shape(pod)).collect();
+        let (id, _) = &self.frameworks[framework];
+        self.allocator.set_demand(id, shapes?);
+        Ok(())
+    }
+
+    /// A round, and every offer answered by its framework's matcher, for which `waiting` waits; what was launched, each with
+    /// its place among what its framework waited for.
+    pub(super) fn serve(&mut self, waiting: &[Vec<&Pod>]) -> Result<Vec<(Running, usize)>> {
+        let mut launched = Vec::new();
+        // One of each that waits is launched once, on whichever offer comes first.
+        let mut gone: Vec<Vec<bool>> = waiting.iter().map(|all| vec![false; all.len()]).collect();
+        for grant in self.allocator.round(NOON) {
+            let framework = self
+                .frameworks
+                .iter()
+                .position(|(id, _)| *id == grant.framework)
+                .context("a grant to whom we know")?;
+            let left: Vec<usize> = (0..waiting[framework].len())
+                .filter(|at| !gone[framework][*at])
+                .collect();
+            let pods: Vec<&Pod> = left.iter().map(|at| waiting[framework][*at]).collect();
+            for (running, at) in self.answer(framework, grant, &pods)? {
+                gone[framework][left[at]] = true;
+                launched.push((running, left[at]));
+            }
+        }
+        Ok(launched)
+    }
+
+    fn answer(
+        &mut self,
+        framework: usize,
+        grant: Grant,
+        waiting: &[&Pod],
+    ) -> Result<Vec<(Running, usize)>> {
+        let offer = self.offer(&grant)?;
+        let waiting: Vec<Waiting> = waiting
+            .iter()
+            .map(|pod| {
+                let mut waiting = Waiting::new(pod.asked.clone());
+                waiting.constraints = shape(pod)?.constraints;
+                Ok(waiting)
+            })
+            .collect::<Result<_>>()?;
+        let matched = match_tasks(&waiting, &[offer], self.policy, 0);
+        let mut rest = grant.resources.clone();
+        let mut running = Vec::new();
+        for launch in matched.launches {
+            let taken = rest
+                .pin(&launch.resources)
+                .context("a launch has its devices")?;
+            rest = rest.minus(&taken).context("a launch is in its offer")?;
+            self.allocator
+                .launched(&grant.agent, &grant.framework, &grant.role, &taken);
+            let task = Running {
+                framework,
+                agent: grant.agent.clone(),
+                resources: taken,
+            };
+            running.push((task, launch.waiting));
+        }
+        let Grant {
+            framework,
+            role,
+            agent,
+            units,
+            ..
+        } = grant;
+        self.allocator
+            .give_back(NOON, &agent, &framework, &role, &rest, Duration::ZERO);
+        let count = u32::try_from(running.len()).unwrap_or(u32::MAX);
+        self.allocator
+            .answered(&agent, &framework, &role, &units, count);
+        Ok(running)
+    }
+
+    fn offer(&mut self, grant: &Grant) -> Result<Offer> {
+        self.offers_made += 1;
+        let attributes = self.attributes.get(&grant.agent).cloned();
+        Ok(Offer {
+            id: OfferId::new(format!("openb-O{}", self.offers_made))?,
+            framework: grant.framework.clone(),
+            agent: grant.agent.clone(),
+            endpoint: Endpoint {
+                hostname: grant.agent.to_string(),
+                ip: "127.0.0.1".to_owned(),
+                port: 5051,
+            },
+            role: grant.role.clone(),
+            resources: grant.resources.clone(),
+            attributes: attributes.unwrap_or_default(),
+            domain: None,
+            unavailability: None,
+        })
+    }
+
+    /// A task ends.
+    pub(super) fn end(&mut self, task: &Running) {
+        let (framework, role) = &self.frameworks[task.framework];
+        self.allocator
+            .release(&task.agent, framework, role, &task.resources);
+    }
+
+    /// Dominant share of a framework.
+    pub(super) fn share(&self, framework: usize) -> f64 {
+        let (id, _) = &self.frameworks[framework];
+        self.allocator.share(id).unwrap_or(0.0)
+    }
+
+    pub(super) fn role(&self, framework: usize) -> &Role {
+        &self.frameworks[framework].1
+    }
+}
+
+fn shape(pod: &Pod) -> Result<Shape> {
+    let mut shape = Shape::new(pod.asked.clone());
+    if pod.groups != mete_placement::packing::Groups::ANY {
+        let models = (1_u16..)
+            .zip(MODELS)
+            .filter(|(group, _)| pod.groups.allow(*group));
+        let models: Vec<&str> = models.map(|(_, model)| model).collect();
+        let one_of = models.join("|");
+        shape
+            .constraints
+            .push(Constraint::parse(GPU_MODEL, "LIKE", Some(&one_of))?);
+    }
+    Ok(shape)
+}

@@ -1,0 +1,128 @@
+//! Resources are reserved and made volumes, and stay so: the master keeps on disk what was made of each agent's resources,
+//! and makes it again when the agent comes back. The agent itself knows only what it was started with.
+
+use std::collections::BTreeSet;
+
+use mete_model::{AgentId, Resources, Tag};
+use tracing::{info, warn};
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::{Event, OperationOutcome};
+use crate::operations::{self, Change, OperationKind, Operator};
+use crate::registry::Record;
+use crate::transitions::accept::Bench;
+
+impl Cluster {
+    /// One operation of an ACCEPT. The framework hears how it went if it gave it a name; otherwise only of its failure.
+    pub(super) fn reshape(
+        &mut self,
+        bench: &mut Bench,
+        id: Option<String>,
+        kind: OperationKind,
+        asked: &Resources,
+        out: &mut Out,
+    ) {
+        let name = kind.as_str();
+        let result = self.try_reshape(bench, kind, asked, out);
+        match &result {
+            Ok(made) => {
+                info!(framework = %bench.framework, agent = %bench.agent, operation = name, resources = %made, "operation done");
+                self.count().operations += 1;
+            }
+            Err(why) => {
+                info!(framework = %bench.framework, agent = %bench.agent, operation = name, why, "operation dropped");
+                self.count().operations_dropped += 1;
+            }
+        }
+        let event = match (id, result) {
+            (Some(id), result) => Event::Operation {
+                id,
+                agent: Some(bench.agent.clone()),
+                outcome: match result {
+                    Ok(made) => OperationOutcome::Finished(made),
+                    Err(why) => OperationOutcome::Error(why),
+                },
+            },
+            (None, Err(why)) => Event::Error(format!("{name} of {asked} dropped: {why}")),
+            (None, Ok(_)) => return,
+        };
+        self.tell_framework(&bench.framework, event, out);
+    }
+
+    /// What the resources are now, or why they are as they were.
+    fn try_reshape(
+        &mut self,
+        bench: &mut Bench,
+        kind: OperationKind,
+        asked: &Resources,
+        out: &mut Out,
+    ) -> Result<Resources, String> {
+        let gone = || format!("agent {} is not known any more", bench.agent);
+        let agent = self.agents.get(&bench.agent).ok_or_else(gone)?;
+        let in_use = match kind {
+            OperationKind::Destroy => self.shared_in_use(&bench.agent),
+            OperationKind::Reserve | OperationKind::Unreserve | OperationKind::Create => {
+                BTreeSet::new()
+            }
+        };
+        let operator = Operator {
+            pool: &bench.pool,
+            total: &agent.info.resources,
+            role: &bench.role,
+            principal: bench.info.principal.as_deref(),
+            capabilities: &bench.info.capabilities,
+            in_use: &in_use,
+        };
+        let Change { from, to } =
+            operations::change(kind, asked, &operator).map_err(|error| error.to_string())?;
+        let not_there = || "the offers do not hold it".to_owned();
+        let pool = bench.pool.reshaped(&from, &to).ok_or_else(not_there)?;
+        let total = agent.info.resources.reshaped(&from, &to);
+        let total = total.ok_or_else(|| "the agent does not have it".to_owned())?;
+        self.allocator
+            .reshape(&bench.agent, &bench.framework, &bench.role, &from, &to)
+            .map_err(|error| error.to_string())?;
+        bench.pool = pool;
+        if let Some(agent) = self.agents.get_mut(&bench.agent) {
+            agent.info.resources = total;
+            out.store.push(Record::Agent(agent.record()));
+        }
+        Ok(to)
+    }
+
+    /// Shared volumes that somebody holds beside the offers of this ACCEPT: taking them does not use them up, so they may
+    /// be in several hands.
+    fn shared_in_use(&self, agent: &AgentId) -> BTreeSet<Tag> {
+        let tasks = self.tasks.of_agent(agent);
+        let tasks = tasks.iter().filter_map(|key| self.tasks.get(key));
+        let used = tasks
+            .filter(|task| task.holds_resources())
+            .map(|task| task.spec.resources.clone());
+        let offers = self.offers.of_agent(agent);
+        let offered = offers.iter().filter_map(|id| self.offers.get(id));
+        let all = used.chain(offered.map(|offer| offer.resources.clone()));
+        all.flat_map(|held| shared_tags(&held)).collect()
+    }
+}
+
+fn shared_tags(held: &Resources) -> Vec<Tag> {
+    let shared = held.parts().filter(|(tag, _)| tag.shared);
+    shared.map(|(tag, _)| Tag::clone(tag)).collect()
+}
+
+/// An agent's resources with `made` made of them again. What it does not have enough of any more is not made.
+pub(super) fn make_again(agent: &AgentId, has: Resources, made: &Resources) -> Resources {
+    let mut total = has.as_the_agent_has_it().with_devices();
+    for (tag, part) in made.parts() {
+        let to = Resources::none().with_part(tag.clone(), part.clone());
+        let from = to.as_the_agent_has_it();
+        match total.reshaped(&from, &to) {
+            Some(reshaped) => total = reshaped,
+            None => {
+                let missing = total.shortages(&from).join(", ");
+                warn!(%agent, resources = %to, missing, "reservation or volume dropped: the agent does not have what it was made of");
+            }
+        }
+    }
+    total
+}

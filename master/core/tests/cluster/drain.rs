@@ -1,0 +1,295 @@
+//! Agents that are drained, deactivated, reactivated.
+
+use std::time::Duration;
+
+use mete_master_core::{Admission, Input, LinkId, MessageToAgent, OperatorError, Reply};
+use mete_model::{AgentId, Capability, Machine, Reason, TaskState};
+
+use crate::world::{
+    Client, Out, World, brought, framework_info, kills, messages, offers, rescinded, settings,
+    task, updates,
+};
+
+struct Scene {
+    world: World,
+    agent: AgentId,
+    agent_link: LinkId,
+    client: Client,
+}
+
+/// Task `one` runs on the only agent; the rest of the agent is on offer.
+fn scene() -> Scene {
+    let mut world = World::new();
+    let (agent, agent_link) = world.agent("a");
+    let client = world.framework();
+    let offer = client.offers[0].clone();
+    world.accept(&client, &[&offer], vec![task("one", &agent)]);
+    world.report((&agent, agent_link), &client, "one", TaskState::Running, 1);
+    world.acknowledge(&client, &agent, "one", 1);
+    world.pass(Duration::from_secs(6));
+    Scene {
+        world,
+        agent,
+        agent_link,
+        client,
+    }
+}
+
+impl Scene {
+    fn drain(&mut self, within: Option<Duration>, mark_gone: bool) -> Out {
+        self.world.step(Input::DrainAgent {
+            agent: self.agent.clone(),
+            within,
+            mark_gone,
+        })
+    }
+
+    fn ends(&mut self, state: TaskState, uuid: u8) -> Out {
+        let on = (&self.agent, self.agent_link);
+        self.world.report(on, &self.client, "one", state, uuid)
+    }
+
+    fn acknowledge(&mut self, uuid: u8) -> Out {
+        self.world
+            .acknowledge(&self.client, &self.agent, "one", uuid)
+    }
+
+    fn admission(&self) -> Admission {
+        let view = self.world.cluster.view();
+        view.agents.get(&self.agent).expect("known").admission
+    }
+}
+
+fn graces(out: &Out, on: LinkId) -> Vec<Option<Duration>> {
+    let mut all = Vec::new();
+    for message in messages(out, on) {
+        if let MessageToAgent::KillTask { grace_period, .. } = message {
+            all.push(grace_period);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_draining_agent_loses_its_offers_and_its_tasks_and_has_drained() {
+    let mut scene = scene();
+
+    let out = scene.drain(None, false);
+
+    assert_eq!(out.reply, Some(Reply::Done));
+    assert_eq!(out.store.len(), 1);
+    assert_eq!(rescinded(&out, scene.client.link).len(), 1);
+    assert_eq!(kills(&out, scene.agent_link), ["one"]);
+    let out = scene.ends(TaskState::Killed, 2);
+    let killed = (
+        "one".to_owned(),
+        TaskState::Killed,
+        Some(Reason::AgentDraining),
+    );
+    assert_eq!(updates(&out, scene.client.link), [killed]);
+    assert!(offers(&out, scene.client.link).is_empty());
+    assert!(matches!(scene.admission(), Admission::Draining(_)));
+    let out = scene.acknowledge(2);
+    assert_eq!(scene.admission(), Admission::Drained);
+    assert_eq!(out.store.len(), 1);
+    let out = scene.world.pass(Duration::from_secs(600));
+    assert!(offers(&out, scene.client.link).is_empty());
+}
+
+#[test]
+fn an_agent_without_tasks_has_drained_at_once() {
+    let mut world = World::new();
+    let (agent, _) = world.agent("a");
+
+    world.step(Input::DrainAgent {
+        agent: agent.clone(),
+        within: None,
+        mark_gone: false,
+    });
+
+    let view = world.cluster.view();
+    assert_eq!(
+        view.agents.get(&agent).map(|agent| agent.admission),
+        Some(Admission::Drained)
+    );
+}
+
+#[test]
+fn no_task_is_given_longer_than_the_deadline() {
+    let mut scene = scene();
+
+    let own = scene.drain(Some(Duration::from_secs(60)), false);
+    let less = scene.drain(Some(Duration::from_secs(2)), false);
+    let over = scene.world.pass(Duration::from_secs(20));
+
+    assert_eq!(graces(&own, scene.agent_link), [None], "3 s are enough");
+    assert_eq!(
+        graces(&less, scene.agent_link),
+        [Some(Duration::from_secs(2))]
+    );
+    assert_eq!(graces(&over, scene.agent_link), [Some(Duration::ZERO)]);
+}
+
+#[test]
+fn with_mark_gone_the_last_task_takes_the_agent_with_it() {
+    let mut scene = scene();
+    scene.drain(None, true);
+
+    let out = scene.ends(TaskState::Killed, 2);
+    let gone = (
+        "one".to_owned(),
+        TaskState::GoneByOperator,
+        Some(Reason::AgentDraining),
+    );
+    assert_eq!(updates(&out, scene.client.link), [gone]);
+    let out = scene.acknowledge(2);
+
+    assert!(matches!(scene.admission(), Admission::Gone { .. }));
+    assert!(
+        messages(&out, scene.agent_link)
+            .iter()
+            .any(|message| matches!(message, MessageToAgent::Shutdown { .. }))
+    );
+}
+
+#[test]
+fn who_cannot_tell_gone_from_killed_is_told_killed() {
+    let mut world = World::new();
+    let (agent, agent_link) = world.agent("a");
+    let mut info = framework_info();
+    info.capabilities.remove(&Capability::PartitionAware);
+    let (link, out) = world.subscribe(info);
+    let client = Client::of(link, &out);
+    let offer = client.offers[0].clone();
+    world.accept(&client, &[&offer], vec![task("one", &agent)]);
+    let mut scene = Scene {
+        world,
+        agent,
+        agent_link,
+        client,
+    };
+    scene.drain(None, true);
+
+    let out = scene.ends(TaskState::Killed, 2);
+
+    let killed = (
+        "one".to_owned(),
+        TaskState::Killed,
+        Some(Reason::AgentDraining),
+    );
+    assert_eq!(updates(&out, scene.client.link), [killed]);
+}
+
+#[test]
+fn a_drain_goes_on_after_a_restart_of_the_master() {
+    let mut scene = scene();
+    scene.drain(Some(Duration::from_secs(60)), false);
+    let Scene {
+        world,
+        agent,
+        client,
+        ..
+    } = scene;
+    let mut world = world.restarted(settings());
+
+    let running = brought(&client, &agent, "one", TaskState::Running);
+    let (agent_link, out) = world.returns(&agent, vec![running]);
+
+    assert_eq!(kills(&out, agent_link), ["one"]);
+    let (link, out) = {
+        let mut info = framework_info();
+        info.id = Some(client.id.clone());
+        world.subscribe(info)
+    };
+    let client = Client::of(link, &out);
+    assert!(client.offers.is_empty());
+    world.report((&agent, agent_link), &client, "one", TaskState::Killed, 3);
+    world.acknowledge(&client, &agent, "one", 3);
+    let admission = |world: &World| {
+        let view = world.cluster.view();
+        view.agents.get(&agent).map(|agent| agent.admission)
+    };
+    assert_eq!(admission(&world), Some(Admission::Drained));
+    let mut world = world.restarted(settings());
+    assert_eq!(admission(&world), Some(Admission::Drained));
+    let (_, out) = world.returns(&agent, Vec::new());
+    assert!(out.store.is_empty(), "nothing is new");
+}
+
+#[test]
+fn a_drain_is_not_called_off_but_what_has_drained_comes_back() {
+    let mut scene = scene();
+    scene.drain(None, false);
+    let agent = scene.agent.clone();
+
+    let out = scene.world.step(Input::ReactivateAgent {
+        agent: agent.clone(),
+    });
+    let error = OperatorError::AgentDraining(agent.clone());
+    assert_eq!(out.reply, Some(Reply::Failed(error)));
+    scene.ends(TaskState::Killed, 2);
+    scene.acknowledge(2);
+    let out = scene.world.step(Input::ReactivateAgent { agent });
+
+    assert_eq!(out.reply, Some(Reply::Done));
+    assert_eq!(scene.admission(), Admission::Active);
+    assert_eq!(offers(&out, scene.client.link).len(), 1);
+}
+
+#[test]
+fn a_deactivated_agent_keeps_its_tasks_and_gets_no_new_ones() {
+    let mut scene = scene();
+    let agent = scene.agent.clone();
+
+    let out = scene.world.step(Input::DeactivateAgent {
+        agent: agent.clone(),
+    });
+
+    assert_eq!(rescinded(&out, scene.client.link).len(), 1);
+    assert!(kills(&out, scene.agent_link).is_empty());
+    assert_eq!(scene.admission(), Admission::Deactivated);
+    let Scene { world, client, .. } = scene;
+    let mut world = world.restarted(settings());
+    let running = brought(&client, &agent, "one", TaskState::Running);
+    let (agent_link, out) = world.returns(&agent, vec![running]);
+    assert!(kills(&out, agent_link).is_empty());
+    let again = world.framework();
+    assert!(again.offers.is_empty());
+    let out = world.step(Input::ReactivateAgent { agent });
+    assert_eq!(offers(&out, again.link).len(), 1);
+}
+
+#[test]
+fn what_ended_before_the_drain_keeps_its_reason() {
+    let mut scene = scene();
+    scene.ends(TaskState::Killed, 2);
+    scene.drain(None, false);
+
+    let again = scene.ends(TaskState::Killed, 2);
+
+    let killed = ("one".to_owned(), TaskState::Killed, None);
+    assert_eq!(updates(&again, scene.client.link), [killed]);
+}
+
+#[test]
+fn an_agent_that_is_not_known_or_gone_is_not_drained() {
+    let mut scene = scene();
+    let agent = scene.agent.clone();
+    scene.world.step(Input::MarkAgentGone {
+        agent: agent.clone(),
+    });
+    let nobody = AgentId::new("nobody").expect("good");
+
+    let gone = scene.drain(None, false);
+    scene.agent = nobody.clone();
+    let unknown = scene.drain(None, false);
+
+    assert_eq!(
+        gone.reply,
+        Some(Reply::Failed(OperatorError::AgentGone(agent)))
+    );
+    assert_eq!(
+        unknown.reply,
+        Some(Reply::Failed(OperatorError::UnknownAgent(nobody)))
+    );
+}

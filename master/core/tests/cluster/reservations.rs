@@ -1,0 +1,643 @@
+//! Reservations, volumes and devices: offered to whom they are for, made by operations, kept over restarts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mete_master_core::{
+    Accept, Call, Event, Input, LinkId, MessageToAgent, Operation, OperationKind, OperationOutcome,
+    Registration, Reply, Settings,
+};
+use mete_model::{
+    AgentId, Capability, Device, Devices, FrameworkInfo, MEBIBYTE, Machine, Offer, Reservation,
+    ReservationKind, Resources, Tag, TaskSpec, TaskState, Volume,
+};
+
+use crate::world::{
+    Client, NO_FILTER, Out, World, brought, events, framework_info, messages, offers, role,
+    statuses, task, whole,
+};
+
+fn cpus(milli: u64) -> Resources {
+    Resources::cpus_mem(milli, 0)
+}
+
+fn disk(megabytes: u64) -> Resources {
+    let mut all = Resources::none();
+    all.disk_bytes = megabytes * MEBIBYTE;
+    all
+}
+
+fn gpus(milli: u64) -> Resources {
+    let mut all = Resources::cpus_mem(100, 32);
+    all.gpus_milli = milli;
+    all
+}
+
+/// Reserved by a framework for a role.
+fn dynamic(name: &str) -> Tag {
+    let reservation = Reservation {
+        role: role(name),
+        kind: ReservationKind::Dynamic,
+        principal: Some("ops".to_owned()),
+        labels: Vec::new(),
+    };
+    Tag {
+        reservations: vec![reservation],
+        ..Tag::default()
+    }
+}
+
+fn volume(on: Tag, id: &str, shared: bool) -> Tag {
+    let volume = Volume {
+        id: id.to_owned(),
+        container_path: "data".to_owned(),
+        read_only: false,
+        principal: Some("ops".to_owned()),
+    };
+    Tag {
+        volume: Some(volume),
+        shared,
+        ..on
+    }
+}
+
+fn part(tag: Tag, part: Resources) -> Resources {
+    Resources::none().with_part(tag, part)
+}
+
+fn operator_info(roles: &[&str]) -> FrameworkInfo {
+    let mut info = framework_info();
+    info.roles = roles.iter().map(|name| role(name)).collect();
+    info.principal = Some("ops".to_owned());
+    info.capabilities.extend([
+        Capability::ReservationRefinement,
+        Capability::SharedResources,
+    ]);
+    info
+}
+
+fn registration_of(world: &mut World, resources: Resources) -> Registration {
+    let mut registration = world.registration("a");
+    registration.info.resources = resources;
+    registration
+}
+
+fn agent_with(world: &mut World, resources: Resources) -> (AgentId, LinkId) {
+    let registration = registration_of(world, resources);
+    let link = registration.link;
+    let out = world.step(Input::RegisterAgent(Box::new(registration)));
+    let Some(Reply::Registered(id)) = out.reply else {
+        panic!("not registered: {out:?}");
+    };
+    (id, link)
+}
+
+fn comes_back(world: &mut World, id: &AgentId, resources: Resources) -> Out {
+    let mut registration = registration_of(world, resources);
+    registration.id = Some(id.clone());
+    world.step(Input::RegisterAgent(Box::new(registration)))
+}
+
+/// One agent with 1000 MB of disk, and one framework of role `web` that was offered all of it.
+struct Scene {
+    world: World,
+    agent: AgentId,
+    link: LinkId,
+    client: Client,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with(whole().plus(&disk(1_000)), operator_info(&["web"]))
+    }
+
+    fn with(resources: Resources, info: FrameworkInfo) -> Self {
+        let mut world = World::new();
+        let (agent, link) = agent_with(&mut world, resources);
+        let (client_link, out) = world.subscribe(info);
+        let client = Client::of(client_link, &out);
+        Self {
+            world,
+            agent,
+            link,
+            client,
+        }
+    }
+
+    fn operate(&mut self, operations: Vec<Operation>) -> Out {
+        let offers = self.client.offers.iter().map(|offer| offer.id.clone());
+        let accept = Accept {
+            offers: offers.collect(),
+            operations,
+            refuse_for: NO_FILTER,
+        };
+        let out = self.world.call(&self.client.clone(), Call::Accept(accept));
+        self.client.offers = offers_of(&out, &self.client);
+        out
+    }
+
+    fn total(&self) -> Resources {
+        total(&self.world, &self.agent)
+    }
+}
+
+fn total(world: &World, agent: &AgentId) -> Resources {
+    let view = world.cluster.view();
+    let agent = view.agents.get(agent).expect("known");
+    agent.info.resources.clone()
+}
+
+fn offers_of(out: &Out, client: &Client) -> Vec<Arc<Offer>> {
+    offers(out, client.link)
+}
+
+fn reshape(kind: OperationKind, resources: Resources) -> Operation {
+    Operation::Reshape {
+        id: None,
+        kind,
+        resources,
+    }
+}
+
+fn launch(id: &str, agent: &AgentId, resources: Resources) -> Operation {
+    let spec = TaskSpec {
+        resources,
+        ..task(id, agent)
+    };
+    Operation::Launch(vec![Ok(spec)])
+}
+
+/// What the agent is told to run, with what.
+fn started(out: &Out, link: LinkId) -> Vec<(String, String)> {
+    let run = |message| {
+        let MessageToAgent::RunTask { task, .. } = message else {
+            return None;
+        };
+        Some((task.id.to_string(), task.resources.to_string()))
+    };
+    messages(out, link).into_iter().filter_map(run).collect()
+}
+
+fn errors(out: &Out, client: &Client) -> Vec<String> {
+    let error = |event| {
+        let Event::Error(why) = event else {
+            return None;
+        };
+        Some(why)
+    };
+    events(out, client.link)
+        .into_iter()
+        .filter_map(error)
+        .collect()
+}
+
+#[test]
+fn what_is_kept_for_a_role_is_offered_to_it_and_those_below_only() {
+    let kept = whole().with_part(Tag::reserved(role("prod")), cpus(2_000));
+    let mut scene = Scene::with(kept, operator_info(&["web"]));
+
+    let plain = scene.client.offers[0].clone();
+    scene
+        .world
+        .decline(&scene.client, &plain, Duration::from_secs(60));
+    let (link, out) = scene.world.subscribe(operator_info(&["prod/a"]));
+
+    assert!(!plain.resources.has_parts());
+    let offered = &offers(&out, link)[0].resources;
+    assert_eq!(
+        offered.part(&Tag::reserved(role("prod"))),
+        Some(&cpus(2_000))
+    );
+}
+
+#[test]
+fn a_task_takes_what_it_names_and_plain_asks_get_plain_only() {
+    let prod = Tag::reserved(role("web"));
+    let kept = cpus(500).with_part(prod.clone(), cpus(2_000));
+    let mut scene = Scene::with(kept, operator_info(&["web"]));
+    let agent = scene.agent.clone();
+
+    let out = scene.operate(vec![
+        launch("plain", &agent, cpus(1_000)),
+        launch("kept", &agent, part(prod, cpus(1_500))),
+    ]);
+
+    assert_eq!(
+        started(&out, scene.link),
+        [(
+            "kept".to_owned(),
+            "cpus(reservations: [(STATIC,web)]):1.5".to_owned()
+        )]
+    );
+    let words = statuses(&out, scene.client.link).remove(0).message;
+    assert_eq!(
+        words.as_deref(),
+        Some("task plain asks for more than the offers hold: cpus 1 asked, 0.5 there")
+    );
+}
+
+#[test]
+fn one_accept_reserves_disk_makes_a_volume_of_it_and_starts_a_task_on_it() {
+    let mut scene = Scene::new();
+    let agent = scene.agent.clone();
+    let data = volume(dynamic("web"), "v", false);
+    let before = scene.total();
+
+    let out = scene.operate(vec![
+        reshape(
+            OperationKind::Reserve,
+            part(dynamic("web"), disk(100).plus(&cpus(1_000))),
+        ),
+        reshape(OperationKind::Create, part(data.clone(), disk(60))),
+        launch("db", &agent, cpus(500).with_part(data.clone(), disk(60))),
+    ]);
+
+    assert_eq!(errors(&out, &scene.client), [""; 0]);
+    assert_eq!(
+        started(&out, scene.link)[0].1,
+        "cpus:0.5; disk(reservations: [(DYNAMIC,web,ops)])[v:data]:60"
+    );
+    assert_eq!(scene.total().flat(), before.flat());
+    assert_eq!(scene.total().part(&data), Some(&disk(60)));
+    assert_eq!(
+        scene.total().part(&dynamic("web")),
+        Some(&disk(40).plus(&cpus(1_000)))
+    );
+    // The rest is offered again, the volume is not: it is in use.
+    let rest = &scene.client.offers[0].resources;
+    assert_eq!(rest.part(&data), None);
+    assert_eq!(
+        rest.part(&dynamic("web")),
+        Some(&disk(40).plus(&cpus(1_000)))
+    );
+
+    let (link, client) = (scene.link, scene.client.clone());
+    scene.world.decline(&client, &client.offers[0], NO_FILTER);
+    let out = scene
+        .world
+        .report((&agent, link), &client, "db", TaskState::Finished, 1);
+    let again: Vec<_> = offers_of(&out, &client);
+    let held = again
+        .iter()
+        .any(|offer| offer.resources.part(&data).is_some());
+    assert!(held, "{again:?}");
+}
+
+#[test]
+fn operations_are_undone_by_their_opposites() {
+    let mut scene = Scene::new();
+    let before = scene.total();
+    let data = volume(dynamic("web"), "v", false);
+
+    scene.operate(vec![
+        reshape(OperationKind::Reserve, part(dynamic("web"), disk(100))),
+        reshape(OperationKind::Create, part(data.clone(), disk(100))),
+    ]);
+    assert_ne!(scene.total(), before);
+    let out = scene.operate(vec![
+        reshape(OperationKind::Destroy, part(data, disk(100))),
+        reshape(OperationKind::Unreserve, part(dynamic("web"), disk(100))),
+    ]);
+
+    assert_eq!(errors(&out, &scene.client), [""; 0]);
+    assert_eq!(scene.total(), before);
+}
+
+type Impossible = (OperationKind, Resources, &'static str);
+
+/// Each is refused in these words and changes nothing, on disk that the agent keeps for `web` with a volume `old` on it.
+fn assert_impossible(cases: impl IntoIterator<Item = Impossible>) {
+    let kept = Tag::reserved(role("web"));
+    let old = volume(kept.clone(), "old", false);
+    let all = whole().plus(&disk(1_000)).with_part(kept, disk(510));
+    for (kind, asked, why) in cases {
+        let mut scene = Scene::with(all.clone(), operator_info(&["web"]));
+        let create = reshape(OperationKind::Create, part(old.clone(), disk(10)));
+        scene.operate(vec![create]);
+        let before = scene.total();
+
+        let out = scene.operate(vec![reshape(kind, asked.clone())]);
+
+        let errors = errors(&out, &scene.client);
+        assert_eq!(errors.len(), 1, "{kind:?} {asked}");
+        assert!(errors[0].contains(why), "{}", errors[0]);
+        assert_eq!(scene.total(), before);
+        let again = &scene.client.offers[0].resources;
+        assert_eq!(*again, before, "all is offered again");
+        assert_eq!(scene.world.cluster.view().counters.operations_dropped, 1);
+    }
+}
+
+#[test]
+fn a_reservation_that_cannot_be_names_why_and_changes_nothing() {
+    use OperationKind::{Reserve, Unreserve};
+    let kept = Tag::reserved(role("web"));
+    let mut foreign = dynamic("web");
+    foreign.reservations[0].principal = Some("eve".to_owned());
+    let revocable = Tag {
+        revocable: true,
+        ..dynamic("web")
+    };
+    let web = || dynamic("web");
+    let of_prod = "reservation for role prod by a framework that was offered them in role web";
+    let not_there = "disk(reservations: [(DYNAMIC,web,ops)]) 5 asked, 0 there";
+    let old = volume(web(), "old", false);
+
+    assert_impossible([
+        (Reserve, Resources::none(), "it names no resources"),
+        (Reserve, cpus(1_000), "cpus:1 has no reservation"),
+        (Reserve, part(dynamic("prod"), cpus(1_000)), of_prod),
+        (
+            Reserve,
+            part(foreign, cpus(1_000)),
+            "principal \"eve\" is not that of the framework",
+        ),
+        (
+            Reserve,
+            part(revocable, cpus(1_000)),
+            "revocable resources cannot be reserved",
+        ),
+        (Reserve, part(kept.clone(), disk(5)), "role web is static"),
+        (Reserve, part(web(), cpus(9_000)), "cpus 9 asked, 4 there"),
+        (
+            Reserve,
+            part(web(), gpus(500)),
+            "GPUs are reserved whole, not",
+        ),
+        (Unreserve, part(kept, disk(5)), "role web is static"),
+        (Unreserve, part(web(), disk(5)), not_there),
+        (Unreserve, part(old, disk(10)), "volume old is on them"),
+    ]);
+}
+
+#[test]
+fn a_volume_that_cannot_be_names_why_and_changes_nothing() {
+    use OperationKind::{Create, Destroy};
+    let kept = Tag::reserved(role("web"));
+    let on_kept = |id: &str, shared| volume(kept.clone(), id, shared);
+    let mut read_only = on_kept("v", false);
+    read_only.volume.as_mut().expect("there").read_only = true;
+    let exists = "volume old for role web exists on this agent";
+
+    assert_impossible([
+        (Create, disk(5), "disk:5 is no volume"),
+        (Create, part(kept.clone(), disk(5)), "disk:5 is no volume"),
+        (
+            Create,
+            part(read_only, disk(5)),
+            "volume v is created to be read only",
+        ),
+        (Create, part(on_kept("old", true), disk(5)), exists),
+        (
+            Create,
+            part(on_kept("v", false), disk(501)),
+            "501 asked, 500 there",
+        ),
+        (
+            Destroy,
+            part(on_kept("new", false), disk(10)),
+            "10 asked, 0 there",
+        ),
+        (
+            Destroy,
+            part(on_kept("old", false), disk(5)),
+            "only goes whole",
+        ),
+    ]);
+}
+
+#[test]
+fn a_named_operation_is_answered() {
+    let mut scene = Scene::new();
+    let named = |id: &str, asked| Operation::Reshape {
+        id: Some(id.to_owned()),
+        kind: OperationKind::Reserve,
+        resources: asked,
+    };
+    let reserved = part(dynamic("web"), cpus(1_000));
+    let used_up = scene.client.offers.clone();
+
+    let out = scene.operate(vec![
+        named("one", reserved.clone()),
+        named("two", part(dynamic("web"), cpus(9_000))),
+    ]);
+
+    let agent = Some(scene.agent.clone());
+    let heard: Vec<_> = events(&out, scene.client.link);
+    let done = OperationOutcome::Finished(reserved.clone());
+    let failed = "the offers do not hold it: cpus 9 asked, 3 there".to_owned();
+    for (id, outcome) in [("one", done), ("two", OperationOutcome::Error(failed))] {
+        let event = Event::Operation {
+            id: id.to_owned(),
+            agent: agent.clone(),
+            outcome,
+        };
+        assert!(heard.contains(&event), "{heard:?}");
+    }
+    scene.client.offers = used_up;
+    let out = scene.operate(vec![named("three", reserved)]);
+    let Event::Operation { id, outcome, .. } = &events(&out, scene.client.link)[0] else {
+        panic!("{out:?}");
+    };
+    assert_eq!(id, "three");
+    assert!(
+        matches!(outcome, OperationOutcome::Dropped(why) if why.contains("not valid any more"))
+    );
+}
+
+#[test]
+fn a_shared_volume_serves_several_tasks_and_is_not_destroyed_below_them() {
+    let mut scene = Scene::new();
+    let agent = scene.agent.clone();
+    let data = volume(dynamic("web"), "v", true);
+    let held = part(data.clone(), disk(100));
+
+    let out = scene.operate(vec![
+        reshape(OperationKind::Reserve, part(dynamic("web"), disk(100))),
+        reshape(OperationKind::Create, held.clone()),
+        launch("one", &agent, cpus(100).plus(&held)),
+        launch("two", &agent, cpus(100).plus(&held)),
+    ]);
+    assert_eq!(started(&out, scene.link).len(), 2, "{out:?}");
+    let out = scene.operate(vec![reshape(OperationKind::Destroy, held.clone())]);
+    assert!(errors(&out, &scene.client)[0].contains("volume v is in use by a task"));
+
+    let (link, client) = (scene.link, scene.client.clone());
+    for (uuid, id) in [(1, "one"), (2, "two")] {
+        scene
+            .world
+            .report((&agent, link), &client, id, TaskState::Finished, uuid);
+    }
+    let mut offered = client.offers.clone();
+    let view = scene.world.cluster.view();
+    offered.extend(view.offers.values().map(|open| Arc::clone(&open.offer)));
+    offered.sort_by_key(|offer| offer.id.clone());
+    offered.dedup_by_key(|offer| offer.id.clone());
+    scene.client.offers = offered;
+    let out = scene.operate(vec![reshape(OperationKind::Destroy, held)]);
+
+    assert_eq!(errors(&out, &scene.client), [""; 0]);
+    assert_eq!(scene.total().part(&dynamic("web")), Some(&disk(100)));
+    assert_eq!(scene.client.offers.len(), 1);
+    assert_eq!(scene.client.offers[0].resources, scene.total());
+}
+
+#[test]
+fn reservations_and_volumes_survive_the_master_and_the_agents_return() {
+    let mut scene = Scene::new();
+    let data = volume(dynamic("web"), "v", false);
+    scene.operate(vec![
+        reshape(
+            OperationKind::Reserve,
+            part(dynamic("web"), disk(100).plus(&cpus(1_000))),
+        ),
+        reshape(OperationKind::Create, part(data.clone(), disk(60))),
+    ]);
+    let (made, agent) = (scene.total(), scene.agent.clone());
+
+    let returned = {
+        let mut world = scene.world;
+        comes_back(&mut world, &agent, whole().plus(&disk(1_000)));
+        assert_eq!(total(&world, &agent), made);
+        world
+    };
+    let mut world = returned.restarted(Settings::new("n", 2));
+    assert_eq!(total(&world, &agent).flat().disk_bytes, 1_000 * MEBIBYTE);
+    comes_back(&mut world, &agent, whole().plus(&disk(1_000)));
+
+    assert_eq!(total(&world, &agent), made);
+}
+
+#[test]
+fn what_an_agent_does_not_have_any_more_is_not_made_again() {
+    let mut scene = Scene::new();
+    scene.operate(vec![
+        reshape(OperationKind::Reserve, part(dynamic("web"), disk(900))),
+        reshape(OperationKind::Reserve, part(labelled("web"), cpus(1_000))),
+    ]);
+    let agent = scene.agent.clone();
+    let mut world = scene.world.restarted(Settings::new("n", 2));
+
+    comes_back(&mut world, &agent, whole().plus(&disk(200)));
+
+    let total = total(&world, &agent);
+    assert_eq!(total.part(&dynamic("web")), None);
+    assert_eq!(total.part(&labelled("web")), Some(&cpus(1_000)));
+    assert_eq!(total.flat().disk_bytes, 200 * MEBIBYTE);
+    let mut again = world.restarted(Settings::new("o", 3));
+    comes_back(&mut again, &agent, whole().plus(&disk(1_000)));
+    assert_eq!(
+        crate::reservations::total(&again, &agent).part(&dynamic("web")),
+        None
+    );
+}
+
+/// Another reservation for the role: its label tells it apart.
+fn labelled(name: &str) -> Tag {
+    let mut tag = dynamic(name);
+    tag.reservations[0].labels = vec![("kind".to_owned(), None)];
+    tag
+}
+
+#[test]
+fn a_task_is_started_on_named_devices() {
+    let mut info = framework_info();
+    info.capabilities
+        .extend([Capability::GpuResources, Capability::GpuFractions]);
+    let mut scene = Scene::with(whole().plus(&gpus(3_000)), info);
+    let agent = scene.agent.clone();
+    let with_gpus = |id: &str, milli| launch(id, &agent, gpus(milli));
+    let half = |index| Device { index, milli: 500 };
+    let halves = Devices::new(vec![half(0), half(2)]).expect("sound");
+
+    let out = scene.operate(vec![
+        with_gpus("half", 500),
+        with_gpus("whole", 1_000),
+        with_gpus("third", 300),
+        with_gpus("odd", 1_500),
+        with_gpus("two", 2_000),
+        launch(
+            "halves",
+            &agent,
+            cpus(100).with_named_devices(halves.clone()),
+        ),
+    ]);
+
+    let started: Vec<_> = started(&out, scene.link)
+        .into_iter()
+        .map(|(id, what)| (id, what.rsplit_once("gpus:").expect("gpus").1.to_owned()))
+        .collect();
+    let expected = [
+        ("half", "0.5[0:0.5]"),
+        ("whole", "1[1]"),
+        ("third", "0.3[0:0.3]"),
+    ];
+    assert_eq!(
+        started,
+        expected.map(|(id, what)| (id.to_owned(), what.to_owned()))
+    );
+    let words: Vec<_> = statuses(&out, scene.client.link)
+        .into_iter()
+        .filter_map(|status| status.message)
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "task odd asks for 1.5 GPUs: it is a whole number, or less than one",
+            "task two asks for more than the offers hold: gpus 2 asked, 1.2 there",
+            "task halves asks for 1 GPUs: devices are named whole, or a part of one"
+        ]
+    );
+    let rest = &scene.client.offers[0].resources;
+    assert_eq!(rest.devices().to_string(), "[0:0.2,2]");
+}
+
+#[test]
+fn parts_of_gpus_are_for_frameworks_that_know_of_them() {
+    let mut info = framework_info();
+    info.capabilities.insert(Capability::GpuResources);
+    let mut scene = Scene::with(whole().plus(&gpus(1_000)), info);
+    let agent = scene.agent.clone();
+
+    let out = scene.operate(vec![launch("half", &agent, gpus(500))]);
+
+    let words = statuses(&out, scene.client.link).remove(0).message;
+    assert_eq!(
+        words.as_deref(),
+        Some(
+            "task half asks for 0.5 GPUs: they come whole to frameworks without the capability GPU_FRACTIONS"
+        )
+    );
+}
+
+#[test]
+fn a_task_keeps_its_device_when_its_agent_comes_back() {
+    let mut info = framework_info();
+    info.capabilities
+        .extend([Capability::GpuResources, Capability::GpuFractions]);
+    let mut scene = Scene::with(whole().plus(&gpus(2_000)), info);
+    let agent = scene.agent.clone();
+    let out = scene.operate(vec![
+        launch("one", &agent, gpus(1_000)),
+        launch("two", &agent, gpus(1_000)),
+    ]);
+    let second = messages(&out, scene.link).into_iter().find_map(|message| {
+        let MessageToAgent::RunTask { task, .. } = message else {
+            return None;
+        };
+        (task.id.as_str() == "two").then_some(task)
+    });
+    let second = second.expect("started");
+
+    let mut registration = registration_of(&mut scene.world, whole().plus(&gpus(2_000)));
+    registration.id = Some(agent.clone());
+    let mut task = brought(&scene.client, &agent, "two", TaskState::Running);
+    task.spec.resources = second.resources.clone();
+    registration.tasks = vec![task];
+    let out = scene
+        .world
+        .step(Input::RegisterAgent(Box::new(registration)));
+
+    let offered = offers_of(&out, &scene.client);
+    assert_eq!(offered[0].resources.devices().to_string(), "[0]");
+}

@@ -1,0 +1,168 @@
+//! Limits and guarantees: scalars of which some are stated. In messages a list of resources, in JSON an object of numbers;
+//! memory and disk in MB.
+
+use std::collections::BTreeMap;
+
+use mete_master_core::Amounts;
+use mete_model::MEBIBYTE;
+use mete_proto::convert::{ConvertError, Within as _, resources};
+use mete_proto::mesos::v1 as wire;
+
+/// The most resources one limit may name: more kinds than any machine has.
+const MAX_NAMES: usize = 64;
+/// How far a number may be from whole thousandths: what a double cannot tell, with a margin.
+const ROUNDING: f64 = 1e-6;
+
+/// Amounts by name; the same as resources say it, where nothing stated is `None`. A scalar of 0 is stated too, which
+/// [`Amounts::from`] cannot tell.
+///
+/// # Errors
+/// Names the resource that is no scalar, no whole number of thousandths, or somebody's.
+pub(crate) fn from_wire(list: &[wire::Resource]) -> Result<Option<Amounts>, ConvertError> {
+    if list.is_empty() {
+        return Ok(None);
+    }
+    if list.len() > MAX_NAMES {
+        let rule = "at most 64 resources can be named";
+        return Err(ConvertError::bad_value("resources", list.len(), rule));
+    }
+    let sum = resources::from_wire(list)?;
+    if !sum.ports.is_empty() {
+        return Err(ConvertError::not_carried("ports", "quotas of ports are"));
+    }
+    let mut amounts = Amounts::default();
+    for named in list {
+        let value = named.scalar.as_ref().map_or(0.0, |scalar| scalar.value);
+        milli(&named.name, value)?;
+        match named.name.as_str() {
+            "cpus" => amounts.cpus_milli = Some(sum.cpus_milli),
+            "mem" => amounts.mem_bytes = Some(sum.mem_bytes),
+            "disk" => amounts.disk_bytes = Some(sum.disk_bytes),
+            "gpus" => amounts.gpus_milli = Some(sum.gpus_milli),
+            "ports" => {}
+            other => drop(amounts.other.insert(other.into(), sum.other(other))),
+        }
+    }
+    Ok(Some(amounts))
+}
+
+/// One resource for each amount that is stated.
+pub(crate) fn to_wire(amounts: &Amounts) -> Vec<wire::Resource> {
+    let named = to_json(amounts).into_iter();
+    named.map(|(name, value)| scalar(&name, value)).collect()
+}
+
+/// Amounts from numbers by name.
+///
+/// # Errors
+/// As [`from_wire`].
+pub(crate) fn from_json(numbers: &BTreeMap<String, f64>) -> Result<Option<Amounts>, ConvertError> {
+    let list: Vec<_> = numbers
+        .iter()
+        .map(|(name, value)| scalar(name, *value))
+        .collect();
+    if let Some(value) = numbers.get("ports") {
+        return Err(ConvertError::bad_value(
+            "ports",
+            value,
+            "quotas are of scalars",
+        ));
+    }
+    from_wire(&list)
+}
+
+/// Numbers by name.
+pub(crate) fn to_json(amounts: &Amounts) -> BTreeMap<String, f64> {
+    let megabytes = |bytes: u64| (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3;
+    let main = [
+        ("cpus", amounts.cpus_milli.map(|milli| milli as f64 / 1e3)),
+        ("mem", amounts.mem_bytes.map(megabytes)),
+        ("disk", amounts.disk_bytes.map(megabytes)),
+        ("gpus", amounts.gpus_milli.map(|milli| milli as f64 / 1e3)),
+    ];
+    let main = main
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let other = amounts.other.iter();
+    main.chain(other.map(|(name, milli)| (name.to_string(), *milli as f64 / 1e3)))
+        .collect()
+}
+
+/// A number in thousandths.
+///
+/// # Errors
+/// When it is negative, not a number, or finer than thousandths.
+pub(crate) fn milli(path: &str, value: f64) -> Result<f64, ConvertError> {
+    let milli = value * 1e3;
+    if !value.is_finite() || value < 0.0 {
+        return Err(ConvertError::bad_value(
+            path,
+            value,
+            "it is a number, at least 0",
+        ));
+    }
+    if (milli - milli.round()).abs() > ROUNDING * milli.max(1.0) {
+        let rule = "it has at most three digits after the point";
+        return Err(ConvertError::bad_value(path, value, rule));
+    }
+    Ok(milli.round())
+}
+
+/// Says of what the amounts are: `quota.limit`.
+pub(crate) fn within(
+    amounts: Result<Option<Amounts>, ConvertError>,
+    field: &str,
+) -> Result<Option<Amounts>, ConvertError> {
+    amounts.within(field)
+}
+
+fn scalar(name: &str, value: f64) -> wire::Resource {
+    wire::Resource {
+        name: name.to_owned(),
+        r#type: wire::value::Type::Scalar.into(),
+        scalar: Some(wire::value::Scalar { value }),
+        ..wire::Resource::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(pairs: &[(&str, f64)]) -> BTreeMap<String, f64> {
+        let pair = |(name, value): &(&str, f64)| ((*name).to_owned(), *value);
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_stated_comes_back_as_it_was_said() {
+        let said = numbers(&[("cpus", 0.0), ("fpga", 2.0), ("mem", 1_024.5)]);
+
+        let amounts = from_json(&said).expect("good").expect("something");
+
+        assert_eq!(amounts.cpus_milli, Some(0));
+        assert_eq!(to_json(&amounts), said);
+        assert_eq!(from_wire(&to_wire(&amounts)), Ok(Some(amounts)));
+        assert_eq!(from_json(&BTreeMap::new()), Ok(None));
+    }
+
+    #[test]
+    fn numbers_that_are_no_quantities_are_refused() {
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300, 0.000_1, 0.123_4] {
+            let refused = from_json(&numbers(&[("cpus", bad)]));
+
+            assert!(refused.is_err(), "{bad}");
+        }
+        assert!(from_json(&numbers(&[("ports", 1.0)])).is_err());
+        assert!(from_json(&numbers(&[("", 1.0)])).is_err());
+        let many: BTreeMap<String, f64> = (0..10_000).map(|n| (format!("r{n}"), 1.0)).collect();
+        assert!(from_json(&many).is_err());
+    }
+
+    #[test]
+    fn thousandths_are_taken_as_they_are_meant() {
+        for good in [0.001, 0.1, 2.5, 1_234_567.891, 4_294_967.0] {
+            assert!(milli("weight", good).is_ok(), "{good}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `POST /agents/{id}/drain`, `/deactivate`, `/reactivate`, `/gone`: what Mesos has as calls of its operator API.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::post;
+use mete_daemon::http_error::HttpError;
+use mete_master_core::Input;
+use mete_model::AgentId;
+use serde::Deserialize;
+
+use super::Pages;
+use super::body::Body;
+use super::maintenance::Nanoseconds;
+use crate::orders::{self, OrderError};
+
+pub(super) fn routes() -> Router<Pages> {
+    Router::new()
+        .route("/agents/{id}/drain", post(drain))
+        .route("/agents/{id}/deactivate", post(deactivate))
+        .route("/agents/{id}/reactivate", post(reactivate))
+        .route("/agents/{id}/gone", post(gone))
+}
+
+/// The fields of Mesos' DRAIN_AGENT.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DrainShape {
+    max_grace_period: Option<Nanoseconds>,
+    mark_gone: bool,
+}
+
+async fn drain(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    Body(shape): Body<DrainShape>,
+) -> Result<(), HttpError> {
+    let within = shape.max_grace_period.map(Nanoseconds::duration);
+    let order = Input::DrainAgent {
+        agent: agent(&id)?,
+        within: within.transpose()?,
+        mark_gone: shape.mark_gone,
+    };
+    orders::carry_out(&pages.handle, order).await?;
+    Ok(())
+}
+
+async fn deactivate(State(pages): State<Pages>, Path(id): Path<String>) -> Result<(), HttpError> {
+    let order = Input::DeactivateAgent { agent: agent(&id)? };
+    orders::carry_out(&pages.handle, order).await?;
+    Ok(())
+}
+
+async fn reactivate(State(pages): State<Pages>, Path(id): Path<String>) -> Result<(), HttpError> {
+    let order = Input::ReactivateAgent { agent: agent(&id)? };
+    orders::carry_out(&pages.handle, order).await?;
+    Ok(())
+}
+
+async fn gone(State(pages): State<Pages>, Path(id): Path<String>) -> Result<(), HttpError> {
+    let order = Input::MarkAgentGone { agent: agent(&id)? };
+    orders::carry_out(&pages.handle, order).await?;
+    Ok(())
+}
+
+fn agent(id: &str) -> Result<AgentId, OrderError> {
+    AgentId::new(id).map_err(|bad| OrderError::Bad(bad.to_string()))
+}

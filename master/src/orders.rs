@@ -1,0 +1,118 @@
+//! What operators want, over HTTP and gRPC alike: read, asked of the cluster, and what they are told when it cannot be.
+
+use std::num::NonZeroU32;
+
+use axum::http::StatusCode;
+use mete_daemon::event_loop::{Gone, Handle};
+use mete_daemon::http_error::HttpError;
+use mete_master_core::{Input, MachineId, OperatorError, Policy, Reply};
+use mete_model::Role;
+use mete_proto::convert::ConvertError;
+use tonic::Status;
+
+use crate::amounts;
+use crate::rounds::Timed;
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OrderError {
+    /// The order makes no sense.
+    #[error("{0}")]
+    Bad(String),
+    /// The cluster refuses it.
+    #[error(transparent)]
+    Refused(#[from] OperatorError),
+    /// What it is about is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// The master ends.
+    #[error("the master is shutting down")]
+    Leaving(#[from] Gone),
+    /// The cluster answered something else: a fault of this program.
+    #[error("the answer was to another question")]
+    Confused,
+}
+
+impl From<ConvertError> for OrderError {
+    fn from(error: ConvertError) -> Self {
+        Self::Bad(error.to_string())
+    }
+}
+
+/// Asks the cluster, and waits until what follows is stored.
+pub(crate) async fn carry_out(handle: &Handle<Timed>, input: Input) -> Result<(), OrderError> {
+    match handle.ask(input).await? {
+        Reply::Done => Ok(()),
+        Reply::Failed(error) => Err(error.into()),
+        Reply::Subscribed(_) | Reply::Registered(_) | Reply::Refused(_) | Reply::Snapshot(_) => {
+            Err(OrderError::Confused)
+        }
+    }
+}
+
+/// A role by name.
+pub(crate) fn role(text: &str) -> Result<Role, OrderError> {
+    Role::new(text).map_err(|bad| OrderError::Bad(bad.to_string()))
+}
+
+/// A policy by name.
+pub(crate) fn policy(text: &str) -> Result<Policy, OrderError> {
+    text.parse()
+        .map_err(|bad: <Policy as std::str::FromStr>::Err| OrderError::Bad(bad.to_string()))
+}
+
+/// A weight in thousandths.
+pub(crate) fn weight(weight: f64) -> Result<NonZeroU32, OrderError> {
+    let milli = amounts::milli("weight", weight)?;
+    let within = milli <= f64::from(u32::MAX);
+    let milli = within.then_some(milli as u32).and_then(NonZeroU32::new);
+    milli.ok_or_else(|| OrderError::Bad(format!("weight {weight} is not from 0.001 to 4294967")))
+}
+
+/// A machine by name, address, or both.
+pub(crate) fn machine(
+    hostname: Option<String>,
+    ip: Option<String>,
+) -> Result<MachineId, OrderError> {
+    MachineId::new(hostname, ip).map_err(|bad| OrderError::Bad(bad.to_string()))
+}
+
+/// What an error is to HTTP and to gRPC.
+impl OrderError {
+    const fn codes(&self) -> (StatusCode, tonic::Code) {
+        match self {
+            Self::Bad(_) => BAD,
+            Self::Refused(error) => match error {
+                OperatorError::UnknownAgent(_) | OperatorError::UnknownFramework(_) => MISSING,
+                OperatorError::NotTopLevel(_)
+                | OperatorError::AnyRole
+                | OperatorError::GuaranteeOverLimit { .. }
+                | OperatorError::Schedule(_) => BAD,
+                OperatorError::LimitUnderUse { .. }
+                | OperatorError::GuaranteesOverCapacity { .. }
+                | OperatorError::TooManyRoles
+                | OperatorError::AgentGone(_)
+                | OperatorError::AgentDraining(_) => CONFLICT,
+            },
+            Self::Missing(_) => MISSING,
+            Self::Leaving(_) => (StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Unavailable),
+            Self::Confused => (StatusCode::INTERNAL_SERVER_ERROR, tonic::Code::Internal),
+        }
+    }
+}
+
+const BAD: (StatusCode, tonic::Code) = (StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument);
+const MISSING: (StatusCode, tonic::Code) = (StatusCode::NOT_FOUND, tonic::Code::NotFound);
+const CONFLICT: (StatusCode, tonic::Code) = (StatusCode::CONFLICT, tonic::Code::FailedPrecondition);
+
+impl From<OrderError> for HttpError {
+    fn from(error: OrderError) -> Self {
+        Self::new(error.codes().0, error.to_string())
+    }
+}
+
+impl From<OrderError> for Status {
+    fn from(error: OrderError) -> Self {
+        Self::new(error.codes().1, error.to_string())
+    }
+}

@@ -1,0 +1,231 @@
+//! What policies need of the mix, worked out of the noted shapes.
+//!
+//! - [`Digest::value`]: what so much of one device is worth, in millionths of a whole one, by what typical
+//!   tasks can make of it, see `stock`;
+//! - [`Digest::served`]: the worth that CPUs, memory and disk are enough for, when each unit of worth
+//!   takes along what the tasks with GPUs take on average;
+//! - [`Digest::price`]: how sought after a kind of machine is. Each shape spreads its demand evenly over
+//!   all GPUs it may use; a GPU's price is the demand it gets, relative to the average;
+//! - [`Digest::typical`]: the commonest shapes, for FGD.
+
+use std::collections::BTreeMap;
+
+use mete_model::MEBIBYTE;
+use mete_model::resources::devices::WHOLE_DEVICE;
+
+use super::amounts::Gpus;
+use super::mix::{GROUPS, Groups, Shape, index};
+use super::stock;
+
+/// The price of an average GPU.
+pub(super) const PAR: u64 = 1_024;
+/// No kind of machine counts as more than so many times as dear.
+const DEAREST: u64 = 64 * PAR;
+/// Fraction bits of what a unit of CPU, memory or disk serves.
+const RATE_BITS: u32 = 20;
+/// Typical are the commonest shapes that together are so many hundredths of all tasks, as in FGD.
+const COVERED_PERCENT: u64 = 95;
+
+/// See the head of this file. The default knows of no task with GPUs: then nothing is worth more than
+/// its size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Digest {
+    /// By thousandths free of a device; empty: in proportion.
+    values: Vec<u32>,
+    /// Worth served by a thousandth of a CPU, by a MiB of memory and by one of disk, with [`RATE_BITS`];
+    /// `None` when no task with GPUs takes any.
+    rates: [Option<u64>; 3],
+    /// By kind of machine; empty: all cost [`PAR`].
+    prices: Vec<u64>,
+    typical: Typical,
+}
+
+/// The commonest shapes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Typical {
+    tasks: Vec<Task>,
+    weight: i64,
+}
+
+/// A typical task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Task {
+    pub(super) weight: i64,
+    pub(super) gpus: Gpus,
+    pub(super) cpus_milli: u64,
+    pub(super) groups: Groups,
+}
+
+impl Digest {
+    pub(super) fn of(shapes: &BTreeMap<Shape, u64>, supply: &[u64; GROUPS]) -> Self {
+        let values = stock::values(&sizes(shapes));
+        if values.is_empty() {
+            return Self::default();
+        }
+        let digest = Self {
+            values,
+            rates: [None; 3],
+            prices: Vec::new(),
+            typical: Typical::of(shapes),
+        };
+        Self {
+            rates: digest.rates(shapes),
+            prices: digest.prices(shapes, supply),
+            ..digest
+        }
+    }
+
+    /// The worth of so much of one device.
+    pub(super) fn value(&self, milli: u16) -> u64 {
+        match self.values.get(usize::from(milli)) {
+            Some(value) => u64::from(*value),
+            None => u64::from(milli) * u64::from(stock::WHOLE) / u64::from(WHOLE_DEVICE),
+        }
+    }
+
+    /// The most worth that so much CPU, memory and disk is enough for.
+    pub(super) fn served(&self, cpus_milli: u64, mem_bytes: u64, disk_bytes: u64) -> u64 {
+        let amounts = [cpus_milli, mem_bytes / MEBIBYTE, disk_bytes / MEBIBYTE];
+        let served =
+            self.rates.iter().zip(amounts).filter_map(|(rate, amount)| {
+                rate.map(|rate| amount.saturating_mul(rate) >> RATE_BITS)
+            });
+        served.min().unwrap_or(u64::MAX)
+    }
+
+    /// How sought after machines of a kind are; [`PAR`] is the average.
+    pub(super) fn price(&self, group: u16) -> u64 {
+        self.prices.get(index(group)).copied().unwrap_or(PAR)
+    }
+
+    /// Whether some tasks may not run on every kind of machine.
+    pub(super) fn is_choosy(&self) -> bool {
+        !self.prices.is_empty()
+    }
+
+    pub(super) const fn typical(&self) -> &Typical {
+        &self.typical
+    }
+
+    /// What a task's GPUs are worth.
+    fn worth(&self, gpus: Gpus) -> u128 {
+        match gpus {
+            Gpus::None => 0,
+            Gpus::Part(milli) => u128::from(self.value(milli)),
+            Gpus::Whole(count) => u128::from(count) * u128::from(self.value(WHOLE_DEVICE)),
+        }
+    }
+
+    fn rates(&self, shapes: &BTreeMap<Shape, u64>) -> [Option<u64>; 3] {
+        let (mut worth, mut taken) = (0_u128, [0_u128; 3]);
+        for (shape, weight) in shapes {
+            if shape.gpus == Gpus::None {
+                continue;
+            }
+            let weight = u128::from(*weight);
+            worth += weight * self.worth(shape.gpus);
+            let amounts = [
+                shape.cpus_milli,
+                shape.mem_bytes / MEBIBYTE,
+                shape.disk_bytes / MEBIBYTE,
+            ];
+            for (taken, amount) in taken.iter_mut().zip(amounts) {
+                *taken += weight * u128::from(amount);
+            }
+        }
+        taken.map(|taken| {
+            let rate = (worth << RATE_BITS).checked_div(taken)?;
+            Some(u64::try_from(rate).unwrap_or(u64::MAX))
+        })
+    }
+
+    /// The demand that each GPU of a kind gets, relative to the average; none when all tasks may run anywhere.
+    fn prices(&self, shapes: &BTreeMap<Shape, u64>, supply: &[u64; GROUPS]) -> Vec<u64> {
+        let mut demands: BTreeMap<Groups, u128> = BTreeMap::new();
+        for (shape, weight) in shapes {
+            if shape.gpus != Gpus::None {
+                *demands.entry(shape.groups).or_insert(0) +=
+                    u128::from(*weight) * self.worth(shape.gpus);
+            }
+        }
+        let all: u128 = supply.iter().map(|one| u128::from(*one)).sum();
+        let total: u128 = demands.values().sum();
+        if all == 0 || total == 0 || demands.keys().all(|groups| *groups == Groups::ANY) {
+            return Vec::new();
+        }
+        let mut prices = [0_u128; GROUPS];
+        for (groups, demand) in demands {
+            let allowed = |group: &usize| groups.allow(*group as u16);
+            let within: u128 = (0..GROUPS)
+                .filter(allowed)
+                .map(|group| u128::from(supply[group]))
+                .sum();
+            // Demand in whole devices of worth is at most 2^80 here and `all` at most 2^70 in theory, far
+            // less in any cluster: shares of the total first, so that products stay in bounds.
+            let share = demand.saturating_mul(1 << 32) / total;
+            let Some(price) = (share.saturating_mul(all) / (1 << 22)).checked_div(within) else {
+                continue;
+            };
+            for group in (0..GROUPS).filter(allowed) {
+                prices[group] += price;
+            }
+        }
+        let bounded =
+            |price: u128| u64::try_from(price).map_or(DEAREST, |price| price.min(DEAREST));
+        prices.map(bounded).to_vec()
+    }
+}
+
+impl Typical {
+    fn of(shapes: &BTreeMap<Shape, u64>) -> Self {
+        let mut weights: BTreeMap<(Gpus, u64, Groups), u64> = BTreeMap::new();
+        for (shape, weight) in shapes {
+            *weights
+                .entry((shape.gpus, shape.cpus_milli, shape.groups))
+                .or_insert(0) += weight;
+        }
+        let all: u64 = weights.values().sum();
+        let mut tasks: Vec<Task> = weights
+            .into_iter()
+            .map(|((gpus, cpus_milli, groups), weight)| Task {
+                weight: weight as i64,
+                gpus,
+                cpus_milli,
+                groups,
+            })
+            .collect();
+        tasks.sort_unstable_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.cmp(b)));
+        let mut covered = 0;
+        tasks.retain(|task| {
+            let is_needed = covered * 100 < all * COVERED_PERCENT;
+            covered += task.weight as u64;
+            is_needed
+        });
+        let weight = tasks.iter().map(|task| task.weight).sum();
+        Self { tasks, weight }
+    }
+
+    pub(super) fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// The weights' sum.
+    pub(super) const fn weight(&self) -> i64 {
+        self.weight
+    }
+}
+
+/// How often so many thousandths of a device are asked for.
+fn sizes(shapes: &BTreeMap<Shape, u64>) -> BTreeMap<u16, u64> {
+    let mut sizes = BTreeMap::new();
+    for (shape, weight) in shapes {
+        let (size, count) = match shape.gpus {
+            Gpus::None => continue,
+            Gpus::Part(milli) => (milli, 1),
+            Gpus::Whole(count) => (WHOLE_DEVICE, count),
+        };
+        let sum: &mut u64 = sizes.entry(size).or_insert(0);
+        *sum = sum.saturating_add(weight.saturating_mul(count));
+    }
+    sizes
+}

@@ -1,0 +1,101 @@
+//! What a framework waits to run: the call DEMAND.
+
+use mete_model::Role;
+use mete_placement::constraints::{Constraint, Patterns};
+use mete_placement::demand::{self, Shape};
+
+use super::{ConvertError, Within as _, resources, role};
+use crate::mesos::v1::scheduler::call;
+
+/// Every shape of a demand, most urgent first.
+///
+/// # Errors
+/// Names the field and the value that cannot be meant.
+pub fn from_wire(demand: &call::Demand) -> Result<Vec<Shape>, ConvertError> {
+    let mut patterns = Patterns::default();
+    let shapes = demand.shapes.iter().enumerate();
+    shapes
+        .map(|(at, message)| shape(message, &mut patterns).within(format_args!("shapes[{at}]")))
+        .collect()
+}
+
+/// The demand for these shapes.
+pub fn to_wire(shapes: &[Shape]) -> call::Demand {
+    call::Demand {
+        shapes: shapes.iter().map(message).collect(),
+    }
+}
+
+fn shape(message: &call::Shape, patterns: &mut Patterns) -> Result<Shape, ConvertError> {
+    let mut constraints = Vec::new();
+    for (at, constraint) in message.constraints.iter().enumerate() {
+        if at >= demand::MAX_CONSTRAINTS {
+            break; // The check below refuses so many; no need to read them all.
+        }
+        let call::shape::Constraint {
+            field,
+            operator,
+            value,
+        } = constraint;
+        constraints.push(
+            demand::constraint(field, operator, value.as_deref(), patterns)
+                .map_err(|bad| ConvertError::bad_ask(format!("constraints[{at}]"), &bad))?,
+        );
+    }
+    let shape = Shape {
+        name: message.name.clone(),
+        role: message
+            .role
+            .as_deref()
+            .map(|name| role("role", name))
+            .transpose()?,
+        resources: resources::from_wire(&message.resources)?,
+        any_ports: message.any_ports.unwrap_or(0),
+        constraints,
+        max_per_agent: message.max_per_agent,
+        count: message.count.unwrap_or(1),
+    };
+    checked(shape, message.constraints.len())
+}
+
+/// The shape, if it can be meant.
+fn checked(shape: Shape, constraints: usize) -> Result<Shape, ConvertError> {
+    let named = |path: &str, bad: &demand::BadShape| ConvertError::bad_ask(path, bad);
+    if constraints > demand::MAX_CONSTRAINTS {
+        let bad = demand::BadShape::Constraints(constraints);
+        return Err(named("constraints", &bad));
+    }
+    shape.check().map_err(|bad| {
+        let path = match &bad {
+            demand::BadShape::Name(_) => "name",
+            demand::BadShape::Empty | demand::BadShape::Gpus(_) => "resources",
+            demand::BadShape::Count(_) => "count",
+            demand::BadShape::Ports(_) => "any_ports",
+            demand::BadShape::NonePerAgent => "max_per_agent",
+            demand::BadShape::Constraints(_) | demand::BadShape::NotStatic(_) => "constraints",
+        };
+        named(path, &bad)
+    })?;
+    Ok(shape)
+}
+
+fn message(shape: &Shape) -> call::Shape {
+    call::Shape {
+        name: shape.name.clone(),
+        resources: resources::to_wire(&shape.resources),
+        count: Some(shape.count),
+        constraints: shape.constraints.iter().map(constraint).collect(),
+        role: shape.role.as_ref().map(Role::to_string),
+        any_ports: Some(shape.any_ports).filter(|ports| *ports > 0),
+        max_per_agent: shape.max_per_agent,
+    }
+}
+
+fn constraint(constraint: &Constraint) -> call::shape::Constraint {
+    let (operator, value) = constraint.words();
+    call::shape::Constraint {
+        field: constraint.field.as_str().to_owned(),
+        operator: operator.to_owned(),
+        value: value.map(std::borrow::Cow::into_owned),
+    }
+}

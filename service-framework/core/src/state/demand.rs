@@ -1,0 +1,130 @@
+//! What waits for offers, as the master is told it: a shape for each app, those that wait the longest first.
+//!
+//! Kept up app by app, so that a step that touches none of those that wait costs nothing.
+
+use std::collections::BTreeMap;
+
+use mete_model::Timestamp;
+use mete_placement::Shape;
+use mete_placement::demand::MAX_SHAPES;
+
+use crate::spec::app::AppId;
+
+/// Instances of one app that may be launched now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Need {
+    /// When the first of them began to wait.
+    pub(crate) since: Timestamp,
+    pub(crate) shape: Shape,
+}
+
+/// What waits, and what of it the master knows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Demand {
+    needs: BTreeMap<AppId, Need>,
+    /// Something has changed since [`Self::told`].
+    is_changed: bool,
+    /// What the master was told last; `None`: nothing on this link.
+    told: Option<Vec<Shape>>,
+}
+
+impl Demand {
+    /// Notes what waits of an app now.
+    pub(crate) fn note(&mut self, app: &AppId, need: Option<Need>) {
+        if self.needs.get(app) == need.as_ref() {
+            return;
+        }
+        self.is_changed = true;
+        match need {
+            Some(need) => {
+                self.needs.insert(app.clone(), need);
+            }
+            None => {
+                self.needs.remove(app);
+            }
+        }
+    }
+
+    /// The link is a new one: its master knows nothing.
+    pub(crate) fn forget_told(&mut self) {
+        self.told = None;
+        self.is_changed = true;
+    }
+
+    /// What the master is to be told, if it is something new.
+    pub(crate) fn take_news(&mut self) -> Option<Vec<Shape>> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        let shapes = self.shapes();
+        // Who was told nothing knows that nothing waits.
+        let is_new = self
+            .told
+            .as_ref()
+            .map_or(!shapes.is_empty(), |told| *told != shapes);
+        if !is_new {
+            return None;
+        }
+        self.told = Some(shapes.clone());
+        Some(shapes)
+    }
+
+    fn shapes(&self) -> Vec<Shape> {
+        let mut needs: Vec<(&AppId, &Need)> = self.needs.iter().collect();
+        needs.sort_by_key(|(app, need)| (need.since, *app));
+        let shapes = needs.into_iter().map(|(_, need)| need.shape.clone());
+        shapes.take(MAX_SHAPES).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_model::Resources;
+
+    use super::*;
+
+    fn app(name: &str) -> AppId {
+        AppId::new(name).expect("good")
+    }
+
+    fn need(since: u64, cpus_milli: u64) -> Option<Need> {
+        Some(Need {
+            since: Timestamp::from_millis(since),
+            shape: Shape::new(Resources::cpus_mem(cpus_milli, 0)),
+        })
+    }
+
+    fn told(demand: &mut Demand) -> Option<Vec<u64>> {
+        let cpus = |shape: Shape| shape.resources.cpus_milli;
+        let shapes = demand.take_news()?;
+        Some(shapes.into_iter().map(cpus).collect())
+    }
+
+    #[test]
+    fn those_that_wait_the_longest_come_first_and_nothing_is_told_twice() {
+        let mut demand = Demand::default();
+        demand.note(&app("/a"), need(2, 100));
+        demand.note(&app("/b"), need(1, 200));
+
+        assert_eq!(told(&mut demand), Some(vec![200, 100]));
+        demand.note(&app("/b"), need(1, 200));
+        assert_eq!(told(&mut demand), None);
+        demand.note(&app("/b"), None);
+        assert_eq!(told(&mut demand), Some(vec![100]));
+        demand.note(&app("/a"), None);
+        assert_eq!(told(&mut demand), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_new_link_is_told_all_there_is() {
+        let mut demand = Demand::default();
+        demand.forget_told();
+        assert_eq!(told(&mut demand), None);
+        demand.note(&app("/a"), need(1, 100));
+        told(&mut demand);
+
+        demand.forget_told();
+
+        assert_eq!(told(&mut demand), Some(vec![100]));
+    }
+}
