@@ -442,7 +442,7 @@ mod tests {
         assert!(filters.blocked_until(client, agent, &cpus(100)).is_some());
         filters.expire(at(5), |agent| ended.push(agent));
         assert_eq!(ended, [agent]);
-        assert!(!filters.blocked_until(client, agent, &cpus(100)).is_some());
+        assert!(filters.blocked_until(client, agent, &cpus(100)).is_none());
         assert_eq!(filters.next_deadline(), None);
     }
 
@@ -453,16 +453,16 @@ mod tests {
         filters.set(client, agent, &cpus(100), at(5));
 
         assert!(filters.blocked_until(client, agent, &cpus(99)).is_some());
-        assert!(!filters.blocked_until(client, agent, &cpus(101)).is_some());
+        assert!(filters.blocked_until(client, agent, &cpus(101)).is_none());
         assert!(
-            !filters
+            filters
                 .blocked_until(client, AgentSlot::from(3), &cpus(99))
-                .is_some()
+                .is_none()
         );
         assert!(
-            !filters
+            filters
                 .blocked_until(ClientSlot::from(2), agent, &cpus(99))
-                .is_some()
+                .is_none()
         );
     }
 
