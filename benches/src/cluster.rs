@@ -110,6 +110,12 @@ impl Cluster {
         self.allocator.release(&self.agents[agent], id, role, task);
     }
 
+    /// A task was started with part of an offer.
+    pub fn launch(&mut self, offer: &Grant, task: &Resources) {
+        self.allocator
+            .launched(&offer.agent, &offer.framework, &offer.role, task);
+    }
+
     /// Gives away all there is: a round, and as many more as are needed to look at all agents.
     pub fn give_away(&mut self, now: Timestamp) -> Vec<Grant> {
         let mut grants = self.allocator.round(now);
@@ -187,6 +193,7 @@ pub fn wholly_used(agents: usize, frameworks: usize) -> (Cluster, Vec<(usize, Re
     let mut cluster = empty(agents, frameworks);
     let mut holders = vec![(0, Resources::none()); agents];
     for grant in cluster.give_away(NOON) {
+        cluster.launch(&grant, &grant.resources);
         let agent = position(grant.agent.as_str());
         holders[agent] = (position(grant.framework.as_str()), grant.resources);
     }

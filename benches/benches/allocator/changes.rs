@@ -42,6 +42,7 @@ pub(crate) fn one_change(c: &mut Criterion<ThreadCpu>) {
                 let agent = &cluster.agents[at];
                 cluster.allocator.release(agent, framework, role, held);
                 let grant = cluster.allocator.round(NOON).pop().expect("it is free");
+                cluster.launch(&grant, &grant.resources);
                 *holder = position(grant.framework.as_str());
                 *held = grant.resources;
             });

@@ -49,6 +49,7 @@ pub(crate) fn partial(c: &mut Criterion<ThreadCpu>) {
                     if let Some((framework, task)) = &running[offer.agent] {
                         cluster.release(offer.agent, *framework, task);
                     }
+                    cluster.launch(&offer.grant, &offer.task);
                     cluster.give_back(NOON, &offer.grant, &offer.rest, Duration::ZERO);
                 }
             });
