@@ -106,6 +106,21 @@ impl Agent {
         }
     }
 
+    /// What clients hold in one of the ways.
+    fn holdings(&self, way: Way) -> &[Holding] {
+        match way {
+            Way::Offered => &self.offered,
+            Way::Used => &self.used,
+        }
+    }
+
+    fn holdings_mut(&mut self, way: Way) -> &mut Vec<Holding> {
+        match way {
+            Way::Offered => &mut self.offered,
+            Way::Used => &mut self.used,
+        }
+    }
+
     /// Whether it may be offered and has enough left to be worth it.
     pub(super) const fn is_giving(&self) -> bool {
         self.is_giving
@@ -382,10 +397,7 @@ impl Agents {
         way: Way,
     ) -> Option<&Resources> {
         let agent = self.slots.get(slot)?;
-        let list = match way {
-            Way::Offered => &agent.offered,
-            Way::Used => &agent.used,
-        };
+        let list = agent.holdings(way);
         list.iter()
             .find(|held| held.client == client)
             .map(|held| &held.resources)
@@ -394,10 +406,7 @@ impl Agents {
     /// What each client holds on an agent in one of the ways.
     pub(super) fn held_on(&self, slot: AgentSlot, way: Way) -> Vec<(ClientSlot, Resources)> {
         let agent = &self.slots[slot];
-        let list = match way {
-            Way::Offered => &agent.offered,
-            Way::Used => &agent.used,
-        };
+        let list = agent.holdings(way);
         list.iter()
             .map(|held| (held.client, held.resources.clone()))
             .collect()
@@ -565,10 +574,7 @@ impl Agents {
         now: Timestamp,
     ) {
         let agent = &mut self.slots[slot];
-        let list = match way {
-            Way::Offered => &mut agent.offered,
-            Way::Used => &mut agent.used,
-        };
+        let list = agent.holdings_mut(way);
         if let Some(held) = list.iter_mut().find(|held| held.client == client) {
             held.resources.add(part);
             return;
@@ -593,10 +599,7 @@ impl Agents {
         part: &Resources,
     ) -> Option<Resources> {
         let agent = &mut self.slots[slot];
-        let list = match way {
-            Way::Offered => &mut agent.offered,
-            Way::Used => &mut agent.used,
-        };
+        let list = agent.holdings_mut(way);
         let at = list.iter().position(|held| held.client == client)?;
         let held = &mut list[at].resources;
         let gone = if *held == *part {
