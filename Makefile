@@ -17,13 +17,15 @@ test:
 	cargo build --workspace --bins --examples
 	cargo test --workspace --no-fail-fast
 
-# What CI runs before the tests: form, lints, documentation, layers, licences.
+# What CI runs before the tests: form, lints, documentation, layers, licences. cargo-deny looks at the crates
+# of every platform, also those that no build here fetches: hence the fetch.
 check:
 	scripts/install-deps check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
 	cargo test -p mete-cli --test layers
+	cargo fetch --locked
 	cargo deny --offline check licenses bans sources
 
 # Known security faults of dependencies; asks the advisory database, so it needs the network.
