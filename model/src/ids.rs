@@ -59,6 +59,12 @@ macro_rules! id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Where in memory the text is. Clones share it: two ids that live at the same time and have one address
+            /// are equal, others may be.
+            pub fn address(&self) -> usize {
+                Arc::as_ptr(&self.0).addr()
+            }
         }
 
         impl FromStr for $name {

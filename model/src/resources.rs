@@ -258,6 +258,30 @@ impl Resources {
         }
     }
 
+    /// Takes `asked` out of this, and says true; false, and nothing changes, when it is not all there. As
+    /// [`minus`](Self::minus), in place: most of what is taken is CPUs and memory alone.
+    pub fn take(&mut self, asked: &Self) -> bool {
+        if !self.contains(asked) {
+            return false;
+        }
+        self.cpus_milli -= asked.cpus_milli;
+        self.mem_bytes -= asked.mem_bytes;
+        self.disk_bytes -= asked.disk_bytes;
+        if asked.gpus_milli > 0 {
+            (self.gpus_milli, self.devices) = self.gpus_without(asked);
+        }
+        if !asked.ports.is_empty() {
+            self.ports.remove(&asked.ports);
+        }
+        if asked.other.is_some() {
+            self.other = self.others_without(asked);
+        }
+        if !asked.parts.is_empty() {
+            self.parts = self.parts.without(&asked.parts);
+        }
+        true
+    }
+
     /// The sum of both.
     #[must_use]
     pub fn plus(&self, more: &Self) -> Self {

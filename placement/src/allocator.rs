@@ -518,11 +518,18 @@ impl Allocator {
 
     /// Whether something changed since the last round that could make the next one give something.
     pub fn wants_round(&self) -> bool {
-        (self.agents.is_any_touched()
-            || !self.eager.is_empty()
-            || self.quota.has_more_headroom(self.agents.free()))
-            && self.agents.is_any_giving()
-            && self.tree.in_line() > 0
+        self.agents.is_any_giving()
+            && (self.is_somebody_let_in() || {
+                let is_news = self.agents.is_any_touched() || !self.eager.is_empty();
+                is_news && self.tree.in_line() > 0
+            })
+    }
+
+    /// Whether those that nothing could be given to because of their roles' rooms may be given something now: there is
+    /// more beyond all guarantees, or something that does not count.
+    fn is_somebody_let_in(&self) -> bool {
+        self.quota.has_more_headroom(self.agents.free())
+            || (self.tree.is_any_shut_out() && !self.agents.special().is_empty())
     }
 
     /// Time for a round: when a filter runs out, at the latest; at once when the last round left something undone.

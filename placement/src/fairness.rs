@@ -11,14 +11,14 @@
 //! before the next question (`RoleTree::refresh`), however often a client was touched meanwhile.
 //! Grants move their client at once, because the next question depends on it.
 //!
-//! Invariants: the shares a queue is sorted by are those of `held`, except for what is noted in `moved`
-//! and while `stale`; a role is in its parent's queue exactly when somebody below it is in line.
+//! Invariants: the shares a queue is sorted by are those of `held`, except for what is noted in `moved`,
+//! for a client that is alone in its queue, and while `stale`; a role is in its parent's queue exactly when somebody below it is in line.
 
 mod node; // a role and what hangs below it
 mod queue; // a line, the most urgent first
 mod rivals; // who comes first, for explanations
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use mete_model::{Resources, Role};
@@ -40,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) held: Sums,
     turn: u64,
     in_line: bool,
+    /// Its role has no room for anything: it does not stand in line until that may have changed.
+    is_shut_out: bool,
     /// Its place in the queue is not that of its share; it stands in `moved`.
     is_moved: bool,
 }
@@ -52,13 +54,13 @@ pub(crate) struct RoleTree {
     by_role: BTreeMap<Role, RoleSlot>,
     top: Queue<RoleSlot>,
     aside: Vec<ClientSlot>,
+    /// By top-level role.
+    shut_out: BTreeMap<RoleSlot, BTreeSet<ClientSlot>>,
     /// Clients whose places, and those of the roles above them, are to be put right.
     moved: Vec<ClientSlot>,
     in_line: usize,
     /// Of what the frameworks of a top-level role hold, what is reserved or special in another way.
     special: BTreeMap<RoleSlot, Sums>,
-    /// What all clients hold.
-    held: Sums,
     /// What shares are measured against.
     total: Sums,
     /// `total` as numbers to divide by.
@@ -80,6 +82,7 @@ impl RoleTree {
             held: Sums::default(),
             turn,
             in_line: false,
+            is_shut_out: false,
             is_moved: false,
         })
     }
@@ -87,6 +90,7 @@ impl RoleTree {
     /// Forgets a client that holds nothing, and its role when nothing is left there.
     pub(crate) fn remove_client(&mut self, slot: ClientSlot) {
         self.leave(slot);
+        self.let_in(slot);
         if let Some(client) = self.clients.remove(slot) {
             debug_assert!(client.held == Sums::default(), "released before it goes");
             if client.is_moved {
@@ -98,16 +102,19 @@ impl RoleTree {
         }
     }
 
-    /// Puts a client in line; whether it was not before.
+    /// Puts a client in line unless it is shut out; whether it was not before.
     pub(crate) fn join(&mut self, slot: ClientSlot) -> bool {
         let client = &mut self.clients[slot];
-        if std::mem::replace(&mut client.in_line, true) {
+        if client.is_shut_out || std::mem::replace(&mut client.in_line, true) {
             return false;
         }
         self.in_line += 1;
         let urgency = Urgency::new(&client.held, &self.whole, DEFAULT_WEIGHT_MILLI, client.turn);
         let mut role = client.role;
         let was_idle = self.nodes[role].is_idle();
+        if let Some(alone) = self.nodes[role].clients.alone() {
+            self.place_client(alone);
+        }
         self.nodes[role].clients.push(slot, urgency);
         if !was_idle {
             return true;
@@ -180,6 +187,46 @@ impl RoleTree {
             self.join(slot);
         }
         self.aside = aside;
+    }
+
+    /// Takes a client out of the line until it is [let in](Self::let_in) again.
+    pub(crate) fn shut_out(&mut self, slot: ClientSlot) {
+        self.leave(slot);
+        self.clients[slot].is_shut_out = true;
+        let top = self.top_of(slot);
+        self.shut_out.entry(top).or_default().insert(slot);
+    }
+
+    /// A client may join the line again.
+    pub(crate) fn let_in(&mut self, slot: ClientSlot) {
+        if !std::mem::take(&mut self.clients[slot].is_shut_out) {
+            return;
+        }
+        let top = self.top_of(slot);
+        if let Some(others) = self.shut_out.get_mut(&top) {
+            others.remove(&slot);
+            if others.is_empty() {
+                self.shut_out.remove(&top);
+            }
+        }
+    }
+
+    /// Those who are shut out below a top-level role, or all.
+    pub(crate) fn those_shut_out(&self, top: Option<RoleSlot>) -> Vec<ClientSlot> {
+        match top {
+            Some(top) => self
+                .shut_out
+                .get(&top)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
+            None => self.shut_out.values().flatten().copied().collect(),
+        }
+    }
+
+    pub(crate) fn is_any_shut_out(&self) -> bool {
+        !self.shut_out.is_empty()
     }
 
     /// A client was given resources by a round: its turn is over, and it moves to its new place at once.
@@ -336,8 +383,13 @@ impl RoleTree {
         self.nodes[self.clients[slot].role].top
     }
 
-    pub(crate) const fn held(&self) -> &Sums {
-        &self.held
+    /// What all clients hold.
+    pub(crate) fn held(&self) -> Sums {
+        let mut held = Sums::default();
+        for (_, node) in self.nodes().filter(|(_, node)| node.parent.is_none()) {
+            held.merge(&node.held);
+        }
+        held
     }
 
     pub(crate) const fn total(&self) -> &Sums {
@@ -355,9 +407,10 @@ impl RoleTree {
         change(&mut client.held);
         client.turn = turn.unwrap_or(client.turn);
         let role = client.role;
-        change(&mut self.held);
         let node = &mut self.nodes[role];
-        change(&mut node.own_held);
+        if let Some(own) = &mut node.own_held {
+            change(own);
+        }
         node.own_turn = turn.unwrap_or(node.own_turn);
         let mut above = Some(role);
         while let Some(role) = above {
@@ -394,13 +447,18 @@ impl RoleTree {
         }
     }
 
+    /// Moves a client to the place of its share, unless it is alone in its role's line, as in most roles.
     fn reposition_client(&mut self, slot: ClientSlot) {
         let client = &self.clients[slot];
-        if client.in_line {
-            let urgency =
-                Urgency::new(&client.held, &self.whole, DEFAULT_WEIGHT_MILLI, client.turn);
-            self.nodes[client.role].clients.change(slot, urgency);
+        if client.in_line && self.nodes[client.role].clients.alone().is_none() {
+            self.place_client(slot);
         }
+    }
+
+    fn place_client(&mut self, slot: ClientSlot) {
+        let client = &self.clients[slot];
+        let urgency = Urgency::new(&client.held, &self.whole, DEFAULT_WEIGHT_MILLI, client.turn);
+        self.nodes[client.role].clients.change(slot, urgency);
     }
 
     /// A role and all above it.
@@ -452,8 +510,10 @@ impl RoleTree {
         let slot = self.nodes.insert(Node::new(role.clone(), parent, turn));
         self.nodes[slot].top = match parent {
             Some(parent) => {
-                self.nodes[parent].dependants += 1;
-                self.nodes[parent].top
+                let parent = &mut self.nodes[parent];
+                parent.dependants += 1;
+                parent.own_held.get_or_insert_with(|| parent.held.clone());
+                parent.top
             }
             None => slot,
         };

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mete_model::{Devices, Resources, Timestamp};
+use smallvec::SmallVec;
 
 use crate::slots::{AgentSlot, ClientSlot};
 
@@ -48,9 +49,12 @@ struct Refused {
 #[derive(Clone, Debug, Default)]
 struct OnAgent {
     /// By client; of one client in the order in which they were set.
-    filters: Vec<Filter>,
-    refused: Vec<Refused>,
+    filters: SmallVec<[Filter; USUAL_FILTERS]>,
+    refused: SmallVec<[Refused; 1]>,
 }
+
+/// So many filters stand with their agent, without a list of their own: who declines mostly does so for seconds.
+const USUAL_FILTERS: usize = 6;
 
 /// All filters.
 #[derive(Clone, Debug, Default)]
@@ -181,8 +185,10 @@ impl Filters {
         while let Some(entry) = self.ends.first_entry()
             && *entry.key() <= now
         {
-            let (until, over) = entry.remove_entry();
+            let (until, mut over) = entry.remove_entry();
             self.noted -= over.len();
+            // Memory is walked through in its order.
+            over.sort_unstable();
             for (agent, client) in over {
                 if self.drop_where(client, agent, |filter| filter.until == until) {
                     ended(agent);

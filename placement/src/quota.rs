@@ -235,7 +235,7 @@ pub(crate) struct Quota {
     held_back: BTreeSet<RoleSlot>,
     /// How many roles have a guarantee.
     guarantees: usize,
-    /// The surplus when the last round ended: whoever was held back was so at no less.
+    /// Whoever was held back was so at no less.
     surplus: Surplus,
 }
 
@@ -247,6 +247,17 @@ struct Surplus {
 }
 
 impl Surplus {
+    /// The lesser of both, kind by kind.
+    fn lower_to(&mut self, other: Self) {
+        for (mine, theirs) in self.main.iter_mut().zip(other.main) {
+            *mine = (*mine).into_iter().chain(theirs).min();
+        }
+        for (name, theirs) in other.other {
+            let mine = self.other.entry(name).or_insert(theirs);
+            *mine = theirs.min(*mine);
+        }
+    }
+
     /// Whether there is more of anything than there was.
     fn is_more_than(&self, before: &Self) -> bool {
         let grew = |now: Option<u128>, before: Option<u128>| match (now, before) {
@@ -315,14 +326,15 @@ impl Quota {
         self.roles.keys().copied()
     }
 
-    /// A round is over: who was held back need not look again before there is more than this.
+    /// A round is over. Whoever was given a part of an agent was kept from the rest of it, by what is left now.
     pub(crate) fn note_headroom(&mut self, free: &Sums) {
-        if self.guarantees > 0 {
-            self.surplus = self.surplus_of(free);
+        if self.guarantees > 0 && !self.held_back.is_empty() {
+            let surplus = self.surplus_of(free);
+            self.surplus.lower_to(surplus);
         }
     }
 
-    /// Whether there is more beyond all guarantees than when the last round ended, and somebody who was held back.
+    /// Whether there is more beyond all guarantees than when somebody was held back.
     pub(crate) fn has_more_headroom(&self, free: &Sums) -> bool {
         self.guarantees > 0
             && !self.held_back.is_empty()
@@ -458,7 +470,16 @@ impl Quota {
         };
     }
 
-    pub(crate) fn hold_back(&mut self, role: RoleSlot) {
+    /// Something is not given to a top-level role while `free` is free in all.
+    pub(crate) fn hold_back(&mut self, role: RoleSlot, free: &Sums) {
+        if self.guarantees > 0 {
+            let surplus = self.surplus_of(free);
+            if self.held_back.is_empty() {
+                self.surplus = surplus;
+            } else {
+                self.surplus.lower_to(surplus);
+            }
+        }
         self.held_back.insert(role);
     }
 

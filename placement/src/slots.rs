@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
 use indexmap::IndexMap;
+use mete_model::{AgentId, FrameworkId};
 use rustc_hash::FxHasher;
 
 /// Declares a number of one kind of thing.
@@ -131,26 +132,63 @@ impl<K: Copy + From<u32> + Into<usize>, T> IndexMut<K> for Slots<K, T> {
     }
 }
 
-/// The slots of things by their names.
-#[derive(Clone, Debug)]
-pub(crate) struct Names<N, K>(IndexMap<N, K, BuildHasherDefault<FxHasher>>);
+/// An id that knows where in memory its text is.
+pub(crate) trait Addressed {
+    /// Two that live at the same time and have one address are equal.
+    fn address(&self) -> usize;
+}
 
-impl<N, K> Default for Names<N, K> {
-    fn default() -> Self {
-        Self(IndexMap::default())
+impl Addressed for AgentId {
+    fn address(&self) -> usize {
+        self.address()
     }
 }
 
-impl<N: Hash + Eq, K: Copy> Names<N, K> {
+impl Addressed for FrameworkId {
+    fn address(&self) -> usize {
+        self.address()
+    }
+}
+
+/// The slots of things by their names.
+///
+/// Mostly a name that is asked for is a clone of the one that is kept here, which left with an offer and comes
+/// back with its answer. Then its address finds it, without a look at the text.
+#[derive(Clone, Debug)]
+pub(crate) struct Names<N, K> {
+    by_text: IndexMap<N, K, BuildHasherDefault<FxHasher>>,
+    /// Of the names in `by_text`: as long as they are there, nobody else has their addresses.
+    by_address: ByAddress<K>,
+}
+
+#[expect(clippy::disallowed_types, reason = "nobody walks through it")]
+type ByAddress<K> = std::collections::HashMap<usize, K, BuildHasherDefault<FxHasher>>;
+
+impl<N, K> Default for Names<N, K> {
+    fn default() -> Self {
+        Self {
+            by_text: IndexMap::default(),
+            by_address: ByAddress::default(),
+        }
+    }
+}
+
+impl<N: Addressed + Hash + Eq, K: Copy> Names<N, K> {
     pub(crate) fn get(&self, name: &N) -> Option<K> {
-        self.0.get(name).copied()
+        let known = self.by_address.get(&name.address());
+        known.or_else(|| self.by_text.get(name)).copied()
     }
 
+    /// The name of a thing that has none yet.
     pub(crate) fn insert(&mut self, name: N, slot: K) {
-        self.0.insert(name, slot);
+        self.by_address.insert(name.address(), slot);
+        let other = self.by_text.insert(name, slot);
+        debug_assert!(other.is_none(), "a name is given once");
     }
 
     pub(crate) fn remove(&mut self, name: &N) {
-        self.0.swap_remove(name);
+        if let Some((kept, _)) = self.by_text.swap_remove_entry(name) {
+            self.by_address.remove(&kept.address());
+        }
     }
 }

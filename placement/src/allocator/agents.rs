@@ -24,6 +24,7 @@ use crate::packing::Groups;
 use crate::quota::{MIN_CPUS_MILLI, MIN_MEM_BYTES, is_allocatable};
 use crate::slots::{AgentSlot, ClientSlot, Names, Slots};
 use crate::sums::Sums;
+use smallvec::SmallVec;
 
 /// The attribute that says which model an agent's GPUs are of, so that packing can tell scarce ones apart.
 pub const GPU_MODEL: &str = "gpu_model";
@@ -74,26 +75,29 @@ pub(super) struct Holding {
     pub(super) since: Timestamp,
 }
 
-/// One agent.
+/// What clients hold on an agent; mostly one does, and that stands with the agent.
+type Holdings = SmallVec<[Holding; 1]>;
+
+/// One agent. What each offer and each answer changes stands together, in the first lines of memory.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Agent {
-    pub(super) id: AgentId,
-    pub(super) facts: AgentFacts,
     pub(super) free: Resources,
+    pub(super) offered: Holdings,
     pub(super) admission: Admission,
-    /// Machines of one kind, for packing.
-    pub(super) group: u16,
-    pub(super) offered: Vec<Holding>,
-    pub(super) used: Vec<Holding>,
     /// More is in use than there is.
     overdrawn: bool,
-    touched: bool,
-    /// The fleet has not heard of its latest change.
-    is_news: bool,
     /// May be offered, and has enough left to be worth it.
     is_giving: bool,
+    /// The fleet has not heard of its latest change.
+    is_news: bool,
+    /// Machines of one kind, for packing.
+    pub(super) group: u16,
     /// What is free and of no use to an ordinary task; `None`: nothing.
     strands: Option<Box<Resources>>,
+    pub(super) id: AgentId,
+    pub(super) used: Holdings,
+    pub(super) facts: AgentFacts,
 }
 
 impl Agent {
@@ -114,7 +118,7 @@ impl Agent {
         }
     }
 
-    fn holdings_mut(&mut self, way: Way) -> &mut Vec<Holding> {
+    fn holdings_mut(&mut self, way: Way) -> &mut Holdings {
         match way {
             Way::Offered => &mut self.offered,
             Way::Used => &mut self.used,
@@ -138,9 +142,11 @@ pub(super) struct Agents {
     slots: Slots<AgentSlot, Agent>,
     by_id: Names<AgentId, AgentSlot>,
     giving: Vec<AgentSlot>,
-    /// By agent: where it stands in `giving`, if it does.
+    /// By agent: where it stands in `giving`, or [`NOWHERE`].
     giving_at: Vec<u32>,
     touched: Vec<AgentSlot>,
+    /// By agent: whether it is among `touched`.
+    is_touched: Vec<bool>,
     /// Those that give and have something special free: reserved, revocable, volumes.
     special: BTreeSet<AgentSlot>,
     fleet: Fleet,
@@ -162,6 +168,9 @@ pub(super) struct Agents {
     /// Frameworks have minima of their own: whatever is left may be worth an offer.
     any_is_enough: bool,
 }
+
+/// The place of an agent that is not giving.
+const NOWHERE: u32 = u32::MAX;
 
 /// Which of the two ways of holding is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,16 +206,15 @@ impl Agents {
             free: Resources::none(),
             admission: Admission::Offerable,
             group,
-            offered: Vec::new(),
-            used: Vec::new(),
+            offered: Holdings::new(),
+            used: Holdings::new(),
             overdrawn: false,
-            touched: false,
             is_news: false,
             is_giving: false,
             strands: None,
         });
         self.by_id.insert(id, slot);
-        self.put_free(slot, &total);
+        self.put_free(slot, total);
         slot
     }
 
@@ -276,6 +284,9 @@ impl Agents {
         );
         self.by_id.remove(&agent.id);
         self.touched.retain(|touched| *touched != slot);
+        if let Some(is_touched) = self.is_touched.get_mut(usize::from(slot)) {
+            *is_touched = false;
+        }
         self.news_for_fleet.retain(|news| *news != slot);
         self.fleet.remove(slot.number());
         agent.facts.total
@@ -291,8 +302,8 @@ impl Agents {
     ) {
         // Of shared volumes alone nothing is booked.
         if !part.is_empty() {
+            let part = self.take_free(slot, part);
             self.hold(slot, client, Way::Offered, part, now);
-            self.take_free(slot, part);
         }
     }
 
@@ -306,7 +317,7 @@ impl Agents {
     ) -> Resources {
         let before = self.held_by(slot, client, Way::Used).cloned();
         let is_there = !self.slots[slot].overdrawn && self.slots[slot].free.contains(part);
-        self.hold(slot, client, Way::Used, part, Timestamp::EPOCH);
+        self.hold(slot, client, Way::Used, part.clone(), Timestamp::EPOCH);
         if is_there {
             self.take_free(slot, part);
         } else {
@@ -321,33 +332,11 @@ impl Agents {
         }
     }
 
-    /// As much of `part` as is on offer to a client is in use from now on; that much.
-    pub(super) fn launch(
-        &mut self,
-        slot: AgentSlot,
-        client: ClientSlot,
-        part: &Resources,
-    ) -> Option<Resources> {
-        let part = self.let_go(slot, client, Way::Offered, part)?;
-        self.hold(slot, client, Way::Used, &part, Timestamp::EPOCH);
-        Some(part)
-    }
-
-    /// A client gives back as much of `part` as it holds; that much.
-    pub(super) fn put_back(
-        &mut self,
-        slot: AgentSlot,
-        client: ClientSlot,
-        way: Way,
-        part: &Resources,
-    ) -> Option<Resources> {
-        let part = self.let_go(slot, client, way, part)?;
-        if self.slots[slot].overdrawn {
-            self.recount(slot);
-        } else {
-            self.put_free(slot, &part);
+    /// As much of `part` as is on offer to a client is in use from now on.
+    pub(super) fn launch(&mut self, slot: AgentSlot, client: ClientSlot, part: &Resources) {
+        if let Some(part) = self.let_go(slot, client, Way::Offered, part) {
+            self.hold(slot, client, Way::Used, part, Timestamp::EPOCH);
         }
-        Some(part)
     }
 
     /// What a client holds changes its nature, and with it the agent's total: the same amounts are reserved, say, or a
@@ -418,8 +407,10 @@ impl Agents {
 
     /// The next round looks at this agent for everybody.
     pub(super) fn touch(&mut self, slot: AgentSlot) {
-        let agent = &mut self.slots[slot];
-        if agent.is_giving() && !std::mem::replace(&mut agent.touched, true) {
+        let at = usize::from(slot);
+        // Nothing of the agent itself is looked at: many are touched at a time.
+        let gives = self.giving_at.get(at).is_some_and(|at| *at != NOWHERE);
+        if gives && !std::mem::replace(&mut self.is_touched[at], true) {
             self.touched.push(slot);
         }
     }
@@ -451,10 +442,11 @@ impl Agents {
     pub(super) fn take_touched(&mut self) -> Vec<AgentSlot> {
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|slot| {
-            let agent = &mut self.slots[*slot];
-            agent.touched = false;
-            agent.is_giving()
+            self.is_touched[usize::from(*slot)] = false;
+            self.giving_at[usize::from(*slot)] != NOWHERE
         });
+        // Memory is walked through in its order.
+        touched.sort_unstable();
         touched
     }
 
@@ -517,14 +509,15 @@ impl Agents {
     fn enlist(&mut self, slot: AgentSlot, gives: bool) {
         let at = usize::from(slot);
         if self.giving_at.len() <= at {
-            self.giving_at.resize(at + 1, 0);
+            self.giving_at.resize(at + 1, NOWHERE);
+            self.is_touched.resize(at + 1, false);
         }
         if gives {
             self.giving_at[at] = u32::try_from(self.giving.len()).expect("slots are u32");
             self.giving.push(slot);
             return;
         }
-        let place = self.giving_at[at];
+        let place = std::mem::replace(&mut self.giving_at[at], NOWHERE);
         self.giving.swap_remove(place as usize);
         if let Some(&moved) = self.giving.get(place as usize) {
             self.giving_at[usize::from(moved)] = place;
@@ -570,18 +563,18 @@ impl Agents {
         slot: AgentSlot,
         client: ClientSlot,
         way: Way,
-        part: &Resources,
+        part: Resources,
         now: Timestamp,
     ) {
         let agent = &mut self.slots[slot];
         let list = agent.holdings_mut(way);
         if let Some(held) = list.iter_mut().find(|held| held.client == client) {
-            held.resources.add(part);
+            held.resources.add(&part);
             return;
         }
         list.push(Holding {
             client,
-            resources: part.clone(),
+            resources: part,
             since: now,
         });
         let at = usize::from(client);
@@ -591,7 +584,9 @@ impl Agents {
         self.holdings[at] += 1;
     }
 
-    fn let_go(
+    /// A client does not hold as much of `part` as it does any more; that much. It is for whoever calls to say who has it
+    /// now.
+    pub(super) fn let_go(
         &mut self,
         slot: AgentSlot,
         client: ClientSlot,
@@ -604,6 +599,11 @@ impl Agents {
         let held = &mut list[at].resources;
         let gone = if *held == *part {
             list.swap_remove(at).resources
+        } else if part.is_empty() {
+            return None;
+        } else if part.gpus_milli == 0 && !part.has_parts() && held.take(part) {
+            // It is not all, so something stays.
+            return Some(part.clone());
         } else {
             let left = held.minus_at_most(part);
             let gone = held.minus_at_most(&left);
@@ -622,34 +622,41 @@ impl Agents {
     }
 
     /// Something that is free is not free any more.
-    fn take_free(&mut self, slot: AgentSlot, part: &Resources) {
+    fn take_free(&mut self, slot: AgentSlot, part: &Resources) -> Resources {
         let agent = &mut self.slots[slot];
         if agent.admission == Admission::Offerable {
             self.free.remove_plain(part);
         }
-        agent.free = if agent.free == *part {
-            Resources::none()
+        let taken = if agent.free == *part {
+            std::mem::take(&mut agent.free)
         } else {
-            agent.free.minus_at_most(part)
+            agent.free = agent.free.minus_at_most(part);
+            part.clone()
         };
         self.place(slot);
+        taken
     }
 
-    /// Something is free again.
-    fn put_free(&mut self, slot: AgentSlot, part: &Resources) {
+    /// What somebody let go is free again.
+    pub(super) fn put_free(&mut self, slot: AgentSlot, part: Resources) {
         let agent = &mut self.slots[slot];
+        if agent.overdrawn {
+            self.recount(slot);
+            return;
+        }
         if agent.admission == Admission::Offerable {
-            self.free.add_plain(part);
+            self.free.add_plain(&part);
+        }
+        if part.is_empty() {
+            return;
         }
         if agent.free.is_empty() {
-            agent.free.clone_from(part);
+            agent.free = part;
         } else {
-            agent.free.add(part);
+            agent.free.add(&part);
         }
         self.place(slot);
-        if !part.is_empty() {
-            self.touch(slot);
-        }
+        self.touch(slot);
     }
 
     /// Counts anew what is free, when more may be in use than there is.

@@ -89,6 +89,10 @@ impl Allocator {
             .iter()
             .map(|(role, held)| (role.clone(), held.client))
             .collect();
+        for (_, client) in &clients {
+            // What it may have of what is left is another question now.
+            self.tree.let_in(*client);
+        }
         let Some(demand) = framework.demand.clone() else {
             for (_, client) in clients {
                 if self.rules.get_mut(client).wishes.take().is_some() {
@@ -156,6 +160,12 @@ impl Allocator {
 
     /// Puts a framework's clients in line or takes them out, and forgets those that are over.
     pub(super) fn settle(&mut self, slot: FrameworkSlot) {
+        self.line_up(slot);
+        self.prune(slot);
+    }
+
+    /// Puts a framework's clients in line or takes them out.
+    fn line_up(&mut self, slot: FrameworkSlot) {
         let framework = self.frameworks.get(slot);
         let mut joined = Vec::new();
         for held in framework.roles.values() {
@@ -171,7 +181,6 @@ impl Allocator {
         for client in joined {
             self.make_eager(client);
         }
-        self.prune(slot);
     }
 
     pub(super) fn prune(&mut self, slot: FrameworkSlot) {
@@ -207,8 +216,9 @@ impl Allocator {
         way: Way,
         resources: &Resources,
     ) {
-        if let Some(part) = self.agents.put_back(agent, client, way, resources) {
+        if let Some(part) = self.agents.let_go(agent, client, way, resources) {
             self.holds_less(client, &part);
+            self.agents.put_free(agent, part);
         }
     }
 
@@ -341,6 +351,18 @@ impl Allocator {
         }
         for client in woken {
             self.make_eager(client);
+        }
+        self.let_in(role);
+    }
+
+    /// Clients of roles that had no room for anything join the line again, those below one top-level role or all.
+    pub(super) fn let_in(&mut self, role: Option<RoleSlot>) {
+        if !self.tree.is_any_shut_out() {
+            return;
+        }
+        for client in self.tree.those_shut_out(role) {
+            self.tree.let_in(client);
+            self.line_up(self.tree.client(client).framework);
         }
     }
 }

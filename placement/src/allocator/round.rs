@@ -78,7 +78,7 @@ impl Allocator {
             return Vec::new();
         }
         self.rounds += 1;
-        if self.quota.has_more_headroom(self.agents.free()) {
+        if self.is_somebody_let_in() {
             self.wake(None);
         }
         self.tree.refresh();
@@ -108,6 +108,7 @@ impl Allocator {
         {
             match self.serve(client, &mut walk) {
                 Some(given) => self.grant(now, client, given, &mut walk),
+                None if !self.tree.is_in_line(client) => {}
                 None if self.rules.get(client).wants_something() => self.tree.step_aside(client),
                 None => {
                     self.tree.leave(client);
@@ -124,6 +125,15 @@ impl Allocator {
         }
         self.quota.note_headroom(self.agents.free());
         walk.grants
+    }
+
+    /// Whether a client that takes whole agents has no use for any, however many are free: its role has no room.
+    fn is_shut_out(&self, client: ClientSlot, room: &Room) -> bool {
+        let rules = self.rules.get(client);
+        matches!(room, Room::UpTo(most) if most.is_shut())
+            && !rules.is_aimed()
+            && !rules.has_minimum()
+            && self.agents.special().is_empty()
     }
 
     /// This round was ended early: the next one looks at the same again.
@@ -165,7 +175,7 @@ impl Allocator {
         });
     }
 
-    /// What the client gets, and where; `None` when none of what is left may be its.
+    /// What the client gets, and where; `None` when none of what is left may be its, and then it may have left the line.
     fn serve(&mut self, client: ClientSlot, walk: &mut Walk) -> Option<Given> {
         let room = self.room(client);
         if self.rules.get(client).is_aimed() {
@@ -190,15 +200,12 @@ impl Allocator {
 
     fn serve_whole(&mut self, client: ClientSlot, room: &Room, walk: &mut Walk) -> Option<Given> {
         let top = self.tree.top_of(client);
-        let rules = self.rules.get(client);
-        if let Room::UpTo(most) = &room
-            && most.is_shut()
-            && !rules.has_minimum()
-            && self.agents.special().is_empty()
-        {
-            self.quota.hold_back(top);
+        if self.is_shut_out(client, room) {
+            self.tree.shut_out(client);
+            self.quota.hold_back(top, self.agents.free());
             return None;
         }
+        let rules = self.rules.get(client);
         let scope = if rules.is_eager {
             Scope::All
         } else {
@@ -232,7 +239,7 @@ impl Allocator {
             }
         }
         if was_cut {
-            self.quota.hold_back(top);
+            self.quota.hold_back(top, self.agents.free());
         }
         given
     }
@@ -252,7 +259,8 @@ impl Allocator {
                 });
             }
             if *room != Room::Unlimited {
-                self.quota.hold_back(self.tree.top_of(client));
+                self.quota
+                    .hold_back(self.tree.top_of(client), self.agents.free());
             }
             if let Some(wishes) = &mut self.rules.get_mut(client).wishes {
                 wishes.give_up(at, round);

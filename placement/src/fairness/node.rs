@@ -16,8 +16,9 @@ pub(crate) struct Node {
     pub(crate) weight_milli: NonZeroU32,
     /// Of all below, too.
     pub(crate) held: Sums,
-    /// Of the role's own frameworks: they compete with the child roles as one.
-    pub(super) own_held: Sums,
+    /// Of the role's own frameworks: they compete with the child roles as one. `None` while there never was a child
+    /// role: it is all that is held.
+    pub(super) own_held: Option<Sums>,
     pub(super) own_turn: u64,
     pub(super) turn: u64,
     pub(super) parent: Option<RoleSlot>,
@@ -37,7 +38,7 @@ impl Node {
             role,
             weight_milli: DEFAULT_WEIGHT_MILLI,
             held: Sums::default(),
-            own_held: Sums::default(),
+            own_held: None,
             own_turn: turn,
             turn,
             parent,
@@ -59,6 +60,7 @@ impl Node {
     }
 
     pub(super) fn own_urgency(&self, whole: &Whole) -> Urgency {
-        Urgency::new(&self.own_held, whole, DEFAULT_WEIGHT_MILLI, self.own_turn)
+        let held = self.own_held.as_ref().unwrap_or(&self.held);
+        Urgency::new(held, whole, DEFAULT_WEIGHT_MILLI, self.own_turn)
     }
 }

@@ -58,15 +58,6 @@ impl<T: Copy + Hash + Eq> Queue<T> {
 
     /// Moves somebody who is in line to another place.
     pub(super) fn change(&mut self, slot: T, urgency: Urgency) {
-        if self.0.len() == 1 {
-            // Most roles have one framework: nothing is to be found or moved.
-            for (only, priority) in self.0.iter_mut() {
-                if *only == slot {
-                    *priority = Reverse(urgency);
-                }
-            }
-            return;
-        }
         self.0.change_priority(&slot, Reverse(urgency));
     }
 
@@ -81,6 +72,12 @@ impl<T: Copy + Hash + Eq> Queue<T> {
         self.0
             .peek()
             .map(|(slot, Reverse(urgency))| (*slot, *urgency))
+    }
+
+    /// Who is in line when nobody else is.
+    pub(super) fn alone(&self) -> Option<T> {
+        let (slot, _) = self.0.peek()?;
+        (self.0.len() == 1).then_some(*slot)
     }
 
     /// Everybody in line, in no order that says anything.
