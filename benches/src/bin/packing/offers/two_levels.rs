@@ -49,7 +49,7 @@ pub(super) fn fill(
     for (at, pod) in arrivals.iter().enumerate() {
         let framework = at % cluster.frameworks.len();
         asked += pod.asked.gpus_milli;
-        cluster.demand(framework, &[pod])?;
+        cluster.demand(framework, [(pod, 1)])?;
         let mut waiting = vec![Vec::new(); cluster.frameworks.len()];
         waiting[framework].push(pod);
         for (running, _) in cluster.serve(&waiting)? {
@@ -59,7 +59,7 @@ pub(super) fn fill(
             );
             allocated += pod.asked.gpus_milli;
         }
-        cluster.demand(framework, &[])?;
+        cluster.demand(framework, [])?;
         filled.step(asked, allocated);
     }
     Ok(filled)
@@ -102,34 +102,34 @@ impl Cluster {
         })
     }
 
-    /// What a framework waits for.
-    pub(super) fn demand(&mut self, framework: usize, pods: &[&Pod]) -> Result<()> {
-        let shapes: Result<Vec<Shape>> = pods.iter().map(|pod| shape(pod)).collect();
+    /// What a framework waits for, most urgent first, and how many of each.
+    pub(super) fn demand<'a>(
+        &mut self,
+        framework: usize,
+        pods: impl IntoIterator<Item = (&'a Pod, u32)>,
+    ) -> Result<()> {
+        let shapes = pods.into_iter().map(|(pod, count)| {
+            let mut shape = shape(pod)?;
+            shape.count = count;
+            Ok(shape)
+        });
+        let shapes: Result<Vec<Shape>> = shapes.collect();
         let (id, _) = &self.frameworks[framework];
         self.allocator.set_demand(id, shapes?);
         Ok(())
     }
 
-    /// A round, and every offer answered by its framework's matcher, for which `waiting` waits; what was launched, each with
-    /// its place among what its framework waited for.
+    /// A round, and every offer answered by its framework's matcher, which launches one at most of each that waits; what was
+    /// launched, each with its place among what its framework waited for.
     pub(super) fn serve(&mut self, waiting: &[Vec<&Pod>]) -> Result<Vec<(Running, usize)>> {
         let mut launched = Vec::new();
-        // One of each that waits is launched once, on whichever offer comes first.
-        let mut gone: Vec<Vec<bool>> = waiting.iter().map(|all| vec![false; all.len()]).collect();
         for grant in self.allocator.round(NOON) {
             let framework = self
                 .frameworks
                 .iter()
                 .position(|(id, _)| *id == grant.framework)
                 .context("a grant to whom we know")?;
-            let left: Vec<usize> = (0..waiting[framework].len())
-                .filter(|at| !gone[framework][*at])
-                .collect();
-            let pods: Vec<&Pod> = left.iter().map(|at| waiting[framework][*at]).collect();
-            for (running, at) in self.answer(framework, grant, &pods)? {
-                gone[framework][left[at]] = true;
-                launched.push((running, left[at]));
-            }
+            launched.extend(self.answer(framework, grant, &waiting[framework])?);
         }
         Ok(launched)
     }
@@ -141,12 +141,15 @@ impl Cluster {
         waiting: &[&Pod],
     ) -> Result<Vec<(Running, usize)>> {
         let offer = self.offer(&grant)?;
-        let waiting: Vec<Waiting> = waiting
+        let fitting: Vec<usize> = (0..waiting.len())
+            .filter(|at| grant.resources.contains(&waiting[*at].asked))
+            .collect();
+        let waiting: Vec<Waiting> = fitting
             .iter()
-            .map(|pod| {
-                let mut waiting = Waiting::new(pod.asked.clone());
-                waiting.constraints = shape(pod)?.constraints;
-                Ok(waiting)
+            .map(|at| {
+                let mut one = Waiting::new(waiting[*at].asked.clone());
+                one.constraints = shape(waiting[*at])?.constraints;
+                Ok(one)
             })
             .collect::<Result<_>>()?;
         let matched = match_tasks(&waiting, &[offer], self.policy, 0);
@@ -164,7 +167,7 @@ impl Cluster {
                 agent: grant.agent.clone(),
                 resources: taken,
             };
-            running.push((task, launch.waiting));
+            running.push((task, fitting[launch.waiting]));
         }
         let Grant {
             framework,
@@ -212,6 +215,13 @@ impl Cluster {
     pub(super) fn share(&self, framework: usize) -> f64 {
         let (id, _) = &self.frameworks[framework];
         self.allocator.share(id).unwrap_or(0.0)
+    }
+
+    /// How many CPUs a framework has.
+    pub(super) fn cpus_milli(&self, framework: usize) -> u64 {
+        let (id, _) = &self.frameworks[framework];
+        let allocated = self.allocator.framework_allocated(id);
+        allocated.map_or(0, |held| held.cpus_milli)
     }
 
     pub(super) fn role(&self, framework: usize) -> &Role {
