@@ -7,8 +7,7 @@
 //! forty bytes: filters stand with their agent, sixteen bytes each, sorted by client; what was refused
 //! is kept once for all who refused the same there; ends are kept in one list for each moment.
 //!
-//! Invariants: each filter has an entry in `ends` under its moment and its agent in the list of its
-//! client. Both lists may also hold what is gone; they are swept when that is more than half.
+//! Invariants: each filter has its agent in `ends` under its moment and in the list of its client. Both lists may also hold what is gone; they are swept when that is more than half.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -61,7 +60,7 @@ const USUAL_FILTERS: usize = 6;
 pub(crate) struct Filters {
     agents: Vec<OnAgent>,
     clients: Vec<OfClient>,
-    ends: BTreeMap<Timestamp, Vec<(AgentSlot, ClientSlot)>>,
+    ends: BTreeMap<Timestamp, Vec<AgentSlot>>,
     /// Entries in `ends`, of live filters and of others.
     noted: usize,
     live: usize,
@@ -95,7 +94,7 @@ impl Filters {
         // One came; those it covers, or the one that gave way, went.
         let gone = before + 1 - on_agent.filters.len();
         self.live = self.live + 1 - gone;
-        self.ends.entry(until).or_default().push((agent, client));
+        self.ends.entry(until).or_default().push(agent);
         self.noted += 1;
         let of = usize::from(client);
         if of >= self.clients.len() {
@@ -180,19 +179,30 @@ impl Filters {
         blocked
     }
 
-    /// Drops what has ended; calls `ended` with the agent of each filter that did.
+    /// Drops what has ended; calls `ended` with each agent where something did.
     pub(crate) fn expire(&mut self, now: Timestamp, mut ended: impl FnMut(AgentSlot)) {
+        let mut over = Vec::new();
         while let Some(entry) = self.ends.first_entry()
             && *entry.key() <= now
         {
-            let (until, mut over) = entry.remove_entry();
-            self.noted -= over.len();
-            // Memory is walked through in its order.
-            over.sort_unstable();
-            for (agent, client) in over {
-                if self.drop_where(client, agent, |filter| filter.until == until) {
-                    ended(agent);
-                }
+            let agents = entry.remove();
+            self.noted -= agents.len();
+            over.extend(agents);
+        }
+        // Each agent once, and memory in its order.
+        over.sort_unstable();
+        over.dedup();
+        for agent in over {
+            let (live, clients) = (&mut self.live, &mut self.clients);
+            let on_agent = self.agents.get_mut(usize::from(agent));
+            let dropped = on_agent.is_some_and(|on_agent| {
+                on_agent.drop_ended(now, |client| {
+                    *live -= 1;
+                    clients[usize::from(client)].live -= 1;
+                })
+            });
+            if dropped {
+                ended(agent);
             }
         }
     }
@@ -261,13 +271,12 @@ impl Filters {
         let agents = &self.agents;
         let mut noted = 0;
         self.ends.retain(|until, over| {
-            over.retain(|(agent, client)| {
-                let on_agent = agents.get(usize::from(*agent));
-                on_agent
-                    .is_some_and(|on| on.of(*client).iter().any(|filter| filter.until == *until))
-            });
             over.sort_unstable();
             over.dedup();
+            over.retain(|agent| {
+                let on_agent = agents.get(usize::from(*agent));
+                on_agent.is_some_and(|on| on.filters.iter().any(|filter| filter.until == *until))
+            });
             over.shrink_to_fit();
             noted += over.len();
             !over.is_empty()
@@ -308,9 +317,32 @@ fn as_amounts(refused: &Resources) -> Cow<'_, Resources> {
 impl OnAgent {
     /// Adds a filter; false when one that is there says as much for as long. What the new one covers goes.
     fn set(&mut self, client: ClientSlot, refused: &Resources, until: Timestamp) -> bool {
-        let (from, to) = self.range(client);
+        let (mut at, end) = self.range(client);
+        if at < end {
+            if !self.make_way(client, refused, until) {
+                return false;
+            }
+            (_, at) = self.range(client);
+        }
+        let refused = self.keep(refused);
+        let filter = Filter {
+            client,
+            refused,
+            until,
+        };
+        if self.filters.len() == self.filters.capacity() {
+            // By a quarter, not by doubling: there are many agents, and each list stays for long.
+            self.filters.reserve_exact(self.filters.len() / 4 + 4);
+        }
+        self.filters.insert(at, filter);
+        true
+    }
+
+    /// Drops what a new filter of a client covers, and the one that ends first when there are too many; false when one
+    /// that is there says as much for as long.
+    fn make_way(&mut self, client: ClientSlot, refused: &Resources, until: Timestamp) -> bool {
         let mut covered = false;
-        for filter in &self.filters[from..to] {
+        for filter in self.of(client) {
             let earlier = self.what(filter);
             if filter.until >= until && earlier.contains(refused) {
                 return false;
@@ -330,19 +362,22 @@ impl OnAgent {
         if self.of(client).len() >= MAX_FILTERS_PER_AGENT {
             self.drop_first_to_end(client);
         }
-        let refused = self.keep(refused);
-        let (_, at) = self.range(client);
-        let filter = Filter {
-            client,
-            refused,
-            until,
-        };
-        if self.filters.len() == self.filters.capacity() {
-            // By a quarter, not by doubling: there are many agents, and each list stays for long.
-            self.filters.reserve_exact(self.filters.len() / 4 + 4);
-        }
-        self.filters.insert(at, filter);
         true
+    }
+
+    /// Drops the filters that have ended; calls `gone` with the client of each. Whether there were any.
+    fn drop_ended(&mut self, now: Timestamp, mut gone: impl FnMut(ClientSlot)) -> bool {
+        let refused = &mut self.refused;
+        let before = self.filters.len();
+        self.filters.retain(|filter| {
+            let stays = filter.until > now;
+            if !stays {
+                refused[filter.refused as usize].let_go();
+                gone(filter.client);
+            }
+            stays
+        });
+        self.filters.len() < before
     }
 
     fn of(&self, client: ClientSlot) -> &[Filter] {
@@ -397,7 +432,7 @@ impl OnAgent {
         while at < to {
             if which(&self.filters[at]) {
                 let filter = self.filters.remove(at);
-                self.let_go(filter.refused);
+                self.refused[filter.refused as usize].let_go();
                 to -= 1;
             } else {
                 at += 1;
@@ -411,15 +446,17 @@ impl OnAgent {
         let first = (from..to).min_by_key(|at| self.filters[*at].until);
         if let Some(at) = first {
             let filter = self.filters.remove(at);
-            self.let_go(filter.refused);
+            self.refused[filter.refused as usize].let_go();
         }
     }
+}
 
-    fn let_go(&mut self, refused: u32) {
-        let refused = &mut self.refused[refused as usize];
-        refused.filters -= 1;
-        if refused.filters == 0 {
-            refused.what = Resources::none();
+impl Refused {
+    /// One filter less says it.
+    fn let_go(&mut self) {
+        self.filters -= 1;
+        if self.filters == 0 {
+            self.what = Resources::none();
         }
     }
 }
