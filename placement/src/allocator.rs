@@ -441,14 +441,19 @@ impl Allocator {
         let demand = self.frameworks.get_mut(framework).demand.as_mut();
         let demand = demand.map(Arc::make_mut).unwrap_or_default();
         let mut launched = launched;
+        // Where all of it runs, nothing waits that did not wait before: other agents have been refused to it already.
+        let mut may_go_elsewhere = false;
         for &(id, units) in units {
             if let Some(shape) = wishes.shape(id) {
                 count_less(demand, &shape, launched.min(units));
+                may_go_elsewhere |= launched < units || shape.max_per_agent.is_some();
             }
             wishes.answer(id, agent, units, launched);
             launched = launched.saturating_sub(units);
         }
-        self.look_again(client);
+        if may_go_elsewhere {
+            self.look_again(client);
+        }
         self.settle(framework);
     }
 

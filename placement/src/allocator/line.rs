@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::Resources;
+use mete_model::{AgentId, Resources};
 
 use super::agents::Agents;
 use crate::packing::Policy;
@@ -17,6 +17,11 @@ use crate::slots::AgentSlot;
 pub(super) struct Line {
     agents: Vec<AgentSlot>,
     next: Vec<u32>,
+    /// Names for the offers to be made, copied while agents are walked through in the order of memory: one by one, in the
+    /// order of the line, that takes as long as all the rest of an offer.
+    names: Vec<Option<AgentId>>,
+    /// By place: which of the names.
+    name_at: Vec<u32>,
 }
 
 impl Line {
@@ -28,20 +33,31 @@ impl Line {
         before: &BTreeMap<AgentSlot, Resources>,
         policy: Policy,
     ) -> Self {
-        let mut ranked: Vec<(Rank, AgentSlot)> = agents
-            .iter()
-            .map(|&slot| {
+        let mut names = Vec::with_capacity(agents.len());
+        let mut ranked: Vec<(Rank, AgentSlot, u32)> = (0..)
+            .zip(agents)
+            .map(|(at, &slot)| {
                 let agent = of.get(slot);
+                names.push(Some(agent.id.clone()));
                 let free = before.get(&slot).unwrap_or(&agent.free);
-                (whole_rank(policy, free, &agent.facts.total), slot)
+                (whole_rank(policy, free, &agent.facts.total), slot, at)
             })
             .collect();
         ranked.sort_unstable();
         let end = u32::try_from(ranked.len()).expect("slots are u32");
+        let (agents, name_at) = ranked.into_iter().map(|(_, slot, at)| (slot, at)).unzip();
         Self {
             next: (0..=end).collect(),
-            agents: ranked.into_iter().map(|(_, slot)| slot).collect(),
+            agents,
+            names,
+            name_at,
         }
+    }
+
+    /// The name of the agent at a place, the first time it is taken.
+    pub(super) fn take_name(&mut self, place: u32) -> Option<AgentId> {
+        let at = *self.name_at.get(place as usize)?;
+        self.names[at as usize].take()
     }
 
     /// The first agent left at or after a place, and its place.

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::{Resources, Timestamp};
+use mete_model::{AgentId, Resources, Timestamp};
 
 use super::agents::exclusive;
 use super::judge::Case;
@@ -62,6 +62,8 @@ enum Scope {
 /// What one client was given, and where.
 struct Given {
     agent: AgentSlot,
+    /// The agent's, when it is at hand.
+    name: Option<AgentId>,
     resources: Resources,
     /// The shape it was given for, by its place among the client's wishes.
     wish: Option<usize>,
@@ -232,6 +234,7 @@ impl Allocator {
             if let Some(part) = whole.part {
                 given = Some(Given {
                     agent: slot,
+                    name: line.take_name(place),
                     resources: part.into_owned(),
                     wish: None,
                 });
@@ -254,6 +257,7 @@ impl Allocator {
             if let Some((agent, resources)) = self.find_place(client, at, room, walk) {
                 return Some(Given {
                     agent,
+                    name: None,
                     resources,
                     wish: Some(at),
                 });
@@ -366,6 +370,7 @@ impl Allocator {
     fn grant(&mut self, now: Timestamp, client: ClientSlot, given: Given, walk: &mut Walk) {
         let Given {
             agent,
+            name,
             resources,
             wish,
         } = given;
@@ -385,23 +390,20 @@ impl Allocator {
         }
         let unit = wish.map(|at| self.offer_unit(client, at, agent));
         let holder = self.tree.client(client);
-        let grant = |units| Grant {
+        let grant = |resources| Grant {
             framework: self.frameworks.get(holder.framework).id.clone(),
             role: self.tree.node(holder.role).role.clone(),
-            agent: self.agents.get(agent).id.clone(),
-            resources: Resources::none(),
-            units,
+            agent: name.unwrap_or_else(|| self.agents.get(agent).id.clone()),
+            resources,
+            units: Vec::new(),
         };
         let Some(unit) = unit else {
-            walk.grants.push(Grant {
-                resources,
-                ..grant(Vec::new())
-            });
+            walk.grants.push(grant(resources));
             return;
         };
         let grants = &mut walk.grants;
         let at = *walk.aimed.entry((client, agent)).or_insert_with(|| {
-            grants.push(grant(Vec::new()));
+            grants.push(grant(Resources::none()));
             grants.len() - 1
         });
         grants[at].resources.add(&resources);
