@@ -75,15 +75,13 @@ pub(super) struct Holding {
     pub(super) since: Timestamp,
 }
 
-/// What clients hold on an agent; mostly one does, and that stands with the agent.
-type Holdings = SmallVec<[Holding; 1]>;
-
 /// One agent. What each offer and each answer changes stands together, in the first lines of memory.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Agent {
     pub(super) free: Resources,
-    pub(super) offered: Holdings,
+    /// Mostly one client has all of it, and that stands with the agent.
+    pub(super) offered: SmallVec<[Holding; 1]>,
     pub(super) admission: Admission,
     /// More is in use than there is.
     overdrawn: bool,
@@ -96,8 +94,9 @@ pub(super) struct Agent {
     /// What is free and of no use to an ordinary task; `None`: nothing.
     strands: Option<Box<Resources>>,
     pub(super) id: AgentId,
-    pub(super) used: Holdings,
-    pub(super) facts: AgentFacts,
+    pub(super) used: SmallVec<[Holding; 0]>,
+    /// Kept apart, so that all that changes lies close together.
+    pub(super) facts: Box<AgentFacts>,
 }
 
 impl Agent {
@@ -115,13 +114,6 @@ impl Agent {
         match way {
             Way::Offered => &self.offered,
             Way::Used => &self.used,
-        }
-    }
-
-    fn holdings_mut(&mut self, way: Way) -> &mut Holdings {
-        match way {
-            Way::Offered => &mut self.offered,
-            Way::Used => &mut self.used,
         }
     }
 
@@ -193,21 +185,17 @@ impl Agents {
     }
 
     pub(super) fn add(&mut self, id: AgentId, mut facts: AgentFacts) -> AgentSlot {
-        if facts.total.ports == self.usual_ports {
-            facts.total.ports = self.usual_ports.clone();
-        } else {
-            self.usual_ports = facts.total.ports.clone();
-        }
+        self.share_ports(&mut facts.total);
         let total = facts.total.clone();
         let group = self.group_of(&facts);
         let slot = self.slots.insert(Agent {
             id: id.clone(),
-            facts,
+            facts: Box::new(facts),
             free: Resources::none(),
             admission: Admission::Offerable,
             group,
-            offered: Holdings::new(),
-            used: Holdings::new(),
+            offered: SmallVec::new(),
+            used: SmallVec::new(),
             overdrawn: false,
             is_news: false,
             is_giving: false,
@@ -219,7 +207,8 @@ impl Agents {
     }
 
     /// Sets what an agent has in all; the total it had.
-    pub(super) fn resize(&mut self, slot: AgentSlot, total: Resources) -> Resources {
+    pub(super) fn resize(&mut self, slot: AgentSlot, mut total: Resources) -> Resources {
+        self.share_ports(&mut total);
         let agent = &mut self.slots[slot];
         let before = std::mem::replace(&mut agent.facts.total, total);
         let facts = agent.facts.clone();
@@ -239,10 +228,10 @@ impl Agents {
         };
         let before = AgentFacts {
             total: facts.total.clone(),
-            ..std::mem::take(&mut agent.facts)
+            ..std::mem::take(&mut *agent.facts)
         };
         let changed = before != facts;
-        agent.facts = facts;
+        *agent.facts = facts;
         if changed {
             let group = self.group_of(&self.slots[slot].facts.clone());
             self.slots[slot].group = group;
@@ -524,6 +513,15 @@ impl Agents {
         }
     }
 
+    /// Keeps ports once that are the same as those of the agent before.
+    fn share_ports(&mut self, total: &mut Resources) {
+        if total.ports == self.usual_ports {
+            total.ports.clone_from(&self.usual_ports);
+        } else {
+            self.usual_ports.clone_from(&total.ports);
+        }
+    }
+
     /// The number of the kind of machine: those with GPUs are told apart by the attribute [`GPU_MODEL`].
     fn group_of(&mut self, facts: &AgentFacts) -> u16 {
         if facts.total.gpus_milli == 0 {
@@ -567,21 +565,17 @@ impl Agents {
         now: Timestamp,
     ) {
         let agent = &mut self.slots[slot];
-        let list = agent.holdings_mut(way);
-        if let Some(held) = list.iter_mut().find(|held| held.client == client) {
-            held.resources.add(&part);
-            return;
+        let is_first = match way {
+            Way::Offered => add_to(&mut agent.offered, client, part, now),
+            Way::Used => add_to(&mut agent.used, client, part, now),
+        };
+        if is_first {
+            let at = usize::from(client);
+            if self.holdings.len() <= at {
+                self.holdings.resize(at + 1, 0);
+            }
+            self.holdings[at] += 1;
         }
-        list.push(Holding {
-            client,
-            resources: part,
-            since: now,
-        });
-        let at = usize::from(client);
-        if self.holdings.len() <= at {
-            self.holdings.resize(at + 1, 0);
-        }
-        self.holdings[at] += 1;
     }
 
     /// A client does not hold as much of `part` as it does any more; that much. It is for whoever calls to say who has it
@@ -594,30 +588,13 @@ impl Agents {
         part: &Resources,
     ) -> Option<Resources> {
         let agent = &mut self.slots[slot];
-        let list = agent.holdings_mut(way);
-        let at = list.iter().position(|held| held.client == client)?;
-        let held = &mut list[at].resources;
-        let gone = if *held == *part {
-            list.swap_remove(at).resources
-        } else if part.is_empty() {
-            return None;
-        } else if part.gpus_milli == 0 && !part.has_parts() && held.take(part) {
-            // It is not all, so something stays.
-            return Some(part.clone());
-        } else {
-            let left = held.minus_at_most(part);
-            let gone = held.minus_at_most(&left);
-            if gone.is_empty() {
-                return None;
-            }
-            *held = left;
-            if !held.is_empty() {
-                return Some(gone);
-            }
-            list.swap_remove(at);
-            gone
-        };
-        self.holdings[usize::from(client)] -= 1;
+        let (gone, is_last) = match way {
+            Way::Offered => take_from(&mut agent.offered, client, part),
+            Way::Used => take_from(&mut agent.used, client, part),
+        }?;
+        if is_last {
+            self.holdings[usize::from(client)] -= 1;
+        }
         Some(gone)
     }
 
@@ -704,6 +681,57 @@ impl Agents {
             self.special.remove(&slot);
         }
     }
+}
+
+/// A client holds more; whether it held nothing before.
+fn add_to<A: smallvec::Array<Item = Holding>>(
+    list: &mut SmallVec<A>,
+    client: ClientSlot,
+    part: Resources,
+    now: Timestamp,
+) -> bool {
+    if let Some(held) = list.iter_mut().find(|held| held.client == client) {
+        held.resources.add(&part);
+        return false;
+    }
+    list.push(Holding {
+        client,
+        resources: part,
+        since: now,
+    });
+    true
+}
+
+/// A client does not hold as much of `part` as it does any more: that much, and whether it holds nothing now. `None` when
+/// it held nothing of it.
+fn take_from<A: smallvec::Array<Item = Holding>>(
+    list: &mut SmallVec<A>,
+    client: ClientSlot,
+    part: &Resources,
+) -> Option<(Resources, bool)> {
+    let at = list.iter().position(|held| held.client == client)?;
+    let held = &mut list[at].resources;
+    if *held == *part {
+        return Some((list.swap_remove(at).resources, true));
+    }
+    if part.is_empty() {
+        return None;
+    }
+    if part.gpus_milli == 0 && !part.has_parts() && held.take(part) {
+        // It is not all, so something stays.
+        return Some((part.clone(), false));
+    }
+    let left = held.minus_at_most(part);
+    let gone = held.minus_at_most(&left);
+    if gone.is_empty() {
+        return None;
+    }
+    *held = left;
+    let is_last = held.is_empty();
+    if is_last {
+        list.swap_remove(at);
+    }
+    Some((gone, is_last))
 }
 
 /// What others cannot hold at the same time: all but shared volumes. Only this is ever booked to anybody; what is shared
