@@ -18,7 +18,7 @@ mod node; // a role and what hangs below it
 mod queue; // a line, the most urgent first
 mod rivals; // who comes first, for explanations
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use mete_model::{Resources, Role};
@@ -54,8 +54,8 @@ pub(crate) struct RoleTree {
     by_role: BTreeMap<Role, RoleSlot>,
     top: Queue<RoleSlot>,
     aside: Vec<ClientSlot>,
-    /// By top-level role.
-    shut_out: BTreeMap<RoleSlot, BTreeSet<ClientSlot>>,
+    /// How many clients are shut out; they stand with their top-level roles.
+    shut_out: usize,
     /// Clients whose places, and those of the roles above them, are to be put right.
     moved: Vec<ClientSlot>,
     in_line: usize,
@@ -192,41 +192,39 @@ impl RoleTree {
     /// Takes a client out of the line until it is [let in](Self::let_in) again.
     pub(crate) fn shut_out(&mut self, slot: ClientSlot) {
         self.leave(slot);
-        self.clients[slot].is_shut_out = true;
-        let top = self.top_of(slot);
-        self.shut_out.entry(top).or_default().insert(slot);
+        if !std::mem::replace(&mut self.clients[slot].is_shut_out, true) {
+            let top = self.top_of(slot);
+            self.nodes[top].shut_out.push(slot);
+            self.shut_out += 1;
+        }
     }
 
     /// A client may join the line again.
     pub(crate) fn let_in(&mut self, slot: ClientSlot) {
-        if !std::mem::take(&mut self.clients[slot].is_shut_out) {
-            return;
+        if std::mem::take(&mut self.clients[slot].is_shut_out) {
+            let top = self.top_of(slot);
+            self.nodes[top].shut_out.retain(|other| *other != slot);
+            self.shut_out -= 1;
         }
-        let top = self.top_of(slot);
-        if let Some(others) = self.shut_out.get_mut(&top) {
-            others.remove(&slot);
-            if others.is_empty() {
-                self.shut_out.remove(&top);
+    }
+
+    /// Those who are shut out below a top-level role, or all, in no order that says anything.
+    pub(crate) fn those_shut_out(&self, top: Option<RoleSlot>) -> Vec<ClientSlot> {
+        match top {
+            _ if self.shut_out == 0 => Vec::new(),
+            Some(top) => self.nodes[top].shut_out.clone(),
+            None => {
+                let nodes = self.nodes.iter();
+                nodes
+                    .flat_map(|(_, node)| &node.shut_out)
+                    .copied()
+                    .collect()
             }
         }
     }
 
-    /// Those who are shut out below a top-level role, or all.
-    pub(crate) fn those_shut_out(&self, top: Option<RoleSlot>) -> Vec<ClientSlot> {
-        match top {
-            Some(top) => self
-                .shut_out
-                .get(&top)
-                .into_iter()
-                .flatten()
-                .copied()
-                .collect(),
-            None => self.shut_out.values().flatten().copied().collect(),
-        }
-    }
-
-    pub(crate) fn is_any_shut_out(&self) -> bool {
-        !self.shut_out.is_empty()
+    pub(crate) const fn is_any_shut_out(&self) -> bool {
+        self.shut_out > 0
     }
 
     /// A client was given resources by a round: its turn is over, and it moves to its new place at once.

@@ -228,7 +228,10 @@ struct RoleQuota {
 /// All limits and guarantees.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quota {
-    roles: BTreeMap<RoleSlot, RoleQuota>,
+    /// By the role's number.
+    roles: Vec<Option<RoleQuota>>,
+    /// How many roles something was set for.
+    set: usize,
     /// What is to be kept free for guarantees.
     required: Sums,
     /// Top-level roles to which something was not given because of a limit or the headroom.
@@ -285,7 +288,7 @@ pub(crate) enum Room {
 
 impl Quota {
     pub(crate) fn set_limit(&mut self, role: RoleSlot, limit: Option<Amounts>) {
-        self.roles.entry(role).or_default().limit = limit;
+        self.quota_mut(role).limit = limit;
         self.drop_if_unset(role);
     }
 
@@ -295,35 +298,39 @@ impl Quota {
         guarantee: Option<Amounts>,
         held: &Sums,
     ) {
-        let quota = self.roles.entry(role).or_default();
-        self.guarantees -= usize::from(quota.guarantee.is_some());
-        self.guarantees += usize::from(guarantee.is_some());
+        let comes = usize::from(guarantee.is_some());
+        let quota = self.quota_mut(role);
+        let goes = usize::from(quota.guarantee.is_some());
         quota.guarantee = guarantee;
+        self.guarantees = self.guarantees + comes - goes;
         self.note_held(role, held);
         self.drop_if_unset(role);
     }
 
     pub(crate) fn limit(&self, role: RoleSlot) -> Option<&Amounts> {
-        self.roles.get(&role)?.limit.as_ref()
+        self.quota(role)?.limit.as_ref()
     }
 
     pub(crate) fn guarantee(&self, role: RoleSlot) -> Option<&Amounts> {
-        self.roles.get(&role)?.guarantee.as_ref()
+        self.quota(role)?.guarantee.as_ref()
     }
 
     /// Whether anything at all was set for the role.
     pub(crate) fn is_set(&self, role: RoleSlot) -> bool {
-        self.roles.contains_key(&role)
+        self.quota(role).is_some()
     }
 
     /// Whether anything was set for any role.
     pub(crate) fn is_any_set(&self) -> bool {
-        !self.roles.is_empty()
+        self.set > 0
     }
 
     /// The roles that something was set for.
     pub(crate) fn roles(&self) -> impl Iterator<Item = RoleSlot> {
-        self.roles.keys().copied()
+        (0..)
+            .zip(&self.roles)
+            .filter(|(_, quota)| quota.is_some())
+            .map(|(number, _)| RoleSlot::from(number))
     }
 
     /// A round is over. Whoever was given a part of an agent was kept from the rest of it, by what is left now.
@@ -355,7 +362,7 @@ impl Quota {
 
     /// A top-level role now holds so much.
     pub(crate) fn note_held(&mut self, role: RoleSlot, held: &Sums) {
-        let Some(quota) = self.roles.get_mut(&role) else {
+        let Some(Some(quota)) = self.roles.get_mut(usize::from(role)) else {
             return;
         };
         let unmet = match &quota.guarantee {
@@ -408,7 +415,7 @@ impl Quota {
         from_others: bool,
     ) -> Resources {
         let none = Resources::none();
-        let quota = role.and_then(|role| self.roles.get(&role));
+        let quota = role.and_then(|role| self.quota(role));
         let unmet = quota.map_or(&none, |quota| &quota.unmet);
         let lacking = |required: u128, asked: u64, unmet: u64, free: u128| {
             if (required == 0 && !from_others) || asked == 0 {
@@ -444,7 +451,7 @@ impl Quota {
             return;
         }
         let none = Resources::none();
-        let quota = role.and_then(|role| self.roles.get(&role));
+        let quota = role.and_then(|role| self.quota(role));
         let unmet = quota.map_or(&none, |quota| &quota.unmet);
         let most = |required: u128, unmet: u64, free: u128| {
             let surplus = free.saturating_sub(required);
@@ -491,12 +498,25 @@ impl Quota {
         }
     }
 
+    fn quota(&self, role: RoleSlot) -> Option<&RoleQuota> {
+        self.roles.get(usize::from(role))?.as_ref()
+    }
+
+    fn quota_mut(&mut self, role: RoleSlot) -> &mut RoleQuota {
+        let at = usize::from(role);
+        if self.roles.len() <= at {
+            self.roles.resize_with(at + 1, || None);
+        }
+        let quota = &mut self.roles[at];
+        self.set += usize::from(quota.is_none());
+        quota.get_or_insert_default()
+    }
+
     fn drop_if_unset(&mut self, role: RoleSlot) {
-        if let Some(quota) = self.roles.get(&role)
-            && quota.limit.is_none()
-            && quota.guarantee.is_none()
-        {
-            self.roles.remove(&role);
+        let is_unset = |quota: &RoleQuota| quota.limit.is_none() && quota.guarantee.is_none();
+        if self.quota(role).is_some_and(is_unset) {
+            self.roles[usize::from(role)] = None;
+            self.set -= 1;
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(super) top: RoleSlot,
     pub(super) children: Queue<RoleSlot>,
     pub(super) clients: Queue<ClientSlot>,
+    /// Of a top-level role: clients at or below it that are shut out.
+    pub(super) shut_out: Vec<ClientSlot>,
     /// Children and clients, in line or not.
     pub(super) dependants: usize,
     /// Has a limit or a guarantee.
@@ -45,6 +47,7 @@ impl Node {
             top: RoleSlot::from(0),
             children: Queue::default(),
             clients: Queue::default(),
+            shut_out: Vec::new(),
             dependants: 0,
             has_quota: false,
         }
