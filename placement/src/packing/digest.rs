@@ -1,7 +1,7 @@
 //! What policies need of the mix, worked out of the noted shapes.
 //!
 //! - [`Digest::value`]: what so much of one device is worth, in millionths of a whole one, by what typical
-//!   tasks can make of it, see `stock`;
+//!   tasks can make of it, see `stock`; as long as few are known, simple parts of a device are supposed to be typical;
 //! - [`Digest::served`]: the worth that CPUs, memory and disk are enough for, when each unit of worth
 //!   takes along what the tasks with GPUs take on average;
 //! - [`Digest::price`]: how sought after a kind of machine is. Each shape spreads its demand evenly over
@@ -25,6 +25,14 @@ const DEAREST: u64 = 64 * PAR;
 const RATE_BITS: u32 = 20;
 /// Typical are the commonest shapes that together are so many hundredths of all tasks, as in FGD.
 const COVERED_PERCENT: u64 = 95;
+/// What tasks are supposed to take before they are known: a whole device, or so much that two, three or four fit
+/// into one, the classes by which harmonic packing works without knowing the sizes (Lee and Lee 1985). In
+/// hundredths of a device, as parts mostly are: the work on prices grows with the steps that sizes need.
+const SUPPOSED: [u16; 4] = [WHOLE_DEVICE, 500, 330, 250];
+/// As if so many tasks had asked for each. Few have been seen when parts are first cut, and what they do not fit into
+/// must not pass for worthless. More of them help where simple parts are common and harm where they are not:
+/// with 16, mixes of the published sizes pack by 0.01 points better, and the same sizes times 0.8 by 0.05 worse.
+const SUPPOSED_TASKS: u64 = 4;
 
 /// See the head of this file. The default knows of no task with GPUs: then nothing is worth more than
 /// its size.
@@ -215,7 +223,7 @@ impl Typical {
     }
 }
 
-/// How often so many thousandths of a device are asked for.
+/// How often so many thousandths of a device are asked for, with what is supposed; empty when none are asked for.
 fn sizes(shapes: &BTreeMap<Shape, u64>) -> BTreeMap<u16, u64> {
     let mut sizes = BTreeMap::new();
     for (shape, weight) in shapes {
@@ -227,5 +235,49 @@ fn sizes(shapes: &BTreeMap<Shape, u64>) -> BTreeMap<u16, u64> {
         let sum: &mut u64 = sizes.entry(size).or_insert(0);
         *sum = sum.saturating_add(weight.saturating_mul(count));
     }
+    if !sizes.is_empty() {
+        for size in SUPPOSED {
+            let sum = sizes.entry(size).or_insert(0);
+            *sum = sum.saturating_add(SUPPOSED_TASKS);
+        }
+    }
     sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(gpus: Gpus, times: u64) -> Digest {
+        let shape = Shape {
+            gpus,
+            cpus_milli: 1_000,
+            mem_bytes: MEBIBYTE,
+            disk_bytes: 0,
+            groups: Groups::ANY,
+        };
+        Digest::of(&BTreeMap::from([(shape, times)]), &[0; GROUPS])
+    }
+
+    #[test]
+    fn simple_parts_of_a_device_have_worth_before_any_is_asked_for() {
+        let digest = digest(Gpus::Whole(1), 1);
+
+        let values = [249, 250, 500, 750].map(|milli| digest.value(milli));
+
+        assert_eq!(values, [0, 250_000, 500_000, 750_000]);
+    }
+
+    #[test]
+    fn what_is_asked_for_often_outweighs_what_is_supposed() {
+        let digest = digest(Gpus::Part(810), 1_000);
+
+        assert_eq!(digest.value(810), u64::from(stock::WHOLE));
+        assert_eq!(digest.value(190), 0);
+    }
+
+    #[test]
+    fn nothing_is_supposed_where_nobody_asks_for_gpus() {
+        assert_eq!(digest(Gpus::None, 1_000), Digest::default());
+    }
 }
