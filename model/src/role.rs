@@ -24,6 +24,11 @@ impl Role {
         Self(Arc::from("*"))
     }
 
+    /// Whether both are the same text in memory; then they are equal, and otherwise they may be.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Checks a text and takes it as a role.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod matching; // one pending task against all agents
 mod partial; // one launch and one finish per agent and round
 mod quota; // thousands of roles with guarantee and limit
 mod stopwatch; // only parts of an iteration count
+mod what_if; // a question on a copy of the state
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mete_benches::cpu::ThreadCpu;
@@ -30,5 +31,6 @@ criterion_group! {
         changes::one_change,
         changes::allocation_round,
         matching::one_task,
+        what_if::what_if,
 }
 criterion_main!(allocation);

@@ -63,6 +63,14 @@ pub(super) struct Framework {
 }
 
 impl Framework {
+    /// What it is in a role. Mostly it has one, and is asked for it by a clone of its name.
+    fn held(&self, role: &Role) -> Option<&Held> {
+        match self.roles.first_key_value() {
+            Some((first, held)) if first.is_same(role) => Some(held),
+            _ => self.roles.get(role),
+        }
+    }
+
     /// The role that a shape which names none is for.
     pub(super) fn first_role(&self) -> Option<&Role> {
         self.facts.roles.first()
@@ -141,14 +149,14 @@ impl Frameworks {
         role: &Role,
     ) -> Option<(ClientSlot, bool)> {
         let framework = &self.slots[self.find(id)?];
-        let held = framework.roles.get(role)?;
+        let held = framework.held(role)?;
         Some((held.client, framework.active && held.subscribed))
     }
 
     /// The client of a framework in a role.
     pub(super) fn client(&self, id: &FrameworkId, role: &Role) -> Option<ClientSlot> {
         let slot = self.find(id)?;
-        self.slots[slot].roles.get(role).map(|held| held.client)
+        self.slots[slot].held(role).map(|held| held.client)
     }
 
     /// Forgets the roles that a framework neither has nor holds anything in, and the framework itself

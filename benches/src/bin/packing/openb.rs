@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// The folder that holds openb/, or the files themselves.
     #[arg(long)]
     data: PathBuf,
-    /// A list of pods other than the default one.
+    /// A list of pods other than the default one: a file, or the name of a published list, gpuspec33 say.
     #[arg(long)]
     trace: Option<PathBuf>,
     /// One policy only; otherwise best-fit, fgd and worth.

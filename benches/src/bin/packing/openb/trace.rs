@@ -49,6 +49,12 @@ pub(crate) fn machines(data: &Path) -> Result<Vec<Machine>> {
 /// All tasks, in the order of their names.
 pub(crate) fn pods(data: &Path, trace: Option<&Path>) -> Result<Vec<Pod>> {
     let file = match trace {
+        // A bare name stands for one of the published lists.
+        Some(name)
+            if !name.exists() && name.components().count() == 1 && name.extension().is_none() =>
+        {
+            find(data, &format!("openb_pod_list_{}.csv", name.display()))?
+        }
         Some(trace) => trace.to_owned(),
         None => find(data, PODS)?,
     };
