@@ -5,6 +5,7 @@ mod app; // add, list, show, scale, restart, rm
 mod daemons; // master, agent, services, haproxy-sync
 mod deployment; // what is being changed
 mod explain; // why somebody got what it got
+mod maintenance; // machines that are planned to be away
 mod policy; // how places for tasks are chosen
 mod quota; // what roles may have, and what is kept for them
 mod role; // roles with their weights
@@ -50,6 +51,9 @@ enum Ask {
     /// Agents of the cluster (without a further word: the agent daemon).
     #[command(subcommand)]
     Agent(agent::Ask),
+    /// Maintenance: which machines are planned to be away, and which are.
+    #[command(subcommand)]
+    Maintenance(maintenance::Ask),
     /// Roles: who resources are given to, in which proportion.
     #[command(subcommand)]
     Role(role::Ask),
@@ -151,6 +155,7 @@ async fn answer(line: Line) -> Result<()> {
         Ask::App(ask) => app::run(&addresses, ask).await,
         Ask::Task(ask) => task::run(&addresses, ask).await,
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
+        Ask::Maintenance(ask) => maintenance::run(&addresses, ask).await,
         Ask::Role(ask) => role::run(&addresses, ask).await,
         Ask::Quota(ask) => quota::run(&addresses, ask).await,
         Ask::Policy(options) => policy::run(&addresses, options).await,

@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use mete_daemon::config;
 use mete_master::Options;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 struct Master {
     url: String,
     shutdown: CancellationToken,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Master {
@@ -24,11 +25,7 @@ impl Master {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let shutdown = CancellationToken::new();
         tokio::spawn(mete_master::run_on(listener, options, shutdown.clone()));
-        Self {
-            url,
-            shutdown,
-            _dir: dir,
-        }
+        Self { url, shutdown, dir }
     }
 
     async fn run(&self, line: &str) -> Output {
@@ -112,8 +109,109 @@ async fn what_cannot_be_done_is_said_in_words() {
         ("policy worst-fit", "worst-fit"),
         ("quota set a/b --limit cpus=1", "not a top-level role"),
         ("quota set web", "say --limit, --guarantee, or both"),
+        (
+            "maintenance down node-1",
+            "machine node-1 is not in the maintenance schedule",
+        ),
+        ("maintenance up node-1", "machine node-1 is not down"),
+        ("maintenance down", "<HOST>"),
+        ("maintenance schedule", "--host"),
+        ("maintenance schedule --host node-1", "--start"),
+        (
+            "maintenance schedule --host node-1 --start tomorrow",
+            "bad --start \"tomorrow\"",
+        ),
+        (
+            "maintenance schedule --host node-1 --start now --for 1",
+            "must be a duration with its unit",
+        ),
+        (
+            "maintenance schedule --host node-1 --start now --file w.json",
+            "cannot be used with",
+        ),
+        (
+            "maintenance schedule --file no-such-file",
+            "cannot read no-such-file",
+        ),
     ] {
         let said = master.failed(line).await;
         assert!(said.contains(words), "{line}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_are_planned_go_down_and_come_up() {
+    let master = Master::start().await;
+    let status = async || {
+        let table = master.done("maintenance status").await;
+        let rows = table.lines().skip(1).map(str::split_whitespace);
+        rows.map(|row| row.collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+
+    let planned = master
+        .done(
+            "maintenance schedule --host node-1,10.0.0.2 --start 2100-01-01T10:00+01:00 --for 90m",
+        )
+        .await;
+    master
+        .done("maintenance schedule --host node-3 --start in 2h")
+        .await;
+    let twice = master
+        .failed("maintenance schedule --host NODE-1 --start now")
+        .await;
+    master.done("maintenance down Node-1 10.0.0.2").await;
+
+    let words = "machine node-1 is planned to be away from 2100-01-01T09:00:00Z, for 1h 30m";
+    assert!(planned.contains(words), "{planned}");
+    assert!(
+        twice.contains("machine node-1 stands more than once"),
+        "{twice}"
+    );
+    let rows = status().await;
+    assert_eq!(rows[0], "node-1 down 2100-01-01T09:00:00Z 1h 30m");
+    assert_eq!(rows[1], "10.0.0.2 down 2100-01-01T09:00:00Z 1h 30m");
+    assert!(rows[2].starts_with("node-3 planned 2"), "{rows:?}");
+    assert!(rows[2].ends_with("Z -"), "{rows:?}");
+    let json = master.done("maintenance status --json").await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["down_machines"][0]["ip"], "10.0.0.2", "{json}");
+    assert_eq!(json["draining_machines"][0]["id"]["hostname"], "node-3");
+    assert_eq!(json["windows"].as_array().map(Vec::len), Some(2));
+    let down = master.failed("maintenance clear").await;
+    assert!(down.contains("must stay in the schedule"), "{down}");
+    let up = master.done("maintenance up node-1 10.0.0.2").await;
+    assert_eq!(up, "machine node-1 is up\nmachine 10.0.0.2 is up\n");
+    assert_eq!(status().await.len(), 1);
+    master.done("maintenance clear").await;
+    assert!(status().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_replaces_the_schedule() {
+    let master = Master::start().await;
+    let file = master.dir.path().join("windows.json");
+    let windows = json!({ "windows": [{
+        "machine_ids": [{ "hostname": "node-2", "ip": "10.0.0.2" }],
+        "unavailability": { "start": { "nanoseconds": 4_000_000_000_000_000_000_i64 } },
+    }] });
+    std::fs::write(&file, windows.to_string()).expect("written");
+    let from_file = format!("maintenance schedule --file {}", file.display());
+    master
+        .done("maintenance schedule --host node-1 --start now --for 1h")
+        .await;
+
+    let said = master.done(&from_file).await;
+
+    assert_eq!(said, "windows in the schedule: 1\n");
+    let json = master.done("maintenance status --json").await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["windows"], windows["windows"]);
+    let table = master.done("maintenance status").await;
+    assert!(table.contains("node-2 (10.0.0.2)"), "{table}");
+    let down = master.done("maintenance down 10.0.0.2").await;
+    assert_eq!(down, "machine node-2 (10.0.0.2) is down\n");
+    std::fs::write(&file, r#"{ "window": [] }"#).expect("written");
+    let wrong = master.failed(&from_file).await;
+    assert!(wrong.contains("unknown field `window`"), "{wrong}");
 }

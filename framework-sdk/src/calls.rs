@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::{Connection, FrameworkSpec};
 use crate::demand::Demand;
+use crate::explain::{self, ExplainError};
 use crate::launch::Task;
 use crate::matching::WaitingTask;
 
@@ -75,6 +77,8 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     link: Option<Link>,
+    /// Its id of a former life, or what a master gave it; stays when the link breaks.
+    id: Option<FrameworkId>,
     pub(crate) suppressed: bool,
     /// What waits; `None`: the framework never said.
     demand: Option<Arc<Demand>>,
@@ -119,25 +123,38 @@ fn of_type(kind: call::Type) -> Call {
     call
 }
 
-/// Makes calls for one framework. Cheap to clone; never waits.
+/// Makes calls for one framework. Cheap to clone. Calls never wait; [`explain`](Self::explain), which is a question and no
+/// call, does.
 ///
 /// `Ok` means that a call is on its way. What the master makes of it comes as an event, or not at all: a connection that
 /// breaks takes with it what was under way. Whoever needs to know asks with [`reconcile`](Self::reconcile) when
 /// [`Event::Subscribed`](crate::Event::Subscribed) comes again.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Mutex<Shared>>);
+pub struct Client {
+    shared: Arc<Mutex<Shared>>,
+    /// For questions, which are connections of their own.
+    connection: Arc<Connection>,
+}
 
 impl Client {
-    pub(crate) fn new(suppressed: bool) -> Self {
-        Self(Arc::new(Mutex::new(Shared {
-            suppressed,
+    pub(crate) fn new(connection: Connection, spec: &FrameworkSpec) -> Self {
+        // What the spec holds was an id before: it is one again.
+        let id = spec.info.id.as_ref();
+        let shared = Shared {
+            id: id.and_then(|id| FrameworkId::try_from(id).ok()),
+            suppressed: spec.suppressed,
             ..Shared::default()
-        })))
+        };
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+            connection: Arc::new(connection),
+        }
     }
 
     /// From here on calls go out on `link`, whose SUBSCRIBE said `suppressed`. What has been wished since goes first.
     pub(crate) fn link(&self, link: Link, suppressed: bool) {
         self.with(|shared| {
+            shared.id = Some(link.framework.clone());
             shared.link = Some(link);
             shared.told = Arc::default();
             if shared.torn_down {
@@ -176,7 +193,7 @@ impl Client {
 
     /// Runs `change` on what is shared. Nobody panics while holding it; were it so, the state is still whole.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Uses offers of one agent to launch `tasks`; what they leave over goes back with `filters`. Without tasks this
@@ -418,6 +435,36 @@ impl Client {
             shared.torn_down = true;
             shared.send(of_type(call::Type::Teardown))
         })
+    }
+
+    /// Asks the master why the framework gets no offers, or not those it wants: its share, what stands against it in each
+    /// role, and for each shape that it [demands](Self::demand) which agents are in the way of it and the smallest change
+    /// that would help. The answer is the JSON of `GET /explain` (docs/api/explain.md).
+    ///
+    /// It is for people and logs: a master answers two such questions at a time. Several masters are asked in turn, each
+    /// for as long as [`explain::PATIENCE`]; whoever has less calls [`explain::framework`]. The loop of events has to run
+    /// on meanwhile, or nothing is told that was demanded in this turn: ask in a task of its own.
+    ///
+    /// ```no_run
+    /// # use mete_framework_sdk::Client;
+    /// # fn waits_for_a_minute(client: &Client) {
+    /// let client = client.clone();
+    /// tokio::spawn(async move {
+    ///     match client.explain().await {
+    ///         Ok(json) => println!("no offers: {json}"),
+    ///         Err(error) => println!("no offers, and nobody says why: {error}"),
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ExplainError::NoId`], at once, before a master has let the framework in for the first time, unless it came with an
+    /// [id](FrameworkSpec::id); else as [`explain::framework`].
+    pub async fn explain(&self) -> Result<String, ExplainError> {
+        let id = self.with(|shared| shared.id.clone());
+        let id = id.ok_or(ExplainError::NoId)?;
+        explain::framework(&self.connection, &id, explain::PATIENCE).await
     }
 
     fn send(&self, call: Call) -> Result<(), CallError> {

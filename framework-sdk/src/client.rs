@@ -44,7 +44,7 @@ impl Framework {
     /// Outside of a tokio runtime.
     pub fn connect(connection: Connection, spec: FrameworkSpec) -> Self {
         let (sender, events) = mpsc::channel(MAX_QUEUED_EVENTS);
-        let client = Client::new(spec.suppressed);
+        let client = Client::new(connection.clone(), &spec);
         let closing = CancellationToken::new();
         let keeper = Keeper::new(
             connection,

@@ -35,7 +35,7 @@ pub enum BadAddress {
 }
 
 /// Longest time from SYN to an open connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two pings of an idle HTTP/2 connection; finds peers that vanished without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 

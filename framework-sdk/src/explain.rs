@@ -1,7 +1,8 @@
 //! Asking the master why: what stands between a framework and the offers it waits for.
 //!
 //! The answer is the JSON of the master's `GET /explain` (docs/api/explain.md). Each question is a connection of its own,
-//! so that none stands in the way of calls and events.
+//! so that none stands in the way of calls and events. A framework that runs asks with
+//! [`Client::explain`](crate::Client::explain).
 
 use std::time::Duration;
 
@@ -11,11 +12,18 @@ use mete_proto::mete::v1::ExplainRequest;
 use mete_proto::mete::v1::operator_client::OperatorClient;
 use tonic::{Request, Status};
 
-use crate::connection::Connection;
+use crate::connection::{CONNECT_TIMEOUT, Connection};
+
+/// How long [`Client::explain`](crate::Client::explain) waits for each master: as long as a connection may take to open, so
+/// that one that is cut off does not keep the next from being asked.
+pub const PATIENCE: Duration = CONNECT_TIMEOUT;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
+    /// There is nobody to ask about: no master has let the framework in yet.
+    #[error("the framework has no id yet")]
+    NoId,
     /// No master could be reached in time.
     #[error("no master answers")]
     NoMaster,

@@ -42,8 +42,9 @@
 //! [`FrameworkSpec::explicit_acknowledgements`] and call [`Client::acknowledge`].
 //!
 //! Which task goes onto which offer is for you to say; [`matching`] does it well. Say what waits
-//! ([`Client::demand_for`]) and the master offers what fits; a framework that says nothing is offered whole machines. Test your framework against
-//! [`testkit::Master`], a master in memory that offers what the test says.
+//! ([`Client::demand_for`]) and the master offers what fits; a framework that says nothing is offered whole machines.
+//! Where no offers come, [`Client::explain`] asks the master why. Test your framework against [`testkit::Master`], a master
+//! in memory that offers what the test says.
 
 mod calls; // what a framework can ask for
 mod client; // a framework as a stream of events

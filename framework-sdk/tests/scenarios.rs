@@ -10,6 +10,8 @@ mod coming_back; // lost, silent, full, refused: and then?
 mod demand; // what waits, told once a turn
 #[path = "scenarios/examples.rs"]
 mod examples; // whole frameworks, as users start them
+#[path = "scenarios/explain.rs"]
+mod explain; // who can ask why
 #[path = "scenarios/kit.rs"]
 mod kit; // what a test can make the master do
 #[path = "scenarios/styles.rs"]

@@ -180,16 +180,7 @@ const fn forced(force: bool) -> &'static str {
 /// The definitions in a file, each with its id.
 pub(crate) fn read(file: &Path) -> Result<Vec<Value>> {
     let name = file.display();
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    }
-    let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
+    let value = json_in(file)?;
     let apps = match value {
         Value::Array(apps) => apps,
         app @ (Value::Null
@@ -204,6 +195,20 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Value>> {
         }
     }
     Ok(apps)
+}
+
+/// The JSON in a file; `-` reads standard input.
+pub(super) fn json_in(file: &Path) -> Result<Value> {
+    let name = file.display();
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read standard input")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    }
+    serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))
 }
 
 /// Adds or changes one app; its path.

@@ -1,5 +1,7 @@
 //! `GET /explain` and `POST /what-if`: what they say, what they refuse, and that they touch nothing.
 
+use mete_framework_sdk::demand::Shape;
+use mete_framework_sdk::{Connection, Event, FrameworkSpec, Resources};
 use mete_proto::mesos::v1::scheduler::call;
 use mete_proto::mete::v1::ExplainRequest;
 use mete_proto::mete::v1::operator_client::OperatorClient;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 use tonic::Code;
 
-use crate::peers::{Agent, Framework, Master, bare, registration, task};
+use crate::peers::{Agent, Framework, Master, PATIENCE, bare, registration, task};
 
 /// A master with one agent of cpus 4, mem 1024 on machine 127.0.0.2.
 async fn one_agent() -> (TempDir, Master, Agent) {
@@ -125,7 +127,7 @@ async fn a_framework_that_suppressed_offers_is_told_to_revive() {
     let framework = Framework::subscribed(&master).await;
     framework.say(bare(call::Type::Suppress)).await;
     let path = format!("/explain?framework={}", framework.id.value);
-    let patience = tokio::time::Instant::now() + crate::peers::PATIENCE;
+    let patience = tokio::time::Instant::now() + PATIENCE;
 
     loop {
         let told = master.json(&path).await;
@@ -215,6 +217,45 @@ async fn grpc_answers_and_refuses_as_http_does() {
     };
     let missing = client.explain(nobody).await.expect_err("refused");
     assert_eq!(missing.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_framework_of_the_sdk_asks_why_its_shape_gets_no_offer() {
+    let (_dir, master, agent) = one_agent().await;
+    let connection = Connection::to(&master.url).expect("an address");
+    let mut framework =
+        mete_framework_sdk::Framework::connect(connection, FrameworkSpec::new("waiting"));
+    let client = framework.client();
+    client.demand([Shape {
+        name: Some("train".to_owned()),
+        ..Shape::new(Resources::cpus_mem(6_000, 512))
+    }]);
+    let subscribed = tokio::time::timeout(PATIENCE, framework.next()).await;
+    assert!(
+        matches!(subscribed, Ok(Some(Event::Subscribed { .. }))),
+        "{subscribed:?}"
+    );
+    tokio::spawn(async move { while framework.next().await.is_some() {} });
+
+    let asking = async {
+        loop {
+            // The demand follows SUBSCRIBED: the first answers may be from before it was heard.
+            let told = client.explain().await.expect("an answer");
+            let told: Value = serde_json::from_str(&told).expect("JSON");
+            if told["roles"][0]["shapes"][0].is_object() {
+                return told;
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, asking).await;
+    let told = told.expect("the shape is explained in time");
+
+    assert_eq!(told["name"], "waiting");
+    let shape = &told["roles"][0]["shapes"][0];
+    assert_eq!(shape["name"], "train");
+    assert_eq!(shape["agents"][0]["reason"]["code"], "TOO_SMALL", "{told}");
+    assert_eq!(shape["agents"][0]["examples"][0], agent.id.value.as_str());
+    assert_eq!(shape["smallest_change"][0]["code"], "GROW");
 }
 
 #[tokio::test]
