@@ -8,10 +8,9 @@ use mete_model::{
     AgentId, AttributeValue, Attributes, Capability, Endpoint, FrameworkId, Offer, OfferId,
     Resources, Role, Timestamp,
 };
-use mete_placement::allocator::GPU_MODEL;
 use mete_placement::{
-    AgentFacts, Allocator, Constraint, FrameworkFacts, Grant, Options, Policy, Shape, Waiting,
-    match_tasks,
+    AgentFacts, Allocator, Constraint, FrameworkFacts, GPU_MODEL, Grant, Options, Policy, Shape,
+    Waiting, match_tasks,
 };
 
 use crate::openb::cluster::Filled;
