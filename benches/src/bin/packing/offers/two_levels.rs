@@ -155,9 +155,7 @@ impl Cluster {
         let mut rest = grant.resources.clone();
         let mut running = Vec::new();
         for launch in matched.launches {
-            let taken = rest
-                .pin(&launch.resources)
-                .context("a launch has its devices")?;
+            let taken = launch.resources;
             rest = rest.minus(&taken).context("a launch is in its offer")?;
             self.allocator
                 .launched(&grant.agent, &grant.framework, &grant.role, &taken);
