@@ -38,7 +38,7 @@
 //! # }
 //! ```
 
-use mete_model::{Offer, OfferId, Role, TaskId};
+use mete_model::{Offer, OfferId, Resources, Role, TaskId};
 use mete_placement::matcher::{Matched, Waiting, match_tasks};
 
 pub use mete_placement::Policy;
@@ -115,20 +115,22 @@ impl WaitingTask {
     }
 }
 
-/// A task and the ports it gets, in the order they were asked for.
+/// A task and what it gets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The task as it waited.
     pub task: WaitingTask,
-    /// Numbers on the agent.
+    /// Its ports, numbers on the agent, in the order they were asked for.
     pub ports: Vec<u16>,
+    /// All it takes of the offer: its ports, and its GPUs by device where the offer names them.
+    pub resources: Resources,
 }
 
 impl Launch {
-    /// The task with its ports, to be launched.
+    /// The task with its ports and devices, to be launched.
     pub fn into_task(self) -> Task {
         let named = self.task.ports.into_iter().zip(self.ports);
-        let mut task = self.task.task;
+        let mut task = self.task.task.resources(self.resources);
         for (index, (name, number)) in named.enumerate() {
             task = task.env(format!("PORT{index}"), number.to_string());
             task = task.port(TaskPort {
@@ -247,7 +249,11 @@ impl Plan {
                     .iter()
                     .filter_map(|port| u16::try_from(*port).ok());
                 let ports = ports.collect(); // Offers hold ports up to 65535.
-                on_offer[placement.offer].push(Launch { task, ports });
+                on_offer[placement.offer].push(Launch {
+                    task,
+                    ports,
+                    resources: placement.resources,
+                });
             }
         }
         let used = offers.iter().cloned().zip(on_offer);
@@ -274,7 +280,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use mete_model::{AgentId, Attributes, Endpoint, FrameworkId, Ranges, Resources};
+    use mete_model::{AgentId, Attributes, Endpoint, FrameworkId, Ranges};
     use proptest::prelude::*;
 
     use super::*;
@@ -341,6 +347,27 @@ mod tests {
         let (_, launches) = plan.launches.into_iter().next().expect("launched");
         let task = launches.into_iter().next().expect("one").into_task();
         assert!(task.needs().ports.contains(31_000));
+    }
+
+    #[test]
+    fn chosen_devices_are_in_the_task() {
+        let mut machine = Resources::cpus_mem(4_000, 1_024);
+        machine.gpus_milli = 2_000;
+        let mut asked = Resources::cpus_mem(100, 32);
+        asked.gpus_milli = 600;
+        let tasks = ["t-0", "t-1"].map(|id| {
+            let task = Task::shell(id, "true").expect("an id");
+            WaitingTask::new(task.resources(asked.clone()))
+        });
+
+        let plan = plan(tasks, &[offer(0, machine.with_devices())]);
+
+        let (_, launches) = plan.launches.into_iter().next().expect("launched");
+        let tasks = launches.into_iter().map(Launch::into_task);
+        let devices: Vec<u16> = tasks
+            .map(|task| task.needs().devices().list()[0].index)
+            .collect();
+        assert_eq!(devices, [0, 1]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ use crate::packing::{Mix, Policy};
 use crate::quota::{Amounts, Quota};
 use crate::slots::ClientSlot;
 use crate::sums::Sums;
-pub use agents::{Admission, AgentFacts, GPU_MODEL};
+pub use agents::{Admission, AgentFacts};
 use agents::{Agents, Way, exclusive};
 pub use frameworks::FrameworkFacts;
 use frameworks::Frameworks;

@@ -26,6 +26,7 @@ pub mod packing; // scores: best fit, spread, FGD, least worth lost, and what is
 pub mod ports; // which ports of an offer a task gets
 pub mod quota; // limits and guarantees of top-level roles
 
+mod gpu_models; // machines told apart by their GPUs
 mod slots; // dense numbers instead of names
 mod sums; // exact sums over many agents
 
@@ -35,6 +36,7 @@ pub use allocator::{
 };
 pub use constraints::{BadConstraint, Constraint, Placed};
 pub use demand::{Shape, ShapeId};
+pub use gpu_models::GPU_MODEL;
 pub use maintenance::{InverseAnswer, InverseGrant, Maintenance};
 pub use matcher::{Matched, Placement, Rejection, Waiting, WhyNot, match_tasks};
 pub use offer_constraints::OfferConstraints;

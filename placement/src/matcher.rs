@@ -1,7 +1,7 @@
 //! Level two: lays waiting tasks onto offers, and says why not.
 //!
 //! Tasks are taken in the order they come, each as often as it is wanted; among the offers where it
-//! fits, the policy chooses. Several tasks share one offer as far as it goes. What is left says what to
+//! fits, the policy chooses, and of a machine's GPUs the device. Several tasks share one offer as far as it goes. What is left says what to
 //! decline, and for each task that is still missing every reason is given against every offer.
 
 pub mod reasons;
@@ -12,7 +12,8 @@ use mete_model::{Offer, Ranges, Resources, Role};
 
 use crate::constraints::{Constraint, Place, Placed, Tally};
 use crate::fleet::Fleet;
-use crate::packing::{Groups, Mix, Node, Packing, Policy, Score};
+use crate::gpu_models::GpuModels;
+use crate::packing::{Mix, Node, Packing, Policy, Score};
 use crate::ports::{self, PortAsk};
 pub use reasons::{Rejection, WhyNot};
 
@@ -75,7 +76,7 @@ pub struct Placement {
     pub offer: usize,
     /// Its ports, in the order they were asked for.
     pub ports: Vec<u64>,
-    /// All it takes of the offer, ports included.
+    /// All it takes of the offer: its ports, and its GPUs by device where the offer names them.
     pub resources: Resources,
 }
 
@@ -147,6 +148,8 @@ struct Table<'a> {
     offers: &'a [Offer],
     policy: Policy,
     seed: u64,
+    /// What kind of machine each offer is of, for packing.
+    groups: Vec<u16>,
     /// What is waiting, and the largest offer in each kind of resource, by which scores are made comparable.
     mix: Mix,
     /// What is left of each offer, by its index; without those that are closed to the shape in hand.
@@ -160,18 +163,23 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn new(waiting: &[Waiting], offers: &'a [Offer], policy: Policy, seed: u64) -> Self {
         let mut mix = Mix::default();
+        let mut models = GpuModels::default();
+        let mut groups = Vec::with_capacity(offers.len());
         for offer in offers {
-            mix.add_machine(&offer.resources, 0);
+            let group = models.group_of(&offer.resources, &offer.attributes);
+            mix.add_machine(&offer.resources, group);
+            groups.push(group);
         }
         let mut tasks: u64 = 0;
         for shape in waiting {
-            mix.note(&shape.resources, Groups::ANY, shape.count);
+            let may_run_on = models.groups_for(&shape.constraints);
+            mix.note(&shape.resources, may_run_on, shape.count);
             tasks += u64::from(shape.count);
         }
         let fleet = (tasks > FEW_TASKS).then(|| {
             let mut fleet = Fleet::default();
-            for (node, Offer { resources, .. }) in (0..).zip(offers) {
-                fleet.set(node, resources, resources, 0);
+            for ((node, Offer { resources, .. }), group) in (0..).zip(offers).zip(&groups) {
+                fleet.set(node, resources, resources, *group);
             }
             fleet
         });
@@ -179,6 +187,7 @@ impl<'a> Table<'a> {
             offers,
             policy,
             seed,
+            groups,
             mix,
             fleet,
             left: BTreeMap::new(),
@@ -267,16 +276,11 @@ impl<'a> Table<'a> {
     /// What [`Fleet::best`] says, without a fleet.
     fn look_at_all(&self, fixed: &Resources, permit: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
         let mut best: Option<(Score, u32)> = None;
-        for (node, offer) in (0..).zip(self.offers) {
-            let left = self.left(node as usize);
-            if !left.contains(fixed) {
+        for node in 0..self.offers.len() as u32 {
+            let as_node = self.node(node as usize);
+            if !as_node.free.contains(fixed) {
                 continue;
             }
-            let as_node = Node {
-                total: &offer.resources,
-                free: left,
-                group: 0,
-            };
             let score = self.policy.score(fixed, as_node, &self.mix);
             if best.is_none_or(|(least, _)| score < least) && permit(node) {
                 best = Some((score, node));
@@ -292,7 +296,7 @@ impl<'a> Table<'a> {
         };
         let total = &self.offers[node as usize].resources;
         let free = self.left.get(&(node as usize)).unwrap_or(total);
-        fleet.set(node, total, free, 0);
+        fleet.set(node, total, free, self.groups[node as usize]);
     }
 
     fn place(&mut self, index: usize, shape: &Waiting, fixed: &Resources, offer: usize) {
@@ -303,7 +307,9 @@ impl<'a> Table<'a> {
             .seed
             .wrapping_add(ports::scatter(self.launches.len() as u64));
         let ports = ports::choose(&there, &shape.ports, seed).expect("a candidate has the ports");
-        let mut resources = fixed.clone();
+        let node = self.node(offer);
+        let pinned = self.policy.pin(fixed, node, &self.mix);
+        let mut resources = pinned.expect("a candidate has the devices");
         resources.ports.add(&ports.iter().copied().collect());
         let left = left.minus_at_most(&resources);
         self.left.insert(offer, left);
@@ -314,6 +320,15 @@ impl<'a> Table<'a> {
             ports,
             resources,
         });
+    }
+
+    /// An offer as packing looks at it.
+    fn node(&self, offer: usize) -> Node<'_> {
+        Node {
+            total: &self.offers[offer].resources,
+            free: self.left(offer),
+            group: self.groups[offer],
+        }
     }
 
     fn left(&self, offer: usize) -> &Resources {

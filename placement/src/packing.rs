@@ -61,6 +61,25 @@ pub trait Packing {
     /// On which device of `node` a part of a GPU goes best. `None` when there is nothing to choose: whole
     /// GPUs, no GPUs, devices without names, or none with enough.
     fn device(&self, asked: &Resources, node: Node<'_>, mix: &Mix) -> Option<u16>;
+
+    /// What is asked with its devices chosen out of what is free on `node`, as it is taken; as it was when there
+    /// is nothing to choose. `None` when these GPUs are not there.
+    fn pin(&self, asked: &Resources, node: Node<'_>, mix: &Mix) -> Option<Resources> {
+        if asked.gpus_milli == 0 {
+            return node.free.pin(asked);
+        }
+        // The devices of parts are not to choose from: they go by their tags.
+        let device = if asked.has_parts() || node.free.has_parts() {
+            let free = &node.free.plain();
+            self.device(&asked.plain(), Node { free, ..node }, mix)
+        } else {
+            self.device(asked, node, mix)
+        };
+        match device {
+            Some(device) => node.free.pin_on(asked, device),
+            None => node.free.pin(asked),
+        }
+    }
 }
 
 /// Which way to choose.

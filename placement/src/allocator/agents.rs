@@ -12,22 +12,19 @@
 //! left to be worth it; `touched` are those where something came free since a round looked at them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use mete_model::{AgentId, AttributeValue, Attributes, FaultDomain, Ranges, Resources, Timestamp};
+use mete_model::{AgentId, Attributes, FaultDomain, Ranges, Resources, Timestamp};
 
-use crate::constraints::{Field, Place, Tally};
+use crate::constraints::Place;
 use crate::demand::Shape;
 use crate::fleet::Fleet;
+use crate::gpu_models::GpuModels;
 use crate::packing::Groups;
 use crate::quota::{MIN_CPUS_MILLI, MIN_MEM_BYTES, is_allocatable};
 use crate::slots::{AgentSlot, ClientSlot, Names, Slots};
 use crate::sums::Sums;
 use smallvec::SmallVec;
-
-/// The attribute that says which model an agent's GPUs are of, so that packing can tell scarce ones apart.
-pub const GPU_MODEL: &str = "gpu_model";
 
 /// What an agent says of itself, as far as offers go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,8 +152,7 @@ pub(super) struct Agents {
     holdings: Vec<u32>,
     /// Those of the last agent that came: mostly all have the same, which are then kept once.
     usual_ports: Ranges,
-    /// Models of GPUs seen so far, each with its number; there are a handful.
-    groups: BTreeMap<String, u16>,
+    models: GpuModels,
     /// Frameworks have minima of their own: whatever is left may be worth an offer.
     any_is_enough: bool,
 }
@@ -187,7 +183,7 @@ impl Agents {
     pub(super) fn add(&mut self, id: AgentId, mut facts: AgentFacts) -> AgentSlot {
         self.share_ports(&mut facts.total);
         let total = facts.total.clone();
-        let group = self.group_of(&facts);
+        let group = self.models.group_of(&facts.total, &facts.attributes);
         let slot = self.slots.insert(Agent {
             id: id.clone(),
             facts: Box::new(facts),
@@ -211,8 +207,8 @@ impl Agents {
         self.share_ports(&mut total);
         let agent = &mut self.slots[slot];
         let before = std::mem::replace(&mut agent.facts.total, total);
-        let facts = agent.facts.clone();
-        self.slots[slot].group = self.group_of(&facts);
+        let facts = &agent.facts;
+        agent.group = self.models.group_of(&facts.total, &facts.attributes);
         self.recount(slot);
         // Without its GPUs, say, others may take it.
         self.touch(slot);
@@ -233,8 +229,8 @@ impl Agents {
         let changed = before != facts;
         *agent.facts = facts;
         if changed {
-            let group = self.group_of(&self.slots[slot].facts.clone());
-            self.slots[slot].group = group;
+            let facts = &agent.facts;
+            agent.group = self.models.group_of(&facts.total, &facts.attributes);
             self.place(slot);
             self.touch(slot);
         }
@@ -522,38 +518,9 @@ impl Agents {
         }
     }
 
-    /// The number of the kind of machine: those with GPUs are told apart by the attribute [`GPU_MODEL`].
-    fn group_of(&mut self, facts: &AgentFacts) -> u16 {
-        if facts.total.gpus_milli == 0 {
-            return 0;
-        }
-        let model = facts
-            .attributes
-            .get(GPU_MODEL)
-            .map_or_else(String::new, ToString::to_string);
-        let next = u16::try_from(self.groups.len() + 1).unwrap_or(0);
-        *self.groups.entry(model).or_insert(next)
-    }
-
-    /// On which kinds of machine a shape may go, as far as its constraints look at [`GPU_MODEL`].
+    /// On which kinds of machine a shape may go.
     pub(super) fn groups_for(&self, shape: &Shape) -> Groups {
-        let model = Field::from_name(GPU_MODEL);
-        if shape.constraints.iter().all(|one| one.field != model) {
-            return Groups::ANY;
-        }
-        let may = |name: &str| {
-            let mut attributes = Attributes::new();
-            attributes.set(GPU_MODEL, AttributeValue::Text(Arc::from(name)));
-            let place = Place {
-                hostname: "",
-                domain: None,
-                attributes: &attributes,
-            };
-            let mut of_model = shape.constraints.iter().filter(|one| one.field == model);
-            of_model.all(|one| one.allows(place, &Tally::default()))
-        };
-        let known = self.groups.iter().filter(|(name, _)| may(name));
-        known.map(|(_, group)| *group).collect()
+        self.models.groups_for(&shape.constraints)
     }
 
     fn hold(

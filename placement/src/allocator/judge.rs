@@ -263,18 +263,12 @@ impl Allocator {
         if !free.contains(asked) {
             return None;
         }
-        if asked.gpus_milli == 0 {
-            return Some(asked.clone());
-        }
         let node = Node {
             total: &agent.facts.total,
             free,
             group: agent.group,
         };
-        match case.rules.policy.device(asked, node, &self.mix) {
-            Some(device) => free.pin_on(asked, device),
-            None => free.pin(asked),
-        }
+        case.rules.policy.pin(asked, node, &self.mix)
     }
 
     fn draw_reserved_first(

@@ -158,6 +158,14 @@ pub fn why_not(shape: &Waiting, offer: &Offer, left: &Resources, tallies: &[Tall
         });
     }
     add_scalars(&shape.resources, left, &mut reasons);
+    let gpus_milli = shape.resources.gpus_milli;
+    if gpus_milli <= left.gpus_milli && left.pin(&shape.resources.plain()).is_none() {
+        // The sum is there, but not on one device.
+        reasons.push(WhyNot::InsufficientGpus {
+            asked_milli: gpus_milli,
+            there_milli: left.gpus_milli,
+        });
+    }
     let place = Place::from(offer);
     for (constraint, tally) in shape.constraints.iter().zip(tallies) {
         if !constraint.allows(place, tally) {

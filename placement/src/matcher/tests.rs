@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use mete_model::resources::{Device, Devices, Tag};
 use mete_model::{AgentId, AttributeValue, Attributes, Endpoint, FrameworkId, OfferId};
 use proptest::prelude::*;
 
@@ -192,6 +193,147 @@ fn tasks_that_ask_for_nothing_come_to_an_end() {
     assert_eq!(matched.missing, [u32::MAX - 10_000]);
 }
 
+/// An offer of a machine with so many GPUs.
+fn gpu_offer(number: usize, gpus: u64, model: Option<&str>) -> Offer {
+    let mut resources = Resources::cpus_mem(8_000, 8_192);
+    resources.gpus_milli = gpus * 1_000;
+    let mut offer = offer(number, resources.with_devices());
+    if let Some(model) = model {
+        let model = AttributeValue::Text(Arc::from(model));
+        offer.attributes.set("gpu_model", model);
+    }
+    offer
+}
+
+/// So many tasks that take so much of a GPU each.
+fn gpu_task(gpus_milli: u64, count: u32) -> Waiting {
+    let mut waiting = Waiting {
+        count,
+        ..Waiting::new(Resources::cpus_mem(100, 64))
+    };
+    waiting.resources.gpus_milli = gpus_milli;
+    waiting
+}
+
+/// Each launch's devices and how much it takes of them, in thousandths.
+fn devices(matched: &Matched) -> Vec<Vec<(u16, u16)>> {
+    let launches = matched.launches.iter();
+    let devices = launches.map(|launch| launch.resources.devices().list().iter());
+    devices
+        .map(|list| list.map(|one| (one.index, one.milli)).collect())
+        .collect()
+}
+
+#[test]
+fn parts_of_gpus_share_devices_and_whole_ones_are_whole() {
+    let waiting = [gpu_task(600, 2), gpu_task(400, 2), gpu_task(1_000, 1)];
+
+    let matched = match_tasks(&waiting, &[gpu_offer(0, 3, None)], Policy::BestFit, 1);
+
+    assert_eq!(
+        devices(&matched),
+        [[(0, 600)], [(1, 600)], [(0, 400)], [(1, 400)], [(2, 1_000)]]
+    );
+    assert_eq!(matched.left[&0].gpus_milli, 0);
+}
+
+#[test]
+fn the_device_is_the_one_that_the_policy_chooses() {
+    let mut offer = gpu_offer(0, 2, None);
+    let taken = offer.resources.pin_on(&gpu_task(200, 1).resources, 0);
+    offer.resources = offer
+        .resources
+        .minus(&taken.expect("there"))
+        .expect("there");
+    // On the device of 800 a task of 600 leaves 200, of which nobody here has any use; on the whole one
+    // it leaves 400, which the others take.
+    let waiting = [gpu_task(600, 1), gpu_task(400, 20)];
+    let mut mix = Mix::default();
+    mix.add_machine(&offer.resources, 1);
+    for shape in &waiting {
+        mix.note(&shape.resources, crate::packing::Groups::ANY, shape.count);
+    }
+
+    let mut chosen = BTreeSet::new();
+    for policy in Policy::ALL {
+        let node = Node {
+            total: &offer.resources,
+            free: &offer.resources,
+            group: 1,
+        };
+        let device = policy.device(&waiting[0].resources, node, &mix);
+        let matched = match_tasks(&waiting, std::slice::from_ref(&offer), policy, 1);
+
+        let (first, _) = devices(&matched)[0][0];
+        assert_eq!(Some(first), device, "{policy}");
+        chosen.insert(first);
+    }
+    assert_eq!(chosen.len(), 2, "policies differ");
+}
+
+#[test]
+fn gpus_without_names_are_taken_by_amount() {
+    let mut offer = gpu_offer(0, 1, None);
+    offer.resources = offer.resources.without_device_names();
+
+    let matched = match_tasks(&[gpu_task(500, 2)], &[offer], Policy::Worth, 1);
+
+    assert_eq!(devices(&matched), [[], []] as [[_; 0]; 2]);
+    assert_eq!(matched.left[&0].gpus_milli, 0);
+}
+
+#[test]
+fn devices_of_a_reservation_are_not_taken_for_what_is_nobodys() {
+    let mut offer = gpu_offer(0, 1, None);
+    let tag = Tag::reserved(Role::new("web").expect("good"));
+    let mut reserved = Resources::none();
+    reserved.gpus_milli = 1_000;
+    let used = Device {
+        index: 1,
+        milli: 500,
+    };
+    let named = Devices::new(vec![used]).expect("good");
+    offer.resources = offer
+        .resources
+        .with_part(tag, reserved.with_named_devices(named));
+
+    // The reserved device is the tightest.
+    let matched = match_tasks(&[gpu_task(500, 3)], &[offer], Policy::BestFit, 1);
+
+    assert_eq!(devices(&matched), [[(0, 500)], [(0, 500)]]);
+    assert_eq!(matched.missing, [1]);
+}
+
+#[test]
+fn a_sought_after_model_is_left_to_those_who_need_it() {
+    let offers = [gpu_offer(0, 1, Some("A100")), gpu_offer(1, 1, Some("T4"))];
+    let mut choosy = gpu_task(1_000, 1);
+    choosy.constraints = vec![Constraint::parse("gpu_model", "IS", Some("A100")).expect("good")];
+
+    let matched = match_tasks(&[gpu_task(1_000, 1), choosy], &offers, Policy::Worth, 1);
+
+    assert_eq!(used(&matched), [1, 0]);
+}
+
+#[test]
+fn gpus_that_are_there_only_in_sum_are_a_reason() {
+    let mut offer = gpu_offer(0, 2, None);
+    for index in 0..2 {
+        let taken = offer.resources.pin_on(&gpu_task(500, 1).resources, index);
+        offer.resources = offer
+            .resources
+            .minus(&taken.expect("there"))
+            .expect("there");
+    }
+    let matched = match_tasks(&[gpu_task(1_000, 1)], &[offer], Policy::BestFit, 1);
+    let words: Vec<_> = matched.rejections[0]
+        .reasons
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(words, ["gpus 1 asked, 1 there"]);
+}
+
 fn some_shape() -> impl Strategy<Value = Waiting> {
     let constraint = prop_oneof![
         Just(None),
@@ -269,11 +411,7 @@ fn best_of_all(
         if let Standing::Open { crowd } = standing(shape, offer, left, &fixed, tallies)
             && is_open
         {
-            let node = Node {
-                total: &offer.resources,
-                free: left,
-                group: 0,
-            };
+            let node = table.node(at);
             all.push((crowd, table.policy.score(&fixed, node, &table.mix), at));
         }
     }

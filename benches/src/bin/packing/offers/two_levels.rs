@@ -8,10 +8,9 @@ use mete_model::{
     AgentId, AttributeValue, Attributes, Capability, Endpoint, FrameworkId, Offer, OfferId,
     Resources, Role, Timestamp,
 };
-use mete_placement::allocator::GPU_MODEL;
 use mete_placement::{
-    AgentFacts, Allocator, Constraint, FrameworkFacts, Grant, Options, Policy, Shape, Waiting,
-    match_tasks,
+    AgentFacts, Allocator, Constraint, FrameworkFacts, GPU_MODEL, Grant, Options, Policy, Shape,
+    Waiting, match_tasks,
 };
 
 use crate::openb::cluster::Filled;
@@ -156,9 +155,7 @@ impl Cluster {
         let mut rest = grant.resources.clone();
         let mut running = Vec::new();
         for launch in matched.launches {
-            let taken = rest
-                .pin(&launch.resources)
-                .context("a launch has its devices")?;
+            let taken = launch.resources;
             rest = rest.minus(&taken).context("a launch is in its offer")?;
             self.allocator
                 .launched(&grant.agent, &grant.framework, &grant.role, &taken);

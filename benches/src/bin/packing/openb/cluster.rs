@@ -119,14 +119,11 @@ impl<'a> Cluster<'a> {
         let Some(best) = self.best(pod) else {
             return Ok(None);
         };
-        let device = self.policy.device(&pod.asked, self.node(best), &self.mix);
-        let free = &self.free[best];
-        let pinned = match device {
-            Some(device) => free.pin_on(&pod.asked, device),
-            None => free.pin(&pod.asked),
-        };
+        let pinned = self.policy.pin(&pod.asked, self.node(best), &self.mix);
         let pinned = pinned.context("a scored machine has the devices")?;
-        self.free[best] = free.minus(&pinned).context("a scored machine has room")?;
+        self.free[best] = self.free[best]
+            .minus(&pinned)
+            .context("a scored machine has room")?;
         self.pods[best] += 1;
         self.changes[best] += 1;
         Ok(Some((best, pinned)))
