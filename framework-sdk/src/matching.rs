@@ -1,7 +1,8 @@
 //! Waiting tasks × offers: what runs where, and why not elsewhere.
 //!
 //! The same algorithms that the master packs with, for the framework's side of the table: several tasks share an offer
-//! as far as it goes, ports are chosen, constraints hold, and for what finds no place every reason is given.
+//! as far as it goes, ports are chosen, constraints hold, and for what finds no place every reason is given. [`plan`] takes
+//! tasks in the order they come; a [`Draft`] is such a plan that is then [`improve`]d for as long as one has time.
 //!
 //! ```
 //! use mete_framework_sdk::matching::{self, Constraint, PortAsk, WaitingTask};
@@ -39,7 +40,7 @@
 //! ```
 
 use mete_model::{Offer, OfferId, Resources, Role, TaskId};
-use mete_placement::matcher::{Matched, Waiting, match_tasks};
+use mete_placement::matcher::{self, Matched, Waiting};
 
 pub use mete_placement::Policy;
 pub use mete_placement::constraints::{BadConstraint, Constraint, Placed};
@@ -166,7 +167,7 @@ pub struct Rejection {
     pub reasons: Vec<WhyNot>,
 }
 
-/// Lays tasks onto offers, in the order they come: best fit, so that large holes stay large.
+/// Lays tasks onto offers, in the order they come, by the policy that agents are packed with when nobody says otherwise.
 pub fn plan(waiting: impl IntoIterator<Item = WaitingTask>, offers: &[Offer]) -> Plan {
     plan_with(waiting, offers, Policy::default(), 0)
 }
@@ -178,19 +179,84 @@ pub fn plan_with(
     policy: Policy,
     seed: u64,
 ) -> Plan {
-    let mut kinds: Vec<Kind> = Vec::new();
-    for task in waiting {
-        match kinds.last_mut() {
-            Some(kind) if kind.takes(&task) => kind.tasks.push(task),
-            Some(_) | None => kinds.push(Kind { tasks: vec![task] }),
+    Draft::new(waiting, offers, policy, seed).into_plan()
+}
+
+/// A plan to be improved before it is carried out, by those who have time between offers and answers.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use mete_framework_sdk::Offer;
+/// use mete_framework_sdk::matching::{Draft, Plan, Policy, WaitingTask, improve};
+///
+/// fn plan_for(time: Duration, waiting: Vec<WaitingTask>, offers: &[Offer]) -> Plan {
+///     let start = Instant::now();
+///     let mut draft = Draft::new(waiting, offers, Policy::default(), 0);
+///     // Slices that are short against the time there is.
+///     while start.elapsed() < time && draft.missing() > 0 {
+///         improve(&mut draft, 50, 0);
+///     }
+///     draft.into_plan()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    kinds: Vec<Kind>,
+    offers: &'a [Offer],
+    draft: matcher::Plan<'a>,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins with what [`plan_with`] says.
+    pub fn new(
+        waiting: impl IntoIterator<Item = WaitingTask>,
+        offers: &'a [Offer],
+        policy: Policy,
+        seed: u64,
+    ) -> Self {
+        let mut kinds: Vec<Kind> = Vec::new();
+        for task in waiting {
+            match kinds.last_mut() {
+                Some(kind) if kind.takes(&task) => kind.tasks.push(task),
+                Some(_) | None => kinds.push(Kind { tasks: vec![task] }),
+            }
+        }
+        let shapes: Vec<Waiting> = kinds.iter().map(Kind::shape).collect();
+        Self {
+            kinds,
+            offers,
+            draft: matcher::Plan::new(shapes, offers, policy, seed),
         }
     }
-    let shapes: Vec<Waiting> = kinds.iter().map(Kind::shape).collect();
-    let matched = match_tasks(&shapes, offers, policy, seed);
-    Plan::of(kinds, offers, matched)
+
+    /// How many tasks have no place.
+    pub fn missing(&self) -> u64 {
+        self.draft.missing().iter().copied().map(u64::from).sum()
+    }
+
+    /// How many offers are used.
+    pub fn offers_used(&self) -> usize {
+        self.draft.offers_used()
+    }
+
+    /// As it is now, to be carried out.
+    pub fn into_plan(self) -> Plan {
+        Plan::of(self.kinds, self.offers, self.draft.into_matched())
+    }
+}
+
+/// Makes up to `steps` steps to place more tasks, and then to use fewer offers (but not by [`Policy::Spread`]); true when
+/// that became better. It never becomes worse: nobody makes room for tasks that need something else.
+///
+/// Time is spent in slices: call it again with as many steps as the time left allows, with the same seed or another one.
+/// The same draft, steps and seed give the same draft.
+pub fn improve(draft: &mut Draft<'_>, steps: u64, seed: u64) -> bool {
+    matcher::improve(&mut draft.draft, steps, seed)
 }
 
 /// Tasks that follow each other and need the same: the matcher counts them instead of looking at each.
+#[derive(Clone, Debug)]
 struct Kind {
     tasks: Vec<WaitingTask>,
 }
@@ -334,6 +400,24 @@ mod tests {
             prop_assert_eq!(found, wanted);
             prop_assert_eq!(plan.launches.len() + plan.unused.len(), offers.len());
         }
+    }
+
+    #[test]
+    fn an_improved_draft_launches_what_the_order_left_out() {
+        let offers = [0, 1].map(|number| offer(number, Resources::cpus_mem(1_000, 512)));
+        let sizes = [400, 400, 600, 600];
+        let tasks = (0..)
+            .zip(sizes)
+            .map(|(number, cpus)| waiting(number, cpus, 1));
+        let mut draft = Draft::new(tasks, &offers, Policy::BestFit, 0);
+        assert_eq!(draft.missing(), 1);
+
+        assert!(improve(&mut draft, 100, 1));
+
+        let plan = draft.into_plan();
+        assert!(plan.waiting.is_empty());
+        let launched: usize = plan.launches.iter().map(|(_, tasks)| tasks.len()).sum();
+        assert_eq!(launched, 4);
     }
 
     #[test]

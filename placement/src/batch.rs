@@ -7,7 +7,7 @@
 //!
 //! [`Plan`] packs vectors of numbers; [`TaskPlan`] tasks onto what agents or offers have free.
 
-mod dice; // random numbers from a seed
+pub(crate) mod dice; // random numbers from a seed
 mod lanes; // vectors, eight numbers at a time
 mod measure; // how large an item is, as one number
 mod packed; // which item lies where

@@ -5,7 +5,7 @@
 //!   get it, and gives it away in rounds. [`fairness`] says who is next, [`quota`] how much a role
 //!   may have, [`filters`] what was declined until when;
 //! - **level two**, used by frameworks: [`matcher`] lays waiting tasks onto offers, honouring
-//!   [`constraints`], and says why not;
+//!   [`constraints`], says why not, and makes its plan better in steps;
 //! - **both**: [`packing`] scores where something fits best; [`batch`] plans many tasks on many bins at
 //!   once, and takes a seed for what it tries at random.
 //!

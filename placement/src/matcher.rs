@@ -3,8 +3,11 @@
 //! Tasks are taken in the order they come, each as often as it is wanted; among the offers where it
 //! fits, the policy chooses, and of a machine's GPUs the device. Several tasks share one offer as far as it goes. What is left says what to
 //! decline, and for each task that is still missing every reason is given against every offer.
+//!
+//! [`match_tasks`] is all there is to it online; who has time makes a [`Plan`] and [`improve`]s it.
 
-pub mod reasons;
+mod plan; // the batch form: improved in steps
+pub mod reasons; // why not
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::gpu_models::GpuModels;
 use crate::packing::{Mix, Node, Packing, Policy, Score};
 use crate::ports::{self, PortAsk};
+pub use plan::{Plan, improve};
 pub use reasons::{Rejection, WhyNot};
 
 /// The most launches one matching makes, as a guard against tasks that ask for nothing.
@@ -110,40 +114,12 @@ impl Matched {
 /// Lays waiting tasks onto offers. `seed` only decides at which port a choice of ports starts; the same
 /// seed gives the same answer.
 pub fn match_tasks(waiting: &[Waiting], offers: &[Offer], policy: Policy, seed: u64) -> Matched {
-    let mut table = Table::new(waiting, offers, policy, seed);
-    let missing: Vec<u32> = waiting
-        .iter()
-        .enumerate()
-        .map(|(index, shape)| table.place_all(index, shape))
-        .collect();
-    let unused = (0..offers.len())
-        .filter(|offer| !table.left.contains_key(offer))
-        .collect();
-    let mut rejections = Vec::new();
-    for (index, shape) in waiting.iter().enumerate() {
-        if missing[index] > 0 {
-            let tallies = table.tallies(index, shape);
-            let room = MAX_REJECTIONS - rejections.len();
-            rejections.extend(offers.iter().enumerate().take(room).map(|(at, offer)| {
-                let reasons = reasons::why_not(shape, offer, table.left(at), &tallies);
-                Rejection {
-                    waiting: index,
-                    offer: at,
-                    reasons,
-                }
-            }));
-        }
-    }
-    Matched {
-        launches: table.launches,
-        left: table.left,
-        unused,
-        missing,
-        rejections,
-    }
+    let (table, missing) = Table::laid(waiting, offers, policy, seed);
+    table.into_matched(waiting, missing)
 }
 
 /// The offers while tasks are laid onto them.
+#[derive(Clone, Debug)]
 struct Table<'a> {
     offers: &'a [Offer],
     policy: Policy,
@@ -158,9 +134,26 @@ struct Table<'a> {
     /// What is left of the offers that something was laid onto.
     left: BTreeMap<usize, Resources>,
     launches: Vec<Placement>,
+    /// Nothing is laid onto this one for now.
+    barred: Option<usize>,
 }
 
 impl<'a> Table<'a> {
+    /// All tasks laid in the order they come, and how many of each shape found no place.
+    fn laid(
+        waiting: &[Waiting],
+        offers: &'a [Offer],
+        policy: Policy,
+        seed: u64,
+    ) -> (Self, Vec<u32>) {
+        let mut table = Self::new(waiting, offers, policy, seed);
+        let shapes = waiting.iter().enumerate();
+        let missing = shapes
+            .map(|(index, shape)| table.place_all(index, shape, shape.count))
+            .collect();
+        (table, missing)
+    }
+
     fn new(waiting: &[Waiting], offers: &'a [Offer], policy: Policy, seed: u64) -> Self {
         let mut mix = Mix::default();
         let mut models = GpuModels::default();
@@ -192,15 +185,16 @@ impl<'a> Table<'a> {
             fleet,
             left: BTreeMap::new(),
             launches: Vec::new(),
+            barred: None,
         }
     }
 
-    /// Lays as many as wanted; how many found no place.
-    fn place_all(&mut self, index: usize, shape: &Waiting) -> u32 {
+    /// Lays so many of a shape; how many found no place.
+    fn place_all(&mut self, index: usize, shape: &Waiting, count: u32) -> u32 {
         let fixed = shape.fixed();
         let mut tallies = self.tallies(index, shape);
         let mut closed = Vec::new();
-        let mut missing = shape.count;
+        let mut missing = count;
         while missing > 0 && self.launches.len() < MAX_LAUNCHES {
             let Some(best) = self.best(shape, &fixed, &tallies, &mut closed) else {
                 break;
@@ -247,10 +241,13 @@ impl<'a> Table<'a> {
         tallies: &[Tally],
         closed: &mut Vec<u32>,
     ) -> Result<u32, Option<u32>> {
-        let (offers, left) = (self.offers, &self.left);
+        let (offers, left, barred) = (self.offers, &self.left, self.barred);
         let known = closed.len();
         let mut least: Option<u32> = None;
         let permit = &mut |node: u32| {
+            if barred == Some(node as usize) {
+                return false;
+            }
             let offer = &offers[node as usize];
             let left = left.get(&(node as usize)).unwrap_or(&offer.resources);
             match standing(shape, offer, left, fixed, tallies) {
@@ -335,6 +332,33 @@ impl<'a> Table<'a> {
         self.left
             .get(&offer)
             .unwrap_or(&self.offers[offer].resources)
+    }
+
+    /// What came of it, and why so many of each shape are missing.
+    fn into_matched(self, waiting: &[Waiting], missing: Vec<u32>) -> Matched {
+        let unused = (0..self.offers.len())
+            .filter(|offer| !self.left.contains_key(offer))
+            .collect();
+        let mut rejections = Vec::new();
+        for (index, shape) in waiting.iter().enumerate() {
+            if missing[index] > 0 {
+                let tallies = self.tallies(index, shape);
+                let room = MAX_REJECTIONS - rejections.len();
+                let offers = self.offers.iter().enumerate().take(room);
+                rejections.extend(offers.map(|(at, offer)| Rejection {
+                    waiting: index,
+                    offer: at,
+                    reasons: reasons::why_not(shape, offer, self.left(at), &tallies),
+                }));
+            }
+        }
+        Matched {
+            launches: self.launches,
+            left: self.left,
+            unused,
+            missing,
+            rejections,
+        }
     }
 
     /// One tally for each constraint of a shape, with what was launched so far.

@@ -2,11 +2,11 @@
 
 /// splitmix64: one number of state, good enough to choose among moves.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// The same seeds give the same numbers; `turn` tells the slices of one run apart.
-    pub(super) const fn new(seed: u64, turn: u64) -> Self {
+    pub(crate) const fn new(seed: u64, turn: u64) -> Self {
         let mut dice = Self(seed);
         let stirred = dice.next();
         Self(stirred ^ turn)
@@ -25,7 +25,7 @@ impl Dice {
         clippy::cast_possible_truncation,
         reason = "below `end`, which was a usize"
     )]
-    pub(super) const fn below(&mut self, end: usize) -> usize {
+    pub(crate) const fn below(&mut self, end: usize) -> usize {
         ((self.next() as u128 * end as u128) >> 64) as usize
     }
 }

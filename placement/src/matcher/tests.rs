@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod plan; // the batch form
+
 fn offer(number: usize, resources: Resources) -> Offer {
     let mut attributes = Attributes::new();
     let rack = AttributeValue::Text(Arc::from(["a", "b", "c"][number % 3]));
@@ -418,6 +420,24 @@ fn best_of_all(
     all.into_iter().min()
 }
 
+/// Offers of machines, each in half CPUs, quarters of a GiB, GPUs, ports after the first, and whether its role is `web`.
+fn machine_offers(machines: &[(u64, u64, u64, u64, bool)]) -> Vec<Offer> {
+    let offers = machines.iter().enumerate();
+    let offers = offers.map(|(number, (cpus, mem, gpus, ports, is_web))| {
+        let mut resources = Resources::cpus_mem(cpus * 500, mem * 256);
+        resources.gpus_milli = gpus * 1_000;
+        if *ports > 0 {
+            resources.ports = Ranges::interval(31_000, 31_000 + ports);
+        }
+        let mut offer = offer(number, resources.with_devices());
+        if *is_web {
+            offer.role = Role::new("web").expect("good");
+        }
+        offer
+    });
+    offers.collect()
+}
+
 fn any_waiting() -> impl Strategy<Value = Waiting> {
     let constraints = proptest::sample::subsequence(
         vec![
@@ -463,18 +483,7 @@ proptest! {
         machines in proptest::collection::vec((0..9_u64, 0..9_u64, 0..3_u64, 0..5_u64, any::<bool>()), 0..12),
         policy in proptest::sample::select(Policy::ALL.to_vec()),
     ) {
-        let offers: Vec<Offer> = machines.iter().enumerate().map(|(number, (cpus, mem, gpus, ports, is_web))| {
-            let mut resources = Resources::cpus_mem(cpus * 500, mem * 256);
-            resources.gpus_milli = gpus * 1_000;
-            if *ports > 0 {
-                resources.ports = Ranges::interval(31_000, 31_000 + ports);
-            }
-            let mut offer = offer(number, resources.with_devices());
-            if *is_web {
-                offer.role = Role::new("web").expect("good");
-            }
-            offer
-        }).collect();
+        let offers = machine_offers(&machines);
         let matched = match_tasks(&waiting, &offers, policy, 1);
 
         let mut table = Table::new(&waiting, &offers, policy, 1);
