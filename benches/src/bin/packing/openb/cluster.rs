@@ -1,47 +1,32 @@
 //! The machines while they are filled.
 //!
-//! The policy is asked through its public face. A score is kept until its machine or the mix changes, and
-//! empty machines of one kind are scored once, as any scheduler would do.
+//! Places are found as the allocator finds them: by the fleet, which keeps scores until something changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use criterion::measurement::Measurement as _;
+use mete_benches::cpu::ThreadCpu;
 use mete_model::Resources;
 use mete_placement::Policy;
-use mete_placement::packing::{Mix, Node, Packing as _, Score};
+use mete_placement::fleet::Fleet;
+use mete_placement::packing::{Mix, Node, Packing as _};
 
 use super::trace::{Machine, Pod, gpus_milli};
 
 /// Kubernetes' limit in the published runs.
 const MOST_PODS: u32 = 1_001;
 
-/// Machines, what is free on them, and scores.
+/// Machines and what is free on them.
 pub(crate) struct Cluster<'a> {
     policy: Policy,
     machines: &'a [Machine],
-    /// For each machine the first one like it.
-    like: Vec<usize>,
     free: Vec<Resources>,
     pods: Vec<u32>,
-    /// One more with each change, by machine.
-    changes: Vec<u32>,
+    fleet: Fleet,
     mix: Mix,
     learns: bool,
-    shapes: BTreeMap<Pod, usize>,
-    /// By shape and machine.
-    scores: Vec<Vec<Kept>>,
-    /// By shape and machine: of empty machines, kept at the first one of each kind.
-    empty_scores: Vec<Vec<Kept>>,
-}
-
-/// A score with the state that it holds for; `None` where the pod does not fit.
-#[derive(Clone, Copy, Default)]
-struct Kept {
-    /// Changes of the machine plus one; 0: never scored.
-    change: u32,
-    mix_version: u64,
-    score: Option<Score>,
 }
 
 /// How it went.
@@ -63,46 +48,39 @@ impl<'a> Cluster<'a> {
             mix.note(&pod.asked, pod.groups, 1);
         }
         mix.settle();
-        let mut kinds = BTreeMap::new();
-        let like = machines
-            .iter()
-            .enumerate()
-            .map(|(at, machine)| *kinds.entry((&machine.total, machine.group)).or_insert(at))
-            .collect();
+        let mut fleet = Fleet::default();
+        for (number, machine) in (0..).zip(machines) {
+            fleet.set(number, &machine.total, &machine.total, machine.group);
+        }
+        let free = machines.iter().map(|machine| machine.total.clone());
         Self {
             policy,
             machines,
-            like,
-            free: machines
-                .iter()
-                .map(|machine| machine.total.clone())
-                .collect(),
+            free: free.collect(),
             pods: vec![0; machines.len()],
-            changes: vec![1; machines.len()],
+            fleet,
             mix,
             learns: known.is_none(),
-            shapes: BTreeMap::new(),
-            scores: Vec::new(),
-            empty_scores: Vec::new(),
         }
     }
 
-    /// Places all that fit, in this order.
+    /// Places all that fit, in this order; all places are checked after that.
     pub(crate) fn fill(mut self, arrivals: &[Pod]) -> Result<Filled> {
+        let mut places = Vec::with_capacity(arrivals.len());
+        let start = ThreadCpu.start();
+        for pod in arrivals {
+            places.push(self.place(pod)?);
+        }
         let mut filled = Filled {
             capacity: gpus_milli(self.machines),
             steps: Vec::with_capacity(arrivals.len()),
-            elapsed: Duration::ZERO,
+            elapsed: ThreadCpu.end(start),
         };
         let mut ledger = Ledger::new(self.machines);
         let (mut asked, mut allocated) = (0, 0);
-        for pod in arrivals {
+        for (pod, place) in arrivals.iter().zip(places) {
             asked += pod.asked.gpus_milli;
-            #[expect(clippy::disallowed_methods, reason = "a stopwatch")]
-            let start = std::time::Instant::now();
-            let placed = self.place(pod)?;
-            filled.elapsed += start.elapsed();
-            if let Some((machine, pinned)) = placed {
+            if let Some((machine, pinned)) = place {
                 ledger.add(machine, pod, &pinned)?;
                 allocated += pod.asked.gpus_milli;
             }
@@ -116,80 +94,30 @@ impl<'a> Cluster<'a> {
         if self.learns {
             self.mix.note(&pod.asked, pod.groups, 1);
         }
-        let Some(best) = self.best(pod) else {
+        let (machines, pods) = (self.machines, &self.pods);
+        let best = self
+            .fleet
+            .best(self.policy, &pod.asked, &self.mix, &mut |number| {
+                let at = number as usize;
+                pod.groups.allow(machines[at].group) && pods[at] < MOST_PODS
+            });
+        let Some(number) = best else {
             return Ok(None);
         };
-        let pinned = self.policy.pin(&pod.asked, self.node(best), &self.mix);
-        let pinned = pinned.context("a scored machine has the devices")?;
-        self.free[best] = self.free[best]
-            .minus(&pinned)
-            .context("a scored machine has room")?;
-        self.pods[best] += 1;
-        self.changes[best] += 1;
-        Ok(Some((best, pinned)))
-    }
-
-    /// The machine with the least score, of equal ones the first.
-    fn best(&mut self, pod: &Pod) -> Option<usize> {
-        let shape = match self.shapes.get(pod) {
-            Some(shape) => *shape,
-            None => {
-                let shape = self.shapes.len();
-                self.shapes.insert(pod.clone(), shape);
-                self.scores.push(vec![Kept::default(); self.machines.len()]);
-                self.empty_scores
-                    .push(vec![Kept::default(); self.machines.len()]);
-                shape
-            }
-        };
-        let mix_version = self.mix.version();
-        let mut best: Option<(Score, usize)> = None;
-        for at in 0..self.machines.len() {
-            let kept = self.scores[shape][at];
-            if kept.change != self.changes[at] || kept.mix_version != mix_version {
-                let score = self.score(shape, pod, at);
-                self.scores[shape][at] = Kept {
-                    change: self.changes[at],
-                    mix_version,
-                    score,
-                };
-            }
-            if let Some(score) = self.scores[shape][at].score
-                && best.is_none_or(|(least, _)| score < least)
-            {
-                best = Some((score, at));
-            }
-        }
-        best.map(|(_, at)| at)
-    }
-
-    fn score(&mut self, shape: usize, pod: &Pod, at: usize) -> Option<Score> {
-        if !pod.groups.allow(self.machines[at].group) || !self.free[at].contains(&pod.asked) {
-            return None;
-        }
-        if self.pods[at] > 0 {
-            let has_room = self.pods[at] < MOST_PODS;
-            return has_room.then(|| self.policy.score(&pod.asked, self.node(at), &self.mix));
-        }
-        let kept = self.empty_scores[shape][self.like[at]];
-        if kept.change > 0 && kept.mix_version == self.mix.version() {
-            return kept.score;
-        }
-        let score = Some(self.policy.score(&pod.asked, self.node(at), &self.mix));
-        self.empty_scores[shape][self.like[at]] = Kept {
-            change: 1,
-            mix_version: self.mix.version(),
-            score,
-        };
-        score
-    }
-
-    fn node(&self, at: usize) -> Node<'_> {
-        Node {
-            total: &self.machines[at].total,
+        let at = number as usize;
+        let Machine { total, group } = &machines[at];
+        let node = Node {
+            total,
             free: &self.free[at],
-            group: self.machines[at].group,
-        }
+            group: *group,
+        };
+        let pinned = self.policy.pin(&pod.asked, node, &self.mix);
+        let pinned = pinned.context("a scored machine has the devices")?;
+        let left = self.free[at].minus(&pinned);
+        self.free[at] = left.context("a scored machine has room")?;
+        self.fleet.set(number, total, &self.free[at], *group);
+        self.pods[at] += 1;
+        Ok(Some((at, pinned)))
     }
 }
 
