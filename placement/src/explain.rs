@@ -234,7 +234,7 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Self::BelowMinimum { left } => write!(f, "{left} left is not worth an offer"),
-            Self::Filtered { until } => write!(f, "declined until {until}"),
+            Self::Filtered { until } => write!(f, "declined until {}", moment(*until)),
             Self::OnOffer {
                 framework,
                 role,
@@ -242,13 +242,20 @@ impl fmt::Display for Reason {
                 since,
             } => write!(
                 f,
-                "{resources} on offer to {framework} in role {role} since {since}"
+                "{resources} on offer to {framework} in role {role} since {}",
+                moment(*since)
             ),
             Self::ReservedFor { role, resources } => {
                 write!(f, "{resources} reserved for role {role}")
             }
         }
     }
+}
+
+/// As people read it; what no calendar holds is its end.
+fn moment(at: Timestamp) -> jiff::Timestamp {
+    let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// Something that could be done so that a shape finds its place.
@@ -356,7 +363,7 @@ impl fmt::Display for Change {
         match self {
             Self::Connect => f.write_str("connect the framework"),
             Self::Revive { role } => write!(f, "revive role {role}"),
-            Self::Wait { until } => write!(f, "wait until {until}, or revive"),
+            Self::Wait { until } => write!(f, "wait until {}, or revive", moment(*until)),
             Self::Free { agent, resources } => write!(f, "free {resources} on agent {agent}"),
             Self::Grow { agent, resources } => write!(f, "give agent {agent} {resources} more"),
             Self::Reactivate { agent } => write!(f, "let agent {agent} take part again"),

@@ -139,7 +139,9 @@ impl Allocator {
         {
             return None;
         }
-        let unit = if agent.is_giving() {
+        // Of an agent that may not be offered at all it is still told whether it would be large enough.
+        let may_give = agent.is_giving() || agent.admission != Admission::Offerable;
+        let unit = if may_give {
             self.draw(case, shape, agent)
         } else {
             None
