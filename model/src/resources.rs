@@ -245,28 +245,26 @@ impl Resources {
     /// does not use it up.
     #[must_use]
     pub fn minus_at_most(&self, asked: &Self) -> Self {
-        let (gpus_milli, devices) = self.gpus_without(asked);
-        Self {
-            cpus_milli: self.cpus_milli.saturating_sub(asked.cpus_milli),
-            mem_bytes: self.mem_bytes.saturating_sub(asked.mem_bytes),
-            disk_bytes: self.disk_bytes.saturating_sub(asked.disk_bytes),
-            gpus_milli,
-            ports: self.ports.without(&asked.ports),
-            other: self.others_without(asked),
-            devices,
-            parts: self.parts.without(&asked.parts),
-        }
+        let mut left = self.clone();
+        left.take_at_most(asked);
+        left
     }
 
     /// Takes `asked` out of this, and says true; false, and nothing changes, when it is not all there. As
     /// [`minus`](Self::minus), in place: most of what is taken is CPUs and memory alone.
     pub fn take(&mut self, asked: &Self) -> bool {
-        if !self.contains(asked) {
-            return false;
+        let is_there = self.contains(asked);
+        if is_there {
+            self.take_at_most(asked);
         }
-        self.cpus_milli -= asked.cpus_milli;
-        self.mem_bytes -= asked.mem_bytes;
-        self.disk_bytes -= asked.disk_bytes;
+        is_there
+    }
+
+    /// Takes as much of `asked` out of this as there is. As [`minus_at_most`](Self::minus_at_most), in place.
+    pub fn take_at_most(&mut self, asked: &Self) {
+        self.cpus_milli = self.cpus_milli.saturating_sub(asked.cpus_milli);
+        self.mem_bytes = self.mem_bytes.saturating_sub(asked.mem_bytes);
+        self.disk_bytes = self.disk_bytes.saturating_sub(asked.disk_bytes);
         if asked.gpus_milli > 0 {
             (self.gpus_milli, self.devices) = self.gpus_without(asked);
         }
@@ -279,7 +277,6 @@ impl Resources {
         if !asked.parts.is_empty() {
             self.parts = self.parts.without(&asked.parts);
         }
-        true
     }
 
     /// The sum of both.

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use mete_model::{AgentId, Attributes, FaultDomain, Ranges, Resources, Timestamp};
+use smallvec::SmallVec;
 
 use crate::constraints::Place;
 use crate::demand::Shape;
@@ -24,7 +25,6 @@ use crate::packing::Groups;
 use crate::quota::{MIN_CPUS_MILLI, MIN_MEM_BYTES, is_allocatable};
 use crate::slots::{AgentSlot, ClientSlot, Names, Slots};
 use crate::sums::Sums;
-use smallvec::SmallVec;
 
 /// What an agent says of itself, as far as offers go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -574,7 +574,7 @@ impl Agents {
         let taken = if agent.free == *part {
             std::mem::take(&mut agent.free)
         } else {
-            agent.free = agent.free.minus_at_most(part);
+            agent.free.take_at_most(part);
             part.clone()
         };
         self.place(slot);
