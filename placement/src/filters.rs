@@ -7,7 +7,8 @@
 //! forty bytes: filters stand with their agent, sixteen bytes each, sorted by client; what was refused
 //! is kept once for all who refused the same there; ends are kept in one list for each moment.
 //!
-//! Invariants: each filter has its agent in `ends` under its moment and in the list of its client. Both lists may also hold what is gone; they are swept when that is more than half.
+//! Invariants: each filter has its agent in `ends` under its moment and in the list of its client. Both
+//! lists may also hold what is gone; they are swept when that is more than half.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -214,7 +215,11 @@ impl Filters {
         };
         let had = theirs.live > 0;
         for agent in std::mem::take(&mut theirs.agents) {
-            self.drop_where(client, agent, |_| true);
+            if let Some(on_agent) = self.agents.get_mut(usize::from(agent)) {
+                let gone = on_agent.drop_where(client, |_| true);
+                self.live -= gone;
+                theirs.live -= gone;
+            }
         }
         self.sweep_if_due();
         had
@@ -239,21 +244,6 @@ impl Filters {
 
     pub(crate) const fn len(&self) -> usize {
         self.live
-    }
-
-    fn drop_where(
-        &mut self,
-        client: ClientSlot,
-        agent: AgentSlot,
-        which: impl Fn(&Filter) -> bool,
-    ) -> bool {
-        let Some(on_agent) = self.agents.get_mut(usize::from(agent)) else {
-            return false;
-        };
-        let gone = on_agent.drop_where(client, which);
-        self.live -= gone;
-        self.clients[usize::from(client)].live -= gone;
-        gone > 0
     }
 
     fn sweep_if_due(&mut self) {
