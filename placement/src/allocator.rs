@@ -523,11 +523,9 @@ impl Allocator {
 
     /// Whether something changed since the last round that could make the next one give something.
     pub fn wants_round(&self) -> bool {
-        self.agents.is_any_giving()
-            && (self.is_somebody_let_in() || {
-                let is_news = self.agents.is_any_touched() || !self.eager.is_empty();
-                is_news && self.tree.in_line() > 0
-            })
+        let is_news = self.agents.is_any_touched() || !self.eager.is_empty();
+        let may_give = is_news && self.tree.in_line() > 0 || self.is_somebody_let_in();
+        may_give && self.agents.is_any_giving()
     }
 
     /// Whether those that nothing could be given to because of their roles' rooms may be given something now: there is

@@ -12,7 +12,8 @@
 //! Grants move their client at once, because the next question depends on it.
 //!
 //! Invariants: the shares a queue is sorted by are those of `held`, except for what is noted in `moved`,
-//! for a client that is alone in its queue, and while `stale`; a role is in its parent's queue exactly when somebody below it is in line.
+//! for a client that is alone in its queue, and while `stale`; a role is in its parent's queue exactly
+//! when somebody below it is in line.
 
 mod node; // a role and what hangs below it
 mod queue; // a line, the most urgent first
@@ -208,19 +209,27 @@ impl RoleTree {
         }
     }
 
-    /// Those who are shut out below a top-level role, or all, in no order that says anything.
-    pub(crate) fn those_shut_out(&self, top: Option<RoleSlot>) -> Vec<ClientSlot> {
-        match top {
-            _ if self.shut_out == 0 => Vec::new(),
-            Some(top) => self.nodes[top].shut_out.clone(),
-            None => {
-                let nodes = self.nodes.iter();
-                nodes
-                    .flat_map(|(_, node)| &node.shut_out)
-                    .copied()
-                    .collect()
-            }
+    /// All who are shut out below a top-level role may join the line again; who they are.
+    pub(crate) fn let_all_in(&mut self, top: RoleSlot) -> Vec<ClientSlot> {
+        let all = std::mem::take(&mut self.nodes[top].shut_out);
+        for &slot in &all {
+            self.clients[slot].is_shut_out = false;
         }
+        self.shut_out -= all.len();
+        all
+    }
+
+    /// The top-level roles of those who are shut out.
+    pub(crate) fn tops_shut_out(&self) -> Vec<RoleSlot> {
+        let tops = self.nodes.iter();
+        let tops = tops.filter(|(_, node)| !node.shut_out.is_empty());
+        tops.map(|(top, _)| top).collect()
+    }
+
+    /// Those who are shut out, in no order that says anything.
+    pub(crate) fn those_shut_out(&self) -> impl Iterator<Item = ClientSlot> {
+        let nodes = self.nodes.iter();
+        nodes.flat_map(|(_, node)| node.shut_out.iter().copied())
     }
 
     pub(crate) const fn is_any_shut_out(&self) -> bool {

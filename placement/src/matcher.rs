@@ -1,8 +1,9 @@
 //! Level two: lays waiting tasks onto offers, and says why not.
 //!
 //! Tasks are taken in the order they come, each as often as it is wanted; among the offers where it
-//! fits, the policy chooses, and of a machine's GPUs the device. Several tasks share one offer as far as it goes. What is left says what to
-//! decline, and for each task that is still missing every reason is given against every offer.
+//! fits, the policy chooses, and of a machine's GPUs the device. Several tasks share one offer as far as
+//! it goes. What is left says what to decline, and for each task that is still missing every reason is
+//! given against every offer.
 //!
 //! [`match_tasks`] is all there is to it online; who has time makes a [`Plan`] and [`improve`]s it.
 

@@ -83,7 +83,7 @@ impl Allocator {
         let mut in_line = Vec::new();
         self.tree
             .for_all_in_line(&mut |client| in_line.push(client));
-        in_line.extend(self.tree.those_shut_out(None));
+        in_line.extend(self.tree.those_shut_out());
         in_line.sort_unstable();
         let clients = in_line.into_iter().take(MAX_LISTED).map(|client| {
             let (framework, role) = self.names(client);

@@ -356,13 +356,15 @@ impl Allocator {
     }
 
     /// Clients of roles that had no room for anything join the line again, those below one top-level role or all.
-    pub(super) fn let_in(&mut self, role: Option<RoleSlot>) {
+    fn let_in(&mut self, role: Option<RoleSlot>) {
         if !self.tree.is_any_shut_out() {
             return;
         }
-        for client in self.tree.those_shut_out(role) {
-            self.tree.let_in(client);
-            self.line_up(self.tree.client(client).framework);
+        let tops = role.map_or_else(|| self.tree.tops_shut_out(), |role| vec![role]);
+        for top in tops {
+            for client in self.tree.let_all_in(top) {
+                self.line_up(self.tree.client(client).framework);
+            }
         }
     }
 }

@@ -129,15 +129,6 @@ impl Allocator {
         walk.grants
     }
 
-    /// Whether a client that takes whole agents has no use for any, however many are free: its role has no room.
-    fn is_shut_out(&self, client: ClientSlot, room: &Room) -> bool {
-        let rules = self.rules.get(client);
-        matches!(room, Room::UpTo(most) if most.is_shut())
-            && !rules.is_aimed()
-            && !rules.has_minimum()
-            && self.agents.special().is_empty()
-    }
-
     /// This round was ended early: the next one looks at the same again.
     fn go_on_next_round(&mut self, touched: &[AgentSlot], eager: &[ClientSlot]) {
         for agent in touched {
@@ -202,12 +193,17 @@ impl Allocator {
 
     fn serve_whole(&mut self, client: ClientSlot, room: &Room, walk: &mut Walk) -> Option<Given> {
         let top = self.tree.top_of(client);
-        if self.is_shut_out(client, room) {
+        let rules = self.rules.get(client);
+        if let Room::UpTo(most) = room
+            && most.is_shut()
+            && !rules.has_minimum()
+            && self.agents.special().is_empty()
+        {
+            // However many agents are free, there is nothing for it.
             self.tree.shut_out(client);
             self.quota.hold_back(top, self.agents.free());
             return None;
         }
-        let rules = self.rules.get(client);
         let scope = if rules.is_eager {
             Scope::All
         } else {
