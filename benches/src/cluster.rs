@@ -1,10 +1,11 @@
 //! Clusters for the allocator: what is in them by name and by number, and what happens to them. Those of
 //! our own measure are made here: agents of a hundred sizes, frameworks in twenty roles.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mete_model::{AgentId, FrameworkId, Ranges, Resources, Role, Timestamp};
-use mete_placement::{AgentFacts, Allocator, Amounts, FrameworkFacts, Grant, Options};
+use mete_placement::{AgentFacts, Allocator, Amounts, FrameworkFacts, Grant, Options, Unused};
 
 use crate::dice::Dice;
 
@@ -143,12 +144,34 @@ impl Cluster {
         );
     }
 
-    /// Offers are declined whole, in the order of the list.
-    pub fn decline(&mut self, now: Timestamp, grants: Vec<Grant>, refuse_for: Duration) {
-        for grant in grants {
-            self.give_back(now, &grant, &grant.resources, refuse_for);
+    /// Offers are declined whole, call by call.
+    pub fn decline(&mut self, now: Timestamp, calls: &[Vec<Grant>], refuse_for: Duration) {
+        for offers in calls {
+            let unused = offers.iter().map(|offer| Unused {
+                agent: &offer.agent,
+                framework: &offer.framework,
+                role: &offer.role,
+                resources: &offer.resources,
+            });
+            let unused: Vec<Unused<'_>> = unused.collect();
+            self.allocator.give_back_all(now, &unused, refuse_for);
         }
     }
+}
+
+/// The offers in the DECLINE calls they come back with: each framework answers all of its own, in an order of its own.
+pub fn calls(mut offers: Vec<Grant>, dice: &mut Dice) -> Vec<Vec<Grant>> {
+    dice.shuffle(&mut offers);
+    let mut calls = BTreeMap::<FrameworkId, Vec<Grant>>::new();
+    for offer in offers {
+        calls
+            .entry(offer.framework.clone())
+            .or_default()
+            .push(offer);
+    }
+    let mut calls: Vec<Vec<Grant>> = calls.into_values().collect();
+    dice.shuffle(&mut calls);
+    calls
 }
 
 /// The name of a framework.

@@ -60,8 +60,17 @@ pub struct Resources {
 
 impl Resources {
     /// Nothing.
-    pub fn none() -> Self {
-        Self::default()
+    pub const fn none() -> Self {
+        Self {
+            cpus_milli: 0,
+            mem_bytes: 0,
+            disk_bytes: 0,
+            gpus_milli: 0,
+            ports: Ranges::new(),
+            other: None,
+            devices: Devices::none(),
+            parts: Parts::none(),
+        }
     }
 
     /// CPUs in thousandths and memory in MB, as most tasks ask for.

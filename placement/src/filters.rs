@@ -47,6 +47,7 @@ struct Refused {
 
 /// The filters on one agent.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 struct OnAgent {
     /// By client; of one client in the order in which they were set.
     filters: SmallVec<[Filter; USUAL_FILTERS]>,
@@ -235,6 +236,20 @@ impl Filters {
             self.clients[usize::from(filter.client)].live -= 1;
         }
         self.sweep_if_due();
+    }
+
+    /// Reads something of each agent's filters, so that memory is waited for once and not once for each.
+    pub(crate) fn bring_near(&self, slots: impl Iterator<Item = AgentSlot>) {
+        if self.live == 0 {
+            return;
+        }
+        let agents = slots.filter_map(|slot| self.agents.get(usize::from(slot)));
+        let read = agents.fold(0, |read, on| {
+            let ends = [on.filters.first(), on.filters.last()];
+            let ends = ends.into_iter().flatten().map(|end| end.refused);
+            ends.fold(read ^ on.refused.len(), |read, end| read ^ end as usize)
+        });
+        std::hint::black_box(read);
     }
 
     /// No later than the next filter ends; the first moment that anything was noted for.

@@ -32,7 +32,7 @@ mod sums; // exact sums over many agents
 
 pub use allocator::{
     Admission, AgentFacts, Allocator, FrameworkFacts, Grant, NotTopLevel, Options, ReshapeError,
-    RoleUsage, WhatIf, WhatIfAnswer, WhatIfShape,
+    RoleUsage, Unused, WhatIf, WhatIfAnswer, WhatIfShape,
 };
 pub use constraints::{BadConstraint, Constraint, Placed};
 pub use demand::{Shape, ShapeId};

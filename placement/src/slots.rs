@@ -132,6 +132,83 @@ impl<K: Copy + From<u32> + Into<usize>, T> IndexMut<K> for Slots<K, T> {
     }
 }
 
+/// A set of numbers, a bit each: many are put in and taken out between two looks at all of them, which are in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct SlotSet<K> {
+    words: Vec<u64>,
+    count: usize,
+    kind: PhantomData<K>,
+}
+
+impl<K> Default for SlotSet<K> {
+    fn default() -> Self {
+        Self {
+            words: Vec::new(),
+            count: 0,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Copy + From<u32> + Into<usize>> SlotSet<K> {
+    pub(crate) fn contains(&self, slot: K) -> bool {
+        let (word, bit) = place(slot.into());
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    pub(crate) fn insert(&mut self, slot: K) {
+        let (word, bit) = place(slot.into());
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        self.count += usize::from(self.words[word] & bit == 0);
+        self.words[word] |= bit;
+    }
+
+    pub(crate) fn remove(&mut self, slot: K) {
+        let (word, bit) = place(slot.into());
+        if let Some(word) = self.words.get_mut(word) {
+            self.count -= usize::from(*word & bit != 0);
+            *word &= !bit;
+        }
+    }
+
+    /// Puts it in or takes it out.
+    pub(crate) fn set(&mut self, slot: K, is_in: bool) {
+        if is_in {
+            self.insert(slot);
+        } else {
+            self.remove(slot);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if self.count > 0 {
+            self.words.fill(0);
+            self.count = 0;
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All that are in it, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = K> {
+        let used = (0_u32..).zip(&self.words).filter(|(_, word)| **word != 0);
+        used.flat_map(|(at, &word)| {
+            let without_lowest = |rest: &u64| Some(rest & (rest - 1)).filter(|rest| *rest != 0);
+            let bits = std::iter::successors(Some(word), without_lowest);
+            bits.map(move |rest| K::from(64 * at + rest.trailing_zeros()))
+        })
+    }
+}
+
+/// Which word, and which bit of it.
+const fn place(number: usize) -> (usize, u64) {
+    (number / 64, 1 << (number % 64))
+}
+
 /// An id that knows where in memory its text is.
 pub(crate) trait Addressed {
     /// Two that live at the same time and have one address are equal.
@@ -189,6 +266,34 @@ impl<N: Addressed + Hash + Eq, K: Copy> Names<N, K> {
     pub(crate) fn remove(&mut self, name: &N) {
         if let Some((kept, _)) = self.by_text.swap_remove_entry(name) {
             self.by_address.remove(&kept.address());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_set_of_slots_behaves_like_a_set(changes in proptest::collection::vec((0_u32..200, any::<bool>()), 0..300)) {
+            let mut set = SlotSet::<AgentSlot>::default();
+            let mut model = BTreeSet::new();
+            for (number, is_in) in changes {
+                let slot = AgentSlot::from(number);
+                set.set(slot, is_in);
+                if is_in { model.insert(slot); } else { model.remove(&slot); }
+                prop_assert_eq!(set.contains(slot), is_in);
+                prop_assert_eq!(set.is_empty(), model.is_empty());
+            }
+            prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
+            set.clear();
+            prop_assert!(set.is_empty());
+            prop_assert_eq!(set.iter().count(), 0);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use mete_benches::cluster::{Cluster, NOON};
+use mete_benches::cluster::{Cluster, NOON, calls};
 use mete_benches::cpu::ThreadCpu;
 use mete_benches::dice::Dice;
 use mete_benches::mesos;
@@ -62,13 +62,13 @@ pub(crate) fn filters_expire(c: &mut Criterion<ThreadCpu>) {
             *now = *now + Duration::from_secs(6);
             let grants = watch.run(|| cluster.give_away(*now));
             assert_eq!(grants.len(), agents, "everything is given again");
-            cluster.decline(*now, grants, Duration::ZERO);
+            cluster.decline(*now, &[grants], Duration::ZERO);
         });
     });
     group.finish();
 }
 
-/// A round each second, each offer declined for the usual five: the round, with the filters that ran out,
+/// A round each second, each offer declined for the usual five in one call of each framework: the round, with the filters that ran out,
 /// and the declines count. Before it is measured it has gone on for ten seconds.
 pub(crate) fn decline_5s(c: &mut Criterion<ThreadCpu>) {
     let mut group = c.benchmark_group("decline_5s");
@@ -94,10 +94,10 @@ pub(crate) fn decline_5s(c: &mut Criterion<ThreadCpu>) {
 /// One round a second after the last; all it gives is declined.
 fn second(cluster: &mut Cluster, now: &mut Timestamp, dice: &mut Dice, watch: &mut Stopwatch) {
     *now = *now + Duration::from_secs(1);
-    let mut grants = watch.run(|| cluster.give_away(*now));
+    let grants = watch.run(|| cluster.give_away(*now));
     assert_eq!(grants.len(), cluster.agents.len(), "somebody may have each");
-    dice.shuffle(&mut grants);
-    watch.run(|| cluster.decline(*now, grants, Duration::from_secs(5)));
+    let calls = calls(grants, dice);
+    watch.run(|| cluster.decline(*now, &calls, Duration::from_secs(5)));
 }
 
 /// Declines every offer until no more are made: each framework has declined each agent then.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use mete_benches::cluster::{NOON, Roles};
+use mete_benches::cluster::{NOON, Roles, calls};
 use mete_benches::cpu::ThreadCpu;
 use mete_benches::dice::Dice;
 use mete_benches::mesos;
@@ -20,7 +20,8 @@ pub(crate) fn full_one_role(c: &mut Criterion<ThreadCpu>) {
     full(c, "full_one_role", (10_000, 1_000), Roles::One);
 }
 
-/// A round that gives all agents as values, and all of them handed back without a filter: both count.
+/// A round that gives all agents as values, and all of them handed back without a filter, in one call of each framework:
+/// both count.
 /// Between the rounds a tenth of the agents, drawn at random, takes another shape.
 fn full(
     c: &mut Criterion<ThreadCpu>,
@@ -40,10 +41,10 @@ fn full(
             for _ in 0..agents / 10 {
                 cluster.resize(dice.index(agents), mesos::machine(dice));
             }
-            let mut grants = watch.run(|| cluster.give_away(NOON));
+            let grants = watch.run(|| cluster.give_away(NOON));
             assert_eq!(grants.len(), agents, "each agent is given whole");
-            dice.shuffle(&mut grants);
-            watch.run(|| cluster.decline(NOON, grants, Duration::ZERO));
+            let calls = calls(grants, dice);
+            watch.run(|| cluster.decline(NOON, &calls, Duration::ZERO));
         });
     });
     group.finish();

@@ -36,7 +36,7 @@ pub(crate) fn add_frameworks(c: &mut Criterion<ThreadCpu>) {
                 cluster.give_away(NOON)
             });
             assert_eq!(grants.len(), agents, "each agent is given whole");
-            cluster.decline(NOON, grants, Duration::ZERO);
+            cluster.decline(NOON, &[grants], Duration::ZERO);
             cluster.remove_frameworks();
         });
     });

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Bencher, BenchmarkId, Criterion, SamplingMode, Throughput};
-use mete_benches::cluster::{Cluster, NOON};
+use mete_benches::cluster::{Cluster, NOON, calls};
 use mete_benches::cpu::ThreadCpu;
 use mete_benches::dice::Dice;
 use mete_benches::mesos;
@@ -52,10 +52,10 @@ fn all_offered(b: &mut Bencher<'_, ThreadCpu>, cluster: &mut Cluster, dice: &mut
         for _ in 0..ROLES / 10 {
             cluster.resize(dice.index(ROLES), mesos::quota_machine(dice));
         }
-        let mut grants = watch.run(|| cluster.give_away(NOON));
+        let grants = watch.run(|| cluster.give_away(NOON));
         assert_eq!(cpus(&grants), QUOTA_CPUS_MILLI, "each role has its quota");
-        dice.shuffle(&mut grants);
-        watch.run(|| cluster.decline(NOON, grants, Duration::ZERO));
+        let calls = calls(grants, dice);
+        watch.run(|| cluster.decline(NOON, &calls, Duration::ZERO));
     });
 }
 

@@ -93,14 +93,14 @@ fn bytes_per_filter() -> Result<f64> {
     let mut cluster: Cluster = mesos::mostly_used(AGENTS, DECLINING);
     // One round before: what rounds keep for the next one is not the filters'.
     let offers = cluster.give_away(NOON);
-    cluster.decline(NOON, offers, std::time::Duration::ZERO);
+    cluster.decline(NOON, &[offers], std::time::Duration::ZERO);
     let before = HEAP.current_usage();
     loop {
         let offers = cluster.give_away(NOON);
         if offers.is_empty() {
             break;
         }
-        cluster.decline(NOON, offers, mesos::FOREVER);
+        cluster.decline(NOON, &[offers], mesos::FOREVER);
     }
     let filters = cluster.allocator.filters();
     ensure!(filters == AGENTS * DECLINING, "{filters} filters were set");

@@ -32,7 +32,7 @@ impl Device {
 
 /// A set of devices, each at most once, ascending by index; none of them of nothing. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Devices(Option<Arc<[Device]>>);
+pub struct Devices(Option<Arc<Box<[Device]>>>);
 
 impl Devices {
     /// No device.
@@ -63,7 +63,7 @@ impl Devices {
 
     /// The devices, ascending by index.
     pub fn list(&self) -> &[Device] {
-        self.0.as_deref().unwrap_or(&[])
+        self.0.as_ref().map_or(&[], |all| all)
     }
 
     /// Whether there is none.
@@ -243,7 +243,8 @@ impl Devices {
 
     /// A part of one device; `None` when there is less of it.
     fn one_part(&self, index: u16, milli: u16) -> Option<Self> {
-        (self.milli(index) >= milli).then(|| Self(Some(Arc::new([Device { index, milli }]))))
+        (self.milli(index) >= milli)
+            .then(|| Self(Some(Arc::new(Box::new([Device { index, milli }])))))
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -258,7 +259,7 @@ impl Devices {
         if all.is_empty() {
             Self::none()
         } else {
-            Self(Some(Arc::from(all)))
+            Self(Some(Arc::new(all.into_boxed_slice())))
         }
     }
 }

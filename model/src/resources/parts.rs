@@ -13,6 +13,13 @@ use super::{Resources, Tag};
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Parts(Option<Arc<BTreeMap<Arc<Tag>, Resources>>>);
 
+impl Parts {
+    /// No part.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl Resources {
     /// What is special, by tag.
     pub fn parts(&self) -> impl Iterator<Item = (&Arc<Tag>, &Self)> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mete_model::{AgentId, FrameworkId, Resources, Role};
 
 use super::Allocator;
-use super::agents::{Admission, Agent};
+use super::agent::{Admission, Agent};
 use super::judge::{Case, Obstacle};
 use super::rules::Rules;
 use super::wishes::Wish;
@@ -77,7 +77,7 @@ impl Allocator {
         reasons.extend(self.offers_on(agent).take(MAX_LISTED));
         if !agent.is_giving() && agent.admission == Admission::Offerable {
             reasons.push(Reason::BelowMinimum {
-                left: agent.free.clone(),
+                left: agent.free().clone(),
             });
         }
         let mut in_line = Vec::new();
@@ -90,15 +90,15 @@ impl Allocator {
             let room = self.room(client);
             (framework, role, self.reasons_on(client, &room, slot))
         });
-        let in_use = agent.used.iter().map(|held| {
-            let (framework, role) = self.names(held.client);
-            (framework, role, held.resources.clone())
+        let in_use = agent.uses().map(|(holder, resources)| {
+            let (framework, role) = self.names(holder);
+            (framework, role, resources.clone())
         });
         Some(ExplainedAgent {
             agent: id.clone(),
             hostname: agent.facts.hostname.clone(),
             total: agent.facts.total.clone(),
-            free: agent.free.clone(),
+            free: agent.free().clone(),
             reasons,
             in_use: in_use.collect(),
             clients: clients.collect(),
@@ -137,11 +137,11 @@ impl Allocator {
         let mut on_offer = Vec::new();
         let mut in_use = Resources::none();
         for (_, agent) in self.agents.iter() {
-            for held in agent.offered.iter().filter(|held| held.client == client) {
-                on_offer.push((agent.id.clone(), held.resources.clone(), held.since));
+            for (_, resources, since) in agent.offers().filter(|(to, ..)| *to == client) {
+                on_offer.push((agent.id.clone(), resources.clone(), since));
             }
-            for held in agent.used.iter().filter(|held| held.client == client) {
-                in_use.add(&held.resources);
+            for (_, resources) in agent.uses().filter(|(by, _)| *by == client) {
+                in_use.add(resources);
             }
         }
         in_use.ports = mete_model::Ranges::new();
@@ -388,7 +388,7 @@ impl Allocator {
                 }
                 Obstacle::MaxPerAgent(most) => reasons.push(Reason::MaxPerAgent { most }),
                 Obstacle::TooSmall => {
-                    let there = self.entitled(case, &agent.free, false);
+                    let there = self.entitled(case, agent.free(), false);
                     let short = shape.map_or_else(Vec::new, |shape| {
                         shortages(&shape.resources, shape.any_ports, &there.flat())
                     });
@@ -402,7 +402,7 @@ impl Allocator {
                 }
                 Obstacle::BelowMinimum => {
                     reasons.push(Reason::BelowMinimum {
-                        left: self.entitled(case, &agent.free, true).into_owned(),
+                        left: self.entitled(case, agent.free(), true).into_owned(),
                     });
                     reasons.extend(self.held_from(case, agent));
                 }
@@ -418,7 +418,7 @@ impl Allocator {
         case: Case<'a>,
         agent: &'a Agent,
     ) -> impl Iterator<Item = Reason> + 'a {
-        let reserved = agent.free.parts().filter_map(move |(tag, part)| {
+        let reserved = agent.free().parts().filter_map(move |(tag, part)| {
             let role = tag.role().filter(|_| !tag.is_for(&case.rules.role))?;
             Some(Reason::ReservedFor {
                 role: role.clone(),
@@ -429,13 +429,13 @@ impl Allocator {
     }
 
     fn offers_on<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = Reason> + 'a {
-        agent.offered.iter().map(|held| {
-            let (framework, role) = self.names(held.client);
+        agent.offers().map(|(to, resources, since)| {
+            let (framework, role) = self.names(to);
             Reason::OnOffer {
                 framework,
                 role,
-                resources: held.resources.clone(),
-                since: held.since,
+                resources: resources.clone(),
+                since,
             }
         })
     }
@@ -520,7 +520,7 @@ impl Allocator {
     /// What is missing on an agent: to be freed, when it has it at all, else to be added.
     fn make_room(&self, case: Case<'_>, shape: &Shape, agent: &Agent) -> Change {
         let whole = self.entitled(case, &agent.facts.total, false);
-        let free = self.entitled(case, &agent.free, false);
+        let free = self.entitled(case, agent.free(), false);
         let missing_in = |there: &Resources| {
             let there = there.flat();
             let mut missing = shape.resources.minus_at_most(&there);
@@ -578,8 +578,9 @@ impl Allocator {
             let holder = self.tree.top_of(client);
             Some(holder) != top && self.quota.guarantee(holder).is_some()
         };
-        let mut holders = agent.offered.iter().chain(&agent.used);
-        let from_others = frees && holders.any(|held| is_guaranteed(held.client));
+        let takers = agent.offers().map(|(to, ..)| to);
+        let mut holders = takers.chain(agent.uses().map(|(by, _)| by));
+        let from_others = frees && holders.any(is_guaranteed);
         let asked = shape.resources.plain();
         let free = self.agents.free();
         let resources = self.quota.capacity_lacking(top, &asked, free, from_others);
@@ -588,7 +589,7 @@ impl Allocator {
 
     /// How much of a shape is missing on an agent, as parts of what is asked, summed over the kinds of resources.
     fn lack(&self, shape: &Shape, slot: AgentSlot) -> f64 {
-        let free = self.agents.get(slot).free.flat();
+        let free = self.agents.get(slot).free().flat();
         let part = |asked: u64, there: u64| match asked.saturating_sub(there) {
             0 => 0.0,
             missing => missing as f64 / asked as f64,

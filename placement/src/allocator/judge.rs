@@ -9,7 +9,7 @@ use mete_model::resources::devices::WHOLE_DEVICE;
 use mete_model::{Resources, Timestamp};
 
 use super::Allocator;
-use super::agents::{Admission, Agent};
+use super::agent::{Admission, Agent};
 use super::rules::Rules;
 use super::wishes::Wish;
 use crate::constraints::Constraint;
@@ -81,7 +81,7 @@ impl Allocator {
         if agent.has_gpus() && !case.rules.gpus && !stands_against(Obstacle::HasGpus) {
             return nothing(false);
         }
-        let entitled = self.entitled(case, &agent.free, true);
+        let entitled = self.entitled(case, agent.free(), true);
         let (resources, is_cut) = match case.room {
             Room::UpTo(most) if !most.holds(&entitled) => {
                 let mut part = most.cut(&entitled);
@@ -232,7 +232,7 @@ impl Allocator {
 
     /// Takes what a task of a shape needs out of what is free: reserved for the role first, then what is nobody's.
     fn draw(&self, case: Case<'_>, shape: &Shape, agent: &Agent) -> Option<Resources> {
-        let free = self.entitled(case, &agent.free, false);
+        let free = self.entitled(case, agent.free(), false);
         let mut unit = if !free.has_parts() {
             self.pin(case, &shape.resources, &free, agent)?
         } else if shape.resources.has_parts() {

@@ -17,12 +17,15 @@ use crate::slots::AgentSlot;
 pub(super) struct Line {
     agents: Vec<AgentSlot>,
     next: Vec<u32>,
-    /// Names for the offers to be made, copied while agents are walked through in the order of memory: one by one, in the
-    /// order of the line, that takes as long as all the rest of an offer.
+    /// Names for the offers to be made, by place. They are copied while agents are walked through in the order of memory:
+    /// one by one, in the order of the line, that takes as long as all the rest of an offer.
     names: Vec<Option<AgentId>>,
-    /// By place: which of the names.
-    name_at: Vec<u32>,
+    /// Agents before this place have been brought near.
+    near: u32,
 }
+
+/// So many agents are brought near together: what a processor keeps close at hand, and enough to wait once for many.
+const NEAR: u32 = 32;
 
 impl Line {
     /// `agents` in the order in which a policy gives whole agents away; `before`: what was free on those from which something
@@ -39,25 +42,25 @@ impl Line {
             .map(|(at, &slot)| {
                 let agent = of.get(slot);
                 names.push(Some(agent.id.clone()));
-                let free = before.get(&slot).unwrap_or(&agent.free);
+                let free = before.get(&slot).unwrap_or_else(|| agent.free());
                 (whole_rank(policy, free, &agent.facts.total), slot, at)
             })
             .collect();
         ranked.sort_unstable();
         let end = u32::try_from(ranked.len()).expect("slots are u32");
-        let (agents, name_at) = ranked.into_iter().map(|(_, slot, at)| (slot, at)).unzip();
+        let in_line = |(_, slot, at): (Rank, AgentSlot, u32)| (slot, names[at as usize].take());
+        let (agents, names) = ranked.into_iter().map(in_line).unzip();
         Self {
             next: (0..=end).collect(),
             agents,
             names,
-            name_at,
+            near: 0,
         }
     }
 
     /// The name of the agent at a place, the first time it is taken.
     pub(super) fn take_name(&mut self, place: u32) -> Option<AgentId> {
-        let at = *self.name_at.get(place as usize)?;
-        self.names[at as usize].take()
+        self.names.get_mut(place as usize)?.take()
     }
 
     /// The first agent left at or after a place, and its place.
@@ -70,6 +73,16 @@ impl Line {
         }
         let agent = *self.agents.get(place)?;
         Some((u32::try_from(place).ok()?, agent))
+    }
+
+    /// The agents to be brought near, when whoever walks farthest has come to a place.
+    pub(super) fn coming(&mut self, place: u32) -> &[AgentSlot] {
+        if place < self.near {
+            return &[];
+        }
+        self.near = place.saturating_add(NEAR);
+        let end = self.agents.len().min(self.near as usize);
+        self.agents.get(place as usize..end).unwrap_or(&[])
     }
 
     /// The agent at a place has nothing left.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use mete_model::{FrameworkId, Resources, Role};
 
-use super::agents::Way;
+use super::agent::Way;
 use super::{Allocator, FrameworkFacts, NotTopLevel};
 use std::sync::Arc;
 
@@ -216,7 +216,9 @@ impl Allocator {
         way: Way,
         resources: &Resources,
     ) {
-        if let Some(part) = self.agents.let_go(agent, client, way, resources) {
+        if way == Way::Offered && self.agents.end_whole_loan(agent, client, resources) {
+            self.holds_less(client, resources);
+        } else if let Some(part) = self.agents.let_go(agent, client, way, resources) {
             self.holds_less(client, &part);
             self.agents.put_free(agent, part);
         }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use mete_model::{AgentId, Resources, Timestamp};
 
-use super::agents::exclusive;
+use super::agent::exclusive;
 use super::judge::Case;
 use super::line::Line;
 use super::wishes::Wishes;
@@ -152,7 +152,7 @@ impl Allocator {
                 None => silent += 1,
             });
         touched.retain(|slot| {
-            let free = &self.agents.get(*slot).free;
+            let free = self.agents.get(*slot).free();
             // With special resources, what is free is not what each may have.
             if free.has_parts() {
                 return true;
@@ -179,6 +179,9 @@ impl Allocator {
     }
 
     pub(super) fn room(&self, client: ClientSlot) -> Room {
+        if !self.quota.is_any_set() {
+            return Room::Unlimited;
+        }
         self.room_of(Some(self.tree.top_of(client)))
     }
 
@@ -192,7 +195,6 @@ impl Allocator {
     }
 
     fn serve_whole(&mut self, client: ClientSlot, room: &Room, walk: &mut Walk) -> Option<Given> {
-        let top = self.tree.top_of(client);
         let rules = self.rules.get(client);
         if let Room::UpTo(most) = room
             && most.is_shut()
@@ -201,7 +203,8 @@ impl Allocator {
         {
             // However many agents are free, there is nothing for it.
             self.tree.shut_out(client);
-            self.quota.hold_back(top, self.agents.free());
+            self.quota
+                .hold_back(self.tree.top_of(client), self.agents.free());
             return None;
         }
         let scope = if rules.is_eager {
@@ -221,6 +224,9 @@ impl Allocator {
         let mut given = None;
         while let Some((place, slot)) = line.at_or_after(*reached) {
             *reached = place + 1;
+            let coming = line.coming(place);
+            self.agents.bring_near(coming.iter().copied());
+            self.filters.bring_near(coming.iter().copied());
             if !self.agents.get(slot).is_giving() {
                 line.drop_out(place);
                 continue;
@@ -238,7 +244,8 @@ impl Allocator {
             }
         }
         if was_cut {
-            self.quota.hold_back(top, self.agents.free());
+            self.quota
+                .hold_back(self.tree.top_of(client), self.agents.free());
         }
         given
     }
@@ -341,7 +348,7 @@ impl Allocator {
         let mut best: Option<((Score, AgentSlot), Resources)> = None;
         for slot in agents {
             let agent = self.agents.get(slot);
-            if !agent.is_giving() || !(reserved || agent.free.contains(asked)) {
+            if !agent.is_giving() || !(reserved || agent.free().contains(asked)) {
                 continue;
             }
             let Some(unit) = self.judge_unit(case, wish, slot, |_| false) else {
@@ -352,7 +359,7 @@ impl Allocator {
             }
             let node = Node {
                 total: &agent.facts.total,
-                free: &agent.free,
+                free: agent.free(),
                 group: agent.group,
             };
             let key = (case.rules.policy.score(asked, node, &self.mix), slot);
@@ -374,7 +381,7 @@ impl Allocator {
         self.agents.offer(agent, client, &booked, now);
         let left = self.agents.get(agent);
         if left.is_giving() {
-            let before = || left.free.plus(&booked);
+            let before = || left.free().plus(&booked);
             walk.free_before.entry(agent).or_insert_with(before);
         }
         self.tree.grant(client, &booked);
@@ -439,7 +446,7 @@ impl Walk {
         known.unwrap_or_else(|| {
             let line = match scope {
                 Scope::Touched => Line::new(&self.touched, agents, &self.free_before, order),
-                Scope::All => Line::new(agents.giving(), agents, &self.free_before, order),
+                Scope::All => Line::new(&agents.giving(), agents, &self.free_before, order),
             };
             self.lines.push((order, scope, line));
             self.lines.len() - 1

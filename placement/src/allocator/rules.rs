@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mete_model::{Capability, Resources, Role};
 
-use super::agents::exclusive;
+use super::agent::exclusive;
 use super::frameworks::FrameworkFacts;
 use super::wishes::Wishes;
 use crate::offer_constraints::OfferConstraints;

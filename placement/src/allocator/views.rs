@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use mete_model::{AgentId, FrameworkId, Resources, Role};
 
 use super::Allocator;
-use super::agents::Way;
+use super::agent::Way;
 use crate::quota::Amounts;
 use crate::sums::{Sums, Whole};
 
@@ -72,7 +72,7 @@ impl Allocator {
     /// What is free on an agent; `None` when it is not known.
     pub fn free(&self, agent: &AgentId) -> Option<&Resources> {
         let slot = self.agents.find(agent)?;
-        Some(&self.agents.get(slot).free)
+        Some(self.agents.get(slot).free())
     }
 
     /// What a framework holds on an agent in a role, on offer and in use.

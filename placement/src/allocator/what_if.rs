@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use mete_model::{AgentId, Capability, FrameworkId, Resources, Role, Timestamp};
 
-use super::agents::{Admission, AgentFacts, Way};
+use super::agent::{Admission, AgentFacts, Way};
 use super::frameworks::FrameworkFacts;
 use super::{Allocator, Grant};
 use crate::demand::Shape;

@@ -11,27 +11,21 @@ use crate::sums::{Sums, Whole};
 
 /// How urgent it is to serve somebody; the smaller the more. The share of the cluster it holds divided
 /// by its weight, then when it was last served: no two in one line are equal.
+///
+/// One number, share above turn, so that two are compared in one step: a round does little else. The bits of a
+/// float that is not negative are in the order of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Urgency {
-    /// The bits of a float that is not negative: they are in the order of the numbers.
-    share: u64,
-    turn: u64,
-}
+pub(super) struct Urgency(u128);
 
 impl Urgency {
     pub(super) fn new(held: &Sums, whole: &Whole, weight_milli: NonZeroU32, turn: u64) -> Self {
         let share = held.dominant_share(whole) / (f64::from(weight_milli.get()) / 1e3);
-        Self {
-            share: share.to_bits(),
-            turn,
-        }
+        Self(u128::from(share.to_bits()) << 64 | u128::from(turn))
     }
-}
 
-impl Urgency {
     /// The share by weight that it stands for.
     pub(super) const fn share(self) -> f64 {
-        f64::from_bits(self.share)
+        f64::from_bits((self.0 >> 64) as u64)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mete_model::Ranges;
-use mete_placement::Shape;
+use mete_placement::{Shape, Unused};
 
 use super::*;
 use crate::events::{Dice, Event, Flavour, Player, tell};
@@ -102,6 +102,40 @@ fn an_offer_that_is_declined_leaves_everything_as_it_was() {
 
         assert_eq!(standing(&allocator), before, "run {run}");
     }
+}
+
+#[test]
+fn offers_that_come_back_together_do_so_as_one_by_one() {
+    let mut came_back = 0;
+    for run in 0..256 {
+        let (player, mut together) = some_cluster(run, 150);
+        for number in 0..40 {
+            let facts = AgentFacts::new(Resources::cpus_mem(4_000 + run, 4_096 + number));
+            together.add_agent(agent(&format!("N{number}")), facts);
+        }
+        let grants = together.round(player.now);
+        let mut one_by_one = together.clone();
+        let refuse = Duration::from_secs(run % 3 * 5);
+        let unused = grants.iter().map(|grant| Unused {
+            agent: &grant.agent,
+            framework: &grant.framework,
+            role: &grant.role,
+            resources: &grant.resources,
+        });
+        let unused: Vec<Unused<'_>> = unused.collect();
+
+        together.give_back_all(player.now, &unused, refuse);
+
+        for grant in &grants {
+            give_back(&mut one_by_one, player.now, grant, &grant.resources, refuse);
+        }
+        assert_eq!(standing(&together), standing(&one_by_one), "run {run}");
+        assert_eq!(together.filters(), one_by_one.filters(), "run {run}");
+        let (next, other) = (together.round(player.now), one_by_one.round(player.now));
+        assert_eq!(next, other, "run {run}");
+        came_back += grants.len();
+    }
+    assert!(came_back > 1_000, "{came_back} offers are too few to tell");
 }
 
 /// How many tasks of one shape a framework is offered places for, alone in a cluster.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, Capability, FrameworkId, FrameworkInfo, Offer, OfferId, Reason, Resources, Role,
-    Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    AgentId, Capability, FrameworkId, FrameworkInfo, OfferId, Reason, Resources, Role, Source,
+    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, info};
 
@@ -93,9 +93,7 @@ impl Cluster {
     ) {
         info!(%framework, %error, "ACCEPT refused");
         self.count().accepts_refused += 1;
-        for id in &accept.offers {
-            self.return_offer(now, framework, id, Duration::ZERO);
-        }
+        self.return_offers(now, framework, &accept.offers, Duration::ZERO);
         for task in accept.tasks() {
             // A task of this id that is not over is not this one: an answer would be taken for news of it.
             if self.tasks.get(&tasks::key(framework, &task)).is_some() {
@@ -116,23 +114,23 @@ impl Cluster {
         }
     }
 
-    /// Takes back an offer if it is on the table for this framework; false when it is not.
-    fn return_offer(
+    /// Takes back the offers that are on the table for this framework; how many are.
+    fn return_offers(
         &mut self,
         now: Timestamp,
         framework: &FrameworkId,
-        id: &OfferId,
+        ids: &[OfferId],
         refuse_for: Duration,
-    ) -> bool {
-        let offer: Option<&Arc<Offer>> = self.offers.get(id);
-        if offer.is_none_or(|offer| offer.framework != *framework) {
-            return false;
+    ) -> usize {
+        let mut returned = Vec::with_capacity(ids.len());
+        for id in ids {
+            let offer = self.offers.get(id);
+            if offer.is_some_and(|offer| offer.framework == *framework) {
+                returned.extend(self.take_offer(id));
+            }
         }
-        let Some(offer) = self.take_offer(id) else {
-            return false;
-        };
-        self.hand_back(now, &offer, refuse_for);
-        true
+        self.hand_back_all(now, &returned, refuse_for);
+        returned.len()
     }
 
     fn operate(&mut self, now: Timestamp, bench: &mut Bench, operation: Operation, out: &mut Out) {
@@ -217,10 +215,7 @@ impl Cluster {
         offers: &[OfferId],
         refuse_for: Duration,
     ) {
-        for id in offers {
-            if self.return_offer(now, framework, id, refuse_for) {
-                self.count().offers_declined += 1;
-            }
-        }
+        let declined = self.return_offers(now, framework, offers, refuse_for);
+        self.count().offers_declined += declined as u64;
     }
 }

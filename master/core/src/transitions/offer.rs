@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{AgentId, FrameworkId, Offer, OfferId, Role, Timestamp};
-use mete_placement::{Grant, ShapeId};
+use mete_placement::{Grant, ShapeId, Unused};
 use tracing::debug;
 
 use crate::cluster::{Cluster, Out};
@@ -134,6 +134,23 @@ impl Cluster {
         } = offer;
         self.allocator
             .give_back(now, agent, framework, role, resources, refuse_for);
+    }
+
+    /// Hands resources of several offers back to the allocator.
+    pub(crate) fn hand_back_all(
+        &mut self,
+        now: Timestamp,
+        offers: &[Arc<Offer>],
+        refuse_for: Duration,
+    ) {
+        let unused = offers.iter().map(|offer| Unused {
+            agent: &offer.agent,
+            framework: &offer.framework,
+            role: &offer.role,
+            resources: &offer.resources,
+        });
+        let unused: Vec<Unused<'_>> = unused.collect();
+        self.allocator.give_back_all(now, &unused, refuse_for);
     }
 
     /// Withdraws an offer and says so.
