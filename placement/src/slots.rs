@@ -136,6 +136,8 @@ impl<K: Copy + From<u32> + Into<usize>, T> IndexMut<K> for Slots<K, T> {
 #[derive(Clone, Debug)]
 pub(crate) struct SlotSet<K> {
     words: Vec<u64>,
+    /// A bit for each word that is not zero: a few among many are found without a look at all.
+    filled: Vec<u64>,
     count: usize,
     kind: PhantomData<K>,
 }
@@ -144,6 +146,7 @@ impl<K> Default for SlotSet<K> {
     fn default() -> Self {
         Self {
             words: Vec::new(),
+            filled: Vec::new(),
             count: 0,
             kind: PhantomData,
         }
@@ -157,19 +160,28 @@ impl<K: Copy + From<u32> + Into<usize>> SlotSet<K> {
     }
 
     pub(crate) fn insert(&mut self, slot: K) {
-        let (word, bit) = place(slot.into());
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
+        let (at, bit) = place(slot.into());
+        if at >= self.words.len() {
+            self.words.resize(at + 1, 0);
+            self.filled.resize(at / 64 + 1, 0);
         }
-        self.count += usize::from(self.words[word] & bit == 0);
-        self.words[word] |= bit;
+        let word = &mut self.words[at];
+        self.count += usize::from(*word & bit == 0);
+        *word |= bit;
+        let (above, bit) = place(at);
+        self.filled[above] |= bit;
     }
 
     pub(crate) fn remove(&mut self, slot: K) {
-        let (word, bit) = place(slot.into());
-        if let Some(word) = self.words.get_mut(word) {
-            self.count -= usize::from(*word & bit != 0);
-            *word &= !bit;
+        let (at, bit) = place(slot.into());
+        let Some(word) = self.words.get_mut(at) else {
+            return;
+        };
+        self.count -= usize::from(*word & bit != 0);
+        *word &= !bit;
+        if *word == 0 {
+            let (above, bit) = place(at);
+            self.filled[above] &= !bit;
         }
     }
 
@@ -182,11 +194,17 @@ impl<K: Copy + From<u32> + Into<usize>> SlotSet<K> {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
-        if self.count > 0 {
-            self.words.fill(0);
-            self.count = 0;
+    /// Takes all out, ascending.
+    pub(crate) fn take(&mut self) -> Vec<K> {
+        let mut all = Vec::with_capacity(self.count);
+        all.extend(self.iter());
+        for (above, filled) in self.filled.iter_mut().enumerate() {
+            for at in bits(std::mem::take(filled)) {
+                self.words[64 * above + at as usize] = 0;
+            }
         }
+        self.count = 0;
+        all
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -195,13 +213,17 @@ impl<K: Copy + From<u32> + Into<usize>> SlotSet<K> {
 
     /// All that are in it, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = K> {
-        let used = (0_u32..).zip(&self.words).filter(|(_, word)| **word != 0);
-        used.flat_map(|(at, &word)| {
-            let without_lowest = |rest: &u64| Some(rest & (rest - 1)).filter(|rest| *rest != 0);
-            let bits = std::iter::successors(Some(word), without_lowest);
-            bits.map(move |rest| K::from(64 * at + rest.trailing_zeros()))
-        })
+        let filled = (0_u32..).zip(&self.filled);
+        let words = filled.flat_map(|(above, &filled)| bits(filled).map(move |at| 64 * above + at));
+        words.flat_map(|at| bits(self.words[at as usize]).map(move |bit| K::from(64 * at + bit)))
     }
+}
+
+/// The numbers of the bits that are set, ascending.
+fn bits(word: u64) -> impl Iterator<Item = u32> {
+    let rest = std::iter::successors(Some(word), |rest| Some(rest & rest.wrapping_sub(1)));
+    rest.take_while(|rest| *rest != 0)
+        .map(|rest| rest.trailing_zeros())
 }
 
 /// Which word, and which bit of it.
@@ -280,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_of_slots_behaves_like_a_set(changes in proptest::collection::vec((0_u32..200, any::<bool>()), 0..300)) {
+        fn a_set_of_slots_behaves_like_a_set(changes in proptest::collection::vec((0_u32..9_000, any::<bool>()), 0..300)) {
             let mut set = SlotSet::<AgentSlot>::default();
             let mut model = BTreeSet::new();
             for (number, is_in) in changes {
@@ -291,7 +313,8 @@ mod tests {
                 prop_assert_eq!(set.is_empty(), model.is_empty());
             }
             prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
-            set.clear();
+            let all: Vec<_> = set.iter().collect();
+            prop_assert_eq!(set.take(), all);
             prop_assert!(set.is_empty());
             prop_assert_eq!(set.iter().count(), 0);
         }

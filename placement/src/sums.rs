@@ -163,6 +163,7 @@ impl From<&Sums> for Whole {
 /// gives the same in a tenth of the time.
 fn number(sum: u128) -> f64 {
     #[cold]
+    #[inline(never)]
     fn huge(sum: u128) -> f64 {
         sum as f64
     }

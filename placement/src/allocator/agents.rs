@@ -354,9 +354,8 @@ impl Agents {
 
     /// Takes the agents that were touched and still give, by number.
     pub(super) fn take_touched(&mut self) -> Vec<AgentSlot> {
-        let touched = self.touched.iter();
-        let touched = touched.filter(|slot| self.giving.contains(*slot)).collect();
-        self.touched.clear();
+        let mut touched = self.touched.take();
+        touched.retain(|slot| self.giving.contains(*slot));
         touched
     }
 
