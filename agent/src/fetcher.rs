@@ -98,7 +98,7 @@ impl Fetcher {
     /// # Errors
     /// When the client cannot be set up.
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let client = mete_daemon::http_client::plain()
             .connect_timeout(CONNECT)
             .read_timeout(STALL)
             .build()?;

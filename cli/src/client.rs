@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use mete_daemon::auth::Credentials;
+use mete_daemon::http_client;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -94,10 +95,9 @@ impl Api {
             format!("http://{base}")
         };
         let credentials = Credentials::from_file(token_file)?;
-        let http = Client::builder()
+        let http = http_client::plain()
             .connect_timeout(CONNECT_TIMEOUT)
             .default_headers(credentials.headers())
-            .no_proxy()
             .build()
             .context("cannot make an HTTP client")?;
         Ok(Self {

@@ -71,6 +71,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "mete-master-core",
             "mete-service-framework-core",
             "mete-framework-sdk",
+            "mete-daemon",
         ],
     ),
 ];

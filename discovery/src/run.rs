@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use mete_daemon::auth::{Credentials, Token, TokenError};
+use mete_daemon::http_client;
 use mete_daemon::metrics as metrics_routes;
 use mete_daemon::server::{self, BindError, ServeError};
 use prometheus_client::registry::Registry;
@@ -98,11 +99,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let listener = server::bind(options.listen.address(options.port)).await?;
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
-    let client = reqwest::Client::builder()
+    let client = http_client::plain()
         .default_headers(Credentials::new(token.as_ref()).headers())
         .connect_timeout(CONNECT_DEADLINE)
-        // What the environment says of proxies is meant for the web outside, not for our own daemons.
-        .no_proxy()
         .build()
         .map_err(RunError::Client)?;
 

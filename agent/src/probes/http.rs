@@ -8,9 +8,8 @@ use reqwest::redirect::Policy;
 
 /// A client that keeps no connection, follows nothing, and asks no proxy: the task itself is meant.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
+    mete_daemon::http_client::plain()
         .redirect(Policy::none())
-        .no_proxy()
         .pool_max_idle_per_host(0)
         .user_agent(concat!("mete-health-check/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -43,10 +43,7 @@ async fn an_app_gets_traffic_and_everything_goes_and_comes_back() {
         .await
         .expect("HAProxy passes requests on");
     assert_eq!(answer["app"], "/web");
-    let by_host = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let by_host = mete_daemon::http_client::plain().build().expect("a client");
     let by_host = by_host
         .get(format!("http://127.0.0.1:{}/", 9080 + SHIFT))
         .header("Host", "web.localhost")

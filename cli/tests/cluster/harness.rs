@@ -66,8 +66,7 @@ impl Cluster {
     /// The same with environment variables for the daemons.
     pub(crate) async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let alone = ONE_AT_A_TIME.lock().await;
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = mete_daemon::http_client::plain()
             .timeout(Duration::from_secs(20))
             .build()
             .expect("an HTTP client");
@@ -287,8 +286,7 @@ impl Cluster {
 
     /// Who answers through HAProxy at an app's service port.
     pub(crate) async fn through_haproxy(&self, service_port: u16) -> Option<Value> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
+        let client = mete_daemon::http_client::plain()
             .pool_max_idle_per_host(0)
             .timeout(Duration::from_secs(5))
             .build()

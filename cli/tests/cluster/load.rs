@@ -33,8 +33,7 @@ impl Load {
             let (url, stop, sent) = (url.clone(), Arc::clone(&stop), Arc::clone(&sent));
             workers.spawn(async move {
                 let keep = if number % 2 == 0 { 8 } else { 0 };
-                let client = reqwest::Client::builder()
-                    .no_proxy()
+                let client = mete_daemon::http_client::plain()
                     .pool_max_idle_per_host(keep)
                     .timeout(Duration::from_secs(10));
                 let client = client.build().expect("a client");

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use futures::StreamExt;
 use mete_daemon::auth::{Credentials, Token, TokenError};
+use mete_daemon::http_client;
 use mete_daemon::metrics;
 use mete_daemon::server::{self, BindError, HTTP_BODY_LIMIT_BYTES, SHUTDOWN_GRACE, ServeError};
 use prometheus_client::registry::Registry;
@@ -94,7 +95,9 @@ fn token() -> Token {
 }
 
 async fn get_with(url: String, credentials: &Credentials) -> reqwest::Response {
-    reqwest::Client::new()
+    http_client::plain()
+        .build()
+        .unwrap()
         .get(url)
         .headers(credentials.headers())
         .send()
@@ -257,7 +260,9 @@ fn tonic_health_codec() -> tonic_prost::ProstCodec<HealthCheckRequest, HealthChe
 async fn a_body_has_an_end() {
     let running = Running::start(None).await;
     let send = |body: Vec<u8>| {
-        reqwest::Client::new()
+        http_client::plain()
+            .build()
+            .unwrap()
             .post(running.url("/apps"))
             .body(body)
             .send()

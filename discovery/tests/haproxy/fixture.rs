@@ -16,7 +16,7 @@ use axum::response::sse::Event;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use futures::{Stream, StreamExt, stream};
-use mete_daemon::{clock, config};
+use mete_daemon::{clock, config, http_client};
 use mete_discovery::haproxy::rows::{Row, read_states};
 use mete_discovery::haproxy::runtime::Sockets;
 use mete_discovery::{Options, RunError};
@@ -572,9 +572,7 @@ impl World {
     }
 
     pub(crate) async fn state(&self) -> serde_json::Value {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}/state", self.own))
-            .await
-            .expect("an answer");
+        let answer = answer_of(format!("http://127.0.0.1:{}/state", self.own)).await;
         answer.json().await.expect("json")
     }
 
@@ -585,6 +583,12 @@ impl World {
 
 // ---------------------------------------------------------------- requests
 
+/// What an address answers.
+pub(crate) async fn answer_of(address: String) -> reqwest::Response {
+    let client = http_client::plain().build().expect("a client");
+    client.get(address).send().await.expect("an answer")
+}
+
 /// `GET /` at a port, on a connection of its own; the text of a good answer.
 pub(crate) async fn ask(port: u16) -> Option<String> {
     ask_host(port, "127.0.0.1", "/")
@@ -594,7 +598,7 @@ pub(crate) async fn ask(port: u16) -> Option<String> {
 }
 
 pub(crate) async fn ask_host(port: u16, host: &str, path: &str) -> Option<(u16, String)> {
-    let client = reqwest::Client::builder()
+    let client = http_client::plain()
         .pool_max_idle_per_host(0)
         .build()
         .expect("a client");
@@ -622,8 +626,8 @@ impl Load {
             failures: Arc::default(),
             jobs: Vec::new(),
         };
-        let kept = reqwest::Client::new();
-        let fresh = reqwest::Client::builder()
+        let kept = http_client::plain().build().expect("a client");
+        let fresh = http_client::plain()
             .pool_max_idle_per_host(0)
             .build()
             .expect("a client");

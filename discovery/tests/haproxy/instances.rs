@@ -261,7 +261,7 @@ async fn clients_stay_with_their_server_until_it_drains() {
         .framework
         .instances("/web", |instances| instances.push(b.up()));
     world.framework.acked(version).await;
-    let client = reqwest::Client::new();
+    let client = mete_daemon::http_client::plain().build().expect("a client");
     let get = |cookie: Option<String>| {
         let request = client
             .get(format!("http://127.0.0.1:{port}/"))

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 
 use crate::fixture::{
-    DEADLINE, Load, Running, Task, World, ask, draining, eventually, free_port, gone, service,
+    DEADLINE, Load, Running, Task, World, answer_of, ask, draining, eventually, free_port, gone,
+    service,
 };
 
 fn kill(pid: u32) {
@@ -308,13 +309,9 @@ async fn others_may_neither_read_the_state_nor_open_the_sockets() {
     for name in ["admin.sock", "master.sock", "haproxy.cfg"] {
         assert_eq!(mode(name), 0o600, "{name}");
     }
-    let health = reqwest::get(format!("http://127.0.0.1:{}/health", world.own))
-        .await
-        .expect("an answer");
+    let health = answer_of(format!("http://127.0.0.1:{}/health", world.own)).await;
     assert_eq!(health.status(), 200);
-    let metrics = reqwest::get(format!("http://127.0.0.1:{}/metrics", world.own))
-        .await
-        .expect("an answer");
+    let metrics = answer_of(format!("http://127.0.0.1:{}/metrics", world.own)).await;
     let text = metrics.text().await.expect("text");
     assert!(
         text.contains("mete_haproxy_starts_total 1") && text.contains("mete_haproxy_version 1"),
@@ -381,9 +378,7 @@ async fn heartbeats_are_answered_and_the_token_is_shown() {
             .iter()
             .all(|proxy| proxy == "edge-1")
     );
-    let state = reqwest::get(format!("http://127.0.0.1:{}/state", world.own))
-        .await
-        .expect("an answer");
+    let state = answer_of(format!("http://127.0.0.1:{}/state", world.own)).await;
     assert_eq!(state.status(), 401, "the sync's own port wants it too");
     sync.end().await.expect("a good end");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mete_daemon::config;
+use mete_daemon::{config, http_client};
 use mete_master::{Options, RunError};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
@@ -71,7 +71,8 @@ impl Master {
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         let url = format!("{}{path}", self.url);
-        reqwest::get(url).await.expect("an answer")
+        let client = http_client::plain().build().expect("a client");
+        client.get(url).send().await.expect("an answer")
     }
 
     /// Sends JSON; the status and what was answered, `Null` when that was nothing.
@@ -81,7 +82,8 @@ impl Master {
         path: &str,
         body: serde_json::Value,
     ) -> (u16, serde_json::Value) {
-        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        let client = http_client::plain().build().expect("a client");
+        let request = client.request(method, format!("{}{path}", self.url));
         let answer = request.json(&body).send().await.expect("an answer");
         let status = answer.status().as_u16();
         let text = answer.text().await.expect("a body");

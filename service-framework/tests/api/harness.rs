@@ -160,10 +160,7 @@ impl Service {
             url: format!("http://{address}"),
             shutdown,
             running,
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .expect("a client"),
+            http: mete_daemon::http_client::plain().build().expect("a client"),
         }
     }
 

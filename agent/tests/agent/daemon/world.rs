@@ -164,7 +164,7 @@ impl Drop for Daemon {
 
 /// What an agent answers: status and body.
 pub(super) async fn get(port: i32, path: &str, query: &[(&str, &str)]) -> (u16, Vec<u8>) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = mete_daemon::http_client::plain().build().unwrap();
     let url = format!("http://127.0.0.1:{port}{path}");
     let answer = soon(client.get(url).query(query).send()).await.unwrap();
     let status = answer.status().as_u16();

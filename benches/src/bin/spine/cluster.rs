@@ -60,8 +60,7 @@ impl Cluster {
             dir,
             up: Some(up),
             info: Value::Null,
-            http: reqwest::Client::builder()
-                .no_proxy()
+            http: mete_daemon::http_client::plain()
                 .connect_timeout(CALL_TIMEOUT)
                 .build()?,
         };

@@ -174,8 +174,7 @@ pub(super) struct Traffic<'a> {
 impl<'a> Traffic<'a> {
     /// For the services of `apps`; those without a service port have nothing to serve here.
     pub(super) fn new(layout: &'a Layout, services: &'a Api, apps: &'a [String]) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = mete_daemon::http_client::plain()
             .pool_max_idle_per_host(0) // A connection of its own for each request, so that each is balanced anew.
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
