@@ -46,13 +46,13 @@ pub enum Program {
 /// Something to fetch into the sandbox before the task starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchUri {
-    /// `file`, `http` or `https` address, or an absolute path.
+    /// `file`, `http` or `https` address, or an absolute path; its fragment may hold a [`Checksum`](crate::Checksum).
     pub value: String,
-    /// Unpack archives.
+    /// Unpack it when its name says that it is an archive.
     pub extract: bool,
-    /// Set the executable bit.
+    /// Set the executable bit; then nothing is unpacked.
     pub executable: bool,
-    /// Keep it for other tasks.
+    /// Keep it for other tasks of the same user.
     pub cache: bool,
     /// Name in the sandbox; `None`: the last segment of `value`.
     pub output_file: Option<String>,

@@ -11,6 +11,7 @@
 
 pub mod agent; // an agent as it describes itself
 pub mod attributes; // rack, zone, kind of disk
+pub mod checksum; // what fetched bytes must hash to
 pub mod container; // what to run
 pub mod framework; // a framework as it describes itself
 pub mod health; // what "healthy" means for a task
@@ -25,6 +26,7 @@ pub mod unavailability; // when a machine will not be there
 
 pub use agent::{AgentInfo, BadDomain, Endpoint, FaultDomain};
 pub use attributes::{AttributeValue, Attributes};
+pub use checksum::{BadChecksum, Checksum, HashFunction};
 pub use container::{CommandSpec, FetchUri, Program};
 pub use framework::{Capability, FrameworkInfo};
 pub use health::{HealthCheck, Probe};

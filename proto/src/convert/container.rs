@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::{CommandSpec, FetchUri, Program};
+use mete_model::{Checksum, CommandSpec, FetchUri, Program};
 
 use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
@@ -144,6 +144,13 @@ fn fetch_uri(uri: &wire::command_info::Uri) -> Result<FetchUri, ConvertError> {
         ));
     }
     without_nul("value", &uri.value)?;
+    if Checksum::split(&uri.value).is_err() {
+        return Err(ConvertError::bad_value(
+            "value",
+            format_args!("{:?}", uri.value),
+            "its fragment gives at most one checksum, sha256=<64 digits> or sha512=<128 digits>",
+        ));
+    }
     if let Some(file) = uri.output_file.as_deref() {
         let leaves =
             file.is_empty() || file.starts_with('/') || file.split('/').any(|part| part == "..");

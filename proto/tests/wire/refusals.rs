@@ -239,6 +239,30 @@ fn a_command_and_its_checks_name_what_is_wrong_with_them() {
 }
 
 #[test]
+fn what_to_fetch_names_what_is_wrong_with_it() {
+    let refused = |value: &str, output_file: Option<&str>| {
+        refused(|task| {
+            let uri = wire::command_info::Uri {
+                value: value.into(),
+                output_file: output_file.map(str::to_owned),
+                ..Default::default()
+            };
+            task.command.as_mut().expect("there").uris = vec![uri];
+        })
+    };
+
+    assert_eq!(
+        refused("/a#sha256=12", None),
+        "command.uris[0].value: \"/a#sha256=12\" is not possible: its fragment gives at most one checksum, \
+         sha256=<64 digits> or sha512=<128 digits>"
+    );
+    assert_eq!(
+        refused("/a", Some("../b")),
+        "command.uris[0].output_file: \"../b\" is not possible: it is a path below the sandbox"
+    );
+}
+
+#[test]
 fn a_plain_container_is_what_every_task_has() {
     let mut info = task();
     let mut container = wire::ContainerInfo::default();
