@@ -15,6 +15,9 @@ use tonic::transport::Endpoint;
 use crate::cgroups::DEFAULT_MAX_PIDS;
 use crate::sandbox::DEFAULT_RESERVE_BYTES;
 
+/// Mesos' size of the cache: 2 GiB.
+const DEFAULT_FETCHER_CACHE_BYTES: u64 = 2 << 30;
+
 /// The least a store can live on: it grows by steps of some hundred KiB.
 const MIN_RESERVE_BYTES: u64 = MEBIBYTE;
 
@@ -79,6 +82,13 @@ pub struct Options {
     /// With less free disk than this nothing is launched; as much again is kept for the agent's own state.
     #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_RESERVE_BYTES, value_parser = config::bytes)]
     pub disk_reserve: u64,
+    /// Most bytes of fetched files that are kept for other tasks (`cache` of a URI); 0 keeps none. Emptied at each start.
+    #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_FETCHER_CACHE_BYTES, value_parser = config::bytes)]
+    pub fetcher_cache_size: u64,
+    /// Certificates in PEM form of authorities that vouch for https servers tasks fetch from, besides those the machine
+    /// trusts.
+    #[arg(long, value_name = "PATH")]
+    pub fetcher_ca_file: Option<PathBuf>,
     /// Where the agent listens, and the token.
     #[command(flatten)]
     pub listen: ListenOptions,
@@ -181,6 +191,7 @@ mod tests {
         assert_eq!(options.address().to_string(), "127.0.0.1:5051");
         assert_eq!(options.master, ["http://127.0.0.1:5050"]);
         assert_eq!(options.gc_delay, Duration::from_secs(7 * 24 * 3_600));
+        assert_eq!(options.fetcher_cache_size, 2 << 30);
         assert!(!options.stop_tasks_on_exit);
     }
 

@@ -1,35 +1,54 @@
-//! Brings what a task needs into its sandbox: files of the machine and of HTTP servers.
+//! Brings what a task needs into its sandbox: files of the machine, of HTTP and of HTTPS servers; checked, unpacked,
+//! kept for other tasks, as the task says.
 //!
-//! No cache and no unpacking yet: an archive that is to be unpacked is refused by name. Invariants: at most
-//! [`MAX_URIS`] per task and [`MAX_BYTES`] each; a server that says nothing for [`STALL`] has failed; names never lead
-//! out of the sandbox.
+//! ```text
+//! understood ─▶ fetched, some side by side ─▶ checked ─▶ put into the sandbox, one after the other
+//!                     └─▶ cache ─▶ (a copy) ──────────────┘
+//! ```
+//! It is as if everything was fetched in the order in which the task names it: what comes later replaces what has its
+//! name. Invariants: at most [`MAX_URIS`] per task and [`MAX_BYTES`] each; until it is complete and checked, a file lies
+//! where no task reaches it; nothing is written outside of the sandbox, whatever names and archives say; when the
+//! future is dropped, all of it ends soon.
 
-use std::fs::Permissions;
+mod archive; // unpacks: tar, zip, single packed files
+mod beneath; // makes entries in a directory, never outside
+mod cache; // what is kept for other tasks
+mod digest; // the checksum, as bytes pass by
+mod download; // HTTP and HTTPS
+mod local; // files of this machine
+mod part; // files that are being fetched
+mod stop; // threads that end when nobody waits
+mod wanted; // what a task says, understood
+
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures::{FutureExt as _, StreamExt as _};
 use mete_agent_core::task_dir::User;
-use mete_model::FetchUri;
-use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use mete_model::{BadChecksum, Checksum, FetchUri};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+
+use self::archive::{Limits, UnpackError};
+use self::beneath::{Beneath, EntryError};
+use self::cache::{Cache, Key, Lease};
+pub(crate) use self::download::AuthorityError;
+use self::download::Downloads;
+use self::part::{Part, Parts};
+use self::stop::{Stop, on_thread};
+use self::wanted::{Source, UseAs, Wanted};
 
 /// Most things a task may fetch.
 const MAX_URIS: usize = 100;
 /// Most bytes of one of them: more does not belong into a sandbox but on a volume.
 const MAX_BYTES: u64 = 8 << 30;
-/// Longest silence of a server (Mesos' fetcher: 1 min).
-const STALL: Duration = Duration::from_secs(60);
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Bytes copied at once.
-const PIECE_BYTES: usize = 128 << 10;
-/// What Mesos unpacks.
-const ARCHIVES: [&str; 9] = [
-    ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".gz", ".zip",
-];
+/// How many things of one task are fetched side by side: enough to hide one slow server, too few to be a burden to one.
+const SIDE_BY_SIDE: usize = 4;
+/// Bytes copied from the cache before one looks whether it is still wanted.
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -40,72 +59,169 @@ pub(crate) enum FetchError {
         /// How many.
         count: usize,
     },
-    /// Neither a file nor HTTP.
+    /// One of them.
     #[error("{uri}: {why}")]
-    NotCarried {
+    One {
         /// Which.
         uri: String,
-        /// What is not carried.
-        why: &'static str,
+        /// Why, shared by all tasks that waited for it.
+        why: Arc<Failure>,
     },
-    /// It has no name that could stand in the sandbox.
-    #[error("{uri}: {name:?} cannot be the name of a file in the sandbox")]
-    BadName {
-        /// Which.
-        uri: String,
-        /// The name.
-        name: String,
-    },
-    /// The server refuses, or does not answer.
-    #[error("{uri}: {what}")]
-    Http {
-        /// Which.
-        uri: String,
-        /// What the server says.
-        what: String,
-    },
-    /// It cannot be read or written.
-    #[error("{uri}: {source}")]
-    File {
-        /// Which.
-        uri: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// It is too large.
-    #[error("{uri}: it has more than {MAX_BYTES} bytes")]
-    TooLarge {
-        /// Which.
-        uri: String,
-    },
+    /// The sandbox cannot be used.
+    #[error("the sandbox cannot be used: {0}")]
+    Sandbox(#[source] io::Error),
 }
 
-/// Fetches.
+impl FetchError {
+    /// Whether the disk has no room.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        match self {
+            Self::One { why, .. } => why.is_disk_full(),
+            Self::Sandbox(error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::TooMany { .. } => false,
+        }
+    }
+}
+
+/// Why one thing could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// It is of a kind that is not fetched.
+    #[error("{0}")]
+    NotCarried(&'static str),
+    /// It has no name that could stand in the sandbox.
+    #[error("{0:?} cannot be the name of a file in the sandbox")]
+    BadName(String),
+    /// Its checksum cannot be checked.
+    #[error(transparent)]
+    BadChecksum(BadChecksum),
+    /// The server refuses, or does not answer.
+    #[error("{0}")]
+    Http(String),
+    /// The user of the task may not read it.
+    #[error("user {0} may not read it")]
+    Denied(String),
+    /// It cannot be read, or there is no room for it.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// It is too large.
+    #[error("it has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    /// It is not what was wanted.
+    #[error("it has the checksum {found}, wanted was {wanted}")]
+    Mismatch {
+        /// What the task says.
+        wanted: Checksum,
+        /// What was fetched.
+        found: Checksum,
+    },
+    /// It cannot be unpacked.
+    #[error(transparent)]
+    Unpack(UnpackError),
+    /// It cannot be put into the sandbox.
+    #[error("it cannot be put into the sandbox: {0}")]
+    Place(#[from] EntryError),
+    /// Nobody waits for it any more.
+    #[error("it is no longer wanted")]
+    Stopped,
+    /// A thread of the agent broke.
+    #[error("a part of the agent broke: {0}")]
+    Broken(String),
+}
+
+impl From<rustix::io::Errno> for Failure {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::File(errno.into())
+    }
+}
+
+impl Failure {
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::File(error) | Self::Place(EntryError::Io(error)) => {
+                error.kind() == io::ErrorKind::StorageFull
+            }
+            Self::Unpack(error) => error.is_disk_full(),
+            Self::NotCarried(_)
+            | Self::BadName(_)
+            | Self::BadChecksum(_)
+            | Self::Http(_)
+            | Self::Denied(_)
+            | Self::TooLarge
+            | Self::Mismatch { .. }
+            | Self::Place(_)
+            | Self::Stopped
+            | Self::Broken(_) => false,
+        }
+    }
+}
+
+/// Why there is no fetcher.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetcherError {
+    /// Its directories cannot be made.
+    #[error("what tasks fetch has no place")]
+    Folder(#[source] io::Error),
+    /// The operator's authorities cannot be trusted.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
+/// Fetches. Clones share the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
-    client: reqwest::Client,
+    downloads: Downloads,
+    parts: Parts,
+    cache: Arc<Cache>,
+    succeeded: Counter,
+    failed: Counter,
 }
 
-/// Where something comes from.
-enum Source {
-    File(PathBuf),
-    Http(String),
+/// Something that was fetched, and is where no task reaches it.
+enum Fetched {
+    /// For this task alone.
+    Own(Part),
+    /// Kept for others too.
+    Shared(Lease),
 }
 
 impl Fetcher {
-    /// A fetcher with a client of its own.
+    /// Makes its directories in `folder`, anew. Blocks.
     ///
     /// # Errors
-    /// When the client cannot be set up.
-    pub(crate) fn new() -> Result<Self, reqwest::Error> {
-        let client = mete_daemon::http_client::plain()
-            .connect_timeout(CONNECT)
-            .read_timeout(STALL)
-            .build()?;
-        Ok(Self { client })
+    /// [`FetcherError`].
+    pub(crate) fn open(
+        folder: &Path,
+        cache_bytes: u64,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, FetcherError> {
+        let parts = Parts::open(folder.join("parts")).map_err(FetcherError::Folder)?;
+        let cache = Cache::open(folder.join("cache"), cache_bytes).map_err(FetcherError::Folder)?;
+        Ok(Self {
+            downloads: Downloads::new(ca_file)?,
+            parts,
+            cache: Arc::new(cache),
+            succeeded: Counter::default(),
+            failed: Counter::default(),
+        })
     }
 
-    /// Brings everything into the sandbox, one after the other; it belongs to `owner` then.
+    /// Adds its metrics.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "fetcher_task_fetches_succeeded",
+            "Tasks that got all they wanted fetched",
+            self.succeeded.clone(),
+        );
+        registry.register(
+            "fetcher_task_fetches_failed",
+            "Tasks for which something could not be fetched",
+            self.failed.clone(),
+        );
+        self.cache.register(registry);
+    }
+
+    /// Brings everything into the sandbox; it belongs to `owner` then.
     ///
     /// # Errors
     /// The first that fails.
@@ -115,261 +231,158 @@ impl Fetcher {
         sandbox: &Path,
         owner: Option<&User>,
     ) -> Result<(), FetchError> {
-        if uris.len() > MAX_URIS {
-            return Err(FetchError::TooMany { count: uris.len() });
+        if uris.is_empty() {
+            return Ok(());
         }
-        for uri in uris {
-            self.fetch_one(uri, sandbox, owner).await?;
+        let fetched = self.fetch_all(uris, sandbox, owner).await;
+        match &fetched {
+            Ok(()) => self.succeeded.inc(),
+            Err(_) => self.failed.inc(),
+        };
+        if fetched.as_ref().is_err_and(FetchError::is_disk_full) {
+            self.cache.shed().await;
         }
-        Ok(())
+        fetched
     }
 
-    async fn fetch_one(
+    async fn fetch_all(
         &self,
-        uri: &FetchUri,
+        uris: &[FetchUri],
         sandbox: &Path,
         owner: Option<&User>,
     ) -> Result<(), FetchError> {
-        let source = source(uri)?;
-        let name = name(uri)?;
-        let failed = |source| FetchError::File {
-            uri: uri.value.clone(),
-            source,
+        if uris.len() > MAX_URIS {
+            return Err(FetchError::TooMany { count: uris.len() });
+        }
+        let mut all = Vec::with_capacity(uris.len());
+        for uri in uris {
+            all.push(Wanted::new(uri).map_err(|why| one(&uri.value, Arc::new(why)))?);
+        }
+        let beneath = Beneath::open(sandbox, owner).map_err(FetchError::Sandbox)?;
+        let beneath = Arc::new(beneath);
+        // Nobody waits for a place in the channel: a download must not stand still while something is unpacked.
+        let (done, mut next) = mpsc::channel(MAX_URIS);
+        let fetching = async move {
+            let jobs = all.into_iter().map(|wanted| {
+                let job = async move {
+                    let fetched = self.bring(&wanted, owner).await;
+                    let fetched = fetched.map_err(|why| one(&wanted.uri, why))?;
+                    Ok((wanted, fetched))
+                };
+                job.boxed()
+            });
+            let mut fetched = futures::stream::iter(jobs).buffered(SIDE_BY_SIDE);
+            while let Some(fetched) = fetched.next().await {
+                if done.send(fetched?).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
         };
-        let target = sandbox.join(&name);
-        if let Some(above) = target.parent() {
-            fs::create_dir_all(above).await.map_err(failed)?;
+        let placing = async {
+            while let Some((wanted, fetched)) = next.recv().await {
+                let uri = wanted.uri.clone();
+                let beneath = Arc::clone(&beneath);
+                on_thread(move |stop| place(&wanted, &fetched, &beneath, stop))
+                    .await
+                    .map_err(|why| one(&uri, Arc::new(why)))?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(fetching, placing).map(drop)
+    }
+
+    async fn bring(&self, wanted: &Wanted, owner: Option<&User>) -> Result<Fetched, Arc<Failure>> {
+        if !wanted.is_cached {
+            let part = self.fetch_one(wanted, owner).await;
+            return part.map(Fetched::Own).map_err(Arc::new);
         }
-        let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&target);
-        let file = file.await.map_err(failed)?;
-        match source {
-            Source::File(path) => copy(uri, &path, file).await?,
-            Source::Http(address) => self.download(uri, &address, file).await?,
-        }
-        let mode = if uri.executable { 0o755 } else { 0o644 };
-        fs::set_permissions(&target, Permissions::from_mode(mode))
-            .await
-            .map_err(failed)?;
-        if let Some(owner) = owner {
-            // From the file up to the sandbox: what was made for it belongs to the task too.
-            for made in target.ancestors().take_while(|made| *made != sandbox) {
-                chown(made, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
+        let key = Key {
+            user: owner.map(|user| user.uid),
+            uri: wanted.uri.clone(),
+        };
+        let fetching = self.fetch_one(wanted, owner);
+        self.cache.get(&key, fetching).await.map(Fetched::Shared)
+    }
+
+    async fn fetch_one(&self, wanted: &Wanted, owner: Option<&User>) -> Result<Part, Failure> {
+        let checksum = wanted.checksum.clone();
+        match &wanted.source {
+            Source::Http(address) => self.downloads.get(address, checksum, &self.parts).await,
+            Source::File(path) => {
+                let (path, owner): (PathBuf, _) = (path.clone(), owner.cloned());
+                let parts = self.parts.clone();
+                on_thread(move |stop| local::copy(&path, checksum, owner.as_ref(), &parts, stop))
+                    .await
             }
         }
-        Ok(())
-    }
-
-    async fn download(
-        &self,
-        uri: &FetchUri,
-        address: &str,
-        mut file: File,
-    ) -> Result<(), FetchError> {
-        let failed = |what: String| FetchError::Http {
-            uri: uri.value.clone(),
-            what,
-        };
-        let answer = self.client.get(address).send();
-        let mut answer = timeout(STALL, answer)
-            .await
-            .map_err(|_| failed(format!("no answer within {} s", STALL.as_secs())))?
-            .map_err(|error| failed(causes(&error)))?;
-        if !answer.status().is_success() {
-            return Err(failed(format!("the server answered {}", answer.status())));
-        }
-        let mut total: u64 = 0;
-        while let Some(piece) = answer
-            .chunk()
-            .await
-            .map_err(|error| failed(causes(&error)))?
-        {
-            total += piece.len() as u64;
-            write(uri, &mut file, &piece, total).await?;
-        }
-        flush(uri, file).await
     }
 }
 
-/// An error with its causes, in one line: what reqwest says by itself names only the address.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+fn one(uri: &str, why: Arc<Failure>) -> FetchError {
+    FetchError::One {
+        uri: uri.to_owned(),
+        why,
     }
-    text
 }
 
-async fn copy(uri: &FetchUri, path: &Path, mut file: File) -> Result<(), FetchError> {
-    let failed = |source| FetchError::File {
-        uri: uri.value.clone(),
-        source,
+/// Puts what was fetched into the sandbox. An archive stays beside what comes out of it, unless it came from the cache
+/// (so in Mesos). Blocks.
+fn place(
+    wanted: &Wanted,
+    fetched: &Fetched,
+    beneath: &Beneath,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let mut file = match fetched {
+        Fetched::Own(part) => File::open(part.path())?,
+        Fetched::Shared(lease) => lease.open()?,
     };
-    let kind = fs::metadata(path).await.map_err(failed)?;
-    if !kind.is_file() {
-        let why = "only plain files are fetched";
-        let uri = uri.value.clone();
-        return Err(FetchError::NotCarried { uri, why });
+    let name = &wanted.name;
+    if let UseAs::Archive(kind) = wanted.use_as {
+        let unpacked = file.try_clone()?;
+        archive::unpack(kind, unpacked, name, beneath, Limits::USUAL, stop)
+            .map_err(Failure::Unpack)?;
     }
-    let mut from = File::open(path).await.map_err(failed)?;
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut total: u64 = 0;
+    let mode = match wanted.use_as {
+        UseAs::File | UseAs::Archive(_) => 0o644,
+        UseAs::Program => 0o755,
+    };
+    match fetched {
+        Fetched::Own(part) => {
+            beneath.finish(&file, mode)?;
+            match beneath.take(part.path(), name) {
+                // Sandboxes may lie on a disk of their own.
+                Err(EntryError::Io(error)) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    copy(&mut file, name, mode, beneath, stop)
+                }
+                taken => Ok(taken?),
+            }
+        }
+        Fetched::Shared(_) if matches!(wanted.use_as, UseAs::Archive(_)) => Ok(()),
+        Fetched::Shared(_) => copy(&mut file, name, mode, beneath, stop),
+    }
+}
+
+/// A copy, and not a second name: the task may change what is its own. The kernel shares blocks where it can.
+fn copy(
+    from: &mut File,
+    name: &Path,
+    mode: u32,
+    beneath: &Beneath,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    io::Seek::rewind(from)?;
+    let mut to = beneath.file(name)?;
     loop {
-        let count = from.read(&mut piece).await.map_err(failed)?;
-        if count == 0 {
-            return flush(uri, file).await;
+        stop.check()?;
+        let mut piece = io::Read::take(&mut *from, PIECE_BYTES);
+        if io::copy(&mut piece, &mut to)? == 0 {
+            break;
         }
-        total += count as u64;
-        write(
-            uri,
-            &mut file,
-            piece.get(..count).unwrap_or_default(),
-            total,
-        )
-        .await?;
     }
-}
-
-async fn write(
-    uri: &FetchUri,
-    file: &mut File,
-    piece: &[u8],
-    total: u64,
-) -> Result<(), FetchError> {
-    if total > MAX_BYTES {
-        let uri = uri.value.clone();
-        return Err(FetchError::TooLarge { uri });
-    }
-    file.write_all(piece)
-        .await
-        .map_err(|source| FetchError::File {
-            uri: uri.value.clone(),
-            source,
-        })
-}
-
-async fn flush(uri: &FetchUri, mut file: File) -> Result<(), FetchError> {
-    file.flush().await.map_err(|source| FetchError::File {
-        uri: uri.value.clone(),
-        source,
-    })
-}
-
-fn source(uri: &FetchUri) -> Result<Source, FetchError> {
-    let refused = |why| {
-        Err(FetchError::NotCarried {
-            uri: uri.value.clone(),
-            why,
-        })
-    };
-    let lower = uri.value.split(['?', '#']).next().unwrap_or_default();
-    let lower = lower.to_ascii_lowercase();
-    if uri.extract && ARCHIVES.iter().any(|end| lower.ends_with(end)) {
-        return refused("archives are not unpacked yet; say extract: false to fetch it as it is");
-    }
-    if lower.starts_with("http://") {
-        return Ok(Source::Http(uri.value.clone()));
-    }
-    if lower.starts_with("https://") {
-        return refused("https is not carried yet");
-    }
-    let path = uri.value.strip_prefix("file://").unwrap_or(&uri.value);
-    if path.starts_with('/') {
-        return Ok(Source::File(PathBuf::from(path)));
-    }
-    refused("it is neither an absolute path nor a file or http address")
-}
-
-/// The name in the sandbox: what is asked for, or the last part of the address.
-fn name(uri: &FetchUri) -> Result<PathBuf, FetchError> {
-    let path = uri.value.split(['?', '#']).next().unwrap_or_default();
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let name = uri.output_file.as_deref().unwrap_or(last);
-    let plain = Path::new(name)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !plain || name.is_empty() || name.contains('\0') {
-        return Err(FetchError::BadName {
-            uri: uri.value.clone(),
-            name: name.to_owned(),
-        });
-    }
-    Ok(PathBuf::from(name))
+    Ok(beneath.finish(&to, mode)?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn uri(value: &str) -> FetchUri {
-        FetchUri {
-            value: value.into(),
-            extract: true,
-            executable: false,
-            cache: false,
-            output_file: None,
-        }
-    }
-
-    async fn fetch(sandbox: &Path, uri: FetchUri) -> Result<(), String> {
-        let fetcher = Fetcher::new().expect("a client");
-        let fetched = fetcher.fetch(&[uri], sandbox, None).await;
-        fetched.map_err(|error| error.to_string())
-    }
-
-    #[tokio::test]
-    async fn a_file_is_copied_and_made_executable_when_asked() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let script = directory.path().join("run.sh");
-        std::fs::write(&script, "#!/bin/sh\n").expect("written");
-        let sandbox = directory.path().join("sandbox");
-        std::fs::create_dir(&sandbox).expect("made");
-        let mut wanted = uri(&format!("file://{}", script.display()));
-        wanted.executable = true;
-        wanted.output_file = Some("bin/start".into());
-
-        fetch(&sandbox, wanted).await.expect("fetched");
-
-        let there = sandbox.join("bin/start");
-        let mode = std::fs::metadata(&there)
-            .expect("there")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o755);
-        assert_eq!(std::fs::read(there).expect("read"), b"#!/bin/sh\n");
-    }
-
-    #[tokio::test]
-    async fn what_is_not_carried_is_refused_by_name() {
-        let directory = tempfile::tempdir().expect("a directory");
-        for (value, says) in [
-            ("http://x/app.tar.gz?v=1", "not unpacked yet"),
-            ("https://x/app", "https is not carried yet"),
-            ("hdfs://x/app", "neither an absolute path"),
-            ("app", "neither an absolute path"),
-            ("http://x/", "cannot be the name"),
-            ("/dev/null", "only plain files"),
-            ("/nowhere/at-all", "No such file"),
-        ] {
-            let error = fetch(directory.path(), uri(value)).await.expect_err(value);
-            assert!(error.starts_with(value) && error.contains(says), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_never_leads_out_of_the_sandbox() {
-        let directory = tempfile::tempdir().expect("a directory");
-        for name in ["../x", "/etc/x", "a/../../x", "", "."] {
-            let mut wanted = uri("/etc/hostname");
-            wanted.output_file = Some(name.into());
-            let error = fetch(directory.path(), wanted).await.expect_err(name);
-            assert!(error.contains("cannot be the name"), "{error}");
-        }
-    }
-}
+mod tests;

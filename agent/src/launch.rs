@@ -90,7 +90,10 @@ impl Launcher {
             biased;
             () = cancelled.cancelled() => return Err(Failure::cancelled()),
             fetched = self.fetcher.fetch(uris, &sandbox, user.as_ref()) => {
-                fetched.map_err(|error| Failure::new(LaunchStage::Fetch, error))?;
+                fetched.map_err(|error| Failure {
+                    disk_full: error.is_disk_full(),
+                    ..Failure::new(LaunchStage::Fetch, error)
+                })?;
             }
         }
         if cancelled.is_cancelled() {

@@ -4,6 +4,7 @@
 //! <work directory>/
 //!     agent.redb      the store; its lock keeps a second agent out
 //!     reserve         room for the store when tasks have filled the disk
+//!     fetch/parts, fetch/cache                  what tasks fetch: under way, and kept for others
 //!     tasks/<container>/                        what agent and shim say to each other
 //!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
 //!                                                                 …/runs/latest    the newest of them
@@ -62,6 +63,11 @@ impl Places {
     /// The store's reserve.
     pub fn reserve(&self) -> PathBuf {
         self.root.join("reserve")
+    }
+
+    /// What tasks fetch, before it is in their sandboxes.
+    pub fn fetch(&self) -> PathBuf {
+        self.root.join("fetch")
     }
 
     /// Above the task directories.

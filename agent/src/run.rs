@@ -34,7 +34,7 @@ use crate::cgroups::{self, Cgroups, Hierarchies};
 use crate::config::{IsolationChoice, Options};
 use crate::containerizer::Containerizer;
 use crate::containerizer::process::ProcessContainerizer;
-use crate::fetcher::Fetcher;
+use crate::fetcher::{Fetcher, FetcherError};
 use crate::hands::Hands;
 use crate::http;
 use crate::inventory::{self, Given, Inventory, InventoryError};
@@ -83,9 +83,12 @@ pub enum RunError {
     /// Tasks cannot be run here.
     #[error("tasks cannot be run here")]
     Containerizer(#[source] io::Error),
-    /// Health checks or fetching cannot be set up.
+    /// Health checks cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What tasks fetch has no place, or the operator's certificates cannot be used.
+    #[error("fetching cannot be set up")]
+    Fetcher(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -230,9 +233,18 @@ impl Agent {
         let mut registry = Registry::default();
         let ready = ready.with_metrics(registry.sub_registry_with_prefix("mete_agent"));
         http::metrics::register(&mut registry, handle.clone());
+        let fetcher = self.fetcher().await?;
+        fetcher.register(registry.sub_registry_with_prefix("mete_agent"));
         let (stop, mut stopped) = mpsc::channel(1);
         let releases = TaskTracker::new();
-        let hands = self.hands(&handle, Arc::clone(&reserve), found, &releases, stop)?;
+        let hands = self.hands(
+            &handle,
+            fetcher,
+            Arc::clone(&reserve),
+            found,
+            &releases,
+            stop,
+        )?;
         let journal = AgentJournal::new(self.places.store(), store, reserve, handle.clone());
         let end = CancellationToken::new();
         let mut looping = ready.start(journal, hands, end.clone());
@@ -334,21 +346,30 @@ impl Agent {
         }
     }
 
+    async fn fetcher(&self) -> Result<Fetcher, RunError> {
+        let (folder, bytes) = (self.places.fetch(), self.options.fetcher_cache_size);
+        let ca_file = self.options.fetcher_ca_file.clone();
+        let opened = spawn_blocking(move || Fetcher::open(&folder, bytes, ca_file.as_deref()));
+        opened
+            .await?
+            .map_err(|error: FetcherError| RunError::Fetcher(error.into()))
+    }
+
     fn hands(
         &self,
         handle: &event_loop::Handle<Node>,
+        fetcher: Fetcher,
         reserve: Arc<Reserve>,
         found: BTreeMap<ContainerId, Shim>,
         releases: &TaskTracker,
         stop: mpsc::Sender<StopReason>,
     ) -> Result<Hands, RunError> {
-        let client = |error: reqwest::Error| RunError::Client(error.into());
         let probes = Probes::new(self.containerizer.shim())
             .map_err(|error: ProbesError| RunError::Client(error.into()))?;
         let launcher = Launcher {
             places: self.places.clone(),
             containerizer: Arc::clone(&self.containerizer) as Arc<dyn Containerizer>,
-            fetcher: Fetcher::new().map_err(client)?,
+            fetcher,
             endpoint: self.endpoint.clone(),
             output: OutputLimits {
                 max_bytes: self.options.output_bytes,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use mete_model::Checksum;
 use mete_placement::Constraint;
 
 use crate::spec::app::{AppSpec, HealthCheckSpec, HealthProtocol, UnreachableStrategy};
@@ -86,6 +87,10 @@ fn program(spec: &AppSpec, found: &mut Vec<Violation>) {
                 format!("/fetch({at})/uri"),
                 "must not be empty",
             ));
+        }
+        // Agents would fail at it, again and again.
+        if let Err(bad) = Checksum::split(&fetch.uri) {
+            found.push(Violation::new(format!("/fetch({at})/uri"), bad.to_string()));
         }
     }
 }

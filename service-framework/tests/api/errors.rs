@@ -265,49 +265,59 @@ async fn inputs_of_the_old_form_and_empty_ones_are_taken() {
 }
 
 #[tokio::test]
-async fn what_agents_cannot_fetch_is_refused_with_its_place() {
+async fn a_checksum_that_agents_cannot_check_is_refused_with_its_place() {
     let cluster = Cluster::start().await;
-    let unpacking = "unpacking an archive (say \"extract\": false to get it as it is)";
-    let plain = "http://example.com/a";
-    for (key, value, path, what) in [
+    let good = format!("https://example.com/a.tgz#sha256={}", "0".repeat(64));
+    for (uri, what) in [
         (
-            "uris",
-            json!([plain, "http://example.com/a.tgz"]),
-            "/uris(1)",
-            Some(unpacking),
+            "https://example.com/a#md5=0",
+            Some("md5 is not checked here; say sha256 or sha512"),
         ),
         (
-            "fetch",
-            json!([{ "uri": "http://example.com/a.zip" }]),
-            "/fetch(0)",
-            Some(unpacking),
+            "/srv/a#sha256=12",
+            Some("sha256=\"12\" is not 64 hexadecimal digits"),
         ),
-        (
-            "fetch",
-            json!([{ "uri": "https://example.com/a" }]),
-            "/fetch(0)",
-            Some("an https address"),
-        ),
-        (
-            "fetch",
-            json!([{ "uri": "http://example.com/a.zip", "extract": false }]),
-            "",
-            None,
-        ),
+        (good.as_str(), None),
     ] {
         let mut wish = app("/web");
-        wish[key] = value;
+        wish["fetch"] = json!([{ "uri": uri }]);
 
         let (status, body) = cluster.service.put("/v2/apps/web?force=true", &wish).await;
 
         match what {
             Some(what) => {
-                let expected = invalid(path, &format!("{what} is not carried yet"));
+                let expected = invalid("/fetch(0)/uri", what);
                 assert_eq!((status, body), (StatusCode::UNPROCESSABLE_ENTITY, expected));
             }
             None => assert!(status.is_success(), "{body}"),
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_kept_as_it_was_said() {
+    let cluster = Cluster::start().await;
+    let sum = "ab".repeat(64);
+    let fetch = json!([
+        { "uri": format!("https://example.com/a.tar.zst#sha512={sum}"), "extract": true, "executable": false,
+          "cache": true, "destPath": "conf/a.tar.zst" },
+        { "uri": "http://example.com/b.zip", "extract": false, "executable": true, "cache": false },
+    ]);
+    let mut wish = app("/web");
+    wish["fetch"] = fetch.clone();
+    let mut old = app("/old");
+    let uris = [
+        format!("http://example.com/a.tgz#sha512={sum}"),
+        "http://example.com/a.gz".into(),
+    ];
+    old["uris"] = json!(uris);
+
+    let (_, body) = cluster.service.post("/v2/apps", &wish).await;
+    let (_, old) = cluster.service.post("/v2/apps", &old).await;
+
+    assert_eq!(body["fetch"], fetch);
+    let extract = [&old["fetch"][0]["extract"], &old["fetch"][1]["extract"]];
+    assert_eq!(extract, [&json!(true), &json!(false)], "as Marathon has it");
 }
 
 #[tokio::test]

@@ -228,6 +228,58 @@ async fn what_a_task_needs_is_in_its_sandbox_before_it_starts() {
 }
 
 #[tokio::test]
+async fn what_a_task_wants_unpacked_and_kept_is_so_and_counted() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(6);
+    header.set_mode(0o644);
+    let archived = archive.append_data(&mut header, "app/answer", &b"42 it\n"[..]);
+    archived.unwrap();
+    let path = work.beside().join("app.tar");
+    fs::write(&path, archive.into_inner().unwrap()).unwrap();
+    let cached = |fragment: &str| FetchUri {
+        value: format!("{}{fragment}", path.display()),
+        extract: true,
+        executable: false,
+        cache: true,
+        output_file: None,
+    };
+
+    for name in ["t", "u"] {
+        let mut spec = task(name, "cat app/answer");
+        spec.command.uris = vec![cached("")];
+        link.run(&spec).await;
+        link.until(TaskState::Finished).await;
+    }
+    let mut wrong = task("v", "true");
+    wrong.command.uris = vec![cached(&format!("#sha256={}", "0".repeat(64)))];
+    link.run(&wrong).await;
+    let failed = link.until(TaskState::Failed).await;
+
+    assert_eq!(work.said_now("t", "stdout"), "42 it\n");
+    assert_eq!(work.said_now("u", "stdout"), "42 it\n");
+    assert_eq!(failed.reason, Some(Reason::ContainerLaunchFailed));
+    let words = failed.message.unwrap();
+    assert!(words.contains("wanted was sha256=0000"), "{words}");
+    let (_, body) = get(register.agent_info.port(), "/metrics", &[]).await;
+    let text = String::from_utf8(body).unwrap();
+    for line in [
+        "mete_agent_fetcher_cache_hits_total 1",
+        "mete_agent_fetcher_cache_misses_total 2",
+        "mete_agent_fetcher_cache_files 1",
+        "mete_agent_fetcher_cache_max_bytes 2147483648",
+        "mete_agent_fetcher_task_fetches_succeeded_total 2",
+        "mete_agent_fetcher_task_fetches_failed_total 1",
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_task_that_this_agent_cannot_run_is_an_error() {
     let mut master = Master::start().await;
     let work = Work::new();

@@ -1,5 +1,6 @@
 //! What is not carried yet is refused by name; inputs of the old form become those of the new one.
 
+use mete_model::Checksum;
 use mete_proto::rest::apps::{App, Fetch as Said};
 use mete_service_framework_core::spec::app::{AppSpec, Fetch};
 use serde_json::Value;
@@ -12,11 +13,6 @@ const MAX_URI_BYTES: usize = 1024;
 /// Endings of what Marathon unpacks when an address is given in the old form.
 const ARCHIVES: [&str; 7] = [
     ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip",
-];
-
-/// Endings of what agents would have to unpack.
-const UNPACKED: [&str; 9] = [
-    ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".gz", ".zip",
 ];
 
 /// Refuses what is not carried yet. What asks for nothing (`{}`, `[]`, `false`) is let through: clients send it.
@@ -82,8 +78,10 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
             .enumerate()
             .map(|(at, uri)| {
                 faults.text(&format!("/uris({at})"), uri, MAX_URI_BYTES);
+                // A checksum is not a part of the name.
+                let address = Checksum::split(uri).map_or(uri.as_str(), |(address, _)| address);
                 Fetch {
-                    extract: ARCHIVES.iter().any(|ending| uri.ends_with(ending)),
+                    extract: ARCHIVES.iter().any(|ending| address.ends_with(ending)),
                     ..plain(uri)
                 }
             })
@@ -92,24 +90,6 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     if let Some(fetch) = said.fetch.as_ref().filter(|_| !has_both[0]) {
         let one = |(at, said): (usize, &Said)| one(at, said, faults);
         spec.fetch = fetch.iter().enumerate().map(one).collect();
-    }
-    let field = if has_both[0] { "uris" } else { "fetch" };
-    for (at, fetch) in spec.fetch.iter().enumerate() {
-        refuse_fetch(&format!("/{field}({at})"), fetch, faults);
-    }
-}
-
-/// What agents would only fail at, again and again.
-fn refuse_fetch(path: &str, fetch: &Fetch, faults: &mut Faults) {
-    let uri = fetch.uri.to_ascii_lowercase();
-    if uri.starts_with("https://") {
-        faults.not_carried(path, "an https address");
-    }
-    if fetch.extract && UNPACKED.iter().any(|ending| uri.ends_with(ending)) {
-        faults.not_carried(
-            path,
-            "unpacking an archive (say \"extract\": false to get it as it is)",
-        );
     }
 }
 
