@@ -287,17 +287,20 @@ mod tests {
     fn nothing_is_made_through_a_link_that_was_there_before() {
         let (directory, sandbox, beneath) = beneath();
         let outside = directory.path().join("outside");
-        std::fs::create_dir(&outside).expect("made");
+        // A directory that is there already is reached in one call, others name by name.
+        std::fs::create_dir_all(outside.join("d")).expect("made");
         std::os::unix::fs::symlink(&outside, sandbox.join("way")).expect("linked");
         std::fs::write(outside.join("kept"), "old").expect("written");
         std::os::unix::fs::symlink(outside.join("kept"), sandbox.join("file")).expect("linked");
 
-        for path in ["way/x", "way/a/b"] {
+        for path in ["way/x", "way/a/b", "way/d/x"] {
             let error = beneath.file(Path::new(path)).expect_err(path);
             assert!(matches!(error, EntryError::ThroughLink), "{error}");
         }
-        let error = beneath.directory(Path::new("way/d")).expect_err("way/d");
-        assert!(matches!(error, EntryError::ThroughLink), "{error}");
+        for path in ["way/d", "way/e"] {
+            let error = beneath.directory(Path::new(path)).expect_err(path);
+            assert!(matches!(error, EntryError::ThroughLink), "{error}");
+        }
         let error = beneath
             .hard_link(Path::new("h"), Path::new("way/kept"))
             .expect_err("h");
@@ -308,7 +311,9 @@ mod tests {
         let made = beneath.file(Path::new("file")).expect("made");
         beneath.finish(&made, 0o6755).expect("finished");
 
-        assert_eq!(std::fs::read_dir(&outside).expect("read").count(), 1);
+        assert_eq!(std::fs::read_dir(&outside).expect("read").count(), 2);
+        let inside = std::fs::read_dir(outside.join("d")).expect("read");
+        assert_eq!(inside.count(), 0);
         assert_eq!(std::fs::read(outside.join("kept")).expect("read"), b"old");
         let made = sandbox.join("file").symlink_metadata().expect("there");
         assert!(made.is_file());

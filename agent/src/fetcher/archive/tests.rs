@@ -27,7 +27,8 @@ impl Place {
             directory.path().join("outside"),
         );
         fs::create_dir(&sandbox).expect("made");
-        fs::create_dir(&outside).expect("made");
+        // One that is there already: entries could be led into it.
+        fs::create_dir_all(outside.join("a")).expect("made");
         fs::write(outside.join("kept"), "kept").expect("written");
         Self {
             directory,
@@ -63,7 +64,10 @@ impl Place {
     /// Fails when anything is not as it was outside of the sandbox, or a link in it leads there.
     fn check(&self) {
         let outside = listing(&self.outside);
-        let expected = BTreeMap::from([(PathBuf::from("kept"), "kept 1".to_owned())]);
+        let expected = BTreeMap::from([
+            (PathBuf::from("a"), "directory".to_owned()),
+            (PathBuf::from("kept"), "kept 1".to_owned()),
+        ]);
         assert_eq!(outside, expected, "outside of the sandbox");
         let top = fs::read_dir(self.directory.path()).expect("read");
         for entry in top {
