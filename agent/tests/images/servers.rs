@@ -1,0 +1,361 @@
+//! A real registry in a directory of its own, and one that does what a test says. Both are gone after the test.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures::stream::{self, StreamExt as _};
+use mete_agent::images::{ImageOptions, Images};
+use mete_model::ContainerId;
+use tokio::sync::watch;
+
+use crate::sample::{MANIFEST, Sample, sha256};
+
+/// Long enough for a loaded machine; a test that gets here has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a tool to its end.
+pub(crate) fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} (scripts/install-deps test): {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+pub(crate) fn container(name: &str) -> ContainerId {
+    name.parse().unwrap()
+}
+
+/// Images in a directory that goes with them.
+pub(crate) struct Host {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) images: Images,
+}
+
+impl Host {
+    /// Images that may pull from these registries without TLS.
+    pub(crate) fn new(registries: &[&str]) -> Self {
+        Self::with(registries, |_| {})
+    }
+
+    pub(crate) fn with(registries: &[&str], choose: impl FnOnce(&mut ImageOptions)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let images = open(directory.path(), registries, choose);
+        Self { directory, images }
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("images")
+    }
+
+    /// What is being made.
+    pub(crate) fn unfinished(&self) -> usize {
+        std::fs::read_dir(self.root().join("tmp")).unwrap().count()
+    }
+
+    /// Unpacked layers.
+    pub(crate) fn layers(&self) -> usize {
+        let entries = std::fs::read_dir(self.root().join("layers")).unwrap();
+        let is_layer = |entry: &std::fs::DirEntry| entry.path().is_dir();
+        entries.map(Result::unwrap).filter(is_layer).count()
+    }
+}
+
+pub(crate) fn open(
+    below: &Path,
+    registries: &[&str],
+    choose: impl FnOnce(&mut ImageOptions),
+) -> Images {
+    let mut options = ImageOptions {
+        insecure_registries: registries.iter().map(ToString::to_string).collect(),
+        stall: PATIENCE,
+        // The disk of the machine may be as full as it likes.
+        high_water_percent: 100,
+        ..ImageOptions::default()
+    };
+    choose(&mut options);
+    Images::open(below.join("images"), options).unwrap()
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}");
+}
+
+/// The registry of the distribution project.
+pub(crate) struct Real {
+    server: Child,
+    pub(crate) address: String,
+    directory: tempfile::TempDir,
+}
+
+impl Real {
+    pub(crate) async fn start() -> Self {
+        Self::start_with("", |_| String::new()).await
+    }
+
+    /// With the user `mete` and the password `open sesame`.
+    pub(crate) async fn start_with_login() -> Self {
+        let login = "mete:$2b$05$KGEeFWo8654lUBRWs3YQducZVqvhFqVezWqYbb0ZJPoEeYk09amIS\n";
+        Self::start_with("", |directory| {
+            let users = directory.join("htpasswd");
+            std::fs::write(&users, login).unwrap();
+            let path = users.display();
+            format!("auth: {{htpasswd: {{realm: here, path: {path}}}}}\n")
+        })
+        .await
+    }
+
+    /// Over TLS, with a certificate and its key.
+    pub(crate) async fn start_with_tls(certificate: &str, key: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate_at, key_at) = (directory.path().join("pem"), directory.path().join("key"));
+        std::fs::write(&certificate_at, certificate).unwrap();
+        std::fs::write(&key_at, key).unwrap();
+        let tls = format!(
+            ", tls: {{certificate: {}, key: {}}}",
+            certificate_at.display(),
+            key_at.display()
+        );
+        // The files are read at the start.
+        Self::start_with(&tls, |_| String::new()).await
+    }
+
+    /// With something more in its part on HTTP, and in all of its configuration.
+    async fn start_with(http: &str, more: impl Fn(&Path) -> String) -> Self {
+        // Another process may take the port before the registry does: then once more.
+        for _ in 0..5 {
+            let directory = tempfile::tempdir().unwrap();
+            let listener = StdListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            drop(listener);
+            let storage = directory.path().join("storage");
+            let config = format!(
+                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'{http}}}\n{}",
+                storage.display(),
+                more(directory.path())
+            );
+            let file = directory.path().join("config.yml");
+            std::fs::write(&file, config).unwrap();
+            let server = Command::new("docker-registry")
+                .arg("serve")
+                .arg(&file)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("docker-registry (scripts/install-deps test)");
+            let mut real = Self {
+                server,
+                address,
+                directory,
+            };
+            if real.answers().await {
+                return real;
+            }
+        }
+        panic!("docker-registry does not start");
+    }
+
+    /// Whether it comes up; it ends when it cannot.
+    async fn answers(&mut self) -> bool {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("http://{}/v2/", self.address);
+        let up = async {
+            while client.get(&url).send().await.is_err() {
+                if self.server.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            true
+        };
+        tokio::time::timeout(PATIENCE, up).await.unwrap_or(false)
+    }
+
+    /// Puts an image in, as it is, with a tool that is not ours.
+    pub(crate) fn push(&self, sample: &Sample, name: &str, more: &[&str]) -> String {
+        let layout = self.directory.path().join("layout");
+        let _ = std::fs::remove_dir_all(&layout);
+        sample.write_layout(&layout, "x");
+        self.push_layout(&layout, name, more)
+    }
+
+    pub(crate) fn push_layout(&self, layout: &Path, name: &str, more: &[&str]) -> String {
+        let reference = format!("{}/{name}", self.address);
+        let from = format!("oci:{}:x", layout.display());
+        let to = format!("docker://{reference}");
+        let fixed = [
+            "copy",
+            "--quiet",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+        ];
+        run("skopeo", &[&fixed, more, &[&from, &to]].concat());
+        reference
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// What a test's registry answers to one request; `None`: what it has.
+type Trick = dyn Fn(&str, &HeaderMap, usize) -> Option<Response> + Send + Sync;
+
+/// A registry that does what a test says.
+pub(crate) struct Fake {
+    pub(crate) address: String,
+    seen: Arc<Mutex<Vec<String>>>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Shelf {
+    blobs: BTreeMap<String, Vec<u8>>,
+    manifests: BTreeMap<String, (String, Vec<u8>)>,
+    trick: Box<Trick>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    /// With images under tags (`app:1`) and their digests. The trick gets the path, the headers, and how often the path
+    /// was asked for before.
+    pub(crate) async fn start(
+        images: &[(&str, &Sample)],
+        trick: impl Fn(&str, &HeaderMap, usize) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_knowing(images, |_| trick).await
+    }
+
+    /// As [`Self::start`], with a trick that knows the registry's own address.
+    pub(crate) async fn start_knowing<T>(
+        images: &[(&str, &Sample)],
+        trick: impl FnOnce(&str) -> T,
+    ) -> Self
+    where
+        T: Fn(&str, &HeaderMap, usize) -> Option<Response> + Send + Sync + 'static,
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut shelf = Shelf {
+            blobs: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            trick: Box::new(trick(&address)),
+            seen: Arc::default(),
+        };
+        for (name, sample) in images {
+            shelf.blobs.extend(sample.blobs.clone());
+            let manifest = (MANIFEST.to_owned(), sample.manifest.clone());
+            let (repository, tag) = name.split_once(':').unwrap();
+            for version in [tag, &sample.digest()] {
+                let path = format!("/v2/{repository}/manifests/{version}");
+                shelf.manifests.insert(path, manifest.clone());
+            }
+        }
+        let seen = Arc::clone(&shelf.seen);
+        let routes = Router::new().fallback(answer).with_state(Arc::new(shelf));
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self {
+            address,
+            seen,
+            server,
+        }
+    }
+
+    pub(crate) fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// How often a path that ends like this was asked for.
+    pub(crate) fn count(&self, end: &str) -> usize {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|path| path.ends_with(end)).count()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let before = {
+        let mut seen = shelf.seen.lock().unwrap();
+        let before = seen.iter().filter(|one| **one == path).count();
+        seen.push(path.clone());
+        before
+    };
+    if let Some(answer) = (shelf.trick)(&path, request.headers(), before) {
+        return answer;
+    }
+    if let Some((kind, manifest)) = shelf.manifests.get(&path) {
+        let headers = [
+            (header::CONTENT_TYPE, kind.clone()),
+            (
+                header::HeaderName::from_static("docker-content-digest"),
+                sha256(manifest),
+            ),
+        ];
+        return (headers, manifest.clone()).into_response();
+    }
+    match path
+        .rsplit('/')
+        .next()
+        .and_then(|digest| shelf.blobs.get(digest))
+    {
+        Some(blob) => blob.clone().into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Some bytes, then nothing for ever; tells when it is not listened to any more.
+pub(crate) fn hanging(begin: &[u8], length: usize, ended: watch::Sender<bool>) -> Response {
+    struct Tell(watch::Sender<bool>);
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            self.0.send_replace(true);
+        }
+    }
+    let tell = Tell(ended);
+    let begin = Bytes::copy_from_slice(begin);
+    let pieces = stream::once(async { Ok::<_, std::io::Error>(begin) }).chain(stream::pending());
+    let pieces = pieces.map(move |piece| {
+        let _listening = &tell;
+        piece
+    });
+    with_length(Body::from_stream(pieces), length)
+}
+
+/// Some bytes of many that were announced, then the connection breaks.
+pub(crate) fn broken(begin: &[u8], length: usize) -> Response {
+    let pieces = [
+        Ok(Bytes::copy_from_slice(begin)),
+        Err(std::io::Error::other("the registry dies")),
+    ];
+    with_length(Body::from_stream(stream::iter(pieces)), length)
+}
+
+fn with_length(body: Body, length: usize) -> Response {
+    ([(header::CONTENT_LENGTH, length.to_string())], body).into_response()
+}
