@@ -13,6 +13,7 @@ use mete_proto::resources_text::{parse_attributes, parse_resources};
 use tonic::transport::Endpoint;
 
 use crate::cgroups::DEFAULT_MAX_PIDS;
+use crate::images::ImageOptions;
 use crate::sandbox::DEFAULT_RESERVE_BYTES;
 
 /// Mesos' size of the cache: 2 GiB.
@@ -89,6 +90,9 @@ pub struct Options {
     /// trusts.
     #[arg(long, value_name = "PATH")]
     pub fetcher_ca_file: Option<PathBuf>,
+    /// Images of containers.
+    #[command(flatten)]
+    pub images: ImageOptions,
     /// Where the agent listens, and the token.
     #[command(flatten)]
     pub listen: ListenOptions,
@@ -143,6 +147,7 @@ impl Options {
 impl Checked for Options {
     fn faults(&self) -> Vec<Fault> {
         let mut faults = [self.listen.faults(), self.telemetry.faults()].concat();
+        faults.extend(self.images.faults());
         faults.extend(self.given().err().into_iter().flatten());
         for master in &self.master {
             if !master.starts_with("http://") || Endpoint::from_shared(master.clone()).is_err() {
@@ -205,6 +210,8 @@ mod tests {
             "--attributes=a:1;a:2",
             "--disk-reserve=1kB",
             "--max-pids=0",
+            "--insecure-registry=http://x",
+            "--image-high-water=0",
         ];
 
         let Err(ConfigError::Faults(faults)) = load::<Options>("agent", arguments, NOTHING) else {
@@ -219,6 +226,8 @@ mod tests {
             "advertise-ip",
             "max-pids",
             "disk-reserve",
+            "insecure-registry",
+            "image-high-water",
         ] {
             assert!(keys.contains(&key), "{key} in {keys:?}");
         }

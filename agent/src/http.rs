@@ -4,6 +4,7 @@
 
 pub(crate) mod containers; // what runs, and what it uses
 mod files; // sandboxes: list, read, download
+mod images; // images: list, import, remove
 mod json; // quantities, attributes, reports as Mesos' tools read them
 pub(crate) mod metrics; // counts for Prometheus
 mod state; // the agent as Mesos' operators know it
@@ -11,7 +12,7 @@ mod tasks; // each task and where its sandbox is
 
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use mete_agent_core::Node;
 use mete_daemon::event_loop::Handle;
@@ -19,6 +20,7 @@ use mete_model::{Attributes, Endpoint, Resources, Timestamp};
 use prometheus_client::registry::Registry;
 
 use crate::containerizer::process::ProcessContainerizer;
+use crate::images::Images;
 use crate::places::Places;
 
 /// What every answer is made of.
@@ -26,6 +28,7 @@ pub(crate) struct About {
     pub(crate) handle: Handle<Node>,
     pub(crate) places: Places,
     pub(crate) containerizer: Arc<ProcessContainerizer>,
+    pub(crate) images: Images,
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
     pub(crate) attributes: Attributes,
@@ -43,8 +46,16 @@ pub(crate) fn router(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/files/browse", get(files::browse))
         .route("/files/read", get(files::read))
         .route("/files/download", get(files::download))
+        .route("/v1/images", get(images::list).delete(images::remove))
         .with_state(about)
         .merge(mete_daemon::metrics::routes(registry))
+}
+
+/// What takes bodies of any size, and bounds them itself.
+pub(crate) fn uploads(about: Arc<About>) -> Router {
+    Router::new()
+        .route("/v1/images/import", post(images::import))
+        .with_state(about)
 }
 
 async fn version() -> Json<serde_json::Value> {

@@ -5,6 +5,7 @@
 //!     agent.redb      the store; its lock keeps a second agent out
 //!     reserve         room for the store when tasks have filled the disk
 //!     fetch/parts, fetch/cache                  what tasks fetch: under way, and kept for others
+//!     images/         images, unpacked and shared
 //!     tasks/<container>/                        what agent and shim say to each other
 //!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
 //!                                                                 …/runs/latest    the newest of them
@@ -68,6 +69,11 @@ impl Places {
     /// What tasks fetch, before it is in their sandboxes.
     pub fn fetch(&self) -> PathBuf {
         self.root.join("fetch")
+    }
+
+    /// The images.
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
     }
 
     /// Above the task directories.

@@ -37,6 +37,7 @@ use crate::containerizer::process::ProcessContainerizer;
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::hands::Hands;
 use crate::http;
+use crate::images::{ImageError, Images};
 use crate::inventory::{self, Given, Inventory, InventoryError};
 use crate::journal::AgentJournal;
 use crate::launch::Launcher;
@@ -51,6 +52,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long tasks may take to end in all when the agent takes them along; then it ends without them.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How often it is looked for images that may go: a disk fills within minutes.
+const COLLECT_EVERY: Duration = Duration::from_secs(60);
 /// How long the removal of what ended tasks held may take at the end.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -83,6 +86,9 @@ pub enum RunError {
     /// Tasks cannot be run here.
     #[error("tasks cannot be run here")]
     Containerizer(#[source] io::Error),
+    /// The images cannot be used.
+    #[error(transparent)]
+    Images(#[from] ImageError),
     /// Health checks cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -134,6 +140,8 @@ pub async fn run_with(
     let store = open_store(&places).await?;
     let inventory = measure(&options, &places).await?;
     let containerizer = set_up_containers(&options, &places, shim).await?;
+    let (root, chosen) = (places.images(), options.images.clone());
+    let images = spawn_blocking(move || Images::open(root, chosen)).await??;
     let listener = server::bind(options.address()).await?;
     let address = listener.local_addr().map_err(RunError::WorkDir)?;
     let endpoint = Endpoint {
@@ -147,6 +155,7 @@ pub async fn run_with(
         places,
         inventory,
         containerizer,
+        images,
         endpoint,
     };
     agent.live(store, listener, address, shutdown).await
@@ -208,6 +217,7 @@ struct Agent {
     places: Places,
     inventory: Inventory,
     containerizer: Arc<ProcessContainerizer>,
+    images: Images,
     endpoint: Endpoint,
 }
 
@@ -252,6 +262,7 @@ impl Agent {
         let _ = handle.tell(Input::Recovered(findings)).await;
 
         let mut serving = self.serve(listener, &handle, registry, end.clone()).await?;
+        tokio::spawn(collect_images(self.images.clone(), end.clone()));
         info!(%address, "listening");
         let outcome = tokio::select! {
             () = shutdown.cancelled() => {
@@ -416,13 +427,18 @@ impl Agent {
             handle: handle.clone(),
             places: self.places.clone(),
             containerizer: Arc::clone(&self.containerizer),
+            images: self.images.clone(),
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
             attributes: self.inventory.attributes.clone(),
             masters: self.options.master.clone(),
             started: mete_daemon::clock::now(),
         };
-        let routes = server::http(http::router(Arc::new(state), Arc::new(registry)));
+        let state = Arc::new(state);
+        let routes = server::http_with_uploads(
+            http::router(Arc::clone(&state), Arc::new(registry)),
+            http::uploads(state),
+        );
         let routes =
             server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &[]).await?;
         Ok(tokio::spawn(server::serve(
@@ -473,5 +489,25 @@ fn unreadable(path: PathBuf, bad: BadRecord) -> StoreError {
     StoreError::Unreadable {
         path,
         source: Arc::new(bad),
+    }
+}
+
+/// Removes images that are old, or that the disk has no room for. Begins a while after the start: containers of before
+/// have said by then what they hold.
+async fn collect_images(images: Images, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep(COLLECT_EVERY) => {}
+        }
+        match images.collect(mete_daemon::clock::now()).await {
+            Ok(removed) if removed.images.is_empty() && removed.bytes == 0 => {}
+            Ok(removed) => info!(
+                images = removed.images.len(),
+                bytes = removed.bytes,
+                "unused images removed"
+            ),
+            Err(error) => warn!(%error, "unused images cannot be removed"),
+        }
     }
 }

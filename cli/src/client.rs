@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use mete_daemon::auth::Credentials;
 use mete_daemon::http_client;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 /// From the request to the end of the answer; answers of a command line are small.
@@ -158,6 +158,22 @@ impl Api {
 
     pub(crate) async fn query(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
         self.json(self.request(Method::GET, path).query(query))
+            .await
+    }
+
+    /// Sends a body of any size; the answer takes as long as it takes.
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Body,
+    ) -> Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.base));
+        self.json(request.query(query).body(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+        self.json(self.request(Method::DELETE, path).query(query))
             .await
     }
 

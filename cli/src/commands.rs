@@ -5,6 +5,7 @@ mod app; // add, list, show, scale, restart, rm
 mod daemons; // master, agent, services, haproxy-sync
 mod deployment; // what is being changed
 mod explain; // why somebody got what it got
+mod image; // images that lie on an agent
 mod maintenance; // machines that are planned to be away
 mod policy; // how places for tasks are chosen
 mod quota; // what roles may have, and what is kept for them
@@ -51,6 +52,9 @@ enum Ask {
     /// Agents of the cluster (without a further word: the agent daemon).
     #[command(subcommand)]
     Agent(agent::Ask),
+    /// Images that lie on an agent, for hosts without a registry.
+    #[command(subcommand)]
+    Image(image::Ask),
     /// Maintenance: which machines are planned to be away, and which are.
     #[command(subcommand)]
     Maintenance(maintenance::Ask),
@@ -155,6 +159,7 @@ async fn answer(line: Line) -> Result<()> {
         Ask::App(ask) => app::run(&addresses, ask).await,
         Ask::Task(ask) => task::run(&addresses, ask).await,
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
+        Ask::Image(ask) => image::run(&addresses, ask).await,
         Ask::Maintenance(ask) => maintenance::run(&addresses, ask).await,
         Ask::Role(ask) => role::run(&addresses, ask).await,
         Ask::Quota(ask) => quota::run(&addresses, ask).await,

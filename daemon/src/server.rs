@@ -86,14 +86,23 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// The HTTP part of a daemon's routes: bodies are limited to [`HTTP_BODY_LIMIT_BYTES`], unknown paths and methods get
 /// JSON errors (unknown gRPC services their own status). Add the gRPC services to what comes back.
 pub fn http(router: Router) -> Routes {
-    let router = router
+    Routes::from(limited(router))
+}
+
+/// As [`http`], with further routes whose bodies have no limit but the one that their handlers set.
+pub fn http_with_uploads(router: Router, uploads: Router) -> Routes {
+    let uploads = uploads.layer(axum::extract::DefaultBodyLimit::disable());
+    Routes::from(limited(router).merge(uploads))
+}
+
+fn limited(router: Router) -> Router {
+    router
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
         })
         .fallback(unknown)
         .layer(axum::extract::DefaultBodyLimit::disable()) // the guard's limit counts, also for handlers that stream
-        .layer(middleware::from_fn(guard::limit_body));
-    Routes::from(router)
+        .layer(middleware::from_fn(guard::limit_body))
 }
 
 async fn unknown(request: Request) -> Response {

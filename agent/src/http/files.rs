@@ -41,7 +41,7 @@ pub(super) struct Part {
 }
 
 /// What is asked for in a query; what is wrong with it is told as all errors are.
-pub(super) struct Asked<T>(T);
+pub(super) struct Asked<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = HttpError;
