@@ -2,6 +2,7 @@
 
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
+mod images; // images over HTTP
 mod life; // from launch to acknowledgement
 mod master; // a master that says what the test wants
 mod world; // an agent in a directory of its own
