@@ -82,6 +82,10 @@ impl Launcher {
         job: Job,
         cancelled: &CancellationToken,
     ) -> Result<Shim, Failure> {
+        if job.spec.container.is_some() {
+            let reason = "this agent runs tasks without containers only";
+            return Err(Failure::new(LaunchStage::Start, reason));
+        }
         let sandbox = self.places.sandbox(&job.agent, &job.key, &job.container);
         let user = user_of(&job).await?;
         self.make_sandbox(&sandbox, user.clone()).await?;

@@ -1,8 +1,14 @@
-//! What to run: a command and its environment.
-//!
-//! Images, mounts and networks come with the containerizers that carry them.
+//! What to run: a command and its environment, and the container around it, if there is one.
+
+mod capability; // single powers of root
+mod isolation; // what the walls of a container are made of
+mod mount; // what a container sees besides its image
 
 use std::collections::BTreeMap;
+
+pub use capability::{BadCapability, LinuxCapability};
+pub use isolation::{Isolation, Rlimit, RlimitKind};
+pub use mount::{Mount, MountSource};
 
 /// A command as the agent starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +47,52 @@ pub enum Program {
         /// The argument vector; when empty, `[path]`.
         argv: Vec<String>,
     },
+    /// What the image says; only in a container with an image.
+    Image {
+        /// In place of the image's own arguments; when empty, those.
+        arguments: Vec<String>,
+    },
+}
+
+/// A container as it is wanted around a task. A task without one runs on the file system of its agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// Reference of the image, as `docker pull` takes it; `None`: the file system of the agent, not to be written to.
+    pub image: Option<String>,
+    /// When the registry is asked.
+    pub pull: Pull,
+    /// Which network it sees.
+    pub network: Network,
+    /// The name it finds itself under; `None`: that of the host on the host's network, else its container id.
+    pub hostname: Option<String>,
+    /// What it sees besides its image, in the order in which it is mounted.
+    pub mounts: Vec<Mount>,
+    /// Its walls.
+    pub isolation: Isolation,
+    /// The user inside it, by name, number, `user:group` or `uid:gid`; wins over the command's and the image's.
+    pub user: Option<String>,
+    /// Working directory inside it; `None`: the image's, else the sandbox.
+    pub working_dir: Option<String>,
+}
+
+/// When the registry is asked for an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// When the agent does not have it.
+    #[default]
+    IfMissing,
+    /// Before every start, so that a tag that has moved is noticed.
+    Always,
+}
+
+/// Which network a container sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// That of its agent.
+    #[default]
+    Host,
+    /// Nothing but a loopback of its own.
+    None,
 }
 
 /// Something to fetch into the sandbox before the task starts.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::container::CommandSpec;
+use crate::container::{CommandSpec, ContainerSpec};
 use crate::health::HealthCheck;
 use crate::ids::{AgentId, TaskId};
 use crate::resources::Resources;
@@ -31,6 +31,8 @@ pub struct TaskSpec {
     pub resources: Resources,
     /// What it runs.
     pub command: CommandSpec,
+    /// What is around it; `None`: nothing but the limits every task has.
+    pub container: Option<Box<ContainerSpec>>,
     /// Run by the agent.
     pub health_check: Option<HealthCheck>,
     /// From SIGTERM to SIGKILL; `None`: the agent's own.

@@ -105,6 +105,7 @@ mod tests {
                 agent,
                 resources: Resources::cpus_mem(100, 32),
                 command,
+                container: None,
                 health_check: None,
                 kill_grace_period: None,
                 labels: Vec::new(),

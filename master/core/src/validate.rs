@@ -177,6 +177,8 @@ fn has_a_command(candidate: &Candidate<'_>) -> Result<(), TaskError> {
     let empty = match &candidate.task.command.program {
         Program::Shell(line) => line.trim().is_empty(),
         Program::Exec { path, .. } => path.is_empty(),
+        // Only a container with an image gets here with it.
+        Program::Image { .. } => false,
     };
     if empty {
         return Err(TaskError::NoCommand(candidate.task.id.clone()));

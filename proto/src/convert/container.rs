@@ -1,192 +1,227 @@
-//! What to run: a command, its environment, what to fetch first. Images, mounts and networks are refused by name until
-//! an agent carries them.
+//! The container around a task. Both kinds of Mesos (MESOS and DOCKER) name the same thing here; networks other than the
+//! agent's own and none, terminals, and what would break the walls are refused by name.
+//!
+//! What only Docker has words for (a read-only image, a limit of processes) is carried as Docker's own parameters, on a
+//! container of either kind.
 
-use std::collections::BTreeMap;
+mod limits; // RLimitInfo, CapabilityInfo
+mod parameters; // Docker's command line
+mod volumes; // Volume
 
-use mete_model::{Checksum, CommandSpec, FetchUri, Program};
+use mete_model::ContainerSpec;
+use mete_model::container::{Isolation, Network, Pull};
 
 use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
-use wire::environment::variable::Type as VariableType;
+use wire::container_info::docker_info::Network as DockerNetwork;
+use wire::container_info::{DockerInfo, MesosInfo, Type};
 
-impl TryFrom<&wire::CommandInfo> for CommandSpec {
+impl TryFrom<&wire::ContainerInfo> for ContainerSpec {
     type Error = ConvertError;
-    fn try_from(command: &wire::CommandInfo) -> Result<Self, ConvertError> {
-        let uris = command.uris.iter().enumerate();
-        let uris = uris.map(|(at, uri)| fetch_uri(uri).within(format_args!("uris[{at}]")));
-        if let Some(user) = &command.user {
-            without_nul("user", user)?;
+    fn try_from(info: &wire::ContainerInfo) -> Result<Self, ConvertError> {
+        refuse(info.tty_info.is_some(), "tty_info", "terminals are")?;
+        refuse(
+            !info.network_infos.is_empty(),
+            "network_infos",
+            "container networks are",
+        )?;
+        let mut spec = Self::default();
+        if let Some(image) = info.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()) {
+            spec.image = Some(reference(image).within("mesos.image")?);
+            spec.pull = pull(!image.cached());
         }
-        Ok(Self {
-            program: program(command)?,
-            environment: environment(command.environment.as_ref())?,
-            user: command.user.clone().filter(|user| !user.is_empty()),
-            uris: uris.collect::<Result<_, _>>()?,
-        })
+        spec.mounts = volumes::read(&info.volumes)?;
+        if let Some(docker) = &info.docker {
+            read_docker(&mut spec, docker, info.r#type()).within("docker")?;
+        } else if info.r#type() == Type::Docker {
+            return Err(ConvertError::missing("docker"));
+        }
+        if let Some(name) = info.hostname.as_ref().filter(|name| !name.is_empty()) {
+            spec.hostname = Some(hostname("hostname", name)?);
+        }
+        if let Some(linux) = &info.linux_info {
+            read_linux(&mut spec.isolation, linux).within("linux_info")?;
+        }
+        if let Some(rlimits) = &info.rlimit_info {
+            spec.isolation.rlimits = limits::rlimits(rlimits).within("rlimit_info")?;
+        }
+        Ok(spec)
     }
 }
 
-impl From<&CommandSpec> for wire::CommandInfo {
-    fn from(command: &CommandSpec) -> Self {
-        let variables: Vec<_> = command
-            .environment
-            .iter()
-            .map(|(name, value)| variable(name, value))
-            .collect();
-        let (shell, value, arguments) = match &command.program {
-            Program::Shell(line) => (true, line, Vec::new()),
-            Program::Exec { path, argv } => (false, path, argv.clone()),
+impl From<&ContainerSpec> for wire::ContainerInfo {
+    fn from(spec: &ContainerSpec) -> Self {
+        let mut info = Self {
+            volumes: spec.mounts.iter().filter_map(volumes::write).collect(),
+            hostname: spec.hostname.clone(),
+            linux_info: linux(&spec.isolation),
+            rlimit_info: limits::rlimits_to_wire(&spec.isolation.rlimits),
+            docker: docker(spec),
+            ..Self::default()
         };
-        Self {
-            uris: command.uris.iter().map(uri).collect(),
-            environment: (!variables.is_empty()).then_some(wire::Environment { variables }),
-            value: Some(value.clone()),
-            user: command.user.clone(),
-            shell: Some(shell),
-            arguments,
+        info.set_type(Type::Mesos);
+        if let Some(name) = &spec.image {
+            let mut image = volumes::image(name);
+            image.cached = (spec.pull == Pull::Always).then_some(false);
+            info.mesos = Some(MesosInfo { image: Some(image) });
         }
+        info
     }
 }
 
-/// Refuses a container that is more than the walls every task has.
-///
-/// # Errors
-/// Names what is not carried yet.
-pub fn plain(container: &wire::ContainerInfo) -> Result<(), ConvertError> {
-    let docker =
-        container.r#type() == wire::container_info::Type::Docker || container.docker.is_some();
-    let image = container
-        .mesos
+/// The reference of an image that has one.
+fn reference(image: &wire::Image) -> Result<String, ConvertError> {
+    refuse(
+        image.r#type() == wire::image::Type::Appc || image.appc.is_some(),
+        "appc",
+        "appc images are",
+    )?;
+    let docker = image
+        .docker
         .as_ref()
-        .is_some_and(|mesos| mesos.image.is_some());
-    refuse(docker, "docker", "Docker containers are")?;
-    refuse(image, "mesos.image", "images are")?;
-    refuse(!container.volumes.is_empty(), "volumes", "volumes are")?;
+        .ok_or_else(|| ConvertError::missing("docker"))?;
     refuse(
-        !container.network_infos.is_empty(),
-        "network_infos",
-        "container networks are",
+        docker.credential.is_some(),
+        "docker.credential",
+        "credentials of single tasks are",
     )?;
-    refuse(
-        container.hostname.is_some(),
-        "hostname",
-        "host names of containers are",
-    )?;
-    refuse(
-        container.linux_info.is_some(),
-        "linux_info",
-        "capabilities, namespaces and seccomp are",
-    )?;
-    refuse(
-        container.rlimit_info.is_some(),
-        "rlimit_info",
-        "resource limits of processes are",
-    )?;
-    refuse(container.tty_info.is_some(), "tty_info", "terminals are")
+    refuse(docker.config.is_some(), "docker.config", "secrets are")?;
+    named("docker.name", &docker.name)
 }
 
-fn program(command: &wire::CommandInfo) -> Result<Program, ConvertError> {
-    let value = command.value.as_deref().unwrap_or_default();
-    if value.is_empty() {
-        return Err(ConvertError::missing("value"));
+fn named(path: &str, name: &str) -> Result<String, ConvertError> {
+    without_nul(path, name)?;
+    if name.is_empty() {
+        return Err(ConvertError::missing(path));
     }
-    without_nul("value", value)?;
-    for (at, argument) in command.arguments.iter().enumerate() {
-        without_nul(&format!("arguments[{at}]"), argument)?;
-    }
-    if command.shell() {
-        return Ok(Program::Shell(value.to_owned()));
-    }
-    Ok(Program::Exec {
-        path: value.to_owned(),
-        argv: command.arguments.clone(),
-    })
+    Ok(name.to_owned())
 }
 
-/// The last of several variables of one name counts, as in a shell.
-fn environment(
-    environment: Option<&wire::Environment>,
-) -> Result<BTreeMap<String, String>, ConvertError> {
-    let variables = environment.map_or(&[][..], |environment| &environment.variables);
-    let mut found = BTreeMap::new();
-    for (at, variable) in variables.iter().enumerate() {
-        let value = checked(variable).within(format_args!("environment.variables[{at}]"))?;
-        found.insert(variable.name.clone(), value);
+const fn pull(always: bool) -> Pull {
+    if always {
+        Pull::Always
+    } else {
+        Pull::IfMissing
     }
-    Ok(found)
 }
 
-fn checked(variable: &wire::environment::Variable) -> Result<String, ConvertError> {
-    if variable.name.is_empty() || variable.name.contains(['=', '\0']) {
-        let name = format_args!("{:?}", variable.name).to_string();
+/// A name a machine may have.
+fn hostname(path: &str, name: &str) -> Result<String, ConvertError> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    // The kernel keeps 64 characters.
+    if name.len() > 64 || !name.chars().all(is_good) {
+        let rule = "a host name has letters, digits, '-' and '.', 64 at most";
         return Err(ConvertError::bad_value(
-            "name",
-            name,
-            "a variable has a name without '=' and NUL",
+            path,
+            format_args!("{name:?}"),
+            rule,
         ));
     }
-    let secret = variable.secret.is_some() || variable.r#type() == VariableType::Secret;
-    refuse(secret, "secret", "secrets are")?;
-    let value = variable
-        .value
-        .as_ref()
-        .ok_or_else(|| ConvertError::missing("value"))?;
-    without_nul("value", value)?;
-    Ok(value.clone())
+    Ok(name.to_owned())
 }
 
-fn fetch_uri(uri: &wire::command_info::Uri) -> Result<FetchUri, ConvertError> {
-    if uri.value.is_empty() {
-        return Err(ConvertError::bad_value(
-            "value",
-            "\"\"",
-            "there is nothing to fetch",
-        ));
+fn read_docker(
+    spec: &mut ContainerSpec,
+    docker: &DockerInfo,
+    kind: Type,
+) -> Result<(), ConvertError> {
+    if kind == Type::Docker {
+        spec.image = Some(named("image", &docker.image)?);
+        spec.pull = pull(docker.force_pull_image());
     }
-    without_nul("value", &uri.value)?;
-    if Checksum::split(&uri.value).is_err() {
-        return Err(ConvertError::bad_value(
-            "value",
-            format_args!("{:?}", uri.value),
-            "its fragment gives at most one checksum, sha256=<64 digits> or sha512=<128 digits>",
-        ));
-    }
-    if let Some(file) = uri.output_file.as_deref() {
-        let leaves =
-            file.is_empty() || file.starts_with('/') || file.split('/').any(|part| part == "..");
-        if leaves || file.contains('\0') {
-            let rule = "it is a path below the sandbox";
-            return Err(ConvertError::bad_value(
-                "output_file",
-                format_args!("{file:?}"),
-                rule,
-            ));
+    refuse(
+        docker.privileged(),
+        "privileged",
+        "privileged containers are",
+    )?;
+    refuse(
+        !docker.port_mappings.is_empty(),
+        "port_mappings",
+        "mapped ports are",
+    )?;
+    refuse(
+        docker.volume_driver.is_some(),
+        "volume_driver",
+        "volume drivers are",
+    )?;
+    spec.network = match docker.network() {
+        DockerNetwork::Host => Network::Host,
+        DockerNetwork::None => Network::None,
+        DockerNetwork::Bridge => {
+            return Err(ConvertError::not_carried("network", "bridge networks are"));
         }
+        DockerNetwork::User => {
+            return Err(ConvertError::not_carried("network", "networks by name are"));
+        }
+    };
+    for (at, parameter) in docker.parameters.iter().enumerate() {
+        parameters::read(spec, parameter).within(format_args!("parameters[{at}]"))?;
     }
-    Ok(FetchUri {
-        value: uri.value.clone(),
-        extract: uri.extract(),
-        executable: uri.executable(),
-        cache: uri.cache(),
-        output_file: uri.output_file.clone(),
-    })
+    Ok(())
 }
 
-fn variable(name: &str, value: &str) -> wire::environment::Variable {
-    wire::environment::Variable {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        r#type: Some(VariableType::Value.into()),
-        secret: None,
+/// What Mesos' own kind has no words for; `None` when there is nothing of it.
+fn docker(spec: &ContainerSpec) -> Option<DockerInfo> {
+    let parameters = parameters::write(spec);
+    if parameters.is_empty() && spec.network == Network::Host {
+        return None;
     }
+    let mut docker = DockerInfo {
+        image: spec.image.clone().unwrap_or_default(),
+        parameters,
+        ..DockerInfo::default()
+    };
+    docker.set_network(match spec.network {
+        Network::Host => DockerNetwork::Host,
+        Network::None => DockerNetwork::None,
+    });
+    Some(docker)
 }
 
-fn uri(uri: &FetchUri) -> wire::command_info::Uri {
-    wire::command_info::Uri {
-        value: uri.value.clone(),
-        executable: Some(uri.executable),
-        extract: Some(uri.extract),
-        cache: Some(uri.cache),
-        output_file: uri.output_file.clone(),
+fn read_linux(isolation: &mut Isolation, linux: &wire::LinuxInfo) -> Result<(), ConvertError> {
+    refuse(
+        linux.share_pid_namespace(),
+        "share_pid_namespace",
+        "containers that see the processes of their agent are",
+    )?;
+    refuse(
+        linux.ipc_mode() == wire::linux_info::IpcMode::ShareParent,
+        "ipc_mode",
+        "containers that share memory with their agent are",
+    )?;
+    let effective = linux
+        .effective_capabilities
+        .as_ref()
+        .or(linux.capability_info.as_ref());
+    // Bounding capabilities alone say what a program may gain; here that is what it has.
+    if let Some(list) = effective.or(linux.bounding_capabilities.as_ref()) {
+        isolation.capabilities = Some(limits::capabilities(list).within("effective_capabilities")?);
     }
+    if let Some(seccomp) = &linux.seccomp {
+        refuse(
+            seccomp.profile_name.is_some(),
+            "seccomp.profile_name",
+            "seccomp profiles other than the default are",
+        )?;
+        isolation.seccomp = !seccomp.unconfined();
+    }
+    if let Some(megabytes) = linux.shm_size {
+        isolation.shm_bytes = Some(u64::from(megabytes) << 20);
+    }
+    Ok(())
+}
+
+fn linux(isolation: &Isolation) -> Option<wire::LinuxInfo> {
+    let info = wire::LinuxInfo {
+        effective_capabilities: isolation
+            .capabilities
+            .as_ref()
+            .map(limits::capabilities_to_wire),
+        seccomp: (!isolation.seccomp).then_some(wire::SeccompInfo {
+            profile_name: None,
+            unconfined: Some(true),
+        }),
+        ..wire::LinuxInfo::default()
+    };
+    (info != wire::LinuxInfo::default()).then_some(info)
 }

@@ -2,6 +2,7 @@
 
 use mete_model::{CommandSpec, HealthCheck, Probe};
 
+use super::command::names_its_program;
 use super::{ConvertError, Within as _, duration, port, refuse};
 use crate::mesos::v1 as wire;
 use wire::health_check::{HttpCheckInfo, TcpCheckInfo, Type};
@@ -90,9 +91,9 @@ fn probe(check: &wire::HealthCheck) -> Result<Probe, ConvertError> {
                 .command
                 .as_ref()
                 .ok_or_else(|| ConvertError::missing("command"))?;
-            Ok(Probe::Command(
-                CommandSpec::try_from(command).within("command")?,
-            ))
+            let command = CommandSpec::try_from(command).within("command")?;
+            names_its_program(&command).within("command")?;
+            Ok(Probe::Command(command))
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use mete_model::{CommandSpec, HealthCheck, TaskSpec};
+use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskSpec};
 use prost::Message as _;
 
-use super::container::plain;
+use super::command::names_its_program;
 use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources};
 use crate::mesos::v1 as wire;
 
@@ -29,14 +29,15 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             "limits",
             "limits beyond the resources are",
         )?;
-        info.container
-            .as_ref()
-            .map_or(Ok(()), plain)
-            .within("container")?;
+        let container = container(info.container.as_ref())?;
         let command = info
             .command
             .as_ref()
             .ok_or_else(|| ConvertError::missing("command"))?;
+        let command = CommandSpec::try_from(command).within("command")?;
+        if container.as_ref().is_none_or(|one| one.image.is_none()) {
+            names_its_program(&command).within("command")?;
+        }
         let check = info
             .health_check
             .as_ref()
@@ -48,7 +49,8 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             name: info.name.clone(),
             agent: (&info.agent_id).try_into().within("agent_id")?,
             resources: resources::from_wire(&info.resources)?,
-            command: CommandSpec::try_from(command).within("command")?,
+            command,
+            container: container.map(Box::new),
             health_check: check.within("health_check")?,
             kill_grace_period: policy.within("kill_policy")?,
             labels: labels(info.labels.as_ref()),
@@ -72,6 +74,9 @@ impl From<&TaskSpec> for wire::TaskInfo {
         if came.map(|came| &came.command) != Some(&task.command) {
             info.command = Some((&task.command).into());
         }
+        if came.map(|came| &came.container) != Some(&task.container) {
+            info.container = task.container.as_deref().map(Into::into);
+        }
         if came.map(|came| &came.health_check) != Some(&task.health_check) {
             info.health_check = task.health_check.as_ref().map(Into::into);
         }
@@ -83,6 +88,13 @@ impl From<&TaskSpec> for wire::TaskInfo {
         }
         info
     }
+}
+
+/// A container that asks for nothing is none.
+fn container(info: Option<&wire::ContainerInfo>) -> Result<Option<ContainerSpec>, ConvertError> {
+    let Some(info) = info else { return Ok(None) };
+    let spec = ContainerSpec::try_from(info).within("container")?;
+    Ok((spec != ContainerSpec::default()).then_some(spec))
 }
 
 /// From SIGTERM to SIGKILL; `None` when the policy does not say.

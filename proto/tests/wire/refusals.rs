@@ -1,8 +1,12 @@
 //! What makes no sense, or is not carried yet, is refused with field and value.
 
-use mete_model::{AgentInfo, FrameworkInfo, TaskSpec, TaskStatus};
+use mete_model::container::MountSource;
+use mete_model::{AgentInfo, FrameworkInfo, Program, TaskSpec, TaskStatus};
 use mete_proto::convert::{ConvertError, offer, resources};
 use mete_proto::mesos::v1 as wire;
+
+use wire::container_info::DockerInfo;
+use wire::container_info::docker_info::Network as DockerNetwork;
 
 use super::{ports, scalar, task};
 
@@ -183,20 +187,114 @@ fn a_task_names_what_is_wrong_with_it() {
         refused(|task| task.executor = Some(wire::ExecutorInfo::default())),
         "executor: executors are not carried yet"
     );
+}
+
+/// A Docker container with an image, changed a little.
+fn docker(change: impl Fn(&mut DockerInfo)) -> wire::ContainerInfo {
+    let mut docker = DockerInfo {
+        image: "busybox".to_owned(),
+        ..Default::default()
+    };
+    docker.set_network(DockerNetwork::Host);
+    change(&mut docker);
+    let mut container = wire::ContainerInfo {
+        docker: Some(docker),
+        ..Default::default()
+    };
+    container.set_type(wire::container_info::Type::Docker);
+    container
+}
+
+#[test]
+fn a_container_names_what_is_not_carried() {
+    let refused =
+        |change: &dyn Fn(&mut DockerInfo)| refused(|task| task.container = Some(docker(change)));
+    let parameter = |key: &str, value: &str| wire::Parameter {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+
     assert_eq!(
-        refused(|task| {
-            let mesos = wire::container_info::MesosInfo {
-                image: Some(wire::Image::default()),
-            };
-            let mut container = wire::ContainerInfo {
-                mesos: Some(mesos),
-                ..Default::default()
-            };
-            container.set_type(wire::container_info::Type::Mesos);
-            task.container = Some(container);
-        }),
-        "container.mesos.image: images are not carried yet"
+        refused(&|docker| docker.set_network(DockerNetwork::Bridge)),
+        "container.docker.network: bridge networks are not carried yet"
     );
+    assert_eq!(
+        refused(&|docker| docker.privileged = Some(true)),
+        "container.docker.privileged: privileged containers are not carried yet"
+    );
+    assert_eq!(
+        refused(&|docker| docker.image.clear()),
+        "container.docker.image: it is missing"
+    );
+    assert_eq!(
+        refused(&|docker| docker.parameters.push(parameter("cap-add", "FLY"))),
+        "container.docker.parameters[0].value: \"FLY\" is not possible: it is a capability of Linux, or ALL"
+    );
+    assert!(
+        refused(&|docker| docker.parameters.push(parameter("volumes-from", "x")))
+            .starts_with("container.docker.parameters[0].key: \"volumes-from\" is not possible: known are cap-add")
+    );
+}
+
+#[test]
+fn dockers_parameters_are_understood() {
+    let said = [
+        ("cap-drop", "all"),
+        ("cap-add", "NET_BIND_SERVICE"),
+        ("cpus", "1.5"),
+        ("label", "MESOS_TASK_ID=t"),
+        ("pids-limit", "20"),
+        ("read-only", "true"),
+        ("security-opt", "seccomp=unconfined"),
+        ("shm-size", "16m"),
+        ("tmpfs", "/run:size=1k"),
+        ("ulimit", "nofile=10:20"),
+    ];
+    let mut info = task();
+    info.container = Some(docker(|docker| {
+        docker.parameters = said
+            .map(|(key, value)| wire::Parameter {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            })
+            .into();
+    }));
+
+    let spec = TaskSpec::try_from(&info).expect("good").container;
+
+    let spec = spec.expect("there is one");
+    let isolation = &spec.isolation;
+    assert_eq!(spec.image.as_deref(), Some("busybox"));
+    assert_eq!(isolation.remaining().len(), 1);
+    assert_eq!(isolation.cpu_limit_milli, Some(1_500));
+    assert_eq!(isolation.max_pids, Some(20));
+    assert!(isolation.read_only_root && !isolation.seccomp && isolation.no_new_privileges);
+    assert_eq!(isolation.shm_bytes, Some(16 << 20));
+    assert_eq!(
+        spec.mounts[0].source,
+        MountSource::Tmpfs {
+            size_bytes: Some(1_024)
+        }
+    );
+    assert_eq!(isolation.rlimits[0].hard, Some(20));
+}
+
+#[test]
+fn only_an_image_stands_in_for_a_command() {
+    let mut info = task();
+    info.command = Some(wire::CommandInfo {
+        shell: Some(false),
+        arguments: vec!["-x".to_owned()],
+        ..Default::default()
+    });
+
+    let without = TaskSpec::try_from(&info).expect_err("refused").to_string();
+    info.container = Some(docker(|_| {}));
+    let with = TaskSpec::try_from(&info).expect("good");
+
+    assert_eq!(without, "command.value: it is missing");
+    let arguments = vec!["-x".to_owned()];
+    assert_eq!(with.command.program, Program::Image { arguments });
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mete_model::container::{Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind};
 use mete_model::{
-    AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, Endpoint, FaultDomain,
-    FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer, MEBIBYTE, Offer, OfferId,
-    Probe, Program, Ranges, Reason, Resources, Role, Source, TaskId, TaskSpec, TaskState,
-    TaskStatus, Timestamp, Unavailability, UpdateId,
+    AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerSpec,
+    Endpoint, FaultDomain, FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer,
+    LinuxCapability, MEBIBYTE, Offer, OfferId, Probe, Program, Ranges, Reason, Resources, Role,
+    Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, Unavailability, UpdateId,
 };
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
@@ -146,24 +147,117 @@ fn id() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9_.-]{1,40}".prop_filter("no directories", |text| text != "." && text != "..")
 }
 
+/// A command and the container around it, if any; a container that asks for nothing is none.
+fn contained() -> impl Strategy<Value = (CommandSpec, Option<Box<ContainerSpec>>)> {
+    let own = vec("[^\\x00]{0,9}", 0..4);
+    (command(), option::of(container()), option::of(own)).prop_map(
+        |(mut command, container, own)| {
+            let container = container.filter(|one| *one != ContainerSpec::default());
+            if let (Some(arguments), Some(ContainerSpec { image: Some(_), .. })) = (own, &container)
+            {
+                command.program = Program::Image { arguments };
+            }
+            (command, container.map(Box::new))
+        },
+    )
+}
+
+fn container() -> impl Strategy<Value = ContainerSpec> {
+    let pull = select(vec![Pull::IfMissing, Pull::Always]);
+    let network = select(vec![Network::Host, Network::None]);
+    let names = (
+        option::of("[a-z]{1,9}(:[a-z]{1,3})?"),
+        option::of("[a-z]{1,9}"),
+        option::of("[a-z]{1,9}"),
+        option::of("/[a-z]{1,9}"),
+    );
+    (names, pull, network, vec(mount(), 0..4), isolation()).prop_map(
+        |((image, hostname, user, working_dir), pull, network, mut mounts, isolation)| {
+            // Memory is carried apart from the rest, and comes after it.
+            mounts.sort_by_key(|mount| matches!(mount.source, MountSource::Tmpfs { .. }));
+            ContainerSpec {
+                pull: if image.is_some() {
+                    pull
+                } else {
+                    Pull::IfMissing
+                },
+                image,
+                network,
+                hostname,
+                mounts,
+                isolation,
+                user,
+                working_dir,
+            }
+        },
+    )
+}
+
+fn mount() -> impl Strategy<Value = Mount> {
+    let source = prop_oneof![
+        "/[a-z/]{1,9}".prop_map(MountSource::Host),
+        "[a-z]{1,9}".prop_map(MountSource::Sandbox),
+        option::of(1..1_u64 << 40).prop_map(|size_bytes| MountSource::Tmpfs { size_bytes }),
+        "[a-z]{1,9}".prop_map(MountSource::Image),
+    ];
+    ("/?[a-z]{1,9}", source, any::<bool>()).prop_map(|(target, source, read_only)| Mount {
+        target,
+        source,
+        read_only,
+    })
+}
+
+fn isolation() -> impl Strategy<Value = Isolation> {
+    let capabilities = || btree_set(select(LinuxCapability::all().collect::<Vec<_>>()), 0..4);
+    let limit = option::of((0..1_u64 << 40, 0..1_u64 << 40));
+    let rlimit = (select(RlimitKind::ALL.to_vec()), limit).prop_map(|(kind, limit)| Rlimit {
+        kind,
+        soft: limit.map(|(soft, _)| soft),
+        hard: limit.map(|(soft, more)| soft + more),
+    });
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let amounts = (
+        option::of(1..1_u64 << 40),
+        option::of(1..1_u64 << 20),
+        option::of(1..1_u64 << 20),
+    );
+    let sets = (option::of(capabilities()), capabilities(), capabilities());
+    (sets, flags, amounts, vec(rlimit, 0..3)).prop_map(
+        |((capabilities, add, drop), flags, amounts, rlimits)| Isolation {
+            capabilities,
+            add,
+            drop,
+            seccomp: flags.0,
+            no_new_privileges: flags.1,
+            read_only_root: flags.2,
+            shm_bytes: amounts.0,
+            max_pids: amounts.1,
+            cpu_limit_milli: amounts.2,
+            rlimits,
+        },
+    )
+}
+
 fn task_spec() -> impl Strategy<Value = TaskSpec> {
     let labels = vec((text(), option::of(".{0,9}")), 0..4);
     let names = (id(), ".{0,12}", id());
     let parts = (
         exact_resources(),
-        command(),
+        contained(),
         option::of(health_check()),
         option::of(span()),
         labels,
     );
     (names, parts).prop_map(
-        |((id, name, agent), (resources, command, health_check, kill_grace_period, labels))| {
+        |((id, name, agent), (resources, inside, health_check, kill_grace_period, labels))| {
+            let (command, container) = inside;
             TaskSpec {
                 id: TaskId::new(id).expect("good"),
                 name,
                 agent: AgentId::new(agent).expect("good"),
                 resources,
                 command,
+                container,
                 health_check,
                 kill_grace_period,
                 labels,

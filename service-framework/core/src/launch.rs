@@ -74,6 +74,7 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
         agent: grant.agent.clone(),
         resources: grant.resources.clone(),
         command,
+        container: None,
         health_check,
         kill_grace_period: spec.task_kill_grace_period,
         labels: spec

@@ -2,6 +2,7 @@
 //!
 //! Times are microseconds since the epoch, durations microseconds, byte strings base64.
 
+mod container; // the container around a task
 mod quantities; // what a task has
 mod spec; // tasks and frameworks as they came
 mod words; // bytes, times, states, reports

@@ -73,6 +73,11 @@ impl From<&Program> for Command {
                 path: path.clone(),
                 arguments: argv.clone(),
             },
+            // Without the image nobody knows the program; exec will say that it is not there.
+            Program::Image { arguments } => Self::Program {
+                path: String::new(),
+                arguments: arguments.clone(),
+            },
         }
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn spec(task: &str) -> TaskSpec {
         agent: agent(),
         resources: Resources::cpus_mem(500, 64),
         command: CommandSpec::shell("sleep 1000"),
+        container: None,
         health_check: None,
         kill_grace_period: Some(seconds(5)),
         labels: vec![("a".into(), None)],

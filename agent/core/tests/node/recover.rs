@@ -221,6 +221,7 @@ fn every_kind_of_spec_is_stored_whole() {
         cache: false,
         output_file: Some("z".into()),
     });
+    full.container = Some(Box::new(contained()));
     for probe in [
         mete_model::Probe::Command(full.command.clone()),
         mete_model::Probe::Http {
@@ -241,6 +242,49 @@ fn every_kind_of_spec_is_stored_whole() {
 
         assert_eq!(world.node.view().tasks[&key("web")], before);
         assert_eq!(*before.spec, full);
+    }
+}
+
+/// A container that says everything.
+fn contained() -> mete_model::ContainerSpec {
+    use mete_model::container::{Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind};
+    let mount = |source| Mount {
+        target: "/m".into(),
+        source,
+        read_only: true,
+    };
+    let capabilities = || mete_model::LinuxCapability::USUAL.into_iter().collect();
+    mete_model::ContainerSpec {
+        image: Some("busybox".into()),
+        pull: Pull::Always,
+        network: Network::None,
+        hostname: Some("h".into()),
+        mounts: vec![
+            mount(MountSource::Host("/srv".into())),
+            mount(MountSource::Sandbox("data".into())),
+            mount(MountSource::Tmpfs {
+                size_bytes: Some(1),
+            }),
+            mount(MountSource::Image("other".into())),
+        ],
+        isolation: Isolation {
+            capabilities: Some(capabilities()),
+            add: capabilities(),
+            drop: capabilities(),
+            seccomp: false,
+            no_new_privileges: false,
+            read_only_root: true,
+            shm_bytes: Some(2),
+            max_pids: Some(3),
+            cpu_limit_milli: Some(4),
+            rlimits: vec![Rlimit {
+                kind: RlimitKind::Nofile,
+                soft: Some(5),
+                hard: None,
+            }],
+        },
+        user: Some("u".into()),
+        working_dir: Some("/w".into()),
     }
 }
 

@@ -231,6 +231,7 @@ pub(super) fn task(id: &str, line: &str) -> TaskSpec {
         agent: AGENT.parse().unwrap(),
         resources: Resources::cpus_mem(100, 64),
         command: CommandSpec::shell(line),
+        container: None,
         health_check: None,
         kill_grace_period: None,
         labels: vec![],

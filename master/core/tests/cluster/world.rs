@@ -309,6 +309,7 @@ pub(crate) fn task(id: &str, agent: &AgentId) -> TaskSpec {
         agent: agent.clone(),
         resources: Resources::cpus_mem(1_000, 512),
         command: CommandSpec::shell("sleep 1"),
+        container: None,
         health_check: None,
         kill_grace_period: None,
         labels: Vec::new(),

@@ -9,6 +9,7 @@ use mete_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::container::Container;
 use super::quantities::Quantities;
 use super::words::{Base64, agent};
 
@@ -19,6 +20,8 @@ pub(super) struct Spec {
     agent: String,
     resources: Quantities,
     command: Command,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    container: Option<Container>,
     health_check: Option<Health>,
     kill_grace_us: Option<u64>,
     labels: Vec<(String, Option<String>)>,
@@ -36,6 +39,7 @@ impl From<&TaskSpec> for Spec {
             agent: spec.agent.to_string(),
             resources: Quantities::from(&spec.resources),
             command: Command::from(&spec.command),
+            container: spec.container.as_deref().map(Container::from),
             health_check: spec.health_check.as_ref().map(Health::from),
             kill_grace_us: spec.kill_grace_period.map(micros),
             labels: spec.labels.clone(),
@@ -52,6 +56,11 @@ impl Spec {
             agent: agent(&self.agent)?,
             resources: self.resources.read()?,
             command: self.command.read(),
+            container: self
+                .container
+                .map(Container::read)
+                .transpose()?
+                .map(Box::new),
             health_check: self.health_check.map(Health::read),
             kill_grace_period: self.kill_grace_us.map(Duration::from_micros),
             labels: self.labels,
@@ -73,6 +82,7 @@ struct Command {
 enum ProgramForm {
     Shell(String),
     Exec { path: String, argv: Vec<String> },
+    Image { arguments: Vec<String> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +103,9 @@ impl From<&CommandSpec> for Command {
                     path: path.clone(),
                     argv: argv.clone(),
                 },
+                Program::Image { arguments } => ProgramForm::Image {
+                    arguments: arguments.clone(),
+                },
             },
             environment: command.environment.clone(),
             user: command.user.clone(),
@@ -107,6 +120,7 @@ impl Command {
             program: match self.program {
                 ProgramForm::Shell(line) => Program::Shell(line),
                 ProgramForm::Exec { path, argv } => Program::Exec { path, argv },
+                ProgramForm::Image { arguments } => Program::Image { arguments },
             },
             environment: self.environment,
             user: self.user,

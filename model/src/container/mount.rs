@@ -1,0 +1,28 @@
+//! What a container sees besides its image.
+
+/// One place inside a container, and what is seen there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Absolute path inside the container; a relative one is below the sandbox.
+    pub target: String,
+    /// What is seen there.
+    pub source: MountSource,
+    /// Whether it can only be read.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// An absolute path of the agent's machine, below a root that its operator allows.
+    Host(String),
+    /// A path below the task's sandbox; a directory is made when there is none.
+    Sandbox(String),
+    /// Memory, empty at the start.
+    Tmpfs {
+        /// The most it may hold, in bytes; `None`: what the task's memory holds.
+        size_bytes: Option<u64>,
+    },
+    /// The files of another image; what is written there goes with the task.
+    Image(String),
+}

@@ -1,0 +1,140 @@
+//! What a container sees besides its image.
+
+use mete_model::container::{Mount, MountSource};
+
+use super::{named, reference};
+use crate::convert::{ConvertError, Within as _, refuse, without_nul};
+use crate::mesos::v1 as wire;
+use wire::volume::source::{HostPath, SandboxPath, Type};
+use wire::volume::{Mode, Source};
+
+pub(super) fn read(volumes: &[wire::Volume]) -> Result<Vec<Mount>, ConvertError> {
+    let all = volumes.iter().enumerate();
+    all.map(|(at, volume)| mount(volume).within(format_args!("volumes[{at}]")))
+        .collect()
+}
+
+fn mount(volume: &wire::Volume) -> Result<Mount, ConvertError> {
+    let source = match (&volume.source, &volume.image, &volume.host_path) {
+        (Some(source), _, _) => source_of(source).within("source")?,
+        (None, Some(image), _) => MountSource::Image(reference(image).within("image")?),
+        (None, None, Some(path)) => on_host("host_path", path)?,
+        (None, None, None) => return Err(ConvertError::missing("source")),
+    };
+    Ok(Mount {
+        target: target("container_path", &volume.container_path)?,
+        source,
+        read_only: volume.mode() == Mode::Ro,
+    })
+}
+
+/// A place inside a container.
+pub(super) fn target(path: &str, text: &str) -> Result<String, ConvertError> {
+    let parts = || {
+        text.split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+    };
+    if parts().next().is_none() || parts().any(|part| part == "..") || text.contains(['\0', ':']) {
+        let rule = "it is a path inside the container without '..' and ':'";
+        return Err(ConvertError::bad_value(
+            path,
+            format_args!("{text:?}"),
+            rule,
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A relative path is below the sandbox, as in Mesos.
+fn on_host(path: &str, text: &str) -> Result<MountSource, ConvertError> {
+    if text.starts_with('/') {
+        without_nul(path, text)?;
+        return Ok(MountSource::Host(text.to_owned()));
+    }
+    target(path, text).map(MountSource::Sandbox)
+}
+
+fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
+    match source.r#type() {
+        Type::HostPath => {
+            let host = source
+                .host_path
+                .as_ref()
+                .ok_or_else(|| ConvertError::missing("host_path"))?;
+            refuse(
+                host.mount_propagation.is_some(),
+                "host_path.mount_propagation",
+                "mounts that show up elsewhere are",
+            )?;
+            named("host_path.path", &host.path)?;
+            on_host("host_path.path", &host.path)
+        }
+        Type::SandboxPath => {
+            let sandbox = source
+                .sandbox_path
+                .as_ref()
+                .ok_or_else(|| ConvertError::missing("sandbox_path"))?;
+            refuse(
+                sandbox.r#type() == wire::volume::source::sandbox_path::Type::Parent,
+                "sandbox_path.type",
+                "sandboxes of parents are",
+            )?;
+            target("sandbox_path.path", &sandbox.path).map(MountSource::Sandbox)
+        }
+        Type::DockerVolume => Err(ConvertError::not_carried("type", "Docker volumes are")),
+        Type::Secret => Err(ConvertError::not_carried("type", "secrets are")),
+        Type::CsiVolume => Err(ConvertError::not_carried("type", "CSI volumes are")),
+        Type::Unknown => Err(ConvertError::missing("type")),
+    }
+}
+
+/// `None` for memory, which Docker's parameters carry.
+pub(super) fn write(mount: &Mount) -> Option<wire::Volume> {
+    let mut volume = wire::Volume {
+        container_path: mount.target.clone(),
+        ..wire::Volume::default()
+    };
+    volume.set_mode(if mount.read_only { Mode::Ro } else { Mode::Rw });
+    match &mount.source {
+        MountSource::Host(path) => {
+            let mut source = Source {
+                host_path: Some(HostPath {
+                    path: path.clone(),
+                    mount_propagation: None,
+                }),
+                ..Source::default()
+            };
+            source.set_type(Type::HostPath);
+            volume.source = Some(source);
+        }
+        MountSource::Sandbox(path) => {
+            let mut sandbox = SandboxPath {
+                path: path.clone(),
+                ..SandboxPath::default()
+            };
+            sandbox.set_type(wire::volume::source::sandbox_path::Type::Self_);
+            let mut source = Source {
+                sandbox_path: Some(sandbox),
+                ..Source::default()
+            };
+            source.set_type(Type::SandboxPath);
+            volume.source = Some(source);
+        }
+        MountSource::Image(name) => volume.image = Some(image(name)),
+        MountSource::Tmpfs { .. } => return None,
+    }
+    Some(volume)
+}
+
+/// An image by its reference.
+pub(super) fn image(name: &str) -> wire::Image {
+    let mut image = wire::Image {
+        docker: Some(wire::image::Docker {
+            name: name.to_owned(),
+            ..wire::image::Docker::default()
+        }),
+        ..wire::Image::default()
+    };
+    image.set_type(wire::image::Type::Docker);
+    image
+}
