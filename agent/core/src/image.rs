@@ -1,7 +1,10 @@
 //! What an image says of the program in it: the part of an image's configuration that tasks inherit.
 
+mod program; // what becomes of a task's command in an image
+
 use std::collections::BTreeMap;
 
+pub use program::{Inside, InsideError, inside};
 use serde::{Deserialize, Serialize};
 
 /// The configuration of an image, as far as it concerns the task that runs it. Missing fields are empty.

@@ -18,6 +18,7 @@
 //!
 //! Only words and bytes here: who reads and writes the files is the agent's and the shim's business.
 
+mod container;
 mod exit;
 mod launch;
 mod pid;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use container::{Container, Layers, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source};
 pub use exit::{End, Exit, StartStep};
 pub use launch::{CgroupPlan, Command, Launch, OutputLimits, User, oom_kills_in};
 pub use pid::{PidFile, ProcStat, Process, Runner};
@@ -187,6 +189,19 @@ mod tests {
         let launch = Launch::decode(text).expect("reads");
 
         assert_eq!(launch, Launch::new(Command::Shell("true".into()), "/s"));
+    }
+
+    #[test]
+    fn a_launch_without_a_container_is_that_of_an_older_agent() {
+        let text = br#"{"version":1,"command":{"shell":"true"},"sandbox":"/s"}"#;
+
+        assert_eq!(Launch::decode(text).expect("reads").container, None);
+        let written = Launch::new(Command::Shell("true".into()), "/s").encode();
+        assert!(
+            !String::from_utf8(written)
+                .expect("text")
+                .contains("container")
+        );
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl ProcessContainerizer {
             user: task.user,
             cgroups,
             output: task.output,
+            container: None,
         };
         let bytes = launch.encode();
         if bytes.len() as u64 > MAX_FILE_BYTES {

@@ -79,6 +79,8 @@ pub enum StartStep {
     User,
     /// Executing the program.
     Exec,
+    /// Building the container; between the groups and the user.
+    Container,
 }
 
 impl fmt::Display for StartStep {
@@ -90,6 +92,7 @@ impl fmt::Display for StartStep {
             Self::Cgroup => "entering the control groups",
             Self::User => "becoming the user",
             Self::Exec => "executing the program",
+            Self::Container => "building the container",
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mete_model::container::Program;
 use serde::{Deserialize, Serialize};
 
+use super::container::Container;
 use super::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES, FORMAT_VERSION, LAUNCH_FILE, TaskFile};
 
 /// `launch.json`: all that the shim needs to know.
@@ -28,6 +29,9 @@ pub struct Launch {
     /// How much output is kept.
     #[serde(default)]
     pub output: OutputLimits,
+    /// What is built around the program; `None`: it runs on the file system of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
 }
 
 impl TaskFile for Launch {
@@ -45,6 +49,7 @@ impl Launch {
             user: None,
             cgroups: CgroupPlan::default(),
             output: OutputLimits::default(),
+            container: None,
         }
     }
 }
