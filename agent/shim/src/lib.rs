@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! launch.json → detach → fork → pid → exec → watch: output, children → sweep → exit.json
+//!                          └─ into a container, if there is one: see `container`
 //! ```
 //!
 //! A shim is one thread without a runtime. It lives in a session of its own and holds nothing of
@@ -12,10 +13,12 @@
 //! Start with [`main`], then `process` (into the task), `supervise` (while it runs, and after).
 
 mod check; // joins a running task to check its health
+mod container; // a container around the program, if the task wants one
 mod directory; // launch.json in, pid and exit.json out
 mod image; // what exec needs
 mod output; // stdout and stderr into files, rotated
 mod process; // from launch.json to a running program
+mod report; // what the task's process tells its shim
 mod supervise; // children reaped, output kept, leftovers killed
 mod system; // the system calls that have no safe wrapper
 

@@ -19,19 +19,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions, kill_process, waitpid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use crate::container;
 use crate::image::{Image, program_of};
 use crate::output::Output;
+use crate::report::{self, Fault, STEPS, Told};
 use crate::system::{self, CStringArray};
-
-/// The steps by number, as the child reports them.
-const STEPS: [StartStep; 6] = [
-    StartStep::Read,
-    StartStep::Sandbox,
-    StartStep::Fork,
-    StartStep::Cgroup,
-    StartStep::User,
-    StartStep::Exec,
-];
 
 /// Exit code of a child that never became the program; only the shim sees it.
 const NEVER_RAN: i32 = 127;
@@ -69,6 +61,8 @@ pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
 pub(crate) struct Task {
     pub(crate) pid: Pid,
     pub(crate) outputs: [Output; 2],
+    /// Where the first process of its container tells how it ended, if it has a container.
+    pub(crate) container: Option<OwnedFd>,
 }
 
 /// A task's process that waits to become its program.
@@ -76,6 +70,7 @@ pub(crate) struct Blocked {
     task: Task,
     go: OwnedFd,
     failure: OwnedFd,
+    in_container: bool,
     /// What each step is about, for its error.
     subjects: [String; STEPS.len()],
 }
@@ -110,26 +105,38 @@ pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
         let _ = rustix::stdio::dup2_stdout(&stdout);
         let _ = rustix::stdio::dup2_stderr(&stderr);
         let _ = rustix::process::setsid();
+        if let Some(wanted) = &launch.container {
+            let program = container::Program {
+                image: &image,
+                argv: &pointers.0,
+                environment: &pointers.1,
+            };
+            return container::live(launch, wanted, &entry, in_group, &program, &failure_write);
+        }
         let failed = entry.enter(in_group).err();
         let (step, errno) =
             failed.unwrap_or_else(|| (StartStep::Exec, image.execute(&pointers.0, &pointers.1)));
-        let mut report = [step as u8, 0, 0, 0, 0];
-        report[1..].copy_from_slice(&errno.raw_os_error().to_le_bytes());
-        let _ = write(&failure_write, &report);
+        report::failed(&failure_write, step, errno, "");
         NEVER_RAN
     };
+    let namespaces = launch.container.as_ref().map_or(0, container::namespaces);
     // Into the group at once if the kernel can: moving a process later takes a system-wide lock.
     let forked = match &entry.v2 {
-        Some(group) => system::fork(Some(group.directory.as_fd()), || child(true)),
+        Some(group) => system::fork(Some(group.directory.as_fd()), namespaces, || child(true)),
         None => Err(Errno::NOSYS),
     };
     let pid = forked
-        .or_else(|_| system::fork(None, || child(false)))
+        .or_else(|_| system::fork(None, namespaces, || child(false)))
         .map_err(forking)?;
     Ok(Blocked {
-        task: Task { pid, outputs },
+        task: Task {
+            pid,
+            outputs,
+            container: None,
+        },
         go,
         failure,
+        in_container: launch.container.is_some(),
         subjects: subjects(launch),
     })
 }
@@ -146,6 +153,7 @@ fn subjects(launch: &Launch) -> [String; STEPS.len()] {
             .as_ref()
             .map_or_else(String::new, |user| user.name.clone()),
         StartStep::Exec => program_of(&launch.command).to_owned(),
+        StartStep::Container => "the container".to_owned(),
     })
 }
 
@@ -161,25 +169,30 @@ impl Blocked {
     }
 
     /// Lets the child become the program, and waits until it has or has failed to.
-    pub(crate) fn release(self) -> Result<Task, NotStarted> {
+    pub(crate) fn release(mut self) -> Result<Task, NotStarted> {
         let _ = write(&self.go, b"g");
-        let mut report = [0; 5];
-        // Both writing ends close by exec or by the child's end; a report is shorter than PIPE_BUF,
-        // so it comes whole.
-        match read(&self.failure, &mut report) {
-            Ok(5) => {}
-            Ok(_) | Err(_) => return Ok(self.task),
-        }
+        // The writing ends close by exec or by the child's end; inside a container somebody says that it has started.
+        let fault = match report::listen(&self.failure) {
+            Told::Failed(fault) => fault,
+            Told::Started | Told::Ended(_) => {
+                self.task.container = Some(self.failure);
+                return Ok(self.task);
+            }
+            Told::Nothing if self.in_container => Fault {
+                step: StartStep::Container,
+                errno: Errno::CANCELED,
+                what: "its first process has ended".to_owned(),
+            },
+            Told::Nothing => return Ok(self.task),
+        };
         let _ = waitpid(Some(self.task.pid), WaitOptions::empty());
-        let [step, number @ ..] = report;
-        let step = usize::from(step);
-        let errno = Errno::from_raw_os_error(i32::from_le_bytes(number));
-        let subject = self.subjects.get(step).map_or("", String::as_str);
-        Err(NotStarted::refused(
-            STEPS.get(step).copied().unwrap_or(StartStep::Exec),
-            subject,
-            errno,
-        ))
+        let usual = STEPS.iter().position(|step| *step == fault.step);
+        let usual = usual.and_then(|at| self.subjects.get(at));
+        let subject = match fault.what.as_str() {
+            "" => usual.map_or("", String::as_str),
+            what => what,
+        };
+        Err(NotStarted::refused(fault.step, subject, fault.errno))
     }
 }
 
@@ -252,8 +265,8 @@ impl Entry {
         })
     }
 
-    /// Takes the place: system calls only, so that it may run between fork and exec.
-    pub(crate) fn enter(&self, already_in_v2: bool) -> Result<(), (StartStep, Errno)> {
+    /// Enters the control groups.
+    pub(crate) fn join_groups(&self, already_in_v2: bool) -> Result<(), (StartStep, Errno)> {
         let at = |step| move |errno| (step, errno);
         for tasks in &self.v1 {
             write(tasks, b"0").map_err(at(StartStep::Cgroup))?;
@@ -261,6 +274,13 @@ impl Entry {
         if let Some(group) = self.v2.as_ref().filter(|_| !already_in_v2) {
             write(&group.members, b"0").map_err(at(StartStep::Cgroup))?;
         }
+        Ok(())
+    }
+
+    /// Takes the place: system calls only, so that it may run between fork and exec.
+    pub(crate) fn enter(&self, already_in_v2: bool) -> Result<(), (StartStep, Errno)> {
+        let at = |step| move |errno| (step, errno);
+        self.join_groups(already_in_v2)?;
         rustix::process::fchdir(&self.sandbox).map_err(at(StartStep::Sandbox))?;
         rustix::process::umask(Mode::WGRP | Mode::WOTH);
         if let Some((uid, gid, groups)) = &self.user {

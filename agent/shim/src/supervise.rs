@@ -21,6 +21,7 @@ use rustix::process::{
 use crate::directory::read_text;
 use crate::output::{Output, Pumped};
 use crate::process::Task;
+use crate::report::{self, Told};
 use crate::system;
 
 /// Bytes moved at once. A pipe holds 64 KiB, so of the rest no page is ever touched; but from 128 KiB on the C library's
@@ -83,6 +84,8 @@ fn cannot_watch(errno: Errno) -> Exit {
 struct Watch {
     first: Pid,
     outputs: [Output; 2],
+    /// From the first process of the task's container.
+    container: Option<OwnedFd>,
     child_signals: OwnedFd,
     buffer: Vec<u8>,
 }
@@ -103,6 +106,7 @@ impl Watch {
         Ok(Self {
             first: task.pid,
             outputs: task.outputs,
+            container: task.container,
             child_signals,
             buffer: vec![0; BUFFER_BYTES],
         })
@@ -153,7 +157,7 @@ impl Watch {
         };
         loop {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.first => reaped.end = Some(end_of(status)),
+                Ok(Some((pid, status))) if pid == self.first => reaped.end = Some(self.end(status)),
                 Ok(Some(_)) => reaped.others += 1,
                 Ok(None) => return reaped,
                 Err(Errno::INTR) => {}
@@ -162,6 +166,14 @@ impl Watch {
                     return reaped;
                 }
             }
+        }
+    }
+
+    /// How the task ended: what the first process of its container says, else how its own first process ended.
+    fn end(&self, status: WaitStatus) -> End {
+        match self.container.as_ref().map(report::listen) {
+            Some(Told::Ended(end)) => end,
+            Some(Told::Nothing | Told::Started | Told::Failed(_)) | None => end_of(status),
         }
     }
 

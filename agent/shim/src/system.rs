@@ -10,10 +10,11 @@
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -48,6 +49,22 @@ pub(crate) fn monotonic_ms() -> i64 {
 pub(crate) fn close_from(first: c_uint) {
     // SAFETY: called before this process has opened anything above the standard three, so no owned
     // descriptor is closed behind its owner's back.
+    unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) };
+}
+
+/// Closes every file descriptor above the standard three but these.
+pub(crate) fn close_all_but<const N: usize>(kept: [&OwnedFd; N]) {
+    let mut numbers = kept.map(|fd| fd.as_raw_fd().unsigned_abs());
+    numbers.sort_unstable();
+    let mut first: c_uint = 3;
+    for number in numbers {
+        if number > first {
+            // SAFETY: called in a forked child, which ends by exec or `_exit` and never drops other owners.
+            unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };
+        }
+        first = first.max(number + 1);
+    }
+    // SAFETY: as above.
     unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) };
 }
 
@@ -118,23 +135,28 @@ pub(crate) fn default_signals() {
     }
 }
 
-/// Runs `child` in a new process, inside the version 2 control group if one is given.
+/// Runs `child` in a new process, inside the version 2 control group if one is given, in new namespaces
+/// (`CLONE_NEW…`) if there are any.
 ///
 /// # Errors
 /// What the system says; with a group it may be that the kernel cannot fork into it.
 pub(crate) fn fork(
     cgroup: Option<BorrowedFd<'_>>,
+    namespaces: c_int,
     child: impl FnOnce() -> c_int,
 ) -> Result<Pid, Errno> {
     // SAFETY: this process has one thread, so the copy has no lock held by a thread that is gone.
     let pid = unsafe {
         match cgroup {
-            None => c_long::from(libc::fork()),
-            Some(group) => {
+            None if namespaces == 0 => c_long::from(libc::fork()),
+            group => {
                 let mut arguments: libc::clone_args = std::mem::zeroed();
-                arguments.flags = CLONE_INTO_CGROUP;
+                arguments.flags = u64::from(namespaces.cast_unsigned());
                 arguments.exit_signal = libc::SIGCHLD as u64;
-                arguments.cgroup = group.as_raw_fd() as u64;
+                if let Some(group) = group {
+                    arguments.flags |= CLONE_INTO_CGROUP;
+                    arguments.cgroup = group.as_raw_fd() as u64;
+                }
                 libc::syscall(
                     libc::SYS_clone3,
                     &raw const arguments,
@@ -183,6 +205,105 @@ impl<'a> CStringArray<'a> {
             .collect();
         Self(pointers, std::marker::PhantomData)
     }
+}
+
+/// Gives this process a view of control groups in which its own are the topmost. A kernel that has no such view is fine.
+pub(crate) fn own_view_of_groups() {
+    // SAFETY: a plain system call; control groups share nothing with the memory or files of this process.
+    unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+}
+
+/// Sets attributes of a mount: at `path` below `place`, or of `place` itself when `path` is empty.
+///
+/// # Errors
+/// What the system says; `NOSYS` before Linux 5.12.
+pub(crate) fn mount_attributes(
+    place: impl AsFd,
+    path: &CStr,
+    attributes: MountAttrFlags,
+) -> Result<(), Errno> {
+    // SAFETY: the kernel takes all zeros for "nothing to change".
+    let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
+    wanted.attr_set = u64::from(attributes.bits());
+    // SAFETY: path and structure outlive the call, and the size is that of the structure.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            place.as_fd().as_raw_fd(),
+            path.as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const wanted,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if done < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Brings the loopback device of this network namespace up.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn loopback_up() -> Result<(), Errno> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: the kernel's structure of an interface; all zeros is a good one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as _;
+    // SAFETY: the structure is the one this request takes, and outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if done < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Has the kernel ask `program` before every system call from now on, in whatever this process becomes too.
+///
+/// # Errors
+/// What the system says; without `CAP_SYS_ADMIN` there must be no new privileges.
+pub(crate) fn filter_calls(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let filter = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the program outlives the call; the kernel copies it and changes nothing.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const filter,
+        )
+    };
+    if done < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Sets a limit of this process by its number.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn limit(resource: c_int, soft: Option<u64>, hard: Option<u64>) -> Result<(), Errno> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft.unwrap_or(libc::RLIM64_INFINITY),
+        rlim_max: hard.unwrap_or(libc::RLIM64_INFINITY),
+    };
+    // SAFETY: the structure outlives the call; process 0 is this one.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            &raw const limit,
+            ptr::null_mut::<libc::rlimit64>(),
+        )
+    };
+    if done < 0 { Err(errno()) } else { Ok(()) }
 }
 
 /// Has the kernel end this process, or what it becomes by exec, with `SIGALRM` after `seconds`.

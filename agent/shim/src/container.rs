@@ -1,0 +1,82 @@
+//! A task's container, built by the process that is to become the first one in it.
+//!
+//! ```text
+//! shim ─fork into new namespaces─▶ (blocked) → groups → walls: root, mounts, name → first process of the container
+//!                                                                                      └─fork─▶ powers → exec
+//! ```
+//! Everything is mounted in the mount namespace of that process, so it goes when the last process of the container
+//! goes, whoever is killed. The first process stays what it is, a copy of the shim: it reaps what the task leaves
+//! behind, and a signal that the task does not catch ends the task, which it would not if the task were the first.
+
+mod first; // the first process: starts the task, reaps, tells how it ended
+mod mounts; // the root and what is mounted into it
+mod paths; // places inside and outside that no symbolic link leads astray
+mod powers; // user, capabilities, limits: what remains of root
+mod seccomp; // which system calls are refused
+
+use std::ffi::c_int;
+use std::os::fd::OwnedFd;
+
+use mete_agent_core::task_dir::{Container, Launch, Net};
+
+use crate::image::Image;
+use crate::process::Entry;
+use crate::report::{self, Fault};
+use crate::system::{self, CStringArray};
+
+pub(crate) use powers::Powers;
+
+/// Exit code of a process that never became the first of a container; only the shim sees it.
+const NEVER_RAN: c_int = 127;
+
+/// The namespaces a container has for itself. The one of control groups comes later, when its groups are entered.
+pub(crate) const fn namespaces(container: &Container) -> c_int {
+    let all = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    match container.network {
+        Net::Host => all,
+        Net::None => all | libc::CLONE_NEWNET,
+    }
+}
+
+/// What runs inside.
+pub(crate) struct Program<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) argv: &'a CStringArray<'a>,
+    pub(crate) environment: &'a CStringArray<'a>,
+}
+
+/// The life of a container's first process; returns its exit code.
+pub(crate) fn live(
+    launch: &Launch,
+    container: &Container,
+    entry: &Entry,
+    already_in_v2: bool,
+    program: &Program<'_>,
+    report: &OwnedFd,
+) -> c_int {
+    // What runs inside must not look into this process: it has the shim's memory and the machine's files.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if let Err((step, errno)) = entry.join_groups(already_in_v2) {
+        report::failed(report, step, errno, "");
+        return NEVER_RAN;
+    }
+    match build(launch, container) {
+        Ok(()) => first::live(launch, container, program, report),
+        Err(fault) => {
+            report::failed(report, fault.step, fault.errno, &fault.what);
+            NEVER_RAN
+        }
+    }
+}
+
+fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {
+    system::own_view_of_groups();
+    mounts::build(launch, container)?;
+    if let Some(name) = &container.hostname {
+        rustix::system::sethostname(name.as_bytes()).map_err(Fault::of("the host name"))?;
+    }
+    if container.network == Net::None {
+        system::loopback_up().map_err(Fault::of("the loopback device"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! The root of a container and what is mounted into it.
+//!
+//! ```text
+//! private ─▶ root put together ─▶ sources opened ─▶ pivot ─▶ /proc /sys /dev ─▶ mounts ─▶ masks ─▶ read-only
+//!            (machine's paths)    (machine's paths)          (paths mean the container's from here on)
+//! ```
+//! Invariants: sources are opened while the machine is still seen, and places while only the container is, so that
+//! neither can be taken for the other. Nothing brings devices or set-user-id programs in but the image itself; no
+//! device node works but those of `/dev`. Attributes are set before a mount is seen anywhere.
+
+use std::fmt::Write as _;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mete_agent_core::task_dir::{Container, Launch, Layers, Mounted, Root, Source};
+use rustix::fs::{CWD, Mode, OFlags, open, symlink};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount,
+    mount_bind, mount_change, move_mount, open_tree, unmount,
+};
+
+use super::paths;
+use crate::report::Fault;
+use crate::system;
+
+const NOTHING_SPECIAL: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+const DATA_ONLY: MountAttrFlags = NOTHING_SPECIAL.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
+/// The only devices every container has.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Links in `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("pts/ptmx", "/dev/ptmx"),
+];
+
+/// What looks empty: it tells of the machine, or lets it be changed (Docker's list).
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/kernel/debug",
+];
+
+/// What can only be read (Docker's list).
+const UNCHANGEABLE: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Builds all of it; after that the machine's files are out of sight.
+pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(Fault::of("the mounts of the machine"))?;
+    put_root_together(container)?;
+    let sources: Vec<_> = container
+        .mounts
+        .iter()
+        .map(|mounted| Ready::of(mounted, launch))
+        .collect::<Result<_, _>>()?;
+    let devices = DEVICES.map(|name| (name, clone_of(&format!("/dev/{name}"))));
+    pivot(&container.place)?;
+
+    if let Root::Machine { hidden } = &container.root {
+        for path in hidden {
+            let empty = memory(&[("mode", "0755"), ("size", "64k")], DATA_ONLY);
+            attach(
+                &empty.map_err(Fault::of(path.as_str()))?,
+                &paths::inside(path, true)?,
+            )
+            .map_err(Fault::of(path.as_str()))?;
+        }
+    }
+    mount_own("/proc", "proc", &[], DATA_ONLY)?;
+    mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
+    devices_of(container, devices)?;
+    for ready in &sources {
+        let place = paths::inside(ready.target, ready.is_directory)?;
+        attach(&ready.tree, &place).map_err(Fault::of(ready.target))?;
+    }
+    protect()?;
+    let place = container.working_dir.as_str();
+    if !paths::is_there(place) {
+        paths::directories(place).map_err(Fault::of(place))?;
+    }
+    if container.read_only_root {
+        system::mount_attributes(CWD, c"/", READ_ONLY).map_err(Fault::of("/"))?;
+    }
+    Ok(())
+}
+
+fn put_root_together(container: &Container) -> Result<(), Fault> {
+    let place = container.place.as_str();
+    match &container.root {
+        Root::Layers(layers) => overlay(layers, place, false),
+        Root::Machine { .. } => {
+            mount_bind("/", place).map_err(Fault::of(place))?;
+            let handle = open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            let handle = handle.map_err(Fault::of(place))?;
+            let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+            system::mount_attributes(&handle, c"", attributes).map_err(Fault::of(place))
+        }
+    }
+}
+
+/// Puts layers on top of one another. They are named by descriptor: the kernel takes a page of text for all of them,
+/// and a descriptor is shorter than any path and has no colons.
+fn overlay(layers: &Layers, place: &str, foreign: bool) -> Result<(), Fault> {
+    let mut kept = Vec::new();
+    let mut handle = |path: &str| -> Result<String, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = open(path, flags, Mode::empty()).map_err(Fault::of(path))?;
+        let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        kept.push(fd);
+        Ok(name)
+    };
+    let mut options = String::from("lowerdir=");
+    for (at, layer) in layers.lower.iter().rev().enumerate() {
+        let colon = if at == 0 { "" } else { ":" };
+        let _ = write!(options, "{colon}{}", handle(layer)?);
+    }
+    let (upper, work) = (handle(&layers.upper)?, handle(&layers.work)?);
+    let _ = write!(options, ",upperdir={upper},workdir={work}");
+    let options = std::ffi::CString::new(options).map_err(|_| Fault::of(place)(Errno::INVAL))?;
+    let flags = match foreign {
+        true => MountFlags::NODEV | MountFlags::NOSUID,
+        false => MountFlags::NODEV,
+    };
+    mount("overlay", place, "overlay", flags, options.as_c_str())
+        .map_err(Fault::of("the layers of the image"))
+}
+
+/// Something that waits to be mounted inside.
+struct Ready<'a> {
+    tree: OwnedFd,
+    target: &'a str,
+    is_directory: bool,
+}
+
+impl<'a> Ready<'a> {
+    fn of(mounted: &'a Mounted, launch: &Launch) -> Result<Self, Fault> {
+        let target = mounted.target.as_str();
+        let mut attributes = NOTHING_SPECIAL;
+        if mounted.read_only {
+            attributes |= READ_ONLY;
+        }
+        let (tree, is_directory) = match &mounted.source {
+            Source::Path { root, below, make } => {
+                let owner = launch.user.as_ref();
+                let handle = paths::below(root, below, *make, owner)?;
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                    | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                    | OpenTreeFlags::AT_EMPTY_PATH;
+                let tree = open_tree(&handle, "", flags).map_err(Fault::of(below.as_str()))?;
+                system::mount_attributes(&tree, c"", attributes).map_err(Fault::of(target))?;
+                (
+                    tree,
+                    paths::is_directory(&handle).map_err(Fault::of(target))?,
+                )
+            }
+            Source::Tmpfs { size_bytes } => {
+                let size = size_bytes.map(|bytes| bytes.to_string());
+                let mut options = vec![("mode", "1777")];
+                options.extend(size.as_deref().map(|size| ("size", size)));
+                (
+                    memory(&options, attributes).map_err(Fault::of(target))?,
+                    true,
+                )
+            }
+            Source::Layers { layers, place } => {
+                overlay(layers, place, true)?;
+                let tree = clone_of(place).map_err(Fault::of(target))?;
+                system::mount_attributes(&tree, c"", attributes).map_err(Fault::of(target))?;
+                (tree, true)
+            }
+        };
+        Ok(Self {
+            tree,
+            target,
+            is_directory,
+        })
+    }
+}
+
+/// Makes the root the only thing there is.
+fn pivot(place: &str) -> Result<(), Fault> {
+    let fault = || Fault::of("the root of the container");
+    rustix::process::chdir(place).map_err(fault())?;
+    // On itself: the old root lies over the new one then, and goes with one call.
+    rustix::process::pivot_root(".", ".").map_err(fault())?;
+    unmount(".", UnmountFlags::DETACH).map_err(fault())?;
+    rustix::process::chdir("/").map_err(fault())
+}
+
+fn memory(options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
+    fresh("tmpfs", options, attributes)
+}
+
+/// A file system that is mounted nowhere yet.
+fn fresh(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // For those who list mounts.
+    fsconfig_set_string(&context, "source", kind)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Another view of what is at a path.
+fn clone_of(path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, path, flags)
+}
+
+fn attach(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", place, "", flags)
+}
+
+/// One of the kernel's own file systems.
+fn mount_own(
+    path: &str,
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<(), Fault> {
+    let place = paths::own(path)?;
+    let tree = fresh(kind, options, attributes).map_err(Fault::of(path))?;
+    attach(&tree, &place).map_err(Fault::of(path))
+}
+
+fn devices_of(
+    container: &Container,
+    devices: [(&str, Result<OwnedFd, Errno>); DEVICES.len()],
+) -> Result<(), Fault> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    mount_own(
+        "/dev",
+        "tmpfs",
+        &[("mode", "0755"), ("size", "64k")],
+        attributes,
+    )?;
+    for (name, tree) in devices {
+        let path = format!("/dev/{name}");
+        let tree = tree.map_err(Fault::of(path.as_str()))?;
+        paths::empty_file(CWD, &path).map_err(Fault::of(path.as_str()))?;
+        let place = open(path.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        attach(&tree, &place.map_err(Fault::of(path.as_str()))?).map_err(Fault::of(path))?;
+    }
+    for (target, link) in LINKS {
+        symlink(target, link).map_err(Fault::of(link))?;
+    }
+    let terminals = [("ptmxmode", "0666"), ("mode", "0620")];
+    mount_own("/dev/pts", "devpts", &terminals, attributes)?;
+    let size = container.shm_bytes.to_string();
+    let shm = [("mode", "1777"), ("size", size.as_str())];
+    mount_own("/dev/shm", "tmpfs", &shm, DATA_ONLY)?;
+    match mount_own("/dev/mqueue", "mqueue", &[], DATA_ONLY) {
+        // A kernel without message queues.
+        Err(fault) if fault.errno == Errno::NODEV => Ok(()),
+        done => done,
+    }
+}
+
+/// Masks what tells of the machine, and makes unchangeable what would change it.
+fn protect() -> Result<(), Fault> {
+    for path in UNCHANGEABLE
+        .into_iter()
+        .filter(|path| paths::is_there(path))
+    {
+        let tree = clone_of(path).map_err(Fault::of(path))?;
+        system::mount_attributes(&tree, c"", READ_ONLY | DATA_ONLY).map_err(Fault::of(path))?;
+        cover(&tree, path)?;
+    }
+    for path in MASKED.into_iter().filter(|path| paths::is_there(path)) {
+        let handle = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let handle = handle.map_err(Fault::of(path))?;
+        let tree = match paths::is_directory(&handle).map_err(Fault::of(path))? {
+            true => memory(&[("mode", "0555"), ("size", "4k")], DATA_ONLY | READ_ONLY),
+            false => clone_of("/dev/null"),
+        };
+        let tree = tree.map_err(Fault::of(path))?;
+        attach(&tree, &handle).map_err(Fault::of(path))?;
+    }
+    Ok(())
+}
+
+fn cover(tree: &OwnedFd, path: &str) -> Result<(), Fault> {
+    let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    attach(tree, &place.map_err(Fault::of(path))?).map_err(Fault::of(path))
+}
