@@ -9,6 +9,7 @@
 //! behind, and a signal that the task does not catch ends the task, which it would not if the task were the first.
 
 mod first; // the first process: starts the task, reaps, tells how it ended
+pub(crate) mod join; // a health check inside
 mod mounts; // the root and what is mounted into it
 mod paths; // places inside and outside that no symbolic link leads astray
 mod powers; // user, capabilities, limits: what remains of root
@@ -67,6 +68,18 @@ pub(crate) fn live(
             NEVER_RAN
         }
     }
+}
+
+/// Builds a container, gives up all powers, and ends: tells whether it could. Returns an exit code.
+pub(crate) fn try_out(launch: &Launch, container: &Container, report: &OwnedFd) -> c_int {
+    let tried = build(launch, container)
+        .and_then(|()| Powers::of(launch, container))
+        .and_then(|powers| powers.take());
+    match tried {
+        Ok(()) => report::started(report),
+        Err(fault) => report::failed(report, fault.step, fault.errno, &fault.what),
+    }
+    0
 }
 
 fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {

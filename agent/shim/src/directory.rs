@@ -83,8 +83,8 @@ impl Directory {
             OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
         );
-        let file = file.map_err(doing("opening launch.json"))?;
-        let bytes = read_all(&file).map_err(doing("reading launch.json"))?;
+        let file = file.map_err(doing(F::NAME))?;
+        let bytes = read_all(&file).map_err(doing(F::NAME))?;
         F::decode(&bytes).map_err(Error::Malformed)
     }
 
@@ -171,7 +171,7 @@ impl ExitSlot<'_> {
 }
 
 /// A process by pid and start time.
-fn identity(pid: Pid) -> Result<Process, Errno> {
+pub(crate) fn identity(pid: Pid) -> Result<Process, Errno> {
     let text = read_text(&format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
     ProcStat::parse(&text)
         .map(|stat| stat.process)

@@ -638,3 +638,110 @@ fn killing_everything_leaves_no_mounts() {
     fs::remove_dir_all(task.at("place")).unwrap();
     fs::remove_dir_all(task.at("upper")).unwrap();
 }
+
+#[test]
+fn a_check_runs_where_the_task_runs() {
+    if !possible() {
+        return;
+    }
+    let mut task = Fixture::shell("echo ready > /made; echo ready; busybox sleep 1000");
+    task.launch.environment.insert("A".into(), "b".into());
+    assert!(task.start());
+    task.said("stdout");
+    let check = |line: &str| {
+        let mut check = Process::new(program());
+        check.arg("--check").arg(task.dir().path());
+        check
+            .args(["20", "/bin/sh", "sh", "-c", line])
+            .env_clear()
+            .env("C", "d");
+        let output = check.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (
+            said,
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+
+    let seen = "busybox cat /made; pwd; echo $A $C; busybox hostname; busybox ps -o args | busybox grep -c '^busybox sleep'";
+    let (said, code, error) = check(seen);
+    assert_eq!(
+        said, "ready\n/mnt/mesos/sandbox\nb d\ninside\n1\n",
+        "{error}"
+    );
+    assert_eq!(code, Some(0));
+    assert_eq!(check("exit 3").1, Some(3));
+    assert_eq!(check("busybox unshare -U busybox true").1, Some(1));
+    let powers = "busybox grep -E '^(CapBnd|Seccomp|NoNewPrivs):' /proc/self/status";
+    let usual = LinuxCapability::USUAL
+        .iter()
+        .fold(0_u64, |bits, one| bits | 1 << one.number());
+    assert_eq!(
+        check(powers).0,
+        format!("CapBnd:\t{usual:016x}\nNoNewPrivs:\t1\nSeccomp:\t2\n")
+    );
+}
+
+#[test]
+fn a_check_ends_with_its_time() {
+    if !possible() {
+        return;
+    }
+    let mut task = Fixture::shell("echo ready; busybox sleep 1000");
+    assert!(task.start());
+    task.said("stdout");
+    let mut check = Process::new(program());
+    check.arg("--check").arg(task.dir().path());
+    check.args([
+        "1",
+        "/bin/sh",
+        "sh",
+        "-c",
+        "echo $$ > /check; busybox sleep 999",
+    ]);
+
+    let status = check.status().unwrap();
+
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(14)
+    );
+    let pid = fs::read_to_string(task.at("upper/check")).unwrap();
+    assert!(pid.trim().parse::<u32>().is_ok());
+    let runner = PidFile::decode(&fs::read(task.dir().pid()).unwrap())
+        .unwrap()
+        .runner
+        .unwrap();
+    let inside = PathBuf::from(format!(
+        "/proc/{}/root/proc/{}",
+        runner.task.pid,
+        pid.trim()
+    ));
+    until("the check is gone", || !inside.exists());
+}
+
+#[test]
+fn whether_containers_can_be_built_is_found_out_by_building_one() {
+    if !possible() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let probe = |place: &Path| {
+        Process::new(program())
+            .arg("--probe")
+            .arg(place)
+            .output()
+            .unwrap()
+    };
+
+    let good = probe(place.path());
+    let bad = probe(&place.path().join("not-there"));
+
+    assert!(
+        good.status.success(),
+        "{}",
+        String::from_utf8_lossy(&good.stderr)
+    );
+    assert!(!bad.status.success() && !bad.stderr.is_empty());
+}

@@ -1,0 +1,75 @@
+//! Whether containers can be built here: builds one and throws it away.
+
+use std::fs;
+use std::path::Path;
+
+use mete_agent_core::task_dir::{Command, Container, Launch, Layers, Net, Root};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitOptions, waitpid};
+
+use crate::process::text_of;
+use crate::report::{self, Told};
+use crate::{container, system};
+
+/// Seconds after which the kernel ends it: it takes milliseconds.
+const PATIENCE_SECONDS: u32 = 20;
+
+/// Builds a container in `directory`, which must be empty. Says on standard error why it cannot.
+pub(crate) fn run(directory: &Path) -> u8 {
+    system::close_from(3);
+    system::hold_signals();
+    system::end_after(PATIENCE_SECONDS);
+    match build(directory) {
+        Ok(()) => 0,
+        Err(why) => {
+            eprintln!("{why}");
+            1
+        }
+    }
+}
+
+fn build(directory: &Path) -> Result<(), String> {
+    let place = |name: &str| {
+        let path = directory.join(name);
+        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = path.to_str().ok_or("the path is not UTF-8")?;
+        Ok::<_, String>(text.to_owned())
+    };
+    let wanted = Container {
+        root: Root::Layers(Layers {
+            lower: vec![place("lower")?],
+            upper: place("upper")?,
+            work: place("work")?,
+        }),
+        place: place("place")?,
+        mounts: Vec::new(),
+        working_dir: "/".to_owned(),
+        hostname: Some("probe".to_owned()),
+        network: Net::None,
+        capabilities: Vec::new(),
+        seccomp: true,
+        no_new_privileges: true,
+        read_only_root: true,
+        shm_bytes: 1 << 20,
+        rlimits: Vec::new(),
+        stop_signal: 15,
+    };
+    let launch = Launch::new(Command::Shell(String::new()), "/");
+    let said = |errno| format!("a container cannot be made: {}", text_of(errno));
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(said)?;
+    let child = || container::try_out(&launch, &wanted, &writer);
+    let pid = system::fork(None, container::namespaces(&wanted), child).map_err(said)?;
+    drop(writer);
+    let told = report::listen(&reader);
+    let _ = waitpid(Some(pid), WaitOptions::empty());
+    match told {
+        Told::Started => Ok(()),
+        Told::Failed(fault) => Err(format!(
+            "{}: {}: {}",
+            fault.step,
+            fault.what,
+            text_of(fault.errno)
+        )),
+        Told::Nothing | Told::Ended(_) => Err("its first process has ended".to_owned()),
+    }
+}
