@@ -94,11 +94,9 @@ async fn measure(tasks: &ProcessContainerizer, work: &Path, round: usize, measur
         },
         environment: BTreeMap::new(),
         user: None,
-        limits: Limits {
-            cpus_milli: 100,
-            mem_bytes: 32 << 20,
-        },
+        limits: Limits::new(100, 32 << 20),
         output: OutputLimits::default(),
+        around: None,
     };
 
     let start = Instant::now();

@@ -92,6 +92,22 @@ pub struct Limits {
     pub cpus_milli: u64,
     /// Bytes of memory; raised to [`MIN_MEMORY_BYTES`].
     pub mem_bytes: u64,
+    /// Thousandths of a CPU that are never exceeded; `None`: as the options say.
+    pub cpu_limit_milli: Option<u64>,
+    /// Processes and threads, at most as many as the options say; `None`: as many.
+    pub max_pids: Option<u64>,
+}
+
+impl Limits {
+    /// Of a task that asks for nothing else.
+    pub const fn new(cpus_milli: u64, mem_bytes: u64) -> Self {
+        Self {
+            cpus_milli,
+            mem_bytes,
+            cpu_limit_milli: None,
+            max_pids: None,
+        }
+    }
 }
 
 /// A resource that can be limited.

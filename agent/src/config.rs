@@ -8,7 +8,7 @@ use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES};
 use mete_daemon::auth::ListenOptions;
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
-use mete_model::{Attributes, FaultDomain, MEBIBYTE, Resources};
+use mete_model::{Attributes, FaultDomain, LinuxCapability, MEBIBYTE, Resources};
 use mete_proto::resources_text::{parse_attributes, parse_resources};
 use tonic::transport::Endpoint;
 
@@ -71,6 +71,17 @@ pub struct Options {
     /// Processes and threads that a task may have.
     #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_PIDS)]
     pub max_pids: u64,
+    /// Directory below which tasks in containers may mount what they like. Given more than once, each of them; without
+    /// it, none.
+    #[arg(long, value_name = "DIR")]
+    pub volume_root: Vec<PathBuf>,
+    /// Power of root that tasks in containers may ask for beyond the usual ones, as NET_ADMIN. May be given more than
+    /// once.
+    #[arg(long, value_name = "NAME")]
+    pub allow_capability: Vec<LinuxCapability>,
+    /// Lets tasks in containers do without the filter of system calls.
+    #[arg(long)]
+    pub allow_unconfined: bool,
     /// Bytes of a task's stdout, and of its stderr, per file; then the file is rotated.
     #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_OUTPUT_BYTES, value_parser = config::bytes)]
     pub output_bytes: u64,
@@ -159,6 +170,10 @@ impl Checked for Options {
             let reason =
                 "an agent that listens on every address must say under which one it is reached";
             faults.push(Fault::new("advertise-ip", reason));
+        }
+        for root in self.volume_root.iter().filter(|root| !root.is_absolute()) {
+            let reason = format!("{} is not an absolute path", root.display());
+            faults.push(Fault::new("volume-root", reason));
         }
         if self.name.is_empty() {
             faults.push(Fault::new("name", "must not be empty"));

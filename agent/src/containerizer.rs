@@ -4,8 +4,11 @@
 //! A containerizer keeps nothing in memory that it could not find again on disk: every call names
 //! the container, and works for one that an earlier agent started.
 
-pub mod process;
-pub mod users;
+pub mod image; // an image, and who gives it
+pub mod image_users; // users inside an image
+pub mod oci; // what a shim is to build around a task
+pub mod process; // the life of tasks, with a container around them or without
+pub mod users; // users of the machine
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,12 +38,14 @@ pub struct Start {
     pub limits: Limits,
     /// How much of its output is kept.
     pub output: OutputLimits,
+    /// What is around it; `None`: it runs on the files of the machine.
+    pub around: Option<oci::Around>,
 }
 
 /// What a task is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillSignal {
-    /// Please end: SIGTERM to each of its processes.
+    /// Please end: SIGTERM to each of its processes, or the signal that its image names.
     Terminate,
     /// End: SIGKILL, until none of its processes is left.
     Kill,
@@ -64,6 +69,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// What is around it cannot be built.
+    #[error(transparent)]
+    Container(#[from] oci::OciError),
     /// Its limits cannot be set.
     #[error("the limits of the task cannot be set")]
     Limits(#[from] crate::cgroups::CgroupError),

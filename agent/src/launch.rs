@@ -1,11 +1,12 @@
-//! One job per task: sandbox, fetch, start. Ends as a running shim, or with the stage at which it failed.
+//! One job per task: image, sandbox, fetch, start. Ends as a running shim, or with the stage at which it failed.
 //!
 //! ```text
-//! user ─▶ sandbox ─▶ fetch ─▶ start ─▶ running
-//!    └───────┴─────────┴────────┴─▶ failed{stage}          cancelled before the start: given up
+//! image, user ─▶ sandbox ─▶ fetch ─▶ start ─▶ running
+//!    └──────────────┴─────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
 //! ```
 
 mod environment; // what a task finds in its environment
+mod inner; // what runs, on the machine or in a container
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,11 +19,14 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroups::Limits;
+use crate::containerizer::image::ImageSource;
+use crate::containerizer::oci::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
 use crate::fetcher::Fetcher;
 use crate::places::Places;
 use crate::sandbox;
 use crate::shims::Shim;
+use inner::Inner;
 
 /// A task to be started.
 #[derive(Clone, Debug)]
@@ -68,6 +72,9 @@ pub(crate) struct Launcher {
     pub(crate) places: Places,
     pub(crate) containerizer: Arc<dyn Containerizer>,
     pub(crate) fetcher: Fetcher,
+    pub(crate) images: ImageSource,
+    /// What containers may do here, or why there can be none.
+    pub(crate) oci: Result<Permissions, String>,
     pub(crate) endpoint: Endpoint,
     pub(crate) output: OutputLimits,
     /// With less free disk than this nothing is launched. The core knows the disk as it was measured last, up to a
@@ -82,12 +89,13 @@ impl Launcher {
         job: Job,
         cancelled: &CancellationToken,
     ) -> Result<Shim, Failure> {
-        if job.spec.container.is_some() {
-            let reason = "this agent runs tasks without containers only";
-            return Err(Failure::new(LaunchStage::Start, reason));
-        }
         let sandbox = self.places.sandbox(&job.agent, &job.key, &job.container);
-        let user = user_of(&job).await?;
+        let inner = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Err(Failure::cancelled()),
+            inner = self.inner(&job, &sandbox) => inner?,
+        };
+        let user = inner.user.clone();
         self.make_sandbox(&sandbox, user.clone()).await?;
         let uris = &job.spec.command.uris;
         tokio::select! {
@@ -103,7 +111,7 @@ impl Launcher {
         if cancelled.is_cancelled() {
             return Err(Failure::cancelled());
         }
-        let start = self.start(&job, sandbox, user);
+        let start = self.start(&job, sandbox, inner);
         self.containerizer
             .start(start)
             .await
@@ -130,28 +138,31 @@ impl Launcher {
         }
     }
 
-    fn start(&self, job: &Job, sandbox: PathBuf, user: Option<User>) -> Start {
-        let command = &job.spec.command;
+    fn start(&self, job: &Job, sandbox: PathBuf, inner: Inner) -> Start {
         let resources = job.spec.resources.flat();
+        let isolation = job.spec.container.as_ref().map(|spec| &spec.isolation);
         Start {
             container: job.container.clone(),
-            environment: environment::of(job, &sandbox, &self.endpoint),
+            environment: inner.environment,
             sandbox,
-            command: (&command.program).into(),
-            user,
+            command: inner.command,
+            user: inner.user,
             limits: Limits {
                 cpus_milli: resources.cpus_milli,
                 mem_bytes: resources.mem_bytes,
+                cpu_limit_milli: isolation.and_then(|isolation| isolation.cpu_limit_milli),
+                max_pids: isolation.and_then(|isolation| isolation.max_pids),
             },
             output: self.output,
+            around: inner.around,
         }
     }
 }
 
 /// Whom the task runs as: the user it names, or that of its framework. An agent that is not root runs the latter as
 /// itself; it could not do otherwise.
-async fn user_of(job: &Job) -> Result<Option<User>, Failure> {
-    let own = job.spec.command.user.clone();
+async fn user_of(job: &Job, own: Option<String>) -> Result<Option<User>, Failure> {
+    let own = own.or_else(|| job.spec.command.user.clone());
     let name = match own {
         Some(name) => name,
         None if job.framework.user.is_empty() || !rustix::process::geteuid().is_root() => {

@@ -6,6 +6,7 @@
 //!     reserve         room for the store when tasks have filled the disk
 //!     fetch/parts, fetch/cache                  what tasks fetch: under way, and kept for others
 //!     images/         images, unpacked and shared
+//!     trial/          for a moment at the start: a container that is built to see whether it can be
 //!     tasks/<container>/                        what agent and shim say to each other
 //!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
 //!                                                                 …/runs/latest    the newest of them
@@ -74,6 +75,11 @@ impl Places {
     /// The images.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
+    }
+
+    /// Where a container is built at the start, to see whether it can be.
+    pub(crate) fn trial(&self) -> PathBuf {
+        self.root.join("trial")
     }
 
     /// Above the task directories.

@@ -20,7 +20,7 @@ use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
 use mete_daemon::store::redb::Redb;
 use mete_daemon::store::{self, StoreError};
-use mete_model::{ContainerId, Endpoint, Machine};
+use mete_model::{AttributeValue, Attributes, ContainerId, Endpoint, Machine};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -33,6 +33,8 @@ use tracing::{error, info, warn};
 use crate::cgroups::{self, Cgroups, Hierarchies};
 use crate::config::{IsolationChoice, Options};
 use crate::containerizer::Containerizer;
+use crate::containerizer::image::{ImageSource, no_images};
+use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::hands::Hands;
@@ -44,7 +46,7 @@ use crate::launch::Launcher;
 use crate::master_link::{Introduction, MasterLink};
 use crate::places::Places;
 use crate::probes::{Probes, ProbesError};
-use crate::sandbox::Reserve;
+use crate::sandbox::{self, Reserve};
 use crate::shims::{self, Executable, Shim};
 
 /// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
@@ -123,25 +125,28 @@ pub enum RunError {
 /// refuses the agent for good.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
     let shim = Executable::of_this_process().map_err(RunError::Containerizer)?;
-    run_with(options, shim, shutdown).await
+    run_with(options, shim, no_images(), shutdown).await
 }
 
-/// As [`run`], with another program as shim.
+/// As [`run`], with another program as shim, and images from `source`.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_with(
     options: Options,
     shim: Executable,
+    source: ImageSource,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let token = options.listen.token()?;
     let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
     let store = open_store(&places).await?;
-    let inventory = measure(&options, &places).await?;
+    let mut inventory = measure(&options, &places).await?;
     let containerizer = set_up_containers(&options, &places, shim).await?;
     let (root, chosen) = (places.images(), options.images.clone());
     let images = spawn_blocking(move || Images::open(root, chosen)).await??;
+    let oci = try_containers(&options, &places, containerizer.shim()).await?;
+    name_containerizers(&mut inventory.attributes, oci.is_ok());
     let listener = server::bind(options.address()).await?;
     let address = listener.local_addr().map_err(RunError::WorkDir)?;
     let endpoint = Endpoint {
@@ -156,6 +161,8 @@ pub async fn run_with(
         inventory,
         containerizer,
         images,
+        source,
+        oci,
         endpoint,
     };
     agent.live(store, listener, address, shutdown).await
@@ -193,6 +200,7 @@ async fn set_up_containers(
     limits.cpu_quota = options.cpu_quota;
     limits.max_pids = options.max_pids;
     let (isolation, tasks) = (options.isolation, places.tasks());
+    let permissions = permissions(options, places);
     let containerizer = spawn_blocking(move || {
         let cgroups = match isolation {
             IsolationChoice::Auto => Cgroups::set_up(&Hierarchies::of_this_host(), limits),
@@ -204,10 +212,56 @@ async fn set_up_containers(
         } else {
             warn!(%isolation, "tasks are isolated only in part");
         }
-        ProcessContainerizer::new(tasks, cgroups, shim)
+        ProcessContainerizer::new(tasks, cgroups, shim).map(|tasks| tasks.allowing(permissions))
     });
     let containerizer = containerizer.await?.map_err(RunError::Containerizer)?;
     Ok(Arc::new(containerizer))
+}
+
+/// What containers may do here.
+fn permissions(options: &Options, places: &Places) -> Permissions {
+    Permissions {
+        volume_roots: options.volume_root.clone(),
+        capabilities: options.allow_capability.clone(),
+        unconfined: options.allow_unconfined,
+        hidden: vec![places.root().to_owned()],
+    }
+}
+
+/// Builds a container and throws it away; says why it cannot.
+async fn try_containers(
+    options: &Options,
+    places: &Places,
+    shim: Arc<Executable>,
+) -> Result<Result<Permissions, String>, RunError> {
+    let place = places.trial();
+    let tried = spawn_blocking(move || {
+        let _ = sandbox::remove_tree(&place);
+        std::fs::create_dir(&place).map_err(|error| error.to_string())?;
+        let tried = shim.try_container(&place);
+        if let Err(error) = sandbox::remove_tree(&place) {
+            warn!(place = %place.display(), %error, "what is left of a trial cannot be removed");
+        }
+        tried
+    });
+    let tried = tried.await?;
+    match &tried {
+        Ok(()) => info!("containerizers: process, oci"),
+        Err(why) => warn!(
+            why,
+            "containerizers: process; tasks in containers are refused"
+        ),
+    }
+    Ok(tried.map(|()| permissions(options, places)))
+}
+
+/// So that constraints can ask for it. An operator who says it himself knows why.
+fn name_containerizers(attributes: &mut Attributes, oci: bool) {
+    const NAME: &str = "containerizers";
+    if attributes.get(NAME).is_none() {
+        let names = if oci { "process,oci" } else { "process" };
+        attributes.set(NAME, AttributeValue::Text(names.into()));
+    }
 }
 
 /// An agent that has all it needs to begin.
@@ -218,6 +272,8 @@ struct Agent {
     inventory: Inventory,
     containerizer: Arc<ProcessContainerizer>,
     images: Images,
+    source: ImageSource,
+    oci: Result<Permissions, String>,
     endpoint: Endpoint,
 }
 
@@ -381,6 +437,8 @@ impl Agent {
             places: self.places.clone(),
             containerizer: Arc::clone(&self.containerizer) as Arc<dyn Containerizer>,
             fetcher,
+            images: Arc::clone(&self.source),
+            oci: self.oci.clone(),
             endpoint: self.endpoint.clone(),
             output: OutputLimits {
                 max_bytes: self.options.output_bytes,

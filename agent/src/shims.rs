@@ -28,7 +28,7 @@ use tokio::net::unix::pipe;
 
 use crate::processes;
 use remains::read;
-pub(crate) use remains::{has_running_shim, members_without_groups, plan_of};
+pub(crate) use remains::{has_running_shim, members_without_groups, plan_of, stop_signal_of};
 pub use remains::{kill_remains, signal};
 
 /// How long a shim may take until its task runs. It takes milliseconds; on a machine that swaps it
@@ -68,6 +68,24 @@ impl Executable {
         Ok(Self {
             file,
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+        })
+    }
+
+    /// Whether containers can be built, in an empty directory.
+    ///
+    /// # Errors
+    /// Why not, in the shim's words. Blocks for some milliseconds.
+    pub(crate) fn try_container(&self, place: &Path) -> Result<(), String> {
+        let mut trial = self.command();
+        trial.arg("--probe").arg(place).stdout(Stdio::null());
+        let output = trial.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(match said.trim() {
+            "" => format!("the shim ended with {}", output.status),
+            said => said.chars().take(LOG_TAIL_BYTES).collect(),
         })
     }
 

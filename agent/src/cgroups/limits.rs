@@ -19,14 +19,21 @@ const MIN_QUOTA_US: u64 = 1_000;
 /// Sets the limits of a plan whose groups are there.
 pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Result<(), CgroupError> {
     let shares = (limits.cpus_milli.saturating_mul(SHARES_PER_CPU) / 1_000).max(MIN_SHARES);
-    let quota = (limits.cpus_milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US);
+    let capped = limits
+        .cpu_limit_milli
+        .or_else(|| options.cpu_quota.then_some(limits.cpus_milli));
+    let quota =
+        capped.map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US));
+    let max_pids = limits
+        .max_pids
+        .map_or(options.max_pids, |pids| pids.min(options.max_pids));
     let memory = limits.mem_bytes.max(MIN_MEMORY_BYTES);
     for (controller, group) in &plan.v1 {
         let group = Path::new(group);
         match controller.as_str() {
             "cpu" => {
                 write(&group.join("cpu.shares"), shares)?;
-                if options.cpu_quota {
+                if let Some(quota) = quota {
                     write(&group.join("cpu.cfs_period_us"), QUOTA_PERIOD_US)?;
                     write(&group.join("cpu.cfs_quota_us"), quota)?;
                 }
@@ -39,7 +46,7 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
                     write(&with_swap, memory)?;
                 }
             }
-            "pids" => write(&group.join("pids.max"), options.max_pids)?,
+            "pids" => write(&group.join("pids.max"), max_pids)?,
             _ => {}
         }
     }
@@ -51,7 +58,7 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
         match controller.as_str() {
             "cpu" => {
                 write(&group.join("cpu.weight"), weight(shares))?;
-                if options.cpu_quota {
+                if let Some(quota) = quota {
                     write(&group.join("cpu.max"), format!("{quota} {QUOTA_PERIOD_US}"))?;
                 }
             }
@@ -64,7 +71,7 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
                 // A task dies as a whole: a server without its worker is of no use.
                 write(&group.join("memory.oom.group"), 1)?;
             }
-            "pids" => write(&group.join("pids.max"), options.max_pids)?,
+            "pids" => write(&group.join("pids.max"), max_pids)?,
             _ => {}
         }
     }

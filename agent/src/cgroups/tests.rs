@@ -72,15 +72,7 @@ fn version_2_is_used_where_it_has_the_controllers() {
     options.cpu_quota = true;
 
     let groups = Cgroups::set_up(&hierarchies, options);
-    let plan = groups
-        .create(
-            "c1",
-            Limits {
-                cpus_milli: 500,
-                mem_bytes: 64 << 20,
-            },
-        )
-        .unwrap();
+    let plan = groups.create("c1", Limits::new(500, 64 << 20)).unwrap();
 
     assert_eq!(groups.isolation().to_string(), "cpu v2, memory v2, pids v2");
     let group = root.path().join("mete/agent-1/c1");
@@ -109,15 +101,7 @@ fn a_small_task_still_gets_the_least_that_works() {
     let (root, hierarchies) = fake_v2("cpu memory pids");
     let groups = Cgroups::set_up(&hierarchies, Options::new("agent-1".into()));
 
-    groups
-        .create(
-            "c1",
-            Limits {
-                cpus_milli: 1,
-                mem_bytes: 1,
-            },
-        )
-        .unwrap();
+    groups.create("c1", Limits::new(1, 1)).unwrap();
 
     let group = root.path().join("mete/agent-1/c1");
     assert_eq!(fs::read_to_string(group.join("cpu.weight")).unwrap(), "1");
@@ -131,15 +115,7 @@ fn a_small_task_still_gets_the_least_that_works() {
 fn a_host_without_control_groups_says_what_is_missing() {
     let groups = Cgroups::none(Options::new("agent-1".into()));
 
-    let plan = groups
-        .create(
-            "c1",
-            Limits {
-                cpus_milli: 1_000,
-                mem_bytes: 1 << 30,
-            },
-        )
-        .unwrap();
+    let plan = groups.create("c1", Limits::new(1_000, 1 << 30)).unwrap();
 
     assert!(plan.is_empty());
     assert_eq!(usage(&plan), Usage::default());
@@ -171,15 +147,7 @@ fn this_host_limits_measures_kills_and_forgets_a_task() {
         eprintln!("needs writable control groups: {}", groups.isolation());
         return;
     }
-    let plan = groups
-        .create(
-            "c1",
-            Limits {
-                cpus_milli: 250,
-                mem_bytes: 48 << 20,
-            },
-        )
-        .unwrap();
+    let plan = groups.create("c1", Limits::new(250, 48 << 20)).unwrap();
     let enter: String = plan
         .enter_files()
         .iter()

@@ -1,4 +1,5 @@
-//! Tasks as plain processes on the file system of the host: a shim each, limits by control groups.
+//! Tasks as processes: a shim each, limits by control groups; on the file system of the machine, or in a container that
+//! the shim builds (see [`oci`]).
 //!
 //! ```text
 //! <root>/<container>/       the task directory, 0700       (see mete_agent_core::task_dir)
@@ -20,20 +21,21 @@ use mete_agent_core::task_dir::{
     FORMAT_VERSION, LAUNCH_FILE, Launch, MAX_FILE_BYTES, TaskDir, TaskFile,
 };
 use mete_model::ContainerId;
-use rustix::process::Signal;
 
+use super::oci::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
 use crate::shims::{self, Executable, Found, Shim};
 use crate::{processes, sandbox};
 
-/// Runs tasks as plain processes.
+/// Runs tasks, plain or in containers.
 #[derive(Clone, Debug)]
 pub struct ProcessContainerizer {
     root: PathBuf,
     cgroups: Arc<Cgroups>,
     shim: Arc<Executable>,
     boot_id: Arc<str>,
+    permissions: Arc<Permissions>,
 }
 
 impl ProcessContainerizer {
@@ -58,7 +60,15 @@ impl ProcessContainerizer {
             cgroups: Arc::new(cgroups),
             shim: Arc::new(shim),
             boot_id: processes::boot_id()?.into(),
+            permissions: Arc::default(),
         })
+    }
+
+    /// What containers may do here; by default nothing that is not usual.
+    #[must_use]
+    pub fn allowing(mut self, permissions: Permissions) -> Self {
+        self.permissions = Arc::new(permissions);
+        self
     }
 
     /// The directory of one task, there or not.
@@ -121,6 +131,10 @@ impl ProcessContainerizer {
         })?;
         make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
         let cgroups = self.cgroups.create(task.container.as_str(), task.limits)?;
+        let around = task
+            .around
+            .as_ref()
+            .map(|around| oci::prepare(&dir, &task.container, sandbox, around, &self.permissions));
         let launch = Launch {
             version: FORMAT_VERSION,
             command: task.command,
@@ -129,7 +143,7 @@ impl ProcessContainerizer {
             user: task.user,
             cgroups,
             output: task.output,
-            container: None,
+            container: around.transpose()?,
         };
         let bytes = launch.encode();
         if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -199,7 +213,7 @@ impl Containerizer for ProcessContainerizer {
         let dir = self.task_dir(&container);
         blocking(move || match signal {
             KillSignal::Terminate => {
-                shims::signal(&dir, Signal::TERM);
+                shims::signal(&dir, shims::stop_signal_of(&dir));
                 Ok(())
             }
             KillSignal::Kill => match shims::kill_remains(&dir) {

@@ -47,7 +47,7 @@ pub fn look_up(name: &str) -> Result<Option<User>, UserError> {
 }
 
 /// Finds a user in the text of the two files.
-fn find(name: &str, passwd: &str, group: &str) -> Option<User> {
+pub(super) fn find(name: &str, passwd: &str, group: &str) -> Option<User> {
     let number: Option<u32> = name.parse().ok();
     let entry = |line: &str| -> Option<User> {
         let mut fields = line.split(':');

@@ -12,12 +12,20 @@ use super::Job;
 /// Where programs are looked for when the task does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Of a task that runs on the files of the machine.
 pub(super) fn of(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
+    let mut all = of_agent(job, sandbox, endpoint);
+    all.insert("PATH".to_owned(), search_path());
+    all.extend(job.spec.command.environment.clone());
+    all
+}
+
+/// The agent's part alone. Where programs are is not the agent's to say in an image.
+pub(super) fn of_agent(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
     let sandbox = sandbox.display().to_string();
     let task = job.key.task.to_string();
     let agent = job.agent.to_string();
     let ours = [
-        ("PATH", search_path()),
         ("MESOS_SANDBOX", sandbox.clone()),
         ("MESOS_DIRECTORY", sandbox),
         ("MESOS_TASK_ID", task.clone()),
@@ -32,12 +40,9 @@ pub(super) fn of(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<Str
         ("MESOS_ALLOCATION_ROLE", allocation_role(job)),
         ("MESOS_CONTAINER_IP", endpoint.ip.clone()),
     ];
-    let mut all: BTreeMap<String, String> = ours
-        .into_iter()
+    ours.into_iter()
         .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    all.extend(job.spec.command.environment.clone());
-    all
+        .collect()
 }
 
 /// The folder of the agent's own program comes last, so that tasks can call `mete` wherever it is installed.

@@ -70,6 +70,15 @@ pub(crate) fn plan_of(dir: &TaskDir) -> CgroupPlan {
         .unwrap_or_default()
 }
 
+/// The signal that asks a task to end.
+pub(crate) fn stop_signal_of(dir: &TaskDir) -> Signal {
+    let launch = read::<Launch>(&dir.launch()).ok();
+    let number = launch.and_then(|launch| Some(launch.container?.stop_signal));
+    number
+        .and_then(Signal::from_named_raw)
+        .unwrap_or(Signal::TERM)
+}
+
 /// Reads one file of a task directory; the error is a sentence.
 pub(crate) fn read<F: TaskFile>(path: &Path) -> Result<F, String> {
     let said = |error: io::Error| format!("{}: {error}", F::NAME);

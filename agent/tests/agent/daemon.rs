@@ -1,5 +1,6 @@
 //! The whole agent: real store, real port, real tasks, and a master that is the test.
 
+mod contained; // tasks in containers
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
 mod images; // images over HTTP

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod containers; // tasks in containers
 mod daemon; // the whole agent, with a master that is the test
 mod probes;
 mod support;

@@ -91,11 +91,9 @@ impl Agent {
             command: Command::Shell(text.into()),
             environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
             user: None,
-            limits: Limits {
-                cpus_milli: 100,
-                mem_bytes: 32 << 20,
-            },
+            limits: Limits::new(100, 32 << 20),
             output: OutputLimits::default(),
+            around: None,
         }
     }
 

@@ -59,8 +59,8 @@ pub enum InsideError {
     /// Neither task nor image names a program.
     #[error("neither the task nor its image names a program")]
     NoProgram,
-    /// The image wants to be ended with a signal that there is not.
-    #[error("the image names {0:?} as its stop signal, and no signal is called that")]
+    /// The image wants to be ended with a signal that there is not, or with a real-time signal.
+    #[error("the image names {0:?} as its stop signal, which is none of the signals 1 to 31")]
     BadSignal(String),
 }
 
@@ -137,14 +137,8 @@ fn stop_signal(image: &ImageConfig) -> Result<i32, InsideError> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let by_name = SIGNALS.iter().find(|(known, _)| *known == name);
-    let number = by_name.map(|(_, number)| *number).or_else(|| {
-        let number = match name.strip_prefix("RTMIN+") {
-            Some(more) => 34_i32.checked_add(more.parse().ok()?),
-            None if name == "RTMIN" => Some(34),
-            None => name.parse().ok(),
-        };
-        number.filter(|number| (1..=64).contains(number))
-    });
+    let number = by_name.map(|(_, number)| *number);
+    let number = number.or_else(|| name.parse().ok().filter(|number| (1..=31).contains(number)));
     number.ok_or_else(|| InsideError::BadSignal(text.chars().take(40).collect()))
 }
 
@@ -257,8 +251,7 @@ mod tests {
 
         assert_eq!(stop_signal(&ImageConfig::default()), Ok(15));
         assert_eq!((of("SIGQUIT"), of("usr1"), of("9")), (Ok(3), Ok(10), Ok(9)));
-        assert_eq!(of("SIGRTMIN+3"), Ok(37));
         assert_eq!(of("SIGNAL"), Err(InsideError::BadSignal("SIGNAL".into())));
-        assert!(of("65").is_err() && of("RTMIN+99999999999").is_err());
+        assert!(of("32").is_err() && of("SIGRTMIN+3").is_err());
     }
 }

@@ -3,16 +3,19 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mete_agent::cgroups::{self, Cgroups, Hierarchies};
+use mete_agent::containerizer::image::ImageSource;
 use mete_agent::containerizer::process::ProcessContainerizer;
 use mete_agent::{Options, RunError, run_with};
 use mete_daemon::config;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::containers::busybox;
 use crate::support::{shim, soon, until};
 
 /// A work directory. Whatever still runs in it dies with it.
@@ -96,6 +99,17 @@ impl Drop for Work {
     }
 }
 
+/// One image, `busybox`, unpacked in `place`.
+fn images(place: PathBuf) -> ImageSource {
+    Arc::new(move |reference, _, _| {
+        let found = match reference {
+            "busybox" => Ok(busybox(&place)),
+            _ => Err(format!("no image is called {reference}")),
+        };
+        Box::pin(std::future::ready(found))
+    })
+}
+
 /// A running agent.
 pub(super) struct Daemon {
     shutdown: CancellationToken,
@@ -107,6 +121,7 @@ impl Daemon {
     pub(super) fn start(options: Options) -> Self {
         let (shutdown, killed) = (CancellationToken::new(), CancellationToken::new());
         let (asked, dead) = (shutdown.clone(), killed.clone());
+        let images = images(options.work_dir.parent().unwrap().to_owned());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -115,7 +130,7 @@ impl Daemon {
                 .unwrap();
             let ended = runtime.block_on(async {
                 tokio::select! {
-                    ended = run_with(options, shim(), asked) => Some(ended),
+                    ended = run_with(options, shim(), images, asked) => Some(ended),
                     () = dead.cancelled() => None,
                 }
             });

@@ -1,0 +1,450 @@
+//! From what a task wants around it to what its shim builds: the containerizer `oci`.
+//!
+//! A container has the same life as a plain process: task directory, control groups and shim are those of
+//! [`ProcessContainerizer`](super::process::ProcessContainerizer). What is added is a part of launch.json, made here, and
+//! directories for it, which go with the task directory:
+//!
+//! ```text
+//! <task directory>/etc/{hosts,hostname,resolv.conf}     seen in the container
+//!                  root/{place,upper,work}              its root; upper holds what the task writes
+//!                  root/<n>/{place,upper,work}          the same for the n-th mount, when it is an image
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+use mete_agent_core::image::Inside;
+use mete_agent_core::task_dir::{
+    Container, Layers, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source, TaskDir,
+};
+use mete_model::container::{Mount, MountSource, Network, Rlimit};
+use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
+
+use super::image::Image;
+
+/// Size of `/dev/shm` when nothing is said (Docker's).
+const SHM_BYTES: u64 = 64 << 20;
+
+/// The largest file of the machine's `/etc` that is copied: they are lists of names.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Characters of a container's id that are its host name (Docker's).
+const HOSTNAME_CHARS: usize = 12;
+
+/// Memory of its own where the machine's root, which cannot be written to, is wanted writable.
+const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/run"];
+
+/// What the operator allows containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Directories of the machine below which volumes may lie.
+    pub volume_roots: Vec<PathBuf>,
+    /// Powers of root beyond the usual ones.
+    pub capabilities: Vec<LinuxCapability>,
+    /// Whether a task may do without the filter of system calls.
+    pub unconfined: bool,
+    /// Directories that are never seen: the agent's own.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// What is around a task, as it is to be started.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// What it wants.
+    pub spec: ContainerSpec,
+    /// Its image; `None`: the machine's own files.
+    pub image: Option<Image>,
+    /// The images among its mounts, by reference.
+    pub mounted: BTreeMap<String, Image>,
+    /// Where it runs, and what ends it.
+    pub working_dir: String,
+    /// Number of the signal that asks it to end.
+    pub stop_signal: i32,
+}
+
+impl Around {
+    /// With an image.
+    pub fn with_image(spec: ContainerSpec, image: Image, inside: &Inside) -> Self {
+        Self {
+            spec,
+            image: Some(image),
+            mounted: BTreeMap::new(),
+            working_dir: inside.working_dir.clone(),
+            stop_signal: inside.stop_signal,
+        }
+    }
+
+    /// Where the sandbox is seen inside.
+    const fn sandbox_inside<'a>(&self, sandbox: &'a str) -> &'a str {
+        match self.image {
+            Some(_) => SANDBOX_INSIDE,
+            None => sandbox,
+        }
+    }
+}
+
+/// Why a container cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum OciError {
+    /// A volume lies nowhere the operator allows.
+    #[error("volume {path} is below no directory that this agent allows ({allowed})")]
+    VolumeRoot {
+        /// The path.
+        path: String,
+        /// Those that are allowed.
+        allowed: String,
+    },
+    /// A power of root that the operator has not allowed.
+    #[error("capability {0} is not allowed by this agent")]
+    Capability(LinuxCapability),
+    /// It wants no filter.
+    #[error("this agent does not allow tasks without a filter of system calls")]
+    Unconfined,
+    /// An image was not brought.
+    #[error("image {0:?} is not there")]
+    NoImage(String),
+    /// A path that is not UTF-8.
+    #[error("{0} is not UTF-8")]
+    NotText(PathBuf),
+    /// A directory or file of it cannot be made.
+    #[error("{path}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Refuses what the operator has not allowed. Asked before anything is fetched.
+///
+/// # Errors
+/// [`OciError`].
+pub fn check(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciError> {
+    let usual = |one: &LinuxCapability| {
+        LinuxCapability::USUAL.contains(one) || permissions.capabilities.contains(one)
+    };
+    if let Some(beyond) = spec
+        .isolation
+        .remaining()
+        .into_iter()
+        .find(|one| !usual(one))
+    {
+        return Err(OciError::Capability(beyond));
+    }
+    if !spec.isolation.seccomp && !permissions.unconfined {
+        return Err(OciError::Unconfined);
+    }
+    for mount in &spec.mounts {
+        if let MountSource::Host(path) = &mount.source {
+            below_root(path, permissions)?;
+        }
+    }
+    Ok(())
+}
+
+/// The allowed root a path lies below, and the rest of it. The shim sees to it that no link leads out.
+fn below_root(path: &str, permissions: &Permissions) -> Result<(PathBuf, String), OciError> {
+    let wanted = Path::new(path);
+    let straight = wanted
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let roots = permissions.volume_roots.iter().filter(|_| straight);
+    let found = roots
+        .filter_map(|root| Some((root, wanted.strip_prefix(root).ok()?.to_str()?)))
+        .next();
+    found
+        .map(|(root, below)| (root.clone(), below.to_owned()))
+        .ok_or_else(|| OciError::VolumeRoot {
+            path: path.to_owned(),
+            allowed: match permissions.volume_roots.as_slice() {
+                [] => "none".to_owned(),
+                roots => roots
+                    .iter()
+                    .map(|root| root.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            },
+        })
+}
+
+/// Makes the directories of a container below its task directory, and says what its shim is to build. Blocks.
+///
+/// # Errors
+/// [`OciError`].
+pub fn prepare(
+    dir: &TaskDir,
+    container: &ContainerId,
+    sandbox: &str,
+    around: &Around,
+    permissions: &Permissions,
+) -> Result<Container, OciError> {
+    check(&around.spec, permissions)?;
+    let (spec, isolation) = (&around.spec, &around.spec.isolation);
+    let top = dir.path().join("root");
+    let place = directory(&top, "place", 0o700)?;
+    let hostname = spec.hostname.clone().or_else(|| match spec.network {
+        Network::Host => None,
+        Network::None => Some(container.as_str().chars().take(HOSTNAME_CHARS).collect()),
+    });
+    let inside = around.sandbox_inside(sandbox);
+    let (root, mut mounts) = root(dir, sandbox, around, hostname.as_deref(), permissions)?;
+    for (at, mount) in spec.mounts.iter().enumerate() {
+        mounts.push(mounted(
+            mount,
+            at,
+            inside,
+            sandbox,
+            &top,
+            around,
+            permissions,
+        )?);
+    }
+    Ok(Container {
+        root,
+        place,
+        mounts,
+        working_dir: around.working_dir.clone(),
+        hostname,
+        network: match spec.network {
+            Network::Host => Net::Host,
+            Network::None => Net::None,
+        },
+        capabilities: isolation
+            .remaining()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        seccomp: isolation.seccomp,
+        no_new_privileges: isolation.no_new_privileges,
+        read_only_root: isolation.read_only_root,
+        shm_bytes: isolation.shm_bytes.unwrap_or(SHM_BYTES),
+        rlimits: isolation.rlimits.iter().map(limit).collect(),
+        stop_signal: around.stop_signal,
+    })
+}
+
+fn limit(limit: &Rlimit) -> ProcessLimit {
+    ProcessLimit {
+        kind: limit.kind.as_str().to_owned(),
+        soft: limit.soft,
+        hard: limit.hard,
+    }
+}
+
+/// The root, and what is mounted into every container of its kind.
+fn root(
+    dir: &TaskDir,
+    sandbox: &str,
+    around: &Around,
+    hostname: Option<&str>,
+    permissions: &Permissions,
+) -> Result<(Root, Vec<Mounted>), OciError> {
+    let own = Mounted {
+        target: around.sandbox_inside(sandbox).to_owned(),
+        source: path_source(sandbox.to_owned(), String::new()),
+        read_only: false,
+    };
+    let Some(image) = &around.image else {
+        let there = SCRATCH.into_iter().filter(|path| Path::new(path).is_dir());
+        // The sandbox comes last: it may lie below one of them.
+        let mounts = there.map(scratch).chain([own]).collect();
+        let hidden = permissions.hidden.iter().map(|path| text(path));
+        let hidden = hidden.collect::<Result<_, _>>()?;
+        return Ok((Root::Machine { hidden }, mounts));
+    };
+    let mut mounts = vec![own];
+    mounts.extend(names(dir, around.spec.network, hostname)?);
+    let layers = layers(image, &dir.path().join("root"))?;
+    Ok((Root::Layers(layers), mounts))
+}
+
+fn mounted(
+    mount: &Mount,
+    at: usize,
+    inside: &str,
+    sandbox: &str,
+    top: &Path,
+    around: &Around,
+    permissions: &Permissions,
+) -> Result<Mounted, OciError> {
+    let target = match mount.target.starts_with('/') {
+        true => mount.target.clone(),
+        false => format!("{inside}/{}", mount.target),
+    };
+    let source = match &mount.source {
+        MountSource::Host(path) => {
+            let (root, below) = below_root(path, permissions)?;
+            path_source(text(&root)?, below)
+        }
+        MountSource::Sandbox(path) => Source::Path {
+            root: sandbox.to_owned(),
+            below: path.trim_start_matches('/').to_owned(),
+            make: true,
+        },
+        MountSource::Tmpfs { size_bytes } => Source::Tmpfs {
+            size_bytes: *size_bytes,
+        },
+        MountSource::Image(reference) => {
+            let image = around.mounted.get(reference);
+            let image = image.ok_or_else(|| OciError::NoImage(reference.clone()))?;
+            let own = top.join(at.to_string());
+            Source::Layers {
+                layers: layers(image, &own)?,
+                place: directory(&own, "place", 0o700)?,
+            }
+        }
+    };
+    Ok(Mounted {
+        target,
+        source,
+        read_only: mount.read_only,
+    })
+}
+
+const fn path_source(root: String, below: String) -> Source {
+    Source::Path {
+        root,
+        below,
+        make: false,
+    }
+}
+
+fn scratch(path: &str) -> Mounted {
+    Mounted {
+        target: path.to_owned(),
+        source: Source::Tmpfs { size_bytes: None },
+        read_only: false,
+    }
+}
+
+/// The layers of an image, and what is written on top of them.
+fn layers(image: &Image, top: &Path) -> Result<Layers, OciError> {
+    let lower = image.layers.iter().map(|layer| text(layer));
+    Ok(Layers {
+        lower: lower.collect::<Result<_, _>>()?,
+        // Its mode is that of the root inside, which everybody passes through.
+        upper: directory(top, "upper", 0o755)?,
+        work: directory(top, "work", 0o700)?,
+    })
+}
+
+/// Who is who on the network: the machine's view on its own network, else the container's alone.
+fn names(
+    dir: &TaskDir,
+    network: Network,
+    hostname: Option<&str>,
+) -> Result<Vec<Mounted>, OciError> {
+    let of_machine = |path: &str| match network {
+        Network::Host => read(Path::new(path)),
+        Network::None => Vec::new(),
+    };
+    let mut hosts = of_machine("/etc/hosts");
+    if network == Network::None {
+        hosts.extend_from_slice(b"127.0.0.1 localhost\n::1 localhost\n");
+    }
+    if let Some(name) = hostname {
+        hosts.extend_from_slice(format!("127.0.0.1 {name}\n").as_bytes());
+    }
+    let own = hostname.map_or_else(crate::inventory::hostname, str::to_owned);
+    let files = [
+        ("hosts", hosts),
+        ("hostname", format!("{own}\n").into_bytes()),
+        ("resolv.conf", of_machine("/etc/resolv.conf")),
+    ];
+    let etc = dir.path().join("etc");
+    directory(dir.path(), "etc", 0o700)?;
+    let file = |(name, bytes): (&str, Vec<u8>)| {
+        let path = etc.join(name);
+        fs::write(&path, bytes).map_err(|source| OciError::Io { path, source })?;
+        Ok(Mounted {
+            target: format!("/etc/{name}"),
+            source: path_source(text(&etc)?, name.to_owned()),
+            read_only: false,
+        })
+    };
+    files.into_iter().map(file).collect()
+}
+
+/// A small file of the machine; empty when it is not there.
+fn read(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
+    }
+    if bytes.last().is_some_and(|last| *last != b'\n') {
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+fn directory(top: &Path, name: &str, mode: u32) -> Result<String, OciError> {
+    let path = top.join(name);
+    let failed = |source| OciError::Io {
+        path: path.clone(),
+        source,
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(top)
+        .map_err(failed)?;
+    match fs::DirBuilder::new().mode(mode).create(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(failed)?,
+    }
+    text(&path)
+}
+
+fn text(path: &Path) -> Result<String, OciError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| OciError::NotText(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_lie_below_what_the_operator_allows() {
+        let permissions = Permissions {
+            volume_roots: vec!["/srv/data".into(), "/opt".into()],
+            ..Permissions::default()
+        };
+        let below = |path| below_root(path, &permissions).map(|(_, below)| below).ok();
+
+        assert_eq!(below("/srv/data/a/b").as_deref(), Some("a/b"));
+        assert_eq!(below("/opt").as_deref(), Some(""));
+        assert_eq!(below("/srv/database"), None);
+        assert_eq!(below("/srv/data/../secret"), None);
+        assert_eq!(below("/"), None);
+        let refused = below_root("/etc", &Permissions::default()).expect_err("refused");
+        assert_eq!(
+            refused.to_string(),
+            "volume /etc is below no directory that this agent allows (none)"
+        );
+    }
+
+    #[test]
+    fn powers_beyond_the_usual_are_up_to_the_operator() {
+        let mut spec = ContainerSpec::default();
+        let mut permissions = Permissions::default();
+        assert!(check(&spec, &permissions).is_ok());
+
+        spec.isolation.add.insert(LinuxCapability::SYS_ADMIN);
+        let refused = check(&spec, &permissions).expect_err("refused").to_string();
+        permissions.capabilities.push(LinuxCapability::SYS_ADMIN);
+
+        assert_eq!(refused, "capability SYS_ADMIN is not allowed by this agent");
+        assert!(check(&spec, &permissions).is_ok());
+        spec.isolation.seccomp = false;
+        assert!(matches!(
+            check(&spec, &permissions),
+            Err(OciError::Unconfined)
+        ));
+    }
+}

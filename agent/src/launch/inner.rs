@@ -1,0 +1,141 @@
+//! What runs of a task, and where: on the machine as it is, or in a container with an image or without.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mete_agent_core::LaunchStage;
+use mete_agent_core::image::{Inside, inside};
+use mete_agent_core::task_dir::{Command, SANDBOX_INSIDE, User};
+use mete_model::ContainerSpec;
+use mete_model::container::{MountSource, Pull};
+use tokio::task::spawn_blocking;
+
+use super::{Failure, Job, Launcher, environment};
+use crate::containerizer::image::Image;
+use crate::containerizer::oci::{self, Around};
+use crate::containerizer::{image_users, users};
+
+/// Signal number of SIGTERM.
+const TERMINATE: i32 = 15;
+
+/// All that is known before the sandbox is made.
+pub(super) struct Inner {
+    pub(super) command: Command,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) user: Option<User>,
+    pub(super) around: Option<Around>,
+}
+
+impl Launcher {
+    /// Brings what the container of a task needs, and settles what runs in it.
+    pub(super) async fn inner(&self, job: &Job, sandbox: &Path) -> Result<Inner, Failure> {
+        let Some(spec) = job.spec.container.as_deref() else {
+            return self.on_machine(job, sandbox, None).await;
+        };
+        let permissions = self.oci.as_ref().map_err(|why| {
+            let reason = format!("this agent cannot run containers: {why}");
+            Failure::new(LaunchStage::Start, reason)
+        })?;
+        oci::check(spec, permissions).map_err(|error| Failure::new(LaunchStage::Start, error))?;
+        let mut mounted = BTreeMap::new();
+        for mount in &spec.mounts {
+            if let MountSource::Image(reference) = &mount.source {
+                let image = self.image(job, reference, Pull::IfMissing).await?;
+                mounted.insert(reference.clone(), image);
+            }
+        }
+        let mut inner = match &spec.image {
+            Some(reference) => {
+                let image = self.image(job, reference, spec.pull).await?;
+                self.in_image(job, spec, image).await?
+            }
+            None => self.on_machine(job, sandbox, Some(spec)).await?,
+        };
+        if let Some(around) = &mut inner.around {
+            around.mounted = mounted;
+        }
+        Ok(inner)
+    }
+
+    async fn image(&self, job: &Job, reference: &str, pull: Pull) -> Result<Image, Failure> {
+        let image = (self.images)(reference, pull, &job.container).await;
+        image.map_err(|why| Failure::new(LaunchStage::Fetch, why))
+    }
+
+    async fn on_machine(
+        &self,
+        job: &Job,
+        sandbox: &Path,
+        spec: Option<&ContainerSpec>,
+    ) -> Result<Inner, Failure> {
+        let own = spec.and_then(|spec| spec.user.clone());
+        let around = spec.map(|spec| Around {
+            spec: spec.clone(),
+            image: None,
+            mounted: BTreeMap::new(),
+            working_dir: match &spec.working_dir {
+                Some(path) => path.clone(),
+                None => sandbox.display().to_string(),
+            },
+            stop_signal: TERMINATE,
+        });
+        Ok(Inner {
+            command: (&job.spec.command.program).into(),
+            environment: environment::of(job, sandbox, &self.endpoint),
+            user: super::user_of(job, own).await?,
+            around,
+        })
+    }
+
+    async fn in_image(
+        &self,
+        job: &Job,
+        spec: &ContainerSpec,
+        image: Image,
+    ) -> Result<Inner, Failure> {
+        let agents = environment::of_agent(job, Path::new(SANDBOX_INSIDE), &self.endpoint);
+        let mut inside = inside(&image.config, agents, &job.spec.command, spec)
+            .map_err(|error| Failure::new(LaunchStage::Start, error))?;
+        let user = user_in_image(job, spec, &mut inside, image.layers.clone()).await?;
+        Ok(Inner {
+            command: inside.command.clone(),
+            environment: inside.environment.clone(),
+            user,
+            around: Some(Around::with_image(spec.clone(), image, &inside)),
+        })
+    }
+}
+
+/// Whom it runs as: a user of the image. A name that only the machine knows means the machine's user when it is that of
+/// the task's command or of its framework, as without an image. Sets `HOME` if nobody has.
+async fn user_in_image(
+    job: &Job,
+    spec: &ContainerSpec,
+    inside: &mut Inside,
+    layers: Vec<PathBuf>,
+) -> Result<Option<User>, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::new(LaunchStage::Start, error);
+    let of_framework = Some(&job.framework.user).filter(|name| !name.is_empty());
+    let Some(name) = inside.user.as_ref().or(of_framework).cloned() else {
+        return Ok(None);
+    };
+    let is_machines = inside.user.is_none()
+        || spec.user.is_none() && job.spec.command.user.as_ref() == Some(&name);
+    let asked = name.clone();
+    let found = spawn_blocking(move || image_users::find(&asked, &layers)).await;
+    match found.map_err(|error| failed(&error))? {
+        Ok(found) => {
+            if let Some(home) = found.home {
+                let variable = inside.environment.entry("HOME".to_owned());
+                variable.or_insert(home);
+            }
+            Ok(Some(found.user))
+        }
+        Err(_) if is_machines => {
+            let found = spawn_blocking(move || users::look_up(&name)).await;
+            let found = found.map_err(|error| failed(&error))?;
+            found.map_err(|error| failed(&error))
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}

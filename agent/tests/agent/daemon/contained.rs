@@ -1,0 +1,136 @@
+//! Tasks in containers, from launch to acknowledgement.
+
+use std::time::Duration;
+
+use mete_model::container::{Network, Pull};
+use mete_model::{
+    CommandSpec, ContainerSpec, HealthCheck, LinuxCapability, Probe, Reason, TaskSpec, TaskState,
+};
+
+use super::master::{Master, task};
+use super::world::Work;
+use crate::containers::possible;
+use crate::support::until;
+
+/// A task in a container of the image `busybox`.
+fn contained(id: &str, line: &str, change: impl FnOnce(&mut ContainerSpec)) -> TaskSpec {
+    let mut spec = task(id, line);
+    let mut container = ContainerSpec {
+        image: Some("busybox".into()),
+        pull: Pull::IfMissing,
+        ..ContainerSpec::default()
+    };
+    change(&mut container);
+    spec.container = Some(Box::new(container));
+    spec
+}
+
+#[tokio::test]
+async fn a_task_in_a_container_runs_is_healthy_and_survives_its_agent() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let names = register.agent_info.attributes.iter();
+    let names: Vec<_> = names
+        .map(|one| one.text.as_ref().map(|text| text.value.as_str()))
+        .collect();
+    assert_eq!(names, [Some("process,oci")]);
+    let line = "echo $HOME $MESOS_SANDBOX; id -u; pwd; echo up > here; sleep 1000";
+    let mut spec = contained("web", line, |container| {
+        container.user = Some("web".into());
+        container.network = Network::None;
+    });
+    spec.health_check = Some(HealthCheck {
+        probe: Probe::Command(CommandSpec::shell("test -f here && test ! -e /usr")),
+        delay: Duration::ZERO,
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_secs(20),
+        grace_period: Duration::from_secs(60),
+        consecutive_failures: 3,
+    });
+
+    link.run(&spec).await;
+    let healthy = link.until_it(|status| status.healthy == Some(true)).await;
+    assert_eq!(healthy.state, TaskState::Running);
+    let said = work.said("web", "stdout").await;
+    assert_eq!(said, "/srv /mnt/mesos/sandbox\n4444\n/mnt/mesos/sandbox\n");
+    agent.kill().await;
+
+    let agent = work.start(master.address, &[]);
+    let (mut link, again) = master.admit().await;
+    assert_eq!(again.tasks.len(), 1);
+    link.kill("web").await;
+    link.until(TaskState::Killed).await;
+    drop(link);
+    agent.stop().await.unwrap();
+    until(|| std::fs::read_dir(work.path.join("tasks")).unwrap().count() == 0).await;
+}
+
+#[tokio::test]
+async fn what_a_container_may_not_have_is_named() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &["--allow-capability=NET_ADMIN"]);
+    let (mut link, _) = master.admit().await;
+    let admin = |name: &str| -> LinuxCapability { name.parse().unwrap() };
+
+    let refused = [
+        contained("a", "true", |one| one.image = Some("nothing".into())),
+        contained("b", "true", |one| {
+            one.isolation.add.extend([admin("SYS_ADMIN")])
+        }),
+        contained("c", "true", |one| one.isolation.seccomp = false),
+        contained("d", "true", |one| one.user = Some("nobody".into())),
+    ];
+    let expected = [
+        "no image is called nothing",
+        "capability SYS_ADMIN is not allowed by this agent",
+        "this agent does not allow tasks without a filter of system calls",
+        "user \"nobody\" is not known in the image",
+    ];
+    for (spec, expected) in refused.iter().zip(expected) {
+        link.run(spec).await;
+        let failed = link.until(TaskState::Failed).await;
+        let message = failed.message.unwrap();
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(failed.reason, Some(Reason::ContainerLaunchFailed));
+    }
+    link.run(&contained("e", "true", |one| {
+        one.isolation.add.extend([admin("NET_ADMIN")])
+    }))
+    .await;
+    link.until(TaskState::Finished).await;
+}
+
+#[tokio::test]
+async fn a_container_without_an_image_sees_the_machines_files_and_not_its_processes() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let store = work.path.join("agent.redb");
+    let line = format!(
+        "test -e {} && echo bad; touch /etc/made 2> /dev/null && echo bad; ls /proc | grep -c '^[0-9]'; echo x > kept; touch /tmp/free && echo free",
+        store.display()
+    );
+
+    link.run(&contained("m", &line, |one| {
+        one.image = None;
+        one.isolation.drop.extend(LinuxCapability::USUAL);
+    }))
+    .await;
+    link.until(TaskState::Finished).await;
+
+    assert_eq!(work.said_now("m", "stdout"), "4\nfree\n");
+    assert_eq!(work.said_now("m", "kept"), "x\n");
+}
