@@ -10,7 +10,7 @@
 //! outlives it. Start with [`run`], then follow an action through `hands`.
 
 pub mod cgroups; // limits and usage of tasks; how all of one is killed
-pub mod containerizer; // trait: start, find, kill, usage, destroy; tasks as plain processes
+pub mod containerizer; // trait: start, find, kill, usage, destroy; tasks as processes, plain or in containers
 pub mod images; // roots of containers: pulled, verified, unpacked, shared, collected
 pub mod inventory; // what this machine has for tasks
 pub mod probes; // one health probe, run once
