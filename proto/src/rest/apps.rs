@@ -85,8 +85,8 @@ optional_fields! {
         uris: Vec<String>,
         /// A terminal for the command: not carried yet.
         tty: bool,
-        /// What the instance runs in: not carried yet.
-        container: serde_json::Value,
+        /// What the instance runs in.
+        container: Container,
         /// A check for information only: not carried yet.
         check: serde_json::Value,
         /// What the executor takes: not carried yet.
@@ -101,6 +101,62 @@ optional_fields! {
         resource_limits: serde_json::Value,
         /// Secrets by name: not carried yet.
         secrets: serde_json::Value,
+    }
+}
+
+optional_fields! {
+    /// What an instance runs in.
+    pub struct Container {
+        /// `DOCKER`, also when nothing is said, or `MESOS`.
+        r#type: String,
+        /// The image.
+        docker: DockerContainer,
+        /// What is seen besides.
+        volumes: Vec<ContainerVolume>,
+        /// Ports of a container network: not carried yet.
+        port_mappings: serde_json::Value,
+        /// Seccomp profile and shared memory: not carried yet.
+        linux_info: serde_json::Value,
+    }
+}
+
+optional_fields! {
+    /// An image, and how it is run.
+    pub struct DockerContainer {
+        /// Its reference.
+        image: String,
+        /// Ask the registry before every start.
+        force_pull_image: bool,
+        /// Options of Docker's command line: not carried yet.
+        parameters: Vec<serde_json::Value>,
+        /// All of root's powers: not carried.
+        privileged: bool,
+        /// Credentials for the registry: not carried yet.
+        pull_config: serde_json::Value,
+        /// The same in the old form: not carried yet.
+        credential: serde_json::Value,
+        /// The network in the old form: only `HOST` is carried.
+        network: String,
+        /// Mapped ports in the old form: not carried yet.
+        port_mappings: serde_json::Value,
+    }
+}
+
+optional_fields! {
+    /// A place inside a container, and what is seen there.
+    pub struct ContainerVolume {
+        /// The place.
+        container_path: String,
+        /// A path of the host, or, when relative, of the sandbox.
+        host_path: String,
+        /// `RO` or `RW`.
+        mode: String,
+        /// A volume that stays: not carried yet.
+        persistent: serde_json::Value,
+        /// A volume from elsewhere: not carried yet.
+        external: serde_json::Value,
+        /// A secret: not carried yet.
+        secret: serde_json::Value,
     }
 }
 

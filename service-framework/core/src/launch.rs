@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mete_model::container::{Mount, MountSource, Pull};
 use mete_model::{
-    AgentId, CommandSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Resources, TaskId,
-    TaskSpec,
+    AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program,
+    Resources, TaskId, TaskSpec,
 };
 
-use crate::spec::app::{AppSpec, HealthCheckSpec, HealthProtocol, Protocol};
+use crate::spec::app::{AppSpec, Container, HealthCheckSpec, HealthProtocol, HostVolume, Protocol};
 use crate::spec::history::AppVersion;
 use crate::spec::time;
 use crate::state::instances::InstanceId;
@@ -74,7 +75,7 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
         agent: grant.agent.clone(),
         resources: grant.resources.clone(),
         command,
-        container: None,
+        container: spec.container.as_ref().map(container).map(Box::new),
         health_check,
         kill_grace_period: spec.task_kill_grace_period,
         labels: spec
@@ -102,12 +103,37 @@ pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
 }
 
 fn program(spec: &AppSpec) -> Program {
+    if spec.cmd.is_none() && spec.image().is_some() {
+        return Program::Image {
+            arguments: spec.args.clone(),
+        };
+    }
     match (&spec.cmd, spec.args.first()) {
         (None, Some(path)) => Program::Exec {
             path: path.clone(),
             argv: spec.args.clone(),
         },
         (cmd, _) => Program::Shell(cmd.clone().unwrap_or_default()),
+    }
+}
+
+fn container(container: &Container) -> ContainerSpec {
+    let mount = |volume: &HostVolume| Mount {
+        target: volume.container_path.clone(),
+        source: match volume.host_path.starts_with('/') {
+            true => MountSource::Host(volume.host_path.clone()),
+            false => MountSource::Sandbox(volume.host_path.clone()),
+        },
+        read_only: volume.read_only,
+    };
+    ContainerSpec {
+        image: container.image.clone(),
+        pull: match container.force_pull {
+            true => Pull::Always,
+            false => Pull::IfMissing,
+        },
+        mounts: container.volumes.iter().map(mount).collect(),
+        ..ContainerSpec::default()
     }
 }
 
@@ -203,6 +229,9 @@ pub fn environment(
             "false".to_owned(),
         ),
     ]);
+    if let Some(image) = spec.image() {
+        all.insert("MARATHON_APP_DOCKER_IMAGE".to_owned(), image.to_owned());
+    }
     add_labels(&mut all, &spec.labels);
     add_ports(&mut all, spec, ports);
     all.extend(
@@ -318,6 +347,45 @@ mod tests {
             "PORT_HTTP=31004",
         ];
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_app_with_an_image_runs_what_the_image_says_with_its_own_arguments() {
+        let mut version = version();
+        let mut spec = (*version.spec).clone();
+        spec.cmd = None;
+        spec.args = vec!["-x".to_owned()];
+        let volume = |host: &str| HostVolume {
+            container_path: "/data".to_owned(),
+            host_path: host.to_owned(),
+            read_only: true,
+        };
+        spec.container = Some(Container {
+            kind: crate::spec::app::ContainerKind::Docker,
+            image: Some("busybox".to_owned()),
+            force_pull: true,
+            volumes: vec![volume("/srv/data"), volume("kept")],
+        });
+        assert_eq!(
+            program(&spec),
+            Program::Image {
+                arguments: vec!["-x".to_owned()]
+            }
+        );
+        let around = container(spec.container.as_ref().expect("there"));
+        version.spec = Arc::new(spec);
+        let task = TaskId::new("t").expect("good");
+
+        let environment = environment(&version, &task, "h", &[1, 2]);
+
+        assert_eq!(environment["MARATHON_APP_DOCKER_IMAGE"], "busybox");
+        assert_eq!(around.pull, Pull::Always);
+        let sources: Vec<_> = around.mounts.iter().map(|mount| &mount.source).collect();
+        let expected = [
+            &MountSource::Host("/srv/data".to_owned()),
+            &MountSource::Sandbox("kept".to_owned()),
+        ];
+        assert_eq!(sources, expected);
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
 }
 
 fn program(spec: &AppSpec, found: &mut Vec<Violation>) {
-    if spec.cmd.is_some() != spec.args.is_empty() {
+    let (cmd, args) = (spec.cmd.is_some(), !spec.args.is_empty());
+    if cmd && args || !cmd && !args && spec.image().is_none() {
         let text =
             "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
         found.push(Violation::new("/", text));

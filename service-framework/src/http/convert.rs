@@ -2,6 +2,7 @@
 
 mod app_in; // what a user says of an app → AppSpec
 mod app_out; // AppSpec → what is printed
+mod container; // what an instance runs in, both ways
 mod event; // what happened → what subscribers read
 mod health; // health checks, both ways
 mod legacy; // what is not carried yet, and inputs of the old form

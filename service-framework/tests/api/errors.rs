@@ -150,8 +150,23 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         (
             "container",
-            json!({ "type": "DOCKER", "docker": { "image": "x" } }),
-            "/container",
+            json!({ "type": "DOCKER", "docker": { "image": "x", "privileged": true } }),
+            "/container/docker/privileged",
+        ),
+        (
+            "container",
+            json!({ "docker": { "image": "x", "parameters": [{ "key": "a", "value": "b" }] } }),
+            "/container/docker/parameters",
+        ),
+        (
+            "container",
+            json!({ "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "size": 1 } }] }),
+            "/container/volumes(0)",
+        ),
+        (
+            "container",
+            json!({ "docker": { "image": "x", "network": "BRIDGE" } }),
+            "/container/docker/network",
         ),
         ("secrets", json!({ "s": { "source": "x" } }), "/secrets"),
         (
@@ -262,6 +277,23 @@ async fn inputs_of_the_old_form_and_empty_ones_are_taken() {
         (body.get("ports"), body.get("uris"), body.get("container")),
         (None, None, None)
     );
+}
+
+#[tokio::test]
+async fn a_container_is_taken_and_printed_with_its_defaults() {
+    let cluster = Cluster::start().await;
+    let mut wish = app("/web");
+    wish["cmd"] = Value::Null;
+    wish["args"] = json!(["-x"]);
+    let volume = json!({ "containerPath": "/data", "hostPath": "/srv", "mode": "RO" });
+    wish["container"] = json!({ "docker": { "image": "busybox" }, "volumes": [volume] });
+
+    let (status, body) = cluster.service.post("/v2/apps", &wish).await;
+
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let docker = json!({ "image": "busybox", "forcePullImage": false, "parameters": [], "privileged": false });
+    let expected = json!({ "type": "DOCKER", "docker": docker, "volumes": [volume] });
+    assert_eq!(body["container"], expected);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Quantities are integers in the smallest unit; the shell turns the numbers of the API into them with
 //! [`crate::validate::quantity`]. Whether the parts make sense together is checked by [`crate::validate`].
 
+mod container; // what an instance runs in
 mod health; // health checks
 mod id; // ids of apps and groups
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use mete_model::MEBIBYTE;
 use serde::{Deserialize, Serialize};
 
+pub use container::{Container, ContainerKind, HostVolume};
 pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 
@@ -22,8 +24,12 @@ pub struct AppSpec {
     pub id: AppId,
     /// A line for `/bin/sh -c`; never together with `args`.
     pub cmd: Option<String>,
-    /// An argument vector, the executable first; empty when `cmd` is given.
+    /// An argument vector, the executable first, or with an image arguments of its own program; empty when `cmd` is
+    /// given.
     pub args: Vec<String>,
+    /// What it runs in; `None`: the files of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// The user to run as; `None`: the agent's.
     pub user: Option<String>,
     /// Environment; wins over every variable the framework sets.
@@ -77,6 +83,7 @@ impl AppSpec {
             id,
             cmd: None,
             args: Vec::new(),
+            container: None,
             user: None,
             env: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -100,6 +107,11 @@ impl AppSpec {
             unreachable_strategy: UnreachableStrategy::default(),
             fetch: Vec::new(),
         }
+    }
+
+    /// The image it runs, if any.
+    pub fn image(&self) -> Option<&str> {
+        self.container.as_ref()?.image.as_deref()
     }
 
     /// Whether going from `before` to this needs new instances: any difference but the number of instances.

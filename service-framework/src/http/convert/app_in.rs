@@ -10,7 +10,7 @@ use mete_service_framework_core::spec::app::{
 };
 use mete_service_framework_core::validate::quantity;
 
-use super::{Faults, health, legacy, ports};
+use super::{Faults, container, health, legacy, ports};
 use crate::http::failure::Failure;
 
 /// The longest delay that makes sense: a hundred years.
@@ -50,6 +50,9 @@ fn program(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         if said.cmd.is_none() && !args.is_empty() {
             spec.cmd = None;
         }
+    }
+    if let Some(said) = &said.container {
+        spec.container = container::read(said, faults);
     }
     if let Some(executor) = &said.executor {
         spec.executor.clone_from(executor);

@@ -11,7 +11,7 @@ use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
-use super::{health, ports};
+use super::{container, health, ports};
 
 /// One version of an app, without its `versionInfo`. `role` is that of the framework.
 pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
@@ -21,6 +21,7 @@ pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
         cmd: spec.cmd.clone(),
         args: unless_empty(&spec.args),
         user: spec.user.clone(),
+        container: spec.container.as_ref().map(container::write),
         labels: Some(spec.labels.clone()),
         instances: Some(spec.instances.into()),
         executor: Some(spec.executor.clone()),

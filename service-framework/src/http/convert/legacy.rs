@@ -18,7 +18,6 @@ const ARCHIVES: [&str; 7] = [
 /// Refuses what is not carried yet. What asks for nothing (`{}`, `[]`, `false`) is let through: clients send it.
 pub(super) fn refuse(said: &App, faults: &mut Faults) {
     for (path, what, value) in [
-        ("/container", "a container", &said.container),
         ("/check", "a generic check", &said.check),
         (
             "/executorResources",
@@ -52,7 +51,7 @@ pub(super) fn refuse(said: &App, faults: &mut Faults) {
     }
 }
 
-fn asks_for_nothing(value: &Value) -> bool {
+pub(super) fn asks_for_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(value) => !value,
