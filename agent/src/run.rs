@@ -224,8 +224,18 @@ fn permissions(options: &Options, places: &Places) -> Permissions {
         volume_roots: options.volume_root.clone(),
         capabilities: options.allow_capability.clone(),
         unconfined: options.allow_unconfined,
-        hidden: vec![places.root().to_owned()],
+        hidden: hidden(options, places),
     }
+}
+
+/// What no container sees of this agent: its work directory, and the token of the cluster.
+fn hidden(options: &Options, places: &Places) -> Vec<PathBuf> {
+    let token = options.listen.token_file.as_ref();
+    let token = token.and_then(|path| path.canonicalize().ok());
+    [places.root().to_owned()]
+        .into_iter()
+        .chain(token)
+        .collect()
 }
 
 /// Builds a container and throws it away; says why it cannot.

@@ -592,8 +592,10 @@ fn the_machines_own_files_can_be_the_root_and_only_be_read() {
     let mut task = Fixture::shell("");
     let hidden = task.at("upper").to_str().unwrap().to_owned();
     fs::write(task.at("upper/secret"), "x").unwrap();
+    let token = task.at("token").to_str().unwrap().to_owned();
+    fs::write(&token, "secret\n").unwrap();
     task.launch.command = Command::Shell(format!(
-        "ls {hidden} | wc -l; touch /etc/made 2>/dev/null || echo no; ls /proc | grep -c '^[0-9]'"
+        "cat {token}; ls {hidden} | wc -l; touch /etc/made 2>/dev/null || echo no; ls /proc | grep -c '^[0-9]'"
     ));
     task.launch
         .environment
@@ -601,7 +603,7 @@ fn the_machines_own_files_can_be_the_root_and_only_be_read() {
     let sandbox = task.at("sandbox").to_str().unwrap().to_owned();
     let container = task.container();
     container.root = Root::Machine {
-        hidden: vec![hidden],
+        hidden: vec![hidden, token],
     };
     container.mounts[0].target.clone_from(&sandbox);
     container.working_dir = sandbox;

@@ -46,7 +46,7 @@ pub struct Permissions {
     pub capabilities: Vec<LinuxCapability>,
     /// Whether a task may do without the filter of system calls.
     pub unconfined: bool,
-    /// Directories that are never seen: the agent's own.
+    /// Directories and files that are never seen: the agent's own.
     pub hidden: Vec<PathBuf>,
 }
 

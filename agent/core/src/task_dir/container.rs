@@ -59,7 +59,7 @@ pub enum Root {
     Layers(Layers),
     /// That of the machine, without what is mounted into it; it can only be read.
     Machine {
-        /// Directories that look empty: the agent's own.
+        /// Directories that look empty, and files that do: the agent's own.
         #[serde(default)]
         hidden: Vec<String>,
     },

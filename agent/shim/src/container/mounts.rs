@@ -80,19 +80,12 @@ pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault>
     let devices = DEVICES.map(|name| (name, clone_of(&format!("/dev/{name}"))));
     pivot(&container.place)?;
 
-    if let Root::Machine { hidden } = &container.root {
-        for path in hidden {
-            let empty = memory(&[("mode", "0755"), ("size", "64k")], DATA_ONLY);
-            attach(
-                &empty.map_err(Fault::of(path.as_str()))?,
-                &paths::inside(path, true)?,
-            )
-            .map_err(Fault::of(path.as_str()))?;
-        }
-    }
     mount_own("/proc", "proc", &[], DATA_ONLY)?;
     mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
     devices_of(container, devices)?;
+    if let Root::Machine { hidden } = &container.root {
+        hidden.iter().try_for_each(|path| hide(path))?;
+    }
     for ready in &sources {
         let place = paths::inside(ready.target, ready.is_directory)?;
         attach(&ready.tree, &place).map_err(Fault::of(ready.target))?;
@@ -308,6 +301,19 @@ fn protect() -> Result<(), Fault> {
         attach(&tree, &handle).map_err(Fault::of(path))?;
     }
     Ok(())
+}
+
+/// Makes a directory look empty, and a file like `/dev/null`.
+fn hide(path: &str) -> Result<(), Fault> {
+    if !paths::is_there(path) {
+        return Ok(());
+    }
+    let place = paths::inside(path, true)?;
+    let tree = match paths::is_directory(&place).map_err(Fault::of(path))? {
+        true => memory(&[("mode", "0755"), ("size", "64k")], DATA_ONLY),
+        false => clone_of("/dev/null"),
+    };
+    attach(&tree.map_err(Fault::of(path))?, &place).map_err(Fault::of(path))
 }
 
 fn cover(tree: &OwnedFd, path: &str) -> Result<(), Fault> {
