@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "mete-service-framework-core",
         &["mete-placement", "mete-model"],
     ),
-    ("mete-shim", &["mete-agent-core"]),
+    ("mete-shim", &["mete-agent-core", "mete-model"]),
     (
         "mete-agent",
         &["mete-agent-core", "mete-proto", "mete-daemon", "mete-model"],
