@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use mete_agent_core::{Action, Input, LaunchOutcome, Node, StopReason};
 use mete_daemon::event_loop::{self, Handle};
@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use crate::containerizer::image::Tell;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::containerizer::{Containerizer, Found, KillSignal};
+use crate::images::Images;
 use crate::launch::{Job, Launcher};
 use crate::master_link::MasterLink;
 use crate::places::Places;
@@ -26,12 +28,16 @@ use crate::probes::{Probes, Target};
 use crate::sandbox::{self, Reserve};
 use crate::shims::Shim;
 
+/// The least time between two words on how far a launch is.
+const BETWEEN_WORDS: Duration = Duration::from_secs(1);
+
 /// All that actions are carried out with.
 pub(crate) struct Hands {
     pub(crate) handle: Handle<Node>,
     pub(crate) master: MasterLink,
     pub(crate) launcher: Arc<Launcher>,
     pub(crate) containerizer: Arc<ProcessContainerizer>,
+    pub(crate) images: Images,
     pub(crate) probes: Arc<Probes>,
     pub(crate) places: Places,
     pub(crate) reserve: Arc<Reserve>,
@@ -109,9 +115,10 @@ impl Hands {
         self.jobs.insert(job.container.clone(), cancelled.clone());
         let (launcher, handle) = (Arc::clone(&self.launcher), self.handle.clone());
         let places = self.places.clone();
+        let how_far = teller(handle.clone(), job.key.clone(), job.container.clone());
         tokio::spawn(async move {
             let (key, container) = (job.key.clone(), job.container.clone());
-            match launcher.launch(job, &cancelled).await {
+            match launcher.launch(job, &cancelled, how_far).await {
                 Ok(shim) => {
                     let outcome = LaunchOutcome::Started;
                     let input = Input::Launched {
@@ -184,10 +191,12 @@ impl Hands {
     fn release(&mut self, key: TaskKey, container: ContainerId) {
         self.jobs.remove(&container);
         let destroying = self.containerizer.destroy(container.clone());
+        let images = self.images.clone();
         self.releases.spawn(async move {
             if let Err(error) = destroying.await {
                 warn!(task = %key.task, framework = %key.framework, %container, %error, "leftovers of a task stay");
             }
+            images.release(&container);
         });
     }
 
@@ -228,6 +237,25 @@ impl Hands {
             tell(&handle, Input::SandboxRemoved { container, failure }).await;
         });
     }
+}
+
+/// Tells the core how far a launch is, now and then.
+fn teller(handle: Handle<Node>, key: TaskKey, container: ContainerId) -> Tell {
+    let last = Mutex::new(None::<Instant>);
+    Arc::new(move |how_far| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < BETWEEN_WORDS) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let handle = handle.clone();
+        let input = Input::Launching {
+            key: key.clone(),
+            container: container.clone(),
+            how_far,
+        };
+        tokio::spawn(async move { tell(&handle, input).await });
+    })
 }
 
 /// Waits for the end of a task.

@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mete_agent_core::image::ImageConfig;
 use mete_daemon::clock;
+pub use mete_model::container::Pull;
 use mete_model::{ContainerId, Timestamp};
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -57,16 +58,6 @@ use self::waiting::Waiting;
 const PULLS_SIDE_BY_SIDE: usize = 4;
 /// Layers that are unpacked side by side: it is work for CPU and disk, which belong to tasks.
 const UNPACKS_SIDE_BY_SIDE: usize = 2;
-
-/// When a registry is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pull {
-    /// When the reference is not known here.
-    #[default]
-    Missing,
-    /// Always: a tag may mean another image by now. What is here already is not fetched again.
-    Always,
-}
 
 /// An image that can be a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +134,7 @@ impl Images {
         self.0.store.form() == Form::Overlay
     }
 
-    /// An image, ready to be a root: pulled if need be, verified, unpacked. `container` holds it then, in the place of
+    /// An image, ready to be a root: pulled if need be, verified, unpacked. `container` holds it then, beside
     /// what it held before, until [`Self::release`]. `progress` is told how far it is, the last state if several came
     /// at once. Dropped before its end, nothing is held, and the pull ends when nobody else waits for it.
     ///
@@ -157,7 +148,7 @@ impl Images {
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Image, ImageError> {
         let reference = Reference::parse(reference)?;
-        if pull == Pull::Missing
+        if pull == Pull::IfMissing
             && let Some(image) = self.0.take(&reference, container)
         {
             return Ok(image);
@@ -187,7 +178,7 @@ impl Images {
             state.waiting.remove(container);
             state.holds.remove(container)
         };
-        if let Some(digest) = held {
+        for digest in held.unwrap_or_default() {
             self.0.touch(&digest);
         }
     }
@@ -196,7 +187,7 @@ impl Images {
     /// [`Self::collect`].
     pub fn hold(&self, container: &ContainerId, digest: &str) {
         let mut state = self.0.state();
-        state.holds.insert(container.clone(), digest.to_owned());
+        state.hold(container.clone(), digest.to_owned());
     }
 
     /// All images, by digest.
@@ -235,7 +226,7 @@ impl Inner {
                 .or_else(|| state.images.get(digest?))?
                 .clone();
             let digest = kept.record.digest.clone();
-            state.holds.insert(container.clone(), digest);
+            state.hold(container.clone(), digest);
             self.image(&kept.record)
         };
         self.touch(&image.digest);

@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroups::Limits;
-use crate::containerizer::image::ImageSource;
+use crate::containerizer::image::{ImageSource, Tell};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
 use crate::fetcher::Fetcher;
@@ -83,17 +83,18 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// Runs one job to its end.
+    /// Runs one job to its end; `tell` hears how far what takes long is.
     pub(crate) async fn launch(
         &self,
         job: Job,
         cancelled: &CancellationToken,
+        tell: Tell,
     ) -> Result<Shim, Failure> {
         let sandbox = self.places.sandbox(&job.agent, &job.key, &job.container);
         let inner = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Err(Failure::cancelled()),
-            inner = self.inner(&job, &sandbox) => inner?,
+            inner = self.inner(&job, &sandbox, &tell) => inner?,
         };
         let user = inner.user.clone();
         self.make_sandbox(&sandbox, user.clone()).await?;

@@ -33,7 +33,7 @@ use tracing::{error, info, warn};
 use crate::cgroups::{self, Cgroups, Hierarchies};
 use crate::config::{IsolationChoice, Options};
 use crate::containerizer::Containerizer;
-use crate::containerizer::image::{ImageSource, no_images};
+use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::fetcher::{Fetcher, FetcherError};
@@ -125,17 +125,17 @@ pub enum RunError {
 /// refuses the agent for good.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
     let shim = Executable::of_this_process().map_err(RunError::Containerizer)?;
-    run_with(options, shim, no_images(), shutdown).await
+    run_with(options, shim, None, shutdown).await
 }
 
-/// As [`run`], with another program as shim, and images from `source`.
+/// As [`run`], with another program as shim, and images of tasks from `source` instead of the agent's own store.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_with(
     options: Options,
     shim: Executable,
-    source: ImageSource,
+    source: Option<ImageSource>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let token = options.listen.token()?;
@@ -145,6 +145,7 @@ pub async fn run_with(
     let containerizer = set_up_containers(&options, &places, shim).await?;
     let (root, chosen) = (places.images(), options.images.clone());
     let images = spawn_blocking(move || Images::open(root, chosen)).await??;
+    let source = source.unwrap_or_else(|| image::of(images.clone()));
     let oci = try_containers(&options, &places, containerizer.shim()).await?;
     name_containerizers(&mut inventory.attributes, oci.is_ok());
     let listener = server::bind(options.address()).await?;
@@ -377,6 +378,9 @@ impl Agent {
         for task in node.unaccounted() {
             let found = match self.containerizer.find(task.container.clone()).await {
                 Ok(shims::Found::Running(shim)) => {
+                    for digest in self.containerizer.images_of(&task.container) {
+                        self.images.hold(&task.container, &digest);
+                    }
                     running.insert(task.container, shim);
                     Found::Running
                 }
@@ -473,6 +477,7 @@ impl Agent {
             master,
             launcher: Arc::new(launcher),
             containerizer: Arc::clone(&self.containerizer),
+            images: self.images.clone(),
             probes: Arc::new(probes),
             places: self.places.clone(),
             reserve,

@@ -28,7 +28,9 @@ use tokio::net::unix::pipe;
 
 use crate::processes;
 use remains::read;
-pub(crate) use remains::{has_running_shim, members_without_groups, plan_of, stop_signal_of};
+pub(crate) use remains::{
+    has_running_shim, images_of, members_without_groups, plan_of, stop_signal_of,
+};
 pub use remains::{kill_remains, signal};
 
 /// How long a shim may take until its task runs. It takes milliseconds; on a machine that swaps it

@@ -33,6 +33,15 @@ pub enum Input {
         /// What.
         order: Order,
     },
+    /// A launch job takes its time.
+    Launching {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// How far it is, for people: `pulling layer 3 of 7`.
+        how_far: String,
+    },
     /// A launch job has ended.
     Launched {
         /// Whose.

@@ -225,6 +225,11 @@ impl Machine for Node {
                     self.order(now, order, &mut out);
                 }
             }
+            Input::Launching {
+                key,
+                container,
+                how_far,
+            } => self.launching(now, &key, &container, how_far),
             Input::Launched {
                 key,
                 container,

@@ -36,6 +36,7 @@ fn build(directory: &Path) -> Result<(), String> {
         Ok::<_, String>(text.to_owned())
     };
     let wanted = Container {
+        images: Vec::new(),
         root: Root::Layers(Layers {
             lower: vec![place("lower")?],
             upper: place("upper")?,

@@ -68,6 +68,7 @@ impl Fixture {
         let mut launch = Launch::new(Command::Shell(text.into()), at("sandbox"));
         launch.environment = BTreeMap::from([("PATH".into(), "/bin".into())]);
         launch.container = Some(Container {
+            images: Vec::new(),
             root: Root::Layers(Layers {
                 lower: vec![at("image")],
                 upper: at("upper"),

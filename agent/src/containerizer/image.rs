@@ -1,32 +1,36 @@
 //! An image as containers need it, and who gives it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use mete_agent_core::image::ImageConfig;
 use mete_model::ContainerId;
-use mete_model::container::Pull;
+pub use mete_model::container::Pull;
 
-/// An image on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// Directories with what each layer holds, lowest first; at least one. Nobody writes into them.
-    pub layers: Vec<PathBuf>,
-    /// What it says of its program.
-    pub config: ImageConfig,
-}
+pub use crate::images::Image;
+use crate::images::{Images, Progress};
 
-/// Gives an image by its reference, for one container; the error is a sentence.
+/// Hears how far something is, in words for people.
+pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
+
+/// Gives an image by its reference, for one container, and tells how far it is; the error is a sentence.
 pub type ImageSource = Arc<
-    dyn Fn(&str, Pull, &ContainerId) -> BoxFuture<'static, Result<Image, String>> + Send + Sync,
+    dyn Fn(&str, Pull, &ContainerId, Tell) -> BoxFuture<'static, Result<Image, String>>
+        + Send
+        + Sync,
 >;
 
-/// The source of an agent that has none.
-pub fn no_images() -> ImageSource {
-    Arc::new(|reference, _, _| {
-        let why = format!("image {reference:?} cannot be had: this agent has no images");
-        futures::future::ready(Err(why)).boxed()
+/// Those of an agent's own store, pulled when they are not there.
+pub fn of(images: Images) -> ImageSource {
+    Arc::new(move |reference, pull, container, tell| {
+        let (images, reference) = (images.clone(), reference.to_owned());
+        let name = reference.clone();
+        let container = container.clone();
+        let provided = async move {
+            let progress = move |far: Progress| tell(format!("image {reference}: {far}"));
+            let image = images.provide(&name, pull, &container, progress).await;
+            image.map_err(|error| error.to_string())
+        };
+        provided.boxed()
     })
 }

@@ -204,7 +204,9 @@ pub fn prepare(
             permissions,
         )?);
     }
+    let images = around.image.iter().chain(around.mounted.values());
     Ok(Container {
+        images: images.map(|image| image.digest.clone()).collect(),
         root,
         place,
         mounts,

@@ -81,6 +81,11 @@ impl ProcessContainerizer {
         Arc::clone(&self.shim)
     }
 
+    /// Digests of the images that a container is made of; none for one that is not there.
+    pub fn images_of(&self, container: &ContainerId) -> Vec<String> {
+        shims::images_of(&self.task_dir(container))
+    }
+
     /// Containers of which there is a directory, in order.
     ///
     /// # Errors

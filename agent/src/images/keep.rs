@@ -101,7 +101,7 @@ impl Inner {
             let containers: Vec<ContainerId> = state.waiting.iter().filter_map(waits).collect();
             for container in containers {
                 state.waiting.remove(&container);
-                state.holds.insert(container, digest.clone());
+                state.hold(container, digest.clone());
             }
         }
         Ok(digest)

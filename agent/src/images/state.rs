@@ -41,8 +41,8 @@ pub(super) struct State {
     pub(super) names: BTreeMap<String, String>,
     /// By digest of the unpacked layer.
     pub(super) layers: BTreeMap<String, Layer>,
-    /// Which image a container holds.
-    pub(super) holds: BTreeMap<ContainerId, String>,
+    /// Which images a container holds.
+    pub(super) holds: BTreeMap<ContainerId, BTreeSet<String>>,
     /// Which reference a container waits for.
     pub(super) waiting: BTreeMap<ContainerId, String>,
     /// Layers that pulls need, and how many of them.
@@ -80,9 +80,14 @@ impl State {
         mine.map(|(name, _)| name.clone()).collect()
     }
 
+    /// A container holds an image, too.
+    pub(super) fn hold(&mut self, container: ContainerId, digest: String) {
+        self.holds.entry(container).or_default().insert(digest);
+    }
+
     /// The containers that hold an image.
     pub(super) fn holders<'a>(&'a self, digest: &'a str) -> impl Iterator<Item = &'a ContainerId> {
-        let mine = move |(_, held): &(&ContainerId, &String)| held.as_str() == digest;
+        let mine = move |(_, held): &(&ContainerId, &BTreeSet<String>)| held.contains(digest);
         self.holds
             .iter()
             .filter(mine)
@@ -122,7 +127,7 @@ impl State {
 
     /// The unused image that was used longest ago; the digest decides between equals.
     pub(super) fn oldest_unused(&self) -> Option<(Timestamp, &str)> {
-        let held: BTreeSet<&str> = self.holds.values().map(String::as_str).collect();
+        let held: BTreeSet<&str> = self.holds.values().flatten().map(String::as_str).collect();
         let unused = self
             .images
             .iter()

@@ -1,4 +1,4 @@
-//! A container until its image is here: it holds nothing yet, and nothing is left of it when it goes.
+//! A container until its image is here: it does not hold it yet, and nothing is left of that when it goes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use mete_model::ContainerId;
 use super::error::ImageError;
 use super::{Image, Inner};
 
-/// A container that waits for an image. Until its end it takes nothing; dropped, it holds nothing.
+/// A container that waits for an image. Dropped before its end, it holds no more than before.
 pub(super) struct Waiting {
     inner: Arc<Inner>,
     container: ContainerId,
@@ -18,7 +18,6 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn begin(inner: &Arc<Inner>, container: &ContainerId, image: String) -> Self {
         let mut state = inner.state();
-        state.holds.remove(container);
         state.waiting.insert(container.clone(), image.clone());
         drop(state);
         Self {
@@ -38,9 +37,7 @@ impl Waiting {
             return Err(ImageError::Unknown { image });
         };
         let image = self.inner.image(&kept.record);
-        state
-            .holds
-            .insert(self.container.clone(), digest.to_owned());
+        state.hold(self.container.clone(), digest.to_owned());
         self.is_over = true;
         Ok(image)
     }
@@ -51,7 +48,6 @@ impl Drop for Waiting {
         if !self.is_over {
             let mut state = self.inner.state();
             state.waiting.remove(&self.container);
-            state.holds.remove(&self.container);
         }
     }
 }

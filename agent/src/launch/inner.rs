@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mete_agent_core::LaunchStage;
 use mete_agent_core::image::{Inside, inside};
@@ -11,7 +12,7 @@ use mete_model::container::{MountSource, Pull};
 use tokio::task::spawn_blocking;
 
 use super::{Failure, Job, Launcher, environment};
-use crate::containerizer::image::Image;
+use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::oci::{self, Around};
 use crate::containerizer::{image_users, users};
 
@@ -28,7 +29,12 @@ pub(super) struct Inner {
 
 impl Launcher {
     /// Brings what the container of a task needs, and settles what runs in it.
-    pub(super) async fn inner(&self, job: &Job, sandbox: &Path) -> Result<Inner, Failure> {
+    pub(super) async fn inner(
+        &self,
+        job: &Job,
+        sandbox: &Path,
+        tell: &Tell,
+    ) -> Result<Inner, Failure> {
         let Some(spec) = job.spec.container.as_deref() else {
             return self.on_machine(job, sandbox, None).await;
         };
@@ -40,13 +46,13 @@ impl Launcher {
         let mut mounted = BTreeMap::new();
         for mount in &spec.mounts {
             if let MountSource::Image(reference) = &mount.source {
-                let image = self.image(job, reference, Pull::IfMissing).await?;
+                let image = self.image(job, reference, Pull::IfMissing, tell).await?;
                 mounted.insert(reference.clone(), image);
             }
         }
         let mut inner = match &spec.image {
             Some(reference) => {
-                let image = self.image(job, reference, spec.pull).await?;
+                let image = self.image(job, reference, spec.pull, tell).await?;
                 self.in_image(job, spec, image).await?
             }
             None => self.on_machine(job, sandbox, Some(spec)).await?,
@@ -57,8 +63,14 @@ impl Launcher {
         Ok(inner)
     }
 
-    async fn image(&self, job: &Job, reference: &str, pull: Pull) -> Result<Image, Failure> {
-        let image = (self.images)(reference, pull, &job.container).await;
+    async fn image(
+        &self,
+        job: &Job,
+        reference: &str,
+        pull: Pull,
+        tell: &Tell,
+    ) -> Result<Image, Failure> {
+        let image = (self.images)(reference, pull, &job.container, Arc::clone(tell)).await;
         image.map_err(|why| Failure::new(LaunchStage::Fetch, why))
     }
 

@@ -79,6 +79,13 @@ pub(crate) fn stop_signal_of(dir: &TaskDir) -> Signal {
         .unwrap_or(Signal::TERM)
 }
 
+/// Digests of the images that a task's container is made of.
+pub(crate) fn images_of(dir: &TaskDir) -> Vec<String> {
+    let launch = read::<Launch>(&dir.launch()).ok();
+    let container = launch.and_then(|launch| launch.container);
+    container.map(|made| made.images).unwrap_or_default()
+}
+
 /// Reads one file of a task directory; the error is a sentence.
 pub(crate) fn read<F: TaskFile>(path: &Path) -> Result<F, String> {
     let said = |error: io::Error| format!("{}: {error}", F::NAME);

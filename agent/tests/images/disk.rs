@@ -43,7 +43,7 @@ async fn provide(
 ) -> Result<String, ImageError> {
     let (reference, who) = (fake.reference(name), container(who));
     let image = images
-        .provide(&reference, Pull::Missing, &who, |_| {})
+        .provide(&reference, Pull::IfMissing, &who, |_| {})
         .await?;
     Ok(image.digest)
 }
@@ -111,7 +111,7 @@ async fn a_restart_finds_what_was_whole_and_removes_the_rest() {
     let image = again
         .provide(
             &fake.reference("app:1"),
-            Pull::Missing,
+            Pull::IfMissing,
             &container("c"),
             |_| {},
         )
@@ -134,7 +134,7 @@ async fn an_image_with_a_lost_layer_is_pulled_again() {
         .images
         .provide(
             &fake.reference("app:1"),
-            Pull::Missing,
+            Pull::IfMissing,
             &container("c"),
             |_| {},
         )

@@ -78,7 +78,7 @@ async fn check_form(form: &str, path: &Path, sample: &Sample) {
     let name = "registry:5000/app:1";
     let image = host
         .images
-        .provide(name, Pull::Missing, &container("c"), |_| {})
+        .provide(name, Pull::IfMissing, &container("c"), |_| {})
         .await
         .unwrap();
     assert_eq!(image.digest, imported[0].digest, "{form}");

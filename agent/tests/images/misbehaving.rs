@@ -28,7 +28,7 @@ async fn pull(
     let reference = fake.reference("app:1");
     let pulled = host
         .images
-        .provide(&reference, Pull::Missing, &container("c"), |_| {})
+        .provide(&reference, Pull::IfMissing, &container("c"), |_| {})
         .await;
     assert_eq!(host.unfinished(), 0, "nothing is left behind");
     if pulled.is_err() {
@@ -279,7 +279,7 @@ async fn a_bomb_and_a_way_out_are_refused_with_the_name_of_the_image() {
     let reference = fake.reference("app:1");
     let pulled = host
         .images
-        .provide(&reference, Pull::Missing, &container("c"), |_| {})
+        .provide(&reference, Pull::IfMissing, &container("c"), |_| {})
         .await;
     let error = pulled.unwrap_err().to_string();
     assert!(
@@ -300,7 +300,7 @@ async fn a_bomb_and_a_way_out_are_refused_with_the_name_of_the_image() {
         .images
         .provide(
             &fake.reference("app:1"),
-            Pull::Missing,
+            Pull::IfMissing,
             &container("c"),
             |_| {},
         )
@@ -377,7 +377,7 @@ async fn a_token_is_fetched_with_or_without_a_login() {
             .images
             .provide(
                 &fake.reference("app:1"),
-                Pull::Missing,
+                Pull::IfMissing,
                 &container("c"),
                 |_| {},
             )
@@ -415,7 +415,7 @@ async fn a_login_goes_to_no_token_server_without_tls() {
     let reference = fake.reference("app:1");
     let pulled = host
         .images
-        .provide(&reference, Pull::Missing, &container("c"), |_| {})
+        .provide(&reference, Pull::IfMissing, &container("c"), |_| {})
         .await;
 
     let error = pulled.unwrap_err();
@@ -450,7 +450,7 @@ async fn a_storage_elsewhere_gets_the_request_but_not_the_login() {
         });
         let reference = fake.reference("app:1");
         host.images
-            .provide(&reference, Pull::Missing, &container("c"), |_| {})
+            .provide(&reference, Pull::IfMissing, &container("c"), |_| {})
             .await
     };
 
@@ -473,7 +473,7 @@ async fn plain_http_is_spoken_only_where_it_is_allowed() {
         .images
         .provide(
             &fake.reference("app:1"),
-            Pull::Missing,
+            Pull::IfMissing,
             &container("c"),
             |_| {},
         )
@@ -508,7 +508,7 @@ async fn a_login_that_a_helper_keeps_is_told_by_name() {
         .images
         .provide(
             &fake.reference("app:1"),
-            Pull::Missing,
+            Pull::IfMissing,
             &container("c"),
             |_| {},
         )

@@ -62,7 +62,7 @@ async fn an_image_that_other_tools_made_is_pulled_whole() {
 
     let pulled = host
         .images
-        .provide(&reference, Pull::Missing, &container("c"), nothing)
+        .provide(&reference, Pull::IfMissing, &container("c"), nothing)
         .await
         .unwrap();
 
@@ -109,10 +109,10 @@ async fn tags_move_and_digests_do_not() {
         image.digest
     };
 
-    assert_eq!(provide(&reference, Pull::Missing).await, old.digest());
+    assert_eq!(provide(&reference, Pull::IfMissing).await, old.digest());
     registry.push(&new, "app:1", &[]);
     assert_eq!(
-        provide(&reference, Pull::Missing).await,
+        provide(&reference, Pull::IfMissing).await,
         old.digest(),
         "it is here"
     );
@@ -140,7 +140,7 @@ async fn the_manifest_of_docker_is_read_as_well() {
 
     let image = host
         .images
-        .provide(&reference, Pull::Missing, &container("c"), nothing)
+        .provide(&reference, Pull::IfMissing, &container("c"), nothing)
         .await
         .unwrap();
 
@@ -164,7 +164,7 @@ async fn a_login_is_taken_from_dockers_file() {
     });
     let provide = async || {
         host.images
-            .provide(&reference, Pull::Missing, &container("c"), nothing)
+            .provide(&reference, Pull::IfMissing, &container("c"), nothing)
             .await
     };
 
@@ -197,7 +197,7 @@ async fn a_registry_over_tls_is_trusted_by_its_authority() {
     });
     let provide = async |host: &Host| {
         host.images
-            .provide(&reference, Pull::Missing, &container("c"), nothing)
+            .provide(&reference, Pull::IfMissing, &container("c"), nothing)
             .await
     };
 
@@ -236,7 +236,7 @@ async fn the_image_of_this_machine_is_taken_from_an_index() {
         host.images
             .provide(
                 &fake.reference(name),
-                Pull::Missing,
+                Pull::IfMissing,
                 &container("c"),
                 nothing,
             )
@@ -267,7 +267,7 @@ async fn one_image_is_pulled_once_for_all_who_wait_and_layers_are_shared() {
             let me = container(&format!("c{number}"));
             tokio::spawn(async move {
                 images
-                    .provide(&reference, Pull::Missing, &me, nothing)
+                    .provide(&reference, Pull::IfMissing, &me, nothing)
                     .await
             })
         })
@@ -303,7 +303,7 @@ async fn progress_is_told_as_people_say_it() {
     host.images
         .provide(
             &fake.reference("app:1"),
-            Pull::Missing,
+            Pull::IfMissing,
             &container("c"),
             tell,
         )
@@ -341,7 +341,7 @@ async fn a_pull_that_nobody_waits_for_ends_and_leaves_nothing() {
         let (images, reference) = (host.images.clone(), reference.clone());
         tokio::spawn(async move {
             images
-                .provide(&reference, Pull::Missing, &container("c"), nothing)
+                .provide(&reference, Pull::IfMissing, &container("c"), nothing)
                 .await
         })
     };
@@ -359,7 +359,7 @@ async fn a_pull_that_nobody_waits_for_ends_and_leaves_nothing() {
     assert!(host.images.list().await.is_empty());
     let again = host
         .images
-        .provide(&reference, Pull::Missing, &container("c"), nothing)
+        .provide(&reference, Pull::IfMissing, &container("c"), nothing)
         .await;
     assert_eq!(again.unwrap().digest, sample.digest());
 }

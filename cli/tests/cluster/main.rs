@@ -6,4 +6,5 @@ mod harness; // a cluster, REST, HAProxy's counters, waiting with a deadline
 mod demo; // what the README promises
 mod faults; // kill -9 of everything
 mod frameworks; // two-level sharing: examples beside the service framework
+mod images; // apps in containers, from a real registry
 mod load; // no request is lost

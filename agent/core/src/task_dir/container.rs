@@ -12,6 +12,9 @@ const TERMINATE: i32 = 15;
 /// What is built around a task's program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
+    /// Digests of the images that it is made of: while it is there, so are they.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// The file system it starts from.
     pub root: Root,
     /// An empty directory of this task alone, on which `root` is put together. Nothing of it is seen outside.

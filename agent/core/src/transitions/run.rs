@@ -152,6 +152,24 @@ impl Node {
         }
     }
 
+    /// A launch job says how far it is. Told on only when nothing else waits to be told of the task: a master that is slow or
+    /// away hears of the last state, not of all.
+    pub(crate) fn launching(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        container: &ContainerId,
+        how_far: String,
+    ) {
+        let task = self.tasks.run(key, container);
+        let is_starting = task.is_some_and(|task| matches!(task.phase, Phase::Starting));
+        if is_starting && !self.updates.has(key) {
+            let mut news = News::executor(TaskState::Starting);
+            news.message = Some(how_far);
+            self.report(now, key, news);
+        }
+    }
+
     /// A launch job has ended.
     pub(crate) fn launched(
         &mut self,

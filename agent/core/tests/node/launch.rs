@@ -52,6 +52,32 @@ fn running_is_reported_after_starting_is_acknowledged() {
 }
 
 #[test]
+fn how_far_a_launch_is_is_told_when_nothing_else_waits() {
+    let mut world = World::registered();
+    let web = key("web");
+    let starting = report(&world.run(NOON, spec("web"))).status;
+    let far = |world: &World, words: &str| Input::Launching {
+        key: key("web"),
+        container: world.container(&key("web")),
+        how_far: words.to_owned(),
+    };
+
+    let early = far(&world, "pulling layer 1 of 7");
+    let early = world.step(at(1.0), early);
+    world.acknowledge(at(2.0), &web, starting.uuid.expect("set"));
+    let later = far(&world, "pulling layer 3 of 7");
+    let later = world.step(at(3.0), later);
+
+    assert_eq!(reports(&early), [], "the master has not answered yet");
+    let told = report(&later).status;
+    assert_eq!(told.state, TaskState::Starting);
+    assert_eq!(told.message.as_deref(), Some("pulling layer 3 of 7"));
+    world.launched(at(4.0), &web, LaunchOutcome::Started);
+    let late = far(&world, "pulling layer 7 of 7");
+    assert_eq!(reports(&world.step(at(5.0), late)), [], "it runs");
+}
+
+#[test]
 fn a_launch_that_fails_says_where_and_why() {
     let mut world = World::registered();
     let web = key("web");

@@ -101,7 +101,7 @@ impl Drop for Work {
 
 /// One image, `busybox`, unpacked in `place`.
 fn images(place: PathBuf) -> ImageSource {
-    Arc::new(move |reference, _, _| {
+    Arc::new(move |reference, _, _, _| {
         let found = match reference {
             "busybox" => Ok(busybox(&place)),
             _ => Err(format!("no image is called {reference}")),
@@ -130,7 +130,7 @@ impl Daemon {
                 .unwrap();
             let ended = runtime.block_on(async {
                 tokio::select! {
-                    ended = run_with(options, shim(), images, asked) => Some(ended),
+                    ended = run_with(options, shim(), Some(images), asked) => Some(ended),
                     () = dead.cancelled() => None,
                 }
             });
