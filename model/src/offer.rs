@@ -42,4 +42,7 @@ pub struct InverseOffer {
     pub agent: AgentId,
     /// When the agent will be away.
     pub unavailability: Unavailability,
+    /// Whether the agent is being drained: it is offered to nobody, and what still runs there is over by then. Else its
+    /// machine is planned to be away.
+    pub is_draining: bool,
 }

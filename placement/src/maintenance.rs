@@ -1,6 +1,7 @@
 //! Who was asked to leave which agent, and what was answered: the bookkeeping of inverse offers.
 //!
-//! Per planned agent and framework that has something there:
+//! An agent is planned to be away because its machine is in the maintenance schedule or because it drains by a deadline;
+//! which of them is not known here. Per planned agent and framework that has something there:
 //!
 //! ```text
 //! (not asked) ──inverse_round──▶ asked ──accepted──▶ accepted, until the plan changes
@@ -180,6 +181,11 @@ impl Maintenance {
         planned
             .flat_map(|planned| &planned.asked)
             .map(|(framework, asked)| (framework, asked.answer))
+    }
+
+    /// Whether no agent is planned to be away.
+    pub fn is_empty(&self) -> bool {
+        self.agents.is_empty()
     }
 
     /// Whether a round could ask somebody now.

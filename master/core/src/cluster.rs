@@ -16,7 +16,7 @@ use crate::effects::{Action, Event, MessageToAgent, Reply, Snapshot};
 use crate::input::{Call, Input, LinkId};
 use crate::registry::Record;
 use crate::settings::Settings;
-use crate::state::agents::Agents;
+use crate::state::agents::{Agents, Pace};
 use crate::state::deadlines::{Deadlines, Due};
 use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
@@ -133,9 +133,13 @@ impl Cluster {
             Input::SetPolicy { role, policy } => self.set_policy(role, policy, out),
             Input::DrainAgent {
                 agent,
-                within,
+                deadline,
+                max_grace,
                 mark_gone,
-            } => self.drain_agent(now, &agent, within, mark_gone, out),
+            } => {
+                let pace = Pace::ordered(now, deadline, max_grace);
+                self.drain_agent(now, &agent, pace, mark_gone, out);
+            }
             Input::DeactivateAgent { agent } => self.deactivate_agent(now, &agent, out),
             Input::ReactivateAgent { agent } => self.reactivate_agent(now, &agent, out),
             Input::MarkAgentGone { agent } => self.mark_agent_gone(now, &agent, out),

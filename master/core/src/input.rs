@@ -90,12 +90,14 @@ pub enum Input {
         /// `None`: as one level up; for the cluster, as the master was started.
         policy: Option<Policy>,
     },
-    /// An operator ends all tasks of an agent, which gets no new ones. Answered with `Done` or `Failed`.
+    /// An operator empties an agent, which gets no new tasks. Answered with `Done` or `Failed`.
     DrainAgent {
         /// Which agent.
         agent: AgentId,
+        /// For so long frameworks may move what they have there; `None`: all tasks are killed at once.
+        deadline: Option<Duration>,
         /// No task has longer than this to end; `None`: each has its own grace period.
-        within: Option<Duration>,
+        max_grace: Option<Duration>,
         /// The agent is marked gone when its last task is over.
         mark_gone: bool,
     },

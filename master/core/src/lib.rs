@@ -34,7 +34,7 @@ pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape
 pub use operations::OperationKind;
 pub use registry::{AgentRecord, BadRecord, Record, Registry};
 pub use settings::Settings;
-pub use state::agents::{Admission, Agent, Drain, Reach};
+pub use state::agents::{Admission, Agent, Drain, Pace, Reach};
 pub use state::frameworks::{Framework, Life, OfferRules};
 pub use state::offers::OpenOffer;
 pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};

@@ -23,13 +23,14 @@ mod part; // what was reserved, what was made a volume
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mete_model::{AgentId, Change, Durable, Endpoint, FrameworkId, Resources, Role, Timestamp};
 use mete_placement::{Amounts, Policy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::state::agents::{Admission, Drain};
+use crate::state::agents::{Admission, Drain, Pace};
 use crate::state::schedule::Schedule;
 use part::StoredPart;
 use schedule::StoredSchedule;
@@ -302,6 +303,11 @@ enum StoredAdmission {
     Draining {
         since_micros: u64,
         deadline_micros: Option<u64>,
+        /// Frameworks are asked to leave by the deadline; else tasks are killed at once.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leave: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_grace_micros: Option<u64>,
         mark_gone: bool,
     },
     Drained,
@@ -365,7 +371,9 @@ impl From<Admission> for StoredAdmission {
             Admission::Active => Self::Active,
             Admission::Draining(drain) => Self::Draining {
                 since_micros: drain.since.as_micros(),
-                deadline_micros: drain.deadline.map(Timestamp::as_micros),
+                deadline_micros: drain.deadline().map(Timestamp::as_micros),
+                leave: drain.leave_by().is_some(),
+                max_grace_micros: drain.max_grace().map(micros),
                 mark_gone: drain.mark_gone,
             },
             Admission::Drained => Self::Drained,
@@ -384,10 +392,18 @@ impl From<StoredAdmission> for Admission {
             StoredAdmission::Draining {
                 since_micros,
                 deadline_micros,
+                leave,
+                max_grace_micros,
                 mark_gone,
             } => Self::Draining(Drain {
                 since: Timestamp::from_micros(since_micros),
-                deadline: deadline_micros.map(Timestamp::from_micros),
+                pace: match deadline_micros.map(Timestamp::from_micros) {
+                    Some(by) if leave => Pace::Leave {
+                        by,
+                        max_grace: max_grace_micros.map(Duration::from_micros),
+                    },
+                    until => Pace::AtOnce { until },
+                },
                 mark_gone,
             }),
             StoredAdmission::Drained => Self::Drained,
@@ -397,6 +413,11 @@ impl From<StoredAdmission> for Admission {
             },
         }
     }
+}
+
+/// A length of time; one that is longer than the years that microseconds can count is as long as they can.
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl From<&Amounts> for StoredAmounts {
@@ -579,14 +600,26 @@ mod tests {
 
     #[test]
     fn how_an_agent_drains_is_read_back() {
-        let drain = Drain {
-            since: Timestamp::from_millis(7),
-            deadline: Some(Timestamp::from_millis(9)),
-            mark_gone: true,
+        let drain = |pace| {
+            Admission::Draining(Drain {
+                since: Timestamp::from_millis(7),
+                pace,
+                mark_gone: true,
+            })
         };
+        let by = Timestamp::from_millis(9);
         for admission in [
             Admission::Active,
-            Admission::Draining(drain),
+            drain(Pace::AtOnce { until: None }),
+            drain(Pace::AtOnce { until: Some(by) }),
+            drain(Pace::Leave {
+                by,
+                max_grace: None,
+            }),
+            drain(Pace::Leave {
+                by,
+                max_grace: Some(Duration::from_secs(3)),
+            }),
             Admission::Drained,
             Admission::Deactivated,
         ] {

@@ -146,8 +146,8 @@ pub(crate) fn error(message: String) -> wire::scheduler::Event {
     }
 }
 
-/// The message as the agent sent it, in the state that the framework understands, and with the reason that the master
-/// knows better.
+/// The message as the agent sent it, in the state that the framework understands, and with the reason and the words that
+/// the master knows better.
 fn update(status: &TaskStatus, original: Option<Bytes>) -> wire::TaskStatus {
     let came = original.and_then(|bytes| wire::TaskStatus::decode(bytes).ok());
     match came {
@@ -155,6 +155,9 @@ fn update(status: &TaskStatus, original: Option<Bytes>) -> wire::TaskStatus {
             came.set_state(status.state.into());
             if let Some(reason) = status.reason {
                 came.set_reason(reason.into());
+            }
+            if status.message.is_some() {
+                came.message.clone_from(&status.message);
             }
             came
         }

@@ -136,11 +136,13 @@ impl Operator for Operators {
         request: Request<wire::DrainAgentRequest>,
     ) -> Answered<wire::DrainAgentResponse> {
         let request = request.into_inner();
-        let within = request.max_grace_period;
-        let within = within.map(|span| duration_of("max_grace_period", span));
+        let deadline = request.deadline.map(|span| duration_of("deadline", span));
+        let max_grace = request.max_grace_period;
+        let max_grace = max_grace.map(|span| duration_of("max_grace_period", span));
         let order = Input::DrainAgent {
             agent: agent(&request.agent_id)?,
-            within: within.transpose().map_err(OrderError::from)?,
+            deadline: deadline.transpose().map_err(OrderError::from)?,
+            max_grace: max_grace.transpose().map_err(OrderError::from)?,
             mark_gone: request.mark_gone(),
         };
         self.done(order).await?;

@@ -21,10 +21,11 @@ pub(super) fn routes() -> Router<Pages> {
         .route("/agents/{id}/gone", post(gone))
 }
 
-/// The fields of Mesos' DRAIN_AGENT.
+/// The fields of Mesos' DRAIN_AGENT, and a deadline for frameworks to move what they have there.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct DrainShape {
+    deadline: Option<Nanoseconds>,
     max_grace_period: Option<Nanoseconds>,
     mark_gone: bool,
 }
@@ -34,10 +35,12 @@ async fn drain(
     Path(id): Path<String>,
     Body(shape): Body<DrainShape>,
 ) -> Result<(), HttpError> {
-    let within = shape.max_grace_period.map(Nanoseconds::duration);
+    let deadline = shape.deadline.map(Nanoseconds::duration);
+    let max_grace = shape.max_grace_period.map(Nanoseconds::duration);
     let order = Input::DrainAgent {
         agent: agent(&id)?,
-        within: within.transpose()?,
+        deadline: deadline.transpose()?,
+        max_grace: max_grace.transpose()?,
         mark_gone: shape.mark_gone,
     };
     orders::carry_out(&pages.handle, order).await?;

@@ -4,8 +4,10 @@ pub(super) mod shapes; // the JSON
 
 use std::collections::BTreeMap;
 
-use mete_master_core::{Admission, Agent, Framework, Life, Reach, Task, View};
-use mete_model::{AgentId, AttributeValue, FrameworkId, Offer, Resources, TaskState, TaskStatus};
+use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
+use mete_model::{
+    AgentId, AttributeValue, FrameworkId, Offer, Resources, TaskState, TaskStatus, Timestamp,
+};
 use serde_json::{Value, json};
 
 use self::shapes::{
@@ -132,9 +134,7 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
             .map(|(name, value)| (name, attribute(value)))
             .collect(),
         registered_time: agent.registered_at.as_secs_f64(),
-        reregistered_time: agent
-            .reregistered_at
-            .map(mete_model::Timestamp::as_secs_f64),
+        reregistered_time: agent.reregistered_at.map(Timestamp::as_secs_f64),
         resources: ResourcesShape::of(total),
         used_resources: ResourcesShape::sum(sums.used_on.get(&agent.id)),
         offered_resources: ResourcesShape::sum(sums.offered_on.get(&agent.id)),
@@ -157,16 +157,28 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
     }
 }
 
-/// How an agent drains, or that it has; the fields of Mesos.
+/// How an agent drains, or that it has; the fields of Mesos, and the deadline.
 fn drain_info(agent: &Agent) -> Option<Value> {
     match agent.admission {
         Admission::Draining(drain) => {
             let mut config = json!({ "mark_gone": drain.mark_gone });
-            if let Some(deadline) = drain.deadline {
-                let most = deadline.since(drain.since);
-                config["max_grace_period"] = json!(Nanoseconds::of(most));
+            let length = |until: Timestamp| json!(Nanoseconds::of(until.since(drain.since)));
+            match drain.pace {
+                Pace::AtOnce { until: None } => {}
+                Pace::AtOnce { until: Some(until) } => config["max_grace_period"] = length(until),
+                Pace::Leave { by, max_grace } => {
+                    config["deadline"] = length(by);
+                    if let Some(most) = max_grace {
+                        config["max_grace_period"] = json!(Nanoseconds::of(most));
+                    }
+                }
             }
-            Some(json!({ "state": "DRAINING", "config": config }))
+            let mut info = json!({ "state": "DRAINING", "config": config });
+            info["since"] = json!(drain.since.as_secs_f64());
+            if let Some(deadline) = drain.deadline() {
+                info["deadline"] = json!(deadline.as_secs_f64());
+            }
+            Some(info)
         }
         Admission::Drained => Some(json!({ "state": "DRAINED", "config": {} })),
         Admission::Active | Admission::Deactivated | Admission::Gone { .. } => None,
@@ -226,10 +238,8 @@ fn framework_shape<'a>(
         connected: framework.link().is_some(),
         recovered,
         registered_time: framework.registered_at.as_secs_f64(),
-        reregistered_time: framework
-            .reregistered_at
-            .map(mete_model::Timestamp::as_secs_f64),
-        unregistered_time: unregistered.map_or(0.0, mete_model::Timestamp::as_secs_f64),
+        reregistered_time: framework.reregistered_at.map(Timestamp::as_secs_f64),
+        unregistered_time: unregistered.map_or(0.0, Timestamp::as_secs_f64),
         used_resources: ResourcesShape::sum(used),
         offered_resources: ResourcesShape::sum(offered),
         resources: ResourcesShape::of(&together),

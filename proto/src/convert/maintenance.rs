@@ -32,6 +32,7 @@ impl From<&InverseOffer> for wire::InverseOffer {
             framework_id: (&offer.framework).into(),
             agent_id: Some((&offer.agent).into()),
             unavailability: to_wire(offer.unavailability),
+            draining: offer.is_draining.then_some(true),
             ..Self::default()
         }
     }
@@ -47,6 +48,7 @@ impl TryFrom<&wire::InverseOffer> for InverseOffer {
             framework: (&offer.framework_id).try_into().within("framework_id")?,
             agent: agent.try_into().within("agent_id")?,
             unavailability: from_wire(&offer.unavailability).within("unavailability")?,
+            is_draining: offer.draining.unwrap_or_default(),
         })
     }
 }

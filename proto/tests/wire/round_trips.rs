@@ -549,6 +549,7 @@ fn an_inverse_offer_says_which_agent_and_when() {
             start: Timestamp::from_millis(1_800_000_000_000),
             duration: None,
         },
+        is_draining: true,
     };
 
     let message = wire::InverseOffer::from(&offer);

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mete_model::{AgentId, AgentInfo, Ranges, Resources, Timestamp};
 
@@ -66,10 +67,72 @@ pub enum Admission {
 pub struct Drain {
     /// Since when.
     pub since: Timestamp,
-    /// No task is left more time than until then; `None`: each has its own grace period.
-    pub deadline: Option<Timestamp>,
+    /// Who ends its tasks, and when.
+    pub pace: Pace,
     /// When its last task is over, it is marked gone.
     pub mark_gone: bool,
+}
+
+/// Who ends the tasks of an agent that drains, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// The master, at once.
+    AtOnce {
+        /// No task is left more time than until then; `None`: each has its own grace period.
+        until: Option<Timestamp>,
+    },
+    /// Their frameworks, which are asked to; what they leave the master kills so early that it is over by the deadline.
+    Leave {
+        /// The deadline.
+        by: Timestamp,
+        /// No task has a longer grace period than this; `None`: each has its own.
+        max_grace: Option<Duration>,
+    },
+}
+
+impl Pace {
+    /// As an operator says it: how long frameworks have, and the longest grace period of tasks.
+    pub(crate) fn ordered(
+        now: Timestamp,
+        deadline: Option<Duration>,
+        max_grace: Option<Duration>,
+    ) -> Self {
+        match deadline {
+            Some(deadline) => Self::Leave {
+                by: now + deadline,
+                max_grace,
+            },
+            None => Self::AtOnce {
+                until: max_grace.map(|most| now + most),
+            },
+        }
+    }
+}
+
+impl Drain {
+    /// When the last task is over at the latest; `None`: when its own grace period is.
+    pub const fn deadline(&self) -> Option<Timestamp> {
+        match self.pace {
+            Pace::AtOnce { until } => until,
+            Pace::Leave { by, .. } => Some(by),
+        }
+    }
+
+    /// By when frameworks are to have moved what they have there; `None`: nobody asks them, their tasks are killed.
+    pub const fn leave_by(&self) -> Option<Timestamp> {
+        match self.pace {
+            Pace::AtOnce { .. } => None,
+            Pace::Leave { by, .. } => Some(by),
+        }
+    }
+
+    /// The longest grace period that a task has; `None`: its own, as far as the deadline allows.
+    pub const fn max_grace(&self) -> Option<Duration> {
+        match self.pace {
+            Pace::AtOnce { .. } => None,
+            Pace::Leave { max_grace, .. } => max_grace,
+        }
+    }
 }
 
 impl Admission {
@@ -159,6 +222,11 @@ impl Agent {
             | Admission::Deactivated
             | Admission::Gone { .. } => None,
         }
+    }
+
+    /// By when frameworks are asked to have left it because it drains.
+    pub fn leave_by(&self) -> Option<Timestamp> {
+        self.drain()?.leave_by()
     }
 
     /// What of it is on disk.

@@ -17,7 +17,7 @@ pub(crate) enum Due {
     Failover(FrameworkId),
     /// An offer has been on the table long enough.
     Offer(OfferId),
-    /// A task that was to be killed should have ended by now.
+    /// A task that was to be killed should have ended by now, or is to be killed because its agent drains.
     Kill(TaskKey),
 }
 

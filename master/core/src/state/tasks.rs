@@ -45,6 +45,8 @@ pub struct Kill {
     pub grace_period: Option<Duration>,
     /// How often the agent was told.
     pub told: u32,
+    /// Whether it is because its agent drains; else its framework asked, or is gone.
+    pub by_drain: bool,
 }
 
 impl Task {

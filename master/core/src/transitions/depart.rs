@@ -163,6 +163,7 @@ impl Cluster {
         task.kill.get_or_insert(Kill {
             grace_period: None,
             told: 0,
+            by_drain: false,
         });
         self.tell_kill(now, key, out);
     }

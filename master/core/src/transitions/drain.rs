@@ -1,4 +1,6 @@
-//! An agent gets no new tasks (deactivated), or loses those it has as well (drained).
+//! An agent gets no new tasks (deactivated), or loses those it has as well (drained): all at once, or, with a deadline,
+//! first to frameworks that move what they have there, because inverse offers ask them to. What is left is killed so early
+//! that it has its grace period and is over by the deadline.
 //!
 //! ```text
 //! Active ──drain──▶ Draining ──last task over and acknowledged──▶ Drained ──reactivate──▶ Active
@@ -15,7 +17,8 @@ use tracing::info;
 use crate::cluster::{Cluster, Out};
 use crate::effects::{OperatorError, Reply};
 use crate::registry::Record;
-use crate::state::agents::{Admission, Drain};
+use crate::state::agents::{Admission, Drain, Pace};
+use crate::state::deadlines::Due;
 use crate::state::tasks::{Kill, Task};
 
 /// From SIGTERM to SIGKILL for tasks that say nothing about it: the default of an agent. Of such a task a draining agent
@@ -23,13 +26,13 @@ use crate::state::tasks::{Kill, Task};
 const AGENTS_GRACE: Duration = Duration::from_secs(3);
 
 impl Cluster {
-    /// Ends all tasks of an agent, which is offered to nobody from now on. An agent that drains already takes over the
-    /// new deadline.
+    /// Empties an agent, which is offered to nobody from now on. An agent that drains already goes on at the new pace;
+    /// what was killed stays killed.
     pub(crate) fn drain_agent(
         &mut self,
         now: Timestamp,
         id: &AgentId,
-        within: Option<Duration>,
+        pace: Pace,
         mark_gone: bool,
         out: &mut Out,
     ) {
@@ -46,7 +49,7 @@ impl Cluster {
         };
         let drain = Drain {
             since,
-            deadline: within.map(|within| now + within),
+            pace,
             mark_gone,
         };
         self.set_admission(now, id, Admission::Draining(drain), out);
@@ -113,6 +116,7 @@ impl Cluster {
         if !offerable {
             self.rescind_of_agent(now, id, out);
         }
+        self.plan_agent(now, id, out);
     }
 
     /// Tells the allocator how an agent stands: the one place that does.
@@ -122,18 +126,24 @@ impl Cluster {
         self.allocator.set_admission(id, admission);
     }
 
-    /// Ends a task when its agent drains, and it is not being ended already.
+    /// Ends a task when its agent drains, and it is not being ended already: now, or when it is time to.
     pub(crate) fn kill_to_drain(&mut self, now: Timestamp, key: &TaskKey, out: &mut Out) {
         let Some(task) = self.tasks.get(key).filter(|task| task.holds_resources()) else {
             return;
         };
-        if self.drain_of(task).is_none() {
+        let Some(drain) = self.drain_of(task) else {
+            return;
+        };
+        let at = kill_at(drain, task).filter(|at| *at > now);
+        if let Some(at) = at.filter(|_| task.kill.is_none()) {
+            self.deadlines.set(Due::Kill(key.clone()), at);
             return;
         }
         if let Some(task) = self.tasks.get_mut(key) {
             task.kill.get_or_insert(Kill {
                 grace_period: None,
                 told: 0,
+                by_drain: true,
             });
         }
         self.tell_kill(now, key, out);
@@ -146,18 +156,21 @@ impl Cluster {
     /// The grace period an agent is told for a task: what was asked for, and no more than is left when it drains.
     pub(crate) fn grace_left(&self, now: Timestamp, task: &Task) -> Option<Duration> {
         let asked = task.kill.and_then(|kill| kill.grace_period);
-        let deadline = self.drain_of(task).and_then(|drain| drain.deadline);
-        let Some(left) = deadline.map(|deadline| deadline.since(now)) else {
+        let Some(drain) = self.drain_of(task) else {
+            return asked;
+        };
+        let left = drain.deadline().map(|deadline| deadline.since(now));
+        let Some(most) = left.into_iter().chain(drain.max_grace()).min() else {
             return asked;
         };
         match asked.or(task.spec.kill_grace_period) {
-            Some(grace) => Some(grace.min(left)),
-            None => Some(left).filter(|left| *left < AGENTS_GRACE),
+            Some(grace) => Some(grace.min(most)),
+            None => Some(most).filter(|most| *most < AGENTS_GRACE),
         }
     }
 
     /// What a draining agent says of a task that is killed, with the reason; with the state that says that the agent is
-    /// gone when that comes next and the framework can tell.
+    /// gone when that comes next and the framework can tell. What a framework has ended itself to move it is its own doing.
     pub(crate) fn note_drain(&self, agent: &AgentId, key: &TaskKey, status: &mut TaskStatus) {
         match status.state {
             TaskState::Killing | TaskState::Killed => {}
@@ -186,7 +199,18 @@ impl Cluster {
         if !task.holds_resources() && !told_so && status.timestamp < drain.since {
             return;
         }
+        let is_moved = task.kill.is_some_and(|kill| !kill.by_drain);
+        if drain.leave_by().is_some() && (is_moved || task.kill.is_none()) {
+            return;
+        }
         status.reason = by_drain;
+        let said = status.message.take().unwrap_or_default();
+        let why = format!("agent {agent} is being drained");
+        status.message = Some(if said.is_empty() {
+            why
+        } else {
+            format!("{why}: {said}")
+        });
         let framework = self.frameworks.get(&key.framework);
         let can_tell =
             framework.is_some_and(|framework| framework.info.can(Capability::PartitionAware));
@@ -217,4 +241,11 @@ impl Cluster {
             self.set_admission(now, id, Admission::Drained, out);
         }
     }
+}
+
+/// When a task is to be killed so that it has its grace period and is over by the deadline; `None`: at once.
+fn kill_at(drain: Drain, task: &Task) -> Option<Timestamp> {
+    let own = task.spec.kill_grace_period.unwrap_or(AGENTS_GRACE);
+    let grace = drain.max_grace().map_or(own, |most| own.min(most));
+    drain.leave_by().map(|by| by - grace)
 }

@@ -37,8 +37,11 @@ impl Cluster {
         if !known.holds_resources() {
             return self.reconcile_one(now, framework, task, None, out);
         }
-        let told = known.kill.map_or(0, |kill| kill.told);
-        known.kill = Some(Kill { grace_period, told });
+        known.kill = Some(Kill {
+            grace_period,
+            told: known.kill.map_or(0, |kill| kill.told),
+            by_drain: known.kill.is_some_and(|kill| kill.by_drain),
+        });
         let unreachable = known.state == TaskState::Unreachable;
         self.tell_kill(now, &key, out);
         if unreachable {
@@ -66,7 +69,7 @@ impl Cluster {
         }
     }
 
-    /// A task that was to be killed has not ended.
+    /// A task that was to be killed has not ended, or it is time to kill it because its agent drains.
     pub(crate) fn kill_due(&mut self, now: Timestamp, key: &TaskKey, out: &mut Out) {
         let Some(task) = self.tasks.get(key) else {
             return;
@@ -80,6 +83,9 @@ impl Cluster {
             warn!(task = %key, agent = %task.agent, told, "task of a removed framework does not report its end");
             self.end_orphan(now, key, out);
             return;
+        }
+        if task.kill.is_none() {
+            return self.kill_to_drain(now, key, out);
         }
         self.tell_kill(now, key, out);
     }

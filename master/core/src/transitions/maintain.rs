@@ -1,13 +1,13 @@
 //! Machines are planned to be away, go down, come up; and who has something on them is asked to leave in time.
 //!
-//! A plan shows in offers (`unavailability`) and in inverse offers. It forces nobody: that is what draining is for. What
-//! is down is out: its agents' tasks are over, and the agents are not let in until the machine is up.
+//! A plan shows in offers (`unavailability`) and in inverse offers. It forces nobody: that is what draining is for, which
+//! asks in the same way when it has a deadline. What is down is out: its agents' tasks are over, and the agents are not let in until the machine is up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId, Timestamp};
+use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId, Timestamp, Unavailability};
 use tracing::{debug, info};
 
 use crate::cluster::{Cluster, Out};
@@ -95,7 +95,13 @@ impl Cluster {
     /// everybody is asked anew.
     pub(crate) fn plan_agent(&mut self, now: Timestamp, id: &AgentId, out: &mut Out) {
         let agent = self.agents.get(id).filter(|agent| agent.link().is_some());
-        let plan = agent.and_then(|agent| self.schedule.unavailability(&agent.info.endpoint));
+        let plan = agent.and_then(|agent| match agent.leave_by() {
+            Some(start) => Some(Unavailability {
+                start,
+                duration: None,
+            }),
+            None => self.schedule.unavailability(&agent.info.endpoint),
+        });
         if plan.is_none() && self.maintenance.unavailability(id).is_none() {
             return;
         }
@@ -124,7 +130,7 @@ impl Cluster {
 
     /// What a framework was asked is void without a word: its stream is gone, or a new one has taken its place.
     pub(crate) fn drop_inverse_offers_to(&mut self, framework: &FrameworkId) {
-        if self.schedule.windows().is_empty() {
+        if self.maintenance.is_empty() {
             return;
         }
         self.inverse_offers.take_to(framework);
@@ -157,7 +163,9 @@ impl Cluster {
         let grants = Arc::make_mut(&mut self.maintenance).inverse_round(now, users);
         let mut asked: BTreeMap<FrameworkId, Vec<InverseOffer>> = BTreeMap::new();
         for grant in grants {
+            let agent = self.agents.get(&grant.agent);
             let offer = InverseOffer {
+                is_draining: agent.is_some_and(|agent| agent.leave_by().is_some()),
                 id: self.offers.new_id(&self.settings.incarnation),
                 framework: grant.framework,
                 agent: grant.agent,

@@ -280,8 +280,9 @@ impl Cluster {
         let framework = self.frameworks.get(&key.framework);
         if framework.is_some_and(|framework| framework.is_completed()) {
             self.orphan(now, key, out);
-        } else {
+        } else if task.is_to_end() {
             self.tell_kill(now, key, out);
+        } else {
             self.kill_to_drain(now, key, out);
         }
     }

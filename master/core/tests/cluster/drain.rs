@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use mete_master_core::{Admission, Input, LinkId, MessageToAgent, OperatorError, Reply};
-use mete_model::{AgentId, Capability, Machine, Reason, TaskState};
+use mete_master_core::{
+    Admission, Call, Event, Input, LinkId, MessageToAgent, OperatorError, Reply,
+};
+use mete_model::{
+    AgentId, Capability, InverseOffer, Machine, Reason, TaskId, TaskState, Unavailability,
+};
 
 use crate::world::{
-    Client, Out, World, brought, framework_info, kills, messages, offers, rescinded, settings,
-    task, updates,
+    Client, Out, World, brought, events, framework_info, kills, messages, offers, rescinded,
+    settings, task, updates,
 };
 
 struct Scene {
@@ -36,11 +40,21 @@ fn scene() -> Scene {
 }
 
 impl Scene {
-    fn drain(&mut self, within: Option<Duration>, mark_gone: bool) -> Out {
+    fn drain(&mut self, max_grace: Option<Duration>, mark_gone: bool) -> Out {
         self.world.step(Input::DrainAgent {
             agent: self.agent.clone(),
-            within,
+            deadline: None,
+            max_grace,
             mark_gone,
+        })
+    }
+
+    fn drain_by(&mut self, deadline: Duration, max_grace: Option<Duration>) -> Out {
+        self.world.step(Input::DrainAgent {
+            agent: self.agent.clone(),
+            deadline: Some(deadline),
+            max_grace,
+            mark_gone: false,
         })
     }
 
@@ -58,6 +72,18 @@ impl Scene {
         let view = self.world.cluster.view();
         view.agents.get(&self.agent).expect("known").admission
     }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn inverse(out: &Out, on: LinkId) -> Vec<InverseOffer> {
+    let mut all = Vec::new();
+    for event in events(out, on) {
+        if let Event::InverseOffers(offers) = event {
+            all.extend(offers);
+        }
+    }
+    all
 }
 
 fn graces(out: &Out, on: LinkId) -> Vec<Option<Duration>> {
@@ -103,7 +129,8 @@ fn an_agent_without_tasks_has_drained_at_once() {
 
     world.step(Input::DrainAgent {
         agent: agent.clone(),
-        within: None,
+        deadline: None,
+        max_grace: None,
         mark_gone: false,
     });
 
@@ -292,4 +319,176 @@ fn an_agent_that_is_not_known_or_gone_is_not_drained() {
         unknown.reply,
         Some(Reply::Failed(OperatorError::UnknownAgent(nobody)))
     );
+}
+
+#[test]
+fn with_a_deadline_frameworks_are_asked_to_leave_and_nothing_is_killed() {
+    let mut scene = scene();
+    let by = scene.world.now + MINUTE;
+
+    let out = scene.drain_by(MINUTE, None);
+
+    assert_eq!(out.reply, Some(Reply::Done));
+    assert_eq!(out.store.len(), 1);
+    assert_eq!(rescinded(&out, scene.client.link).len(), 1);
+    let asked = inverse(&out, scene.client.link);
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].agent, scene.agent);
+    assert!(asked[0].is_draining);
+    let away = Unavailability {
+        start: by,
+        duration: None,
+    };
+    assert_eq!(asked[0].unavailability, away);
+    let out = scene.world.pass(MINUTE - Duration::from_secs(4));
+    assert!(kills(&out, scene.agent_link).is_empty());
+    assert!(offers(&out, scene.client.link).is_empty());
+}
+
+#[test]
+fn what_is_left_is_killed_so_early_that_it_is_over_by_the_deadline() {
+    let mut spec = task("slow", &AgentId::new("x").expect("good"));
+    spec.kill_grace_period = Some(Duration::from_secs(20));
+    for (max_grace, seconds, grace) in [
+        (None, 40, Duration::from_secs(20)),
+        (Some(10), 50, Duration::from_secs(10)),
+        (Some(30), 40, Duration::from_secs(20)),
+    ] {
+        let mut world = World::new();
+        let (agent, agent_link) = world.agent("a");
+        let client = world.framework();
+        let offer = client.offers[0].clone();
+        spec.agent = agent.clone();
+        world.accept(&client, &[&offer], vec![spec.clone()]);
+        world.report((&agent, agent_link), &client, "slow", TaskState::Running, 1);
+        world.step(Input::DrainAgent {
+            agent: agent.clone(),
+            deadline: Some(MINUTE),
+            max_grace: max_grace.map(Duration::from_secs),
+            mark_gone: false,
+        });
+
+        let before = world.pass(Duration::from_secs(seconds - 1));
+        let then = world.pass(Duration::from_secs(1));
+        let after = world.pass(MINUTE);
+
+        assert!(kills(&before, agent_link).is_empty());
+        assert_eq!(graces(&then, agent_link), [Some(grace)]);
+        assert_eq!(
+            graces(&after, agent_link).last(),
+            Some(&Some(Duration::ZERO)),
+            "past the deadline there is no grace"
+        );
+    }
+}
+
+#[test]
+fn what_the_drain_kills_says_so_and_what_a_framework_ends_itself_does_not() {
+    let why = |out: &Out, link| {
+        let updates = events(out, link).into_iter().map(|event| match event {
+            Event::Update { status, .. } => Some((status.reason, status.message)),
+            _ => None,
+        });
+        updates.flatten().collect::<Vec<_>>()
+    };
+    let mut killed = scene();
+    killed.drain_by(MINUTE, None);
+    killed.world.pass(MINUTE);
+    let mut moved = scene();
+    moved.drain_by(MINUTE, None);
+    let kill = Call::Kill {
+        task: TaskId::new("one").expect("good"),
+        agent: None,
+        grace_period: None,
+    };
+    let out = moved.world.call(&moved.client, kill);
+    assert_eq!(kills(&out, moved.agent_link), ["one"]);
+
+    let by_drain = killed.ends(TaskState::Killed, 2);
+    let by_framework = moved.ends(TaskState::Killed, 2);
+
+    let words = format!("agent {} is being drained", killed.agent);
+    assert_eq!(
+        why(&by_drain, killed.client.link),
+        [(Some(Reason::AgentDraining), Some(words))]
+    );
+    assert_eq!(why(&by_framework, moved.client.link), [(None, None)]);
+    moved.acknowledge(2);
+    assert_eq!(moved.admission(), Admission::Drained);
+}
+
+#[test]
+fn an_agent_that_was_left_in_time_has_drained_and_nobody_is_asked_any_more() {
+    let mut scene = scene();
+    let out = scene.drain_by(MINUTE, None);
+    let asked = inverse(&out, scene.client.link);
+    scene.ends(TaskState::Finished, 2);
+
+    let out = scene.acknowledge(2);
+
+    assert_eq!(scene.admission(), Admission::Drained);
+    let withdrawn = events(&out, scene.client.link);
+    assert!(
+        matches!(&withdrawn[..], [Event::RescindInverse(offer)] if *offer == asked[0].id),
+        "{withdrawn:?}"
+    );
+    let out = scene.world.pass(MINUTE);
+    assert!(kills(&out, scene.agent_link).is_empty());
+}
+
+#[test]
+fn a_deadline_is_kept_over_a_restart_of_the_master() {
+    let mut scene = scene();
+    scene.drain_by(MINUTE, None);
+    let Scene {
+        world,
+        agent,
+        client,
+        ..
+    } = scene;
+    let mut world = world.restarted(settings());
+
+    let running = brought(&client, &agent, "one", TaskState::Running);
+    let (agent_link, out) = world.returns(&agent, vec![running]);
+    assert!(kills(&out, agent_link).is_empty());
+    let mut info = framework_info();
+    info.id = Some(client.id.clone());
+    let (link, out) = world.subscribe(info);
+    let asked = inverse(&out, link);
+    let out = world.pass(2 * MINUTE);
+
+    assert!(asked[0].is_draining);
+    assert_eq!(kills(&out, agent_link)[0], "one");
+}
+
+#[test]
+fn another_drain_sets_another_deadline() {
+    let mut scene = scene();
+    scene.drain_by(10 * MINUTE, None);
+
+    let out = scene.drain_by(MINUTE, None);
+    let asked = inverse(&out, scene.client.link);
+    let by = scene.world.now + MINUTE;
+    let early = scene.world.pass(MINUTE - Duration::from_secs(4));
+    let late = scene.world.pass(Duration::from_secs(1));
+
+    assert_eq!(asked[0].unavailability.start, by);
+    assert!(kills(&early, scene.agent_link).is_empty());
+    assert_eq!(kills(&late, scene.agent_link), ["one"]);
+}
+
+#[test]
+fn an_agent_that_is_away_at_the_deadline_is_told_when_it_is_back() {
+    let mut scene = scene();
+    scene.drain_by(MINUTE, None);
+    scene.world.step(Input::AgentDisconnected {
+        agent: scene.agent.clone(),
+        link: scene.agent_link,
+    });
+    scene.world.pass(2 * MINUTE);
+    let running = brought(&scene.client, &scene.agent, "one", TaskState::Running);
+
+    let (link, out) = scene.world.returns(&scene.agent.clone(), vec![running]);
+
+    assert_eq!(graces(&out, link), [Some(Duration::ZERO)]);
 }
