@@ -191,6 +191,59 @@ async fn an_agent_drains_over_http_and_comes_back() {
 }
 
 #[tokio::test]
+async fn with_a_deadline_frameworks_are_asked_before_anything_is_killed() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut agent = Agent::registered(&master).await;
+    let mut framework = Framework::subscribed(&master).await;
+    let offers = framework.offers().await;
+    let spec = task("one", &offers[0], "cpus:1;mem:64");
+    framework.accept(&[&offers[0]], vec![spec]).await;
+    agent.run_task().await;
+    framework.offers().await; // what the task left
+    let drain = format!("/agents/{}/drain", agent.id.value);
+
+    let hour = json!({
+        "deadline": { "nanoseconds": 3_600_000_000_000_i64 },
+        "max_grace_period": { "nanoseconds": 2_000_000_000 },
+    });
+    let drained = master.send(Method::POST, &drain, hour).await;
+
+    assert_eq!(drained, (200, NOTHING));
+    let event = framework.wait_for(Type::InverseOffers).await;
+    let asked = event.inverse_offers.expect("set").inverse_offers.remove(0);
+    assert_eq!(asked.agent_id.as_ref(), Some(&agent.id));
+    assert_eq!(asked.draining, Some(true));
+    let slave = master.state().await["slaves"][0].clone();
+    let info = &slave["drain_info"];
+    let config = &info["config"];
+    assert_eq!(config["deadline"]["nanoseconds"], 3_600_000_000_000_i64);
+    assert_eq!(config["max_grace_period"]["nanoseconds"], 2_000_000_000);
+    let (since, deadline) = (info["since"].as_f64(), info["deadline"].as_f64());
+    let length = deadline.zip(since).map(|(by, since)| by - since);
+    assert!(length.is_some_and(|length| (length - 3600.0).abs() < 0.001));
+
+    // The kill is the first thing the agent hears: until the deadline was moved there was none.
+    let now = json!({ "deadline": { "nanoseconds": 0 } });
+    master.send(Method::POST, &drain, now).await;
+    let Message::KillTask(kill) = agent.next().await else {
+        panic!("a kill");
+    };
+    let grace = kill.kill_policy.and_then(|policy| policy.grace_period);
+    assert_eq!(grace.map(|grace| grace.nanoseconds), Some(0));
+    let killed = agent.status("one", mesos::TaskState::TaskKilled, 1);
+    agent.report(&framework.id, killed).await;
+    let status = framework.update().await;
+    let words = format!("agent {} is being drained", agent.id.value);
+    assert!(status.message().starts_with(&words), "{status:?}");
+    framework.acknowledge(&status).await;
+    assert!(matches!(agent.next().await, Message::Acknowledge(_)));
+    let text = master.get("/metrics").await.text().await.expect("text");
+    let line = "mete_master_agents_admitted{admission=\"drained\"} 1";
+    assert!(text.contains(line), "{text}");
+}
+
+#[tokio::test]
 async fn who_sits_on_offers_loses_them_and_is_seen() {
     let dir = tempdir().expect("a directory");
     let master = Master::with(dir.path(), &["--offer-timeout=500ms"]).await;
