@@ -34,6 +34,10 @@ impl Hands<Action> for ServiceHands {
                 let filters = Filters::refuse_for(refuse);
                 ("decline", self.client.decline(&offers, filters))
             }
+            Action::AcceptInverse(questions) => (
+                "accept_inverse_offers",
+                self.client.accept_inverse(&questions),
+            ),
             Action::Demand(shapes) => {
                 self.client.demand(shapes);
                 return;

@@ -92,8 +92,8 @@ fn input(event: Event, table: &Table) -> Option<Input> {
             warn!(message, "the master refuses something");
             Input::Failure(message)
         }
-        // Instances move when their agent drains, not because it is planned.
-        Event::InverseOffers(_) | Event::RescindInverse(_) => return None,
+        Event::InverseOffers(questions) => Input::InverseOffers(questions),
+        Event::RescindInverse(question) => Input::RescindInverse(question),
         _ => return None, // open for more
     };
     Some(input)

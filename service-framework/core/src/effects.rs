@@ -35,6 +35,8 @@ pub enum Action {
         /// They are not wanted again for so long.
         refuse: Duration,
     },
+    /// Agents that drain have been left: their questions are answered.
+    AcceptInverse(Vec<OfferId>),
     /// What waits, those that wait the longest first; replaces what was said before. Empty: nothing waits.
     Demand(Vec<Shape>),
     /// Offers are wanted, those declined too.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::{FrameworkId, Offer, OfferId, TaskId, TaskStatus, Timestamp};
+use mete_model::{FrameworkId, InverseOffer, Offer, OfferId, TaskId, TaskStatus, Timestamp};
 
 use crate::spec::app::{AppId, AppSpec};
 use crate::state::deployments::DeploymentId;
@@ -50,6 +50,10 @@ pub enum Input {
     Offers(Vec<Offer>),
     /// An offer is withdrawn.
     Rescind(OfferId),
+    /// Agents will be away, and we are asked whether we leave them in time.
+    InverseOffers(Vec<InverseOffer>),
+    /// Such a question is withdrawn.
+    RescindInverse(OfferId),
     /// A report about a task.
     Update(TaskStatus),
     /// The master says in words that something we sent was wrong, or that an agent or executor failed.

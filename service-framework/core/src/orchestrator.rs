@@ -23,6 +23,7 @@ use crate::state::demand::Demand;
 use crate::state::deployments::Deployments;
 use crate::state::instances::{Instance, InstanceId, InstanceState};
 use crate::state::launch_queue::LaunchQueue;
+use crate::state::leaving::Leaving;
 use crate::state::master::Master;
 use crate::state::proxies::Proxies;
 use crate::view::View;
@@ -77,6 +78,7 @@ pub struct Orchestrator {
     pub(crate) demand: Demand,
     pub(crate) backends: Backends,
     pub(crate) proxies: Proxies,
+    pub(crate) leaving: Leaving,
     pub(crate) master: Master,
     /// The version given out last.
     pub(crate) last_version: Timestamp,
@@ -109,6 +111,7 @@ impl Orchestrator {
             demand: Demand::default(),
             backends: Backends::new(&life.epoch),
             proxies: Proxies::default(),
+            leaving: Leaving::default(),
             master: Master::default(),
             last_version: Timestamp::EPOCH,
             touched: BTreeSet::new(),
@@ -178,6 +181,9 @@ impl Orchestrator {
         let Some(instance) = self.apps.take(id) else {
             return;
         };
+        if let Some(place) = instance.place.as_ref().filter(|_| instance.is_leaving) {
+            self.leaving.ended(&place.agent, id);
+        }
         if instance.is_placed() {
             out.store.push(Record::InstanceRemoved(id.clone()));
             publish(now, out, changed(&instance, condition));
@@ -233,6 +239,15 @@ impl Machine for Orchestrator {
             }
             Input::Offers(offers) => {
                 self.offers(now, offers, &mut out);
+                None
+            }
+            Input::InverseOffers(questions) => {
+                self.asked_to_leave(now, questions, &mut out);
+                None
+            }
+            Input::RescindInverse(question) => {
+                // Why is not said; whether the agent drains on is seen by its offers, or by another question.
+                self.leaving.withdraw(&question);
                 None
             }
             Input::Update(status) => {

@@ -5,5 +5,6 @@ pub(crate) mod demand; // what waits, as the master is told it
 pub mod deployments; // running plans, who locks which app
 pub mod instances; // one copy of an app
 pub mod launch_queue; // who waits for an offer; back-off after failures
+pub(crate) mod leaving; // agents that drain, and who is still there
 pub mod master; // the link to the master
 pub mod proxies; // who follows the list, and what each has in effect

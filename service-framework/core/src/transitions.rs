@@ -6,6 +6,7 @@ mod deadline; // time alone
 mod deploy; // a plan begins, goes on, ends
 mod health; // what a check says
 mod kill; // instances are condemned, drained, killed
+mod leave; // an agent drains, and what is there moves
 mod offers; // match, record, accept; decline the rest
 pub mod reconcile; // the link to the master comes and goes; what it is asked
 mod recover; // what the store held is taken back

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::deployment::moving;
 use crate::deployment::plan::ActionKind;
 use crate::deployment::scale_down;
-use crate::deployment::upgrade::{self, Standing};
+use crate::deployment::upgrade::{self, Moves, Standing};
 use crate::spec::app::AppSpec;
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, Target};
@@ -63,25 +64,22 @@ fn keep(app: &App, target: &Target) -> Todo {
     let (new, old): (Vec<_>, Vec<_>) = placed
         .into_iter()
         .partition(|instance| is_new(instance, target));
-    let condemned = || {
-        app.instances
-            .values()
-            .filter(|instance| instance.is_condemned())
-    };
+    let (condemned, old_condemned) = condemned(app, target);
+    let spec = &target.version.spec;
+    let is_replaced = !old.is_empty() || old_condemned > 0;
+    // What is replaced anyway is not moved as well.
+    let (leaving, new): (Vec<_>, Vec<_>) = new
+        .into_iter()
+        .partition(|instance| instance.is_leaving && !is_replaced);
     let standing = Standing {
         wanted: target.instances,
         new_placed: count(new.len()),
         new_ready: count(new.iter().filter(|instance| instance.is_ready()).count()),
         old_placed: count(old.len()),
-        condemned: count(condemned().count()),
-        old_condemned: count(
-            condemned()
-                .filter(|instance| !is_new(instance, target))
-                .count(),
-        ),
+        condemned,
+        old_condemned,
     };
-    let spec = &target.version.spec;
-    let moves = upgrade::moves(standing, spec.upgrade_strategy);
+    let (moves, kill_leaving) = moves(standing, count(leaving.len()), spec);
     let go = |from: &[&Arc<Instance>], number: u32, reason: KillReason| {
         let victims = scale_down::victims(
             from.iter().copied(),
@@ -104,6 +102,7 @@ fn keep(app: &App, target: &Target) -> Todo {
         .collect();
     let mut condemn = go(&old, moves.kill_old, KillReason::Replaced);
     condemn.append(&mut go(&new, moves.kill_new, KillReason::ScaledDown));
+    condemn.append(&mut go(&leaving, kill_leaving, KillReason::Moved));
     Todo {
         condemn,
         forget: ids(forget),
@@ -112,6 +111,36 @@ fn keep(app: &App, target: &Target) -> Todo {
         missing: moves.wait,
         version: Some(Arc::clone(&target.version)),
     }
+}
+
+/// What may be done now, and how many of those that leave their agents may go.
+fn moves(standing: Standing, leaving: u32, spec: &AppSpec) -> (Moves, u32) {
+    if leaving == 0 {
+        return (upgrade::moves(standing, spec.upgrade_strategy), 0);
+    }
+    let standing = moving::Standing {
+        wanted: standing.wanted,
+        staying: standing.new_placed,
+        staying_ready: standing.new_ready,
+        leaving,
+        condemned: standing.condemned,
+    };
+    let moved = moving::moves(standing, spec.upgrade_strategy);
+    let moves = Moves {
+        kill_old: 0,
+        kill_new: moved.kill_staying,
+        wait: moved.wait,
+    };
+    (moves, moved.kill_leaving)
+}
+
+/// How many instances are on their way out, and how many of them are old.
+fn condemned(app: &App, target: &Target) -> (u32, u32) {
+    let all = app.instances.values();
+    let (new, old): (Vec<_>, Vec<_>) = all
+        .filter(|instance| instance.is_condemned())
+        .partition(|instance| is_new(instance, target));
+    (count(new.len() + old.len()), count(old.len()))
 }
 
 /// Whether an action of a plan has come to its end. The app is `None` when it is gone.
@@ -127,7 +156,8 @@ pub fn is_done(kind: ActionKind, app: Option<&App>) -> bool {
     }
 }
 
-/// As many as wanted do their work, and no others are there but unreachable ones that were given up.
+/// As many as wanted do their work, and no others are there but unreachable ones that were given up, and those that wait to
+/// take the place of some that leave their agents.
 fn is_reached(app: &App, target: &Target) -> bool {
     let mut ready = 0;
     for instance in app.instances.values() {
@@ -135,9 +165,10 @@ fn is_reached(app: &App, target: &Target) -> bool {
             instance.state,
             InstanceState::Unreachable { inactive: true, .. }
         );
+        let waits = instance.state == InstanceState::Waiting;
         if instance.is_ready() && is_new(instance, target) {
             ready += 1;
-        } else if !is_given_up {
+        } else if !is_given_up && !waits {
             return false;
         }
     }

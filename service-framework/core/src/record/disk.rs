@@ -135,6 +135,8 @@ pub(super) struct Instance {
     started_us: Option<u64>,
     #[serde(default)]
     health: Health,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_leaving: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,6 +158,7 @@ enum Reason {
     AppRemoved,
     Asked,
     LaunchTimedOut,
+    Moved,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,6 +208,7 @@ impl From<&instances::Instance> for Instance {
                 last_failure_cause: health.last_failure_cause.clone(),
                 consecutive_failures: health.consecutive_failures,
             },
+            is_leaving: instance.is_leaving,
         }
     }
 }
@@ -237,6 +241,7 @@ impl Instance {
                 last_failure_cause: self.health.last_failure_cause,
                 consecutive_failures: self.health.consecutive_failures,
             },
+            is_leaving: self.is_leaving,
         })
     }
 }
@@ -311,6 +316,7 @@ impl From<instances::KillReason> for Reason {
             From::AppRemoved => Self::AppRemoved,
             From::Asked => Self::Asked,
             From::LaunchTimedOut => Self::LaunchTimedOut,
+            From::Moved => Self::Moved,
         }
     }
 }
@@ -323,6 +329,7 @@ impl From<Reason> for instances::KillReason {
             Reason::AppRemoved => Self::AppRemoved,
             Reason::Asked => Self::Asked,
             Reason::LaunchTimedOut => Self::LaunchTimedOut,
+            Reason::Moved => Self::Moved,
         }
     }
 }

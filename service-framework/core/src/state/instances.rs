@@ -108,6 +108,8 @@ pub struct Instance {
     pub started_at: Option<Timestamp>,
     /// What its health check has said so far.
     pub health: Health,
+    /// Whether its agent drains: it goes when another has taken its place.
+    pub is_leaving: bool,
 }
 
 /// Where an instance stands.
@@ -167,6 +169,8 @@ pub enum KillReason {
     Asked,
     /// It did not start in time.
     LaunchTimedOut,
+    /// Its agent drains, and another has taken its place.
+    Moved,
 }
 
 /// Where an instance was put.

@@ -36,6 +36,7 @@ impl Orchestrator {
         if offers.is_empty() {
             return;
         }
+        self.stay_where_offered(now, &offers, out);
         let shapes = self.shapes(now);
         let waiting: Vec<Waiting> = shapes.iter().map(|shape| self.waiting(shape)).collect();
         let matched = match_tasks(
@@ -300,12 +301,12 @@ fn constraints(spec: &AppSpec) -> Vec<Constraint> {
     spec.constraints.iter().filter_map(parse).collect()
 }
 
-/// Where instances of the same config stand: those of others do not block a place.
+/// Where instances of the same config stand: those of others do not block a place, nor do those that leave theirs.
 fn placed(app: Option<&Arc<App>>, version: &AppVersion) -> Vec<Placed> {
     let instances = app.map(|app| app.instances.values()).into_iter().flatten();
-    let same = instances
-        .filter(|instance| instance.version.same_config(version) && !instance.is_condemned());
-    same.filter_map(|instance| instance.place.as_ref())
+    let same = instances.filter(|instance| instance.version.same_config(version));
+    let stay = same.filter(|instance| !instance.is_condemned() && !instance.is_leaving);
+    stay.filter_map(|instance| instance.place.as_ref())
         .map(spot)
         .collect()
 }

@@ -20,6 +20,9 @@ impl Orchestrator {
             self.apps.edit(&id, |place| *place = app);
         }
         for instance in stored.instances {
+            if let Some(place) = instance.place.as_ref().filter(|_| instance.is_leaving) {
+                self.leaving.add(&place.agent, instance.id.clone());
+            }
             self.apps.put(instance);
         }
         for deployment in stored.deployments {

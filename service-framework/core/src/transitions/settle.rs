@@ -40,6 +40,7 @@ impl Orchestrator {
             self.note_demand(now, app);
         }
         self.ask_for_offers(now, out);
+        self.tell_who_has_left(out);
     }
 
     /// Does what is to be done for an app.
@@ -80,6 +81,7 @@ impl Orchestrator {
             staged_at: None,
             started_at: None,
             health: Health::default(),
+            is_leaving: false,
         });
         self.touched.insert(version.spec.id.clone());
         self.master.wants_revive = true;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mete_model::machine::{Durable, Effects, Machine};
 use mete_model::{
-    AgentId, Attributes, Endpoint, FrameworkId, Offer, OfferId, Ranges, Resources, Role, Source,
-    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    AgentId, Attributes, Endpoint, FrameworkId, InverseOffer, Offer, OfferId, Ranges, Resources,
+    Role, Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, Unavailability, UpdateId,
 };
 use mete_placement::Shape;
 use mete_service_framework_core::backends::BackendState;
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) away: BTreeMap<TaskId, Running>,
     /// Kills that were sent and not carried out.
     pub(crate) kills: Vec<TaskId>,
+    /// Questions to leave an agent that were answered with yes.
+    pub(crate) accepted: Vec<OfferId>,
     /// What subscribers heard.
     pub(crate) events: Vec<Happening>,
     pub(crate) wants_offers: bool,
@@ -81,6 +83,7 @@ impl World {
             tasks: BTreeMap::new(),
             away: BTreeMap::new(),
             kills: Vec::new(),
+            accepted: Vec::new(),
             events: Vec::new(),
             wants_offers: false,
             demand: Vec::new(),
@@ -151,6 +154,7 @@ impl World {
             Action::Revive => self.wants_offers = true,
             Action::Suppress => self.wants_offers = false,
             Action::Publish(event) => self.events.push(event.what),
+            Action::AcceptInverse(questions) => self.accepted.extend(questions),
             Action::Decline { .. } | Action::Acknowledge { .. } | Action::Reconcile { .. } => {}
         }
     }
@@ -228,6 +232,21 @@ impl World {
             framework,
             master: "127.0.0.1:5050".to_owned(),
         })
+    }
+
+    /// An agent drains: it is offered no more, and we are asked to leave it.
+    pub(crate) fn drain(&mut self, number: u8) -> OfferId {
+        self.remove_agent(number);
+        self.ask_to_leave(number)
+    }
+
+    /// The master asks; again, when it has asked before.
+    pub(crate) fn ask_to_leave(&mut self, number: u8) -> OfferId {
+        self.offers += 1;
+        let question = question(self.offers, number);
+        let id = question.id.clone();
+        self.step(Input::InverseOffers(vec![question]));
+        id
     }
 
     /// What every agent has free.
@@ -478,6 +497,20 @@ fn life(number: u8) -> Life {
 
 pub(crate) fn agent(number: u8) -> AgentId {
     AgentId::new(format!("m-S{number}")).expect("good")
+}
+
+/// The question whether we leave an agent that drains.
+pub(crate) fn question(number: u32, from: u8) -> InverseOffer {
+    InverseOffer {
+        id: OfferId::new(format!("m-O{number}")).expect("good"),
+        framework: FrameworkId::new("f-0001").expect("good"),
+        agent: agent(from),
+        unavailability: Unavailability {
+            start: NOON + Duration::from_secs(3_600),
+            duration: None,
+        },
+        is_draining: true,
+    }
 }
 
 fn offer(number: u32, agent: AgentId, resources: Resources) -> Offer {

@@ -8,6 +8,7 @@ mod demands; // what waits, told to the master
 mod drains; // planned kills and the healthy-task list
 mod failures; // tasks, agents and masters that fail
 mod launches; // from a wish to healthy instances
+mod moves; // agents that drain, and what is on them
 mod plans; // wanted + present → steps, as text
 mod random_events; // what holds whatever happens
 mod restarts; // what the store brings back

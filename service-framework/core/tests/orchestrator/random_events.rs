@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use crate::kit::{World, app, checked, id, instance_of};
 
 const APPS: [&str; 2] = ["/a", "/g/b"];
+const AGENTS: u8 = 3;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -63,6 +64,12 @@ enum Event {
     Pass {
         seconds: u64,
     },
+    Drain {
+        agent: u8,
+    },
+    Reopen {
+        agent: u8,
+    },
     Reconnect,
     RestartFramework,
 }
@@ -87,6 +94,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::EndKilled),
         3 => (0..2_u64).prop_map(|sessions| Event::Acknowledge { sessions }),
         3 => (1..40_u64).prop_map(|seconds| Event::Pass { seconds }),
+        1 => (1..=AGENTS).prop_map(|agent| Event::Drain { agent }),
+        1 => (1..=AGENTS).prop_map(|agent| Event::Reopen { agent }),
         1 => Just(Event::Reconnect),
         1 => Just(Event::RestartFramework),
     ]
@@ -101,16 +110,18 @@ struct Run {
     world: World,
     /// Tasks that ended or were lost by themselves, or failed their check: their kill needs no drain.
     hurt: BTreeSet<TaskId>,
+    /// Agents that drain.
+    draining: BTreeSet<u8>,
 }
 
 impl Run {
     fn new() -> Self {
-        let mut world = World::new(3);
+        let mut world = World::new(AGENTS);
         world.acknowledge_all();
         Self {
             world,
-
             hurt: BTreeSet::new(),
+            draining: BTreeSet::new(),
         }
     }
 
@@ -208,16 +219,32 @@ impl Run {
                 world.acknowledge("p", &left);
                 world.pass_s(*seconds);
             }
+            Event::Drain { agent } => {
+                self.draining.insert(*agent);
+                world.drain(*agent);
+            }
+            Event::Reopen { agent } => {
+                self.draining.remove(agent);
+                world.add_agent(*agent);
+            }
             Event::Reconnect => {
                 world.step(Input::Disconnected);
-                world.subscribe();
+                self.subscribe();
             }
             Event::RestartFramework => {
                 world.restart();
-                world.subscribe();
+                self.subscribe();
             }
         }
         self.check();
+    }
+
+    /// The master asks anew whether we leave agents that drain.
+    fn subscribe(&mut self) {
+        self.world.subscribe();
+        for agent in &self.draining {
+            self.world.ask_to_leave(*agent);
+        }
     }
 
     fn report(&mut self, at: usize, state: TaskState, healthy: Option<bool>) {
@@ -320,6 +347,9 @@ impl Run {
 
     /// Everything heals; then all that is wanted is there, and nothing else.
     fn heal(&mut self) {
+        for agent in 1..=AGENTS {
+            self.world.add_agent(agent);
+        }
         for (task, running) in std::mem::take(&mut self.world.away) {
             self.world.tasks.insert(task.clone(), running);
             self.world.report(&task, TaskState::Running, None);

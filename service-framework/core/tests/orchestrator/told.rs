@@ -95,6 +95,10 @@ fn action(action: &Action) -> String {
             let offers: Vec<_> = offers.iter().map(|offer| offer.as_str()).collect();
             format!("decline {} for {refuse:?}", offers.join(","))
         }
+        Action::AcceptInverse(questions) => {
+            let questions: Vec<_> = questions.iter().map(|offer| offer.as_str()).collect();
+            format!("leaves {}", questions.join(","))
+        }
         Action::Demand(shapes) if shapes.is_empty() => "demand nothing".to_owned(),
         Action::Demand(shapes) => {
             let shape = |shape: &Shape| {
