@@ -104,7 +104,12 @@ async fn what_cannot_be_done_is_said_in_words() {
         ),
         ("agent deactivate nobody", "agent nobody is not known"),
         ("agent reactivate nobody", "agent nobody is not known"),
+        ("agent mark-gone nobody", "agent nobody is not known"),
         ("agent gone nobody", "agent nobody is not known"),
+        (
+            "agent drain nobody --grace 30",
+            "must be a duration with its unit",
+        ),
         ("role weight web 0", "weight 0 is not from 0.001"),
         ("policy worst-fit", "worst-fit"),
         ("quota set a/b --limit cpus=1", "not a top-level role"),

@@ -1,4 +1,4 @@
-//! `mete agent list`, `drain`, `deactivate`, `reactivate`, `gone`: agents of the cluster. (`mete agent` by itself runs
+//! `mete agent list`, `drain`, `deactivate`, `reactivate`, `mark-gone`: agents of the cluster. (`mete agent` by itself runs
 //! one.)
 
 use std::time::Duration;
@@ -20,13 +20,17 @@ pub(crate) enum Ask {
         #[arg(long)]
         json: bool,
     },
-    /// Ends all tasks of an agent, which gets no new ones: before its machine goes away.
+    /// Empties an agent, which gets no new tasks: before its machine goes away.
     Drain {
         /// Its id, the end of it (`S0`), or its hostname.
         name: String,
-        /// No task has longer than this to end, e.g. `10m`; without it each has its own grace period.
+        /// For so long frameworks may move what they have there, e.g. `5m`; what is left is over by then. Without it all
+        /// tasks are killed at once.
         #[arg(long, value_name = "TIME", value_parser = duration)]
         deadline: Option<Duration>,
+        /// No task that is killed has longer than this to end, e.g. `30s`; without it each has its own grace period.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        grace: Option<Duration>,
         /// Marks the agent gone when its last task is over: it cannot come back.
         #[arg(long)]
         mark_gone: bool,
@@ -42,7 +46,8 @@ pub(crate) enum Ask {
         name: String,
     },
     /// Says that an agent never comes back: its tasks are over, and its id is refused from now on.
-    Gone {
+    #[command(alias = "gone")]
+    MarkGone {
         /// Its id; what is unreachable is not found by another name.
         name: String,
     },
@@ -54,14 +59,21 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         Ask::Drain {
             name,
             deadline,
+            grace,
             mark_gone,
         } => {
             let mut body = json!({ "mark_gone": mark_gone });
-            if let Some(deadline) = deadline {
-                let nanoseconds = i64::try_from(deadline.as_nanos()).unwrap_or(i64::MAX);
-                body["max_grace_period"] = json!({ "nanoseconds": nanoseconds });
+            for (field, span) in [("deadline", deadline), ("max_grace_period", grace)] {
+                if let Some(span) = span {
+                    let nanoseconds = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+                    body[field] = json!({ "nanoseconds": nanoseconds });
+                }
             }
-            order(addresses, &name, "drain", &body, "is draining").await
+            let done = match deadline {
+                Some(_) => "is draining; its tasks may move until the deadline",
+                None => "is draining",
+            };
+            order(addresses, &name, "drain", &body, done).await
         }
         Ask::Deactivate { name } => {
             order(
@@ -83,7 +95,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
             )
             .await
         }
-        Ask::Gone { name } => order(addresses, &name, "gone", &json!({}), "is gone").await,
+        Ask::MarkGone { name } => order(addresses, &name, "gone", &json!({}), "is gone").await,
     }
 }
 
@@ -95,28 +107,57 @@ async fn order(
     done: &str,
 ) -> Result<()> {
     let master = addresses.master()?;
-    let id = find(&master.get("/state").await?, name)?;
+    let state = master.get("/state").await?;
+    let id = find(&state, name)?;
     let path = format!("/agents/{}/{what}", in_path(&id));
-    master.call(Method::POST, &path, Some(body)).await?;
+    let called = master.call(Method::POST, &path, Some(body)).await;
+    called.map_err(|error| {
+        let is_listed = agents(&state).any(|agent| agent["id"] == *id);
+        if is_listed {
+            return error;
+        }
+        let known: Vec<String> = agents(&state).map(called_by).collect();
+        match &known[..] {
+            [] => error,
+            known => error.context(format!(
+                "no agent that is here is called {name:?}; there are {}",
+                known.join(", ")
+            )),
+        }
+    })?;
     crate::say!("agent {id} {done}");
     Ok(())
+}
+
+/// Agents that are connected, or were a moment ago.
+fn agents(state: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["slaves", "recovered_slaves"].map(|key| state[key].as_array());
+    lists.into_iter().flatten().flatten()
+}
+
+/// `node-1 (10f6f680-f1d3-4a22-bef2-d0dcbffadde9-S2)`.
+fn called_by(agent: &Value) -> String {
+    let (hostname, id) = (table::cell(&agent["hostname"]), table::cell(&agent["id"]));
+    format!("{hostname} ({id})")
 }
 
 /// The id of the agent that is meant. A name that fits nobody is taken for an id: the master knows agents that are away,
 /// too.
 fn find(state: &Value, name: &str) -> Result<String> {
-    let agents = ["slaves", "recovered_slaves"].map(|key| state[key].as_array());
-    let agents = agents.into_iter().flatten().flatten();
-    let fits = agents.filter(|agent| {
+    let mut fits = agents(state).filter(|agent| {
         let id = agent["id"].as_str().unwrap_or_default();
         let end = id.rsplit('-').next().unwrap_or_default();
         id == name || end == name || agent["hostname"] == name
     });
-    let mut ids: Vec<String> = fits.map(|agent| table::cell(&agent["id"])).collect();
-    if ids.len() > 1 {
-        bail!("{name:?} fits several agents: {}", ids.join(", "));
+    let Some(first) = fits.next() else {
+        return Ok(name.to_owned());
+    };
+    let more: Vec<&Value> = fits.collect();
+    if !more.is_empty() {
+        let all: Vec<String> = std::iter::once(first).chain(more).map(called_by).collect();
+        bail!("{name:?} fits several agents: {}", all.join(", "));
     }
-    Ok(ids.pop().unwrap_or_else(|| name.to_owned()))
+    Ok(table::cell(&first["id"]))
 }
 
 async fn list(addresses: &Addresses, json: bool) -> Result<()> {
@@ -143,7 +184,7 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
                     table::cell(&agent["hostname"]),
                     table::cell(&agent["port"])
                 ),
-                standing(agent),
+                standing(&state, agent),
                 of("cpus"),
                 of("mem"),
                 of("disk"),
@@ -165,14 +206,34 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// `active`, or why it gets no tasks.
-fn standing(agent: &Value) -> String {
+/// `active`, or why it gets no tasks; while it drains, also until when, and whose tasks are left.
+fn standing(state: &Value, agent: &Value) -> String {
     let admission = agent["admission"].as_str().unwrap_or("active");
     match (agent["active"] == true, admission) {
         (true, _) => "active".to_owned(),
         (false, "active") => "away".to_owned(),
+        (false, "draining") => draining(state, agent),
         (false, other) => other.to_owned(),
     }
+}
+
+/// `draining by 2026-11-28T20:05:00Z, left: services 2, batch 1`.
+fn draining(state: &Value, agent: &Value) -> String {
+    let deadline = agent["drain_info"]["deadline"].as_f64();
+    let by = deadline.and_then(|at| jiff::Timestamp::from_second(at as i64).ok());
+    let by = by.map_or_else(String::new, |by| format!(" by {by}"));
+    let frameworks = state["frameworks"].as_array().into_iter().flatten();
+    let left = frameworks.filter_map(|framework| {
+        let tasks = framework["tasks"].as_array().into_iter().flatten();
+        let there = tasks.filter(|task| task["slave_id"] == agent["id"]).count();
+        (there > 0).then(|| format!("{} {there}", table::cell(&framework["name"])))
+    });
+    let left: Vec<String> = left.collect();
+    let left = match &left[..] {
+        [] => "nothing".to_owned(),
+        some => some.join(", "),
+    };
+    format!("draining{by}, left: {left}")
 }
 
 fn amount(value: &Value) -> String {
@@ -203,8 +264,30 @@ mod tests {
         assert_eq!(find(&state, "S0")?, "m-S0");
         assert_eq!(find(&state, "a")?, "m-S0");
         assert_eq!(find(&state, "away-S7")?, "away-S7");
-        assert!(find(&state, "b").is_err());
+        let several = find(&state, "b").expect_err("two of them").to_string();
+        assert_eq!(several, "\"b\" fits several agents: b (m-S1), b (n-S1)");
         assert!(find(&state, "S1").is_err());
         Ok(())
+    }
+
+    #[test]
+    fn who_drains_says_until_when_and_whose_tasks_are_left() {
+        let by = json!({ "state": "DRAINING", "deadline": 1_795_896_300.5 });
+        let mut agent = json!({ "id": "m-S0", "active": false, "admission": "draining" });
+        let state = json!({ "frameworks": [
+            { "name": "services", "tasks": [{ "slave_id": "m-S0" }, { "slave_id": "m-S0" }] },
+            { "name": "batch", "tasks": [{ "slave_id": "m-S1" }] },
+        ] });
+
+        assert_eq!(standing(&state, &agent), "draining, left: services 2");
+        agent["drain_info"] = by;
+        assert_eq!(
+            standing(&state, &agent),
+            "draining by 2026-11-28T20:05:00Z, left: services 2"
+        );
+        agent["id"] = json!("m-S7");
+        assert!(standing(&state, &agent).ends_with("left: nothing"));
+        agent["admission"] = json!("drained");
+        assert_eq!(standing(&state, &agent), "drained");
     }
 }

@@ -15,14 +15,14 @@ use crate::harness::{Cluster, SHIFT, eventually, signal, web};
 const REQUESTS_PER_SECOND: u64 = 200;
 
 /// Requests until it is told to stop; the failures in words.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     workers: JoinSet<Vec<String>>,
 }
 
 impl Load {
-    fn start(url: String) -> Self {
+    pub(crate) fn start(url: String) -> Self {
         let (stop, sent) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicU64::new(0)),
@@ -65,7 +65,7 @@ impl Load {
         }
     }
 
-    async fn stop(self) -> (u64, Vec<String>) {
+    pub(crate) async fn stop(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let failures = self
             .workers

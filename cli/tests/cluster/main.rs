@@ -4,6 +4,7 @@
 mod harness; // a cluster, REST, HAProxy's counters, waiting with a deadline
 
 mod demo; // what the README promises
+mod drain; // an agent is emptied, and what is on it moves first
 mod faults; // kill -9 of everything
 mod frameworks; // two-level sharing: examples beside the service framework
 mod images; // apps in containers, from a real registry
