@@ -382,15 +382,19 @@ fn what_is_left_is_killed_so_early_that_it_is_over_by_the_deadline() {
     }
 }
 
+/// Reason and words of each update.
+fn why(out: &Out, on: LinkId) -> Vec<(Option<Reason>, Option<String>)> {
+    let mut all = Vec::new();
+    for event in events(out, on) {
+        if let Event::Update { status, .. } = event {
+            all.push((status.reason, status.message));
+        }
+    }
+    all
+}
+
 #[test]
 fn what_the_drain_kills_says_so_and_what_a_framework_ends_itself_does_not() {
-    let why = |out: &Out, link| {
-        let updates = events(out, link).into_iter().map(|event| match event {
-            Event::Update { status, .. } => Some((status.reason, status.message)),
-            _ => None,
-        });
-        updates.flatten().collect::<Vec<_>>()
-    };
     let mut killed = scene();
     killed.drain_by(MINUTE, None);
     killed.world.pass(MINUTE);
