@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, BadId, CommandSpec, FetchUri, HealthCheck, Program, Ranges, Resources, Role, TaskId,
+    AgentId, BadId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, Program, Ranges, Resources,
+    Role, TaskId,
 };
 use mete_proto::convert::resources;
 use mete_proto::convert::task::{kill_policy, labels_to_wire};
@@ -15,6 +16,7 @@ pub struct Task {
     id: TaskId,
     name: String,
     command: CommandSpec,
+    container: Option<ContainerSpec>,
     resources: Resources,
     health_check: Option<HealthCheck>,
     kill_grace_period: Option<Duration>,
@@ -84,6 +86,7 @@ impl Task {
             name: id.to_string(),
             id,
             command,
+            container: None,
             resources: Resources::none(),
             health_check: None,
             kill_grace_period: None,
@@ -182,6 +185,21 @@ impl Task {
         self
     }
 
+    /// The image it runs from, as `docker pull` names one; its agent pulls it if need be.
+    #[must_use]
+    pub fn image(mut self, reference: impl Into<String>) -> Self {
+        let container = self.container.get_or_insert_default();
+        container.image = Some(reference.into());
+        self
+    }
+
+    /// All that is around it: image, mounts, isolation.
+    #[must_use]
+    pub fn container(mut self, container: ContainerSpec) -> Self {
+        self.container = Some(container);
+        self
+    }
+
     /// How its agent tells whether it is healthy.
     #[must_use]
     pub fn health_check(mut self, check: HealthCheck) -> Self {
@@ -214,6 +232,7 @@ impl Task {
             agent_id: agent.into(),
             resources: needs,
             command: Some((&self.command).into()),
+            container: self.container.as_ref().map(Into::into),
             health_check: self.health_check.as_ref().map(Into::into),
             kill_policy: self.kill_grace_period.map(kill_policy),
             labels: labels_to_wire(&self.labels),
@@ -264,6 +283,7 @@ mod tests {
             .resources(Resources::cpus_mem(250, 64))
             .disk_mb(8)
             .env("A", "b")
+            .image("box:1")
             .label("team", "blue")
             .kill_grace_period(Duration::from_secs(7))
             .data(*b"xyz");
@@ -281,6 +301,8 @@ mod tests {
             "told before resources"
         );
         assert_eq!(read.command.environment["A"], "b");
+        let image = read.container.and_then(|container| container.image);
+        assert_eq!(image.as_deref(), Some("box:1"));
         assert_eq!(read.kill_grace_period, Some(Duration::from_secs(7)));
         assert_eq!(read.labels, [("team".to_owned(), Some("blue".to_owned()))]);
         let role = message.resources[0].allocation_info.as_ref();

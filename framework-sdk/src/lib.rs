@@ -66,8 +66,8 @@ pub use launch::{Task, TaskPort};
 pub use scheduler::{Scheduler, run};
 
 pub use mete_model::{
-    AgentId, Attributes, BadId, Capability, CommandSpec, Endpoint, ExecutorId, FaultDomain,
-    FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId, Probe, Program, Ranges,
-    Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Timestamp, Unavailability,
-    UpdateId,
+    AgentId, Attributes, BadId, Capability, CommandSpec, ContainerSpec, Endpoint, ExecutorId,
+    FaultDomain, FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId, Probe, Program,
+    Ranges, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Timestamp,
+    Unavailability, UpdateId,
 };

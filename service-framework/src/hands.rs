@@ -6,6 +6,7 @@
 
 use mete_daemon::event_loop::Hands;
 use mete_framework_sdk::{CallError, Client, Filters, OfferId, Task, TaskPort};
+use mete_model::TaskSpec;
 use mete_service_framework_core::spec::app::Protocol;
 use mete_service_framework_core::{Action, Launch};
 use std::time::Duration;
@@ -95,16 +96,30 @@ impl ServiceHands {
 /// A task as the SDK launches it.
 fn task(launch: Launch) -> Task {
     let Launch { task: spec, ports } = launch;
-    let mut task = Task::new(spec.id, spec.command)
-        .name(spec.name)
-        .resources(spec.resources);
-    if let Some(check) = spec.health_check {
+    // Each field by name: none is forgotten. The offer says which agent, and there is no original.
+    let TaskSpec {
+        id,
+        name,
+        agent: _,
+        resources,
+        command,
+        container,
+        health_check,
+        kill_grace_period,
+        labels,
+        original: _,
+    } = spec;
+    let mut task = Task::new(id, command).name(name).resources(resources);
+    if let Some(container) = container {
+        task = task.container(*container);
+    }
+    if let Some(check) = health_check {
         task = task.health_check(check);
     }
-    if let Some(grace) = spec.kill_grace_period {
+    if let Some(grace) = kill_grace_period {
         task = task.kill_grace_period(grace);
     }
-    for (key, value) in spec.labels {
+    for (key, value) in labels {
         task = task.label(key, value.unwrap_or_default());
     }
     for port in ports {

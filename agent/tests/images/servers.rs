@@ -175,7 +175,10 @@ impl Real {
 
     /// Whether it comes up; it ends when it cannot.
     async fn answers(&mut self) -> bool {
-        let client = mete_daemon::http_client::plain().no_proxy().build().unwrap();
+        let client = mete_daemon::http_client::plain()
+            .no_proxy()
+            .build()
+            .unwrap();
         let url = format!("http://{}/v2/", self.address);
         let up = async {
             while client.get(&url).send().await.is_err() {

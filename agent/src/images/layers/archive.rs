@@ -109,7 +109,13 @@ impl<R: Read> Archive<R> {
     pub(in crate::images) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
         let mut pax = Pax::default();
         loop {
-            self.skip(self.left + self.padding)?;
+            if self.skip(self.left)? < self.left {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            // umoci leaves the filling of the last entry away, and all that should follow.
+            if self.skip(self.padding)? < self.padding {
+                return Ok(None);
+            }
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else {
                 return Ok(None);
@@ -301,14 +307,12 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
-    fn skip(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+    /// Passes over so many bytes, or all there are; how many.
+    fn skip(&mut self, bytes: u64) -> Result<u64, ArchiveError> {
         let mut rest = Read::by_ref(&mut self.reader).take(bytes);
         let skipped = io::copy(&mut rest, &mut io::sink())?;
         self.at += skipped;
-        match skipped == bytes {
-            true => Ok(()),
-            false => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        }
+        Ok(skipped)
     }
 }
 

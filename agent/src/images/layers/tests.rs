@@ -335,6 +335,26 @@ fn a_layer_may_be_packed_in_three_ways() {
 }
 
 #[test]
+fn a_layer_may_end_without_the_filling_of_its_last_entry() {
+    let mut bytes = Made::new().file("a", "content").bytes();
+    bytes.truncate(512 + "content".len());
+    let unpacked = |bytes: &[u8]| {
+        let place = Place::new();
+        let limits = Limits { bytes: 1 << 20 };
+        let cancel = CancellationToken::new();
+        let digest = Digest::of(bytes);
+        let done = unpack(bytes, &digest, &place.layer(), Form::Files, limits, &cancel);
+        done.map(|_| fs::read_to_string(place.layer().join("a")).expect("read"))
+    };
+
+    let whole = unpacked(&bytes);
+    let cut = unpacked(&bytes[..bytes.len() - 1]);
+
+    assert_eq!(whole.expect("it is all there"), "content");
+    assert!(cut.is_err(), "content is missing");
+}
+
+#[test]
 fn a_layer_that_is_not_what_it_is_called_by_does_not_count() {
     let place = Place::new();
     let bytes = Made::new().file("a", "x").bytes();

@@ -27,7 +27,10 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 async fn send(port: i32, method: Method, path: &str, body: Vec<u8>) -> (u16, Value) {
-    let client = mete_daemon::http_client::plain().no_proxy().build().unwrap();
+    let client = mete_daemon::http_client::plain()
+        .no_proxy()
+        .build()
+        .unwrap();
     let url = format!("http://127.0.0.1:{port}{path}");
     let answer = soon(client.request(method, url).body(body).send()).await;
     let answer = answer.unwrap();
