@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mete_agent_core::{Action, Input, LaunchOutcome, Node, StopReason};
+use mete_daemon::clock;
 use mete_daemon::event_loop::{self, Handle};
 use mete_model::{ContainerId, Probe, TaskKey};
 use tokio::sync::mpsc;
@@ -241,13 +242,14 @@ impl Hands {
 
 /// Tells the core how far a launch is, now and then.
 fn teller(handle: Handle<Node>, key: TaskKey, container: ContainerId) -> Tell {
-    let last = Mutex::new(None::<Instant>);
+    let last = Mutex::new(None);
     Arc::new(move |how_far| {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < BETWEEN_WORDS) {
+        let now = clock::elapsed();
+        if last.is_some_and(|last| now < last + BETWEEN_WORDS) {
             return;
         }
-        *last = Some(Instant::now());
+        *last = Some(now);
         let handle = handle.clone();
         let input = Input::Launching {
             key: key.clone(),

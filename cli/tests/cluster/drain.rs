@@ -32,7 +32,8 @@ async fn a_drained_agent_is_left_before_anything_on_it_ends() {
     cluster.haproxy_follows("/web", "web_10000").await;
     let tasks = cluster.tasks("/web").await;
     assert!(tasks.iter().all(|task| task["host"] != host), "{tasks:?}");
-    let metrics = reqwest::get(format!("{master}/metrics")).await;
+    let client = mete_daemon::http_client::plain().build().expect("a client");
+    let metrics = client.get(format!("{master}/metrics")).send().await;
     let metrics = metrics.expect("an answer").text().await.expect("text");
     let killed_by_drain = metrics.lines().find(|line| line.contains("AGENT_DRAINING"));
     assert_eq!(killed_by_drain, None, "services end their tasks themselves");

@@ -124,16 +124,9 @@ fn images(cluster: &Cluster, agent: &str) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).expect("a list")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_app_from_an_image_runs_in_containers_behind_haproxy() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can build containers");
-        return;
-    }
-    let registry = registry().await;
-    let environment = [("METE_AGENT_INSECURE_REGISTRY", registry.address.as_str())];
-    let mut cluster = Cluster::start_with(&[], &environment).await;
-    let app = json!({
+/// Three instances of the image, one on each agent.
+fn app(registry: &Registry) -> Value {
+    json!({
         "id": "/box",
         "cmd": "exec busybox httpd -f -p $PORT0 -h .",
         "cpus": 0.05,
@@ -147,9 +140,20 @@ async fn an_app_from_an_image_runs_in_containers_behind_haproxy() {
             "protocol": "MESOS_HTTP", "path": "/index.html", "portIndex": 0, "delaySeconds": 0,
             "intervalSeconds": 1, "timeoutSeconds": 2, "gracePeriodSeconds": 20, "maxConsecutiveFailures": 3
         }]
-    });
+    })
+}
 
-    cluster.ok("POST", "/v2/apps", Some(&app)).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_from_an_image_runs_in_containers_behind_haproxy() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can build containers");
+        return;
+    }
+    let registry = registry().await;
+    let environment = [("METE_AGENT_INSECURE_REGISTRY", registry.address.as_str())];
+    let mut cluster = Cluster::start_with(&[], &environment).await;
+
+    cluster.ok("POST", "/v2/apps", Some(&app(&registry))).await;
 
     cluster.healthy("/box").await;
     cluster.haproxy_follows("/box", "box_10000").await;
@@ -171,22 +175,7 @@ async fn an_app_from_an_image_runs_in_containers_behind_haproxy() {
         assert_eq!(holders, 1, "{agent}: {list:?}");
     }
 
-    // An agent that is killed finds its container and the image of it again.
-    let before = cluster.tasks("/box").await;
-    cluster.kill("agent-1").await;
-    eventually("the image is held again", async || {
-        let url = cluster.url("agent-1");
-        let output = mete(&["image", "list", "--json", "--agent", &url])
-            .output()
-            .ok()?;
-        let list: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
-        let held = list.first()?["containers"].as_array()?.len();
-        (held == 1).then_some(())
-    })
-    .await;
-    let ids = |tasks: &[Value]| tasks.iter().map(|task| task["id"].to_string()).collect();
-    let ids: (Vec<String>, Vec<String>) = (ids(&before), ids(&cluster.tasks("/box").await));
-    assert_eq!(ids.0, ids.1, "the same tasks");
+    an_agent_finds_its_image_again(&cluster).await;
 
     cluster.ok("DELETE", "/v2/apps/box?force=true", None).await;
     eventually("nobody holds the image", async || {
@@ -207,4 +196,23 @@ async fn an_app_from_an_image_runs_in_containers_behind_haproxy() {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("there");
     let place = cluster.state_dir().display().to_string();
     assert!(!mounts.contains(&place), "mounts are left: {mounts}");
+}
+
+/// An agent that is killed finds its container, and the image of it.
+async fn an_agent_finds_its_image_again(cluster: &Cluster) {
+    let before = cluster.tasks("/box").await;
+    cluster.kill("agent-1").await;
+    eventually("the image is held again", async || {
+        let url = cluster.url("agent-1");
+        let output = mete(&["image", "list", "--json", "--agent", &url])
+            .output()
+            .ok()?;
+        let list: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
+        let held = list.first()?["containers"].as_array()?.len();
+        (held == 1).then_some(())
+    })
+    .await;
+    let ids = |tasks: &[Value]| tasks.iter().map(|task| task["id"].to_string()).collect();
+    let ids: (Vec<String>, Vec<String>) = (ids(&before), ids(&cluster.tasks("/box").await));
+    assert_eq!(ids.0, ids.1, "the same tasks");
 }
