@@ -136,7 +136,7 @@ impl Agent {
 
     /// What is in use, and by whom.
     pub(super) fn uses(&self) -> impl Iterator<Item = (ClientSlot, &Resources)> {
-        self.used.iter().map(|held| (held.client, &held.resources))
+        self.held(Way::Used)
     }
 
     /// What clients hold in one of the ways.

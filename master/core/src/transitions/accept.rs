@@ -115,7 +115,7 @@ impl Cluster {
     }
 
     /// Takes back the offers that are on the table for this framework; how many are.
-    fn return_offers(
+    pub(crate) fn return_offers(
         &mut self,
         now: Timestamp,
         framework: &FrameworkId,

@@ -174,12 +174,9 @@ impl Cluster {
     /// Takes all offers to a framework back without a word: its stream is gone, or a new one has taken its place.
     pub(crate) fn drop_offers_to(&mut self, now: Timestamp, framework: &FrameworkId) {
         self.drop_inverse_offers_to(framework);
-        for id in self.offers.of_framework(framework) {
-            if let Some(offer) = self.take_offer(&id) {
-                self.hand_back(now, &offer, Duration::ZERO);
-                self.count().offers_rescinded += 1;
-            }
-        }
+        let ids = self.offers.of_framework(framework);
+        let rescinded = self.return_offers(now, framework, &ids, Duration::ZERO);
+        self.count().offers_rescinded += rescinded as u64;
     }
 
     /// An offer was on the table long enough. Its framework shows no interest, so the same resources stay away from it for as
