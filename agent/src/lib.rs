@@ -28,6 +28,7 @@ mod master_link; // the stream to the master
 pub mod places; // what lies where in the work directory
 pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
+mod tarball; // tar archives, entry by entry
 
 pub use config::Options;
 pub use run::{RunError, run, run_with};

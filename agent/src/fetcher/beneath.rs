@@ -49,6 +49,9 @@ pub(crate) enum EntryError {
     /// A device, a pipe, or what nobody knows.
     #[error("it is {0}")]
     Special(&'static str),
+    /// The archive's words on it make no sense, or are not carried.
+    #[error("{0}")]
+    Unreadable(&'static str),
     /// The system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),

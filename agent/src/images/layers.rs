@@ -9,7 +9,6 @@
 //! Device nodes are left out: a container gets a `/dev` of its own with the devices it may use, so those that old base
 //! images carry serve nobody, and refusing such images would help nobody either.
 
-pub(super) mod archive; // tar, entry by entry
 mod error; // why a layer cannot be unpacked
 mod flatten; // stacked layers as one plain directory
 pub(super) mod form; // how layers say what is gone
@@ -30,11 +29,11 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::error::LayerError;
 pub use self::flatten::{FlattenError, flatten};
 
-use self::archive::{Archive, Entry, Kind};
 use self::error::Stop;
 use self::form::{Form, INTERNAL_PREFIX, OPAQUE_FILE, WHITEOUT_PREFIX};
 use self::tree::{Tree, bad, clean};
 use super::digest::{Digest, Hasher};
+use crate::tarball::{Archive, Entry, Kind};
 
 /// Most entries of a layer, and most directories above them: several times the files of a whole distribution.
 const MAX_ENTRIES: u64 = 1_000_000;

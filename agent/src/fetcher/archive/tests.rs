@@ -395,7 +395,7 @@ fn a_name_that_never_ends_is_not_taken_into_memory() {
         .expect_err("too long");
 
     assert!(
-        error.to_string().contains("more than 4095 bytes"),
+        error.to_string().contains("longer than 4095 bytes"),
         "{error}"
     );
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::images::error::ImageError;
-use crate::images::layers::archive::{Archive, Kind};
+use crate::tarball::{Archive, Kind};
 
 /// Most files of an archive: all images with all layers, in any of the forms.
 const MAX_FILES: usize = 100_000;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::archive::ArchiveError;
 use crate::images::error::ImageError;
+use crate::tarball::ArchiveError;
 
 /// Why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]

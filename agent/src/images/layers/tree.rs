@@ -25,10 +25,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::MAX_ENTRIES;
-use super::archive::Entry;
 use super::error::LayerError;
 use super::form::{Form, OPAQUE_FILE, OPAQUE_XATTR, WHITEOUT_PREFIX, is_whiteout};
 use crate::sandbox::remove_tree;
+use crate::tarball::Entry;
 
 /// Attributes that layers may set: capabilities of programs, and what users say. All others steer the kernel of this
 /// machine (overlayfs itself, security modules) and are left out.

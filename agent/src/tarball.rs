@@ -1,7 +1,7 @@
 //! Reads a tar archive entry by entry, with a bound on everything that it makes us remember.
 //!
 //! Ustar, GNU (long names, large numbers) and pax. Sparse files and archives over several volumes are refused by name:
-//! no tool writes them into a layer. Names are bytes, as Linux has them.
+//! they are rare, and half understood they would be wrong. Names are bytes, as Linux has them.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -18,12 +18,16 @@ const MAX_PATH_BYTES: u64 = 4096;
 const MAX_PAX_BYTES: u64 = 1 << 20;
 /// The largest size that is believed; beyond, sums of sizes could overflow.
 const MAX_SIZE: u64 = 1 << 50;
+/// Said of an entry whose name or link passes its bound.
+const LONG_NAME: &str = "its name or link is longer than 4095 bytes";
+/// Said of an entry whose pax records pass theirs.
+const LONG_RECORDS: &str = "the records before it are too long";
 /// Before an attribute's name in pax records.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Why an archive does not read.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::images) enum ArchiveError {
+pub(crate) enum ArchiveError {
     /// An entry breaks the format, or a bound.
     #[error("{entry:?}: {why}")]
     Bad {
@@ -39,7 +43,7 @@ pub(in crate::images) enum ArchiveError {
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::images) enum Kind {
+pub(crate) enum Kind {
     /// A plain file.
     File,
     /// A directory.
@@ -56,16 +60,16 @@ pub(in crate::images) enum Kind {
 
 /// What stands before the content of an entry.
 #[derive(Debug)]
-pub(in crate::images) struct Entry {
-    pub(in crate::images) path: PathBuf,
-    pub(in crate::images) kind: Kind,
-    pub(in crate::images) size: u64,
-    pub(in crate::images) mode: u32,
-    pub(in crate::images) uid: u32,
-    pub(in crate::images) gid: u32,
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds since the epoch, and nanoseconds.
-    pub(in crate::images) modified: (i64, u32),
-    pub(in crate::images) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) modified: (i64, u32),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What pax records say of the next entry.
@@ -81,7 +85,7 @@ struct Pax {
 }
 
 /// An archive that is being read.
-pub(in crate::images) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     /// Bytes read so far: where in the archive we are.
     at: u64,
@@ -93,7 +97,7 @@ pub(in crate::images) struct Archive<R> {
 
 impl<R: Read> Archive<R> {
     /// Reads from the beginning of an archive.
-    pub(in crate::images) const fn new(reader: R) -> Self {
+    pub(crate) const fn new(reader: R) -> Self {
         Self {
             reader,
             at: 0,
@@ -106,15 +110,19 @@ impl<R: Read> Archive<R> {
     ///
     /// # Errors
     /// [`ArchiveError`] names the entry.
-    pub(in crate::images) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
         let mut pax = Pax::default();
         loop {
             if self.skip(self.left)? < self.left {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             // umoci leaves the filling of the last entry away, and all that should follow.
-            if self.skip(self.padding)? < self.padding {
-                return Ok(None);
+            match self.skip(self.padding)? {
+                0 if self.padding > 0 => return Ok(None),
+                skipped if skipped < self.padding => {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
+                _ => {}
             }
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else {
@@ -130,7 +138,7 @@ impl<R: Read> Archive<R> {
                 b'x' => self.records(&header, size, &mut pax)?,
                 // What it says of all that follows (comments, times) is not needed.
                 b'g' => {
-                    self.take(&header, size, MAX_PAX_BYTES)?;
+                    self.take(&header, size, MAX_PAX_BYTES, LONG_RECORDS)?;
                 }
                 b'S' => return Err(bad(&header, "sparse files are not carried")),
                 letter => return self.entry(&header, letter, size, pax).map(Some),
@@ -139,12 +147,12 @@ impl<R: Read> Archive<R> {
     }
 
     /// Where the content of the current entry begins, in bytes from the archive's beginning.
-    pub(in crate::images) const fn position(&self) -> u64 {
+    pub(crate) const fn position(&self) -> u64 {
         self.at
     }
 
     /// What the archive was read from.
-    pub(in crate::images) fn into_inner(self) -> R {
+    pub(crate) fn into_inner(self) -> R {
         self.reader
     }
 
@@ -165,7 +173,7 @@ impl<R: Read> Archive<R> {
             .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
         let long = |text: &[u8]| text.len() as u64 >= MAX_PATH_BYTES;
         if long(&path) || link.as_deref().is_some_and(long) {
-            return Err(named("its name or link is longer than 4095 bytes"));
+            return Err(named(LONG_NAME));
         }
         let link = || {
             let link = link.filter(|link| !link.is_empty());
@@ -250,9 +258,15 @@ impl<R: Read> Archive<R> {
     }
 
     /// The content of an entry that describes the next one.
-    fn take(&mut self, header: &Header, size: u64, bound: u64) -> Result<Vec<u8>, ArchiveError> {
+    fn take(
+        &mut self,
+        header: &Header,
+        size: u64,
+        bound: u64,
+        too_long: &'static str,
+    ) -> Result<Vec<u8>, ArchiveError> {
         if size > bound {
-            return Err(bad(header, "the records before it are too long"));
+            return Err(bad(header, too_long));
         }
         let mut content = Vec::new();
         let taken = Read::by_ref(&mut self.reader)
@@ -267,7 +281,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn text(&mut self, header: &Header, size: u64) -> Result<Vec<u8>, ArchiveError> {
-        let mut text = self.take(header, size, MAX_PATH_BYTES)?;
+        let mut text = self.take(header, size, MAX_PATH_BYTES, LONG_NAME)?;
         while text.last() == Some(&0) {
             text.pop();
         }
@@ -275,7 +289,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn records(&mut self, header: &Header, size: u64, pax: &mut Pax) -> Result<(), ArchiveError> {
-        let content = self.take(header, size, MAX_PAX_BYTES)?;
+        let content = self.take(header, size, MAX_PAX_BYTES, LONG_RECORDS)?;
         // One set of records belongs to an entry; more of them do not add up.
         pax.xattrs.clear();
         let mut rest = content.as_slice();
@@ -432,6 +446,6 @@ mod tests {
 
         let error = Archive::new(endless).next().expect_err("too long");
 
-        assert!(error.to_string().contains("too long"), "{error}");
+        assert!(error.to_string().ends_with(LONG_NAME), "{error}");
     }
 }
