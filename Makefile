@@ -3,7 +3,7 @@
 # Further arguments for `mete up`: make demo ARGS="--agents 5 --app my.json"
 ARGS ?=
 
-.PHONY: demo test check advisories bench doc build
+.PHONY: demo test test-cgroup2 check advisories bench doc build
 
 # A whole cluster on this machine with one app behind a real HAProxy; Ctrl-C takes it down.
 demo:
@@ -16,6 +16,10 @@ test:
 	scripts/install-deps test
 	cargo build --workspace --bins --examples
 	cargo test --workspace --no-fail-fast
+
+# The agent's tests of processes and containers where control groups are of version 2 alone: in an emulated machine.
+test-cgroup2:
+	scripts/cgroup2-guest
 
 # What CI runs before the tests: form, lints, documentation, layers, licences. cargo-deny looks at the crates
 # of every platform, also those that no build here fetches: hence the fetch.

@@ -596,7 +596,7 @@ fn the_machines_own_files_can_be_the_root_and_only_be_read() {
     let token = task.at("token").to_str().unwrap().to_owned();
     fs::write(&token, "secret\n").unwrap();
     task.launch.command = Command::Shell(format!(
-        "cat {token}; ls {hidden} | wc -l; touch /etc/made 2>/dev/null || echo no; set -- /proc/[0-9]*; echo $#"
+        "cat {token} 2>/dev/null; ls {hidden} 2>/dev/null | wc -l; touch /etc/made 2>/dev/null || echo no; set -- /proc/[0-9]*; echo $#"
     ));
     task.launch
         .environment
@@ -609,8 +609,68 @@ fn the_machines_own_files_can_be_the_root_and_only_be_read() {
     container.mounts[0].target.clone_from(&sandbox);
     container.working_dir = sandbox;
 
+    let (said, exit) = task.run();
+
     // The first process and the shell.
-    assert_eq!(task.run().0, "0\nno\n2\n");
+    assert_eq!(said, "0\nno\n2\n", "{}", exit.sentence());
+}
+
+#[test]
+fn a_sandbox_on_another_file_system_than_the_machines_root_is_there() {
+    if !possible() {
+        return;
+    }
+    let mut task = Fixture::shell("");
+    let disk = task.at("disk");
+    fs::create_dir(&disk).unwrap();
+    let _mounted = Tmpfs::on(&disk);
+    let sandbox = disk.join("tasks/sandbox");
+    fs::create_dir_all(&sandbox).unwrap();
+    fs::write(disk.join("other"), "x").unwrap();
+    fs::remove_dir(task.at("sandbox")).unwrap();
+    symlink(&sandbox, task.at("sandbox")).unwrap();
+    let sandbox = sandbox.to_str().unwrap().to_owned();
+    task.launch = Launch {
+        command: Command::Shell(format!("touch made; pwd; ls {}", disk.display())),
+        sandbox: sandbox.clone(),
+        ..task.launch.clone()
+    };
+    let path = ("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    task.launch.environment = BTreeMap::from([path]);
+    let container = task.container();
+    container.root = Root::Machine { hidden: Vec::new() };
+    container.mounts[0] = Mounted {
+        target: sandbox.clone(),
+        source: Source::Path {
+            root: sandbox.clone(),
+            below: String::new(),
+            make: false,
+        },
+        read_only: false,
+    };
+    container.working_dir.clone_from(&sandbox);
+
+    let (said, exit) = task.run();
+
+    assert_eq!(said, format!("{sandbox}\ntasks\n"), "{}", exit.sentence());
+}
+
+/// A file system of its own; unmounted at the end.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn on(place: &Path) -> Self {
+        let mut mount = Process::new("mount");
+        let done = mount.args(["-t", "tmpfs", "test"]).arg(place).status();
+        assert!(done.unwrap().success());
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Process::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 #[test]

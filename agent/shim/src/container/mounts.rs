@@ -41,6 +41,9 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
+/// Directories of a machine that may lie on file systems of their own, and belong to its root all the same.
+const PARTS: [&str; 6] = ["/etc", "/home", "/opt", "/srv", "/usr", "/var"];
+
 /// What looks empty: it tells of the machine, or lets it be changed (Docker's list).
 const MASKED: [&str; 13] = [
     "/proc/acpi",
@@ -87,7 +90,7 @@ pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault>
         hidden.iter().try_for_each(|path| hide(path))?;
     }
     for ready in &sources {
-        let place = paths::inside(ready.target, ready.is_directory)?;
+        let place = place_for(ready.target, ready.is_directory)?;
         attach(&ready.tree, &place).map_err(Fault::of(ready.target))?;
     }
     protect()?;
@@ -106,13 +109,21 @@ fn put_root_together(container: &Container) -> Result<(), Fault> {
     match &container.root {
         Root::Layers(layers) => overlay(layers, place, false),
         Root::Machine { .. } => {
-            mount_bind("/", place).map_err(Fault::of(place))?;
-            let handle = open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-            let handle = handle.map_err(Fault::of(place))?;
-            let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-            system::mount_attributes(&handle, c"", attributes).map_err(Fault::of(place))
+            show("/", place)?;
+            let parts = PARTS.into_iter();
+            let mut mounted = parts.filter(|part| paths::is_mounted_below_root(part));
+            mounted.try_for_each(|part| show(part, &format!("{place}{part}")))
         }
     }
+}
+
+/// Shows a file system of the machine at a place, to be read only. What is mounted below it is not seen.
+fn show(from: &str, place: &str) -> Result<(), Fault> {
+    mount_bind(from, place).map_err(Fault::of(place))?;
+    let handle = open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let handle = handle.map_err(Fault::of(place))?;
+    let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+    system::mount_attributes(&handle, c"", attributes).map_err(Fault::of(place))
 }
 
 /// Puts layers on top of one another. They are named by descriptor: the kernel takes a page of text for all of them,
@@ -314,6 +325,21 @@ fn hide(path: &str) -> Result<(), Fault> {
         false => clone_of("/dev/null"),
     };
     attach(&tree.map_err(Fault::of(path))?, &place).map_err(Fault::of(path))
+}
+
+/// A place for a mount. Where the root can only be read and something of the path is missing, because it lies on a file
+/// system that is not seen here, it is made in memory, on the empty directory which that one was mounted on.
+fn place_for(target: &str, is_directory: bool) -> Result<OwnedFd, Fault> {
+    let fault = match paths::inside(target, is_directory) {
+        Err(fault) if fault.errno == Errno::ROFS => fault,
+        found => return found,
+    };
+    let Some(empty) = paths::empty_above(target) else {
+        return Err(fault);
+    };
+    let tree = memory(&[("mode", "0755"), ("size", "64k")], DATA_ONLY);
+    cover(&tree.map_err(Fault::of(empty))?, empty)?;
+    paths::inside(target, is_directory)
 }
 
 fn cover(tree: &OwnedFd, path: &str) -> Result<(), Fault> {

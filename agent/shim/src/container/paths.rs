@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use mete_agent_core::task_dir::User;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fchown, fstat, fstatfs, mkdir, mkdirat,
-    open, openat, openat2, stat, unlink,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fchown, fstat, fstatfs, mkdir,
+    mkdirat, open, openat, openat2, stat, unlink,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -133,6 +133,26 @@ pub(super) fn own(path: &str) -> Result<OwnedFd, Fault> {
 pub(super) fn empty_file(directory: impl AsFd, name: &str) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::from_raw_mode(0o666)).map(drop)
+}
+
+/// The last directory on the way to a path that is there, if it is empty and not the root.
+pub(super) fn empty_above(path: &str) -> Option<&str> {
+    let mut above = path.rsplit_once('/')?.0;
+    while !above.is_empty() && !is_there(above) {
+        above = above.rsplit_once('/')?.0;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = open(above, flags, Mode::empty()).ok()?;
+    let mut entries = Dir::read_from(&directory).ok()?;
+    let is_empty = entries
+        .all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")));
+    is_empty.then_some(above)
+}
+
+/// Whether a directory straight below the root is on another file system than the root.
+pub(super) fn is_mounted_below_root(path: &str) -> bool {
+    let device = |path| rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    matches!((device(path), device("/")), (Ok(own), Ok(root)) if own.st_dev != root.st_dev)
 }
 
 /// Whether there is something at a path, link or not.
