@@ -40,6 +40,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 pub use self::collect::Removed;
+pub(crate) use self::collect::collect_for_ever;
 pub use self::error::ImageError;
 pub use self::import::Imported;
 pub use self::layers::{FlattenError, flatten};

@@ -19,6 +19,7 @@ pub mod sandbox; // working directories of tasks: made, read, removed; the disk 
 pub mod shims; // start a shim, find it again, learn when it ends
 
 pub mod config; // the options
+mod equipment; // what tasks are run with, set up and tried
 mod fetcher; // what tasks need, into their sandboxes
 mod hands; // actions become work
 mod http; // state, tasks, sandboxes, metrics
@@ -28,6 +29,7 @@ mod master_link; // the stream to the master
 pub mod places; // what lies where in the work directory
 pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
+mod survivors; // what there still is of the tasks of before
 mod tarball; // tar archives, entry by entry
 
 pub use config::Options;

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_agent_core::task_dir::OutputLimits;
-use mete_agent_core::{BadRecord, Findings, Found, Input, Node, Settings, StopReason};
+use mete_agent_core::{BadRecord, Input, Node, Settings, StopReason};
 use mete_daemon::auth::{Credentials, Token, TokenError};
 use mete_daemon::config::Faults;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
 use mete_daemon::store::redb::Redb;
 use mete_daemon::store::{self, StoreError};
-use mete_model::{AttributeValue, Attributes, ContainerId, Endpoint, Machine};
+use mete_model::{ContainerId, Endpoint};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -28,34 +28,32 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::cgroups::{self, Cgroups, Hierarchies};
-use crate::config::{IsolationChoice, Options};
+use crate::config::Options;
 use crate::containerizer::Containerizer;
 use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
+use crate::equipment::{name_containerizers, set_up_containers, try_containers};
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::hands::Hands;
 use crate::http;
-use crate::images::{ImageError, Images};
+use crate::images::{self, ImageError, Images};
 use crate::inventory::{self, Given, Inventory, InventoryError};
 use crate::journal::AgentJournal;
 use crate::launch::Launcher;
 use crate::master_link::{Introduction, MasterLink};
 use crate::places::Places;
 use crate::probes::{Probes, ProbesError};
-use crate::sandbox::{self, Reserve};
-use crate::shims::{self, Executable, Shim};
+use crate::sandbox::Reserve;
+use crate::shims::{Executable, Shim};
+use crate::survivors::Survivors;
 
 /// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long tasks may take to end in all when the agent takes them along; then it ends without them.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
-
-/// How often it is looked for images that may go: a disk fills within minutes.
-const COLLECT_EVERY: Duration = Duration::from_secs(60);
 /// How long the removal of what ended tasks held may take at the end.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -192,89 +190,6 @@ async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunErr
     Ok(inventory)
 }
 
-async fn set_up_containers(
-    options: &Options,
-    places: &Places,
-    shim: Executable,
-) -> Result<Arc<ProcessContainerizer>, RunError> {
-    let mut limits = cgroups::Options::new(cgroups::scope_of(&options.name, places.root()));
-    limits.cpu_quota = options.cpu_quota;
-    limits.max_pids = options.max_pids;
-    let (isolation, tasks) = (options.isolation, places.tasks());
-    let permissions = permissions(options, places);
-    let containerizer = spawn_blocking(move || {
-        let cgroups = match isolation {
-            IsolationChoice::Auto => Cgroups::set_up(&Hierarchies::of_this_host(), limits),
-            IsolationChoice::None => Cgroups::none(limits),
-        };
-        let isolation = cgroups.isolation();
-        if isolation.missing.is_empty() {
-            info!(%isolation, "tasks are isolated");
-        } else {
-            warn!(%isolation, "tasks are isolated only in part");
-        }
-        ProcessContainerizer::new(tasks, cgroups, shim).map(|tasks| tasks.allowing(permissions))
-    });
-    let containerizer = containerizer.await?.map_err(RunError::Containerizer)?;
-    Ok(Arc::new(containerizer))
-}
-
-/// What containers may do here.
-fn permissions(options: &Options, places: &Places) -> Permissions {
-    Permissions {
-        volume_roots: options.volume_root.clone(),
-        capabilities: options.allow_capability.clone(),
-        unconfined: options.allow_unconfined,
-        hidden: hidden(options, places),
-    }
-}
-
-/// What no container sees of this agent: its work directory, and the token of the cluster.
-fn hidden(options: &Options, places: &Places) -> Vec<PathBuf> {
-    let token = options.listen.token_file.as_ref();
-    let token = token.and_then(|path| path.canonicalize().ok());
-    [places.root().to_owned()]
-        .into_iter()
-        .chain(token)
-        .collect()
-}
-
-/// Builds a container and throws it away; says why it cannot.
-async fn try_containers(
-    options: &Options,
-    places: &Places,
-    shim: Arc<Executable>,
-) -> Result<Result<Permissions, String>, RunError> {
-    let place = places.trial();
-    let tried = spawn_blocking(move || {
-        let _ = sandbox::remove_tree(&place);
-        std::fs::create_dir(&place).map_err(|error| error.to_string())?;
-        let tried = shim.try_container(&place);
-        if let Err(error) = sandbox::remove_tree(&place) {
-            warn!(place = %place.display(), %error, "what is left of a trial cannot be removed");
-        }
-        tried
-    });
-    let tried = tried.await?;
-    match &tried {
-        Ok(()) => info!("containerizers: process, oci"),
-        Err(why) => warn!(
-            why,
-            "containerizers: process; tasks in containers are refused"
-        ),
-    }
-    Ok(tried.map(|()| permissions(options, places)))
-}
-
-/// So that constraints can ask for it. An operator who says it himself knows why.
-fn name_containerizers(attributes: &mut Attributes, oci: bool) {
-    const NAME: &str = "containerizers";
-    if attributes.get(NAME).is_none() {
-        let names = if oci { "process,oci" } else { "process" };
-        attributes.set(NAME, AttributeValue::Text(names.into()));
-    }
-}
-
 /// An agent that has all it needs to begin.
 struct Agent {
     options: Options,
@@ -304,7 +219,8 @@ impl Agent {
         let entries = store::load_all(&store).await?;
         let node = Node::recover(self.settings(), entries)
             .map_err(|bad| unreadable(self.places.store(), bad))?;
-        let (findings, found) = self.look_after(&node).await;
+        let survivors = self.survivors();
+        let (findings, found) = survivors.look_after(&node).await;
 
         let (handle, ready) = event_loop::prepare(node);
         let mut registry = Registry::default();
@@ -329,7 +245,7 @@ impl Agent {
         let _ = handle.tell(Input::Recovered(findings)).await;
 
         let mut serving = self.serve(listener, &handle, registry, end.clone()).await?;
-        tokio::spawn(collect_images(self.images.clone(), end.clone()));
+        tokio::spawn(images::collect_for_ever(self.images.clone(), end.clone()));
         info!(%address, "listening");
         let outcome = tokio::select! {
             () = shutdown.cancelled() => {
@@ -368,62 +284,11 @@ impl Agent {
         }
     }
 
-    /// What there still is of the tasks of before. What belongs to no task ends here.
-    async fn look_after(&self, node: &Node) -> (Findings, BTreeMap<ContainerId, Shim>) {
-        let mut findings = Findings {
+    fn survivors(&self) -> Survivors {
+        Survivors {
+            containerizer: Arc::clone(&self.containerizer),
+            images: self.images.clone(),
             boot_id: self.inventory.boot_id.clone(),
-            ..Findings::default()
-        };
-        let mut running = BTreeMap::new();
-        for task in node.unaccounted() {
-            let found = match self.containerizer.find(task.container.clone()).await {
-                Ok(shims::Found::Running(shim)) => {
-                    for digest in self.containerizer.images_of(&task.container) {
-                        self.images.hold(&task.container, &digest);
-                    }
-                    running.insert(task.container, shim);
-                    Found::Running
-                }
-                Ok(shims::Found::Ended(exit)) => Found::Ended(exit),
-                Ok(shims::Found::NeverStarted) => Found::NeverStarted,
-                Ok(shims::Found::Vanished) => Found::Vanished,
-                Err(error) => {
-                    error!(task = %task.key.task, container = %task.container, %error, "task cannot be looked after");
-                    Found::Vanished
-                }
-            };
-            findings.found.insert(task.key, found);
-        }
-        self.remove_strays(node).await;
-        (findings, running)
-    }
-
-    /// Ends and removes containers that no task of the store owns.
-    async fn remove_strays(&self, node: &Node) {
-        let view = node.view();
-        let known: Vec<_> = view.tasks.values().map(|task| &task.container).collect();
-        let listing = Arc::clone(&self.containerizer);
-        let there = spawn_blocking(move || listing.containers()).await;
-        let there = match there {
-            Ok(Ok(there)) => there,
-            Ok(Err(error)) => return warn!(%error, "task directories cannot be listed"),
-            Err(error) => return warn!(%error, "task directories cannot be listed"),
-        };
-        for container in there.into_iter().filter(|one| !known.contains(&one)) {
-            warn!(%container, "container of no task is removed");
-            if let Err(error) = self.containerizer.destroy(container.clone()).await {
-                error!(%container, %error, "container of no task stays");
-            }
-        }
-        let groups = Arc::clone(&self.containerizer);
-        match spawn_blocking(move || groups.remove_orphaned_groups()).await {
-            Ok(Ok(removed)) if removed.is_empty() => {}
-            Ok(Ok(removed)) => warn!(
-                groups = removed.join(", "),
-                "control groups of no task removed"
-            ),
-            Ok(Err(error)) => warn!(%error, "control groups cannot be listed"),
-            Err(error) => warn!(%error, "control groups cannot be listed"),
         }
     }
 
@@ -562,25 +427,5 @@ fn unreadable(path: PathBuf, bad: BadRecord) -> StoreError {
     StoreError::Unreadable {
         path,
         source: Arc::new(bad),
-    }
-}
-
-/// Removes images that are old, or that the disk has no room for. Begins a while after the start: containers of before
-/// have said by then what they hold.
-async fn collect_images(images: Images, end: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = end.cancelled() => return,
-            () = tokio::time::sleep(COLLECT_EVERY) => {}
-        }
-        match images.collect(mete_daemon::clock::now()).await {
-            Ok(removed) if removed.images.is_empty() && removed.bytes == 0 => {}
-            Ok(removed) => info!(
-                images = removed.images.len(),
-                bytes = removed.bytes,
-                "unused images removed"
-            ),
-            Err(error) => warn!(%error, "unused images cannot be removed"),
-        }
     }
 }

@@ -4,16 +4,21 @@
 //! Never one that a container holds, and no layer that another image has. Oldest use first.
 
 use std::io;
+use std::time::Duration;
 
 use mete_model::Timestamp;
 use tokio::task::spawn_blocking;
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use super::error::ImageError;
 use super::reference::Reference;
 use super::store::Temporary;
 use super::{Images, Inner, broken};
 use crate::sandbox;
+
+/// How often it is looked for images that may go: a disk fills within minutes.
+const COLLECT_EVERY: Duration = Duration::from_secs(60);
 
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +29,26 @@ pub struct Removed {
     pub images: Vec<String>,
     /// About the bytes that came free: those of layers that no image has any more.
     pub bytes: u64,
+}
+
+/// Removes images that are old, or that the disk has no room for. Begins a while after the start: containers of before
+/// have said by then what they hold.
+pub(crate) async fn collect_for_ever(images: Images, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep(COLLECT_EVERY) => {}
+        }
+        match images.collect(mete_daemon::clock::now()).await {
+            Ok(removed) if removed.images.is_empty() && removed.bytes == 0 => {}
+            Ok(removed) => info!(
+                images = removed.images.len(),
+                bytes = removed.bytes,
+                "unused images removed"
+            ),
+            Err(error) => warn!(%error, "unused images cannot be removed"),
+        }
+    }
 }
 
 impl Images {

@@ -1,0 +1,83 @@
+//! What there still is after a restart of the agent: tasks that run on, and what belongs to no task and goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_agent_core::{Findings, Found, Node};
+use mete_model::{ContainerId, Machine};
+use tokio::task::spawn_blocking;
+use tracing::{error, warn};
+
+use crate::containerizer::Containerizer;
+use crate::containerizer::process::ProcessContainerizer;
+use crate::images::Images;
+use crate::shims::{self, Shim};
+
+/// Where to look.
+pub(crate) struct Survivors {
+    pub(crate) containerizer: Arc<ProcessContainerizer>,
+    pub(crate) images: Images,
+    /// Of this boot of the machine.
+    pub(crate) boot_id: String,
+}
+
+impl Survivors {
+    /// What there still is of the tasks of before. What belongs to no task ends here.
+    pub(crate) async fn look_after(&self, node: &Node) -> (Findings, BTreeMap<ContainerId, Shim>) {
+        let mut findings = Findings {
+            boot_id: self.boot_id.clone(),
+            ..Findings::default()
+        };
+        let mut running = BTreeMap::new();
+        for task in node.unaccounted() {
+            let found = match self.containerizer.find(task.container.clone()).await {
+                Ok(shims::Found::Running(shim)) => {
+                    for digest in self.containerizer.images_of(&task.container) {
+                        self.images.hold(&task.container, &digest);
+                    }
+                    running.insert(task.container, shim);
+                    Found::Running
+                }
+                Ok(shims::Found::Ended(exit)) => Found::Ended(exit),
+                Ok(shims::Found::NeverStarted) => Found::NeverStarted,
+                Ok(shims::Found::Vanished) => Found::Vanished,
+                Err(error) => {
+                    error!(task = %task.key.task, container = %task.container, %error, "task cannot be looked after");
+                    Found::Vanished
+                }
+            };
+            findings.found.insert(task.key, found);
+        }
+        self.remove_strays(node).await;
+        (findings, running)
+    }
+
+    /// Ends and removes containers that no task of the store owns.
+    async fn remove_strays(&self, node: &Node) {
+        let view = node.view();
+        let known: Vec<_> = view.tasks.values().map(|task| &task.container).collect();
+        let listing = Arc::clone(&self.containerizer);
+        let there = spawn_blocking(move || listing.containers()).await;
+        let there = match there {
+            Ok(Ok(there)) => there,
+            Ok(Err(error)) => return warn!(%error, "task directories cannot be listed"),
+            Err(error) => return warn!(%error, "task directories cannot be listed"),
+        };
+        for container in there.into_iter().filter(|one| !known.contains(&one)) {
+            warn!(%container, "container of no task is removed");
+            if let Err(error) = self.containerizer.destroy(container.clone()).await {
+                error!(%container, %error, "container of no task stays");
+            }
+        }
+        let groups = Arc::clone(&self.containerizer);
+        match spawn_blocking(move || groups.remove_orphaned_groups()).await {
+            Ok(Ok(removed)) if removed.is_empty() => {}
+            Ok(Ok(removed)) => warn!(
+                groups = removed.join(", "),
+                "control groups of no task removed"
+            ),
+            Ok(Err(error)) => warn!(%error, "control groups cannot be listed"),
+            Err(error) => warn!(%error, "control groups cannot be listed"),
+        }
+    }
+}
