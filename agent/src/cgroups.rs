@@ -13,9 +13,10 @@
 //! runtime's threads.
 
 mod files; // numbers and lists as the kernel writes them
-mod group; // one task's groups: members, usage, killing, removing
+mod group; // one task's groups: members, killing, removing
 mod limits; // what a task may use, in the kernel's units
 mod mounts; // where the hierarchies are
+mod usage; // what one task's groups have used
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,8 +27,9 @@ use std::thread;
 use mete_agent_core::task_dir::CgroupPlan;
 
 use files::{enable, list, make, write};
-pub use group::{Usage, kill, members, remove, signal, usage};
+pub use group::{kill, members, remove, signal};
 pub use mounts::Hierarchies;
+pub use usage::{Cpu, Direction, Io, Pressure, Pressures, Traffic, Usage, usage};
 
 /// Mesos gives 1,024 shares per CPU.
 const SHARES_PER_CPU: u64 = 1_024;

@@ -12,23 +12,26 @@ mod tasks; // each task and where its sandbox is
 
 use std::sync::Arc;
 
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use mete_agent_core::Node;
 use mete_daemon::event_loop::Handle;
 use mete_model::{Attributes, Endpoint, Resources, Timestamp};
 use prometheus_client::registry::Registry;
 
-use crate::containerizer::process::ProcessContainerizer;
 use crate::images::Images;
 use crate::places::Places;
+use crate::statistics::Statistics;
 
 /// What every answer is made of.
 pub(crate) struct About {
     pub(crate) handle: Handle<Node>,
     pub(crate) places: Places,
-    pub(crate) containerizer: Arc<ProcessContainerizer>,
     pub(crate) images: Images,
+    pub(crate) statistics: Arc<Statistics>,
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
     pub(crate) attributes: Attributes,
@@ -37,18 +40,28 @@ pub(crate) struct About {
 }
 
 pub(crate) fn router(about: Arc<About>, registry: Arc<Registry>) -> Router {
+    let look = middleware::from_fn_with_state(Arc::clone(&about), look_first);
     Router::new()
         .route("/version", get(version))
         .route("/state", get(state::state))
         .route("/v1/tasks", get(tasks::tasks))
         .route("/containers", get(containers::containers))
         .route("/monitor/statistics", get(containers::statistics))
+        .route("/monitor/statistics.json", get(containers::statistics))
         .route("/files/browse", get(files::browse))
         .route("/files/read", get(files::read))
         .route("/files/download", get(files::download))
         .route("/v1/images", get(images::list).delete(images::remove))
         .with_state(about)
-        .merge(mete_daemon::metrics::routes(registry))
+        .merge(mete_daemon::metrics::routes(registry).layer(look))
+}
+
+/// What tasks use is looked at before it is counted.
+async fn look_first(State(about): State<Arc<About>>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/metrics" {
+        about.statistics.fresh().await;
+    }
+    next.run(request).await
 }
 
 /// What takes bodies of any size, and bounds them itself.

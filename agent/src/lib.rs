@@ -29,8 +29,10 @@ mod master_link; // the stream to the master
 pub mod places; // what lies where in the work directory
 pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
+mod statistics; // what running tasks use, looked at when asked
 mod survivors; // what there still is of the tasks of before
 mod tarball; // tar archives, entry by entry
+mod traffic; // what went over the network of a task's own
 
 pub use config::Options;
 pub use run::{RunError, run, run_with};

@@ -48,6 +48,7 @@ use crate::places::Places;
 use crate::probes::{Probes, ProbesError};
 use crate::sandbox::Reserve;
 use crate::shims::{Executable, Shim};
+use crate::statistics::Statistics;
 use crate::survivors::Survivors;
 
 /// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
@@ -225,9 +226,8 @@ impl Agent {
         let (handle, ready) = event_loop::prepare(node);
         let mut registry = Registry::default();
         let ready = ready.with_metrics(registry.sub_registry_with_prefix("mete_agent"));
-        http::metrics::register(&mut registry, handle.clone());
-        let fetcher = self.fetcher().await?;
-        fetcher.register(registry.sub_registry_with_prefix("mete_agent"));
+        let statistics = self.count(&handle, &mut registry);
+        let fetcher = self.fetcher(&mut registry).await?;
         let (stop, mut stopped) = mpsc::channel(1);
         let releases = TaskTracker::new();
         let hands = self.hands(
@@ -244,7 +244,9 @@ impl Agent {
         // The loop has ended when this fails, and says why below.
         let _ = handle.tell(Input::Recovered(findings)).await;
 
-        let mut serving = self.serve(listener, &handle, registry, end.clone()).await?;
+        let mut serving = self
+            .serve(listener, &handle, statistics, registry, end.clone())
+            .await?;
         tokio::spawn(images::collect_for_ever(self.images.clone(), end.clone()));
         info!(%address, "listening");
         let outcome = tokio::select! {
@@ -274,6 +276,16 @@ impl Agent {
         outcome
     }
 
+    /// Has the state of the agent counted, and what its tasks use.
+    fn count(&self, handle: &event_loop::Handle<Node>, registry: &mut Registry) -> Arc<Statistics> {
+        let tasks = Arc::clone(&self.containerizer) as Arc<dyn Containerizer>;
+        let statistics = Arc::new(Statistics::new(handle.clone(), tasks));
+        http::metrics::register(registry, handle.clone());
+        let looked = Arc::clone(&statistics);
+        http::metrics::containers::register(registry, handle.clone(), looked);
+        statistics
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             ip: self.endpoint.ip.clone(),
@@ -292,13 +304,15 @@ impl Agent {
         }
     }
 
-    async fn fetcher(&self) -> Result<Fetcher, RunError> {
+    async fn fetcher(&self, registry: &mut Registry) -> Result<Fetcher, RunError> {
         let (folder, bytes) = (self.places.fetch(), self.options.fetcher_cache_size);
         let ca_file = self.options.fetcher_ca_file.clone();
         let opened = spawn_blocking(move || Fetcher::open(&folder, bytes, ca_file.as_deref()));
-        opened
+        let fetcher = opened
             .await?
-            .map_err(|error: FetcherError| RunError::Fetcher(error.into()))
+            .map_err(|error: FetcherError| RunError::Fetcher(error.into()))?;
+        fetcher.register(registry.sub_registry_with_prefix("mete_agent"));
+        Ok(fetcher)
     }
 
     fn hands(
@@ -358,14 +372,15 @@ impl Agent {
         &self,
         listener: TcpListener,
         handle: &event_loop::Handle<Node>,
+        statistics: Arc<Statistics>,
         registry: Registry,
         end: CancellationToken,
     ) -> Result<JoinHandle<Result<(), ServeError>>, RunError> {
         let state = http::About {
             handle: handle.clone(),
             places: self.places.clone(),
-            containerizer: Arc::clone(&self.containerizer),
             images: self.images.clone(),
+            statistics,
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
             attributes: self.inventory.attributes.clone(),

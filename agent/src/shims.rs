@@ -27,6 +27,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
 
 use crate::processes;
+pub(crate) use remains::read as read_file;
 use remains::read;
 pub(crate) use remains::{
     has_running_shim, images_of, members_without_groups, plan_of, stop_signal_of,

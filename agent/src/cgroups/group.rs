@@ -1,5 +1,4 @@
-//! The groups of one task while it runs and when it ends: who is in them, what they use, how they are
-//! killed and removed.
+//! The groups of one task while it runs and when it ends: who is in them, how they are killed and removed.
 
 use std::path::Path;
 use std::thread;
@@ -9,7 +8,7 @@ use mete_agent_core::task_dir::{CgroupPlan, Process};
 use rustix::process::Signal;
 
 use super::CgroupError;
-use super::files::{self, number, stat_line, write};
+use super::files::{self, write};
 use crate::processes;
 
 /// How often a group that is still busy is tried again: a process that has just been killed leaves
@@ -18,21 +17,6 @@ const REMOVE_TRIES: u32 = 100;
 
 /// Pause between two tries.
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
-
-/// What a task has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU time in nanoseconds; `None`: not known here.
-    pub cpu_ns: Option<u64>,
-    /// Memory that counts against the limit, in bytes.
-    pub mem_bytes: Option<u64>,
-    /// Of it what no file backs, in bytes.
-    pub mem_rss_bytes: Option<u64>,
-    /// The limit in bytes; `None`: there is none.
-    pub mem_limit_bytes: Option<u64>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
-}
 
 /// The processes in the groups of a plan.
 pub fn members(plan: &CgroupPlan) -> Vec<Process> {
@@ -109,22 +93,4 @@ pub fn remove(plan: &CgroupPlan) -> Result<(), CgroupError> {
             source,
         })
     })
-}
-
-/// What the groups of a plan have used.
-pub fn usage(plan: &CgroupPlan) -> Usage {
-    let v1 = |controller: &str, file: &str| number(&Path::new(plan.v1.get(controller)?).join(file));
-    let v2 = |file: &str| number(&Path::new(plan.v2.as_ref()?).join(file));
-    let v2_line =
-        |file: &str, name: &str| stat_line(&Path::new(plan.v2.as_ref()?).join(file), name);
-    let memory_stat =
-        |name: &str| stat_line(&Path::new(plan.v1.get("memory")?).join("memory.stat"), name);
-    Usage {
-        cpu_ns: v1("cpuacct", "cpuacct.usage")
-            .or_else(|| v2_line("cpu.stat", "usage_usec").map(|us| us.saturating_mul(1_000))),
-        mem_bytes: v1("memory", "memory.usage_in_bytes").or_else(|| v2("memory.current")),
-        mem_rss_bytes: memory_stat("total_rss").or_else(|| v2_line("memory.stat", "anon")),
-        mem_limit_bytes: v1("memory", "memory.limit_in_bytes").or_else(|| v2("memory.max")),
-        pids: v1("pids", "pids.current").or_else(|| v2("pids.current")),
-    }
 }

@@ -171,11 +171,11 @@ fn this_host_limits_measures_kills_and_forgets_a_task() {
     groups.tear_down();
 
     assert_eq!(
-        (usage.mem_limit_bytes, usage.pids),
-        (Some(48 << 20), Some(3))
+        (usage.mem_limit_bytes, usage.processes, usage.pids),
+        (Some(48 << 20), Some(3), Some(3))
     );
     assert!(
-        usage.cpu_ns.is_some() && usage.mem_bytes.is_some() && usage.mem_rss_bytes.is_some(),
+        usage.cpu.total_ns.is_some() && usage.mem_bytes.is_some() && usage.mem_rss_bytes.is_some(),
         "{usage:?}"
     );
     assert_eq!(orphans, BTreeMap::from([("c1".to_owned(), plan.clone())]));

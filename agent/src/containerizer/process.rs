@@ -26,7 +26,7 @@ use super::oci::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
 use crate::shims::{self, Executable, Found, Shim};
-use crate::{processes, sandbox};
+use crate::{processes, sandbox, traffic};
 
 /// Runs tasks, plain or in containers.
 #[derive(Clone, Debug)]
@@ -233,12 +233,16 @@ impl Containerizer for ProcessContainerizer {
         let dir = self.task_dir(&container);
         blocking(move || {
             let plan = shims::plan_of(&dir);
-            match plan.is_empty() {
+            let counted = match plan.is_empty() {
                 true => Usage {
                     pids: Some(shims::members_without_groups(&dir).len() as u64),
                     ..Usage::default()
                 },
                 false => cgroups::usage(&plan),
+            };
+            Usage {
+                traffic: traffic::of(&dir),
+                ..counted
             }
         })
         .boxed()

@@ -1,4 +1,5 @@
-//! `GET /containers` and `GET /monitor/statistics`: what runs, and what it uses.
+//! `GET /containers` and `GET /monitor/statistics`: what runs, and what it uses, in the shape of Mesos'
+//! `ResourceStatistics`. Pressure, and reads and writes of all disks together, have no place there and stand beside.
 
 use std::sync::Arc;
 
@@ -8,76 +9,135 @@ use mete_agent_core::Task;
 use serde_json::{Map, Value, json};
 
 use super::About;
-use crate::containerizer::{Containerizer, Usage};
+use crate::cgroups::{Cpu, Pressure, Pressures, Traffic};
+use crate::containerizer::Usage;
+use crate::statistics::Sample;
 
 pub(super) async fn containers(State(about): State<Arc<About>>) -> Json<Value> {
-    list(&about, |task, statistics| {
-        json!({
-            "container_id": task.container.as_str(),
-            "executor_id": task.key.task.as_str(),
-            "executor_name": task.spec.name,
-            "framework_id": task.key.framework.as_str(),
-            "source": task.key.task.as_str(),
-            "statistics": statistics,
-        })
+    list(&about, |task, entry| {
+        entry.insert("container_id".into(), json!(task.container.as_str()));
     })
     .await
 }
 
 pub(super) async fn statistics(State(about): State<Arc<About>>) -> Json<Value> {
-    list(&about, |task, statistics| {
-        json!({
-            "executor_id": task.key.task.as_str(),
-            "executor_name": task.spec.name,
-            "framework_id": task.key.framework.as_str(),
-            "source": task.key.task.as_str(),
-            "statistics": statistics,
-        })
-    })
-    .await
+    list(&about, |_, _| {}).await
 }
 
-/// One after the other: a slow kernel must not be asked by hundreds of threads at once.
-async fn list(about: &About, entry: impl Fn(&Task, Value) -> Value) -> Json<Value> {
+async fn list(about: &About, more: impl Fn(&Task, &mut Map<String, Value>)) -> Json<Value> {
+    let look = about.statistics.fresh().await;
     let view = about.handle.view();
     let mut all = Vec::new();
     for task in view.tasks.values().filter(|task| task.is_live()) {
-        let usage = about.containerizer.usage(task.container.clone()).await;
-        all.push(entry(task, of(task, usage)));
+        // What has begun since the last look is in the next one.
+        let Some(sample) = look.get(&task.container) else {
+            continue;
+        };
+        let mut entry = Map::new();
+        entry.insert("executor_id".into(), json!(task.key.task.as_str()));
+        entry.insert("executor_name".into(), json!(task.spec.name));
+        entry.insert("framework_id".into(), json!(task.key.framework.as_str()));
+        entry.insert("source".into(), json!(task.key.task.as_str()));
+        entry.insert("statistics".into(), of(task, sample));
+        more(task, &mut entry);
+        all.push(Value::Object(entry));
     }
     Json(Value::Array(all))
 }
 
-/// What is not known is left out.
-fn of(task: &Task, usage: Usage) -> Value {
-    let mut object = Map::new();
-    let now = mete_daemon::clock::now().as_secs_f64();
-    object.insert("timestamp".into(), json!(now));
-    let resources = task.spec.resources.flat();
-    let cpus = resources.cpus_milli as f64 / 1e3;
-    object.insert("cpus_limit".into(), json!(cpus));
-    let known = [
-        (
-            "cpus_user_time_secs",
-            usage.cpu_ns.map(|ns| json!(ns as f64 / 1e9)),
-        ),
-        ("cpus_system_time_secs", usage.cpu_ns.map(|_| json!(0.0))),
-        ("mem_total_bytes", usage.mem_bytes.map(|bytes| json!(bytes))),
-        (
-            "mem_rss_bytes",
-            usage.mem_rss_bytes.map(|bytes| json!(bytes)),
-        ),
-        (
-            "mem_limit_bytes",
-            usage.mem_limit_bytes.map(|bytes| json!(bytes)),
-        ),
-        ("processes", usage.pids.map(|count| json!(count))),
-        ("disk_limit_bytes", Some(json!(resources.disk_bytes))),
-    ];
-    for (name, value) in known {
+/// Fields that are known; the rest is left out.
+struct Known(Map<String, Value>);
+
+impl Known {
+    fn put(&mut self, name: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            object.insert(name.into(), value);
+            self.0.insert(name.to_owned(), value.into());
         }
     }
-    Value::Object(object)
+}
+
+fn of(task: &Task, sample: &Sample) -> Value {
+    let usage = &sample.usage;
+    let resources = task.spec.resources.flat();
+    let isolation = task.spec.container.as_ref().map(|spec| &spec.isolation);
+    let most = isolation.and_then(|isolation| isolation.cpu_limit_milli);
+    let mut known = Known(Map::new());
+    known.put("timestamp", Some(sample.at.as_secs_f64()));
+    let limit = most.unwrap_or(resources.cpus_milli);
+    known.put("cpus_limit", Some(limit as f64 / 1e3));
+    known.put("cpus_soft_limit", Some(resources.cpus_milli as f64 / 1e3));
+    known.put("disk_limit_bytes", Some(resources.disk_bytes));
+    known.put("processes", usage.processes.or(usage.pids));
+    known.put("threads", usage.pids);
+    cpu(&mut known, &usage.cpu);
+    memory(&mut known, usage);
+    pressure(&mut known, &usage.pressure);
+    if let Some(io) = &usage.io {
+        let io = json!({
+            "read_bytes": io.read_bytes,
+            "written_bytes": io.written_bytes,
+            "reads": io.reads,
+            "writes": io.writes,
+        });
+        known.put("io", Some(io));
+    }
+    if let Some(traffic) = &usage.traffic {
+        network(&mut known, traffic);
+    }
+    Value::Object(known.0)
+}
+
+/// Where user and system are not told apart, all is the user's.
+fn cpu(known: &mut Known, cpu: &Cpu) {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let apart = cpu.user_ns.zip(cpu.system_ns);
+    let (user, system) = match (apart, cpu.total_ns) {
+        (Some((user, system)), _) => (Some(user), Some(system)),
+        (None, total) => (total, total.map(|_| 0)),
+    };
+    known.put("cpus_user_time_secs", user.map(seconds));
+    known.put("cpus_system_time_secs", system.map(seconds));
+    known.put("cpus_nr_periods", cpu.periods);
+    known.put("cpus_nr_throttled", cpu.throttled_periods);
+    known.put("cpus_throttled_time_secs", cpu.throttled_ns.map(seconds));
+}
+
+fn memory(known: &mut Known, usage: &Usage) {
+    known.put("mem_total_bytes", usage.mem_bytes);
+    known.put("mem_rss_bytes", usage.mem_rss_bytes);
+    known.put("mem_anon_bytes", usage.mem_rss_bytes);
+    known.put("mem_file_bytes", usage.mem_file_bytes);
+    known.put("mem_cache_bytes", usage.mem_file_bytes);
+    known.put("mem_mapped_file_bytes", usage.mem_mapped_bytes);
+    known.put("mem_swap_bytes", usage.mem_swap_bytes);
+    known.put("mem_unevictable_bytes", usage.mem_unevictable_bytes);
+    known.put("mem_limit_bytes", usage.mem_limit_bytes);
+    known.put("mem_peak_bytes", usage.mem_peak_bytes);
+    known.put("mem_oom_kills", usage.oom_kills);
+}
+
+fn pressure(known: &mut Known, pressures: &Pressures) {
+    let one = |pressure: Pressure| {
+        json!({
+            "some_percent": f64::from(pressure.some_recently) / 1e2,
+            "some_secs": pressure.some_us as f64 / 1e6,
+            "full_percent": f64::from(pressure.full_recently) / 1e2,
+            "full_secs": pressure.full_us as f64 / 1e6,
+        })
+    };
+    let mut all = Known(Map::new());
+    all.put("cpu", pressures.cpu.map(one));
+    all.put("memory", pressures.memory.map(one));
+    all.put("io", pressures.io.map(one));
+    known.put("pressure", Some(all.0).filter(|all| !all.is_empty()));
+}
+
+fn network(known: &mut Known, traffic: &Traffic) {
+    let directions = [("rx", traffic.received), ("tx", traffic.sent)];
+    for (name, direction) in directions {
+        known.put(&format!("net_{name}_bytes"), Some(direction.bytes));
+        known.put(&format!("net_{name}_packets"), Some(direction.packets));
+        known.put(&format!("net_{name}_errors"), Some(direction.errors));
+        known.put(&format!("net_{name}_dropped"), Some(direction.dropped));
+    }
 }

@@ -1,5 +1,7 @@
 //! Counts for Prometheus, read from the view when asked for.
 
+pub(crate) mod containers; // what each running task uses
+
 use std::fmt;
 
 use mete_agent_core::{Node, Phase, Stage, View};

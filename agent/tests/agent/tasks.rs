@@ -227,7 +227,7 @@ async fn usage_is_measured_while_a_task_runs() {
             (usage.mem_limit_bytes, usage.pids),
             (Some(32 << 20), Some(3))
         );
-        assert!(usage.cpu_ns.is_some() && usage.mem_bytes.is_some());
+        assert!(usage.cpu.total_ns.is_some() && usage.mem_bytes.is_some());
     }
     assert_eq!(agent.tasks.usage(id("never")).await.mem_bytes, None);
 }

@@ -1,9 +1,12 @@
-//! `mete task`: the running instances of apps, and what they print.
+//! `mete task`: the running instances of apps, what they print, and what they use.
+
+mod find; // where a task is
+mod stats; // what tasks use
 
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::client::{Addresses, Api};
@@ -18,6 +21,8 @@ pub(crate) enum Ask {
         #[arg(long)]
         json: bool,
     },
+    /// What running tasks use: CPU, memory, what they wait for, network.
+    Stats(stats::Options),
     /// What a task prints.
     Logs {
         /// The task's id, or the start of it when it is the only one.
@@ -49,6 +54,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
             print(answer["tasks"].as_array().into_iter().flatten());
             Ok(())
         }
+        Ask::Stats(options) => stats::run(addresses, options).await,
         Ask::Logs {
             id,
             follow,
@@ -97,7 +103,9 @@ pub(crate) fn print<'a>(tasks: impl Iterator<Item = &'a Value>) {
 }
 
 async fn logs(addresses: &Addresses, id: &str, follow: bool, file: &str, tail: u64) -> Result<()> {
-    let (agent, sandbox) = find(addresses, id).await?;
+    let found = find::task(addresses, id).await?;
+    let sandbox = table::cell(&found.run().await?["sandbox"]);
+    let agent = found.agent;
     let path = format!("{sandbox}/{file}");
     let end = read(&agent, &path, None).await?["offset"]
         .as_u64()
@@ -146,72 +154,4 @@ async fn read(agent: &Api, path: &str, offset: Option<u64>) -> Result<Value> {
         )
         .await
         .with_context(|| format!("cannot read {path}"))
-}
-
-/// The agent of a task, and where its sandbox lies there.
-async fn find(addresses: &Addresses, id: &str) -> Result<(Api, String)> {
-    let state = addresses.master()?.get("/state").await?;
-    let (task, agent_id) = match tasks_named(&state, id).as_slice() {
-        [] => bail!("no task begins with {id:?}; `mete task list` shows them"),
-        [one] => one.clone(),
-        several => {
-            let names: Vec<&str> = several
-                .iter()
-                .take(5)
-                .map(|(name, _)| name.as_str())
-                .collect();
-            bail!(
-                "{} tasks begin with {id:?}: {}",
-                several.len(),
-                names.join(", ")
-            )
-        }
-    };
-    let mut agents = state["slaves"].as_array().into_iter().flatten();
-    let agent = agents
-        .find(|agent| agent["id"] == agent_id.as_str())
-        .ok_or_else(|| {
-            anyhow!("the agent of {task} ({agent_id}) is not there; its sandbox cannot be read")
-        })?;
-    let url = format!(
-        "http://{}:{}",
-        table::cell(&agent["hostname"]),
-        table::cell(&agent["port"])
-    );
-    let agent = addresses.agent(&url)?;
-    let sandboxes = agent.get("/v1/tasks").await?;
-    let mut entries = sandboxes["tasks"].as_array().into_iter().flatten();
-    let sandbox = entries
-        .find(|entry| entry["id"] == task.as_str())
-        .map(|entry| table::cell(&entry["sandbox"]))
-        .ok_or_else(|| anyhow!("the agent at {url} has no sandbox of {task} any more"))?;
-    Ok((agent, sandbox))
-}
-
-/// Tasks whose id begins with `id`, each with its agent's; only the one that is called just so when there is one.
-fn tasks_named(state: &Value, id: &str) -> Vec<(String, String)> {
-    let frameworks = state["frameworks"]
-        .as_array()
-        .into_iter()
-        .chain(state["completed_frameworks"].as_array())
-        .flatten();
-    let mut found = Vec::new();
-    for framework in frameworks {
-        let kinds = ["tasks", "unreachable_tasks", "completed_tasks"];
-        for task in kinds
-            .iter()
-            .filter_map(|kind| framework[*kind].as_array())
-            .flatten()
-        {
-            let name = task["id"].as_str().unwrap_or_default();
-            let entry = (name.to_owned(), table::cell(&task["slave_id"]));
-            if name == id {
-                return vec![entry];
-            }
-            if name.starts_with(id) {
-                found.push(entry);
-            }
-        }
-    }
-    found
 }

@@ -335,10 +335,21 @@ async fn a_task_that_takes_too_much_memory_fails_for_that_reason() {
     link.until(TaskState::Running).await;
     let (_, usage) = json(port, "/monitor/statistics", &[]).await;
     let limit = &usage[0]["statistics"]["mem_limit_bytes"];
+    let (_, same) = json(port, "/monitor/statistics.json", &[]).await;
+    assert_eq!(same[0]["executor_id"], "quiet");
+    let (_, body) = get(port, "/metrics", &[]).await;
+    let text = String::from_utf8(body).unwrap();
+    let labels = format!("{{framework=\"{FRAMEWORK}\",task=\"quiet\"}}");
+    let line = format!("mete_agent_container_memory_limit_bytes{labels} {limit}\n");
     if *limit != 64 << 20 {
         eprintln!("skipped: this host has no memory limits for us ({usage})");
         return;
     }
+
+    assert!(text.contains(&line), "{text}");
+    let pressure = &usage[0]["statistics"]["pressure"]["memory"];
+    let measured = std::path::Path::new("/proc/pressure/memory").exists();
+    assert_eq!(pressure["some_percent"].is_number(), measured, "{usage}");
 
     link.run(&task("t", "head -c 300m /dev/zero | tail")).await;
     let failed = link.until(TaskState::Failed).await;

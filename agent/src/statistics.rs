@@ -1,0 +1,75 @@
+//! What running tasks use, looked at when somebody asks, and not more often than makes sense.
+//!
+//! Invariants: the kernel is asked for one task at a time, however many ask here; a look serves all who ask within
+//! [`FRESH`]. What is kept is one look: tasks that have ended are not in the next one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mete_agent_core::Node;
+use mete_daemon::clock;
+use mete_daemon::event_loop::Handle;
+use mete_model::{ContainerId, Timestamp};
+use tokio::sync::Mutex as Turn;
+
+use crate::containerizer::{Containerizer, Usage};
+
+/// For how long a look is good: those who look more often want to see change, and rates over less than a second say
+/// little.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// One look at a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) at: Timestamp,
+    pub(crate) usage: Usage,
+}
+
+/// The samples of one look, by container.
+pub(crate) type Look = BTreeMap<ContainerId, Sample>;
+
+/// Looks at running tasks.
+pub(crate) struct Statistics {
+    handle: Handle<Node>,
+    containerizer: Arc<dyn Containerizer>,
+    /// When the last look began, by the clock that never goes back; held while somebody looks.
+    last: Turn<Option<Duration>>,
+    look: Mutex<Arc<Look>>,
+}
+
+impl Statistics {
+    pub(crate) fn new(handle: Handle<Node>, containerizer: Arc<dyn Containerizer>) -> Self {
+        Self {
+            handle,
+            containerizer,
+            last: Turn::new(None),
+            look: Mutex::default(),
+        }
+    }
+
+    /// All running tasks, as they are now or were a moment ago.
+    pub(crate) async fn fresh(&self) -> Arc<Look> {
+        let mut last = self.last.lock().await;
+        let now = clock::elapsed();
+        if last.is_some_and(|last| now < last + FRESH) {
+            return self.latest();
+        }
+        let view = self.handle.view();
+        let mut look = Look::new();
+        for task in view.tasks.values().filter(|task| task.is_live()) {
+            let usage = self.containerizer.usage(task.container.clone()).await;
+            let at = clock::now();
+            look.insert(task.container.clone(), Sample { at, usage });
+        }
+        let look = Arc::new(look);
+        *self.look.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&look);
+        *last = Some(now);
+        look
+    }
+
+    /// The last look there was.
+    pub(crate) fn latest(&self) -> Arc<Look> {
+        Arc::clone(&self.look.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
