@@ -10,13 +10,13 @@
 //! of its pidfd, nothing is polled. A task directory is claimed before anything runs from it, so a
 //! launch that the agent gives up can never begin later.
 
-mod remains;
+mod executable; // the program, which nobody can change
+mod remains; // whatever of a task still runs
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use mete_agent_core::task_dir::{Exit, FORMAT_VERSION, PidFile, Runner, TaskDir, TaskFile};
@@ -27,6 +27,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
 
 use crate::processes;
+pub use executable::Executable;
 pub(crate) use remains::read as read_file;
 use remains::read;
 pub(crate) use remains::{
@@ -43,67 +44,6 @@ const RUNNING: &[u8] = b"running\n";
 
 /// Bytes of the shim's log that go into an error message.
 const LOG_TAIL_BYTES: usize = 500;
-
-/// The program that is a shim. Held open, so that the binary may be replaced while the agent runs:
-/// its shims stay of its own version.
-#[derive(Debug)]
-pub struct Executable {
-    file: OwnedFd,
-    arguments: Vec<String>,
-}
-
-impl Executable {
-    /// The running program itself, as `mete shim …`.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn of_this_process() -> io::Result<Self> {
-        Self::at(Path::new("/proc/self/exe"), &["shim"])
-    }
-
-    /// Another program; `arguments` come before those of the shim.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn at(path: &Path, arguments: &[&str]) -> io::Result<Self> {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
-        Ok(Self {
-            file,
-            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
-        })
-    }
-
-    /// Whether containers can be built, in an empty directory.
-    ///
-    /// # Errors
-    /// Why not, in the shim's words. Blocks for some milliseconds.
-    pub(crate) fn try_container(&self, place: &Path) -> Result<(), String> {
-        let mut trial = self.command();
-        trial.arg("--probe").arg(place).stdout(Stdio::null());
-        let output = trial.output().map_err(|error| error.to_string())?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(match said.trim() {
-            "" => format!("the shim ended with {}", output.status),
-            said => said.chars().take(LOG_TAIL_BYTES).collect(),
-        })
-    }
-
-    /// A command that runs it with nothing of the agent's environment.
-    pub(crate) fn command(&self) -> Command {
-        // The child still has the descriptor when it looks up this path; exec closes it.
-        let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        command
-            .args(&self.arguments)
-            .env_clear()
-            .stdin(Stdio::null())
-            .current_dir("/");
-        command
-    }
-}
 
 /// Why a task could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -504,7 +504,7 @@ async fn a_full_disk_refuses_a_launch_with_that_reason() {
 }
 
 #[tokio::test]
-async fn the_shim_stays_when_its_program_is_replaced() {
+async fn the_shim_stays_when_its_program_is_overwritten() {
     let agent = Agent::without_groups();
     let copy = agent.work.path().join("shim");
     fs::copy(program(), &copy).unwrap();
@@ -516,14 +516,17 @@ async fn the_shim_stays_when_its_program_is_replaced() {
         shim,
     )
     .unwrap();
-    fs::remove_file(&copy).unwrap();
+    // In place, so that whoever executes the file itself finds rubbish.
+    fs::write(&copy, "no program").unwrap();
 
-    let shim = tasks.start(agent.task("c1", "exit 4")).await.unwrap();
+    let shim = tasks.start(agent.task("c1", "sleep 1000")).await.unwrap();
 
-    assert_eq!(
-        soon(shim.ended()).await.unwrap().end,
-        End::Exited { code: 4 }
-    );
+    let runner = shim.runner();
+    let exe = fs::read_link(format!("/proc/{}/exe", runner.shim.pid)).unwrap();
+    assert_eq!(exe.as_os_str(), "/memfd:mete-shim (deleted)");
+    assert!(processes::signal(runner.task, Signal::KILL));
+    let end = soon(shim.ended()).await.unwrap().end;
+    assert_eq!(end, End::Signaled { signal: 9 });
 }
 
 #[tokio::test]
