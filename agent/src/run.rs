@@ -220,8 +220,7 @@ impl Agent {
         let entries = store::load_all(&store).await?;
         let node = Node::recover(self.settings(), entries)
             .map_err(|bad| unreadable(self.places.store(), bad))?;
-        let survivors = self.survivors();
-        let (findings, found) = survivors.look_after(&node).await;
+        let (findings, found) = self.survivors().look_after(&node).await;
 
         let (handle, ready) = event_loop::prepare(node);
         let mut registry = Registry::default();
