@@ -11,7 +11,7 @@ use std::time::Duration;
 use mete_agent_core::{Action, Input, LaunchOutcome, Node, StopReason};
 use mete_daemon::clock;
 use mete_daemon::event_loop::{self, Handle};
-use mete_model::{ContainerId, Probe, TaskKey};
+use mete_model::{ContainerId, Probe, TaskKey, VolumeName};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::places::Places;
 use crate::probes::{Probes, Target};
 use crate::sandbox::{self, Reserve};
 use crate::shims::Shim;
+use crate::volumes::Volumes;
 
 /// The least time between two words on how far a launch is.
 const BETWEEN_WORDS: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub(crate) struct Hands {
     pub(crate) images: Images,
     pub(crate) probes: Arc<Probes>,
     pub(crate) places: Places,
+    pub(crate) volumes: Volumes,
     pub(crate) reserve: Arc<Reserve>,
     /// Where the tasks' ports are open.
     pub(crate) address: IpAddr,
@@ -102,6 +104,7 @@ impl event_loop::Hands<Action> for Hands {
                 let path = self.places.sandbox(&agent, &key, &container);
                 self.remove_sandbox(container, path);
             }
+            Action::EraseVolume { volume } => self.erase_volume(volume),
             Action::Stop(reason) => {
                 // One reason is enough; a second finds the first.
                 let _ = self.stop.try_send(reason);
@@ -236,6 +239,21 @@ impl Hands {
             }
             let failure = removed.err().map(|error| error.to_string());
             tell(&handle, Input::SandboxRemoved { container, failure }).await;
+        });
+    }
+}
+
+impl Hands {
+    fn erase_volume(&self, volume: VolumeName) {
+        let (handle, volumes) = (self.handle.clone(), self.volumes.clone());
+        tokio::spawn(async move {
+            let name = volume.clone();
+            let failure = match spawn_blocking(move || volumes.erase(&name)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            tell(&handle, Input::VolumeErased { volume, failure }).await;
         });
     }
 }

@@ -9,6 +9,7 @@ mod json; // quantities, attributes, reports as Mesos' tools read them
 pub(crate) mod metrics; // counts for Prometheus
 mod state; // the agent as Mesos' operators know it
 mod tasks; // each task and where its sandbox is
+mod volumes; // persistent volumes and how much is on them
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use prometheus_client::registry::Registry;
 use crate::images::Images;
 use crate::places::Places;
 use crate::statistics::Statistics;
+use crate::volumes::Volumes;
 
 /// What every answer is made of.
 pub(crate) struct About {
@@ -32,6 +34,7 @@ pub(crate) struct About {
     pub(crate) places: Places,
     pub(crate) images: Images,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) volumes: Volumes,
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
     pub(crate) attributes: Attributes,
@@ -45,6 +48,7 @@ pub(crate) fn router(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/version", get(version))
         .route("/state", get(state::state))
         .route("/v1/tasks", get(tasks::tasks))
+        .route("/v1/volumes", get(volumes::volumes))
         .route("/containers", get(containers::containers))
         .route("/monitor/statistics", get(containers::statistics))
         .route("/monitor/statistics.json", get(containers::statistics))

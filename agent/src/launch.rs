@@ -1,12 +1,13 @@
 //! One job per task: image, sandbox, fetch, start. Ends as a running shim, or with the stage at which it failed.
 //!
 //! ```text
-//! image, user ─▶ sandbox ─▶ fetch ─▶ start ─▶ running
-//!    └──────────────┴─────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
+//! image, user ─▶ sandbox ─▶ volumes ─▶ fetch ─▶ start ─▶ running
+//!    └──────────────┴──────────┴─────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
 //! ```
 
 mod environment; // what a task finds in its environment
 mod inner; // what runs, on the machine or in a container
+mod volumes; // the volumes that a task holds
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::fetcher::Fetcher;
 use crate::places::Places;
 use crate::sandbox;
 use crate::shims::Shim;
+use crate::volumes::Volumes;
 use inner::Inner;
 
 /// A task to be started.
@@ -70,6 +72,7 @@ impl Failure {
 /// What all jobs share.
 pub(crate) struct Launcher {
     pub(crate) places: Places,
+    pub(crate) volumes: Volumes,
     pub(crate) containerizer: Arc<dyn Containerizer>,
     pub(crate) fetcher: Fetcher,
     pub(crate) images: ImageSource,
@@ -91,13 +94,14 @@ impl Launcher {
         tell: Tell,
     ) -> Result<Shim, Failure> {
         let sandbox = self.places.sandbox(&job.agent, &job.key, &job.container);
-        let inner = tokio::select! {
+        let mut inner = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Err(Failure::cancelled()),
             inner = self.inner(&job, &sandbox, &tell) => inner?,
         };
         let user = inner.user.clone();
         self.make_sandbox(&sandbox, user.clone()).await?;
+        self.bring_volumes(&job, &sandbox, &mut inner).await?;
         let uris = &job.spec.command.uris;
         tokio::select! {
             biased;

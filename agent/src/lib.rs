@@ -33,6 +33,7 @@ mod statistics; // what running tasks use, looked at when asked
 mod survivors; // what there still is of the tasks of before
 mod tarball; // tar archives, entry by entry
 mod traffic; // what went over the network of a task's own
+mod volumes; // directories that outlive tasks
 
 pub use config::Options;
 pub use run::{RunError, run, run_with};

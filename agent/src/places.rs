@@ -6,6 +6,7 @@
 //!     reserve         room for the store when tasks have filled the disk
 //!     fetch/parts, fetch/cache                  what tasks fetch: under way, and kept for others
 //!     images/         images, unpacked and shared
+//!     volumes/        persistent volumes, by role
 //!     trial/          for a moment at the start: a container that is built to see whether it can be
 //!     tasks/<container>/                        what agent and shim say to each other
 //!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
@@ -75,6 +76,11 @@ impl Places {
     /// The images.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
+    }
+
+    /// The persistent volumes.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
     }
 
     /// Where a container is built at the start, to see whether it can be.

@@ -50,6 +50,7 @@ use crate::sandbox::Reserve;
 use crate::shims::{Executable, Shim};
 use crate::statistics::Statistics;
 use crate::survivors::Survivors;
+use crate::volumes::Volumes;
 
 /// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -144,6 +145,9 @@ pub async fn run_with(
     let containerizer = set_up_containers(&options, &places, shim).await?;
     let (root, chosen) = (places.images(), options.images.clone());
     let images = spawn_blocking(move || Images::open(root, chosen)).await??;
+    let root = places.volumes();
+    let volumes = spawn_blocking(move || Volumes::open(root)).await?;
+    let volumes = volumes.map_err(RunError::WorkDir)?;
     let source = source.unwrap_or_else(|| image::of(images.clone()));
     let oci = try_containers(&options, &places, containerizer.shim()).await?;
     name_containerizers(&mut inventory.attributes, oci.is_ok());
@@ -161,6 +165,7 @@ pub async fn run_with(
         inventory,
         containerizer,
         images,
+        volumes,
         source,
         oci,
         endpoint,
@@ -199,6 +204,7 @@ struct Agent {
     inventory: Inventory,
     containerizer: Arc<ProcessContainerizer>,
     images: Images,
+    volumes: Volumes,
     source: ImageSource,
     oci: Result<Permissions, String>,
     endpoint: Endpoint,
@@ -327,6 +333,7 @@ impl Agent {
             .map_err(|error: ProbesError| RunError::Client(error.into()))?;
         let launcher = Launcher {
             places: self.places.clone(),
+            volumes: self.volumes.clone(),
             containerizer: Arc::clone(&self.containerizer) as Arc<dyn Containerizer>,
             fetcher,
             images: Arc::clone(&self.source),
@@ -358,6 +365,7 @@ impl Agent {
             images: self.images.clone(),
             probes: Arc::new(probes),
             places: self.places.clone(),
+            volumes: self.volumes.clone(),
             reserve,
             address: self.options.advertised_ip(),
             found,
@@ -378,6 +386,7 @@ impl Agent {
         let state = http::About {
             handle: handle.clone(),
             places: self.places.clone(),
+            volumes: self.volumes.clone(),
             images: self.images.clone(),
             statistics,
             endpoint: self.endpoint.clone(),

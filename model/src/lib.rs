@@ -36,8 +36,8 @@ pub use ids::{
 pub use machine::{Change, Durable, Effects, Machine, Timestamp};
 pub use offer::{InverseOffer, Offer};
 pub use resources::{
-    BadStack, Device, Devices, MEBIBYTE, Ranges, Reservation, ReservationKind, Resources, Tag,
-    Volume,
+    BadStack, BadVolumeName, Device, Devices, MEBIBYTE, Ranges, Reservation, ReservationKind,
+    Resources, Tag, Volume, VolumeName,
 };
 pub use role::{BadRole, Role};
 pub use status::{Reason, Source, TaskStatus};

@@ -14,6 +14,7 @@ mod parts; // what is special, by tag
 pub mod ranges; // sets of ports
 pub mod tag; // what makes it special
 mod text; // in words
+mod volume; // its name on one agent
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use devices::{Device, Devices};
 pub use ranges::Ranges;
 pub use tag::{BadStack, Reservation, ReservationKind, Tag, Volume};
+pub use volume::{BadVolumeName, VOLUME_ID_RULE, VolumeName, is_volume_id};
 
 use parts::Parts;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mete_model::{
     AgentId, ContainerId, FrameworkId, FrameworkInfo, Probe, TaskKey, TaskSpec, TaskState,
-    TaskStatus,
+    TaskStatus, VolumeName,
 };
 
 use crate::state::tasks::Task;
@@ -100,6 +100,11 @@ pub enum Action {
         /// The agent's id when it ran, a part of the path.
         agent: AgentId,
     },
+    /// Erase a volume with all that is on it, there or not; answered by `VolumeErased`.
+    EraseVolume {
+        /// Which.
+        volume: VolumeName,
+    },
     /// End the agent.
     Stop(StopReason),
 }
@@ -127,6 +132,13 @@ pub enum Outgoing {
     Register(Registration),
     /// News of a task.
     Update(Report),
+    /// It answers for a volume that it is to erase.
+    VolumeErased {
+        /// Which.
+        volume: VolumeName,
+        /// Why something of it is left; `None`: nothing is.
+        failure: Option<String>,
+    },
 }
 
 /// How the agent introduces itself; the shell adds what the machine has.

@@ -1,9 +1,11 @@
 //! All that can happen to an agent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mete_model::{AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, UpdateId};
+use mete_model::{
+    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, UpdateId, VolumeName,
+};
 
 use crate::task_dir::Exit;
 
@@ -80,6 +82,13 @@ pub enum Input {
         /// Why not; `None`: it is gone.
         failure: Option<String>,
     },
+    /// The work of erasing a volume has ended.
+    VolumeErased {
+        /// Which.
+        volume: VolumeName,
+        /// Why something of it is left; `None`: nothing is.
+        failure: Option<String>,
+    },
     /// The operator ends the agent together with its tasks.
     StopWithTasks {
         /// The longest grace period from now on.
@@ -132,6 +141,8 @@ pub enum Order {
         /// Which update.
         update: UpdateId,
     },
+    /// These volumes were destroyed: erase what is on them.
+    EraseVolumes(BTreeSet<VolumeName>),
     /// End all tasks of a framework and forget it.
     ShutdownFramework(FrameworkId),
     /// End all tasks, then the agent.
@@ -160,6 +171,8 @@ pub enum LaunchOutcome {
 pub enum LaunchStage {
     /// Making the sandbox.
     Sandbox,
+    /// Bringing the volumes that the task holds.
+    Volumes,
     /// Bringing URIs into it.
     Fetch,
     /// Starting the program.
@@ -173,6 +186,7 @@ impl LaunchStage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sandbox => "make the sandbox",
+            Self::Volumes => "bring the task's volumes",
             Self::Fetch => "fetch what the task needs",
             Self::Start => "start the task",
             Self::Cancelled => "start the task before it was killed",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mete_model::{
     AgentId, ContainerId, Effects, FrameworkId, FrameworkInfo, Machine, TaskKey, TaskState,
-    Timestamp,
+    Timestamp, VolumeName,
 };
 
 use crate::effects::{Action, StopReason};
@@ -22,6 +22,7 @@ use crate::state::probes::Probes;
 use crate::state::sandboxes::{Sandbox, Sandboxes};
 use crate::state::tasks::{Framework, Task, Tasks};
 use crate::state::updates::Updates;
+use crate::state::volumes::{Volume, Volumes};
 
 /// What an operator can set, and what the core cannot find out by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub struct Node {
     pub(crate) updates: Updates,
     pub(crate) probes: Probes,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) volumes: Volumes,
     pub(crate) disk: Disk,
     pub(crate) stopping: Option<Stopping>,
     pub(crate) recovered: bool,
@@ -93,6 +95,8 @@ pub struct View {
     pub frameworks: BTreeMap<FrameworkId, Arc<FrameworkInfo>>,
     /// What ended tasks left behind.
     pub sandboxes: Arc<BTreeMap<ContainerId, Arc<Sandbox>>>,
+    /// Persistent volumes, those that are to be erased included.
+    pub volumes: Arc<BTreeMap<VolumeName, Arc<Volume>>>,
     /// Reports that nobody has acknowledged.
     pub unacknowledged: usize,
     /// Tasks that ended since the start, by how.
@@ -124,6 +128,7 @@ impl Node {
             updates: Updates::default(),
             probes: Probes::default(),
             sandboxes: Sandboxes::default(),
+            volumes: Volumes::default(),
             disk: Disk::new(),
             stopping: None,
             recovered: false,
@@ -141,6 +146,7 @@ impl Node {
                 Entry::Accepted(task) => node.tasks.insert(*task),
                 Entry::Life(life) => lives.push(life),
                 Entry::Sandbox(sandbox) => node.sandboxes.keep(sandbox),
+                Entry::Volume(volume) => drop(node.volumes.keep(volume)),
             }
         }
         for life in lives {
@@ -173,6 +179,7 @@ impl Node {
             Order::Unrunnable { key, reason } => self.unrunnable(now, key, reason),
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
+            Order::EraseVolumes(volumes) => self.erase_volumes(now, volumes, out),
             Order::ShutdownFramework(id) => self.shutdown_framework(now, &id, out),
             Order::Shutdown { reason } => {
                 self.stop_with_tasks(now, StopReason::ShutDown(reason), None, out);
@@ -183,6 +190,7 @@ impl Node {
     /// What every input may have made possible.
     fn settle(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         self.begin_launches(now, out);
+        self.begin_erasures(out);
         for key in std::mem::take(&mut self.changed) {
             self.send(now, &key, out);
             if let Some(task) = self.tasks.get(&key) {
@@ -250,6 +258,9 @@ impl Machine for Node {
             Input::SandboxRemoved { container, failure } => {
                 self.sandbox_removed(now, &container, failure, &mut out);
             }
+            Input::VolumeErased { volume, failure } => {
+                self.volume_erased(volume, failure, &mut out);
+            }
             Input::StopWithTasks { grace } => {
                 self.stop_with_tasks(now, StopReason::Asked, Some(grace), &mut out);
             }
@@ -285,6 +296,7 @@ impl Machine for Node {
                 .map(|(id, framework)| (id.clone(), Arc::clone(&framework.info)))
                 .collect(),
             sandboxes: self.sandboxes.shared(),
+            volumes: self.volumes.shared(),
             unacknowledged: self.updates.len(),
             ended: self.ended.clone(),
             disk: self.disk.space(),

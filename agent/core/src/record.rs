@@ -6,8 +6,9 @@
 //! task/<framework>/<task>         the launch as it came; written once
 //! life/<framework>/<task>         where the task stands, and its unacknowledged reports
 //! sandbox/<container>             what an ended task left behind
+//! volume/<role>: <id>             a persistent volume, or one that is to be erased
 //! ```
-//! Ids hold no slashes, so keys are unambiguous. Readers ignore fields they do not know.
+//! Ids hold no slashes and roles no spaces, so keys are unambiguous. Readers ignore fields they do not know.
 
 mod forms; // the JSON of each word
 
@@ -15,12 +16,14 @@ use std::sync::Arc;
 
 use mete_model::{
     AgentId, Change, ContainerId, Durable, FrameworkId, FrameworkInfo, TaskId, TaskKey, TaskStatus,
+    VolumeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::state::sandboxes::Sandbox;
 use crate::state::tasks::Task;
+use crate::state::volumes::Volume;
 
 /// The version that is written; readers accept this one. A later one will accept this one too.
 const FORMAT: u8 = 1;
@@ -58,6 +61,10 @@ pub enum Record {
     SandboxKept(Arc<Sandbox>),
     /// A sandbox is gone.
     SandboxGone(ContainerId),
+    /// A volume is kept, or to be erased.
+    Volume(Arc<Volume>),
+    /// A volume is erased.
+    VolumeGone(VolumeName),
 }
 
 /// Who the agent is.
@@ -90,6 +97,7 @@ pub(crate) enum Entry {
     Accepted(Box<Task>),
     Life(Box<Life>),
     Sandbox(Sandbox),
+    Volume(Volume),
 }
 
 /// The changing part of a task.
@@ -132,6 +140,11 @@ impl Durable for Record {
                 vec![put(format!("sandbox/{}", sandbox.container), &form)]
             }
             Self::SandboxGone(container) => vec![remove(format!("sandbox/{container}"))],
+            Self::Volume(volume) => {
+                let form = forms::Volume::from(&**volume);
+                vec![put(format!("volume/{}", volume.name), &form)]
+            }
+            Self::VolumeGone(name) => vec![remove(format!("volume/{name}"))],
         }
     }
 }
@@ -182,6 +195,9 @@ fn parse(key: &str, value: &[u8]) -> Result<Entry, String> {
     };
     if key == IDENTITY {
         return Ok(Entry::Identity(form::<forms::Identity>(json)?.read()?));
+    }
+    if key.starts_with("volume/") {
+        return Ok(Entry::Volume(form::<forms::Volume>(json)?.read()?));
     }
     let parts: Vec<&str> = key.split('/').collect();
     match parts[..] {

@@ -6,3 +6,4 @@ pub(crate) mod probes; // counts per health check
 pub(crate) mod sandboxes; // what ended tasks left behind
 pub(crate) mod tasks; // Accepted · Starting · Running · Killing · Ended
 pub(crate) mod updates; // per task a queue of reports, one in flight
+pub(crate) mod volumes; // persistent volumes: kept, to be erased

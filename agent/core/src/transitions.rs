@@ -8,3 +8,4 @@ mod recover; // what the store says × what still runs → keep, report, clean
 mod register; // with a master, without one
 mod report; // made, sent, acknowledged, sent again
 mod run; // accepted, begun, started or not
+mod volumes; // tasks hold volumes, the master destroys them

@@ -59,10 +59,23 @@ pub struct Around {
     pub image: Option<Image>,
     /// The images among its mounts, by reference.
     pub mounted: BTreeMap<String, Image>,
+    /// Persistent volumes of the task.
+    pub volumes: Vec<VolumeMount>,
     /// Where it runs, and what ends it.
     pub working_dir: String,
     /// Number of the signal that asks it to end.
     pub stop_signal: i32,
+}
+
+/// A persistent volume, and where it is seen inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// Absolute path inside, or one below the sandbox.
+    pub target: String,
+    /// Where it lies on the machine; the agent's own choice, not the task's.
+    pub place: PathBuf,
+    /// Whether it can only be read.
+    pub read_only: bool,
 }
 
 impl Around {
@@ -72,6 +85,7 @@ impl Around {
             spec,
             image: Some(image),
             mounted: BTreeMap::new(),
+            volumes: Vec::new(),
             working_dir: inside.working_dir.clone(),
             stop_signal: inside.stop_signal,
         }
@@ -193,6 +207,13 @@ pub fn prepare(
     });
     let inside = around.sandbox_inside(sandbox);
     let (root, mut mounts) = root(dir, sandbox, around, hostname.as_deref(), permissions)?;
+    for volume in &around.volumes {
+        mounts.push(Mounted {
+            target: seen_at(&volume.target, inside),
+            source: path_source(text(&volume.place)?, String::new()),
+            read_only: volume.read_only,
+        });
+    }
     for (at, mount) in spec.mounts.iter().enumerate() {
         mounts.push(mounted(
             mount,
@@ -274,10 +295,7 @@ fn mounted(
     around: &Around,
     permissions: &Permissions,
 ) -> Result<Mounted, OciError> {
-    let target = match mount.target.starts_with('/') {
-        true => mount.target.clone(),
-        false => format!("{inside}/{}", mount.target),
-    };
+    let target = seen_at(&mount.target, inside);
     let source = match &mount.source {
         MountSource::Host(path) => {
             let (root, below) = below_root(path, permissions)?;
@@ -306,6 +324,14 @@ fn mounted(
         source,
         read_only: mount.read_only,
     })
+}
+
+/// A relative path is below the sandbox.
+fn seen_at(target: &str, inside: &str) -> String {
+    match target.starts_with('/') {
+        true => target.to_owned(),
+        false => format!("{inside}/{target}"),
+    }
 }
 
 const fn path_source(root: String, below: String) -> Source {

@@ -39,6 +39,7 @@ pub(super) async fn state(State(about): State<Arc<About>>) -> Json<Value> {
         "reserved_resources": json::reserved(&about.resources),
         "attributes": json::attributes(&about.attributes),
         "flags": { "work_dir": about.places.root().display().to_string() },
+        "volumes": super::volumes::all_of(&about, &view),
         "frameworks": frameworks,
         "completed_frameworks": completed,
     }))

@@ -85,6 +85,7 @@ impl Launcher {
             spec: spec.clone(),
             image: None,
             mounted: BTreeMap::new(),
+            volumes: Vec::new(),
             working_dir: match &spec.working_dir {
                 Some(path) => path.clone(),
                 None => sandbox.display().to_string(),

@@ -49,6 +49,10 @@ pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertEr
         Some(Message::ShutdownFramework(shutdown)) => {
             Order::ShutdownFramework((&shutdown.framework_id).try_into()?)
         }
+        Some(Message::EraseVolumes(erase)) => {
+            let volumes = erase.volumes.iter().map(TryInto::try_into);
+            Order::EraseVolumes(volumes.collect::<Result<_, _>>()?)
+        }
         Some(Message::Shutdown(shutdown)) => Order::Shutdown {
             reason: shutdown.reason().to_owned(),
         },
@@ -102,6 +106,12 @@ pub(super) fn to_wire(message: &Outgoing, introduction: &Introduction) -> wire::
             agent_message::Message::Register(register(registration, introduction))
         }
         Outgoing::Update(report) => agent_message::Message::Update(update(report)),
+        Outgoing::VolumeErased { volume, failure } => {
+            agent_message::Message::VolumeErased(wire::VolumeErased {
+                volume: volume.into(),
+                failure: failure.clone(),
+            })
+        }
     };
     wire::AgentMessage {
         message: Some(message),

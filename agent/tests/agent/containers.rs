@@ -66,6 +66,7 @@ fn task(agent: &Agent, container: &str, text: &str) -> Start {
         spec: ContainerSpec::default(),
         image: Some(busybox(agent.work.path())),
         mounted: BTreeMap::new(),
+        volumes: Vec::new(),
         working_dir: SANDBOX_INSIDE.into(),
         stop_signal: 15,
     });

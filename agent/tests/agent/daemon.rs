@@ -6,4 +6,5 @@ mod files; // sandboxes over HTTP
 mod images; // images over HTTP
 mod life; // from launch to acknowledgement
 mod master; // a master that says what the test wants
+mod volumes; // written, read, erased
 mod world; // an agent in a directory of its own

@@ -18,6 +18,7 @@ use crate::registry::Record;
 use crate::settings::Settings;
 use crate::state::agents::{Agents, Pace};
 use crate::state::deadlines::{Deadlines, Due};
+use crate::state::erasures::Erasures;
 use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
@@ -37,6 +38,7 @@ pub struct Cluster {
     pub(crate) frameworks: Frameworks,
     pub(crate) offers: Offers,
     pub(crate) tasks: Tasks,
+    pub(crate) erasures: Erasures,
     pub(crate) weights: Arc<BTreeMap<Role, NonZeroU32>>,
     pub(crate) limits: Arc<BTreeMap<Role, Amounts>>,
     pub(crate) guarantees: Arc<BTreeMap<Role, Amounts>>,
@@ -111,6 +113,12 @@ impl Cluster {
                 link,
                 update,
             } => self.update(&agent, link, *update, out),
+            Input::VolumeErased {
+                agent,
+                link,
+                volume,
+                failure,
+            } => self.volume_erased(&agent, link, &volume, failure.as_deref(), out),
             Input::AgentDisconnected { agent, link } => {
                 self.agent_disconnected(now, &agent, link, out);
             }

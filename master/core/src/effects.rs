@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mete_model::{
     AgentId, Capability, FrameworkId, FrameworkInfo, InverseOffer, Offer, OfferId, Resources, Role,
-    TaskId, TaskSpec, TaskStatus, UpdateId,
+    TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
 };
 
 use mete_placement::Allocator;
@@ -152,6 +152,8 @@ pub enum MessageToAgent {
         /// Why, in words.
         reason: String,
     },
+    /// These volumes were destroyed: what is on them is to be erased.
+    EraseVolumes(BTreeSet<VolumeName>),
     /// Are you there?
     Ping {
         /// Comes back in the answer.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mete_model::{
     AgentId, AgentInfo, FrameworkId, FrameworkInfo, OfferId, Resources, Role, TaskId, TaskSpec,
-    TaskState, TaskStatus, UpdateId,
+    TaskState, TaskStatus, UpdateId, VolumeName,
 };
 use mete_placement::{Amounts, Policy, Shape};
 
@@ -44,6 +44,17 @@ pub enum Input {
         link: LinkId,
         /// The news.
         update: Box<Update>,
+    },
+    /// An agent answers for a volume that it is to erase.
+    VolumeErased {
+        /// Which agent.
+        agent: AgentId,
+        /// On which stream; what comes on an older one does not count.
+        link: LinkId,
+        /// Which volume.
+        volume: VolumeName,
+        /// Why it is still there; `None`: nothing of it is left.
+        failure: Option<String>,
     },
     /// The stream of an agent broke.
     AgentDisconnected {

@@ -10,7 +10,9 @@
 use std::collections::BTreeSet;
 
 use mete_model::resources::devices::WHOLE_DEVICE;
-use mete_model::{Capability, ReservationKind, Resources, Role, Tag, Volume};
+use mete_model::{Capability, ReservationKind, Resources, Role, Tag, Volume, VolumeName};
+
+use crate::state::erasures::MAX_ERASURES;
 
 /// What an operation does to offered resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub(crate) struct Operator<'a> {
     pub(crate) capabilities: &'a BTreeSet<Capability>,
     /// Shared volumes that tasks or other offers hold.
     pub(crate) in_use: &'a BTreeSet<Tag>,
+    /// Destroyed volumes that the agent has not erased yet.
+    pub(crate) erasing: &'a BTreeSet<VolumeName>,
 }
 
 /// Why an operation is not done. The framework gets the text.
@@ -84,6 +88,10 @@ pub(crate) enum OperationError {
     ReadOnly(String),
     #[error("volume {id} for role {role} exists on this agent")]
     VolumeExists { id: String, role: Role },
+    #[error("a volume {0} was destroyed on this agent and is not erased yet")]
+    BeingErased(VolumeName),
+    #[error("{MAX_ERASURES} volumes of this agent are being erased already")]
+    TooManyErasures,
     #[error("a shared volume needs the capability SHARED_RESOURCES")]
     CannotShare,
     #[error("volume {0} is in use by a task or in another offer")]
@@ -188,6 +196,9 @@ fn create(
         return Err(OperationError::CannotShare);
     }
     is_own_principal(volume.principal.as_deref(), by)?;
+    if let Some(name) = tag.volume_name().filter(|name| by.erasing.contains(name)) {
+        return Err(OperationError::BeingErased(name));
+    }
     if !ids.insert((Some(role.clone()), volume.id.clone())) {
         return Err(OperationError::VolumeExists {
             id: volume.id.clone(),
@@ -204,6 +215,9 @@ fn destroy(tag: &Tag, part: &Resources, by: &Operator<'_>) -> Result<Tag, Operat
     };
     if by.in_use.contains(tag) {
         return Err(OperationError::InUse(id.clone()));
+    }
+    if by.erasing.len() >= MAX_ERASURES {
+        return Err(OperationError::TooManyErasures);
     }
     Ok(without_volume(tag))
 }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! agent/<agent id>          admission, endpoint, resources and what was made of them, since when unreachable
+//! erasing/<agent id>        volumes that were destroyed and are not erased yet
 //! weight/<role>             thousandths
 //! limit/<role>              scalars
 //! guarantee/<role>          scalars
@@ -18,20 +19,24 @@
 
 mod schedule; // the form of the maintenance schedule
 
+mod erasing; // volumes that are to be erased
 mod part; // what was reserved, what was made a volume
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, Change, Durable, Endpoint, FrameworkId, Resources, Role, Timestamp};
+use mete_model::{
+    AgentId, Change, Durable, Endpoint, FrameworkId, Resources, Role, Timestamp, VolumeName,
+};
 use mete_placement::{Amounts, Policy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::state::agents::{Admission, Drain, Pace};
 use crate::state::schedule::Schedule;
+use erasing::StoredVolume;
 use part::StoredPart;
 use schedule::StoredSchedule;
 
@@ -67,6 +72,8 @@ pub enum Record {
     Agent(AgentRecord),
     /// An agent is forgotten.
     AgentForgotten(AgentId),
+    /// What of its volumes an agent is to erase; nothing: it has erased all.
+    Erasing(AgentId, BTreeSet<VolumeName>),
     /// The weight of a role, in thousandths; `None`: that of every role, 1.
     Weight(Role, Option<NonZeroU32>),
     /// The limit of a role; `None`: it has none.
@@ -125,6 +132,8 @@ pub enum BadRecord {
 pub struct Registry {
     /// Agents by id.
     pub agents: BTreeMap<AgentId, AgentRecord>,
+    /// Volumes that agents are to erase.
+    pub erasing: BTreeMap<AgentId, BTreeSet<VolumeName>>,
     /// Weights that were set, in thousandths.
     pub weights: BTreeMap<Role, NonZeroU32>,
     /// Limits that were set.
@@ -176,6 +185,15 @@ impl Registry {
                 })?;
                 self.agents.insert(id, record);
             }
+            Some(("erasing", id)) => {
+                let stored: Vec<StoredVolume> = decode(key, value)?;
+                let volumes = StoredVolume::read_all(stored);
+                let volumes = volumes.map_err(|why| BadRecord::Impossible {
+                    key: key.to_owned(),
+                    why,
+                })?;
+                self.erasing.insert(name(key, id)?, volumes);
+            }
             Some(("weight", role)) => {
                 self.weights.insert(name(key, role)?, decode(key, value)?);
             }
@@ -221,6 +239,10 @@ impl Durable for Record {
                 Some(encode(&StoredAgent::from(agent))),
             ),
             Self::AgentForgotten(id) => (format!("agent/{id}"), None),
+            Self::Erasing(id, volumes) => {
+                let stored = (!volumes.is_empty()).then(|| StoredVolume::all_of(volumes));
+                (format!("erasing/{id}"), stored.as_ref().map(encode))
+            }
             Self::Weight(role, weight) => (format!("weight/{role}"), weight.as_ref().map(encode)),
             Self::Limit(role, limit) => (format!("limit/{role}"), amounts(limit.as_ref())),
             Self::Guarantee(role, kept) => (format!("guarantee/{role}"), amounts(kept.as_ref())),
@@ -554,6 +576,7 @@ mod tests {
         };
         let framework = FrameworkId::new("f").expect("good");
         let weight = NonZeroU32::new(2_500).expect("not zero");
+        let erased = VolumeName::new(role.clone(), "data").expect("good");
 
         let machine = MachineId::new(Some("a".to_owned()), None).expect("good");
         let window = Window {
@@ -567,6 +590,7 @@ mod tests {
 
         let registry = Registry::read(stored(&[
             Record::Agent(agent()),
+            Record::Erasing(agent().id, [erased.clone()].into()),
             Record::Weight(role.clone(), Some(weight)),
             Record::Limit(role.clone(), Some(limit.clone())),
             Record::Guarantee(role.clone(), Some(limit.clone())),
@@ -579,6 +603,10 @@ mod tests {
 
         let registry = registry.expect("readable");
         assert_eq!(registry.agents, BTreeMap::from([(agent().id, agent())]));
+        assert_eq!(
+            registry.erasing,
+            BTreeMap::from([(agent().id, [erased].into())])
+        );
         assert_eq!(registry.weights, BTreeMap::from([(role.clone(), weight)]));
         assert_eq!(
             registry.policies,
@@ -640,6 +668,11 @@ mod tests {
         let records = [
             Record::Agent(agent()),
             Record::AgentForgotten(agent().id),
+            Record::Erasing(
+                agent().id,
+                made().volumes().map(|(name, ..)| name).collect(),
+            ),
+            Record::Erasing(agent().id, BTreeSet::new()),
             Record::Limit(Role::any(), Some(Amounts::default())),
             Record::Limit(Role::any(), None),
             Record::Policy(None, Some(Policy::Spread)),

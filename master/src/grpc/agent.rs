@@ -5,7 +5,7 @@
 //! ```
 
 use mete_master_core::{Input, LinkId, Reply};
-use mete_model::AgentId;
+use mete_model::{AgentId, VolumeName};
 use mete_proto::mete::v1::agent_message::Message;
 use mete_proto::mete::v1::agent_server::Agent;
 use mete_proto::mete::v1::{AgentMessage, MasterMessage};
@@ -86,7 +86,7 @@ impl Stream {
         let register = match first.map(|first| first.message) {
             None => return Ok(None),
             Some(Some(Message::Register(register))) => register,
-            Some(Some(Message::Update(_) | Message::Pong(_)) | None) => {
+            Some(Some(Message::Update(_) | Message::Pong(_) | Message::VolumeErased(_)) | None) => {
                 let why = "the first message must be a registration";
                 return Err(Status::failed_precondition(why));
             }
@@ -146,6 +146,18 @@ impl Stream {
                 }),
                 Err(bad) => {
                     warn!(%agent, error = %bad, "update that makes no sense is ignored");
+                    None
+                }
+            },
+            Some(Message::VolumeErased(erased)) => match VolumeName::try_from(&erased.volume) {
+                Ok(volume) => Some(Input::VolumeErased {
+                    agent,
+                    link,
+                    volume,
+                    failure: erased.failure,
+                }),
+                Err(bad) => {
+                    warn!(%agent, error = %bad, "answer for a volume that makes no sense is ignored");
                     None
                 }
             },

@@ -139,6 +139,9 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
         MessageToAgent::Shutdown { reason } => Message::Shutdown(wire::Shutdown {
             reason: Some(reason),
         }),
+        MessageToAgent::EraseVolumes(volumes) => Message::EraseVolumes(wire::EraseVolumes {
+            volumes: volumes.iter().map(Into::into).collect(),
+        }),
         MessageToAgent::Ping { sequence } => Message::Ping(wire::Ping { sequence }),
     })
 }

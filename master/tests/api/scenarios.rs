@@ -114,6 +114,7 @@ async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Hea
         Heard::Registered(_)
         | Heard::Refused(_)
         | Heard::ShutdownFramework(_)
+        | Heard::EraseVolumes(_)
         | Heard::Shutdown(_) => {}
     }
 }

@@ -11,6 +11,8 @@ mod volumes; // Volume
 use mete_model::ContainerSpec;
 use mete_model::container::{Isolation, Network, Pull};
 
+pub(in crate::convert) use volumes::target;
+
 use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
 use wire::container_info::docker_info::Network as DockerNetwork;

@@ -5,6 +5,7 @@
 mod container; // the container around a task
 mod quantities; // what a task has
 mod spec; // tasks and frameworks as they came
+mod volume; // persistent volumes
 mod words; // bytes, times, states, reports
 
 use mete_model::{ContainerId, TaskKey, TaskState, TaskStatus, Timestamp};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::spec::Framework;
 use self::spec::Spec;
+pub(super) use self::volume::Volume;
 use self::words::{Status, agent, state};
 use crate::state::tasks::{Kill, Phase, Task, Why};
 

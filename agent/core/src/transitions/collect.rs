@@ -29,6 +29,7 @@ impl Node {
         }
         self.disk.measuring(now);
         out.act.push(Action::MeasureDisk);
+        self.volumes.try_again();
         self.collect(now, out);
     }
 

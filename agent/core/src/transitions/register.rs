@@ -78,6 +78,7 @@ impl Node {
             | Order::Unrunnable { .. }
             | Order::Kill { .. }
             | Order::Acknowledge { .. }
+            | Order::EraseVolumes(_)
             | Order::ShutdownFramework(_) => self.link.registered().is_some(),
         };
         if !current || !greets {

@@ -41,7 +41,8 @@ impl Node {
             self.changed.insert(key);
             return;
         }
-        if let Some(refusal) = self.refusal(&key.framework) {
+        let refusal = self.refusal(&key.framework);
+        if let Some(refusal) = refusal.or_else(|| self.volume_refusal(&spec)) {
             self.report_orphan(now, &key, refusal);
             return;
         }
@@ -50,6 +51,7 @@ impl Node {
             return;
         };
         self.learn_framework(&key.framework, info, out);
+        self.keep_volumes(now, &spec, out);
         let mut latest = TaskStatus::new(
             key.task.clone(),
             TaskState::Staging,

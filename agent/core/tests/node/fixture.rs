@@ -180,7 +180,7 @@ impl World {
             .iter()
             .find_map(|action| match said(action)? {
                 Outgoing::Register(registration) => Some(registration.clone()),
-                Outgoing::Update(_) => None,
+                Outgoing::Update(_) | Outgoing::VolumeErased { .. } => None,
             })
             .expect("it registers first");
         let admitted = Order::Registered {
@@ -327,7 +327,7 @@ fn said(action: &Action) -> Option<&Outgoing> {
 pub(crate) fn reports(actions: &[Action]) -> Vec<Report> {
     let sent = actions.iter().filter_map(|action| match said(action)? {
         Outgoing::Update(report) => Some(report.clone()),
-        Outgoing::Register(_) => None,
+        Outgoing::Register(_) | Outgoing::VolumeErased { .. } => None,
     });
     sent.collect()
 }

@@ -8,3 +8,4 @@ mod launch; // from the order to the first news
 mod link; // with a master, without one
 mod recover; // what a restart makes of what it finds
 mod reports; // until they are acknowledged
+mod volumes; // kept for tasks, erased on order

@@ -1,5 +1,7 @@
 //! Pings missed, streams broken, agents gone.
 
+use std::collections::BTreeSet;
+
 use mete_model::{AgentId, Reason, TaskKey, TaskState, Timestamp};
 use tracing::{info, warn};
 
@@ -221,6 +223,9 @@ impl Cluster {
         }
         self.agents.all.remove(id);
         out.store.push(Record::AgentForgotten(id.clone()));
+        if self.erasures.forget(id) {
+            out.store.push(Record::Erasing(id.clone(), BTreeSet::new()));
+        }
     }
 }
 

@@ -65,6 +65,7 @@ impl Cluster {
         self.tell_agent(&id, message, out);
         self.take_in_tasks(now, &id, brought, out);
         self.take_first_updates(&id, unacknowledged, out);
+        self.erase_again(&id, out);
         self.settle_drain(now, &id, out);
         self.no_longer_awaited(&id);
         out.reply = Some(Reply::Registered(id));

@@ -65,6 +65,7 @@ impl Cluster {
                 BTreeSet::new()
             }
         };
+        let erasing = self.erasures.of(&bench.agent);
         let operator = Operator {
             pool: &bench.pool,
             total: &agent.info.resources,
@@ -72,6 +73,7 @@ impl Cluster {
             principal: bench.info.principal.as_deref(),
             capabilities: &bench.info.capabilities,
             in_use: &in_use,
+            erasing: &erasing,
         };
         let Change { from, to } =
             operations::change(kind, asked, &operator).map_err(|error| error.to_string())?;
@@ -86,6 +88,10 @@ impl Cluster {
         if let Some(agent) = self.agents.get_mut(&bench.agent) {
             agent.info.resources = total;
             out.store.push(Record::Agent(agent.record()));
+        }
+        if kind == OperationKind::Destroy {
+            let destroyed = from.volumes().map(|(name, ..)| name).collect();
+            self.erase(&bench.agent, destroyed, out);
         }
         Ok(to)
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use mete_master_core::{
     Accept, Call, Event, Input, LinkId, MessageToAgent, Operation, OperationKind, OperationOutcome,
-    Registration, Reply, Settings,
+    Record, Registration, Reply, Settings,
 };
 use mete_model::{
     AgentId, Capability, Device, Devices, FrameworkInfo, MEBIBYTE, Machine, Offer, Reservation,
-    ReservationKind, Resources, Tag, TaskSpec, TaskState, Volume,
+    ReservationKind, Resources, Tag, TaskSpec, TaskState, Volume, VolumeName,
 };
 
 use crate::world::{
@@ -640,4 +640,101 @@ fn a_task_keeps_its_device_when_its_agent_comes_back() {
 
     let offered = offers_of(&out, &scene.client);
     assert_eq!(offered[0].resources.devices().to_string(), "[0]");
+}
+
+/// The volumes that an agent is told to erase.
+fn to_erase(out: &Out, link: LinkId) -> Vec<String> {
+    let told = messages(out, link).into_iter();
+    let told = told.filter_map(|message| {
+        let MessageToAgent::EraseVolumes(volumes) = message else {
+            return None;
+        };
+        Some(volumes)
+    });
+    told.flatten().map(|name| name.to_string()).collect()
+}
+
+/// The scene after a volume `v` of `web` was made and destroyed.
+fn destroyed() -> (Scene, Tag, Out) {
+    let mut scene = Scene::new();
+    let data = volume(dynamic("web"), "v", false);
+    scene.operate(vec![
+        reshape(OperationKind::Reserve, part(dynamic("web"), disk(100))),
+        reshape(OperationKind::Create, part(data.clone(), disk(100))),
+    ]);
+    let out = scene.operate(vec![reshape(
+        OperationKind::Destroy,
+        part(data.clone(), disk(100)),
+    )]);
+    (scene, data, out)
+}
+
+fn answer(scene: &mut Scene, link: LinkId, failure: Option<&str>) -> Out {
+    scene.world.step(Input::VolumeErased {
+        agent: scene.agent.clone(),
+        link,
+        volume: VolumeName::new(role("web"), "v").expect("good"),
+        failure: failure.map(str::to_owned),
+    })
+}
+
+#[test]
+fn a_destroyed_volume_is_not_made_again_until_its_agent_has_erased_it() {
+    let (mut scene, data, out) = destroyed();
+    let create = || reshape(OperationKind::Create, part(data.clone(), disk(100)));
+
+    assert_eq!(to_erase(&out, scene.link), ["web: v"]);
+    let name = VolumeName::new(role("web"), "v").expect("good");
+    let record = Record::Erasing(scene.agent.clone(), [name].into());
+    assert!(out.store.contains(&record), "{:?}", out.store);
+    let early = scene.operate(vec![create()]);
+    let words = &errors(&early, &scene.client)[0];
+    assert!(
+        words.contains("a volume web: v was destroyed on this agent and is not erased yet"),
+        "{words}"
+    );
+
+    let link = scene.link;
+    let failed = answer(&mut scene, link, Some("busy"));
+    let erased = answer(&mut scene, link, None);
+
+    assert_eq!(failed.store, []);
+    let record = Record::Erasing(scene.agent.clone(), [].into());
+    assert_eq!(erased.store, [record]);
+    let made = scene.operate(vec![create()]);
+    assert_eq!(errors(&made, &scene.client), [""; 0]);
+}
+
+#[test]
+fn an_agent_hears_of_what_it_is_to_erase_until_it_has_answered() {
+    let (mut scene, ..) = destroyed();
+    let agent = scene.agent.clone();
+    let all = whole().plus(&disk(1_000));
+    let again = |scene: &mut Scene| {
+        let mut registration = registration_of(&mut scene.world, all.clone());
+        registration.id = Some(agent.clone());
+        let link = registration.link;
+        let out = scene
+            .world
+            .step(Input::RegisterAgent(Box::new(registration)));
+        (link, to_erase(&out, link))
+    };
+
+    let (link, first) = again(&mut scene);
+    let old = scene.link;
+    answer(&mut scene, old, None);
+    let (link, second) = {
+        assert_ne!(link, old);
+        again(&mut scene)
+    };
+    answer(&mut scene, link, None);
+    let (_, third) = again(&mut scene);
+
+    assert_eq!(first, ["web: v"]);
+    assert_eq!(
+        second,
+        ["web: v"],
+        "the answer came on a stream that is over"
+    );
+    assert_eq!(third, [""; 0]);
 }

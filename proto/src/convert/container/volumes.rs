@@ -29,7 +29,7 @@ fn mount(volume: &wire::Volume) -> Result<Mount, ConvertError> {
 }
 
 /// A place inside a container.
-pub(super) fn target(path: &str, text: &str) -> Result<String, ConvertError> {
+pub(in crate::convert) fn target(path: &str, text: &str) -> Result<String, ConvertError> {
     let parts = || {
         text.split('/')
             .filter(|part| !part.is_empty() && *part != ".")

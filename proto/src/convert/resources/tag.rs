@@ -3,11 +3,12 @@
 //! The older form says a role in `role`, and in `reservation` that it was reserved while the agent ran; it cannot say
 //! refinements. The newer form says all of it in `reservations` and leaves the others unset.
 
-use mete_model::ids::MAX_ID_BYTES;
+use mete_model::resources::{VOLUME_ID_RULE, is_volume_id};
 use mete_model::{Reservation, ReservationKind, Role, Tag, Volume};
 
 use super::super::task::{labels, labels_to_wire};
-use super::{ConvertError, refuse, without_nul};
+use super::{ConvertError, refuse};
+use crate::convert::container::target;
 use crate::convert::{Fault, Within as _};
 use crate::mesos::v1 as wire;
 use wire::resource::reservation_info::Type;
@@ -192,16 +193,12 @@ fn volume(name: &str, info: &DiskInfo) -> Result<Option<Volume>, ConvertError> {
         return Err(ConvertError::bad_value("persistence", name, rule));
     }
     let id = persistence.id.as_str();
-    if id.is_empty()
-        || id.len() > MAX_ID_BYTES
-        || matches!(id, "." | "..")
-        || id.contains(['/', '\\'])
-        || id.chars().any(char::is_control)
-    {
+    if !is_volume_id(id) {
+        let shown = format_args!("{id:?}");
         return Err(ConvertError::bad_value(
             "persistence.id",
-            format_args!("{id:?}"),
-            "it names a directory: 1 to 255 bytes, no slash, no control character, not '.' or '..'",
+            shown,
+            VOLUME_ID_RULE,
         ));
     }
     let volume = info
@@ -222,10 +219,10 @@ fn volume(name: &str, info: &DiskInfo) -> Result<Option<Volume>, ConvertError> {
     if volume.container_path.is_empty() {
         return Err(ConvertError::missing("volume.container_path"));
     }
-    without_nul("volume.container_path", &volume.container_path)?;
+    let place = target("volume.container_path", &volume.container_path)?;
     Ok(Some(Volume {
         id: id.to_owned(),
-        container_path: volume.container_path.clone(),
+        container_path: place,
         read_only: volume.mode() == wire::volume::Mode::Ro,
         principal: persistence.principal.clone(),
     }))

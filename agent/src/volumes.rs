@@ -1,0 +1,312 @@
+//! Persistent volumes: directories that outlive tasks.
+//!
+//! ```text
+//! <work directory>/volumes/roles/<role>/<id>     0750, of the user of the task that holds it
+//!                         /making/               half made: emptied at each start
+//! ```
+//! A role is one component: its slashes become spaces, which no role holds (Mesos does the same).
+//!
+//! A volume is made when the first task comes that holds it, and appears whole, with its owner. It goes with DESTROY only:
+//! the core has stored that it is to go before anything is removed, so that what is half erased is given to nobody and
+//! erased on after a restart. All of this blocks on the disk.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use mete_agent_core::task_dir::User;
+use mete_model::{ContainerId, TaskSpec, VolumeName};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use crate::sandbox;
+
+/// What its user and group may do with a volume; nobody else anything.
+const VOLUME_MODE: u32 = 0o750;
+/// Directories above volumes: passed through on the way, listed by the agent only.
+const ABOVE_MODE: u32 = 0o711;
+
+/// A volume that a task holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) name: VolumeName,
+    /// Where the task wants it: relative paths are below its sandbox.
+    pub(crate) target: String,
+    pub(crate) read_only: bool,
+    pub(crate) shared: bool,
+}
+
+/// The volumes that a task holds.
+pub(crate) fn held_by(spec: &TaskSpec) -> Vec<Held> {
+    let held = spec.resources.volumes().filter_map(|(name, tag, _)| {
+        let volume = tag.volume.as_ref()?;
+        Some(Held {
+            name,
+            target: volume.container_path.clone(),
+            read_only: volume.read_only,
+            shared: tag.shared,
+        })
+    });
+    held.collect()
+}
+
+/// The volumes of one agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Volumes {
+    root: PathBuf,
+}
+
+impl Volumes {
+    /// Makes the directories above all volumes if need be, and removes what was half made. Blocks.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub(crate) fn open(root: PathBuf) -> io::Result<Self> {
+        let volumes = Self { root };
+        let making = volumes.making();
+        sandbox::remove_tree(&making)?;
+        directories(&making)?;
+        directories(&volumes.roles())?;
+        Ok(volumes)
+    }
+
+    fn making(&self) -> PathBuf {
+        self.root.join("making")
+    }
+
+    fn roles(&self) -> PathBuf {
+        self.root.join("roles")
+    }
+
+    /// Where a volume lies, there or not.
+    pub(crate) fn place(&self, name: &VolumeName) -> PathBuf {
+        let role = name.role().as_str().replace('/', " ");
+        self.roles().join(role).join(name.id())
+    }
+
+    /// Sees to it that a volume is there and, unless others may be using it, belongs to who is to use it. Blocks.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub(crate) fn ready(
+        &self,
+        held: &Held,
+        container: &ContainerId,
+        owner: Option<&User>,
+    ) -> io::Result<PathBuf> {
+        let place = self.place(&held.name);
+        let with_path = |error: io::Error| with(&place, &error);
+        let found = match fs::symlink_metadata(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make(&place, container, owner)?;
+                fs::symlink_metadata(&place).map_err(with_path)?
+            }
+            found => found.map_err(with_path)?,
+        };
+        if !found.is_dir() {
+            return Err(with_path(io::ErrorKind::NotADirectory.into()));
+        }
+        if let Some(user) = owner.filter(|_| !held.shared)
+            && (found.uid(), found.gid()) != (user.uid, user.gid)
+        {
+            chown(&place, Some(user.uid), Some(user.gid)).map_err(with_path)?;
+        }
+        Ok(place)
+    }
+
+    /// Makes a volume aside, so that it appears whole. Somebody who was faster is fine.
+    fn make(&self, place: &Path, container: &ContainerId, owner: Option<&User>) -> io::Result<()> {
+        let above = place.parent().unwrap_or(place);
+        directories(above)?;
+        let aside = self.making().join(container.as_str());
+        sandbox::remove_tree(&aside)?;
+        let with_path = |error: io::Error| with(&aside, &error);
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(VOLUME_MODE);
+        builder.create(&aside).map_err(with_path)?;
+        if let Some(user) = owner {
+            chown(&aside, Some(user.uid), Some(user.gid)).map_err(with_path)?;
+        }
+        match renameat_with(CWD, &aside, CWD, place, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => sandbox::remove_tree(&aside),
+            done => {
+                done.map_err(|errno| with(place, &errno.into()))?;
+                // What a task is told to have must be there after the machine has lost its power.
+                sync(above)?;
+                sync(above.parent().unwrap_or(above))
+            }
+        }
+    }
+
+    /// Removes a volume with all that is on it; one that is not there is fine. What is gone does not come back when the
+    /// machine loses its power. Blocks.
+    ///
+    /// # Errors
+    /// What the system says, with the path; a part may be gone by then.
+    pub(crate) fn erase(&self, name: &VolumeName) -> io::Result<()> {
+        let place = self.place(name);
+        sandbox::remove_tree(&place)?;
+        let Some(above) = place.parent().filter(|above| above.is_dir()) else {
+            return Ok(());
+        };
+        sync(above)
+    }
+}
+
+/// Lets a path in a sandbox lead to a volume, for a task that sees the files of the machine. The sandbox is new: no task
+/// has put anything there. Blocks.
+///
+/// # Errors
+/// Says why it cannot be had without a container, or what the system says.
+pub(crate) fn link(
+    held: &Held,
+    place: &Path,
+    sandbox: &Path,
+    owner: Option<&User>,
+) -> io::Result<()> {
+    let refused = |why: &str| {
+        let text = format!("volume {}: {why}", held.name);
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    };
+    if held.read_only {
+        return refused("to be read only it needs a container around the task");
+    }
+    let target = Path::new(&held.target);
+    if target.is_absolute() {
+        return refused(&format!(
+            "{} is outside of the sandbox, which needs a container around the task",
+            held.target
+        ));
+    }
+    let mut at = sandbox.to_owned();
+    let mut parts = target.components().peekable();
+    while let Some(part) = parts.next() {
+        match part {
+            Component::CurDir => continue,
+            Component::Normal(name) => at.push(name),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return refused("its path leads out of the sandbox");
+            }
+        }
+        if parts.peek().is_some() {
+            match fs::DirBuilder::new().mode(VOLUME_MODE).create(&at) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(|error| with(&at, &error))?,
+            }
+            if let Some(user) = owner {
+                chown(&at, Some(user.uid), Some(user.gid)).map_err(|error| with(&at, &error))?;
+            }
+        }
+    }
+    symlink(place, &at).map_err(|error| with(&at, &error))
+}
+
+fn directories(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(ABOVE_MODE)
+        .create(path)
+        .map_err(|error| with(path, &error))
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    let done = fs::File::open(path).and_then(|directory| directory.sync_all());
+    done.map_err(|error| with(path, &error))
+}
+
+fn with(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_model::Role;
+
+    use super::*;
+
+    fn held(role: &str, target: &str) -> Held {
+        Held {
+            name: VolumeName::new(Role::new(role).expect("good"), "data").expect("good"),
+            target: target.to_owned(),
+            read_only: false,
+            shared: false,
+        }
+    }
+
+    fn container() -> ContainerId {
+        "c-1".parse().expect("good")
+    }
+
+    #[test]
+    fn a_volume_keeps_what_is_on_it_until_it_is_erased() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let volumes = Volumes::open(directory.path().join("volumes")).expect("opens");
+        let held = held("prod/web", "data");
+
+        let place = volumes.ready(&held, &container(), None).expect("made");
+        fs::write(place.join("kept"), "1").expect("written");
+        let volumes = Volumes::open(directory.path().join("volumes")).expect("opens again");
+        let again = volumes.ready(&held, &container(), None).expect("there");
+        let kept = fs::read_to_string(again.join("kept")).expect("kept");
+        volumes.erase(&held.name).expect("erased");
+        volumes.erase(&held.name).expect("erased before");
+
+        assert_eq!(
+            place,
+            directory.path().join("volumes/roles/prod web/data"),
+            "one component for the role"
+        );
+        assert_eq!((place, kept.as_str()), (again, "1"));
+        let left = fs::read_dir(directory.path().join("volumes/roles/prod web")).expect("listed");
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn what_was_half_made_is_removed_at_the_start() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let half = directory.path().join("making/c-1");
+        fs::create_dir_all(half.join("x")).expect("made");
+
+        Volumes::open(directory.path().to_owned()).expect("opens");
+
+        assert!(!half.exists());
+    }
+
+    #[test]
+    fn a_link_leads_from_the_sandbox_to_the_volume() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (place, sandbox) = (directory.path().join("v"), directory.path().join("s"));
+        fs::create_dir(&place).expect("made");
+        fs::create_dir(&sandbox).expect("made");
+
+        link(&held("a", "./var/lib/db/"), &place, &sandbox, None).expect("linked");
+
+        let found = fs::read_link(sandbox.join("var/lib/db")).expect("a link");
+        assert_eq!(found, place);
+    }
+
+    #[test]
+    fn what_needs_a_container_is_said() {
+        let sandbox = Path::new("/nowhere");
+        let refused = |held: &Held| {
+            let error = link(held, sandbox, sandbox, None).expect_err("refused");
+            error.to_string()
+        };
+
+        let absolute = refused(&held("a", "/data"));
+        let out = refused(&held("a", "../data"));
+        let mut read_only = held("a", "data");
+        read_only.read_only = true;
+
+        assert_eq!(
+            absolute,
+            "volume a: data: /data is outside of the sandbox, which needs a container around the task"
+        );
+        assert_eq!(out, "volume a: data: its path leads out of the sandbox");
+        assert_eq!(
+            refused(&read_only),
+            "volume a: data: to be read only it needs a container around the task"
+        );
+    }
+}
