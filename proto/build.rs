@@ -10,10 +10,11 @@ use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "mete/v1/scheduler.proto",
     "mete/v1/agent.proto",
     "mete/v1/operator.proto",
+    "mete/v1/tasks.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

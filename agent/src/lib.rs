@@ -21,17 +21,22 @@ pub mod shims; // start a shim, find it again, learn when it ends
 pub mod config; // the options
 mod equipment; // what tasks are run with, set up and tried
 mod fetcher; // what tasks need, into their sandboxes
+mod grpc; // commands inside tasks, and what tasks print, over gRPC
 mod hands; // actions become work
 mod http; // state, tasks, sandboxes, metrics
 mod journal; // the store, and its reserve
 mod launch; // one job per task: sandbox, fetch, start
 mod master_link; // the stream to the master
+mod named; // which task people mean
+mod output; // what tasks print, followed
 pub mod places; // what lies where in the work directory
 pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
+mod sessions; // commands that people run inside tasks
 mod statistics; // what running tasks use, looked at when asked
 mod survivors; // what there still is of the tasks of before
 mod tarball; // tar archives, entry by entry
+mod task_desk; // what people may ask of a task while they watch it
 mod traffic; // what went over the network of a task's own
 mod volumes; // directories that outlive tasks
 

@@ -37,6 +37,7 @@ use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::equipment::{name_containerizers, set_up_containers, try_containers};
 use crate::fetcher::{Fetcher, FetcherError};
+use crate::grpc;
 use crate::hands::Hands;
 use crate::http;
 use crate::images::{self, ImageError, Images};
@@ -50,6 +51,7 @@ use crate::sandbox::Reserve;
 use crate::shims::{Executable, Shim};
 use crate::statistics::Statistics;
 use crate::survivors::Survivors;
+use crate::task_desk::TaskDesk;
 use crate::volumes::Volumes;
 
 /// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
@@ -231,8 +233,8 @@ impl Agent {
         let (handle, ready) = event_loop::prepare(node);
         let mut registry = Registry::default();
         let ready = ready.with_metrics(registry.sub_registry_with_prefix("mete_agent"));
-        let statistics = self.count(&handle, &mut registry);
         let fetcher = self.fetcher(&mut registry).await?;
+        let counted = self.count(&handle, registry);
         let (stop, mut stopped) = mpsc::channel(1);
         let releases = TaskTracker::new();
         let hands = self.hands(
@@ -249,9 +251,7 @@ impl Agent {
         // The loop has ended when this fails, and says why below.
         let _ = handle.tell(Input::Recovered(findings)).await;
 
-        let mut serving = self
-            .serve(listener, &handle, statistics, registry, end.clone())
-            .await?;
+        let mut serving = self.serve(listener, &handle, counted, end.clone()).await?;
         tokio::spawn(images::collect_for_ever(self.images.clone(), end.clone()));
         info!(%address, "listening");
         let outcome = tokio::select! {
@@ -282,13 +282,17 @@ impl Agent {
     }
 
     /// Has the state of the agent counted, and what its tasks use.
-    fn count(&self, handle: &event_loop::Handle<Node>, registry: &mut Registry) -> Arc<Statistics> {
+    fn count(
+        &self,
+        handle: &event_loop::Handle<Node>,
+        mut registry: Registry,
+    ) -> (Registry, Arc<Statistics>) {
         let tasks = Arc::clone(&self.containerizer) as Arc<dyn Containerizer>;
         let statistics = Arc::new(Statistics::new(handle.clone(), tasks));
-        http::metrics::register(registry, handle.clone());
+        http::metrics::register(&mut registry, handle.clone());
         let looked = Arc::clone(&statistics);
-        http::metrics::containers::register(registry, handle.clone(), looked);
-        statistics
+        http::metrics::containers::register(&mut registry, handle.clone(), looked);
+        (registry, statistics)
     }
 
     fn settings(&self) -> Settings {
@@ -379,10 +383,14 @@ impl Agent {
         &self,
         listener: TcpListener,
         handle: &event_loop::Handle<Node>,
-        statistics: Arc<Statistics>,
-        registry: Registry,
+        (registry, statistics): (Registry, Arc<Statistics>),
         end: CancellationToken,
     ) -> Result<JoinHandle<Result<(), ServeError>>, RunError> {
+        let desk = Arc::new(TaskDesk::new(
+            handle.clone(),
+            self.places.clone(),
+            Arc::clone(&self.containerizer),
+        ));
         let state = http::About {
             handle: handle.clone(),
             places: self.places.clone(),
@@ -399,9 +407,11 @@ impl Agent {
         let routes = server::http_with_uploads(
             http::router(Arc::clone(&state), Arc::new(registry)),
             http::uploads(state),
-        );
+        )
+        .add_service(grpc::service(desk));
         let routes =
-            server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &[]).await?;
+            server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &["mete.v1.Tasks"])
+                .await?;
         Ok(tokio::spawn(server::serve(
             listener,
             routes,

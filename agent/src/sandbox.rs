@@ -232,6 +232,21 @@ impl Sandbox {
         })
     }
 
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`FileError`] names the path.
+    pub fn open_file(&self, path: &str) -> Result<fs::File, FileError> {
+        let (place, _) = self.locate(path, FileType::RegularFile)?;
+        let opened = reopen(&place, OFlags::RDONLY | OFlags::CLOEXEC);
+        opened
+            .map(Into::into)
+            .map_err(|errno| FileError::Unreadable {
+                path: path.to_owned(),
+                source: errno.into(),
+            })
+    }
+
     /// Finds what `path` names without opening it, so that no pipe or device notices.
     fn locate(&self, path: &str, wanted: FileType) -> Result<(OwnedFd, Stat), FileError> {
         let shown = || path.chars().take(200).collect::<String>();

@@ -182,8 +182,17 @@ pub(crate) fn watch_child(child: &Child) -> io::Result<AsyncFd<OwnedFd>> {
     deprecated,
     reason = "an OwnedFd never changes its descriptor, so this is sound; what replaces it is unsafe"
 )]
-fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
+}
+
+/// Has the runtime tell when a descriptor is readable or writable.
+#[expect(
+    deprecated,
+    reason = "an OwnedFd never changes its descriptor, so this is sound; what replaces it is unsafe"
+)]
+pub(crate) fn watch_both_ways(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)
 }
 
 /// What the shim says before it is silent for good.

@@ -156,11 +156,6 @@ impl Api {
         Ok(answer.bytes().await?.to_vec())
     }
 
-    pub(crate) async fn query(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
-        self.json(self.request(Method::GET, path).query(query))
-            .await
-    }
-
     /// Sends a body of any size; the answer takes as long as it takes.
     pub(crate) async fn upload(
         &self,

@@ -29,7 +29,8 @@ use crate::client::Addresses;
 
 /// Mete out a cluster: to give each its share.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 store locked or unreadable.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 store locked or unreadable; `task exec` ends as its
+/// command does.
 #[derive(Debug, Parser)]
 #[command(name = "mete", version, max_term_width = 100)]
 struct Line {
@@ -121,12 +122,36 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     };
     match runtime.block_on(answer(line)) {
         Ok(()) => Exit::Done.into(),
-        Err(error) => {
-            crate::complain!("mete: {error:#}");
-            Exit::of(error.as_ref()).into()
-        }
+        Err(error) => match error.downcast_ref::<EndedWith>() {
+            Some(ended) => {
+                if let Some(why) = &ended.why {
+                    crate::complain!("mete: {why}");
+                }
+                ExitCode::from(ended.code)
+            }
+            None => {
+                crate::complain!("mete: {error:#}");
+                Exit::of(error.as_ref()).into()
+            }
+        },
     }
 }
+
+/// How a command that was run elsewhere has ended: `mete` ends the same way.
+#[derive(Debug)]
+pub(crate) struct EndedWith {
+    pub(crate) code: u8,
+    /// What is to be said about it.
+    pub(crate) why: Option<String>,
+}
+
+impl std::fmt::Display for EndedWith {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ended with code {}", self.code)
+    }
+}
+
+impl std::error::Error for EndedWith {}
 
 /// What is parsed here, and the daemons for the help: those have been looked for before.
 fn offered() -> Command {

@@ -22,6 +22,7 @@ mod container;
 mod exit;
 mod launch;
 mod pid;
+pub mod session; // a command that people run inside a running task
 
 use std::path::{Path, PathBuf};
 

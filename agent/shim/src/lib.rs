@@ -20,6 +20,7 @@ mod output; // stdout and stderr into files, rotated
 mod probe; // whether containers can be built here
 mod process; // from launch.json to a running program
 mod report; // what the task's process tells its shim
+mod session; // a command that people run inside a running task
 mod supervise; // children reaped, output kept, leftovers killed
 mod system; // the system calls that have no safe wrapper
 
@@ -41,8 +42,9 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 /// Runs a shim with the arguments that follow `mete shim`: the path of a task directory, or
-/// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task, or `--probe DIRECTORY` to see
-/// whether containers can be built here.
+/// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task, `--session DIRECTORY` to run
+/// what the agent asks for on standard input inside one, or `--probe DIRECTORY` to see whether containers can be built
+/// here.
 ///
 /// Call it before any thread is started. It closes every file descriptor above 2; standard output
 /// gets one line, `running`, when the task's program runs, and end of file when it never will.
@@ -52,11 +54,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         [flag, directory, seconds, program, argv @ ..] if flag == "--check" => {
             check::run(Path::new(directory), seconds, program, argv)
         }
+        [flag, directory] if flag == "--session" => session::run(Path::new(directory)),
         [flag, directory] if flag == "--probe" => probe::run(Path::new(directory)),
         [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
         _ => {
             eprintln!(
-                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --probe DIRECTORY"
+                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY"
             );
             USAGE
         }

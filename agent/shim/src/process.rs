@@ -265,6 +265,11 @@ impl Entry {
         })
     }
 
+    /// The group to be forked into.
+    pub(crate) fn group(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.v2.as_ref().map(|group| group.directory.as_fd())
+    }
+
     /// Enters the control groups.
     pub(crate) fn join_groups(&self, already_in_v2: bool) -> Result<(), (StartStep, Errno)> {
         let at = |step| move |errno| (step, errno);

@@ -229,7 +229,7 @@ fn kill_children() {
 }
 
 /// How a process ended.
-fn end_of(status: WaitStatus) -> End {
+pub(crate) fn end_of(status: WaitStatus) -> End {
     match (status.exit_status(), status.terminating_signal()) {
         (_, Some(signal)) => End::Signaled { signal },
         (Some(code), None) => End::Exited { code },

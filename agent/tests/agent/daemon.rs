@@ -6,5 +6,6 @@ mod files; // sandboxes over HTTP
 mod images; // images over HTTP
 mod life; // from launch to acknowledgement
 mod master; // a master that says what the test wants
+mod sessions; // commands inside tasks, what tasks print
 mod volumes; // written, read, erased
 mod world; // an agent in a directory of its own

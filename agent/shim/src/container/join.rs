@@ -19,6 +19,17 @@ use crate::process::{Entry, text_of};
 use crate::report::Fault;
 use crate::system::{self, CStringArray};
 
+/// Every namespace of a container.
+pub(crate) const ALL: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
+    .union(ThreadNameSpaceType::PROCESS_ID)
+    .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME)
+    .union(ThreadNameSpaceType::CONTROL_GROUP)
+    .union(ThreadNameSpaceType::NETWORK);
+
+/// That of control groups alone.
+pub(crate) const GROUPS: ThreadNameSpaceType = ThreadNameSpaceType::CONTROL_GROUP;
+
 /// What a shell adds to the number of the signal that has ended a program.
 const SIGNALED: i32 = 128;
 
@@ -42,14 +53,7 @@ pub(crate) fn run(
     entry
         .join_groups(false)
         .map_err(|(step, errno)| format!("{step}: {}", text_of(errno)))?;
-    let all = ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::PROCESS_ID
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::CONTROL_GROUP
-        | ThreadNameSpaceType::NETWORK;
-    move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(&first), all)
-        .map_err(|errno| format!("joining the container: {}", text_of(errno)))?;
+    enter(&first, ALL).map_err(|errno| format!("joining the container: {}", text_of(errno)))?;
     system::end_after(seconds);
     let check = || {
         system::close_all_but([]);
@@ -78,8 +82,16 @@ pub(crate) fn run(
         .unwrap_or(crate::check::CANNOT_RUN))
 }
 
-/// The first process of the container, and nobody who has its number by chance.
-fn first_process(directory: &Directory) -> Result<std::os::fd::OwnedFd, String> {
+/// Moves this process into some namespaces of the one that `first` is.
+pub(crate) fn enter(
+    first: &std::os::fd::OwnedFd,
+    spaces: ThreadNameSpaceType,
+) -> Result<(), rustix::io::Errno> {
+    move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(first), spaces)
+}
+
+/// The first process of the task, and nobody who has its number by chance.
+pub(crate) fn first_process(directory: &Directory) -> Result<std::os::fd::OwnedFd, String> {
     let file: PidFile = directory.read().map_err(|error| error.to_string())?;
     let gone = || "the task does not run".to_owned();
     let task = file.runner.ok_or_else(gone)?.task;

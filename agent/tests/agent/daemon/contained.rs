@@ -13,7 +13,7 @@ use crate::containers::possible;
 use crate::support::until;
 
 /// A task in a container of the image `busybox`.
-fn contained(id: &str, line: &str, change: impl FnOnce(&mut ContainerSpec)) -> TaskSpec {
+pub(super) fn contained(id: &str, line: &str, change: impl FnOnce(&mut ContainerSpec)) -> TaskSpec {
     let mut spec = task(id, line);
     let mut container = ContainerSpec {
         image: Some("busybox".into()),

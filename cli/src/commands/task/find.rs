@@ -1,9 +1,9 @@
-//! Where a task is: its agent, and what lies there of it.
+//! Where a task is: its agent.
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::client::{Addresses, Api};
+use crate::client::Addresses;
 use crate::table;
 
 /// A task and its agent.
@@ -12,25 +12,6 @@ pub(super) struct Found {
     pub(super) framework: String,
     /// Where the agent is: `http://host:port`.
     pub(super) url: String,
-    pub(super) agent: Api,
-}
-
-impl Found {
-    /// What the agent says of its newest run.
-    pub(super) async fn run(&self) -> Result<Value> {
-        let answer = self.agent.get("/v1/tasks").await?;
-        let mut entries = answer["tasks"].as_array().into_iter().flatten();
-        let is_it = |entry: &&Value| {
-            entry["id"] == self.task.as_str() && entry["framework_id"] == self.framework.as_str()
-        };
-        entries.find(is_it).cloned().ok_or_else(|| {
-            anyhow!(
-                "the agent at {} has no sandbox of {} any more",
-                self.url,
-                self.task
-            )
-        })
-    }
 }
 
 /// The one task whose id begins with `id`, or is `id`.
@@ -56,12 +37,10 @@ pub(super) async fn task(addresses: &Addresses, id: &str) -> Result<Found> {
         .find(|(agent, _)| agent == &one.agent)
         .map(|(_, url)| url)
         .with_context(|| format!("the agent of {} ({}) is not there", one.task, one.agent))?;
-    let agent = addresses.agent(&url)?;
     Ok(Found {
         task: one.task,
         framework: one.framework,
         url,
-        agent,
     })
 }
 

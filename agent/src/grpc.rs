@@ -1,0 +1,205 @@
+//! `mete.v1.Tasks`: commands inside running tasks, and what tasks print. Who may call is decided before: by the token,
+//! as everywhere.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, future, stream};
+use mete_agent_core::task_dir::End;
+use mete_agent_core::task_dir::session::{Request as Wanted, Size};
+use mete_daemon::auth::Principal;
+use mete_proto::mete::v1 as wire;
+use mete_proto::mete::v1::exec_ended::How;
+use mete_proto::mete::v1::exec_request::Message as Asked;
+use mete_proto::mete::v1::exec_response::Message as Answer;
+use mete_proto::mete::v1::follow_response::Message as Printed;
+use mete_proto::mete::v1::tasks_server::{Tasks, TasksServer};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::named::NameError;
+use crate::output::{self, Piece};
+use crate::sessions::{Heard, Said, SessionError};
+use crate::task_desk::{DeskError, TaskDesk};
+
+/// How long a caller may take to say what it wants.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest message: command and environment of a start, or a part of standard input.
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
+
+/// The service, ready to be served.
+pub(crate) fn service(desk: Arc<TaskDesk>) -> TasksServer<Service> {
+    TasksServer::new(Service(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// `mete.v1.Tasks`.
+pub(crate) struct Service(Arc<TaskDesk>);
+
+/// What is answered, as long as somebody reads it.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Tasks for Service {
+    type ExecStream = Answers<wire::ExecResponse>;
+    type FollowStream = Answers<wire::FollowResponse>;
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<wire::ExecRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let principal = request.extensions().get::<Principal>().cloned();
+        let mut asked = request.into_inner();
+        let start = greeting(&mut asked).await?;
+        let wanted = wanted(&start)?;
+        let (task, framework) = (start.task_id.as_str(), start.framework_id.as_deref());
+        let begun = self
+            .0
+            .exec(task, framework, &wanted, principal.as_ref())
+            .await;
+        let session = match begun {
+            Ok(session) => session,
+            Err(DeskError::Session(SessionError::NotStarted { reason, errno })) => {
+                let how = How::NotStarted(wire::NotStarted { reason, errno });
+                let ended = answer(Answer::Ended(wire::ExecEnded { how: Some(how) }));
+                return Ok(Response::new(Box::pin(stream::iter([Ok(ended)]))));
+            }
+            Err(error) => return Err(refusal(&error)),
+        };
+        // A caller that says something odd, or is gone, says no more; that it is gone is noticed by the answers too.
+        let said = asked
+            .take_while(|message| future::ready(message.is_ok()))
+            .filter_map(|message| future::ready(message.ok().and_then(said)));
+        let heard = self.0.converse(session, said);
+        let started = stream::iter([answer(Answer::Started(wire::ExecStarted {}))]);
+        let answers = started.chain(heard.map(exec_answer)).map(Ok);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn follow(
+        &self,
+        request: Request<wire::FollowRequest>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let asked = request.into_inner();
+        let wanted = output::Wanted {
+            stdout: !asked.without_stdout(),
+            stderr: !asked.without_stderr(),
+            tail_bytes: asked.tail_bytes,
+            once: asked.once(),
+        };
+        let followed = self
+            .0
+            .follow(&asked.task_id, asked.framework_id.as_deref(), wanted);
+        let pieces = followed.map_err(|error| refusal(&error))?;
+        Ok(Response::new(Box::pin(pieces.map(printed).map(Ok))))
+    }
+}
+
+/// The first message.
+async fn greeting(asked: &mut Streaming<wire::ExecRequest>) -> Result<wire::ExecStart, Status> {
+    let first = timeout(GREETING_TIMEOUT, asked.message()).await;
+    let first = first.map_err(|_| {
+        Status::deadline_exceeded(format!(
+            "nothing was asked for within {} s",
+            GREETING_TIMEOUT.as_secs()
+        ))
+    })?;
+    match first?.and_then(|first| first.message) {
+        Some(Asked::Start(start)) => Ok(start),
+        Some(Asked::Stdin(_) | Asked::StdinEnd(_) | Asked::Resize(_) | Asked::Signal(_)) | None => {
+            Err(Status::invalid_argument(
+                "the first message must be `start`",
+            ))
+        }
+    }
+}
+
+fn wanted(start: &wire::ExecStart) -> Result<Wanted, Status> {
+    let terminal = start.terminal.as_ref().map(|asked| {
+        size(asked).ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "terminal: {} rows of {} columns; both must be 1 to 65535",
+                asked.rows, asked.columns
+            ))
+        })
+    });
+    Ok(Wanted {
+        command: start.command.clone(),
+        environment: start.environment.clone(),
+        terminal: terminal.transpose()?,
+    })
+}
+
+fn size(size: &wire::TerminalSize) -> Option<Size> {
+    let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
+    Some(Size {
+        rows: side(size.rows)?,
+        columns: side(size.columns)?,
+    })
+}
+
+/// What a later message says; nothing that makes no sense is carried out.
+fn said(message: wire::ExecRequest) -> Option<Said> {
+    match message.message? {
+        Asked::Start(_) => None,
+        Asked::Stdin(bytes) => Some(Said::Stdin(bytes)),
+        Asked::StdinEnd(_) => Some(Said::StdinEnd),
+        Asked::Resize(asked) => size(&asked).map(Said::Resize),
+        Asked::Signal(number) => Some(Said::Signal(number)),
+    }
+}
+
+const fn answer(message: Answer) -> wire::ExecResponse {
+    wire::ExecResponse {
+        message: Some(message),
+    }
+}
+
+fn exec_answer(heard: Heard) -> wire::ExecResponse {
+    answer(match heard {
+        Heard::Stdout(bytes) => Answer::Stdout(bytes),
+        Heard::Stderr(bytes) => Answer::Stderr(bytes),
+        Heard::Ended(end) => {
+            let how = match end {
+                End::Exited { code } => How::ExitCode(code),
+                End::Signaled { signal } => How::Signal(signal),
+                End::NotStarted { reason, errno, .. } => {
+                    How::NotStarted(wire::NotStarted { reason, errno })
+                }
+            };
+            Answer::Ended(wire::ExecEnded { how: Some(how) })
+        }
+    })
+}
+
+fn printed(piece: Piece) -> wire::FollowResponse {
+    let message = match piece {
+        Piece::Stdout(bytes) => Printed::Stdout(bytes),
+        Piece::Stderr(bytes) => Printed::Stderr(bytes),
+        Piece::Gap { is_stderr } => Printed::Gap(wire::FollowGap { is_stderr }),
+    };
+    wire::FollowResponse {
+        message: Some(message),
+    }
+}
+
+fn refusal(error: &DeskError) -> Status {
+    let words = error.to_string();
+    match error {
+        DeskError::Name(NameError::Unknown(_)) => Status::not_found(words),
+        DeskError::Name(NameError::NotRunning(_)) => Status::failed_precondition(words),
+        DeskError::Name(NameError::Several { .. })
+        | DeskError::BadRequest(_)
+        | DeskError::Session(SessionError::TooLarge(_)) => Status::invalid_argument(words),
+        DeskError::TooManyFollowers | DeskError::Session(SessionError::TooMany) => {
+            Status::resource_exhausted(words)
+        }
+        DeskError::Session(
+            SessionError::NotStarted { .. }
+            | SessionError::Spawn(_)
+            | SessionError::Lost
+            | SessionError::Slow,
+        ) => Status::internal(words),
+    }
+}

@@ -1,0 +1,120 @@
+//! Which task people mean: the one of that id here, and of that framework where several have tasks of one id.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mete_agent_core::{Phase, Task, View};
+use mete_model::{AgentId, ContainerId, TaskKey};
+
+/// Ids that are not ours may be of any length; so much of them is repeated.
+const SHOWN_CHARACTERS: usize = 200;
+
+/// Why it is not known which task is meant.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NameError {
+    /// There is none.
+    #[error("there is no task {0:?} on this agent")]
+    Unknown(String),
+    /// It has not begun, or has ended.
+    #[error("task {0} does not run")]
+    NotRunning(String),
+    /// There are several.
+    #[error("several frameworks have a task {task}: {frameworks}; say which one is meant")]
+    Several {
+        /// The id.
+        task: String,
+        /// Their ids.
+        frameworks: String,
+    },
+}
+
+/// One run of a task, over or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) key: TaskKey,
+    pub(crate) container: ContainerId,
+    pub(crate) agent: AgentId,
+}
+
+/// The running task that is meant.
+///
+/// # Errors
+/// [`NameError`].
+pub(crate) fn running(
+    view: &View,
+    task: &str,
+    framework: Option<&str>,
+) -> Result<Arc<Task>, NameError> {
+    let live = view.tasks.values().filter(|one| one.is_live());
+    let live: Vec<&Arc<Task>> = live
+        .filter(|one| is_meant(&one.key, task, framework))
+        .collect();
+    let one = one_of(&live, task, |one| &one.key)?;
+    match one.phase {
+        Phase::Running | Phase::Killing(_) => Ok(Arc::clone(one)),
+        Phase::Accepted | Phase::Starting | Phase::Ended { .. } => {
+            Err(NameError::NotRunning(task.to_owned()))
+        }
+    }
+}
+
+/// The newest run of the task that is meant, as long as its sandbox is kept.
+///
+/// # Errors
+/// [`NameError`].
+pub(crate) fn newest_run(
+    view: &View,
+    task: &str,
+    framework: Option<&str>,
+) -> Result<Run, NameError> {
+    let live = view
+        .tasks
+        .values()
+        .filter(|one| one.is_live())
+        .map(|one| Run {
+            key: one.key.clone(),
+            container: one.container.clone(),
+            agent: one.agent.clone(),
+        });
+    let mut kept: Vec<_> = view.sandboxes.values().collect();
+    kept.sort_unstable_by_key(|one| std::cmp::Reverse(one.ended_at));
+    let kept = kept.into_iter().map(|one| Run {
+        key: one.key.clone(),
+        container: one.container.clone(),
+        agent: one.agent.clone(),
+    });
+    let mut seen = BTreeSet::new();
+    let newest: Vec<Run> = live
+        .chain(kept)
+        .filter(|run| is_meant(&run.key, task, framework) && seen.insert(run.key.clone()))
+        .collect();
+    one_of(&newest, task, |run| &run.key).cloned()
+}
+
+fn is_meant(key: &TaskKey, task: &str, framework: Option<&str>) -> bool {
+    key.task.as_str() == task && framework.is_none_or(|id| key.framework.as_str() == id)
+}
+
+fn one_of<'a, T>(
+    found: &'a [T],
+    task: &str,
+    key: impl Fn(&T) -> &TaskKey,
+) -> Result<&'a T, NameError> {
+    match found {
+        [] => {
+            let shown = task.chars().take(SHOWN_CHARACTERS).collect();
+            Err(NameError::Unknown(shown))
+        }
+        [one] => Ok(one),
+        several => {
+            let ids: Vec<&str> = several
+                .iter()
+                .map(|one| key(one).framework.as_str())
+                .collect();
+            Err(NameError::Several {
+                task: task.to_owned(),
+                frameworks: ids.join(", "),
+            })
+        }
+    }
+}

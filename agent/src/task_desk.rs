@@ -1,0 +1,144 @@
+//! What people may ask of a task while they watch it, whichever way they come: a command inside it, what it prints.
+//!
+//! Invariants: so many at a time; each ends when nobody hears any more.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use mete_agent_core::Node;
+use mete_agent_core::task_dir::session::Request;
+use mete_daemon::auth::Principal;
+use mete_daemon::event_loop::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::info;
+
+use crate::containerizer::process::ProcessContainerizer;
+use crate::named::{self, NameError};
+use crate::output::{self, Piece, WAITING_PIECES, Wanted};
+use crate::places::Places;
+use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
+
+/// Followers of output at once: each holds some descriptors and one of the 128 watchers that a user may have.
+const MAX_FOLLOWERS: usize = 100;
+
+/// Why somebody is sent away.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeskError {
+    /// It is not known which task is meant.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// What is asked for makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// There are enough.
+    #[error("{MAX_FOLLOWERS} follow what tasks of this agent print; more are not let in")]
+    TooManyFollowers,
+    /// The command does not run.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// Where they ask.
+pub(crate) struct TaskDesk {
+    handle: Handle<Node>,
+    places: Places,
+    containerizer: Arc<ProcessContainerizer>,
+    sessions: Sessions,
+    followers: Arc<Semaphore>,
+}
+
+impl TaskDesk {
+    pub(crate) fn new(
+        handle: Handle<Node>,
+        places: Places,
+        containerizer: Arc<ProcessContainerizer>,
+    ) -> Self {
+        let sessions = Sessions::new(containerizer.shim());
+        Self {
+            handle,
+            places,
+            containerizer,
+            sessions,
+            followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+        }
+    }
+
+    /// Runs a command in a running task. Who did it is in the log; what it was given is not, beyond the program: it may
+    /// be secret.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) async fn exec(
+        &self,
+        task: &str,
+        framework: Option<&str>,
+        request: &Request,
+        principal: Option<&Principal>,
+    ) -> Result<Session, DeskError> {
+        let program = request.command.first().filter(|word| !word.is_empty());
+        let program = program.ok_or_else(|| DeskError::BadRequest("no command is given".into()))?;
+        let odd = |name: &&String| name.is_empty() || name.contains('=');
+        if let Some(name) = request.environment.keys().find(odd) {
+            let words = format!("{name:?} cannot be the name of a variable");
+            return Err(DeskError::BadRequest(words));
+        }
+        let task = named::running(&self.handle.view(), task, framework)?;
+        let dir = self.containerizer.task_dir(&task.container);
+        let session = self.sessions.start(&dir, request).await?;
+        info!(
+            task = %task.key.task,
+            framework = %task.key.framework,
+            container = %task.container,
+            program,
+            principal = principal.map(|who| &*who.name),
+            terminal = request.terminal.is_some(),
+            "command runs inside a task"
+        );
+        Ok(session)
+    }
+
+    /// Passes on what is said to a command; what is heard of it comes back. When that is dropped the session ends.
+    pub(crate) fn converse(
+        &self,
+        session: Session,
+        said: impl Stream<Item = Said> + Send + 'static,
+    ) -> ReceiverStream<Heard> {
+        let (heard, hears) = mpsc::channel(WAITING_PARTS);
+        tokio::spawn(session.converse(said, heard));
+        ReceiverStream::new(hears)
+    }
+
+    /// What a task prints.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) fn follow(
+        &self,
+        task: &str,
+        framework: Option<&str>,
+        wanted: Wanted,
+    ) -> Result<Pin<Box<dyn Stream<Item = Piece> + Send>>, DeskError> {
+        if !wanted.stdout && !wanted.stderr {
+            let words = "neither standard output nor standard error is wanted";
+            return Err(DeskError::BadRequest(words.into()));
+        }
+        let run = named::newest_run(&self.handle.view(), task, framework)?;
+        let turn = Arc::clone(&self.followers).try_acquire_owned();
+        let turn = turn.map_err(|_| DeskError::TooManyFollowers)?;
+        let place = self.places.sandbox(&run.agent, &run.key, &run.container);
+        let handle = self.handle.clone();
+        let running = move || {
+            let view = handle.view();
+            let task = view.tasks.get(&run.key);
+            task.is_some_and(|task| task.container == run.container && task.is_live())
+        };
+        let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+        tokio::spawn(async move {
+            output::follow(place, wanted, running, pieces).await;
+            drop(turn);
+        });
+        Ok(Box::pin(ReceiverStream::new(waiting)))
+    }
+}

@@ -1,0 +1,358 @@
+//! Commands inside running tasks, and what tasks print, as people's tools ask for them: over gRPC.
+
+use std::fs;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mete_model::TaskState;
+use mete_model::container::Network;
+use mete_proto::mete::v1 as wire;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+use wire::exec_ended::How;
+use wire::exec_request::Message as Ask;
+use wire::exec_response::Message as Answer;
+use wire::tasks_client::TasksClient;
+
+use super::contained::contained;
+use super::master::{Master, task};
+use super::world::Work;
+use crate::containers::possible;
+use crate::support::{PATIENCE, soon, until};
+
+pub(super) async fn client(port: i32) -> TasksClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+    TasksClient::new(soon(endpoint.connect()).await.unwrap())
+}
+
+/// A command under way.
+struct Exec {
+    asks: mpsc::Sender<wire::ExecRequest>,
+    answers: Streaming<wire::ExecResponse>,
+    stdout: String,
+    stderr: String,
+}
+
+fn start(task: &str, command: &[&str]) -> wire::ExecStart {
+    wire::ExecStart {
+        task_id: task.to_owned(),
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        ..wire::ExecStart::default()
+    }
+}
+
+const fn size(rows: u32, columns: u32) -> wire::TerminalSize {
+    wire::TerminalSize { rows, columns }
+}
+
+impl Exec {
+    async fn begin(port: i32, start: wire::ExecStart) -> Result<Self, Status> {
+        let (asks, waiting) = mpsc::channel(10);
+        let message = Some(Ask::Start(start));
+        asks.send(wire::ExecRequest { message }).await.unwrap();
+        let mut client = client(port).await;
+        let answer = soon(client.exec(ReceiverStream::new(waiting))).await?;
+        Ok(Self {
+            asks,
+            answers: answer.into_inner(),
+            stdout: String::new(),
+            stderr: String::new(),
+        })
+    }
+
+    async fn say(&self, message: Ask) {
+        let message = Some(message);
+        self.asks.send(wire::ExecRequest { message }).await.unwrap();
+    }
+
+    async fn type_in(&self, text: &str) {
+        self.say(Ask::Stdin(Bytes::copy_from_slice(text.as_bytes())))
+            .await;
+    }
+
+    /// The next answer; how it ended, when it has.
+    async fn hear(&mut self) -> Option<How> {
+        let answer = match timeout(PATIENCE, self.answers.message()).await {
+            Ok(answer) => answer.unwrap().expect("it ends with a word"),
+            Err(_) => panic!("nothing is heard after {:?} {:?}", self.stdout, self.stderr),
+        };
+        match answer.message.unwrap() {
+            Answer::Started(_) => None,
+            Answer::Stdout(bytes) => {
+                self.stdout.push_str(&String::from_utf8_lossy(&bytes));
+                None
+            }
+            Answer::Stderr(bytes) => {
+                self.stderr.push_str(&String::from_utf8_lossy(&bytes));
+                None
+            }
+            Answer::Ended(ended) => ended.how,
+        }
+    }
+
+    /// Until standard output holds a text.
+    async fn until_said(&mut self, text: &str) {
+        while !self.stdout.contains(text) {
+            let ended = self.hear().await;
+            assert_eq!(ended, None, "{:?} {:?}", self.stdout, self.stderr);
+        }
+    }
+
+    async fn ended(&mut self) -> How {
+        loop {
+            if let Some(how) = self.hear().await {
+                return how;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_runs_inside_a_task_with_its_place_and_environment() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let line = "pwd; echo $MESOS_TASK_ID $COLOUR; cat; echo bad >&2; exit 7";
+    let mut wanted = start("t", &["sh", "-c", line]);
+    wanted.environment.insert("COLOUR".into(), "red".into());
+
+    let mut exec = Exec::begin(port, wanted).await.unwrap();
+    exec.type_in("typed\n").await;
+    exec.say(Ask::StdinEnd(wire::StdinEnd {})).await;
+    let how = exec.ended().await;
+
+    let place = fs::canonicalize(work.sandbox("t")).unwrap();
+    let expected = format!("{}\nt red\ntyped\n", place.display());
+    assert_eq!((exec.stdout, exec.stderr), (expected, "bad\n".to_owned()));
+    assert_eq!(how, How::ExitCode(7));
+    let mut killed = Exec::begin(port, start("t", &["sleep", "1000"]))
+        .await
+        .unwrap();
+    killed.say(Ask::Signal(15)).await;
+    assert_eq!(killed.ended().await, How::Signal(15));
+}
+
+#[tokio::test]
+async fn a_terminal_has_a_size_and_passes_keys_on_as_signals() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let line = "trap 'stty size' WINCH; trap 'echo int; exit 3' INT; tty; stty size; while :; do sleep 0.05; done";
+    let mut wanted = start("t", &["sh", "-c", line]);
+    wanted.terminal = Some(size(33, 77));
+
+    let mut exec = Exec::begin(port, wanted).await.unwrap();
+    exec.until_said("33 77\r\n").await;
+    exec.say(Ask::Resize(size(44, 88))).await;
+    exec.until_said("44 88\r\n").await;
+    exec.type_in("\x03").await;
+    let how = exec.ended().await;
+
+    assert!(exec.stdout.contains("/dev/pts/"), "{}", exec.stdout);
+    assert!(exec.stdout.ends_with("int\r\n"), "{}", exec.stdout);
+    assert_eq!((how, exec.stderr), (How::ExitCode(3), String::new()));
+}
+
+#[tokio::test]
+async fn a_command_in_a_container_is_the_tasks_user_among_its_processes() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let spec = contained("c", "sleep 1000", |container| {
+        container.user = Some("web".into());
+        container.network = Network::None;
+    });
+    link.run(&spec).await;
+    link.until(TaskState::Running).await;
+    let line = "id -u; pwd; ls /proc | busybox grep -c '^[0-9]'; busybox grep -E 'Seccomp:|NoNewPrivs|CapEff' /proc/self/status; busybox tty; echo > /dev/stdout";
+
+    for terminal in [None, Some(size(24, 80))] {
+        let mut wanted = start("c", &["busybox", "sh", "-c", line]);
+        wanted.terminal = terminal;
+        let mut exec = Exec::begin(port, wanted).await.unwrap();
+        exec.say(Ask::StdinEnd(wire::StdinEnd {})).await;
+        let how = exec.ended().await;
+
+        let said = exec.stdout.replace('\r', "");
+        let tty = terminal.map_or("not a tty", |_| "/dev/pts/0");
+        // The first process, the task, the shell, ls and grep.
+        let expected = format!(
+            "4444\n/mnt/mesos/sandbox\n5\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n{tty}\n\n"
+        );
+        assert_eq!((said, how), (expected, How::ExitCode(0)), "{}", exec.stderr);
+    }
+    let mut exec = Exec::begin(port, start("c", &["nonsense"])).await.unwrap();
+    let How::NotStarted(why) = exec.ended().await else {
+        panic!("it cannot run");
+    };
+    assert_eq!(why.errno, Some(2), "{why:?}");
+    assert!(why.reason.contains("nonsense"), "{why:?}");
+}
+
+/// Processes of this machine with a word in their command line.
+fn with_word(word: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let has = |line: &Vec<u8>| String::from_utf8_lossy(line).contains(word);
+    lines.filter(has).count()
+}
+
+/// Whoever starts a command and goes away leaves nothing in the task.
+async fn leaves_nothing(word: &str, contained_: bool, options: &[&str]) {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, options);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let spec = match contained_ {
+        true => contained("t", "sleep 1000", |_| {}),
+        false => task("t", "exec sleep 1000"),
+    };
+    link.run(&spec).await;
+    link.until(TaskState::Running).await;
+    let shell = if contained_ { "busybox" } else { "env" };
+    let line = format!(
+        "trap '' HUP; ({shell} setsid sleep {word} &); {shell} setsid sleep {word} & echo up; {shell} sleep {word}"
+    );
+    for terminal in [None, Some(size(24, 80))] {
+        let mut wanted = start("t", &["/bin/sh", "-c", &line]);
+        wanted.terminal = terminal;
+        let mut exec = Exec::begin(port, wanted).await.unwrap();
+        exec.until_said("up").await;
+        // Some shells become the last of their commands.
+        until(|| with_word(word) >= 3).await;
+
+        drop(exec);
+
+        until(|| with_word(word) == 0).await;
+    }
+    link.kill("t").await;
+    link.until(TaskState::Killed).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_leaves_nothing_in_the_task() {
+    leaves_nothing("4242.17", false, &[]).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_leaves_nothing_without_control_groups() {
+    leaves_nothing("4242.18", false, &["--isolation=none"]).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_leaves_nothing_in_a_container() {
+    if possible() {
+        leaves_nothing("4242.19", true, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_ends_with_its_task_and_its_agent() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    for name in ["t", "u"] {
+        link.run(&task(name, "exec sleep 1000")).await;
+        link.until(TaskState::Running).await;
+    }
+    let mut exec = Exec::begin(port, start("t", &["sleep", "4242.20"]))
+        .await
+        .unwrap();
+    let other = Exec::begin(port, start("u", &["sleep", "4242.20"]))
+        .await
+        .unwrap();
+    until(|| with_word("4242.20") == 2).await;
+
+    link.kill("t").await;
+    // The task is asked to end, and so is all that runs in it.
+    assert_eq!(exec.ended().await, How::Signal(15));
+    agent.kill().await;
+
+    until(|| with_word("4242.20") == 0).await;
+    drop(other);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_name() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let mut odd = start("t", &["true"]);
+    odd.terminal = Some(size(0, 80));
+    let mut other = start("t", &["true"]);
+    other.framework_id = Some("f-9".into());
+
+    let refused = [
+        (start("ghost", &["true"]), Code::NotFound, "ghost"),
+        (other, Code::NotFound, "\"t\""),
+        (start("t", &[]), Code::InvalidArgument, "no command"),
+        (odd, Code::InvalidArgument, "0 rows"),
+    ];
+    for (wanted, code, words) in refused {
+        let Err(status) = Exec::begin(port, wanted).await else {
+            panic!("{words}: it was let in");
+        };
+        assert_eq!(status.code(), code, "{status:?}");
+        assert!(status.message().contains(words), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_task_prints_is_followed_over_rotations_to_its_end() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &["--output-bytes=4096", "--output-files=4"]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let line = "i=0; while test $i -lt 2000; do echo line $i; i=$((i+1)); test $((i % 100)) = 0 && sleep 0.02; done; echo bad >&2";
+    link.run(&task("t", line)).await;
+    link.until(TaskState::Running).await;
+    let request = wire::FollowRequest {
+        task_id: "t".into(),
+        ..wire::FollowRequest::default()
+    };
+
+    let mut client = client(port).await;
+    let mut pieces = soon(client.follow(request)).await.unwrap().into_inner();
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    while let Some(piece) = soon(pieces.message()).await.unwrap() {
+        match piece.message.unwrap() {
+            wire::follow_response::Message::Stdout(bytes) => {
+                stdout.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            wire::follow_response::Message::Stderr(bytes) => {
+                stderr.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            wire::follow_response::Message::Gap(gap) => panic!("{gap:?}"),
+        }
+    }
+
+    let expected: String = (0..2000).map(|number| format!("line {number}\n")).collect();
+    assert_eq!(stdout, expected);
+    assert_eq!(stderr, "bad\n");
+    let ended = timeout(Duration::from_secs(20), link.until(TaskState::Finished)).await;
+    ended.expect("it had ended");
+}

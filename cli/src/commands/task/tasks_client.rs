@@ -1,0 +1,68 @@
+//! gRPC to the agent of a task, with errors that say what to do.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use mete_daemon::auth::Credentials;
+use mete_proto::mete::v1::tasks_client::TasksClient;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::find::Found;
+use crate::client::Addresses;
+
+/// From SYN to an open connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An agent that has vanished without a word is known within twice this.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// The service `mete.v1.Tasks` of an agent.
+pub(super) type Client = TasksClient<InterceptedService<Channel, Credentials>>;
+
+/// Connects to the agent of a task.
+pub(super) async fn connect(addresses: &Addresses, found: &Found) -> Result<Client> {
+    let credentials = Credentials::from_file(addresses.token_file.as_deref())?;
+    let endpoint = Endpoint::from_shared(found.url.clone())
+        .with_context(|| format!("the agent's address {:?} makes no sense", found.url))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE);
+    let channel = endpoint.connect().await.with_context(|| {
+        format!(
+            "no answer from the agent at {}: is it running, and reached from here?",
+            found.url
+        )
+    })?;
+    Ok(TasksClient::with_interceptor(channel, credentials))
+}
+
+/// What an agent said against a call.
+pub(super) fn refused(status: &Status) -> anyhow::Error {
+    match status.code() {
+        Code::Unauthenticated => anyhow!(
+            "the agent does not let us in: {}; give the token with --token-file or METE_TOKEN_FILE",
+            status.message()
+        ),
+        Code::Unavailable | Code::Cancelled => {
+            anyhow!(
+                "the connection to the agent has broken: {}",
+                status.message()
+            )
+        }
+        Code::Unimplemented => anyhow!("the agent is of an older version: {}", status.message()),
+        Code::Ok
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal
+        | Code::DataLoss => anyhow!("{}", status.message()),
+    }
+}
