@@ -3,7 +3,7 @@
 # Further arguments for `mete up`: make demo ARGS="--agents 5 --app my.json"
 ARGS ?=
 
-.PHONY: demo test test-cgroup2 check advisories bench doc build
+.PHONY: demo test test-chaos test-cgroup2 check advisories bench doc build
 
 # A whole cluster on this machine with one app behind a real HAProxy; Ctrl-C takes it down.
 demo:
@@ -16,6 +16,14 @@ test:
 	scripts/install-deps test
 	cargo build --workspace --bins --examples
 	cargo test --workspace --no-fail-fast
+
+# Two hundred tasks at a time, started and killed at random for CHAOS_SECONDS, their agent killed every ten seconds.
+CHAOS_SECONDS ?= 300
+test-chaos:
+	scripts/install-deps test
+	cargo build -p mete-agent --examples
+	METE_CHAOS_SECONDS=$(CHAOS_SECONDS) METE_CHAOS_TASKS=200 METE_CHAOS_KILL_SECONDS=10 \
+		cargo test -p mete-agent --test agent -- --nocapture nothing_is_left_and
 
 # The agent's tests of processes and containers where control groups are of version 2 alone: in an emulated machine.
 test-cgroup2:

@@ -1,9 +1,11 @@
 //! The whole agent: real store, real port, real tasks, and a master that is the test.
 
+mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
 mod images; // images over HTTP
+mod killed; // an agent as a process, and what it leaves
 mod life; // from launch to acknowledgement
 mod master; // a master that says what the test wants
 mod sessions; // commands inside tasks, what tasks print

@@ -19,13 +19,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program that is nothing but a shim.
 pub(crate) fn program() -> PathBuf {
+    example("agent_shim")
+}
+
+/// A program that `cargo test` builds along.
+pub(crate) fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let program = tests
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/agent_shim");
+    let target = tests.parent().unwrap().parent().unwrap();
+    let program = target.join("examples").join(name);
     assert!(
         program.exists(),
         "build it: cargo build -p mete-agent --examples"
