@@ -26,6 +26,7 @@ use crate::launch::{Job, Launcher};
 use crate::master_link::MasterLink;
 use crate::places::Places;
 use crate::probes::{Probes, Target};
+use crate::release;
 use crate::sandbox::{self, Reserve};
 use crate::shims::Shim;
 use crate::volumes::Volumes;
@@ -194,13 +195,13 @@ impl Hands {
 
     fn release(&mut self, key: TaskKey, container: ContainerId) {
         self.jobs.remove(&container);
-        let destroying = self.containerizer.destroy(container.clone());
+        let containerizer = Arc::clone(&self.containerizer);
         let images = self.images.clone();
         self.releases.spawn(async move {
-            if let Err(error) = destroying.await {
-                warn!(task = %key.task, framework = %key.framework, %container, %error, "leftovers of a task stay");
+            let destroy = || containerizer.destroy(container.clone());
+            if release::remove(&key, &container, &release::PAUSES, destroy).await {
+                images.release(&container);
             }
-            images.release(&container);
         });
     }
 

@@ -30,6 +30,7 @@ mod master_link; // the stream to the master
 mod named; // which task people mean
 mod output; // what tasks print, followed
 pub mod places; // what lies where in the work directory
+mod release; // what ended tasks held, removed
 pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
 mod sessions; // commands that people run inside tasks
