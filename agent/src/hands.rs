@@ -24,6 +24,7 @@ use crate::containerizer::{Containerizer, Found, KillSignal};
 use crate::images::Images;
 use crate::launch::{Job, Launcher};
 use crate::master_link::MasterLink;
+use crate::namespaces::Namespaces;
 use crate::places::Places;
 use crate::probes::{Probes, Target};
 use crate::release;
@@ -44,6 +45,7 @@ pub(crate) struct Hands {
     pub(crate) probes: Arc<Probes>,
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
+    pub(crate) namespaces: Namespaces,
     pub(crate) reserve: Arc<Reserve>,
     /// Where the tasks' ports are open.
     pub(crate) address: IpAddr,
@@ -69,12 +71,14 @@ impl event_loop::Hands<Action> for Hands {
                 agent,
                 spec,
                 framework,
+                parent,
             } => self.launch(Job {
                 key,
                 container,
                 agent,
                 spec,
                 framework,
+                parent,
             }),
             Action::CancelLaunch { container } => {
                 if let Some(job) = self.jobs.get(&container) {
@@ -100,11 +104,14 @@ impl event_loop::Hands<Action> for Hands {
             Action::RemoveSandbox {
                 key,
                 container,
+                within,
                 agent,
             } => {
-                let path = self.places.sandbox(&agent, &key, &container);
+                let within = within.as_ref();
+                let path = self.places.sandbox_within(&agent, &key, &container, within);
                 self.remove_sandbox(container, path);
             }
+            Action::ReleaseExecutor { container } => self.release_executor(container),
             Action::EraseVolume { volume } => self.erase_volume(volume),
             Action::Stop(reason) => {
                 // One reason is enough; a second finds the first.
@@ -245,6 +252,15 @@ impl Hands {
 }
 
 impl Hands {
+    fn release_executor(&self, container: ContainerId) {
+        let namespaces = self.namespaces.clone();
+        self.releases.spawn_blocking(move || {
+            if let Err(error) = namespaces.remove(&container) {
+                warn!(%container, %error, "network of an executor stays");
+            }
+        });
+    }
+
     fn erase_volume(&self, volume: VolumeName) {
         let (handle, volumes) = (self.handle.clone(), self.volumes.clone());
         tokio::spawn(async move {

@@ -6,6 +6,7 @@
 //! ```
 
 mod environment; // what a task finds in its environment
+mod group; // what a task shares with others of its group
 mod inner; // what runs, on the machine or in a container
 mod volumes; // the volumes that a task holds
 
@@ -13,8 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mete_agent_core::LaunchStage;
 use mete_agent_core::task_dir::{OutputLimits, User};
+use mete_agent_core::{Executor, LaunchStage};
 use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, TaskKey, TaskSpec};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::containerizer::image::{ImageSource, Tell};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
 use crate::fetcher::Fetcher;
+use crate::namespaces::Namespaces;
 use crate::places::Places;
 use crate::sandbox;
 use crate::shims::Shim;
@@ -38,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) agent: AgentId,
     pub(crate) spec: Arc<TaskSpec>,
     pub(crate) framework: Arc<FrameworkInfo>,
+    /// What it shares with others, when it came in a group.
+    pub(crate) parent: Option<Arc<Executor>>,
 }
 
 /// Why a task was not started.
@@ -73,6 +77,7 @@ impl Failure {
 pub(crate) struct Launcher {
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
+    pub(crate) namespaces: Namespaces,
     pub(crate) containerizer: Arc<dyn Containerizer>,
     pub(crate) fetcher: Fetcher,
     pub(crate) images: ImageSource,
@@ -93,14 +98,19 @@ impl Launcher {
         cancelled: &CancellationToken,
         tell: Tell,
     ) -> Result<Shim, Failure> {
-        let sandbox = self.places.sandbox(&job.agent, &job.key, &job.container);
+        let within = job.parent.as_ref().map(|parent| parent.within());
+        let sandbox =
+            self.places
+                .sandbox_within(&job.agent, &job.key, &job.container, within.as_ref());
         let mut inner = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Err(Failure::cancelled()),
             inner = self.inner(&job, &sandbox, &tell) => inner?,
         };
         let user = inner.user.clone();
-        self.make_sandbox(&sandbox, user.clone()).await?;
+        let alone = job.parent.is_none();
+        self.make_sandbox(&sandbox, user.clone(), alone).await?;
+        self.share(&job, &mut inner).await?;
         self.bring_volumes(&job, &sandbox, &mut inner).await?;
         let uris = &job.spec.command.uris;
         tokio::select! {
@@ -123,7 +133,12 @@ impl Launcher {
             .map_err(|error| not_started(&error))
     }
 
-    async fn make_sandbox(&self, sandbox: &Path, user: Option<User>) -> Result<(), Failure> {
+    async fn make_sandbox(
+        &self,
+        sandbox: &Path,
+        user: Option<User>,
+        alone: bool,
+    ) -> Result<(), Failure> {
         let (places, sandbox) = (self.places.clone(), sandbox.to_owned());
         let reserve = self.disk_reserve_bytes;
         let made = spawn_blocking(move || {
@@ -134,7 +149,10 @@ impl Launcher {
                 ));
             }
             sandbox::create(&sandbox, user.as_ref())?;
-            places.link_latest(&sandbox)
+            match alone {
+                true => places.link_latest(&sandbox),
+                false => Ok(()),
+            }
         });
         match made.await {
             Ok(Ok(())) => Ok(()),

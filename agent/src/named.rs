@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_agent_core::{Phase, Task, View};
+use mete_agent_core::{Phase, Task, View, Within};
 use mete_model::{AgentId, ContainerId, TaskKey};
+
+use crate::places::within;
 
 /// Ids that are not ours may be of any length; so much of them is repeated.
 const SHOWN_CHARACTERS: usize = 200;
@@ -34,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) key: TaskKey,
     pub(crate) container: ContainerId,
     pub(crate) agent: AgentId,
+    /// The sandbox of the executor that its own lies in, when it came in a group.
+    pub(crate) within: Option<Within>,
 }
 
 /// The running task that is meant.
@@ -75,6 +79,7 @@ pub(crate) fn newest_run(
             key: one.key.clone(),
             container: one.container.clone(),
             agent: one.agent.clone(),
+            within: within(one, view),
         });
     let mut kept: Vec<_> = view.sandboxes.values().collect();
     kept.sort_unstable_by_key(|one| std::cmp::Reverse(one.ended_at));
@@ -82,6 +87,7 @@ pub(crate) fn newest_run(
         key: one.key.clone(),
         container: one.container.clone(),
         agent: one.agent.clone(),
+        within: one.within.clone(),
     });
     let mut seen = BTreeSet::new();
     let newest: Vec<Run> = live

@@ -11,6 +11,9 @@
 //!     tasks/<container>/                        what agent and shim say to each other
 //!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
 //!                                                                 …/runs/latest    the newest of them
+//!     …/executors/<executor>/runs/<container>/containers/<container>/   the same for a task of a group
+//!                                            /tasks/<task>              leads there
+//!     namespaces/     networks that tasks of groups share
 //! ```
 //! The path of a sandbox is Mesos': tools that know it find their way.
 
@@ -19,7 +22,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
-use mete_model::{AgentId, ContainerId, TaskKey};
+use mete_agent_core::{ExecutorKey, Sandbox, Task, View, Within};
+use mete_model::{AgentId, ContainerId, FrameworkId, TaskId, TaskKey};
 
 /// The link beside the runs of a task that leads to the newest of them.
 pub(crate) const LATEST: &str = "latest";
@@ -95,19 +99,97 @@ impl Places {
 
     /// Above the runs of one task.
     fn task(&self, agent: &AgentId, key: &TaskKey) -> PathBuf {
-        let framework = self
-            .root
+        let framework = self.framework(agent, &key.framework);
+        framework.join("executors").join(key.task.as_str())
+    }
+
+    fn framework(&self, agent: &AgentId, framework: &FrameworkId) -> PathBuf {
+        self.root
             .join("slaves")
             .join(agent.as_str())
             .join("frameworks")
-            .join(key.framework.as_str());
-        framework.join("executors").join(key.task.as_str())
+            .join(framework.as_str())
     }
 
     /// The sandbox of one run of a task.
     pub fn sandbox(&self, agent: &AgentId, key: &TaskKey, container: &ContainerId) -> PathBuf {
         let runs = self.task(agent, key).join("runs");
         runs.join(container.as_str())
+    }
+
+    /// The sandbox of an executor, in which those of its tasks lie.
+    pub(crate) fn executor_sandbox(
+        &self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        within: &Within,
+    ) -> PathBuf {
+        self.framework(agent, framework)
+            .join("executors")
+            .join(within.executor.as_str())
+            .join("runs")
+            .join(within.container.as_str())
+    }
+
+    /// The sandbox of one run of a task that came alone or in a group.
+    pub(crate) fn sandbox_within(
+        &self,
+        agent: &AgentId,
+        key: &TaskKey,
+        container: &ContainerId,
+        within: Option<&Within>,
+    ) -> PathBuf {
+        match within {
+            None => self.sandbox(agent, key, container),
+            Some(within) => self
+                .executor_sandbox(agent, &key.framework, within)
+                .join("containers")
+                .join(container.as_str()),
+        }
+    }
+
+    /// The same for a task that the core knows.
+    pub(crate) fn sandbox_of(&self, task: &Task, view: &View) -> PathBuf {
+        let within = within(task, view);
+        self.sandbox_within(&task.agent, &task.key, &task.container, within.as_ref())
+    }
+
+    /// The same for what an ended task left behind.
+    pub(crate) fn sandbox_left(&self, left: &Sandbox) -> PathBuf {
+        self.sandbox_within(
+            &left.agent,
+            &left.key,
+            &left.container,
+            left.within.as_ref(),
+        )
+    }
+
+    /// Lets `tasks/<task>` in the sandbox of an executor lead to that of its task. Blocks.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn link_task(
+        &self,
+        parent: &Path,
+        task: &TaskId,
+        container: &ContainerId,
+    ) -> io::Result<()> {
+        let tasks = parent.join("tasks");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(&tasks)?;
+        let link = tasks.join(task.as_str());
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        symlink(Path::new("../containers").join(container.as_str()), link)
+    }
+
+    /// Network namespaces that tasks of groups share.
+    pub(crate) fn namespaces(&self) -> PathBuf {
+        self.root.join("namespaces")
     }
 
     /// Takes a virtual path apart: the sandbox, and the path in it. `None` when it does not lead into a sandbox.
@@ -186,6 +268,15 @@ impl Places {
             }
         }
     }
+}
+
+/// The sandbox of the executor that a task's own lies in, when it came in a group.
+pub(crate) fn within(task: &Task, view: &View) -> Option<Within> {
+    let key = ExecutorKey {
+        framework: task.key.framework.clone(),
+        executor: task.executor.clone()?,
+    };
+    view.executors.get(&key).map(|executor| executor.within())
 }
 
 #[cfg(test)]

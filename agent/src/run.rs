@@ -45,6 +45,7 @@ use crate::inventory::{self, Given, Inventory, InventoryError};
 use crate::journal::AgentJournal;
 use crate::launch::Launcher;
 use crate::master_link::{Introduction, MasterLink};
+use crate::namespaces::Namespaces;
 use crate::places::Places;
 use crate::probes::{Probes, ProbesError};
 use crate::sandbox::Reserve;
@@ -309,8 +310,13 @@ impl Agent {
         Survivors {
             containerizer: Arc::clone(&self.containerizer),
             images: self.images.clone(),
+            namespaces: self.namespaces(),
             boot_id: self.inventory.boot_id.clone(),
         }
+    }
+
+    fn namespaces(&self) -> Namespaces {
+        Namespaces::new(self.places.namespaces(), self.containerizer.shim())
     }
 
     async fn fetcher(&self, registry: &mut Registry) -> Result<Fetcher, RunError> {
@@ -338,6 +344,7 @@ impl Agent {
         let launcher = Launcher {
             places: self.places.clone(),
             volumes: self.volumes.clone(),
+            namespaces: self.namespaces(),
             containerizer: Arc::clone(&self.containerizer) as Arc<dyn Containerizer>,
             fetcher,
             images: Arc::clone(&self.source),
@@ -370,6 +377,7 @@ impl Agent {
             probes: Arc::new(probes),
             places: self.places.clone(),
             volumes: self.volumes.clone(),
+            namespaces: self.namespaces(),
             reserve,
             address: self.options.advertised_ip(),
             found,

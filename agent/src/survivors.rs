@@ -11,12 +11,14 @@ use tracing::{error, warn};
 use crate::containerizer::Containerizer;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::images::Images;
+use crate::namespaces::Namespaces;
 use crate::shims::{self, Shim};
 
 /// Where to look.
 pub(crate) struct Survivors {
     pub(crate) containerizer: Arc<ProcessContainerizer>,
     pub(crate) images: Images,
+    pub(crate) namespaces: Namespaces,
     /// Of this boot of the machine.
     pub(crate) boot_id: String,
 }
@@ -49,6 +51,7 @@ impl Survivors {
             findings.found.insert(task.key, found);
         }
         self.remove_strays(node).await;
+        self.remove_stray_networks(node).await;
         (findings, running)
     }
 
@@ -78,6 +81,23 @@ impl Survivors {
             ),
             Ok(Err(error)) => warn!(%error, "control groups cannot be listed"),
             Err(error) => warn!(%error, "control groups cannot be listed"),
+        }
+    }
+
+    /// Removes networks that no executor of the store owns.
+    async fn remove_stray_networks(&self, node: &Node) {
+        let view = node.view();
+        let known = view.executors.values();
+        let known = known.map(|executor| executor.container.to_string());
+        let (known, namespaces) = (known.collect(), self.namespaces.clone());
+        match spawn_blocking(move || namespaces.remove_strays(&known)).await {
+            Ok(Ok(removed)) if removed.is_empty() => {}
+            Ok(Ok(removed)) => warn!(
+                networks = removed.join(", "),
+                "networks of no executor removed"
+            ),
+            Ok(Err(error)) => warn!(%error, "networks of no executor stay"),
+            Err(error) => warn!(%error, "networks of no executor stay"),
         }
     }
 }

@@ -127,7 +127,10 @@ impl TaskDesk {
         let run = named::newest_run(&self.handle.view(), task, framework)?;
         let turn = Arc::clone(&self.followers).try_acquire_owned();
         let turn = turn.map_err(|_| DeskError::TooManyFollowers)?;
-        let place = self.places.sandbox(&run.agent, &run.key, &run.container);
+        let within = run.within.as_ref();
+        let place = self
+            .places
+            .sandbox_within(&run.agent, &run.key, &run.container, within);
         let handle = self.handle.clone();
         let running = move || {
             let view = handle.view();

@@ -13,6 +13,7 @@ pub mod agent; // an agent as it describes itself
 pub mod attributes; // rack, zone, kind of disk
 pub mod checksum; // what fetched bytes must hash to
 pub mod container; // what to run, and the container around it
+pub mod executor; // what looks after tasks of a group
 pub mod framework; // a framework as it describes itself
 pub mod health; // what "healthy" means for a task
 pub mod ids; // names: opaque text, one type per noun
@@ -28,6 +29,7 @@ pub use agent::{AgentInfo, BadDomain, Endpoint, FaultDomain};
 pub use attributes::{AttributeValue, Attributes};
 pub use checksum::{BadChecksum, Checksum, HashFunction};
 pub use container::{CommandSpec, ContainerSpec, FetchUri, LinuxCapability, Program};
+pub use executor::{ExecutorKind, ExecutorSpec, TaskGroup};
 pub use framework::{Capability, FrameworkInfo};
 pub use health::{HealthCheck, Probe};
 pub use ids::{

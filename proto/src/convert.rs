@@ -12,6 +12,7 @@ pub mod attributes; // what an agent says of itself
 pub mod command; // CommandInfo, environment, what to fetch
 pub mod container; // ContainerInfo: image, mounts, isolation
 pub mod demand; // what a framework waits to run: shapes and where they may go
+pub mod executor; // ExecutorInfo, groups of tasks
 pub mod framework; // FrameworkInfo, roles, capabilities
 pub mod health; // HealthCheck
 pub mod ids; // every id

@@ -8,6 +8,8 @@ use mete_model::{
     TaskStatus, VolumeName,
 };
 
+use crate::state::executors::Executor;
+use crate::state::sandboxes::Within;
 use crate::state::tasks::Task;
 
 /// One piece of work for the shell. It starts the work and returns; what comes of it is a later input.
@@ -42,6 +44,8 @@ pub enum Action {
         spec: Arc<TaskSpec>,
         /// For whom.
         framework: Arc<FrameworkInfo>,
+        /// What it shares with others, when it came in a group.
+        parent: Option<Arc<Executor>>,
     },
     /// Give a launch job up if it has not started its program; it is still answered by `Launched`.
     CancelLaunch {
@@ -97,8 +101,15 @@ pub enum Action {
         key: TaskKey,
         /// Which.
         container: ContainerId,
+        /// The sandbox of the executor that it lies in, when the task came in a group.
+        within: Option<Within>,
         /// The agent's id when it ran, a part of the path.
         agent: AgentId,
+    },
+    /// An executor is over: remove what its tasks shared but its sandbox.
+    ReleaseExecutor {
+        /// Which.
+        container: ContainerId,
     },
     /// Erase a volume with all that is on it, there or not; answered by `VolumeErased`.
     EraseVolume {
@@ -152,6 +163,8 @@ pub struct Registration {
     pub boot_id: String,
     /// Every task, terminal ones until their last update is acknowledged.
     pub tasks: Vec<Arc<Task>>,
+    /// Each executor of a group that has live tasks here.
+    pub executors: Vec<Arc<Executor>>,
     /// Each framework that has tasks here.
     pub frameworks: Vec<Arc<FrameworkInfo>>,
     /// What nobody has acknowledged yet, in the order in which it happened.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, UpdateId, VolumeName,
+    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskGroup, TaskKey, TaskSpec, UpdateId,
+    VolumeName,
 };
 
 use crate::task_dir::Exit;
@@ -119,6 +120,20 @@ pub enum Order {
         framework: FrameworkInfo,
         /// What to run.
         task: Box<TaskSpec>,
+    },
+    /// Start the tasks of a group.
+    RunGroup {
+        /// Whose group; has an id.
+        framework: FrameworkInfo,
+        /// Who looks after which tasks.
+        group: Box<TaskGroup>,
+    },
+    /// Start tasks of a group that cannot be carried out by this agent.
+    UnrunnableGroup {
+        /// Which.
+        keys: Vec<TaskKey>,
+        /// Why.
+        reason: String,
     },
     /// Start a task whose description cannot be carried out by this agent.
     Unrunnable {

@@ -10,7 +10,7 @@ mod input; // all that can happen
 mod names; // ids and chances from a seed
 mod node; // the whole state, and `step`
 mod record; // what outlives a restart, and its bytes
-mod state; // what is: link, tasks, reports, probes, sandboxes, volumes, disk
+mod state; // what is: link, tasks, executors, reports, probes, sandboxes, volumes, disk
 pub mod task_dir; // layout of one task's directory: the protocol between agent and shim
 mod transitions; // what happens: register, run, finish, kill, report, probe, recover, collect
 
@@ -18,7 +18,8 @@ pub use effects::{Action, Outgoing, Registration, Report, StopReason};
 pub use input::{DiskSpace, Findings, Found, Input, LaunchOutcome, LaunchStage, Order};
 pub use node::{Node, Settings, Unaccounted, View};
 pub use record::{BadRecord, Record};
+pub use state::executors::{Executor, ExecutorKey, Group};
 pub use state::link::Stage;
-pub use state::sandboxes::Sandbox;
+pub use state::sandboxes::{Sandbox, Within};
 pub use state::tasks::{Kill, Phase, Task, Why};
 pub use state::volumes::{Volume, VolumePhase};

@@ -17,6 +17,7 @@ use crate::input::{DiskSpace, Input, Order};
 use crate::names::Names;
 use crate::record::{self, BadRecord, Entry, Identity, Record};
 use crate::state::disk::Disk;
+use crate::state::executors::{Executor, ExecutorKey, Executors};
 use crate::state::link::{Link, Stage};
 use crate::state::probes::Probes;
 use crate::state::sandboxes::{Sandbox, Sandboxes};
@@ -47,6 +48,7 @@ pub struct Node {
     pub(crate) identity: Identity,
     pub(crate) link: Link,
     pub(crate) tasks: Tasks,
+    pub(crate) executors: Executors,
     pub(crate) updates: Updates,
     pub(crate) probes: Probes,
     pub(crate) sandboxes: Sandboxes,
@@ -91,6 +93,8 @@ pub struct View {
     pub recovered: bool,
     /// Every task.
     pub tasks: Arc<BTreeMap<TaskKey, Arc<Task>>>,
+    /// Executors of groups that have live tasks.
+    pub executors: Arc<BTreeMap<ExecutorKey, Arc<Executor>>>,
     /// Each framework that has tasks here.
     pub frameworks: BTreeMap<FrameworkId, Arc<FrameworkInfo>>,
     /// What ended tasks left behind.
@@ -125,6 +129,7 @@ impl Node {
             identity: Identity::default(),
             link: Link::new(),
             tasks: Tasks::default(),
+            executors: Executors::default(),
             updates: Updates::default(),
             probes: Probes::default(),
             sandboxes: Sandboxes::default(),
@@ -146,6 +151,7 @@ impl Node {
                 Entry::Accepted(task) => node.tasks.insert(*task),
                 Entry::Life(life) => lives.push(life),
                 Entry::Sandbox(sandbox) => node.sandboxes.keep(sandbox),
+                Entry::Executor(executor) => node.executors.insert(*executor),
                 Entry::Volume(volume) => drop(node.volumes.keep(volume)),
             }
         }
@@ -176,6 +182,10 @@ impl Node {
             Order::Registered { epoch, agent } => self.registered(now, epoch, agent, out),
             Order::Refused { reason, permanent } => self.refused(now, reason, permanent, out),
             Order::Run { framework, task } => self.run(now, framework, *task, out),
+            Order::RunGroup { framework, group } => self.run_group(now, framework, *group, out),
+            Order::UnrunnableGroup { keys, reason } => {
+                self.unrunnable_group(now, keys, &reason);
+            }
             Order::Unrunnable { key, reason } => self.unrunnable(now, key, reason),
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
@@ -292,6 +302,7 @@ impl Machine for Node {
             stage: self.link.stage(),
             recovered: self.recovered,
             tasks: self.tasks.shared(),
+            executors: self.executors.shared(),
             frameworks: frameworks
                 .map(|(id, framework)| (id.clone(), Arc::clone(&framework.info)))
                 .collect(),

@@ -5,6 +5,7 @@
 //! framework/<id>                  a framework with tasks here
 //! task/<framework>/<task>         the launch as it came; written once
 //! life/<framework>/<task>         where the task stands, and its unacknowledged reports
+//! executor/<framework>/<executor> what tasks of groups have in common
 //! sandbox/<container>             what an ended task left behind
 //! volume/<role>: <id>             a persistent volume, or one that is to be erased
 //! ```
@@ -15,12 +16,13 @@ mod forms; // the JSON of each word
 use std::sync::Arc;
 
 use mete_model::{
-    AgentId, Change, ContainerId, Durable, FrameworkId, FrameworkInfo, TaskId, TaskKey, TaskStatus,
-    VolumeName,
+    AgentId, Change, ContainerId, Durable, ExecutorId, FrameworkId, FrameworkInfo, TaskId, TaskKey,
+    TaskStatus, VolumeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::state::executors::{Executor, ExecutorKey};
 use crate::state::sandboxes::Sandbox;
 use crate::state::tasks::Task;
 use crate::state::volumes::Volume;
@@ -57,6 +59,10 @@ pub enum Record {
     },
     /// A task is over, its end acknowledged.
     Forgotten(TaskKey),
+    /// A group came below an executor, or went on.
+    Executor(Arc<Executor>),
+    /// The last task of an executor has ended.
+    ExecutorGone(ExecutorKey),
     /// A sandbox is kept.
     SandboxKept(Arc<Sandbox>),
     /// A sandbox is gone.
@@ -95,6 +101,7 @@ pub(crate) enum Entry {
         leaving: bool,
     },
     Accepted(Box<Task>),
+    Executor(Box<Executor>),
     Life(Box<Life>),
     Sandbox(Sandbox),
     Volume(Volume),
@@ -135,6 +142,11 @@ impl Durable for Record {
             Self::Forgotten(key) => {
                 vec![remove(task_key("task", key)), remove(task_key("life", key))]
             }
+            Self::Executor(executor) => {
+                let form = forms::Executor::from(&**executor);
+                vec![put(executor_key(&executor.key), &form)]
+            }
+            Self::ExecutorGone(key) => vec![remove(executor_key(key))],
             Self::SandboxKept(sandbox) => {
                 let form = forms::Sandbox::from(&**sandbox);
                 vec![put(format!("sandbox/{}", sandbox.container), &form)]
@@ -155,6 +167,10 @@ fn framework_key(id: &FrameworkId) -> String {
 
 fn task_key(kind: &str, key: &TaskKey) -> String {
     format!("{kind}/{}/{}", key.framework, key.task)
+}
+
+fn executor_key(key: &ExecutorKey) -> String {
+    format!("executor/{}/{}", key.framework, key.executor)
 }
 
 fn put(key: String, form: &impl Serialize) -> Change {
@@ -213,6 +229,14 @@ fn parse(key: &str, value: &[u8]) -> Result<Entry, String> {
         ["life", framework, task] => {
             let life = form::<forms::Life>(json)?.read(named(framework, task)?)?;
             Ok(Entry::Life(Box::new(life)))
+        }
+        ["executor", framework, executor] => {
+            let key = ExecutorKey {
+                framework: FrameworkId::new(framework).map_err(|bad| bad.to_string())?,
+                executor: ExecutorId::new(executor).map_err(|bad| bad.to_string())?,
+            };
+            let executor = form::<forms::Executor>(json)?.read(key)?;
+            Ok(Entry::Executor(Box::new(executor)))
         }
         ["sandbox", container] => {
             let container = ContainerId::new(container).map_err(|bad| bad.to_string())?;

@@ -2,6 +2,7 @@
 
 mod collect; // which old sandboxes go first; the disk is full, and has room again
 mod finish; // a task's process has ended
+mod groups; // tasks that begin in order and end together
 mod kill; // a task, a framework, the agent is to end
 mod probe; // a result, perhaps a verdict
 mod recover; // what the store says × what still runs → keep, report, clean

@@ -16,9 +16,12 @@ mod powers; // user, capabilities, limits: what remains of root
 mod seccomp; // which system calls are refused
 
 use std::ffi::c_int;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use mete_agent_core::task_dir::{Container, Launch, Net};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::image::Image;
 use crate::process::Entry;
@@ -34,7 +37,8 @@ const NEVER_RAN: c_int = 127;
 pub(crate) const fn namespaces(container: &Container) -> c_int {
     let all = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     match container.network {
-        Net::Host => all,
+        // One that is joined is entered later.
+        Net::Host | Net::Joined { .. } => all,
         Net::None => all | libc::CLONE_NEWNET,
     }
 }
@@ -83,6 +87,9 @@ pub(crate) fn try_out(launch: &Launch, container: &Container, report: &OwnedFd) 
 }
 
 fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {
+    if let Net::Joined { namespace } = &container.network {
+        join_network(namespace).map_err(Fault::of(namespace.as_str()))?;
+    }
     system::own_view_of_groups();
     mounts::build(launch, container)?;
     if let Some(name) = &container.hostname {
@@ -92,4 +99,11 @@ fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {
         system::loopback_up().map_err(Fault::of("the loopback device"))?;
     }
     Ok(())
+}
+
+/// Enters a network that is there already, while the machine's files are still seen.
+fn join_network(namespace: &str) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(namespace, flags, Mode::empty())?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
 }

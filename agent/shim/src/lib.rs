@@ -16,6 +16,7 @@ mod check; // joins a running task to check its health
 mod container; // a container around the program, if the task wants one
 mod directory; // launch.json in, pid and exit.json out
 mod image; // what exec needs
+mod network; // a network of its own, mounted on a file
 mod output; // stdout and stderr into files, rotated
 mod probe; // whether containers can be built here
 mod process; // from launch.json to a running program
@@ -43,8 +44,8 @@ const USAGE: u8 = 2;
 
 /// Runs a shim with the arguments that follow `mete shim`: the path of a task directory, or
 /// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task, `--session DIRECTORY` to run
-/// what the agent asks for on standard input inside one, or `--probe DIRECTORY` to see whether containers can be built
-/// here.
+/// what the agent asks for on standard input inside one, `--probe DIRECTORY` to see whether containers can be built here,
+/// or `--network FILE` to mount a new network on a file.
 ///
 /// Call it before any thread is started. It closes every file descriptor above 2; standard output
 /// gets one line, `running`, when the task's program runs, and end of file when it never will.
@@ -56,10 +57,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         [flag, directory] if flag == "--session" => session::run(Path::new(directory)),
         [flag, directory] if flag == "--probe" => probe::run(Path::new(directory)),
+        [flag, file] if flag == "--network" => network::run(Path::new(file)),
         [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
         _ => {
             eprintln!(
-                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY"
+                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY | shim --network FILE"
             );
             USAGE
         }

@@ -239,6 +239,15 @@ pub(crate) fn mount_attributes(
     if done < 0 { Err(errno()) } else { Ok(()) }
 }
 
+/// Leaves the network of the machine for one without any device but a loopback that is down.
+pub(crate) fn own_network() -> Result<(), Errno> {
+    // SAFETY: only the network changes, and only for this process of one thread.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(errno()),
+    }
+}
+
 /// Brings the loopback device of this network namespace up.
 ///
 /// # Errors

@@ -61,6 +61,10 @@ pub struct Around {
     pub mounted: BTreeMap<String, Image>,
     /// Persistent volumes of the task.
     pub volumes: Vec<VolumeMount>,
+    /// The sandbox of the executor that it shares with others of its group.
+    pub parent: Option<PathBuf>,
+    /// The file of the network that it shares with them; `None`: its network is its own affair.
+    pub namespace: Option<PathBuf>,
     /// Where it runs, and what ends it.
     pub working_dir: String,
     /// Number of the signal that asks it to end.
@@ -86,8 +90,18 @@ impl Around {
             image: Some(image),
             mounted: BTreeMap::new(),
             volumes: Vec::new(),
+            parent: None,
+            namespace: None,
             working_dir: inside.working_dir.clone(),
             stop_signal: inside.stop_signal,
+        }
+    }
+
+    /// What it sees of networks; one that is shared by a group has a loopback and nothing else.
+    const fn network(&self) -> Network {
+        match self.namespace {
+            Some(_) => Network::None,
+            None => self.spec.network,
         }
     }
 
@@ -120,6 +134,9 @@ pub enum OciError {
     /// An image was not brought.
     #[error("image {0:?} is not there")]
     NoImage(String),
+    /// A volume of a sandbox that is not there.
+    #[error("a volume of a parent's sandbox is for tasks of a group")]
+    NoParent,
     /// A path that is not UTF-8.
     #[error("{0} is not UTF-8")]
     NotText(PathBuf),
@@ -201,7 +218,8 @@ pub fn prepare(
     let (spec, isolation) = (&around.spec, &around.spec.isolation);
     let top = dir.path().join("root");
     let place = directory(&top, "place", 0o700)?;
-    let hostname = spec.hostname.clone().or_else(|| match spec.network {
+    let network = around.network();
+    let hostname = spec.hostname.clone().or_else(|| match network {
         Network::Host => None,
         Network::None => Some(container.as_str().chars().take(HOSTNAME_CHARS).collect()),
     });
@@ -233,9 +251,14 @@ pub fn prepare(
         mounts,
         working_dir: around.working_dir.clone(),
         hostname,
-        network: match spec.network {
-            Network::Host => Net::Host,
-            Network::None => Net::None,
+        network: match &around.namespace {
+            Some(file) => Net::Joined {
+                namespace: text(file)?,
+            },
+            None => match network {
+                Network::Host => Net::Host,
+                Network::None => Net::None,
+            },
         },
         capabilities: isolation
             .remaining()
@@ -281,7 +304,7 @@ fn root(
         return Ok((Root::Machine { hidden }, mounts));
     };
     let mut mounts = vec![own];
-    mounts.extend(names(dir, around.spec.network, hostname)?);
+    mounts.extend(names(dir, around.network(), hostname)?);
     let layers = layers(image, &dir.path().join("root"))?;
     Ok((Root::Layers(layers), mounts))
 }
@@ -303,6 +326,11 @@ fn mounted(
         }
         MountSource::Sandbox(path) => Source::Path {
             root: sandbox.to_owned(),
+            below: path.trim_start_matches('/').to_owned(),
+            make: true,
+        },
+        MountSource::Parent(path) => Source::Path {
+            root: text(around.parent.as_deref().ok_or(OciError::NoParent)?)?,
             below: path.trim_start_matches('/').to_owned(),
             make: true,
         },

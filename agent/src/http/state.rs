@@ -23,6 +23,8 @@ pub(super) async fn state(State(about): State<Arc<About>>) -> Json<Value> {
         .fold(Resources::none(), |sum, task| {
             sum.plus(&task.spec.resources)
         });
+    let executors = view.executors.values();
+    let used = executors.fold(used, |sum, executor| sum.plus(&executor.spec.resources));
     let endpoint = &about.endpoint;
     let (frameworks, completed) = frameworks(&about, &view);
     Json(json!({
@@ -71,7 +73,9 @@ fn frameworks(about: &About, view: &View) -> (Vec<Value>, Vec<Value>) {
     for (id, info) in &view.frameworks {
         let tasks = view.tasks.values().filter(|task| task.key.framework == *id);
         let role = info.roles.first().cloned().unwrap_or_default().to_string();
-        let executors: Vec<Value> = tasks.map(|task| executor(about, task, &role)).collect();
+        let alone = tasks.filter(|task| task.executor.is_none());
+        let mut executors: Vec<Value> = alone.map(|task| executor(about, task, &role)).collect();
+        executors.extend(executors_of_groups(about, view, id, &role));
         present.push(json!({
             "id": id.as_str(),
             "name": info.name,
@@ -102,25 +106,8 @@ fn executor(about: &About, task: &Task, role: &str) -> Value {
         .places
         .sandbox(&task.agent, &task.key, &task.container);
     let id = task.key.task.as_str();
-    let labels: Vec<Value> = task
-        .spec
-        .labels
-        .iter()
-        .map(|(key, value)| json!({ "key": key, "value": value }))
-        .collect();
     let resources = json::resources(&task.spec.resources);
-    let entry = json!({
-        "id": id,
-        "name": task.spec.name,
-        "framework_id": task.key.framework.as_str(),
-        "executor_id": "",
-        "slave_id": task.agent.as_str(),
-        "state": task.latest.state.as_str(),
-        "resources": resources,
-        "role": role,
-        "labels": labels,
-        "statuses": [json::status(&task.latest)],
-    });
+    let entry = task_entry(task, role);
     let (live, ended) = if task.is_live() {
         (vec![entry], vec![])
     } else {
@@ -140,10 +127,71 @@ fn executor(about: &About, task: &Task, role: &str) -> Value {
     })
 }
 
+fn task_entry(task: &Task, role: &str) -> Value {
+    let id = task.key.task.as_str();
+    let labels: Vec<Value> = task
+        .spec
+        .labels
+        .iter()
+        .map(|(key, value)| json!({ "key": key, "value": value }))
+        .collect();
+    json!({
+        "id": id,
+        "name": task.spec.name,
+        "framework_id": task.key.framework.as_str(),
+        "executor_id": task.executor.as_ref().map_or("", |id| id.as_str()),
+        "slave_id": task.agent.as_str(),
+        "state": task.latest.state.as_str(),
+        "resources": json::resources(&task.spec.resources),
+        "role": role,
+        "labels": labels,
+        "statuses": [json::status(&task.latest)],
+    })
+}
+
+/// Executors that look after groups, with all their tasks.
+fn executors_of_groups<'a>(
+    about: &'a About,
+    view: &'a View,
+    framework: &'a FrameworkId,
+    role: &'a str,
+) -> impl Iterator<Item = Value> + 'a {
+    let mine = view.executors.values();
+    let mine = mine.filter(move |executor| executor.key.framework == *framework);
+    mine.map(move |executor| {
+        let within = executor.within();
+        let directory = about
+            .places
+            .executor_sandbox(&executor.agent, framework, &within);
+        let its = |task: &&Arc<Task>| {
+            task.key.framework == *framework
+                && task.executor.as_ref() == Some(&executor.key.executor)
+        };
+        let (live, ended): (Vec<_>, Vec<_>) = view
+            .tasks
+            .values()
+            .filter(its)
+            .partition(|task| task.is_live());
+        let entries = |tasks: Vec<&Arc<Task>>| -> Vec<Value> {
+            tasks.iter().map(|task| task_entry(task, role)).collect()
+        };
+        json!({
+            "id": executor.key.executor.as_str(),
+            "name": executor.spec.name,
+            "type": "DEFAULT",
+            "container": executor.container.as_str(),
+            "directory": directory.display().to_string(),
+            "resources": json::resources(&executor.spec.resources),
+            "role": role,
+            "tasks": entries(live),
+            "queued_tasks": [],
+            "completed_tasks": entries(ended),
+        })
+    })
+}
+
 fn completed_executor(about: &About, sandbox: &Sandbox) -> Value {
-    let directory = about
-        .places
-        .sandbox(&sandbox.agent, &sandbox.key, &sandbox.container);
+    let directory = about.places.sandbox_left(sandbox);
     let id = sandbox.key.task.as_str();
     json!({
         "id": id,

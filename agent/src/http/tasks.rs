@@ -17,9 +17,7 @@ pub(super) async fn tasks(State(about): State<Arc<About>>) -> Json<Value> {
         .values()
         .filter(|task| task.is_live())
         .map(|task| {
-            let sandbox = about
-                .places
-                .sandbox(&task.agent, &task.key, &task.container);
+            let sandbox = about.places.sandbox_of(task, &view);
             json!({
                 "id": task.key.task.as_str(),
                 "name": task.spec.name,
@@ -36,9 +34,7 @@ pub(super) async fn tasks(State(about): State<Arc<About>>) -> Json<Value> {
     let mut ended: Vec<_> = view.sandboxes.values().collect();
     ended.sort_unstable_by_key(|sandbox| Reverse(sandbox.ended_at));
     let ended = ended.into_iter().map(|kept| {
-        let sandbox = about
-            .places
-            .sandbox(&kept.agent, &kept.key, &kept.container);
+        let sandbox = about.places.sandbox_left(kept);
         json!({
             "id": kept.key.task.as_str(),
             "name": kept.name,

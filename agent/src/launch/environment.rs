@@ -24,12 +24,14 @@ pub(super) fn of(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<Str
 pub(super) fn of_agent(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
     let sandbox = sandbox.display().to_string();
     let task = job.key.task.to_string();
+    let executor = job.parent.as_ref();
+    let executor = executor.map_or_else(|| task.clone(), |parent| parent.key.executor.to_string());
     let agent = job.agent.to_string();
     let ours = [
         ("MESOS_SANDBOX", sandbox.clone()),
         ("MESOS_DIRECTORY", sandbox),
-        ("MESOS_TASK_ID", task.clone()),
-        ("MESOS_EXECUTOR_ID", task),
+        ("MESOS_TASK_ID", task),
+        ("MESOS_EXECUTOR_ID", executor),
         ("MESOS_FRAMEWORK_ID", job.key.framework.to_string()),
         ("MESOS_SLAVE_ID", agent.clone()),
         ("MESOS_AGENT_ID", agent),
@@ -117,6 +119,7 @@ mod tests {
                 original: [].as_slice().into(),
             }),
             framework: Arc::new(framework),
+            parent: None,
         }
     }
 

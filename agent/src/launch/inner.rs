@@ -35,9 +35,10 @@ impl Launcher {
         sandbox: &Path,
         tell: &Tell,
     ) -> Result<Inner, Failure> {
-        let Some(spec) = job.spec.container.as_deref() else {
+        let Some(spec) = job.container() else {
             return self.on_machine(job, sandbox, None).await;
         };
+        let spec = &spec;
         let permissions = self.oci.as_ref().map_err(|why| {
             let reason = format!("this agent cannot run containers: {why}");
             Failure::new(LaunchStage::Start, reason)
@@ -86,6 +87,8 @@ impl Launcher {
             image: None,
             mounted: BTreeMap::new(),
             volumes: Vec::new(),
+            parent: None,
+            namespace: None,
             working_dir: match &spec.working_dir {
                 Some(path) => path.clone(),
                 None => sandbox.display().to_string(),

@@ -1,13 +1,14 @@
 //! From and to the words of the core.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mete_agent_core::{Order, Outgoing, Registration, Report, Task};
+use mete_agent_core::{Executor, Order, Outgoing, Registration, Report, Task};
 use mete_model::{FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::task::grace_period;
-use mete_proto::convert::{ConvertError, attributes, resources};
+use mete_proto::convert::{ConvertError, attributes, executor, resources};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::{agent_message, master_message};
@@ -38,6 +39,7 @@ pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertEr
             reason: refused.reason,
         },
         Some(Message::RunTask(run)) => run_task(&run)?,
+        Some(Message::RunGroup(run)) => run_group(&run)?,
         Some(Message::KillTask(kill)) => Order::Kill {
             key: key(&kill.framework_id, &kill.task_id)?,
             grace: kill.kill_policy.as_ref().map_or(Ok(None), grace_period)?,
@@ -87,6 +89,28 @@ fn run_task(run: &wire::RunTask) -> Result<Order, ConvertError> {
             let framework = framework.ok_or_else(|| ConvertError::missing("framework_info.id"))?;
             Ok(Order::Unrunnable {
                 key: key(framework, &run.task_info.task_id)?,
+                reason: bad.to_string(),
+            })
+        }
+    }
+}
+
+/// The same for a group, of which one part that makes no sense makes none.
+fn run_group(run: &wire::RunGroup) -> Result<Order, ConvertError> {
+    let tasks = &run.task_group.tasks;
+    let described = FrameworkInfo::try_from(&run.framework_info)
+        .and_then(|framework| Ok((framework, executor::group(&run.executor_info, tasks)?)));
+    match described {
+        Ok((framework, group)) => Ok(Order::RunGroup {
+            framework,
+            group: Box::new(group),
+        }),
+        Err(bad) => {
+            let framework = run.framework_info.id.as_ref();
+            let framework = framework.ok_or_else(|| ConvertError::missing("framework_info.id"))?;
+            let keys = tasks.iter().map(|info| key(framework, &info.task_id));
+            Ok(Order::UnrunnableGroup {
+                keys: keys.collect::<Result<_, _>>()?,
                 reason: bad.to_string(),
             })
         }
@@ -152,7 +176,7 @@ fn register(registration: &Registration, introduction: &Introduction) -> wire::R
         tasks: registration
             .tasks
             .iter()
-            .map(|task| agent_task(task))
+            .map(|task| agent_task(task, &registration.executors))
             .collect(),
         frameworks: registration
             .frameworks
@@ -163,11 +187,17 @@ fn register(registration: &Registration, introduction: &Introduction) -> wire::R
     }
 }
 
-fn agent_task(task: &Task) -> wire::AgentTask {
+fn agent_task(task: &Task, executors: &[Arc<Executor>]) -> wire::AgentTask {
+    let is_its = |executor: &&Arc<Executor>| {
+        executor.key.framework == task.key.framework
+            && Some(&executor.key.executor) == task.executor.as_ref()
+    };
+    let executor = executors.iter().find(is_its);
     wire::AgentTask {
         framework_id: framework_id(&task.key.framework),
         task_info: (&*task.spec).into(),
         latest_status: (&task.latest).into(),
+        executor_info: executor.map(|executor| (&*executor.spec).into()),
     }
 }
 

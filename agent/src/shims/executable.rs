@@ -62,8 +62,12 @@ impl Executable {
     /// # Errors
     /// Why not, in the shim's words. Blocks for some milliseconds.
     pub(crate) fn try_container(&self, place: &Path) -> Result<(), String> {
+        self.help("--probe", place)
+    }
+
+    fn help(&self, what: &str, place: &Path) -> Result<(), String> {
         let mut trial = self.command();
-        trial.arg("--probe").arg(place).stdout(Stdio::null());
+        trial.arg(what).arg(place).stdout(Stdio::null());
         let output = trial.output().map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
@@ -73,6 +77,14 @@ impl Executable {
             "" => format!("the shim ended with {}", output.status),
             said => said.chars().take(LOG_TAIL_BYTES).collect(),
         })
+    }
+
+    /// Makes a network with a loopback and nothing else, and mounts it on a file.
+    ///
+    /// # Errors
+    /// Why not, in the shim's words. Blocks for some milliseconds.
+    pub(crate) fn make_network(&self, file: &Path) -> Result<(), String> {
+        self.help("--network", file)
     }
 
     /// A command that runs it with nothing of the agent's environment.

@@ -67,6 +67,8 @@ fn task(agent: &Agent, container: &str, text: &str) -> Start {
         image: Some(busybox(agent.work.path())),
         mounted: BTreeMap::new(),
         volumes: Vec::new(),
+        parent: None,
+        namespace: None,
         working_dir: SANDBOX_INSIDE.into(),
         stop_signal: 15,
     });

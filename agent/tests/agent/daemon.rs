@@ -4,6 +4,7 @@ mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
+mod groups; // tasks that share, begin in order, end together
 mod images; // images over HTTP
 mod killed; // an agent as a process, and what it leaves
 mod life; // from launch to acknowledgement

@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use crate::state::agents::{Agents, Pace};
 use crate::state::deadlines::{Deadlines, Due};
 use crate::state::erasures::Erasures;
+use crate::state::executors::Executors;
 use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
@@ -38,6 +39,7 @@ pub struct Cluster {
     pub(crate) frameworks: Frameworks,
     pub(crate) offers: Offers,
     pub(crate) tasks: Tasks,
+    pub(crate) executors: Executors,
     pub(crate) erasures: Erasures,
     pub(crate) weights: Arc<BTreeMap<Role, NonZeroU32>>,
     pub(crate) limits: Arc<BTreeMap<Role, Amounts>>,

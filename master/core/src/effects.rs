@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, Capability, FrameworkId, FrameworkInfo, InverseOffer, Offer, OfferId, Resources, Role,
-    TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
+    AgentId, Capability, ExecutorSpec, FrameworkId, FrameworkInfo, InverseOffer, Offer, OfferId,
+    Resources, Role, TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
 };
 
 use mete_placement::Allocator;
@@ -123,6 +123,17 @@ pub enum MessageToAgent {
         role: Role,
         /// What.
         task: Arc<TaskSpec>,
+    },
+    /// Start the tasks of a group.
+    RunGroup {
+        /// Whose.
+        framework: Box<FrameworkInfo>,
+        /// On whose account.
+        role: Role,
+        /// Who looks after them.
+        executor: Arc<ExecutorSpec>,
+        /// What.
+        tasks: Vec<Arc<TaskSpec>>,
     },
     /// End a task.
     KillTask {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, AgentInfo, FrameworkId, FrameworkInfo, OfferId, Resources, Role, TaskId, TaskSpec,
-    TaskState, TaskStatus, UpdateId, VolumeName,
+    AgentId, AgentInfo, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, Resources, Role,
+    TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, UpdateId, VolumeName,
 };
 use mete_placement::{Amounts, Policy, Shape};
 
@@ -172,6 +173,8 @@ pub struct AgentTask {
     pub framework: FrameworkId,
     /// What it is.
     pub spec: TaskSpec,
+    /// Who looks after it, when it came in a group.
+    pub executor: Option<Arc<ExecutorSpec>>,
     /// On whose account, when the task says so.
     pub role: Option<Role>,
     /// Where it stands, acknowledged or not.
@@ -298,6 +301,8 @@ pub struct Accept {
 pub enum Operation {
     /// Start tasks.
     Launch(Vec<Result<TaskSpec, BadTask>>),
+    /// Start the tasks of a group, all or none.
+    LaunchGroup(Result<Box<TaskGroup>, BadGroup>),
     /// Reserve, make volumes, and back.
     Reshape {
         /// What the framework calls it; it hears how the operation went.
@@ -307,12 +312,10 @@ pub enum Operation {
         /// What is to be reserved or created, or what is not to be any more.
         resources: Resources,
     },
-    /// Not carried yet: its tasks, if it has some, are answered TASK_ERROR.
+    /// Not carried yet.
     NotCarried {
-        /// `RESERVE`, `LAUNCH_GROUP`.
+        /// `GROW_VOLUME`.
         name: String,
-        /// The tasks in it.
-        tasks: Vec<TaskId>,
     },
 }
 
@@ -321,6 +324,15 @@ pub enum Operation {
 pub struct BadTask {
     /// Which.
     pub task: TaskId,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// A group whose description makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadGroup {
+    /// Its tasks.
+    pub tasks: Vec<TaskId>,
     /// What is wrong.
     pub why: String,
 }
@@ -335,8 +347,11 @@ impl Accept {
                     Ok(spec) => spec.id.clone(),
                     Err(bad) => bad.task.clone(),
                 })),
-                Operation::Reshape { .. } => {}
-                Operation::NotCarried { tasks, .. } => all.extend(tasks.iter().cloned()),
+                Operation::LaunchGroup(Ok(group)) => {
+                    all.extend(group.tasks.iter().map(|spec| spec.id.clone()));
+                }
+                Operation::LaunchGroup(Err(bad)) => all.extend(bad.tasks.iter().cloned()),
+                Operation::Reshape { .. } | Operation::NotCarried { .. } => {}
             }
         }
         all
@@ -349,7 +364,9 @@ impl Accept {
             .iter()
             .filter_map(|operation| match operation {
                 Operation::Reshape { id, .. } => id.clone(),
-                Operation::Launch(_) | Operation::NotCarried { .. } => None,
+                Operation::Launch(_) | Operation::LaunchGroup(_) | Operation::NotCarried { .. } => {
+                    None
+                }
             });
         ids.collect()
     }

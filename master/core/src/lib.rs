@@ -28,13 +28,15 @@ pub use effects::{
     Action, Event, MessageToAgent, OperationOutcome, OperatorError, Reply, Snapshot,
 };
 pub use input::{
-    Accept, AgentTask, BadTask, Call, Input, LinkId, Operation, Registration, Subscription, Update,
+    Accept, AgentTask, BadGroup, BadTask, Call, Input, LinkId, Operation, Registration,
+    Subscription, Update,
 };
 pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape};
 pub use operations::OperationKind;
 pub use registry::{AgentRecord, BadRecord, Record, Registry};
 pub use settings::Settings;
 pub use state::agents::{Admission, Agent, Drain, Pace, Reach};
+pub use state::executors::{Executor, ExecutorKey};
 pub use state::frameworks::{Framework, Life, OfferRules};
 pub use state::offers::OpenOffer;
 pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};

@@ -3,6 +3,8 @@
 //! The rules for tasks stand in one table, [`TASK_RULES`]; the first that is broken is the reason given (rules as in
 //! Mesos' `validation.cpp`).
 
+pub(crate) mod group; // groups: all of it or nothing
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::settings::Settings;
 use crate::state::SharedMap;
 use crate::state::agents::Agent;
+use crate::state::executors::{Executor, ExecutorKey};
 use crate::state::frameworks::Framework;
 use crate::state::offers::OpenOffer;
 use crate::state::schedule::{MachineId, Schedule};
@@ -35,6 +36,8 @@ pub struct View {
     pub offers: SharedMap<OfferId, OpenOffer>,
     /// Tasks that are not over: until their last update is acknowledged.
     pub tasks: SharedMap<TaskKey, Arc<Task>>,
+    /// Executors that look after groups of tasks.
+    pub executors: SharedMap<ExecutorKey, Arc<Executor>>,
     /// The last tasks that are over, in the order of their ends per framework.
     pub ended_tasks: SharedMap<(FrameworkId, u64), Arc<Task>>,
     /// Weights that were set, in thousandths.
@@ -66,6 +69,7 @@ impl View {
             frameworks: cluster.frameworks.all.clone(),
             offers: cluster.offers.all.clone(),
             tasks: cluster.tasks.all.clone(),
+            executors: cluster.executors.all.clone(),
             ended_tasks: cluster.tasks.ended.clone(),
             weights: Arc::clone(&cluster.weights),
             limits: Arc::clone(&cluster.limits),

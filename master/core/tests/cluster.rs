@@ -8,6 +8,8 @@ mod agent_life;
 mod drain;
 #[path = "cluster/framework_life.rs"]
 mod framework_life;
+#[path = "cluster/groups.rs"]
+mod groups;
 #[path = "cluster/leader_change.rs"]
 mod leader_change;
 #[path = "cluster/maintenance.rs"]

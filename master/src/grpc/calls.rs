@@ -4,15 +4,16 @@
 use std::collections::BTreeSet;
 
 use mete_master_core::{
-    Accept, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
+    Accept, BadGroup, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
 };
+use mete_model::container::MountSource;
 use mete_model::{FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec};
 use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::offer::refusal;
 use mete_proto::convert::resources;
 use mete_proto::convert::task::grace_period;
-use mete_proto::convert::{ConvertError, Within as _, demand, offer_constraints, role};
+use mete_proto::convert::{ConvertError, Within as _, demand, executor, offer_constraints, role};
 use mete_proto::mesos::v1 as wire;
 use wire::offer::operation;
 use wire::scheduler::call::Type;
@@ -178,6 +179,10 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
             tasks.collect::<Result<_, ConvertError>>()?,
         ));
     }
+    if kind == Ok(operation::Type::LaunchGroup) {
+        let launch = part(operation.launch_group.as_ref(), "launch_group")?;
+        return launch_group(launch, operation.id.is_some()).within("launch_group");
+    }
     if let Ok(kind) = kind
         && let Some(reshape) = reshape(kind, operation)?
     {
@@ -187,16 +192,27 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
         |_| format!("operation {}", operation.r#type.unwrap_or_default()),
         |kind| kind.as_str_name().to_owned(),
     );
-    let group = operation.launch_group.as_ref();
-    let tasks = group.map_or(&[][..], |group| &group.task_group.tasks);
-    let tasks = tasks
+    Ok(Operation::NotCarried { name })
+}
+
+/// A group of which one part makes no sense makes none; its tasks are answered all the same.
+fn launch_group(
+    launch: &operation::LaunchGroup,
+    feedback: bool,
+) -> Result<Operation, ConvertError> {
+    let infos = &launch.task_group.tasks;
+    let tasks: Result<Vec<TaskId>, ConvertError> = infos
         .iter()
         .map(|info| (&info.task_id).try_into())
         .collect();
-    Ok(Operation::NotCarried {
-        name,
-        tasks: within_group(tasks)?,
-    })
+    let tasks = tasks.within("task_group.tasks")?;
+    let group = match feedback {
+        true => Err("a LAUNCH_GROUP cannot have an operation id".to_owned()), // The rule of Mesos.
+        false => executor::group(&launch.executor, infos).map_err(|bad| bad.to_string()),
+    };
+    Ok(Operation::LaunchGroup(
+        group.map(Box::new).map_err(|why| BadGroup { tasks, why }),
+    ))
 }
 
 /// RESERVE, UNRESERVE, CREATE, DESTROY; `None` when it is another.
@@ -240,19 +256,26 @@ fn reshape(
     }))
 }
 
-fn within_group(tasks: Result<Vec<TaskId>, ConvertError>) -> Result<Vec<TaskId>, ConvertError> {
-    tasks.within("launch_group.task_group.tasks")
-}
-
 fn task(id: TaskId, info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
     if feedback {
         let why = "a LAUNCH cannot have an operation id".to_owned(); // The rule of Mesos.
         return Err(BadTask { task: id, why });
     }
-    TaskSpec::try_from(info).map_err(|bad| BadTask {
-        task: id,
-        why: bad.to_string(),
+    let spec = TaskSpec::try_from(info).map_err(|bad| bad.to_string());
+    spec.and_then(|spec| match sees_parent(&spec) {
+        true => Err("a volume of a parent's sandbox is for tasks of a group".to_owned()),
+        false => Ok(spec),
     })
+    .map_err(|why| BadTask { task: id, why })
+}
+
+fn sees_parent(spec: &TaskSpec) -> bool {
+    let mounts = spec
+        .container
+        .iter()
+        .flat_map(|container| &container.mounts);
+    let mut sources = mounts.map(|mount| &mount.source);
+    sources.any(|source| matches!(source, MountSource::Parent(_)))
 }
 
 fn kill(kill: &call::Kill) -> Result<Call, ConvertError> {

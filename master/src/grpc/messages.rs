@@ -1,7 +1,9 @@
 //! What agents say and hear: `mete.v1.AgentMessage` into words of the core, and those into `mete.v1.MasterMessage`.
 
+use std::sync::Arc;
+
 use mete_master_core::{AgentTask, LinkId, MessageToAgent, Registration, Update};
-use mete_model::{AgentInfo, FrameworkInfo, Role, TaskSpec, TaskState, TaskStatus};
+use mete_model::{AgentInfo, ExecutorSpec, FrameworkInfo, Role, TaskSpec, TaskState, TaskStatus};
 use mete_proto::PROTOCOL_VERSION;
 use mete_proto::convert::{ConvertError, Within as _, ids, resources, task};
 use mete_proto::mesos::v1 as mesos;
@@ -72,6 +74,12 @@ fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
     Ok(AgentTask {
         framework: (&task.framework_id).try_into().within("framework_id")?,
         spec: TaskSpec::try_from(&task.task_info).within("task_info")?,
+        executor: task
+            .executor_info
+            .as_ref()
+            .map(|info| ExecutorSpec::try_from(info).map(Arc::new))
+            .transpose()
+            .within("executor_info")?,
         role: role_of(&task.task_info),
         status: TaskStatus::try_from(&task.latest_status).within("latest_status")?,
     })
@@ -114,6 +122,12 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             role,
             task,
         } => Message::RunTask(run_task(&framework, &role, &task)),
+        MessageToAgent::RunGroup {
+            framework,
+            role,
+            executor,
+            tasks,
+        } => Message::RunGroup(run_group(&framework, &role, &executor, &tasks)),
         MessageToAgent::KillTask {
             framework,
             task,
@@ -153,6 +167,26 @@ fn run_task(framework: &FrameworkInfo, role: &Role, task: &TaskSpec) -> wire::Ru
     wire::RunTask {
         framework_info: framework.into(),
         task_info,
+    }
+}
+
+fn run_group(
+    framework: &FrameworkInfo,
+    role: &Role,
+    executor: &ExecutorSpec,
+    tasks: &[Arc<TaskSpec>],
+) -> wire::RunGroup {
+    let tasks = tasks.iter().map(|task| {
+        let mut info: mesos::TaskInfo = (&**task).into();
+        resources::allocate(&mut info.resources, role);
+        info
+    });
+    wire::RunGroup {
+        framework_info: framework.into(),
+        executor_info: executor.into(),
+        task_group: mesos::TaskGroupInfo {
+            tasks: tasks.collect(),
+        },
     }
 }
 

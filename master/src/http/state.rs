@@ -49,6 +49,17 @@ impl<'a> Sums<'a> {
                 .or_default()
                 .add(used);
         }
+        for (key, executor) in view.executors.iter() {
+            let used = &executor.spec.resources;
+            if view
+                .agents
+                .get(&key.agent)
+                .is_some_and(|agent| agent.link().is_some())
+            {
+                sums.used_on.entry(&key.agent).or_default().add(used);
+                sums.used_by.entry(&key.framework).or_default().add(used);
+            }
+        }
         for offer in view.offers.values() {
             let offered = &offer.resources;
             sums.offered_on
@@ -267,7 +278,7 @@ fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
         id: task.key.task.as_str(),
         name: &task.spec.name,
         framework_id: task.key.framework.as_str(),
-        executor_id: "",
+        executor_id: task.executor.as_ref().map_or("", |id| id.as_str()),
         slave_id: task.agent.as_str(),
         state: task.state.as_str(),
         resources: ResourcesShape::of(&task.spec.resources),

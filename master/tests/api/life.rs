@@ -15,6 +15,7 @@ use crate::peers::{Agent, Framework, Master, framework_info, options, registrati
 /// The agent's part of a running task, as it would bring it back.
 fn brought(framework: &mesos::FrameworkId, run: &mete::RunTask, agent: &Agent) -> mete::AgentTask {
     mete::AgentTask {
+        executor_info: None,
         framework_id: framework.clone(),
         task_info: run.task_info.clone(),
         latest_status: agent.status(

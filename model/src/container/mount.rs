@@ -18,6 +18,8 @@ pub enum MountSource {
     Host(String),
     /// A path below the task's sandbox; a directory is made when there is none.
     Sandbox(String),
+    /// A path below the sandbox of the executor, which all tasks of a group see; a directory is made when there is none.
+    Parent(String),
     /// Memory, empty at the start.
     Tmpfs {
         /// The most it may hold, in bytes; `None`: what the task's memory holds.

@@ -3,18 +3,21 @@
 //! Times are microseconds since the epoch, durations microseconds, byte strings base64.
 
 mod container; // the container around a task
+mod executor; // executors and their groups
 mod quantities; // what a task has
 mod spec; // tasks and frameworks as they came
 mod volume; // persistent volumes
 mod words; // bytes, times, states, reports
 
-use mete_model::{ContainerId, TaskKey, TaskState, TaskStatus, Timestamp};
+use mete_model::{BadId, ContainerId, ExecutorId, TaskKey, TaskState, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::executor::Executor;
 pub(super) use self::spec::Framework;
 use self::spec::Spec;
 pub(super) use self::volume::Volume;
 use self::words::{Status, agent, state};
+use crate::state::sandboxes::Within;
 use crate::state::tasks::{Kill, Phase, Task, Why};
 
 /// Who the agent is.
@@ -52,6 +55,8 @@ impl Identity {
 pub(super) struct Accepted {
     container: String,
     agent: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    executor: Option<String>,
     accepted_at: u64,
     spec: Spec,
 }
@@ -61,6 +66,7 @@ impl From<&Task> for Accepted {
         Self {
             container: task.container.to_string(),
             agent: task.agent.to_string(),
+            executor: task.executor.as_ref().map(ToString::to_string),
             accepted_at: task.accepted_at.as_micros(),
             spec: Spec::from(&*task.spec),
         }
@@ -79,12 +85,14 @@ impl Accepted {
             accepted_at,
         );
         let agent = agent(&self.agent)?;
+        let executor = self.executor.as_deref().map(ExecutorId::new).transpose();
         latest.agent = Some(agent.clone());
         Ok(Task {
             key,
             spec: spec.into(),
             container: ContainerId::new(&self.container).map_err(|bad| bad.to_string())?,
             agent,
+            executor: executor.map_err(|bad| bad.to_string())?,
             accepted_at,
             started_at: None,
             phase: Phase::Accepted,
@@ -129,6 +137,7 @@ enum WhyForm {
     Asked,
     Unhealthy,
     FrameworkRemoved,
+    Group,
     AgentStops,
 }
 
@@ -172,6 +181,7 @@ impl From<&Phase> for PhaseForm {
                     Why::Asked => WhyForm::Asked,
                     Why::Unhealthy => WhyForm::Unhealthy,
                     Why::FrameworkRemoved => WhyForm::FrameworkRemoved,
+                    Why::Group => WhyForm::Group,
                     Why::AgentStops => WhyForm::AgentStops,
                 },
                 note: kill.note.clone(),
@@ -203,6 +213,7 @@ impl PhaseForm {
                     WhyForm::Asked => Why::Asked,
                     WhyForm::Unhealthy => Why::Unhealthy,
                     WhyForm::FrameworkRemoved => Why::FrameworkRemoved,
+                    WhyForm::Group => Why::Group,
                     WhyForm::AgentStops => Why::AgentStops,
                 },
                 note,
@@ -221,6 +232,9 @@ pub(super) struct Sandbox {
     framework: String,
     task: String,
     name: String,
+    /// Executor and its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<(String, String)>,
     agent: String,
     ended_at: u64,
     state: String,
@@ -234,6 +248,10 @@ impl From<&crate::state::sandboxes::Sandbox> for Sandbox {
             framework: sandbox.key.framework.to_string(),
             task: sandbox.key.task.to_string(),
             name: sandbox.name.clone(),
+            within: sandbox
+                .within
+                .as_ref()
+                .map(|within| (within.executor.to_string(), within.container.to_string())),
             agent: sandbox.agent.to_string(),
             ended_at: sandbox.ended_at.as_micros(),
             state: sandbox.state.as_str().to_owned(),
@@ -247,7 +265,15 @@ impl Sandbox {
         self,
         container: ContainerId,
     ) -> Result<crate::state::sandboxes::Sandbox, String> {
+        let within = |(executor, container): (String, String)| {
+            Ok::<_, BadId>(Within {
+                executor: ExecutorId::new(executor)?,
+                container: ContainerId::new(container)?,
+            })
+        };
+        let within = self.within.map(within).transpose();
         Ok(crate::state::sandboxes::Sandbox {
+            within: within.map_err(|bad| bad.to_string())?,
             key: super::named(&self.framework, &self.task)?,
             name: self.name,
             container,

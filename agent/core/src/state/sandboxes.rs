@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, ContainerId, TaskKey, TaskState, Timestamp};
+use mete_model::{AgentId, ContainerId, ExecutorId, TaskKey, TaskState, Timestamp};
 
 /// Most sandboxes kept, whatever their age: an agent that ends a task every minute for a week fills it.
 pub(crate) const MAX_KEPT: usize = 10_000;
@@ -28,6 +28,8 @@ pub struct Sandbox {
     pub name: String,
     /// Which run of it.
     pub container: ContainerId,
+    /// The sandbox of the executor that it lies in, when the task came in a group.
+    pub within: Option<Within>,
     /// The agent's id when it ran, a part of the path.
     pub agent: AgentId,
     /// When the task ended.
@@ -36,6 +38,15 @@ pub struct Sandbox {
     pub state: TaskState,
     /// Why, for people.
     pub message: Option<String>,
+}
+
+/// The sandbox of an executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Within {
+    /// Which.
+    pub executor: ExecutorId,
+    /// Which run of it.
+    pub container: ContainerId,
 }
 
 /// All of them, by container.

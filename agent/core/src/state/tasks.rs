@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mete_model::{
-    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, TaskStatus, Timestamp,
+    AgentId, ContainerId, ExecutorId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, TaskStatus,
+    Timestamp,
 };
 
 /// Most tasks on one agent, ended ones whose end is not acknowledged included: a machine has 32,768 process ids by
@@ -31,6 +32,8 @@ pub struct Task {
     pub container: ContainerId,
     /// The agent's id, a part of the sandbox's path.
     pub agent: AgentId,
+    /// Who looks after it, when it came in a group.
+    pub executor: Option<ExecutorId>,
     /// When the launch came.
     pub accepted_at: Timestamp,
     /// When its program started.
@@ -85,6 +88,8 @@ pub enum Why {
     Unhealthy,
     /// Its framework is gone.
     FrameworkRemoved,
+    /// Another task of its group has failed or was killed.
+    Group,
     /// The agent ends.
     AgentStops,
 }
@@ -208,12 +213,12 @@ impl Tasks {
         tasks.map(|task| task.key.clone()).collect()
     }
 
-    /// Up to `limit` tasks that wait for their launch job, in the order in which they came.
-    pub(crate) fn waiting(&self, limit: usize) -> Vec<TaskKey> {
+    /// Up to `limit` tasks that wait for their launch job and may have it, in the order in which they came.
+    pub(crate) fn waiting(&self, limit: usize, may: impl Fn(&Task) -> bool) -> Vec<TaskKey> {
         let mut waiting: Vec<_> = self
             .all
             .values()
-            .filter(|task| matches!(task.phase, Phase::Accepted))
+            .filter(|task| matches!(task.phase, Phase::Accepted) && may(task))
             .map(|task| (task.accepted_at, task.key.clone()))
             .collect();
         waiting.sort_unstable();

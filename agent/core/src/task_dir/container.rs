@@ -121,7 +121,7 @@ pub enum Source {
 }
 
 /// Which network a container has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Net {
     /// The machine's.
@@ -129,6 +129,11 @@ pub enum Net {
     Host,
     /// Its own, with nothing but a loopback.
     None,
+    /// One that the agent has made.
+    Joined {
+        /// File of its namespace.
+        namespace: String,
+    },
 }
 
 /// A limit of each process.

@@ -40,6 +40,7 @@ impl Node {
             out.act.push(Action::RemoveSandbox {
                 key: sandbox.key.clone(),
                 container: sandbox.container.clone(),
+                within: sandbox.within.clone(),
                 agent: sandbox.agent.clone(),
             });
         }

@@ -56,7 +56,8 @@ impl Node {
                 key: key.clone(),
                 name: task.spec.name.clone(),
                 container: task.container.clone(),
-                agent: task.agent,
+                within: self.parent_of(&task).map(|executor| executor.within()),
+                agent: task.agent.clone(),
                 ended_at: now,
                 state: news.state,
                 message: news.message.clone(),
@@ -66,10 +67,12 @@ impl Node {
             self.sandboxes.keep(sandbox);
             out.act.push(Action::Release {
                 key: key.clone(),
-                container: task.container,
+                container: task.container.clone(),
             });
         }
+        let said = news.clone();
         self.report(now, key, news);
+        self.group_goes_on(now, &task, &said, out);
         if !self.updates.has(key) {
             self.forget(key, out);
         }
@@ -126,7 +129,7 @@ fn killed(why: Why, message: String) -> News {
     let mut news = News::executor(TaskState::Killed);
     news.message = Some(message);
     match why {
-        Why::Asked => {}
+        Why::Asked | Why::Group => {}
         Why::Unhealthy => news.healthy = Some(false),
         Why::FrameworkRemoved => news.reason = Some(Reason::FrameworkRemoved),
         Why::AgentStops => news.reason = Some(Reason::AgentRemoved),

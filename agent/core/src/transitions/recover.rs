@@ -7,6 +7,7 @@
 //! | being killed | running | adopted, told again |
 //! | live | ended | reported as it truly ended |
 //! | live | never started | TASK_DROPPED; TASK_KILLED if it was being killed |
+//! | accepted, of a group | never started | waits on for its turn |
 //! | live | vanished, or another boot | TASK_FAILED |
 
 use std::sync::Arc;
@@ -42,12 +43,16 @@ impl Node {
             self.identity.boot_id.clone_from(&findings.boot_id);
             out.store.push(Record::Identity(self.identity.clone()));
         }
-        let tasks: Vec<_> = self.tasks.iter().map(Arc::clone).collect();
-        for task in &tasks {
-            let found = findings.found.remove(&task.key);
-            self.account(now, task, found.unwrap_or(Found::Vanished), rebooted, out);
+        let keys: Vec<_> = self.tasks.iter().map(|task| task.key.clone()).collect();
+        for key in &keys {
+            // Looked up anew: a task that has failed ends its group.
+            let Some(task) = self.tasks.get(key).map(Arc::clone) else {
+                continue;
+            };
+            let found = findings.found.remove(key);
+            self.account(now, &task, found.unwrap_or(Found::Vanished), rebooted, out);
         }
-        info!(tasks = tasks.len(), rebooted, "agent has recovered");
+        info!(tasks = keys.len(), rebooted, "agent has recovered");
         self.disk.measuring(now);
         out.act.push(Action::MeasureDisk);
         self.collect(now, out);
@@ -72,6 +77,8 @@ impl Node {
         match found {
             Found::Running if !rebooted => self.adopt(now, task, out),
             Found::Ended(exit) => self.end(now, &task.key, ending(task, &exit), out),
+            // It waits for others of its group, and its launch job was never begun.
+            Found::NeverStarted if task.executor.is_some() && task.phase == Phase::Accepted => {}
             Found::NeverStarted if task.started_at.is_none() => {
                 let news = match task.kill() {
                     Some(kill) => News::agent(

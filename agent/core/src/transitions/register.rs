@@ -59,6 +59,7 @@ impl Node {
             agent: self.identity.agent.clone(),
             boot_id: self.identity.boot_id.clone(),
             tasks: self.tasks.iter().map(Arc::clone).collect(),
+            executors: self.executors.shared().values().map(Arc::clone).collect(),
             frameworks: frameworks
                 .map(|(_, framework)| Arc::clone(&framework.info))
                 .collect(),
@@ -75,7 +76,9 @@ impl Node {
             }
             Order::Shutdown { .. } => true,
             Order::Run { .. }
+            | Order::RunGroup { .. }
             | Order::Unrunnable { .. }
+            | Order::UnrunnableGroup { .. }
             | Order::Kill { .. }
             | Order::Acknowledge { .. }
             | Order::EraseVolumes(_)

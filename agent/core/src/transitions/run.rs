@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mete_model::{
-    ContainerId, Effects, FrameworkId, FrameworkInfo, Reason, TaskKey, TaskSpec, TaskState,
-    TaskStatus, Timestamp,
+    AgentId, ContainerId, Effects, ExecutorId, FrameworkId, FrameworkInfo, Reason, TaskKey,
+    TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, error};
 
@@ -41,7 +41,7 @@ impl Node {
             self.changed.insert(key);
             return;
         }
-        let refusal = self.refusal(&key.framework);
+        let refusal = self.refusal(&key.framework, 1);
         if let Some(refusal) = refusal.or_else(|| self.volume_refusal(&spec)) {
             self.report_orphan(now, &key, refusal);
             return;
@@ -51,19 +51,29 @@ impl Node {
             return;
         };
         self.learn_framework(&key.framework, info, out);
+        self.take(now, key, spec, agent, None, out);
+    }
+
+    /// Accepts a task.
+    pub(super) fn take(
+        &mut self,
+        now: Timestamp,
+        key: TaskKey,
+        spec: TaskSpec,
+        agent: AgentId,
+        executor: Option<ExecutorId>,
+        out: &mut Effects<Self>,
+    ) {
         self.keep_volumes(now, &spec, out);
-        let mut latest = TaskStatus::new(
-            key.task.clone(),
-            TaskState::Staging,
-            mete_model::Source::Agent,
-            now,
-        );
+        let (state, source) = (TaskState::Staging, mete_model::Source::Agent);
+        let mut latest = TaskStatus::new(key.task.clone(), state, source, now);
         latest.agent = Some(agent.clone());
         let task = Task {
             container: self.names.container(),
             key: key.clone(),
             spec: Arc::new(spec),
             agent,
+            executor,
             accepted_at: now,
             started_at: None,
             phase: Phase::Accepted,
@@ -74,8 +84,8 @@ impl Node {
         self.changed.insert(key);
     }
 
-    /// Why nothing can be launched now.
-    fn refusal(&self, framework: &FrameworkId) -> Option<News> {
+    /// Why so many more tasks cannot be launched now.
+    pub(super) fn refusal(&self, framework: &FrameworkId, more: usize) -> Option<News> {
         let message = if self.stopping.is_some() {
             "the agent is ending".to_owned()
         } else if self.disk.is_full() {
@@ -85,7 +95,7 @@ impl Node {
                 free >> 20,
                 self.settings.disk_reserve_bytes >> 20
             )
-        } else if self.tasks.len() >= MAX_TASKS {
+        } else if self.tasks.len() + more > MAX_TASKS {
             format!("the agent has {MAX_TASKS} tasks, more than that it does not take")
         } else if self
             .tasks
@@ -109,7 +119,24 @@ impl Node {
         self.report_orphan(now, &key, news);
     }
 
-    fn learn_framework(&mut self, id: &FrameworkId, info: FrameworkInfo, out: &mut Effects<Self>) {
+    /// The same for the tasks of a group.
+    pub(crate) fn unrunnable_group(&mut self, now: Timestamp, keys: Vec<TaskKey>, reason: &str) {
+        for key in keys {
+            let news = News::agent(
+                TaskState::Error,
+                Reason::TaskGroupInvalid,
+                reason.to_owned(),
+            );
+            self.report_orphan(now, &key, news);
+        }
+    }
+
+    pub(super) fn learn_framework(
+        &mut self,
+        id: &FrameworkId,
+        info: FrameworkInfo,
+        out: &mut Effects<Self>,
+    ) {
         if self
             .tasks
             .framework(id)
@@ -131,14 +158,13 @@ impl Node {
     /// Begins as many launch jobs as may be under way, in the order in which the launches came.
     pub(crate) fn begin_launches(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         let under_way = self.tasks.count(Task::is_launching);
-        for key in self
-            .tasks
-            .waiting(MAX_LAUNCHES_AT_ONCE.saturating_sub(under_way))
-        {
+        let free = MAX_LAUNCHES_AT_ONCE.saturating_sub(under_way);
+        for key in self.tasks.waiting(free, |task| self.is_its_turn(task)) {
             let framework = self.tasks.framework(&key.framework);
             let Some(framework) = framework.map(|framework| Arc::clone(&framework.info)) else {
                 continue;
             };
+            let parent = self.tasks.get(&key).and_then(|task| self.parent_of(task));
             let Some(task) = self.tasks.edit(&key) else {
                 continue;
             };
@@ -149,6 +175,7 @@ impl Node {
                 agent: task.agent.clone(),
                 spec: Arc::clone(&task.spec),
                 framework,
+                parent,
             });
             self.report(now, &key, News::executor(TaskState::Starting));
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -85,6 +86,13 @@ impl Drop for Work {
         let Ok(path) = self.path.canonicalize() else {
             return;
         };
+        for left in fs::read_dir(path.join("namespaces"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = Command::new("umount").arg("-l").arg(left.path()).output();
+        }
         let options = cgroups::Options::new(cgroups::scope_of("agent", &path));
         let groups = Cgroups::set_up(&Hierarchies::of_this_host(), options);
         let Ok(tasks) = ProcessContainerizer::new(path.join("tasks"), groups, shim()) else {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, FrameworkId, Role, Source, TaskId, TaskKey, TaskSpec, TaskState, TaskStatus,
-    Timestamp, UpdateId,
+    AgentId, ExecutorId, FrameworkId, Role, Source, TaskId, TaskKey, TaskSpec, TaskState,
+    TaskStatus, Timestamp, UpdateId,
 };
 
 use crate::state::SharedMap;
@@ -26,6 +26,8 @@ pub struct Task {
     pub agent: AgentId,
     /// For which role of its framework.
     pub role: Role,
+    /// Who looks after it, when it came in a group.
+    pub executor: Option<ExecutorId>,
     /// What it is.
     pub spec: Arc<TaskSpec>,
     /// Where it stands, acknowledged or not.
@@ -56,6 +58,7 @@ impl Task {
             key,
             agent: spec.agent.clone(),
             role,
+            executor: None,
             spec,
             state: TaskState::Staging,
             statuses: Vec::new(),

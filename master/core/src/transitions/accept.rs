@@ -28,6 +28,13 @@ pub(super) struct Bench {
     launched: u32,
 }
 
+impl Bench {
+    /// One more task was launched.
+    pub(super) const fn count_launch(&mut self) {
+        self.launched = self.launched.saturating_add(1);
+    }
+}
+
 impl Cluster {
     pub(crate) fn accept(
         &mut self,
@@ -148,13 +155,11 @@ impl Cluster {
                 kind,
                 resources,
             } => self.reshape(bench, id, kind, &resources, out),
-            Operation::NotCarried { name, tasks } => {
+            Operation::LaunchGroup(Ok(group)) => self.launch_group(now, bench, *group, out),
+            Operation::LaunchGroup(Err(bad)) => self.group_error(now, bench, bad, out),
+            Operation::NotCarried { name } => {
                 info!(framework = %bench.framework, operation = name, "operation dropped");
                 self.count().operations_dropped += 1;
-                for task in tasks {
-                    let why = format!("{name} is not carried yet");
-                    self.task_error(now, bench, task, why, out);
-                }
             }
         }
     }
@@ -181,7 +186,7 @@ impl Cluster {
             .launched(&bench.agent, &bench.framework, &bench.role, &spec.resources);
         debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
         self.count().tasks_launched += 1;
-        bench.launched = bench.launched.saturating_add(1);
+        bench.count_launch();
         let task = Task::new(key, bench.role.clone(), Arc::new(spec));
         let message = MessageToAgent::RunTask {
             framework: Box::new(bench.info.clone()),

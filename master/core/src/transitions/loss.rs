@@ -222,6 +222,7 @@ impl Cluster {
             self.tasks.archive(&key);
         }
         self.agents.all.remove(id);
+        self.executors.forget_agent(id);
         out.store.push(Record::AgentForgotten(id.clone()));
         if self.erasures.forget(id) {
             out.store.push(Record::Erasing(id.clone(), BTreeSet::new()));

@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::state::agents::{Admission, Agent, Agents, Reach};
 use crate::state::deadlines::{Deadlines, Due};
 use crate::state::erasures::Erasures;
+use crate::state::executors::Executors;
 use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
@@ -46,6 +47,7 @@ impl Cluster {
             frameworks: Frameworks::default(),
             offers: Offers::default(),
             tasks: Tasks::default(),
+            executors: Executors::default(),
             erasures: Erasures::new(registry.erasing),
             weights: Arc::new(registry.weights),
             limits: Arc::new(registry.limits),

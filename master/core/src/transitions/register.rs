@@ -129,6 +129,7 @@ impl Cluster {
         self.deadlines.clear(&Due::Return(id.clone()));
         self.deadlines.clear(&Due::Forget(id.clone()));
         self.allocator.remove_agent(id);
+        self.executors.forget_agent(id);
     }
 
     /// The agent is in: known, on disk if something of that is new, pinged, its resources free to be offered.
@@ -264,13 +265,17 @@ impl Cluster {
             warn!(task = %key, %agent, other = %other.agent, "task runs on two agents; the newcomer is killed");
             return self.kill_twin(agent, key, out);
         }
+        let executor = brought.executor.clone();
         let resumed = self.settle_state(agent, key, brought);
-        let Some(task) = self.tasks.get(key) else {
+        let Some(task) = self.tasks.get(key).map(Arc::clone) else {
             return;
         };
         if task.holds_resources() {
             let (role, resources) = (&task.role, &task.spec.resources);
             self.allocator.claim(agent, &key.framework, role, resources);
+            if let Some(executor) = &executor {
+                self.claim_executor(agent, key, role, executor);
+            }
         }
         if resumed {
             let mut status = task.status_by_master(now);
@@ -291,12 +296,17 @@ impl Cluster {
     /// Puts a task where its agent says it is; true when it was unreachable and lives.
     fn settle_state(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) -> bool {
         let AgentTask {
-            spec, role, status, ..
+            spec,
+            role,
+            status,
+            executor,
+            ..
         } = brought;
         if self.tasks.get(key).is_none() {
             let role = role.unwrap_or_else(|| self.only_role(&key.framework));
             let mut task = Task::new(key.clone(), role, Arc::new(spec));
             task.agent = agent.clone();
+            task.executor = executor.map(|executor| executor.id.clone());
             task.state = status.state;
             task.note(status);
             info!(task = %key, %agent, state = %task.state, "task taken in");

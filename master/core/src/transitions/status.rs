@@ -3,6 +3,8 @@
 //! Updates of agents carry an id and are repeated by the agent until their framework acknowledges them: the master passes
 //! both on and keeps neither queue nor timer. What the master says itself carries no id and is said once.
 
+use std::sync::Arc;
+
 use mete_model::{
     AgentId, Capability, FrameworkId, FrameworkInfo, Reason, TaskId, TaskKey, TaskState,
     TaskStatus, Timestamp, UpdateId,
@@ -81,13 +83,14 @@ impl Cluster {
     /// What a task that has just ended used is free.
     fn release(&mut self, key: &TaskKey) {
         self.deadlines.clear(&Due::Kill(key.clone()));
-        if let Some(task) = self.tasks.get(key) {
+        if let Some(task) = self.tasks.get(key).map(Arc::clone) {
             self.allocator.release(
                 &task.agent,
                 &key.framework,
                 &task.role,
                 &task.spec.resources,
             );
+            self.leave_executor(&task);
         }
     }
 

@@ -341,6 +341,7 @@ pub(crate) fn update(
 
 pub(crate) fn brought(client: &Client, agent: &AgentId, id: &str, state: TaskState) -> AgentTask {
     AgentTask {
+        executor: None,
         framework: client.id.clone(),
         spec: task(id, agent),
         role: Some(role("web")),

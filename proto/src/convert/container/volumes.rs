@@ -5,6 +5,7 @@ use mete_model::container::{Mount, MountSource};
 use super::{named, reference};
 use crate::convert::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
+use wire::volume::source::sandbox_path::Type as Whose;
 use wire::volume::source::{HostPath, SandboxPath, Type};
 use wire::volume::{Mode, Source};
 
@@ -74,12 +75,11 @@ fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
                 .sandbox_path
                 .as_ref()
                 .ok_or_else(|| ConvertError::missing("sandbox_path"))?;
-            refuse(
-                sandbox.r#type() == wire::volume::source::sandbox_path::Type::Parent,
-                "sandbox_path.type",
-                "sandboxes of parents are",
-            )?;
-            target("sandbox_path.path", &sandbox.path).map(MountSource::Sandbox)
+            let path = target("sandbox_path.path", &sandbox.path)?;
+            Ok(match sandbox.r#type() {
+                Whose::Parent => MountSource::Parent(path),
+                Whose::Self_ | Whose::Unknown => MountSource::Sandbox(path),
+            })
         }
         Type::DockerVolume => Err(ConvertError::not_carried("type", "Docker volumes are")),
         Type::Secret => Err(ConvertError::not_carried("type", "secrets are")),
@@ -107,23 +107,26 @@ pub(super) fn write(mount: &Mount) -> Option<wire::Volume> {
             source.set_type(Type::HostPath);
             volume.source = Some(source);
         }
-        MountSource::Sandbox(path) => {
-            let mut sandbox = SandboxPath {
-                path: path.clone(),
-                ..SandboxPath::default()
-            };
-            sandbox.set_type(wire::volume::source::sandbox_path::Type::Self_);
-            let mut source = Source {
-                sandbox_path: Some(sandbox),
-                ..Source::default()
-            };
-            source.set_type(Type::SandboxPath);
-            volume.source = Some(source);
-        }
+        MountSource::Sandbox(path) => volume.source = Some(in_sandbox(path, Whose::Self_)),
+        MountSource::Parent(path) => volume.source = Some(in_sandbox(path, Whose::Parent)),
         MountSource::Image(name) => volume.image = Some(image(name)),
         MountSource::Tmpfs { .. } => return None,
     }
     Some(volume)
+}
+
+fn in_sandbox(path: &str, whose: Whose) -> Source {
+    let mut sandbox = SandboxPath {
+        path: path.to_owned(),
+        ..SandboxPath::default()
+    };
+    sandbox.set_type(whose);
+    let mut source = Source {
+        sandbox_path: Some(sandbox),
+        ..Source::default()
+    };
+    source.set_type(Type::SandboxPath);
+    source
 }
 
 /// An image by its reference.

@@ -43,6 +43,7 @@ struct MountForm {
 enum SourceForm {
     Host(String),
     Sandbox(String),
+    Parent(String),
     Tmpfs { size_bytes: Option<u64> },
     Image(String),
 }
@@ -117,6 +118,7 @@ impl From<&Mount> for MountForm {
             source: match &mount.source {
                 MountSource::Host(path) => SourceForm::Host(path.clone()),
                 MountSource::Sandbox(path) => SourceForm::Sandbox(path.clone()),
+                MountSource::Parent(path) => SourceForm::Parent(path.clone()),
                 MountSource::Tmpfs { size_bytes } => SourceForm::Tmpfs {
                     size_bytes: *size_bytes,
                 },
@@ -134,6 +136,7 @@ impl MountForm {
             source: match self.source {
                 SourceForm::Host(path) => MountSource::Host(path),
                 SourceForm::Sandbox(path) => MountSource::Sandbox(path),
+                SourceForm::Parent(path) => MountSource::Parent(path),
                 SourceForm::Tmpfs { size_bytes } => MountSource::Tmpfs { size_bytes },
                 SourceForm::Image(reference) => MountSource::Image(reference),
             },

@@ -28,7 +28,7 @@ pub(super) struct Spec {
     original: Base64,
 }
 
-fn micros(span: Duration) -> u64 {
+pub(super) fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -69,8 +69,9 @@ impl Spec {
     }
 }
 
+/// A command.
 #[derive(Serialize, Deserialize)]
-struct Command {
+pub(super) struct Command {
     program: ProgramForm,
     environment: BTreeMap<String, String>,
     user: Option<String>,
@@ -115,7 +116,7 @@ impl From<&CommandSpec> for Command {
 }
 
 impl Command {
-    fn read(self) -> CommandSpec {
+    pub(super) fn read(self) -> CommandSpec {
         CommandSpec {
             program: match self.program {
                 ProgramForm::Shell(line) => Program::Shell(line),

@@ -1,0 +1,257 @@
+//! Tasks of a group: accepted together, begun in order, ended together.
+//!
+//! ```text
+//! group accepted ─▶ first init task ─▶ … ─▶ last init task ─▶ all others at once
+//!      a task ends with success: the others go on        a task ends otherwise: the others are killed
+//! ```
+
+use std::sync::Arc;
+
+use mete_model::{
+    AgentId, Effects, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkInfo, TaskGroup, TaskId,
+    TaskKey, TaskSpec, TaskState, Timestamp,
+};
+use tracing::{debug, error, info};
+
+use super::report::News;
+use crate::effects::Action;
+use crate::node::Node;
+use crate::record::Record;
+use crate::state::executors::{Executor, ExecutorKey, Group};
+use crate::state::sandboxes::Sandbox;
+use crate::state::tasks::{Task, Why};
+
+impl Node {
+    /// The master asks for a group: all of it is accepted, or nothing. Asking again for one of which a task is known changes
+    /// nothing.
+    pub(crate) fn run_group(
+        &mut self,
+        now: Timestamp,
+        info: FrameworkInfo,
+        group: TaskGroup,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(framework) = info.id.clone() else {
+            error!(executor = %group.executor.id, "group for a framework without id is ignored");
+            return;
+        };
+        let TaskGroup { executor, tasks } = group;
+        let keys: Vec<_> = tasks
+            .iter()
+            .map(|spec| TaskKey {
+                framework: framework.clone(),
+                task: spec.id.clone(),
+            })
+            .collect();
+        let known = |key: &&TaskKey| self.tasks.get(key).is_some() || self.updates.has(key);
+        let known: Vec<_> = keys.iter().filter(known).cloned().collect();
+        if !known.is_empty() {
+            debug!(executor = %executor.id, %framework, "launch of a known group changes nothing");
+            self.changed.extend(known);
+            return;
+        }
+        if executor.kind == ExecutorKind::Custom {
+            let why = "executors that are programs of the framework are not carried yet";
+            return self.unrunnable_group(now, keys, why);
+        }
+        let refusal = self.refusal(&framework, tasks.len());
+        let refusal = refusal.or_else(|| tasks.iter().find_map(|spec| self.volume_refusal(spec)));
+        if let Some(refusal) = refusal {
+            for key in &keys {
+                self.report_orphan(now, key, refusal.clone());
+            }
+            return;
+        }
+        let Some(agent) = self.identity.agent.clone() else {
+            error!(executor = %executor.id, "group for an agent without id is ignored");
+            return;
+        };
+        self.learn_framework(&framework, info, out);
+        let key = ExecutorKey {
+            framework,
+            executor: executor.id.clone(),
+        };
+        self.join_executor(now, &key, executor, &agent, group_of(&tasks));
+        self.store_executor(&key, out);
+        for (task, spec) in keys.into_iter().zip(tasks) {
+            let executor = Some(key.executor.clone());
+            self.take(now, task, spec, agent.clone(), executor, out);
+        }
+    }
+
+    /// Puts a group below its executor, which is there from now on if it was not.
+    fn join_executor(
+        &mut self,
+        now: Timestamp,
+        key: &ExecutorKey,
+        spec: ExecutorSpec,
+        agent: &AgentId,
+        group: Group,
+    ) {
+        if self.executors.get(key).is_none() {
+            let container = self.names.container();
+            self.executors.insert(Executor {
+                key: key.clone(),
+                spec: Arc::new(spec),
+                container,
+                agent: agent.clone(),
+                since: now,
+                groups: Vec::new(),
+            });
+        }
+        let lives = |task: &TaskId| {
+            let key = TaskKey {
+                framework: key.framework.clone(),
+                task: task.clone(),
+            };
+            self.tasks.get(&key).is_some_and(|task| task.is_live())
+        };
+        if let Some(executor) = self.executors.edit(key) {
+            // So that an executor that is given group after group does not grow.
+            executor
+                .groups
+                .retain(|group| group.tasks.iter().any(lives));
+            executor.groups.push(group);
+        }
+    }
+
+    fn store_executor(&self, key: &ExecutorKey, out: &mut Effects<Self>) {
+        if let Some(executor) = self.executors.get(key) {
+            out.store.push(Record::Executor(Arc::clone(executor)));
+        }
+    }
+
+    /// Whether a task may be launched: one of a group waits for its turn.
+    pub(super) fn is_its_turn(&self, task: &Task) -> bool {
+        let Some(key) = executor_of(task) else {
+            return true;
+        };
+        let executor = self.executors.get(&key);
+        let group = executor.and_then(|executor| executor.group_of(&task.key.task));
+        group.is_none_or(|group| group.is_turn_of(&task.key.task))
+    }
+
+    /// A task has ended: if it belongs to a group, that goes on or ends; with its last task an executor is over.
+    pub(super) fn group_goes_on(
+        &mut self,
+        now: Timestamp,
+        task: &Task,
+        news: &News,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(key) = executor_of(task) else { return };
+        let id = &task.key.task;
+        let executor = self.executors.edit(&key);
+        let Some(group) = executor.and_then(|executor| executor.group_of_mut(id)) else {
+            return;
+        };
+        if news.state == TaskState::Finished {
+            if group.init.contains(id) {
+                group.done.insert(id.clone());
+            }
+        } else if group.failed.is_none() {
+            group.failed = Some(id.clone());
+            let others = group.tasks.clone();
+            let note = note(id, news);
+            self.store_executor(&key, out);
+            self.end_others(now, &key, id, &others, &note, out);
+        }
+        self.settle_executor(now, &key, out);
+    }
+
+    fn end_others(
+        &mut self,
+        now: Timestamp,
+        key: &ExecutorKey,
+        ended: &TaskId,
+        tasks: &[TaskId],
+        note: &str,
+        out: &mut Effects<Self>,
+    ) {
+        info!(executor = %key.executor, framework = %key.framework, task = %ended, "group ends with one of its tasks");
+        for task in tasks.iter().filter(|task| *task != ended) {
+            let other = TaskKey {
+                framework: key.framework.clone(),
+                task: task.clone(),
+            };
+            let live = self.tasks.get(&other).is_some_and(|task| task.is_live());
+            if live {
+                self.kill(now, &other, None, Why::Group, Some(note.to_owned()), out);
+            }
+        }
+    }
+
+    /// Stores what has changed of an executor; one without live tasks is over, its sandbox is kept.
+    fn settle_executor(&mut self, now: Timestamp, key: &ExecutorKey, out: &mut Effects<Self>) {
+        let lives = |task: &Arc<Task>| {
+            task.is_live() && executor_of(task).is_some_and(|other| other == *key)
+        };
+        if self.tasks.iter().any(lives) {
+            self.store_executor(key, out);
+            return;
+        }
+        let Some(executor) = self.executors.remove(key) else {
+            return;
+        };
+        info!(executor = %key.executor, framework = %key.framework, "executor is over");
+        out.store.push(Record::ExecutorGone(key.clone()));
+        out.act.push(Action::ReleaseExecutor {
+            container: executor.container.clone(),
+        });
+        let Ok(name) = TaskId::new(key.executor.as_str()) else {
+            return;
+        };
+        let sandbox = Sandbox {
+            key: TaskKey {
+                framework: key.framework.clone(),
+                task: name,
+            },
+            name: executor.spec.name.clone(),
+            container: executor.container.clone(),
+            within: None,
+            agent: executor.agent.clone(),
+            ended_at: now,
+            state: TaskState::Finished,
+            message: Some("executor of a group; all its tasks have ended".to_owned()),
+        };
+        out.store
+            .push(Record::SandboxKept(Arc::new(sandbox.clone())));
+        self.sandboxes.keep(sandbox);
+    }
+
+    /// What a task of a group shares with the others.
+    pub(super) fn parent_of(&self, task: &Task) -> Option<Arc<Executor>> {
+        self.executors.get(&executor_of(task)?).map(Arc::clone)
+    }
+}
+
+fn executor_of(task: &Task) -> Option<ExecutorKey> {
+    let executor: ExecutorId = task.executor.clone()?;
+    Some(ExecutorKey {
+        framework: task.key.framework.clone(),
+        executor,
+    })
+}
+
+/// The master has refused labels that say neither yes nor no; here they count as no.
+fn group_of(tasks: &[TaskSpec]) -> Group {
+    let init = tasks.iter().filter(|spec| spec.is_init() == Ok(true));
+    Group {
+        tasks: tasks.iter().map(|spec| spec.id.clone()).collect(),
+        init: init.map(|spec| spec.id.clone()).collect(),
+        ..Group::default()
+    }
+}
+
+/// What the others are told.
+fn note(ended: &TaskId, news: &News) -> String {
+    let how = if news.state == TaskState::Killed {
+        "was killed"
+    } else {
+        "failed"
+    };
+    match &news.message {
+        Some(message) => format!("task {ended} of its group {how} ({message})"),
+        None => format!("task {ended} of its group {how}"),
+    }
+}

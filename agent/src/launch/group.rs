@@ -1,0 +1,75 @@
+//! What a task shares with others of its group: the sandbox of their executor, and its network.
+
+use std::sync::Arc;
+
+use mete_agent_core::{Executor, LaunchStage};
+use mete_model::ContainerSpec;
+use mete_model::container::{MountSource, Network};
+use tokio::task::spawn_blocking;
+
+use super::inner::Inner;
+use super::{Failure, Job, Launcher};
+
+/// The network of a group, when it is not the machine's.
+fn shared_network(parent: &Executor) -> Option<&Network> {
+    let container = parent.spec.container.as_deref()?;
+    match &container.network {
+        Network::Host => None,
+        own => Some(own),
+    }
+}
+
+impl Job {
+    /// What is around the task: a network that is shared needs a container, whether the task asks for one or not.
+    pub(super) fn container(&self) -> Option<ContainerSpec> {
+        let own = self.spec.container.as_deref().cloned();
+        let shared = self.parent.as_deref().and_then(shared_network);
+        match (own, shared) {
+            (Some(own), _) => Some(own),
+            (None, Some(_)) => Some(ContainerSpec::default()),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Launcher {
+    /// Leads a task to what it shares. Its own sandbox is there.
+    pub(super) async fn share(&self, job: &Job, inner: &mut Inner) -> Result<(), Failure> {
+        let Some(parent) = job.parent.as_ref().map(Arc::clone) else {
+            return refuse_parents(inner);
+        };
+        let (places, namespaces) = (self.places.clone(), self.namespaces.clone());
+        let own_network = shared_network(&parent).is_some();
+        let sandbox =
+            places.executor_sandbox(&parent.agent, &parent.key.framework, &parent.within());
+        let (task, container) = (job.key.task.clone(), job.container.clone());
+        let seen = sandbox.clone();
+        let shared = spawn_blocking(move || {
+            places.link_latest(&sandbox)?;
+            places.link_task(&sandbox, &task, &container)?;
+            own_network
+                .then(|| namespaces.ready(&parent.container))
+                .transpose()
+        });
+        let namespace = shared
+            .await
+            .map_err(|error| Failure::new(LaunchStage::Sandbox, error))?
+            .map_err(|error| Failure::io(LaunchStage::Sandbox, &error))?;
+        if let Some(around) = &mut inner.around {
+            around.parent = Some(seen);
+            around.namespace = namespace;
+        }
+        Ok(())
+    }
+}
+
+/// The master has refused it.
+fn refuse_parents(inner: &Inner) -> Result<(), Failure> {
+    let mounts = inner.around.iter().flat_map(|around| &around.spec.mounts);
+    let mut sources = mounts.map(|mount| &mount.source);
+    if sources.any(|source| matches!(source, MountSource::Parent(_))) {
+        let why = "a volume of a parent's sandbox is for tasks of a group";
+        return Err(Failure::new(LaunchStage::Start, why));
+    }
+    Ok(())
+}

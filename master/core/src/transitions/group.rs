@@ -1,0 +1,161 @@
+//! LAUNCH_GROUP: all tasks of a group start, or none does; what their executor takes is accounted once.
+
+use std::sync::Arc;
+
+use mete_model::{
+    Capability, ExecutorId, ExecutorSpec, Reason, Resources, Role, Source, TaskGroup, TaskId,
+    TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
+};
+use tracing::{debug, info};
+
+use crate::cluster::{Cluster, Out};
+use crate::effects::MessageToAgent;
+use crate::input::BadGroup;
+use crate::state::executors::ExecutorKey;
+use crate::state::tasks::{self, Task};
+use crate::transitions::accept::Bench;
+use crate::validate::group::{self, GroupCandidate};
+
+impl Cluster {
+    pub(super) fn launch_group(
+        &mut self,
+        now: Timestamp,
+        bench: &mut Bench,
+        mut asked: TaskGroup,
+        out: &mut Out,
+    ) {
+        let key = executor_key(bench, &asked.executor.id);
+        let running = self.executors.get(&key);
+        let in_use = |task: &TaskId| {
+            self.tasks
+                .get(&tasks::key(&bench.framework, task))
+                .is_some()
+        };
+        let candidate = GroupCandidate {
+            group: &asked,
+            offered_by: &bench.agent,
+            left: &bench.pool,
+            takes_parts_of_gpus: bench.info.can(Capability::GpuFractions),
+            id_in_use: &in_use,
+            running: running.map(|running| &*running.spec),
+        };
+        if let Err(error) = group::check(&candidate) {
+            let tasks = asked.tasks.into_iter().map(|spec| spec.id).collect();
+            let why = error.to_string();
+            return self.group_error(now, bench, BadGroup { tasks, why }, out);
+        }
+        if running.is_none() {
+            self.take_from(bench, &mut asked.executor.resources);
+        }
+        for spec in &mut asked.tasks {
+            self.take_from(bench, &mut spec.resources);
+        }
+        self.start_group(bench, &key, asked, out);
+    }
+
+    /// Takes resources out of what the offers hold; they stay with the framework in the allocator.
+    fn take_from(&mut self, bench: &mut Bench, resources: &mut Resources) {
+        if let Some(pinned) = bench.pool.pin(resources) {
+            *resources = pinned;
+        }
+        bench.pool = bench.pool.minus_at_most(resources);
+        self.allocator
+            .launched(&bench.agent, &bench.framework, &bench.role, resources);
+    }
+
+    fn start_group(
+        &mut self,
+        bench: &mut Bench,
+        key: &ExecutorKey,
+        asked: TaskGroup,
+        out: &mut Out,
+    ) {
+        let executor = match self.executors.get(key) {
+            Some(running) => Arc::clone(&running.spec),
+            None => Arc::new(asked.executor),
+        };
+        let mut specs: Vec<Arc<TaskSpec>> = Vec::with_capacity(asked.tasks.len());
+        for spec in asked.tasks {
+            let task = tasks::key(&bench.framework, &spec.id);
+            debug!(%task, agent = %bench.agent, executor = %key.executor, resources = %spec.resources, "task of a group launched");
+            self.count().tasks_launched += 1;
+            bench.count_launch();
+            self.executors
+                .join(key.clone(), &executor, &bench.role, spec.id.clone());
+            let mut task = Task::new(task, bench.role.clone(), Arc::new(spec));
+            task.executor = Some(key.executor.clone());
+            specs.push(Arc::clone(&task.spec));
+            self.tasks.insert(task);
+        }
+        let message = MessageToAgent::RunGroup {
+            framework: Box::new(bench.info.clone()),
+            role: bench.role.clone(),
+            executor,
+            tasks: specs,
+        };
+        self.tell_agent(&bench.agent, message, out);
+    }
+
+    /// Each task of a group that is not started is answered. One that is not over and has the name of one of them is not
+    /// it: an answer would be taken for news of it.
+    pub(super) fn group_error(
+        &mut self,
+        now: Timestamp,
+        bench: &Bench,
+        bad: BadGroup,
+        out: &mut Out,
+    ) {
+        info!(framework = %bench.framework, why = bad.why, "group refused");
+        for task in bad.tasks {
+            let mut status = TaskStatus::new(task, TaskState::Error, Source::Master, now);
+            status.reason = Some(Reason::TaskGroupInvalid);
+            status.message = Some(bad.why.clone());
+            status.agent = Some(bench.agent.clone());
+            self.refuse_task(&bench.framework, status, out);
+        }
+    }
+
+    /// A task holds nothing any more: with the last one its executor gives back what it took.
+    pub(super) fn leave_executor(&mut self, task: &Task) {
+        let Some(executor) = task.executor.clone() else {
+            return;
+        };
+        let key = ExecutorKey {
+            agent: task.agent.clone(),
+            framework: task.key.framework.clone(),
+            executor,
+        };
+        if let Some(over) = self.executors.leave(&key, &task.key.task) {
+            let resources = &over.spec.resources;
+            self.allocator
+                .release(&key.agent, &key.framework, &over.role, resources);
+        }
+    }
+
+    /// A task that its agent brings holds resources: so does its executor.
+    pub(super) fn claim_executor(
+        &mut self,
+        agent: &mete_model::AgentId,
+        task: &TaskKey,
+        role: &Role,
+        executor: &Arc<ExecutorSpec>,
+    ) {
+        let key = ExecutorKey {
+            agent: agent.clone(),
+            framework: task.framework.clone(),
+            executor: executor.id.clone(),
+        };
+        if self.executors.join(key, executor, role, task.task.clone()) {
+            self.allocator
+                .claim(agent, &task.framework, role, &executor.resources);
+        }
+    }
+}
+
+fn executor_key(bench: &Bench, executor: &ExecutorId) -> ExecutorKey {
+    ExecutorKey {
+        agent: bench.agent.clone(),
+        framework: bench.framework.clone(),
+        executor: executor.clone(),
+    }
+}

@@ -1,0 +1,101 @@
+//! Executors, and groups of tasks below one.
+
+use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGroup, TaskSpec};
+use prost::Message as _;
+
+use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources};
+use crate::mesos::v1 as wire;
+use wire::executor_info::Type;
+
+impl TryFrom<&wire::ExecutorInfo> for ExecutorSpec {
+    type Error = ConvertError;
+    fn try_from(info: &wire::ExecutorInfo) -> Result<Self, ConvertError> {
+        let kind = match info.r#type() {
+            Type::Default => ExecutorKind::Default,
+            Type::Custom => ExecutorKind::Custom,
+            Type::Unknown => return Err(ConvertError::missing("type")),
+        };
+        let command = match (kind, &info.command) {
+            (ExecutorKind::Default, None) => None,
+            (ExecutorKind::Default, Some(_)) => {
+                let rule = "the agent's own executor has no command";
+                return Err(ConvertError::bad_value("command", "a value", rule));
+            }
+            (ExecutorKind::Custom, None) => return Err(ConvertError::missing("command")),
+            (ExecutorKind::Custom, Some(command)) => {
+                Some(CommandSpec::try_from(command).within("command")?)
+            }
+        };
+        let container = info.container.as_ref().map(ContainerSpec::try_from);
+        let container = container.transpose().within("container")?;
+        if kind == ExecutorKind::Default {
+            let image = container.as_ref().is_some_and(|one| one.image.is_some());
+            refuse(image, "container", "images of the agent's own executor are")?;
+        }
+        let grace = info
+            .shutdown_grace_period
+            .map(|span| duration_of("shutdown_grace_period", span));
+        Ok(Self {
+            id: (&info.executor_id).try_into().within("executor_id")?,
+            kind,
+            name: info.name().to_owned(),
+            resources: resources::from_wire(&info.resources)?,
+            command,
+            container: container.map(Box::new),
+            shutdown_grace_period: grace.transpose()?,
+            original: info.encode_to_vec().into(),
+        })
+    }
+}
+
+/// The message it came as; made anew when there is none.
+impl From<&ExecutorSpec> for wire::ExecutorInfo {
+    fn from(executor: &ExecutorSpec) -> Self {
+        let original = Self::decode(executor.original.clone()).ok();
+        if let Some(info) = original
+            && ExecutorSpec::try_from(&info).as_ref() == Ok(executor)
+        {
+            return info;
+        }
+        let mut info = Self {
+            executor_id: (&executor.id).into(),
+            name: (!executor.name.is_empty()).then(|| executor.name.clone()),
+            resources: resources::to_wire(&executor.resources),
+            command: executor.command.as_ref().map(Into::into),
+            container: executor.container.as_deref().map(Into::into),
+            shutdown_grace_period: executor.shutdown_grace_period.map(duration_info),
+            ..Self::default()
+        };
+        info.set_type(match executor.kind {
+            ExecutorKind::Default => Type::Default,
+            ExecutorKind::Custom => Type::Custom,
+        });
+        info
+    }
+}
+
+/// A group as a framework sends it.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub fn group(
+    executor: &wire::ExecutorInfo,
+    tasks: &[wire::TaskInfo],
+) -> Result<TaskGroup, ConvertError> {
+    let executor = ExecutorSpec::try_from(executor).within("executor")?;
+    let tasks = tasks.iter().enumerate().map(|(at, info)| {
+        let docker = info.container.as_ref();
+        let docker = docker.is_some_and(|one| one.r#type() == wire::container_info::Type::Docker);
+        let task = refuse(
+            docker,
+            "container.type",
+            "containers of type DOCKER in groups are",
+        )
+        .and_then(|()| TaskSpec::try_from(info));
+        task.within(format_args!("task_group.tasks[{at}]"))
+    });
+    Ok(TaskGroup {
+        executor,
+        tasks: tasks.collect::<Result<_, _>>()?,
+    })
+}
