@@ -7,6 +7,7 @@ mod files; // sandboxes: list, read, download
 mod images; // images: list, import, remove
 mod json; // quantities, attributes, reports as Mesos' tools read them
 pub(crate) mod metrics; // counts for Prometheus
+pub(crate) mod nested; // commands inside tasks, as Mesos has them
 mod state; // the agent as Mesos' operators know it
 mod tasks; // each task and where its sandbox is
 mod volumes; // persistent volumes and how much is on them
@@ -26,6 +27,7 @@ use prometheus_client::registry::Registry;
 use crate::images::Images;
 use crate::places::Places;
 use crate::statistics::Statistics;
+use crate::task_desk::TaskDesk;
 use crate::volumes::Volumes;
 
 /// What every answer is made of.
@@ -73,6 +75,17 @@ pub(crate) fn uploads(about: Arc<About>) -> Router {
     Router::new()
         .route("/v1/images/import", post(images::import))
         .with_state(about)
+}
+
+/// Calls whose bodies go on for as long as somebody types.
+pub(crate) fn calls(desk: Arc<TaskDesk>) -> Router {
+    let nested = nested::Nested {
+        desk,
+        sessions: nested::ByName::default(),
+    };
+    Router::new()
+        .route("/api/v1", post(nested::call))
+        .with_state(Arc::new(nested))
 }
 
 async fn version() -> Json<serde_json::Value> {

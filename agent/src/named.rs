@@ -54,10 +54,26 @@ pub(crate) fn running(
         .filter(|one| is_meant(&one.key, task, framework))
         .collect();
     let one = one_of(&live, task, |one| &one.key)?;
-    match one.phase {
-        Phase::Running | Phase::Killing(_) => Ok(Arc::clone(one)),
+    if_it_runs(one)
+}
+
+/// The running task of a container.
+///
+/// # Errors
+/// [`NameError`].
+pub(crate) fn running_in(view: &View, container: &str) -> Result<Arc<Task>, NameError> {
+    let mut live = view.tasks.values().filter(|one| one.is_live());
+    let task = live.find(|one| one.container.as_str() == container);
+    let task =
+        task.ok_or_else(|| NameError::Unknown(container.chars().take(SHOWN_CHARACTERS).collect()))?;
+    if_it_runs(task)
+}
+
+fn if_it_runs(task: &Arc<Task>) -> Result<Arc<Task>, NameError> {
+    match task.phase {
+        Phase::Running | Phase::Killing(_) => Ok(Arc::clone(task)),
         Phase::Accepted | Phase::Starting | Phase::Ended { .. } => {
-            Err(NameError::NotRunning(task.to_owned()))
+            Err(NameError::NotRunning(task.key.task.to_string()))
         }
     }
 }

@@ -414,7 +414,7 @@ impl Agent {
         let state = Arc::new(state);
         let routes = server::http_with_uploads(
             http::router(Arc::clone(&state), Arc::new(registry)),
-            http::uploads(state),
+            http::uploads(state).merge(http::calls(Arc::clone(&desk))),
         )
         .add_service(grpc::service(desk));
         let routes =

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use mete_agent_core::Node;
 use mete_agent_core::task_dir::session::Request;
+use mete_agent_core::{Node, Task};
 use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::info;
 
 use crate::containerizer::process::ProcessContainerizer;
-use crate::named::{self, NameError};
+use crate::named::{self, NameError, Run};
 use crate::output::{self, Piece, WAITING_PIECES, Wanted};
 use crate::places::Places;
 use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
@@ -39,6 +39,9 @@ pub(crate) enum DeskError {
     #[error(transparent)]
     Session(#[from] SessionError),
 }
+
+/// What a task prints, as long as somebody reads it.
+type Pieces = Pin<Box<dyn Stream<Item = Piece> + Send>>;
 
 /// Where they ask.
 pub(crate) struct TaskDesk {
@@ -77,6 +80,30 @@ impl TaskDesk {
         request: &Request,
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
+        let task = named::running(&self.handle.view(), task, framework)?;
+        self.run(&task, request, principal).await
+    }
+
+    /// The same in the task of a container.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) async fn exec_in(
+        &self,
+        container: &str,
+        request: &Request,
+        principal: Option<&Principal>,
+    ) -> Result<Session, DeskError> {
+        let task = named::running_in(&self.handle.view(), container)?;
+        self.run(&task, request, principal).await
+    }
+
+    async fn run(
+        &self,
+        task: &Task,
+        request: &Request,
+        principal: Option<&Principal>,
+    ) -> Result<Session, DeskError> {
         let program = request.command.first().filter(|word| !word.is_empty());
         let program = program.ok_or_else(|| DeskError::BadRequest("no command is given".into()))?;
         let odd = |name: &&String| name.is_empty() || name.contains('=');
@@ -84,7 +111,6 @@ impl TaskDesk {
             let words = format!("{name:?} cannot be the name of a variable");
             return Err(DeskError::BadRequest(words));
         }
-        let task = named::running(&self.handle.view(), task, framework)?;
         let dir = self.containerizer.task_dir(&task.container);
         let session = self.sessions.start(&dir, request).await?;
         info!(
@@ -119,12 +145,30 @@ impl TaskDesk {
         task: &str,
         framework: Option<&str>,
         wanted: Wanted,
-    ) -> Result<Pin<Box<dyn Stream<Item = Piece> + Send>>, DeskError> {
+    ) -> Result<Pieces, DeskError> {
+        let run = named::newest_run(&self.handle.view(), task, framework)?;
+        self.pieces(run, wanted)
+    }
+
+    /// The same of the task that runs in a container.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) fn follow_in(&self, container: &str, wanted: Wanted) -> Result<Pieces, DeskError> {
+        let task = named::running_in(&self.handle.view(), container)?;
+        let run = Run {
+            key: task.key.clone(),
+            container: task.container.clone(),
+            agent: task.agent.clone(),
+        };
+        self.pieces(run, wanted)
+    }
+
+    fn pieces(&self, run: Run, wanted: Wanted) -> Result<Pieces, DeskError> {
         if !wanted.stdout && !wanted.stderr {
             let words = "neither standard output nor standard error is wanted";
             return Err(DeskError::BadRequest(words.into()));
         }
-        let run = named::newest_run(&self.handle.view(), task, framework)?;
         let turn = Arc::clone(&self.followers).try_acquire_owned();
         let turn = turn.map_err(|_| DeskError::TooManyFollowers)?;
         let within = run.within.as_ref();

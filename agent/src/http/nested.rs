@@ -1,0 +1,272 @@
+//! `POST /api/v1`: commands inside tasks as Mesos' agents have them, in JSON. A session is a nested container: its id names
+//! that of the task as its parent, and is the caller's choice.
+//!
+//! ```text
+//! LAUNCH_NESTED_CONTAINER_SESSION ─▶ the answer is its output, record by record; its end ends the session
+//! ATTACH_CONTAINER_INPUT ─▶ the request is its input, record by record
+//! WAIT_NESTED_CONTAINER, KILL_NESTED_CONTAINER        ATTACH_CONTAINER_OUTPUT of a task: what it prints from now on
+//! ```
+//! Only JSON is taken: a web page in somebody's browser cannot send that here without being asked first.
+
+mod records; // RecordIO: length, line feed, bytes
+mod sessions; // sessions by the id that callers gave them
+mod wire; // the messages
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, body};
+use futures::{Stream, StreamExt, stream};
+use mete_agent_core::task_dir::End;
+use mete_daemon::auth::Principal;
+use mete_daemon::http_error::HttpError;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::IntervalStream;
+
+use crate::named::NameError;
+use crate::output::{Piece, Wanted};
+use crate::sessions::{Heard, SessionError};
+use crate::task_desk::{DeskError, TaskDesk};
+use records::Records;
+pub(crate) use sessions::ByName;
+use wire::{Call, Input, Kind};
+
+/// The largest call, and the largest record of an input.
+const MAX_CALL_BYTES: usize = 256 << 10;
+
+/// Between two signs of life in an output that is silent (Mesos: 30 s).
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+const JSON: &str = "application/json";
+const RECORDS: &str = "application/recordio";
+
+/// What calls are answered with.
+pub(crate) struct Nested {
+    pub(crate) desk: Arc<TaskDesk>,
+    pub(crate) sessions: ByName,
+}
+
+pub(crate) async fn call(
+    State(nested): State<Arc<Nested>>,
+    request: HttpRequest,
+) -> Result<Response, HttpError> {
+    let (parts, body) = request.into_parts();
+    match (
+        kind(&parts.headers, CONTENT_TYPE.as_str()),
+        kind(&parts.headers, "message-content-type"),
+    ) {
+        (Some(RECORDS), Some(JSON)) => return nested.input(body).await,
+        (Some(JSON), _) => {}
+        _ => {
+            let words = "calls are application/json; input is application/recordio with Message-Content-Type: application/json";
+            return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+        }
+    }
+    let call = read(body).await?;
+    match call.kind {
+        Kind::LaunchNestedContainerSession => {
+            let launch = call.launch_nested_container_session;
+            let launch = launch.ok_or_else(|| missing("launch_nested_container_session"))?;
+            let principal = parts.extensions.get::<Principal>();
+            nested.launch(&launch, principal).await
+        }
+        Kind::AttachContainerOutput => {
+            let attach = call.attach_container_output;
+            let attach = attach.ok_or_else(|| missing("attach_container_output"))?;
+            nested.output(&attach.container_id)
+        }
+        Kind::WaitNestedContainer | Kind::WaitContainer => {
+            let (wait, answer) = match call.kind == Kind::WaitContainer {
+                true => (call.wait_container, "WAIT_CONTAINER"),
+                false => (call.wait_nested_container, "WAIT_NESTED_CONTAINER"),
+            };
+            let wait = wait.ok_or_else(|| missing(&answer.to_lowercase()))?;
+            let end = nested.sessions.ended(&wait.container_id.name()).await;
+            let end = end.ok_or_else(|| unknown(&wait.container_id.name()))?;
+            let status = json!({ "exit_status": wait_status(&end) });
+            let mut object = json!({ "type": answer });
+            object[answer.to_lowercase()] = status;
+            Ok(Json(object).into_response())
+        }
+        Kind::KillNestedContainer | Kind::KillContainer => {
+            let kill = call.kill_nested_container.or(call.kill_container);
+            let kill = kill.ok_or_else(|| missing("kill_nested_container"))?;
+            let signal = kill.signal.unwrap_or(wire::KILL);
+            match nested
+                .sessions
+                .signal(&kill.container_id.name(), signal)
+                .await
+            {
+                true => Ok(StatusCode::OK.into_response()),
+                false => Err(unknown(&kill.container_id.name())),
+            }
+        }
+        Kind::AttachContainerInput => Err(HttpError::bad_request(
+            "ATTACH_CONTAINER_INPUT is a stream of records: application/recordio",
+        )),
+    }
+}
+
+/// A whole call.
+async fn read(body: Body) -> Result<Call, HttpError> {
+    let bytes = body::to_bytes(body, MAX_CALL_BYTES).await;
+    let bytes = bytes.map_err(|_| {
+        let words = format!("the call is larger than {MAX_CALL_BYTES} bytes, or has broken off");
+        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| HttpError::bad_request(format!("the call cannot be read: {error}")))
+}
+
+impl Nested {
+    async fn launch(
+        &self,
+        launch: &wire::Launch,
+        principal: Option<&Principal>,
+    ) -> Result<Response, HttpError> {
+        let (name, task) = (launch.container_id.name(), launch.container_id.task());
+        let task = task.ok_or_else(|| {
+            HttpError::bad_request("container_id.parent must be the container of a task")
+        })?;
+        let wanted = launch.request().map_err(HttpError::bad_request)?;
+        let entry = self.sessions.enter(&name).ok_or_else(|| {
+            HttpError::new(
+                StatusCode::CONFLICT,
+                format!("container {name} is there already"),
+            )
+        })?;
+        let session = self.desk.exec_in(&task, &wanted, principal).await;
+        let session = session.map_err(|error| refusal(&error))?;
+        let heard = self.desk.converse(session, entry.said());
+        Ok(answer(heard.filter_map(move |heard| {
+            let record = match heard {
+                Heard::Stdout(bytes) => Some(wire::data("STDOUT", &bytes)),
+                Heard::Stderr(bytes) => Some(wire::data("STDERR", &bytes)),
+                Heard::Ended(end) => {
+                    entry.end(end);
+                    None
+                }
+            };
+            std::future::ready(record)
+        })))
+    }
+
+    fn output(&self, container: &wire::ContainerId) -> Result<Response, HttpError> {
+        let wanted = Wanted {
+            stdout: true,
+            stderr: true,
+            tail_bytes: Some(0),
+            once: false,
+        };
+        let pieces = self.desk.follow_in(&container.value, wanted);
+        let pieces = pieces.map_err(|error| refusal(&error))?;
+        Ok(answer(pieces.filter_map(|piece| {
+            std::future::ready(match piece {
+                Piece::Stdout(bytes) => Some(wire::data("STDOUT", &bytes)),
+                Piece::Stderr(bytes) => Some(wire::data("STDERR", &bytes)),
+                Piece::Gap { .. } => None,
+            })
+        })))
+    }
+
+    /// Input for a session: its name first, then what is typed.
+    async fn input(&self, body: Body) -> Result<Response, HttpError> {
+        let mut records = Records::new(body.into_data_stream(), MAX_CALL_BYTES);
+        let mut said = None;
+        while let Some(record) = records.next().await.map_err(HttpError::bad_request)? {
+            let input: Input = serde_json::from_slice(&record).map_err(|error| {
+                HttpError::bad_request(format!("a record cannot be read: {error}"))
+            })?;
+            let Some(said) = &said else {
+                let name = input.container().ok_or_else(|| {
+                    HttpError::bad_request("the first record must be CONTAINER_ID")
+                })?;
+                said = Some(self.sessions.input(&name).ok_or_else(|| unknown(&name))?);
+                continue;
+            };
+            if let Some(word) = input.said().map_err(HttpError::bad_request)?
+                && said.send(word).await.is_err()
+            {
+                // It has ended; what is typed now is for nobody.
+                return Ok(StatusCode::OK.into_response());
+            }
+        }
+        Ok(StatusCode::OK.into_response())
+    }
+}
+
+/// Records as they come, with a sign of life now and then.
+fn answer(records: impl Stream<Item = Value> + Send + 'static) -> Response {
+    let begin = tokio::time::Instant::now() + HEARTBEAT;
+    let beats = IntervalStream::new(tokio::time::interval_at(begin, HEARTBEAT));
+    let beats = beats.map(|_| Some(wire::heartbeat(HEARTBEAT)));
+    let records = records.map(Some).chain(stream::iter([None]));
+    // The end of the records is the end of the signs of life.
+    let both = stream::select(records, beats).take_while(|record| {
+        let goes_on = record.is_some();
+        std::future::ready(goes_on)
+    });
+    let bytes = both.filter_map(|record| {
+        std::future::ready(record.map(|record| Ok::<Bytes, Infallible>(records::encode(&record))))
+    });
+    let headers = [
+        (CONTENT_TYPE.as_str(), RECORDS),
+        ("message-content-type", JSON),
+    ];
+    (headers, Body::from_stream(bytes)).into_response()
+}
+
+/// One of the two media types of this API.
+fn kind(headers: &HeaderMap, name: &str) -> Option<&'static str> {
+    let said = headers.get(name)?.to_str().ok()?;
+    let said = said.split(';').next()?.trim();
+    [JSON, RECORDS]
+        .into_iter()
+        .find(|kind| said.eq_ignore_ascii_case(kind))
+}
+
+/// As `wait` tells it: the code above the signal.
+fn wait_status(end: &End) -> i32 {
+    /// What shells answer for a command that cannot be executed.
+    const NOT_EXECUTABLE: i32 = 126;
+    match end {
+        End::Exited { code } => code << 8,
+        End::Signaled { signal } => *signal,
+        End::NotStarted { .. } => NOT_EXECUTABLE << 8,
+    }
+}
+
+fn missing(field: &str) -> HttpError {
+    HttpError::bad_request(format!("the call lacks {field}"))
+}
+
+fn unknown(container: &str) -> HttpError {
+    let shown: String = container.chars().take(200).collect();
+    HttpError::not_found(format!("there is no session {shown}"))
+}
+
+fn refusal(error: &DeskError) -> HttpError {
+    let words = error.to_string();
+    let status = match error {
+        DeskError::Name(NameError::Unknown(_)) => StatusCode::NOT_FOUND,
+        DeskError::Name(NameError::NotRunning(_)) => StatusCode::CONFLICT,
+        DeskError::Name(NameError::Several { .. })
+        | DeskError::BadRequest(_)
+        | DeskError::Session(SessionError::TooLarge(_) | SessionError::NotStarted { .. }) => {
+            StatusCode::BAD_REQUEST
+        }
+        DeskError::TooManyFollowers | DeskError::Session(SessionError::TooMany) => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        DeskError::Session(SessionError::Spawn(_) | SessionError::Lost | SessionError::Slow) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    HttpError::new(status, words)
+}

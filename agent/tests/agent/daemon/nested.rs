@@ -1,0 +1,159 @@
+//! Sessions over HTTP, by Mesos' calls.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mete_model::TaskState;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::master::{Master, task};
+use super::world::{Work, json as get_json};
+use crate::support::soon;
+
+/// Somebody who calls one agent.
+struct Caller {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Caller {
+    fn of(port: i32) -> Self {
+        Self {
+            http: mete_daemon::http_client::plain().build().unwrap(),
+            url: format!("http://127.0.0.1:{port}/api/v1"),
+        }
+    }
+
+    async fn call(&self, call: &Value) -> Response {
+        soon(self.http.post(&self.url).json(call).send())
+            .await
+            .unwrap()
+    }
+
+    /// Input in records.
+    async fn input(&self, records: &[Value]) -> StatusCode {
+        let records = records.iter().map(|record| {
+            let call =
+                json!({ "type": "ATTACH_CONTAINER_INPUT", "attach_container_input": record });
+            let text = call.to_string();
+            format!("{}\n{text}", text.len())
+        });
+        let post = self
+            .http
+            .post(&self.url)
+            .header("Content-Type", "application/recordio")
+            .header("Message-Content-Type", "application/json")
+            .body(records.collect::<String>());
+        soon(post.send()).await.unwrap().status()
+    }
+}
+
+fn launch(id: &Value, line: &str, container: &Value) -> Value {
+    json!({
+        "type": "LAUNCH_NESTED_CONTAINER_SESSION",
+        "launch_nested_container_session": {
+            "container_id": id,
+            "command": { "value": line, "environment": { "variables": [{ "name": "COLOUR", "value": "red" }] } },
+            "container": container,
+        },
+    })
+}
+
+/// What the records of an answer say on a stream.
+async fn said(answer: Response, stream: &str) -> String {
+    let text = soon(answer.text()).await.unwrap();
+    let (mut rest, mut all) = (text.as_str(), Vec::new());
+    while let Some((length, more)) = rest.split_once('\n') {
+        let (record, more) = more.split_at(length.parse().unwrap());
+        rest = more;
+        let record: Value = serde_json::from_str(record).unwrap();
+        assert_eq!(record["type"], "DATA", "{record}");
+        if record["data"]["type"] == stream {
+            all.extend(
+                STANDARD
+                    .decode(record["data"]["data"].as_str().unwrap())
+                    .unwrap(),
+            );
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+fn data(text: &str) -> Value {
+    let data = STANDARD.encode(text);
+    json!({ "type": "PROCESS_IO", "process_io": { "type": "DATA", "data": { "type": "STDIN", "data": data } } })
+}
+
+#[tokio::test]
+async fn a_session_is_a_nested_container_with_input_output_and_an_end() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let caller = Caller::of(port);
+    let one = json!({ "value": "one", "parent": parent });
+    let wait = |id: &Value| json!({ "type": "WAIT_NESTED_CONTAINER", "wait_nested_container": { "container_id": id } });
+
+    let line = "echo $COLOUR; cat; echo bad >&2; exit 7";
+    let output = caller.call(&launch(&one, line, &Value::Null)).await;
+    assert_eq!(output.status(), StatusCode::OK);
+    assert_eq!(output.headers()["content-type"], "application/recordio");
+    let again = caller.call(&launch(&one, "true", &Value::Null)).await;
+    assert_eq!(again.status(), StatusCode::CONFLICT);
+    let named = json!({ "type": "CONTAINER_ID", "container_id": one });
+    let taken = caller.input(&[named, data("typed\n"), data("")]).await;
+    assert_eq!(taken, StatusCode::OK);
+
+    assert_eq!(said(output, "STDOUT").await, "red\ntyped\n");
+    let ended: Value = caller.call(&wait(&one)).await.json().await.unwrap();
+    assert_eq!(ended["wait_nested_container"]["exit_status"], 7 << 8);
+
+    let two = json!({ "value": "two", "parent": parent });
+    let terminal =
+        json!({ "type": "MESOS", "tty_info": { "window_size": { "rows": 33, "columns": 77 } } });
+    let output = caller.call(&launch(&two, "stty size", &terminal)).await;
+    assert_eq!(said(output, "STDOUT").await, "33 77\r\n");
+    let three = json!({ "value": "three", "parent": parent });
+    let output = caller
+        .call(&launch(&three, "exec sleep 1000", &Value::Null))
+        .await;
+    let kill = json!({ "type": "KILL_NESTED_CONTAINER", "kill_nested_container": { "container_id": three, "signal": 15 } });
+    assert_eq!(caller.call(&kill).await.status(), StatusCode::OK);
+    assert_eq!(said(output, "STDOUT").await, "");
+    let ended: Value = caller.call(&wait(&three)).await.json().await.unwrap();
+    assert_eq!(ended["wait_nested_container"]["exit_status"], 15);
+    assert_eq!(caller.call(&kill).await.status(), StatusCode::NOT_FOUND);
+    let nobody = json!({ "value": "nobody", "parent": parent });
+    assert_eq!(
+        caller.call(&wait(&nobody)).await.status(),
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_call_is_refused() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (_link, register) = master.admit().await;
+    let caller = Caller::of(register.agent_info.port());
+    let ghost = json!({ "value": "x", "parent": { "value": "ghost" } });
+
+    let form = caller.http.post(&caller.url).body("type=LAUNCH").send();
+    assert_eq!(
+        soon(form).await.unwrap().status(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    );
+    let unknown = caller.call(&launch(&ghost, "true", &Value::Null)).await;
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    let odd = caller.call(&json!({ "type": "GET_NOTHING" })).await;
+    assert_eq!(odd.status(), StatusCode::BAD_REQUEST);
+    let named = json!({ "type": "CONTAINER_ID", "container_id": ghost });
+    assert_eq!(caller.input(&[named]).await, StatusCode::NOT_FOUND);
+    assert_eq!(caller.input(&[data("x")]).await, StatusCode::BAD_REQUEST);
+}
