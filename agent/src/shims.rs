@@ -50,7 +50,7 @@ const LOG_TAIL_BYTES: usize = 500;
 pub enum ShimError {
     /// The shim ran and says why the program does not.
     #[error("{}", .0.sentence())]
-    NotStarted(Exit),
+    NotStarted(Box<Exit>),
     /// There is no shim.
     #[error("the shim could not be started")]
     Spawn(#[source] io::Error),
@@ -128,7 +128,10 @@ pub async fn start(
         }
         Ok(_) => {
             gone(&pidfd).await;
-            Err(exit_of(&dir).map_or_else(|| ShimError::Lost(log_of(&dir)), ShimError::NotStarted))
+            Err(exit_of(&dir).map_or_else(
+                || ShimError::Lost(log_of(&dir)),
+                |exit| ShimError::NotStarted(Box::new(exit)),
+            ))
         }
         Err(_) => {
             let _ = rustix::process::pidfd_send_signal(pidfd.get_ref(), Signal::KILL);

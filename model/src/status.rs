@@ -31,6 +31,8 @@ pub struct TaskStatus {
     pub unreachable_time: Option<Timestamp>,
     /// The IP addresses the task can be reached at.
     pub ip_addresses: Vec<String>,
+    /// What it had too little of when it was ended for that: the memory it was given, in bytes.
+    pub memory_limitation_bytes: Option<u64>,
 }
 
 impl TaskStatus {
@@ -48,6 +50,7 @@ impl TaskStatus {
             healthy: None,
             unreachable_time: None,
             ip_addresses: Vec::new(),
+            memory_limitation_bytes: None,
         }
     }
 }

@@ -39,6 +39,9 @@ const SWEEP_STEP_MS: i64 = 20;
 /// process elsewhere that still holds the pipe cannot keep the shim busy for ever.
 const DRAIN_BYTES: usize = 1 << 20;
 
+/// Version 1 of control groups writes the largest number of pages for "no limit".
+const NO_LIMIT_BYTES: u64 = 1 << 62;
+
 /// Stays until the task has ended and everything of it is gone; says how it ended.
 pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
     let started_at_us = system::wall_clock_us();
@@ -54,6 +57,11 @@ pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
         .oom_file()
         .and_then(|path| read_text(&path).ok())
         .map_or(0, |text| oom_kills_in(&text));
+    let number = |path: &String| read_text(path).ok()?.trim().parse::<u64>().ok();
+    if let Some([limit, peak]) = &launch.cgroups.memory_files() {
+        exit.memory_limit_bytes = number(limit).filter(|limit| *limit < NO_LIMIT_BYTES);
+        exit.memory_peak_bytes = number(peak);
+    }
     exit.stragglers_killed = watch.sweep(launch.cgroups.kill_file().as_deref());
     watch.drain();
     let [stdout, stderr] = &watch.outputs;

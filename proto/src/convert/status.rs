@@ -1,10 +1,13 @@
 //! Reports about tasks. What is not decided on (data, check results, usage) is not carried in the model.
 
-use mete_model::{Reason, Source, TaskState, TaskStatus};
+use mete_model::{MEBIBYTE, Reason, Source, TaskState, TaskStatus};
 
 use super::ids::{update_id, uuid};
 use super::{ConvertError, Within as _, moment, moment_of, time_info};
 use crate::mesos::v1 as wire;
+
+/// The name of memory on the wire.
+const MEMORY: &str = "mem";
 
 impl TryFrom<&wire::TaskStatus> for TaskStatus {
     type Error = ConvertError;
@@ -44,6 +47,7 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
                 .map(|time| moment_of("unreachable_time", time))
                 .transpose()?,
             ip_addresses: ip_addresses(status.container_status.as_ref()),
+            memory_limitation_bytes: status.limitation.as_ref().and_then(memory_bytes),
         })
     }
 }
@@ -64,6 +68,7 @@ impl From<&TaskStatus> for wire::TaskStatus {
             uuid: status.uuid.map(uuid),
             container_status: container_status(&status.ip_addresses),
             unreachable_time: status.unreachable_time.map(time_info),
+            limitation: status.memory_limitation_bytes.map(memory_limitation),
             ..Self::default()
         }
     }
@@ -83,6 +88,32 @@ fn ip_addresses(status: Option<&wire::ContainerStatus>) -> Vec<String> {
         .flat_map(|network| &network.ip_addresses)
         .filter_map(|address| address.ip_address.clone())
         .collect()
+}
+
+/// Memory is written in MB, as everywhere on the wire.
+fn memory_limitation(bytes: u64) -> wire::TaskResourceLimitation {
+    let memory = wire::Resource {
+        name: MEMORY.to_owned(),
+        r#type: wire::value::Type::Scalar.into(),
+        scalar: Some(wire::value::Scalar {
+            value: bytes as f64 / MEBIBYTE as f64,
+        }),
+        ..wire::Resource::default()
+    };
+    wire::TaskResourceLimitation {
+        resources: vec![memory],
+    }
+}
+
+fn memory_bytes(limitation: &wire::TaskResourceLimitation) -> Option<u64> {
+    let memory = limitation
+        .resources
+        .iter()
+        .find(|resource| resource.name == MEMORY)?;
+    let megabytes = memory.scalar.as_ref()?.value;
+    // A float becomes the nearest integer there is; what is no number becomes 0.
+    let bytes = (megabytes * MEBIBYTE as f64).round() as u64;
+    (bytes > 0).then_some(bytes)
 }
 
 fn container_status(ip_addresses: &[String]) -> Option<wire::ContainerStatus> {

@@ -16,6 +16,12 @@ pub struct Exit {
     /// Processes of the task that the kernel killed because its memory limit was reached.
     #[serde(default)]
     pub oom_kills: u64,
+    /// The memory limit it had, in bytes; `None`: there was none, or nobody knows.
+    #[serde(default)]
+    pub memory_limit_bytes: Option<u64>,
+    /// The most memory it ever had, in bytes; `None`: nobody knows.
+    #[serde(default)]
+    pub memory_peak_bytes: Option<u64>,
     /// When its program started, in microseconds since the epoch by the wall clock; `None`: never.
     #[serde(default)]
     pub started_at_us: Option<u64>,
@@ -104,6 +110,8 @@ impl Exit {
             version: FORMAT_VERSION,
             end,
             oom_kills: 0,
+            memory_limit_bytes: None,
+            memory_peak_bytes: None,
             started_at_us: None,
             ended_at_us,
             stdout_dropped_bytes: 0,
@@ -132,12 +140,25 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_out_of_memory() {
-            f.write_str("out of memory: the kernel killed it at its memory limit; ")?;
+            f.write_str("out of memory: the kernel killed it at its memory limit")?;
+            if let Some(limit) = self.memory_limit_bytes {
+                write!(f, " of {}", Size(limit))?;
+            }
+            if let Some(peak) = self.memory_peak_bytes {
+                write!(f, ", it has had {}", Size(peak))?;
+            }
+            f.write_str("; ")?;
         }
         match &self.end {
-            End::Exited { code } => write!(f, "exited with code {code}")?,
+            End::Exited { code } => {
+                write!(f, "exited with code {code}")?;
+                usual_meaning(*code, f)?;
+            }
             End::Signaled { signal } => {
-                write!(f, "killed by signal {signal}{}", signal_name(*signal))?
+                write!(f, "killed by signal {signal}")?;
+                if let Some(name) = signal_name(*signal) {
+                    write!(f, " ({name})")?;
+                }
             }
             End::NotStarted { step, reason, .. } => {
                 write!(f, "could not be started: {step}: {reason}")?
@@ -153,24 +174,100 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The name of a common signal in parentheses, or nothing.
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        1 => " (SIGHUP)",
-        2 => " (SIGINT)",
-        3 => " (SIGQUIT)",
-        4 => " (SIGILL)",
-        6 => " (SIGABRT)",
-        7 => " (SIGBUS)",
-        8 => " (SIGFPE)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        13 => " (SIGPIPE)",
-        14 => " (SIGALRM)",
-        15 => " (SIGTERM)",
-        24 => " (SIGXCPU)",
-        25 => " (SIGXFSZ)",
-        31 => " (SIGSYS)",
-        _ => "",
+/// What shells, and most who follow them, mean by a code. Nothing is said of codes that each program has for itself.
+fn usual_meaning(code: i32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match code {
+        126 => f.write_str(" (a command could not be executed)"),
+        127 => f.write_str(" (a command was not found)"),
+        _ => match code.checked_sub(128).and_then(signal_name) {
+            Some(name) => write!(f, " (as after signal {}, {name})", code - 128),
+            None => Ok(()),
+        },
+    }
+}
+
+/// The name of a signal; the kernel's numbers 32 and above have none.
+const fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        16 => "SIGSTKFLT",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        26 => "SIGVTALRM",
+        27 => "SIGPROF",
+        29 => "SIGIO",
+        30 => "SIGPWR",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
+/// Bytes as people write them: in MiB, with a digit after the point where there is something to say.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.0.saturating_mul(10) >> 20;
+        match tenths % 10 {
+            0 => write!(f, "{} MiB", tenths / 10),
+            tenth => write!(f, "{}.{tenth} MiB", tenths / 10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_said_as_people_understand_it() {
+        let exited = |code| Exit::new(End::Exited { code }, 0).sentence();
+        let killed = |signal| Exit::new(End::Signaled { signal }, 0).sentence();
+
+        assert_eq!(exited(0), "exited with code 0");
+        assert_eq!(exited(3), "exited with code 3");
+        assert_eq!(
+            exited(126),
+            "exited with code 126 (a command could not be executed)"
+        );
+        assert_eq!(
+            exited(127),
+            "exited with code 127 (a command was not found)"
+        );
+        assert_eq!(
+            exited(137),
+            "exited with code 137 (as after signal 9, SIGKILL)"
+        );
+        assert_eq!(exited(255), "exited with code 255");
+        assert_eq!(killed(11), "killed by signal 11 (SIGSEGV)");
+        assert_eq!(killed(40), "killed by signal 40");
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_said_with_limit_and_peak() {
+        let mut exit = Exit::new(End::Signaled { signal: 9 }, 0);
+        exit.oom_kills = 1;
+        exit.memory_limit_bytes = Some(64 << 20);
+        exit.memory_peak_bytes = Some((64 << 20) - 100_000);
+
+        assert_eq!(
+            exit.sentence(),
+            "out of memory: the kernel killed it at its memory limit of 64 MiB, it has had 63.9 MiB; \
+             killed by signal 9 (SIGKILL)"
+        );
     }
 }

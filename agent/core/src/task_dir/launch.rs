@@ -170,6 +170,17 @@ impl CgroupPlan {
             .then(|| format!("{dir}/memory.events"))
     }
 
+    /// The files that tell the memory limit, and the most that was ever used.
+    pub fn memory_files(&self) -> Option<[String; 2]> {
+        if let Some(dir) = self.v1.get("memory") {
+            let names = ["memory.limit_in_bytes", "memory.max_usage_in_bytes"];
+            return Some(names.map(|name| format!("{dir}/{name}")));
+        }
+        let dir = self.v2.as_ref()?;
+        let counts = self.v2_controllers.iter().any(|name| name == "memory");
+        counts.then(|| ["memory.max", "memory.peak"].map(|name| format!("{dir}/{name}")))
+    }
+
     /// The file that kills the whole group when `1` is written; kernels before 5.14 lack it.
     pub fn kill_file(&self) -> Option<String> {
         self.v2.as_ref().map(|dir| format!("{dir}/cgroup.kill"))

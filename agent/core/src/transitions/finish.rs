@@ -89,9 +89,11 @@ pub(super) fn ending(task: &Task, exit: &Exit) -> News {
         return killed(kill.why, message);
     }
     if exit.is_out_of_memory() {
-        let megabytes = task.spec.resources.flat().mem_bytes >> 20;
+        let given_bytes = task.spec.resources.flat().mem_bytes;
+        let megabytes = given_bytes >> 20;
         let mut news = News::executor(TaskState::Failed);
         news.reason = Some(Reason::ContainerLimitationMemory);
+        news.memory_limitation_bytes = Some(given_bytes);
         news.message = Some(format!(
             "the task used more than its {megabytes} MB of memory: {}",
             exit.sentence()

@@ -19,6 +19,7 @@ pub(super) struct News {
     pub(super) reason: Option<Reason>,
     pub(super) message: Option<String>,
     pub(super) healthy: Option<bool>,
+    pub(super) memory_limitation_bytes: Option<u64>,
 }
 
 impl News {
@@ -30,6 +31,7 @@ impl News {
             reason: None,
             message: None,
             healthy: None,
+            memory_limitation_bytes: None,
         }
     }
 
@@ -41,6 +43,7 @@ impl News {
             reason: Some(reason),
             message: Some(message),
             healthy: None,
+            memory_limitation_bytes: None,
         }
     }
 }
@@ -95,6 +98,7 @@ impl Node {
             agent: self.identity.agent.clone(),
             uuid: Some(self.names.update()),
             healthy: news.healthy,
+            memory_limitation_bytes: news.memory_limitation_bytes,
             ip_addresses: vec![self.settings.ip.clone()],
             ..TaskStatus::new(key.task.clone(), news.state, news.source, now)
         }

@@ -158,6 +158,7 @@ fn death_by_signal_and_by_memory_are_told_apart() {
     let sent = report(&world.exited(at(9.0), &key("web"), exit)).status;
     assert_eq!(sent.state, TaskState::Failed);
     assert_eq!(sent.reason, Some(Reason::ContainerLimitationMemory));
+    assert_eq!(sent.memory_limitation_bytes, Some(64 << 20));
     let words = sent.message.expect("a sentence");
     assert!(words.contains("more than its 64 MB of memory"), "{words}");
 }

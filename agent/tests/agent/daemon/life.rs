@@ -357,4 +357,9 @@ async fn a_task_that_takes_too_much_memory_fails_for_that_reason() {
     assert_eq!(failed.reason, Some(Reason::ContainerLimitationMemory));
     let words = failed.message.unwrap();
     assert!(words.contains("more than its 64 MB of memory"), "{words}");
+    assert!(
+        words.contains("its memory limit of 64 MiB, it has had"),
+        "{words}"
+    );
+    assert_eq!(failed.memory_limitation_bytes, Some(64 << 20));
 }

@@ -51,6 +51,8 @@ pub(super) struct Status {
     unreachable_time: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ip_addresses: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_limitation_bytes: Option<u64>,
 }
 
 impl From<&TaskStatus> for Status {
@@ -66,6 +68,7 @@ impl From<&TaskStatus> for Status {
             healthy: status.healthy,
             unreachable_time: status.unreachable_time.map(Timestamp::as_micros),
             ip_addresses: status.ip_addresses.clone(),
+            memory_limitation_bytes: status.memory_limitation_bytes,
         }
     }
 }
@@ -90,6 +93,7 @@ impl Status {
             healthy: self.healthy,
             unreachable_time: self.unreachable_time.map(Timestamp::from_micros),
             ip_addresses: self.ip_addresses,
+            memory_limitation_bytes: self.memory_limitation_bytes,
         })
     }
 }
