@@ -1,0 +1,190 @@
+//! Into a running task, and watching it: `mete task exec`, `stats`, `logs -f`, through a whole cluster.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, PATIENCE, eventually, mete};
+
+/// A command that ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `mete task …` for a cluster.
+fn task(cluster: &Cluster, arguments: &[&str]) -> Command {
+    let mut command = mete(&["task"]);
+    command
+        .args(arguments)
+        .env("METE_MASTER", cluster.url("master"))
+        .env("TERM", "xterm");
+    command
+}
+
+fn exec(cluster: &Cluster, id: &str, command: &[&str]) -> Output {
+    let mut all = vec!["exec", id, "--"];
+    all.extend(command);
+    task(cluster, &all).output().expect("mete runs")
+}
+
+/// What somebody says, as it comes.
+struct Heard {
+    parts: Receiver<Vec<u8>>,
+    text: String,
+}
+
+impl Heard {
+    fn of(mut source: impl std::io::Read + Send + 'static) -> Self {
+        let (sender, parts) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4_096];
+            // A terminal whose other end is closed fails where a pipe ends.
+            while let Ok(count @ 1..) = source.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            parts,
+            text: String::new(),
+        }
+    }
+
+    /// Waits until it holds a text.
+    fn until(&mut self, wanted: &str) {
+        while !self.text.contains(wanted) {
+            let part = self.parts.recv_timeout(PATIENCE);
+            let part = part.unwrap_or_else(|_| panic!("{wanted:?} is not in {:?}", self.text));
+            self.text.push_str(&String::from_utf8_lossy(&part));
+        }
+    }
+}
+
+/// A terminal of 30 lines: the end of the person, and that of the program.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let person = openpt(flags).expect("a terminal");
+    unlockpt(&person).expect("unlocked");
+    let program = ioctl_tiocgptpeer(&person, flags).expect("the other end");
+    resize(&person, 30, 90);
+    (person, program)
+}
+
+fn resize(terminal: &OwnedFd, ws_row: u16, ws_col: u16) {
+    let size = Winsize {
+        ws_row,
+        ws_col,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).expect("sized");
+}
+
+/// An interactive shell, as a person has it.
+fn a_person_at_a_terminal(cluster: &Cluster, id: &str) {
+    let (person, program) = terminal();
+    let before = format!("{:?}", tcgetattr(&program).expect("modes"));
+    let end = || Stdio::from(program.try_clone().expect("a copy"));
+    let line = task(cluster, &["exec", "-it", id, "--", "/bin/sh"]);
+    // The terminal is to be that of a session, so that a change of its size is told.
+    let mut session = Command::new("setsid");
+    session.args(["--ctty", "--wait"]).arg(line.get_program());
+    session.args(line.get_args());
+    for (name, value) in line.get_envs() {
+        session.env(name, value.unwrap_or_default());
+    }
+    session.stdin(end()).stdout(end()).stderr(end());
+    let mut running = Running(session.spawn().expect("util-linux is installed"));
+    let mut keys = File::from(person.try_clone().expect("a copy"));
+    let mut heard = Heard::of(File::from(person.try_clone().expect("a copy")));
+    let mut type_in = |text: &str| keys.write_all(text.as_bytes()).expect("typed");
+
+    type_in("stty size; echo $((6 * 7))$TERM\n");
+    heard.until("30 90\r\n");
+    heard.until("42xterm");
+    resize(&person, 40, 100);
+    type_in("sleep 0.2; stty size\n");
+    heard.until("40 100\r\n");
+    // Ctrl-C ends what runs in the shell, and neither the shell nor us.
+    type_in("sleep 1000\n");
+    heard.until("sleep 1000\r\n");
+    type_in("\x03");
+    // What is typed before the shell asks again goes with what was interrupted.
+    heard.until("^C\r\n# ");
+    type_in("echo still $((2 + 2)); exit 5\n");
+    heard.until("still 4");
+
+    let status = running.0.wait().expect("it ends");
+    assert_eq!(status.code(), Some(5), "{}", heard.text);
+    let after = format!("{:?}", tcgetattr(&program).expect("modes"));
+    assert_eq!(before, after, "the terminal is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_get_into_tasks_and_watch_them() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can build containers");
+        return;
+    }
+    let cluster = Cluster::start(&[]).await;
+    let app = json!({
+        "id": "/box",
+        "cmd": "echo bad >&2; while :; do echo tick; sleep 0.1; done",
+        "cpus": 0.1, "mem": 64, "instances": 1,
+        "container": { "type": "MESOS" },
+    });
+    cluster.ok("POST", "/v2/apps", Some(&app)).await;
+    cluster.healthy("/box").await;
+    let tasks = cluster.tasks("/box").await;
+    let id = tasks[0]["id"].as_str().expect("an id").to_owned();
+
+    let ended = |command: &[&str]| {
+        let output = exec(&cluster, &id, command);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().expect("no signal"), words)
+    };
+    assert_eq!(ended(&["sh", "-c", "exit 9"]).0, 9);
+    assert_eq!(ended(&["sh", "-c", "kill -TERM $$"]).0, 143);
+    let (code, words) = ended(&["no-such-program"]);
+    assert_eq!(code, 127);
+    assert!(words.contains("no-such-program"), "{words}");
+    let mut cat = task(&cluster, &["exec", "-i", &id, "--", "cat"]);
+    let cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut cat = cat.expect("mete runs");
+    let mut keys = cat.stdin.take().expect("piped");
+    keys.write_all(b"to and fro\n").expect("written");
+    drop(keys);
+    let output = cat.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "to and fro\n");
+    a_person_at_a_terminal(&cluster, &id);
+
+    let output = task(&cluster, &["stats", "--json", &id]).output();
+    let stats: Value = serde_json::from_slice(&output.expect("mete runs").stdout).expect("JSON");
+    assert_eq!(stats[0]["source"], id.as_str(), "{stats}");
+    let used = stats[0]["statistics"]["cpus_user_time_secs"].as_f64();
+    assert!(used.is_some_and(|used| used > 0.0), "{stats}");
+    let mut logs = task(&cluster, &["logs", "-f", &id]);
+    let logs = logs.stdout(Stdio::piped()).spawn();
+    let mut logs = Running(logs.expect("mete runs"));
+    let mut heard = Heard::of(logs.0.stdout.take().expect("piped"));
+    heard.until("err | bad\n");
+    heard.until("out | tick\n");
+    cluster.ok("DELETE", "/v2/apps/box?force=true", None).await;
+    let status = eventually("the log ends with its task", async || {
+        logs.0.try_wait().expect("it can be waited for")
+    })
+    .await;
+    assert!(status.success(), "{status:?}");
+}
