@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::{Connection, FrameworkSpec};
 use crate::demand::Demand;
 use crate::explain::{self, ExplainError};
+use crate::group::Group;
 use crate::launch::Task;
 use crate::matching::WaitingTask;
+use crate::operation::Operation;
 
 /// Calls that wait for the network. A master that takes none for so long is better left than waited for: the link is
 /// cut, and coming back tells both sides the whole truth.
@@ -211,26 +213,52 @@ impl Client {
         tasks: impl IntoIterator<Item = Task>,
         filters: Filters,
     ) -> Result<(), CallError> {
+        let tasks: Vec<Task> = tasks.into_iter().collect();
+        let launch = (!tasks.is_empty()).then_some(Operation::Launch(tasks));
+        self.operate(offers, launch, filters)
+    }
+
+    /// Uses offers of one agent to launch the tasks of a group, all or none; what they leave over goes back with `filters`.
+    ///
+    /// When one of its tasks is refused, each is answered with TASK_ERROR, REASON_TASK_GROUP_INVALID.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn launch_group<'a>(
+        &self,
+        offers: impl IntoIterator<Item = &'a Offer>,
+        group: Group,
+        filters: Filters,
+    ) -> Result<(), CallError> {
+        self.operate(offers, [Operation::LaunchGroup(Box::new(group))], filters)
+    }
+
+    /// Does several things with offers of one agent, in order: reserve, make a volume, start tasks on it. What they leave over
+    /// goes back with `filters`. Without operations this is a decline.
+    ///
+    /// An operation that is refused changes nothing and is answered with [`Event::Error`](crate::Event::Error), tasks as by
+    /// [`accept`](Self::accept).
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn operate<'a>(
+        &self,
+        offers: impl IntoIterator<Item = &'a Offer>,
+        operations: impl IntoIterator<Item = Operation>,
+        filters: Filters,
+    ) -> Result<(), CallError> {
         let offers: Vec<&Offer> = offers.into_iter().collect();
-        let mut tasks = tasks.into_iter().peekable();
-        if tasks.peek().is_none() {
+        let mut operations = operations.into_iter().peekable();
+        if operations.peek().is_none() {
             return self.decline(offers.iter().map(|offer| &offer.id), filters);
         }
         let first = offers.first().ok_or(CallError::NoOffer)?;
-        let mut launch = wire::offer::Operation {
-            launch: Some(wire::offer::operation::Launch {
-                task_infos: tasks
-                    .map(|task| task.for_offer(&first.agent, &first.role))
-                    .collect(),
-            }),
-            ..wire::offer::Operation::default()
-        };
-        launch.set_type(wire::offer::operation::Type::Launch);
+        let operations = operations.map(|one| one.for_offer(&first.agent, &first.role));
         let offer_ids = offers.iter().map(|offer| wire::OfferId::from(&offer.id));
         self.send(Call {
             accept: Some(call::Accept {
                 offer_ids: offer_ids.collect(),
-                operations: vec![launch],
+                operations: operations.collect(),
                 filters: Some(filters.into()),
             }),
             ..of_type(call::Type::Accept)

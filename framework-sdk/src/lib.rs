@@ -52,9 +52,11 @@ mod connection; // where the masters are, and who we are
 pub mod demand; // what waits, as the master is told it
 mod events; // what a framework hears
 pub mod explain; // why a framework waits, as the master says it
+mod group; // tasks that start together
 mod keeper; // the connection: subscribe, follow, come back
 mod launch; // a task, built step by step
 pub mod matching; // waiting tasks × offers: what runs where
+mod operation; // what can be done with offers
 mod scheduler; // callbacks, for those who like them
 pub mod testkit; // a master in memory, for tests
 
@@ -62,7 +64,9 @@ pub use calls::{CallError, Client, Filters};
 pub use client::Framework;
 pub use connection::{BadAddress, Connection, FrameworkSpec};
 pub use events::{Event, MasterAddress};
+pub use group::Group;
 pub use launch::{Task, TaskPort};
+pub use operation::Operation;
 pub use scheduler::{Scheduler, run};
 
 pub use mete_model::{

@@ -51,6 +51,7 @@
 mod agents; // what agents do: run tasks, report, go and come back
 mod answers; // what a call leads to
 mod calls; // what a framework has said, typed
+mod groups; // tasks that are launched together
 mod master; // the master as the test sees it
 mod messages; // what is said, as it goes over the network
 mod offers; // what is free, what is on the table
@@ -65,9 +66,9 @@ use std::time::Duration;
 use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
 use mete_placement::AgentFacts;
 
-pub use calls::{BadTask, Call, Received};
+pub use calls::{BadGroup, BadTask, Call, Received};
 pub use master::Master;
-pub use mete_model::{AttributeValue, FrameworkInfo, TaskSpec};
+pub use mete_model::{AttributeValue, FrameworkInfo, TaskGroup, TaskSpec};
 
 /// How a master is to be.
 #[derive(Clone, Debug)]

@@ -48,7 +48,13 @@ impl State {
         let ip = host.map_or_else(String::new, |agent| agent.endpoint.ip.clone());
         let mut status = task.news(now, state, &ip);
         change(&mut status);
-        task.report(status)
+        let is_news = task.report(status);
+        if is_news && state.is_terminal() && state != TaskState::Finished {
+            for other in self.groups.others(key) {
+                self.orders.push_back(Order::Kill(other));
+            }
+        }
+        is_news
     }
 
     /// An agent is not heard of any more: its offers are withdrawn, its tasks unreachable.

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, Capability, FrameworkId, Offer, OfferId, Reason, Resources, Source, TaskId, TaskKey,
-    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    AgentId, Capability, FrameworkId, Offer, OfferId, Reason, Resources, Source, TaskGroup, TaskId,
+    TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 use mete_placement::demand::Shape;
 
-use super::calls::{BadTask, Call};
+use super::calls::{BadGroup, BadTask, Call};
 use super::messages;
 use super::offers::BadOffers;
 use super::state::{Order, State};
 use super::tasks::Task;
 
 type Launch = Result<TaskSpec, BadTask>;
+type LaunchGroup = Result<TaskGroup, BadGroup>;
 
 impl State {
     /// What a subscribed framework says.
@@ -24,8 +25,9 @@ impl State {
             Call::Accept {
                 offers,
                 tasks,
+                groups,
                 refuse_for,
-            } => self.accept(now, framework, &offers, tasks, refuse_for),
+            } => self.accept(now, framework, &offers, (tasks, groups), refuse_for),
             Call::Decline { offers, refuse_for } => {
                 for offer in offers {
                     self.offers.hand_back(now, framework, &offer, refuse_for);
@@ -72,12 +74,15 @@ impl State {
         now: Timestamp,
         framework: &FrameworkId,
         named: &[OfferId],
-        launches: Vec<Launch>,
+        (launches, groups): (Vec<Launch>, Vec<LaunchGroup>),
         refuse_for: Duration,
     ) {
         let offers = match self.offers.usable(framework, named) {
             Ok(offers) => offers,
-            Err(error) => return self.refuse_accept(now, framework, named, launches, &error),
+            Err(error) => {
+                let tasks = ids(launches, groups);
+                return self.refuse_accept(now, framework, named, tasks, &error);
+            }
         };
         let (mut pool, mut units) = (Resources::none(), Vec::new());
         for offer in &offers {
@@ -90,6 +95,9 @@ impl State {
         for launch in launches {
             launched += u32::from(self.launch(now, framework, &offers[0], &mut pool, launch));
         }
+        for group in groups {
+            launched += self.launch_group(now, framework, &offers[0], &mut pool, group);
+        }
         self.offers.give_back(now, &offers[0], &pool, refuse_for);
         self.offers.answered(&offers[0], &units, launched);
     }
@@ -100,17 +108,13 @@ impl State {
         now: Timestamp,
         framework: &FrameworkId,
         named: &[OfferId],
-        launches: Vec<Launch>,
+        tasks: Vec<TaskId>,
         error: &BadOffers,
     ) {
         for offer in named {
             self.offers.hand_back(now, framework, offer, Duration::ZERO);
         }
-        for launch in launches {
-            let task = match launch {
-                Ok(spec) => spec.id,
-                Err(bad) => bad.task,
-            };
+        for task in tasks {
             if self.tasks.contains_key(&key(framework, &task)) {
                 continue;
             }
@@ -259,8 +263,26 @@ impl State {
     }
 }
 
+/// Every task that was to be launched.
+fn ids(launches: Vec<Launch>, groups: Vec<LaunchGroup>) -> Vec<TaskId> {
+    let alone = launches.into_iter().map(|launch| match launch {
+        Ok(spec) => spec.id,
+        Err(bad) => bad.task,
+    });
+    let together = groups.into_iter().flat_map(|group| match group {
+        Ok(group) => group.tasks.into_iter().map(|spec| spec.id).collect(),
+        Err(bad) => bad.tasks,
+    });
+    alone.chain(together).collect()
+}
+
 /// Why a task cannot be launched on what is left of an offer.
-fn fault(spec: &TaskSpec, offer: &Offer, pool: &Resources, in_use: bool) -> Option<String> {
+pub(super) fn fault(
+    spec: &TaskSpec,
+    offer: &Offer,
+    pool: &Resources,
+    in_use: bool,
+) -> Option<String> {
     let id = &spec.id;
     if in_use {
         return Some(format!("task id {id} is in use by a task that is not over"));

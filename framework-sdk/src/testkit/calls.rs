@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec, UpdateId};
+use mete_model::{
+    AgentId, FrameworkId, FrameworkInfo, OfferId, Role, TaskGroup, TaskId, TaskSpec, UpdateId,
+};
 use mete_placement::FrameworkFacts;
 use mete_placement::demand::Shape;
-use mete_proto::convert::{ConvertError, demand, framework, ids, offer, offer_constraints, task};
+use mete_proto::convert::{
+    ConvertError, demand, executor, framework, ids, offer, offer_constraints, task,
+};
 use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Call as Message, call};
 
@@ -38,6 +42,8 @@ pub enum Call {
         offers: Vec<OfferId>,
         /// What to launch on them, in order.
         tasks: Vec<Result<TaskSpec, BadTask>>,
+        /// Groups to launch on them, after the tasks.
+        groups: Vec<Result<TaskGroup, BadGroup>>,
         /// What they leave over stays away so long.
         refuse_for: Duration,
     },
@@ -94,6 +100,15 @@ pub enum Call {
 pub struct BadTask {
     /// Which.
     pub task: TaskId,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A group whose description makes no sense. Each of its tasks is answered with TASK_ERROR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadGroup {
+    /// Its tasks.
+    pub tasks: Vec<TaskId>,
     /// What is wrong with it.
     pub why: String,
 }
@@ -183,7 +198,7 @@ fn subscribe(message: &call::Subscribe) -> Result<Call, ConvertError> {
 }
 
 fn accept(message: &call::Accept) -> Result<Call, ConvertError> {
-    let mut tasks = Vec::new();
+    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     for operation in &message.operations {
         for info in operation
             .launch
@@ -192,12 +207,29 @@ fn accept(message: &call::Accept) -> Result<Call, ConvertError> {
         {
             tasks.push(launch(info)?);
         }
+        if let Some(group) = &operation.launch_group {
+            groups.push(launch_group(group)?);
+        }
     }
     Ok(Call::Accept {
         offers: offers(&message.offer_ids)?,
         tasks,
+        groups,
         refuse_for: offer::refusal(message.filters.as_ref()),
     })
+}
+
+fn launch_group(
+    launch: &wire::offer::operation::LaunchGroup,
+) -> Result<Result<TaskGroup, BadGroup>, ConvertError> {
+    let infos = &launch.task_group.tasks;
+    let tasks = infos.iter().map(|info| TaskId::try_from(&info.task_id));
+    let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
+    let group = executor::group(&launch.executor, infos);
+    Ok(group.map_err(|error| BadGroup {
+        tasks,
+        why: error.to_string(),
+    }))
 }
 
 /// A task without an id cannot even be answered.

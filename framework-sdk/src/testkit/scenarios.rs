@@ -7,6 +7,7 @@
 mod away; // cut off, taken over, torn down
 mod cable; // a network that the scenario can cut
 mod demanding; // what waits, said to the master
+mod groups; // tasks that are launched together
 mod launching; // tasks that run, and tasks that cannot
 mod offering; // offers taken, left, asked for
 mod telling; // updates, acknowledgements, reconciliation
@@ -18,6 +19,7 @@ use mete_model::{Resources, TaskId, TaskState};
 
 pub use away::*;
 pub use demanding::*;
+pub use groups::*;
 pub use launching::*;
 pub use offering::*;
 pub use telling::*;
@@ -25,7 +27,8 @@ pub use telling::*;
 /// A master and its agents, as a scenario needs them.
 ///
 /// Its agents run nothing: tasks become TASK_STARTING and TASK_RUNNING, and TASK_KILLED when they are told to, each
-/// report by SOURCE_EXECUTOR and repeated until it is acknowledged, within a second or so.
+/// report by SOURCE_EXECUTOR and repeated until it is acknowledged, within a second or so. When a task of a group fails or is
+/// killed, the others of it are killed.
 pub trait Stage: Send {
     /// Where frameworks connect: `http://127.0.0.1:…`.
     fn master_address(&self) -> String;
@@ -54,6 +57,9 @@ macro_rules! scenario_tests {
             an_offer_to_another_framework_cannot_be_used,
             a_task_id_in_use_is_refused_and_free_afterwards,
             a_task_beyond_its_offer_is_refused,
+            a_group_runs_and_its_executor_is_accounted_once,
+            a_group_of_which_one_task_is_refused_does_not_run,
+            a_task_that_fails_takes_its_group_along,
             an_update_comes_again_until_it_is_acknowledged,
             the_state_of_a_task_is_told_when_asked_for,
             the_states_of_all_tasks_are_told_when_none_is_named,

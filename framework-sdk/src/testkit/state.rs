@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::calls::Received;
+use super::groups::Groups;
 use super::messages;
 use super::offers::Offers;
 use super::tasks::Task;
@@ -67,6 +68,7 @@ pub(super) struct State {
     pub(super) torn_down: BTreeSet<FrameworkId>,
     pub(super) offers: Offers,
     pub(super) tasks: BTreeMap<TaskKey, Task>,
+    pub(super) groups: Groups,
     /// What agents are told to do; empty between two changes.
     pub(super) orders: VecDeque<Order>,
     pub(super) calls: VecDeque<Received>,
@@ -88,6 +90,7 @@ impl State {
             torn_down: BTreeSet::new(),
             offers: Offers::new(),
             tasks: BTreeMap::new(),
+            groups: Groups::default(),
             orders: VecDeque::new(),
             calls: VecDeque::new(),
             refusal: None,
@@ -300,6 +303,9 @@ impl State {
             if is_over {
                 let (agent, used) = (&task.spec.agent, &task.spec.resources);
                 self.offers.release(agent, &key.framework, &task.role, used);
+                if let Some((agent, role, used)) = self.groups.leave(key) {
+                    self.offers.release(&agent, &key.framework, &role, &used);
+                }
             }
             due.push((key.framework.clone(), status));
         }

@@ -51,6 +51,8 @@ impl Stage for Real {
 struct Pretended {
     framework: mesos::FrameworkId,
     reports: VecDeque<mesos::TaskStatus>,
+    /// The others of its group.
+    others: Vec<String>,
     over: bool,
 }
 
@@ -76,20 +78,21 @@ async fn pretend(mut agent: Agent, mut ends: broadcast::Receiver<(TaskId, TaskSt
 
 async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Heard) {
     match order {
-        Heard::RunTask(run) => {
-            let name = run.task_info.task_id.value.clone();
-            let framework = run.framework_info.id.expect("a framework with id");
-            let task = tasks.entry(name.clone()).or_insert(Pretended {
-                framework,
-                reports: VecDeque::new(),
-                over: false,
-            });
-            task.over = false;
-            for state in [
-                mesos::TaskState::TaskStarting,
-                mesos::TaskState::TaskRunning,
-            ] {
-                add(agent, task, &name, state).await;
+        Heard::RunTask(run) => run_task(agent, tasks, run).await,
+        Heard::RunGroup(group) => {
+            let infos = group.task_group.tasks.iter();
+            let names: Vec<_> = infos.map(|info| info.task_id.value.clone()).collect();
+            for task_info in group.task_group.tasks {
+                let run = mete::RunTask {
+                    framework_info: group.framework_info.clone(),
+                    task_info,
+                };
+                run_task(agent, tasks, run).await;
+            }
+            for name in &names {
+                if let Some(task) = tasks.get_mut(name) {
+                    task.others.clone_from(&names);
+                }
             }
         }
         Heard::KillTask(kill) => end(agent, tasks, &kill.task_id.value, TaskState::Killed).await,
@@ -119,10 +122,39 @@ async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Hea
     }
 }
 
+async fn run_task(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, run: mete::RunTask) {
+    let name = run.task_info.task_id.value.clone();
+    let framework = run.framework_info.id.expect("a framework with id");
+    let task = tasks.entry(name.clone()).or_insert(Pretended {
+        framework,
+        reports: VecDeque::new(),
+        others: Vec::new(),
+        over: false,
+    });
+    task.over = false;
+    for state in [
+        mesos::TaskState::TaskStarting,
+        mesos::TaskState::TaskRunning,
+    ] {
+        add(agent, task, &name, state).await;
+    }
+}
+
+/// A task ends; unless it has finished, so do the others of its group.
 async fn end(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, name: &str, state: TaskState) {
-    if let Some(task) = tasks.get_mut(name).filter(|task| !task.over) {
-        task.over = true;
-        add(agent, task, name, state.into()).await;
+    let Some(task) = tasks.get_mut(name).filter(|task| !task.over) else {
+        return;
+    };
+    task.over = true;
+    let others = task.others.clone();
+    add(agent, task, name, state.into()).await;
+    if state != TaskState::Finished {
+        for other in &others {
+            if let Some(task) = tasks.get_mut(other).filter(|task| !task.over) {
+                task.over = true;
+                add(agent, task, other, TaskState::Killed.into()).await;
+            }
+        }
     }
 }
 

@@ -96,6 +96,19 @@ impl Watcher {
         status
     }
 
+    /// Waits for news of several tasks, in whatever order they come.
+    pub(super) async fn states(&mut self, wanted: &[(&str, TaskState)]) {
+        let mut missing = wanted.to_vec();
+        while !missing.is_empty() {
+            let what = format!("{missing:?}");
+            let is_one = |event: &Event| matches!(event, Event::Update(_));
+            let Event::Update(status) = self.until(&what, is_one).await else {
+                unreachable!("it was asked for");
+            };
+            missing.retain(|(task, state)| status.task.as_str() != *task || status.state != *state);
+        }
+    }
+
     /// Waits until the master has dealt with all calls so far, and whatever came of them is written down.
     pub(super) async fn barrier(&mut self) {
         self.barriers += 1;
