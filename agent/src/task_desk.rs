@@ -17,7 +17,7 @@ use tracing::info;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::named::{self, NameError, Run};
 use crate::output::{self, Piece, WAITING_PIECES, Wanted};
-use crate::places::Places;
+use crate::places::{Places, within};
 use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
 
 /// Followers of output at once: each holds some descriptors and one of the 128 watchers that a user may have.
@@ -155,11 +155,13 @@ impl TaskDesk {
     /// # Errors
     /// [`DeskError`].
     pub(crate) fn follow_in(&self, container: &str, wanted: Wanted) -> Result<Pieces, DeskError> {
-        let task = named::running_in(&self.handle.view(), container)?;
+        let view = self.handle.view();
+        let task = named::running_in(&view, container)?;
         let run = Run {
             key: task.key.clone(),
             container: task.container.clone(),
             agent: task.agent.clone(),
+            within: within(&task, &view),
         };
         self.pieces(run, wanted)
     }
