@@ -136,9 +136,10 @@ fn first_reports(register: &wire::Register) -> Vec<TaskStatus> {
 
 /// The whole of it.
 struct Chaos {
+    /// First, so that it is dead before what it has left is removed, also when the test fails.
+    agent: Option<Process>,
     master: Master,
     work: Work,
-    agent: Option<Process>,
     /// That the agent had open before it had done anything.
     files: usize,
     link: Link,
