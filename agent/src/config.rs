@@ -62,6 +62,13 @@ pub struct Options {
     /// Ends the tasks too when the agent ends on SIGTERM or SIGINT.
     #[arg(long)]
     pub stop_tasks_on_exit: bool,
+    /// What tasks run in: `process` (nothing), `oci` (containers that the agent builds), `docker` (those of a Docker
+    /// Engine). Tasks of Docker's kind go to the engine where there is one.
+    #[arg(long, value_name = "NAMES", default_value = "process,oci")]
+    pub containerizers: ContainerizerChoices,
+    /// Socket of the Docker Engine.
+    #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock")]
+    pub docker_socket: PathBuf,
     /// Which limits tasks get: `auto` for what the machine has, `none` for none.
     #[arg(long, value_enum, default_value_t = IsolationChoice::Auto)]
     pub isolation: IsolationChoice,
@@ -122,6 +129,47 @@ pub enum IsolationChoice {
     None,
 }
 
+/// What tasks run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerizerChoice {
+    /// Nothing: they see the files of the machine.
+    Process,
+    /// Containers that the agent builds.
+    Oci,
+    /// Containers of a Docker Engine.
+    Docker,
+}
+
+/// Some of them, in the order in which they are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerizerChoices(pub Vec<ContainerizerChoice>);
+
+impl std::str::FromStr for ContainerizerChoices {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |name: &str| {
+            let known = ContainerizerChoice::ALL;
+            let found = known.into_iter().find(|one| one.as_str() == name.trim());
+            found.ok_or_else(|| format!("{name:?} is none of process, oci, docker"))
+        };
+        text.split(',').map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl ContainerizerChoice {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Process, Self::Oci, Self::Docker];
+
+    /// The name in options and attributes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Oci => "oci",
+            Self::Docker => "docker",
+        }
+    }
+}
+
 impl Options {
     /// Where the agent listens.
     pub const fn address(&self) -> SocketAddr {
@@ -175,6 +223,13 @@ impl Checked for Options {
             let reason = format!("{} is not an absolute path", root.display());
             faults.push(Fault::new("volume-root", reason));
         }
+        if !self.docker_socket.is_absolute() || self.docker_socket.to_str().is_none() {
+            let reason = format!(
+                "{} is not an absolute UTF-8 path",
+                self.docker_socket.display()
+            );
+            faults.push(Fault::new("docker-socket", reason));
+        }
         if self.name.is_empty() {
             faults.push(Fault::new("name", "must not be empty"));
         }
@@ -225,6 +280,7 @@ mod tests {
             "--attributes=a:1;a:2",
             "--disk-reserve=1kB",
             "--max-pids=0",
+            "--docker-socket=s",
             "--insecure-registry=http://x",
             "--image-high-water=0",
         ];
@@ -240,12 +296,26 @@ mod tests {
             "master",
             "advertise-ip",
             "max-pids",
+            "docker-socket",
             "disk-reserve",
             "insecure-registry",
             "image-high-water",
         ] {
             assert!(keys.contains(&key), "{key} in {keys:?}");
         }
+    }
+
+    #[test]
+    fn containerizers_are_named_in_one_word() {
+        use ContainerizerChoice::{Docker, Process};
+        let chosen = |text: &str| text.parse::<ContainerizerChoices>();
+
+        assert_eq!(
+            chosen("docker,process").map(|all| all.0),
+            Ok(vec![Docker, Process])
+        );
+        let refused = chosen("process,rkt").expect_err("unknown");
+        assert_eq!(refused, "\"rkt\" is none of process, oci, docker");
     }
 
     #[test]

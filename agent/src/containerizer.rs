@@ -4,6 +4,7 @@
 //! A containerizer keeps nothing in memory that it could not find again on disk: every call names
 //! the container, and works for one that an earlier agent started.
 
+pub mod docker; // all of an agent as one, a Docker Engine among them
 pub mod image; // an image, and who gives it
 pub mod image_users; // users inside an image
 pub mod oci; // what a shim is to build around a task
@@ -40,6 +41,8 @@ pub struct Start {
     pub output: OutputLimits,
     /// What is around it; `None`: it runs on the files of the machine.
     pub around: Option<oci::Around>,
+    /// What a Docker Engine is to make instead; then `around` is not asked.
+    pub docker: Option<crate::docker::Wanted>,
 }
 
 /// What a task is told.
@@ -75,6 +78,9 @@ pub enum StartError {
     /// Its limits cannot be set.
     #[error("the limits of the task cannot be set")]
     Limits(#[from] crate::cgroups::CgroupError),
+    /// The Docker Engine does not make its container.
+    #[error(transparent)]
+    Engine(#[from] crate::docker::EngineError),
     /// The shim, or the program in it, does not run.
     #[error(transparent)]
     Shim(#[from] ShimError),
@@ -92,6 +98,9 @@ pub enum EndError {
     /// Its groups are still busy.
     #[error("the control groups of the task cannot be removed")]
     Groups(#[from] crate::cgroups::CgroupError),
+    /// Its Docker Engine does not do its part.
+    #[error("the container stays in its engine")]
+    Engine(#[from] crate::docker::EngineError),
     /// Its directory cannot be removed.
     #[error("the directory of the task cannot be removed")]
     Directory(#[source] io::Error),

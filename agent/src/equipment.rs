@@ -8,9 +8,10 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::cgroups::{self, Cgroups, Hierarchies};
-use crate::config::{IsolationChoice, Options};
+use crate::config::{ContainerizerChoice, IsolationChoice, Options};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
+use crate::docker::{Engine, Setup};
 use crate::places::Places;
 use crate::run::RunError;
 use crate::sandbox;
@@ -67,11 +68,88 @@ fn hidden(options: &Options, places: &Places) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What tasks run in on this agent.
+pub(crate) struct Equipment {
+    /// Whether they may run with nothing around them.
+    pub(crate) process: bool,
+    /// What containers of the agent may do, or why there are none.
+    pub(crate) oci: Result<Permissions, String>,
+    /// The Docker Engine, when one was asked for and answers.
+    pub(crate) docker: Option<Arc<Setup>>,
+}
+
+impl Equipment {
+    /// Tries what was chosen.
+    ///
+    /// # Errors
+    /// When the thread that tries breaks.
+    pub(crate) async fn find(
+        options: &Options,
+        places: &Places,
+        shim: Arc<Executable>,
+    ) -> Result<Self, RunError> {
+        let chosen = |one| options.containerizers.0.contains(&one);
+        let oci = match chosen(ContainerizerChoice::Oci) {
+            true => try_containers(options, places, shim).await?,
+            false => Err("oci is none of its --containerizers".to_owned()),
+        };
+        let docker = match chosen(ContainerizerChoice::Docker) {
+            true => try_engine(options, places).await,
+            false => None,
+        };
+        let found = Self {
+            process: chosen(ContainerizerChoice::Process),
+            oci,
+            docker,
+        };
+        info!("containerizers: {}", found.names(options));
+        Ok(found)
+    }
+
+    /// Those that there are, in the order in which they were chosen: `process,oci`.
+    fn names(&self, options: &Options) -> String {
+        let there = |one: &&ContainerizerChoice| match one {
+            ContainerizerChoice::Process => self.process,
+            ContainerizerChoice::Oci => self.oci.is_ok(),
+            ContainerizerChoice::Docker => self.docker.is_some(),
+        };
+        let names = options.containerizers.0.iter().filter(there);
+        let names: Vec<_> = names.map(|one| one.as_str()).collect();
+        names.join(",")
+    }
+
+    /// So that constraints can ask for them. An operator who says it himself knows why.
+    pub(crate) fn name_in(&self, attributes: &mut Attributes, options: &Options) {
+        const NAME: &str = "containerizers";
+        if attributes.get(NAME).is_none() {
+            attributes.set(NAME, AttributeValue::Text(self.names(options).into()));
+        }
+    }
+}
+
+/// Asks the engine for its version.
+async fn try_engine(options: &Options, places: &Places) -> Option<Arc<Setup>> {
+    let socket = options.docker_socket.clone();
+    let asked = async { Engine::connect(&socket).await?.version().await };
+    match asked.await {
+        Ok(version) => info!(version, "Docker Engine answers"),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            warn!(error, "tasks of Docker's kind do not run on an engine");
+            return None;
+        }
+    }
+    Some(Arc::new(Setup {
+        socket,
+        scope: cgroups::scope_of(&options.name, places.root()),
+        permissions: permissions(options, places),
+        cpu_quota: options.cpu_quota,
+        max_pids: options.max_pids,
+    }))
+}
+
 /// Builds a container and throws it away; says why it cannot.
-///
-/// # Errors
-/// When the thread that tries breaks.
-pub(crate) async fn try_containers(
+async fn try_containers(
     options: &Options,
     places: &Places,
     shim: Arc<Executable>,
@@ -87,21 +165,8 @@ pub(crate) async fn try_containers(
         tried
     });
     let tried = tried.await?;
-    match &tried {
-        Ok(()) => info!("containerizers: process, oci"),
-        Err(why) => warn!(
-            why,
-            "containerizers: process; tasks in containers are refused"
-        ),
+    if let Err(why) = &tried {
+        warn!(why, "tasks in containers of the agent are refused");
     }
     Ok(tried.map(|()| permissions(options, places)))
-}
-
-/// So that constraints can ask for it. An operator who says it himself knows why.
-pub(crate) fn name_containerizers(attributes: &mut Attributes, oci: bool) {
-    const NAME: &str = "containerizers";
-    if attributes.get(NAME).is_none() {
-        let names = if oci { "process,oci" } else { "process" };
-        attributes.set(NAME, AttributeValue::Text(names.into()));
-    }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Hands {
     pub(crate) master: MasterLink,
     pub(crate) launcher: Arc<Launcher>,
     pub(crate) containerizer: Arc<ProcessContainerizer>,
+    /// That one and others: by these tasks are found, killed and removed.
+    pub(crate) tasks: Arc<dyn Containerizer>,
     pub(crate) images: Images,
     pub(crate) probes: Arc<Probes>,
     pub(crate) places: Places,
@@ -163,11 +165,11 @@ impl Hands {
     /// Watches a task of an earlier agent.
     fn adopt(&mut self, key: TaskKey, container: ContainerId) {
         let (found, handle) = (self.found.remove(&container), self.handle.clone());
-        let containerizer = Arc::clone(&self.containerizer);
+        let tasks = Arc::clone(&self.tasks);
         tokio::spawn(async move {
             let shim = match found {
                 Some(shim) => Ok(shim),
-                None => match containerizer.find(container.clone()).await {
+                None => match tasks.find(container.clone()).await {
                     Ok(Found::Running(shim)) => Ok(shim),
                     Ok(Found::Ended(exit)) => Err(Some(exit)),
                     Ok(Found::NeverStarted | Found::Vanished) => Err(None),
@@ -192,7 +194,7 @@ impl Hands {
     }
 
     fn signal(&self, key: TaskKey, container: ContainerId, signal: KillSignal) {
-        let killing = self.containerizer.kill(container.clone(), signal);
+        let killing = self.tasks.kill(container.clone(), signal);
         tokio::spawn(async move {
             if let Err(error) = killing.await {
                 warn!(task = %key.task, framework = %key.framework, %container, ?signal, %error, "task is not killed yet");
@@ -202,10 +204,10 @@ impl Hands {
 
     fn release(&mut self, key: TaskKey, container: ContainerId) {
         self.jobs.remove(&container);
-        let containerizer = Arc::clone(&self.containerizer);
+        let tasks = Arc::clone(&self.tasks);
         let images = self.images.clone();
         self.releases.spawn(async move {
-            let destroy = || containerizer.destroy(container.clone());
+            let destroy = || tasks.destroy(container.clone());
             if release::remove(&key, &container, &release::PAUSES, destroy).await {
                 images.release(&container);
             }

@@ -5,6 +5,7 @@
 //!    └──────────────┴──────────┴─────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
 //! ```
 
+mod engine; // the same of what runs on a Docker Engine
 mod environment; // what a task finds in its environment
 mod group; // what a task shares with others of its group
 mod inner; // what runs, on the machine or in a container
@@ -24,6 +25,7 @@ use crate::cgroups::Limits;
 use crate::containerizer::image::{ImageSource, Tell};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
+use crate::docker::Setup;
 use crate::fetcher::Fetcher;
 use crate::namespaces::Namespaces;
 use crate::places::Places;
@@ -83,6 +85,10 @@ pub(crate) struct Launcher {
     pub(crate) images: ImageSource,
     /// What containers may do here, or why there can be none.
     pub(crate) oci: Result<Permissions, String>,
+    /// Whether tasks may run with nothing around them.
+    pub(crate) process: bool,
+    /// The Docker Engine, if there is one.
+    pub(crate) docker: Option<Arc<Setup>>,
     pub(crate) endpoint: Endpoint,
     pub(crate) output: OutputLimits,
     /// With less free disk than this nothing is launched. The core knows the disk as it was measured last, up to a
@@ -178,6 +184,7 @@ impl Launcher {
             },
             output: self.output,
             around: inner.around,
+            docker: inner.docker,
         }
     }
 }

@@ -18,6 +18,7 @@ use mete_agent_core::task_dir::TaskDir;
 use mete_model::Probe;
 use tokio::sync::Semaphore;
 
+use crate::docker;
 use crate::shims::Executable;
 
 /// Connections that are probed at once: each is a descriptor, of which a process has some thousands.
@@ -93,6 +94,9 @@ impl Probes {
                     tcp::connect(SocketAddr::new(target.address, *port)),
                 )
                 .await
+            }
+            Probe::Command(spec) if target.dir.docker().exists() => {
+                docker::check::run(&target.dir, spec, timeout).await
             }
             // It ends its process itself when the time is over.
             Probe::Command(spec) => {

@@ -31,11 +31,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::Options;
-use crate::containerizer::Containerizer;
+use crate::containerizer::docker::Containerizers;
 use crate::containerizer::image::{self, ImageSource};
-use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
-use crate::equipment::{name_containerizers, set_up_containers, try_containers};
+use crate::equipment::{Equipment, set_up_containers};
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::grpc;
 use crate::hands::Hands;
@@ -152,8 +151,9 @@ pub async fn run_with(
     let volumes = spawn_blocking(move || Volumes::open(root)).await?;
     let volumes = volumes.map_err(RunError::WorkDir)?;
     let source = source.unwrap_or_else(|| image::of(images.clone()));
-    let oci = try_containers(&options, &places, containerizer.shim()).await?;
-    name_containerizers(&mut inventory.attributes, oci.is_ok());
+    let equipment = Equipment::find(&options, &places, containerizer.shim()).await?;
+    equipment.name_in(&mut inventory.attributes, &options);
+    let tasks = Containerizers::new(Arc::clone(&containerizer), equipment.docker.clone());
     let listener = server::bind(options.address()).await?;
     let address = listener.local_addr().map_err(RunError::WorkDir)?;
     let endpoint = Endpoint {
@@ -170,7 +170,8 @@ pub async fn run_with(
         images,
         volumes,
         source,
-        oci,
+        equipment,
+        tasks,
         endpoint,
     };
     agent.live(store, listener, address, shutdown).await
@@ -209,7 +210,8 @@ struct Agent {
     images: Images,
     volumes: Volumes,
     source: ImageSource,
-    oci: Result<Permissions, String>,
+    equipment: Equipment,
+    tasks: Containerizers,
     endpoint: Endpoint,
 }
 
@@ -288,7 +290,7 @@ impl Agent {
         handle: &event_loop::Handle<Node>,
         mut registry: Registry,
     ) -> (Registry, Arc<Statistics>) {
-        let tasks = Arc::clone(&self.containerizer) as Arc<dyn Containerizer>;
+        let tasks = Arc::new(self.tasks.clone());
         let statistics = Arc::new(Statistics::new(handle.clone(), tasks));
         http::metrics::register(&mut registry, handle.clone());
         let looked = Arc::clone(&statistics);
@@ -309,6 +311,7 @@ impl Agent {
     fn survivors(&self) -> Survivors {
         Survivors {
             containerizer: Arc::clone(&self.containerizer),
+            tasks: self.tasks.clone(),
             images: self.images.clone(),
             namespaces: self.namespaces(),
             boot_id: self.inventory.boot_id.clone(),
@@ -345,10 +348,12 @@ impl Agent {
             places: self.places.clone(),
             volumes: self.volumes.clone(),
             namespaces: self.namespaces(),
-            containerizer: Arc::clone(&self.containerizer) as Arc<dyn Containerizer>,
+            containerizer: Arc::new(self.tasks.clone()),
             fetcher,
             images: Arc::clone(&self.source),
-            oci: self.oci.clone(),
+            oci: self.equipment.oci.clone(),
+            process: self.equipment.process,
+            docker: self.equipment.docker.clone(),
             endpoint: self.endpoint.clone(),
             output: OutputLimits {
                 max_bytes: self.options.output_bytes,
@@ -373,6 +378,7 @@ impl Agent {
             master,
             launcher: Arc::new(launcher),
             containerizer: Arc::clone(&self.containerizer),
+            tasks: Arc::new(self.tasks.clone()),
             images: self.images.clone(),
             probes: Arc::new(probes),
             places: self.places.clone(),

@@ -131,6 +131,14 @@ impl Sessions {
         dir: &TaskDir,
         request: &Request,
     ) -> Result<Session, SessionError> {
+        // What the shim would enter is the follower of the container, outside of it.
+        if dir.docker().exists() {
+            return Err(SessionError::NotStarted {
+                reason: "the task runs on a Docker Engine; use docker exec on its machine"
+                    .to_owned(),
+                errno: None,
+            });
+        }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SessionError::TooMany)?;
         let bytes = encode(request);
@@ -423,4 +431,29 @@ fn resize(terminal: &Stream, size: Size) {
     };
     // Its programs get SIGWINCH from the kernel.
     let _ = tcsetwinsize(terminal.handle(), size);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_enters_the_follower_of_an_engines_container() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = TaskDir::new(place.path());
+        std::fs::write(dir.docker(), "{}").unwrap();
+        let shim = Executable::at(Path::new("/bin/true"), &[]).unwrap();
+        let request = Request {
+            command: vec!["id".into()],
+            environment: std::collections::BTreeMap::new(),
+            terminal: None,
+        };
+
+        let started = Sessions::new(Arc::new(shim)).start(&dir, &request).await;
+
+        let refused = started.err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|why| why.contains("Docker Engine")));
+    }
 }

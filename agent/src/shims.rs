@@ -19,7 +19,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use mete_agent_core::task_dir::{Exit, FORMAT_VERSION, PidFile, Runner, TaskDir, TaskFile};
+use mete_agent_core::task_dir::{
+    End, Exit, FORMAT_VERSION, PidFile, Process, Runner, TaskDir, TaskFile, Told,
+};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, waitid};
 use tokio::io::unix::AsyncFd;
@@ -90,6 +92,11 @@ impl Shim {
     /// The two processes.
     pub const fn runner(&self) -> Runner {
         self.runner
+    }
+
+    /// Waits until the shim is gone, and with it the task.
+    pub(crate) async fn gone(&self) {
+        gone(&self.pidfd).await;
     }
 
     /// Waits until the task has ended. `None`: the shim was killed and nobody saw how the task
@@ -178,6 +185,14 @@ fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
 /// Readable when the child has ended; it is not collected.
 pub(crate) fn watch_child(child: &Child) -> io::Result<AsyncFd<OwnedFd>> {
     watch(pidfd_of(child)?)
+}
+
+/// Waits until a process is gone that is no child of ours.
+pub(crate) async fn end_of(process: Process) {
+    let pidfd = processes::open(process).filter(|_| processes::is_running(process));
+    if let Some(Ok(pidfd)) = pidfd.map(watch) {
+        let _ = pidfd.readable().await;
+    }
 }
 
 /// Has the runtime tell when a descriptor is readable.
@@ -301,11 +316,30 @@ fn give_up(dir: &TaskDir, boot_id: &str) -> io::Result<bool> {
 /// The record of a task's end, if there is a good one.
 fn exit_of(dir: &TaskDir) -> Option<Exit> {
     match read(&dir.exit()) {
+        Ok(exit) if dir.docker().exists() => told_of(dir, exit),
         Ok(exit) => Some(exit),
         Err(error) => {
             if dir.exit().exists() {
                 tracing::warn!(directory = %dir.path().display(), error, "record of a task's end is unreadable");
             }
+            None
+        }
+    }
+}
+
+/// How the container of an engine ended, when what ran in the shim was its follower.
+fn told_of(dir: &TaskDir, follower: Exit) -> Option<Exit> {
+    if matches!(follower.end, End::NotStarted { .. }) {
+        return Some(follower);
+    }
+    match read::<Told>(&dir.told()) {
+        Ok(told) => Some(Exit {
+            stdout_dropped_bytes: follower.stdout_dropped_bytes,
+            stderr_dropped_bytes: follower.stderr_dropped_bytes,
+            ..told.exit
+        }),
+        Err(error) => {
+            tracing::warn!(directory = %dir.path().display(), error, "nobody has seen how a container ended");
             None
         }
     }

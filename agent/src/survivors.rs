@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
 use crate::containerizer::Containerizer;
+use crate::containerizer::docker::Containerizers;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::images::Images;
 use crate::namespaces::Namespaces;
@@ -17,6 +18,8 @@ use crate::shims::{self, Shim};
 /// Where to look.
 pub(crate) struct Survivors {
     pub(crate) containerizer: Arc<ProcessContainerizer>,
+    /// That one and others.
+    pub(crate) tasks: Containerizers,
     pub(crate) images: Images,
     pub(crate) namespaces: Namespaces,
     /// Of this boot of the machine.
@@ -32,7 +35,7 @@ impl Survivors {
         };
         let mut running = BTreeMap::new();
         for task in node.unaccounted() {
-            let found = match self.containerizer.find(task.container.clone()).await {
+            let found = match self.tasks.find(task.container.clone()).await {
                 Ok(shims::Found::Running(shim)) => {
                     for digest in self.containerizer.images_of(&task.container) {
                         self.images.hold(&task.container, &digest);
@@ -68,9 +71,17 @@ impl Survivors {
         };
         for container in there.into_iter().filter(|one| !known.contains(&one)) {
             warn!(%container, "container of no task is removed");
-            if let Err(error) = self.containerizer.destroy(container.clone()).await {
+            if let Err(error) = self.tasks.destroy(container.clone()).await {
                 error!(%container, %error, "container of no task stays");
             }
+        }
+        match self.tasks.remove_strays().await {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => warn!(
+                containers = removed.join(", "),
+                "containers of no task are removed from the Docker Engine"
+            ),
+            Err(error) => warn!(%error, "containers of the Docker Engine cannot be looked through"),
         }
         let groups = Arc::clone(&self.containerizer);
         match spawn_blocking(move || groups.remove_orphaned_groups()).await {

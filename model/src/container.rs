@@ -57,6 +57,8 @@ pub enum Program {
 /// A container as it is wanted around a task. A task without one runs on the file system of its agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerSpec {
+    /// Who is to make it.
+    pub kind: ContainerKind,
     /// Reference of the image, as `docker pull` takes it; `None`: the file system of the agent, not to be written to.
     pub image: Option<String>,
     /// When the registry is asked.
@@ -73,6 +75,16 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Working directory inside it; `None`: the image's, else the sandbox.
     pub working_dir: Option<String>,
+}
+
+/// Who is to make a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContainerKind {
+    /// The agent itself.
+    #[default]
+    Mesos,
+    /// A Docker Engine where the agent has one; the agent itself where it has none.
+    Docker,
 }
 
 /// When the registry is asked for an image.

@@ -4,7 +4,7 @@ mod program; // what becomes of a task's command in an image
 
 use std::collections::BTreeMap;
 
-pub use program::{Inside, InsideError, inside};
+pub use program::{Inside, InsideError, inside, signal_number};
 use serde::{Deserialize, Serialize};
 
 /// The configuration of an image, as far as it concerns the task that runs it. Missing fields are empty.

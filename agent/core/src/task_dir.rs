@@ -6,6 +6,9 @@
 //!     pid           shim → agent    who runs it: shim and task, by start time  ([`PidFile`])
 //!     exit.json     shim → agent    how it ended, or why it never started      ([`Exit`])
 //!     shim.log      shim → people   what the shim had to say, mostly nothing
+//!     docker.json   agent, follower the container that a Docker Engine makes   ([`EngineContainer`])
+//!     began         follower → agent  a pipe: one byte when that container runs
+//!     told.json     follower → agent  how that container ended                 ([`Told`])
 //! <sandbox>/                   the task's working directory
 //!     stdout stdout.1 …  stderr stderr.1 …    what the task wrote, newest without a number
 //! ```
@@ -19,6 +22,7 @@
 //! Only words and bytes here: who reads and writes the files is the agent's and the shim's business.
 
 mod container;
+mod engine;
 mod exit;
 mod launch;
 mod pid;
@@ -30,6 +34,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use container::{Container, Layers, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source};
+pub use engine::{EngineContainer, Told};
 pub use exit::{End, Exit, StartStep};
 pub use launch::{CgroupPlan, Command, Launch, OutputLimits, User, oom_kills_in};
 pub use pid::{PidFile, ProcStat, Process, Runner};
@@ -65,6 +70,12 @@ pub const EXIT_FILE: &str = "exit.json";
 /// File name of the shim's own standard error in the task directory.
 pub const SHIM_LOG_FILE: &str = "shim.log";
 
+/// File name of [`EngineContainer`] in the task directory.
+pub const DOCKER_FILE: &str = "docker.json";
+
+/// File name of [`Told`] in the task directory.
+pub const TOLD_FILE: &str = "told.json";
+
 /// The name of an older file of a stream: `stdout.1` is the one before `stdout`.
 pub fn rotated(stream: &str, generation: u32) -> String {
     format!("{stream}.{generation}")
@@ -98,6 +109,21 @@ impl TaskDir {
     /// `exit.json`.
     pub fn exit(&self) -> PathBuf {
         self.0.join(EXIT_FILE)
+    }
+
+    /// `docker.json`.
+    pub fn docker(&self) -> PathBuf {
+        self.0.join(DOCKER_FILE)
+    }
+
+    /// `told.json`.
+    pub fn told(&self) -> PathBuf {
+        self.0.join(TOLD_FILE)
+    }
+
+    /// `began`, a pipe.
+    pub fn began(&self) -> PathBuf {
+        self.0.join("began")
     }
 
     /// `shim.log`.

@@ -179,7 +179,10 @@ pub fn check(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciE
 }
 
 /// The allowed root a path lies below, and the rest of it. The shim sees to it that no link leads out.
-fn below_root(path: &str, permissions: &Permissions) -> Result<(PathBuf, String), OciError> {
+pub(crate) fn below_root(
+    path: &str,
+    permissions: &Permissions,
+) -> Result<(PathBuf, String), OciError> {
     let wanted = Path::new(path);
     let straight = wanted
         .components()

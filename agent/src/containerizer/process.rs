@@ -158,7 +158,8 @@ impl ProcessContainerizer {
             );
             return Err(StartError::Unusable(text));
         }
-        write_aside(&dir, &bytes).map_err(|error| full_or("writing launch.json", error))?;
+        write_bytes_aside(&dir, LAUNCH_FILE, &bytes)
+            .map_err(|error| full_or("writing launch.json", error))?;
         Ok(dir)
     }
 
@@ -255,7 +256,7 @@ impl Containerizer for ProcessContainerizer {
 }
 
 /// Runs `work` on a thread that may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
@@ -266,16 +267,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-fn make_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done,
     }
 }
 
-/// Writes launch.json so that it is never seen in part.
-fn write_aside(dir: &TaskDir, bytes: &[u8]) -> io::Result<()> {
-    let slot = dir.path().join(format!("{LAUNCH_FILE}.new"));
+/// Writes a file of a task directory so that it is never seen in part.
+pub(crate) fn write_aside<F: TaskFile>(dir: &TaskDir, file: &F) -> io::Result<()> {
+    write_bytes_aside(dir, F::NAME, &file.encode())
+}
+
+fn write_bytes_aside(dir: &TaskDir, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let slot = dir.path().join(format!("{name}.new"));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -283,11 +288,11 @@ fn write_aside(dir: &TaskDir, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(&slot)?;
     file.write_all(bytes)?;
-    fs::rename(&slot, dir.launch())
+    fs::rename(&slot, dir.path().join(name))
 }
 
 /// A full disk is told apart, because the agent refuses launches for it.
-fn full_or(what: &str, source: io::Error) -> StartError {
+pub(crate) fn full_or(what: &str, source: io::Error) -> StartError {
     if matches!(
         source.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

@@ -8,13 +8,14 @@ use mete_agent_core::LaunchStage;
 use mete_agent_core::image::{Inside, inside};
 use mete_agent_core::task_dir::{Command, SANDBOX_INSIDE, User};
 use mete_model::ContainerSpec;
-use mete_model::container::{MountSource, Pull};
+use mete_model::container::{ContainerKind, MountSource, Pull};
 use tokio::task::spawn_blocking;
 
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::oci::{self, Around};
 use crate::containerizer::{image_users, users};
+use crate::docker::Wanted;
 
 /// Signal number of SIGTERM.
 const TERMINATE: i32 = 15;
@@ -25,6 +26,8 @@ pub(super) struct Inner {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) user: Option<User>,
     pub(super) around: Option<Around>,
+    /// What a Docker Engine makes instead.
+    pub(super) docker: Option<Wanted>,
 }
 
 impl Launcher {
@@ -36,9 +39,17 @@ impl Launcher {
         tell: &Tell,
     ) -> Result<Inner, Failure> {
         let Some(spec) = job.container() else {
+            if !self.process {
+                let reason = "this agent runs nothing without a container";
+                return Err(Failure::new(LaunchStage::Start, reason));
+            }
             return self.on_machine(job, sandbox, None).await;
         };
         let spec = &spec;
+        // A group shares what only containers of this agent's own can share.
+        if let (ContainerKind::Docker, Some(setup), None) = (spec.kind, &self.docker, &job.parent) {
+            return self.on_engine(job, spec, setup, tell).await;
+        }
         let permissions = self.oci.as_ref().map_err(|why| {
             let reason = format!("this agent cannot run containers: {why}");
             Failure::new(LaunchStage::Start, reason)
@@ -100,6 +111,7 @@ impl Launcher {
             environment: environment::of(job, sandbox, &self.endpoint),
             user: super::user_of(job, own).await?,
             around,
+            docker: None,
         })
     }
 
@@ -118,6 +130,7 @@ impl Launcher {
             environment: inside.environment.clone(),
             user,
             around: Some(Around::with_image(spec.clone(), image, &inside)),
+            docker: None,
         })
     }
 }

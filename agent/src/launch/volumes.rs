@@ -24,7 +24,7 @@ impl Launcher {
         }
         let (all, container) = (self.volumes.clone(), job.container.clone());
         let (sandbox, user) = (sandbox.to_owned(), inner.user.clone());
-        let in_container = inner.around.is_some();
+        let in_container = inner.around.is_some() || inner.docker.is_some();
         let bring = move || {
             let mut mounts = Vec::new();
             for one in held {
@@ -47,6 +47,8 @@ impl Launcher {
             .map_err(|error: std::io::Error| Failure::io(LaunchStage::Volumes, &error))?;
         if let Some(around) = &mut inner.around {
             around.volumes = mounts;
+        } else if let Some(wanted) = &mut inner.docker {
+            wanted.volumes = mounts;
         }
         Ok(())
     }

@@ -9,13 +9,19 @@ use mete_agent_core::task_dir::{
 };
 use rustix::process::Signal;
 
-use crate::{cgroups, processes};
+use crate::{cgroups, docker, processes};
 
 /// Kills whatever still belongs to a task; returns how many processes could not be. Blocks for up
 /// to 5 s.
 pub fn kill_remains(dir: &TaskDir) -> usize {
     let in_groups = cgroups::kill(&plan_of(dir));
-    in_groups.max(processes::kill_until_gone(|| members_without_groups(dir)))
+    in_groups.max(processes::kill_until_gone(|| {
+        let of_engine = docker::init_of(dir);
+        members_without_groups(dir)
+            .into_iter()
+            .chain(of_engine)
+            .collect()
+    }))
 }
 
 /// Whether the shim of a task is still there.

@@ -2,6 +2,7 @@
 
 mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
+mod engine; // tasks on a Docker Engine
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
 mod groups; // tasks that share, begin in order, end together

@@ -6,6 +6,8 @@
 
 mod containers; // tasks in containers
 mod daemon; // the whole agent, with a master that is the test
+mod dockerd; // a Docker Engine for one test
+mod engine; // tasks on it
 mod probes;
 mod support;
 mod tasks;

@@ -95,6 +95,7 @@ impl Agent {
             limits: Limits::new(100, 32 << 20),
             output: OutputLimits::default(),
             around: None,
+            docker: None,
         }
     }
 

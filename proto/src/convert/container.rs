@@ -9,7 +9,7 @@ mod parameters; // Docker's command line
 mod volumes; // Volume
 
 use mete_model::ContainerSpec;
-use mete_model::container::{Isolation, Network, Pull};
+use mete_model::container::{ContainerKind, Isolation, Network, Pull};
 
 pub(in crate::convert) use volumes::target;
 
@@ -61,8 +61,12 @@ impl From<&ContainerSpec> for wire::ContainerInfo {
             docker: docker(spec),
             ..Self::default()
         };
-        info.set_type(Type::Mesos);
-        if let Some(name) = &spec.image {
+        info.set_type(match spec.kind {
+            ContainerKind::Mesos => Type::Mesos,
+            ContainerKind::Docker => Type::Docker,
+        });
+        let own = spec.image.as_ref();
+        if let Some(name) = own.filter(|_| spec.kind == ContainerKind::Mesos) {
             let mut image = volumes::image(name);
             image.cached = (spec.pull == Pull::Always).then_some(false);
             info.mesos = Some(MesosInfo { image: Some(image) });
@@ -128,6 +132,7 @@ fn read_docker(
     kind: Type,
 ) -> Result<(), ConvertError> {
     if kind == Type::Docker {
+        spec.kind = ContainerKind::Docker;
         spec.image = Some(named("image", &docker.image)?);
         spec.pull = pull(docker.force_pull_image());
     }
@@ -165,12 +170,14 @@ fn read_docker(
 /// What Mesos' own kind has no words for; `None` when there is nothing of it.
 fn docker(spec: &ContainerSpec) -> Option<DockerInfo> {
     let parameters = parameters::write(spec);
-    if parameters.is_empty() && spec.network == Network::Host {
+    let is_docker = spec.kind == ContainerKind::Docker;
+    if parameters.is_empty() && spec.network == Network::Host && !is_docker {
         return None;
     }
     let mut docker = DockerInfo {
         image: spec.image.clone().unwrap_or_default(),
         parameters,
+        force_pull_image: (is_docker && spec.pull == Pull::Always).then_some(true),
         ..DockerInfo::default()
     };
     docker.set_network(match spec.network {

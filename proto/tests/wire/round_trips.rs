@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mete_model::container::{Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind};
+use mete_model::container::{
+    ContainerKind, Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind,
+};
 use mete_model::{
     AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerSpec,
     Endpoint, FaultDomain, FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer,
@@ -164,6 +166,7 @@ fn contained() -> impl Strategy<Value = (CommandSpec, Option<Box<ContainerSpec>>
 
 fn container() -> impl Strategy<Value = ContainerSpec> {
     let pull = select(vec![Pull::IfMissing, Pull::Always]);
+    let kind = select(vec![ContainerKind::Mesos, ContainerKind::Docker]);
     let network = select(vec![Network::Host, Network::None]);
     let names = (
         option::of("[a-z]{1,9}(:[a-z]{1,3})?"),
@@ -171,26 +174,44 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
         option::of("[a-z]{1,9}"),
         option::of("/[a-z]{1,9}"),
     );
-    (names, pull, network, vec(mount(), 0..4), isolation()).prop_map(
-        |((image, hostname, user, working_dir), pull, network, mut mounts, isolation)| {
-            // Memory is carried apart from the rest, and comes after it.
-            mounts.sort_by_key(|mount| matches!(mount.source, MountSource::Tmpfs { .. }));
-            ContainerSpec {
-                pull: if image.is_some() {
-                    pull
-                } else {
-                    Pull::IfMissing
-                },
-                image,
-                network,
-                hostname,
-                mounts,
-                isolation,
-                user,
-                working_dir,
-            }
-        },
+    (
+        names,
+        (kind, pull),
+        network,
+        vec(mount(), 0..4),
+        isolation(),
     )
+        .prop_map(
+            |(
+                (image, hostname, user, working_dir),
+                (kind, pull),
+                network,
+                mut mounts,
+                isolation,
+            )| {
+                // Memory is carried apart from the rest, and comes after it.
+                mounts.sort_by_key(|mount| matches!(mount.source, MountSource::Tmpfs { .. }));
+                ContainerSpec {
+                    // An engine runs images only.
+                    kind: match image {
+                        Some(_) => kind,
+                        None => ContainerKind::Mesos,
+                    },
+                    pull: if image.is_some() {
+                        pull
+                    } else {
+                        Pull::IfMissing
+                    },
+                    image,
+                    network,
+                    hostname,
+                    mounts,
+                    isolation,
+                    user,
+                    working_dir,
+                }
+            },
+        )
 }
 
 fn mount() -> impl Strategy<Value = Mount> {

@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_model::container::{Mount, MountSource, Pull};
+use mete_model::container::{ContainerKind as Kind, Mount, MountSource, Pull};
 use mete_model::{
     AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program,
     Resources, TaskId, TaskSpec,
 };
 
-use crate::spec::app::{AppSpec, Container, HealthCheckSpec, HealthProtocol, HostVolume, Protocol};
+use crate::spec::app::{
+    AppSpec, Container, ContainerKind, HealthCheckSpec, HealthProtocol, HostVolume, Protocol,
+};
 use crate::spec::history::AppVersion;
 use crate::spec::time;
 use crate::state::instances::InstanceId;
@@ -127,6 +129,11 @@ fn container(container: &Container) -> ContainerSpec {
         read_only: volume.read_only,
     };
     ContainerSpec {
+        // Without an image there is nothing for an engine to run.
+        kind: match (container.kind, &container.image) {
+            (ContainerKind::Docker, Some(_)) => Kind::Docker,
+            (ContainerKind::Docker, None) | (ContainerKind::Mesos, _) => Kind::Mesos,
+        },
         image: container.image.clone(),
         pull: match container.force_pull {
             true => Pull::Always,

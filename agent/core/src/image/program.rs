@@ -134,12 +134,16 @@ fn stop_signal(image: &ImageConfig) -> Result<i32, InsideError> {
     let Some(text) = image.stop_signal.as_deref().filter(|text| !text.is_empty()) else {
         return Ok(15);
     };
+    signal_number(text).ok_or_else(|| InsideError::BadSignal(text.chars().take(40).collect()))
+}
+
+/// The number of a signal that is given as `SIGTERM`, `term` or `15`; `None`: it is none of the signals 1 to 31.
+pub fn signal_number(text: &str) -> Option<i32> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let by_name = SIGNALS.iter().find(|(known, _)| *known == name);
     let number = by_name.map(|(_, number)| *number);
-    let number = number.or_else(|| name.parse().ok().filter(|number| (1..=31).contains(number)));
-    number.ok_or_else(|| InsideError::BadSignal(text.chars().take(40).collect()))
+    number.or_else(|| name.parse().ok().filter(|number| (1..=31).contains(number)))
 }
 
 #[cfg(test)]

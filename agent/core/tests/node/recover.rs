@@ -247,7 +247,9 @@ fn every_kind_of_spec_is_stored_whole() {
 
 /// A container that says everything.
 fn contained() -> mete_model::ContainerSpec {
-    use mete_model::container::{Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind};
+    use mete_model::container::{
+        ContainerKind, Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind,
+    };
     let mount = |source| Mount {
         target: "/m".into(),
         source,
@@ -255,6 +257,7 @@ fn contained() -> mete_model::ContainerSpec {
     };
     let capabilities = || mete_model::LinuxCapability::USUAL.into_iter().collect();
     mete_model::ContainerSpec {
+        kind: ContainerKind::Docker,
         image: Some("busybox".into()),
         pull: Pull::Always,
         network: Network::None,

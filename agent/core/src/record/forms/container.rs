@@ -1,12 +1,16 @@
 //! The container around a task.
 
-use mete_model::container::{Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind};
+use mete_model::container::{
+    ContainerKind, Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind,
+};
 use mete_model::{ContainerSpec, LinuxCapability};
 use serde::{Deserialize, Serialize};
 
 /// What is around a task.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Container {
+    #[serde(default)]
+    kind: KindForm,
     image: Option<String>,
     pull: PullForm,
     network: NetworkForm,
@@ -15,6 +19,14 @@ pub(super) struct Container {
     isolation: IsolationForm,
     user: Option<String>,
     working_dir: Option<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindForm {
+    #[default]
+    Mesos,
+    Docker,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +84,10 @@ struct RlimitForm {
 impl From<&ContainerSpec> for Container {
     fn from(spec: &ContainerSpec) -> Self {
         Self {
+            kind: match spec.kind {
+                ContainerKind::Mesos => KindForm::Mesos,
+                ContainerKind::Docker => KindForm::Docker,
+            },
             image: spec.image.clone(),
             pull: match spec.pull {
                 Pull::IfMissing => PullForm::IfMissing,
@@ -93,6 +109,10 @@ impl From<&ContainerSpec> for Container {
 impl Container {
     pub(super) fn read(self) -> Result<ContainerSpec, String> {
         Ok(ContainerSpec {
+            kind: match self.kind {
+                KindForm::Mesos => ContainerKind::Mesos,
+                KindForm::Docker => ContainerKind::Docker,
+            },
             image: self.image,
             pull: match self.pull {
                 PullForm::IfMissing => Pull::IfMissing,

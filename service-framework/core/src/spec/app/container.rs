@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What an instance runs in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// As whose kind it is written; both are run in the same way.
+    /// As whose kind it is written: an agent with a Docker Engine runs those of Docker's kind on it.
     pub kind: ContainerKind,
     /// Reference of the image; `None`: the files of the agent.
     pub image: Option<String>,

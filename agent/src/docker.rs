@@ -1,0 +1,98 @@
+//! Tasks in containers that a Docker Engine makes: the containerizer `docker`.
+//!
+//! ```text
+//! agent ── create ──▶ engine        docker.json says which container it is
+//!   └─ shim ─ follower ── attach, start, wait ──▶ engine
+//!        └── output, rotated       └── told.json: how it ended
+//! ```
+//!
+//! The shim and its follower live as long as the container, whatever becomes of the agent; so output, end and adoption
+//! are those of every other task. What the agent must never wait for is the engine: each call has a time limit, and the
+//! container's first process is known, so that it can be killed without the engine's help.
+
+mod ask; // what the engine is asked for: from a task to a container
+pub(crate) mod check; // health checks by command, inside
+mod container; // the life of one container
+mod engine; // calls with a time limit
+pub mod follow; // the follower, a program of its own
+mod init; // the first process of a container
+mod pull; // images, with progress
+mod volumes; // what of the machine a container sees
+
+use std::path::PathBuf;
+
+use mete_model::ContainerSpec;
+use mete_model::container::Program;
+
+use crate::containerizer::image::Tell;
+use crate::containerizer::oci::{Permissions, VolumeMount};
+pub(crate) use container::{destroy, kill, start, usage};
+pub use engine::{Engine, EngineError};
+pub(crate) use init::of as init_of;
+use mete_model::container::Pull;
+
+/// The label that names the agent of a container.
+const AGENT_LABEL: &str = "mete.agent";
+
+/// The label that names the container as Mete does.
+const CONTAINER_LABEL: &str = "mete.container";
+
+/// What an agent makes containers with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// Names the agent; no other agent has the same.
+    pub scope: String,
+    /// What containers may do here.
+    pub permissions: Permissions,
+    /// Caps the CPU time of a task at what it asked for.
+    pub cpu_quota: bool,
+    /// Processes and threads that a task may have.
+    pub max_pids: u64,
+}
+
+/// What a task wants of the engine, besides what every task wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The container.
+    pub spec: ContainerSpec,
+    /// Persistent volumes of the task.
+    pub volumes: Vec<VolumeMount>,
+    /// What runs in it; the image may say.
+    pub program: Program,
+    /// Whom to run as, as the engine takes it; `None`: whom the image says.
+    pub user: Option<String>,
+}
+
+impl Setup {
+    /// Has the engine bring an image; `tell` hears how far it is.
+    ///
+    /// # Errors
+    /// A sentence that names the image.
+    pub(crate) async fn pull(
+        &self,
+        reference: &str,
+        pull: Pull,
+        tell: &Tell,
+    ) -> Result<(), String> {
+        pull::pull(&self.socket, reference, pull, tell).await
+    }
+
+    /// Removes every container of this agent that is none of `known`; returns their names.
+    ///
+    /// # Errors
+    /// When the engine does not say which there are.
+    pub(crate) async fn remove_strays(&self, known: &[String]) -> Result<Vec<String>, EngineError> {
+        let engine = Engine::connect(&self.socket).await?;
+        let mut removed = Vec::new();
+        for (id, labels) in engine.labelled(AGENT_LABEL, &self.scope).await? {
+            let container = labels.get(CONTAINER_LABEL).cloned().unwrap_or_default();
+            if !known.contains(&container) {
+                engine.remove(&id).await?;
+                removed.push(container);
+            }
+        }
+        Ok(removed)
+    }
+}

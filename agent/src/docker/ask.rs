@@ -1,0 +1,322 @@
+//! From a task to what the engine is asked for. The walls are those that the agent builds itself: the same powers, the
+//! same limits; what the engine cannot carry is refused by name.
+
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions,
+    MountType, ResourcesUlimits,
+};
+use mete_agent_core::task_dir::SANDBOX_INSIDE;
+use mete_model::ContainerSpec;
+use mete_model::container::{Isolation, Mount, MountSource, Network, Program, Rlimit};
+
+use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted, volumes};
+use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
+use crate::containerizer::oci::{below_root, check};
+use crate::containerizer::{Start, StartError};
+
+/// Mesos gives 1,024 shares per CPU; the kernel takes no fewer than 2.
+const SHARES_PER_CPU: u64 = 1_024;
+
+/// The period of a CPU quota (Mesos: 100 ms), in microseconds.
+const QUOTA_PERIOD_US: u64 = 100_000;
+
+/// The shortest quota that the engine takes, in microseconds.
+const MIN_QUOTA_US: u64 = 1_000;
+
+/// The container of a task. Blocks, because it looks at paths.
+pub(super) fn body(
+    setup: &Setup,
+    task: &Start,
+    wanted: &Wanted,
+) -> Result<ContainerCreateBody, StartError> {
+    let spec = &wanted.spec;
+    check(spec, &setup.permissions)?;
+    let (entrypoint, cmd) = program(&wanted.program);
+    let labels = [
+        (AGENT_LABEL, setup.scope.as_str()),
+        (CONTAINER_LABEL, task.container.as_str()),
+    ];
+    let environment = task.environment.iter();
+    Ok(ContainerCreateBody {
+        image: spec.image.clone(),
+        hostname: spec.hostname.clone(),
+        user: wanted.user.clone(),
+        env: Some(
+            environment
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        ),
+        entrypoint,
+        cmd,
+        working_dir: spec.working_dir.clone(),
+        labels: Some(
+            labels
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        ),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        host_config: Some(HostConfig {
+            mounts: Some(mounts(setup, &task.sandbox, wanted)?),
+            ..walls(spec, limits(setup, task.limits))
+        }),
+        ..ContainerCreateBody::default()
+    })
+}
+
+/// Entry point and arguments. A program of the task runs instead of that of the image, as it does without an engine.
+fn program(program: &Program) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    match program {
+        Program::Shell(line) => (
+            Some(vec!["/bin/sh".to_owned()]),
+            Some(vec!["-c".to_owned(), line.clone()]),
+        ),
+        Program::Exec { path, argv } => (
+            Some(vec![path.clone()]),
+            Some(argv.get(1..).unwrap_or_default().to_vec()),
+        ),
+        Program::Image { arguments } => {
+            (None, Some(arguments.clone()).filter(|all| !all.is_empty()))
+        }
+    }
+}
+
+/// What it may use.
+fn limits(setup: &Setup, limits: Limits) -> HostConfig {
+    let shares = limits.cpus_milli.saturating_mul(SHARES_PER_CPU) / 1_000;
+    let capped = limits
+        .cpu_limit_milli
+        .or_else(|| setup.cpu_quota.then_some(limits.cpus_milli));
+    let quota =
+        capped.map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US));
+    let memory = signed(limits.mem_bytes.max(MIN_MEMORY_BYTES));
+    let pids = limits
+        .max_pids
+        .map_or(setup.max_pids, |pids| pids.min(setup.max_pids));
+    HostConfig {
+        cpu_shares: Some(signed(shares.max(2))),
+        cpu_period: quota.map(|_| signed(QUOTA_PERIOD_US)),
+        cpu_quota: quota.map(signed),
+        memory: Some(memory),
+        // With the memory itself: no swap.
+        memory_swap: Some(memory),
+        pids_limit: Some(signed(pids)),
+        ..HostConfig::default()
+    }
+}
+
+/// What is around it.
+fn walls(spec: &ContainerSpec, limits: HostConfig) -> HostConfig {
+    let isolation = &spec.isolation;
+    HostConfig {
+        // The output is kept in the sandbox; the engine would keep it a second time.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("none".to_owned()),
+            config: None,
+        }),
+        network_mode: Some(network(spec.network).to_owned()),
+        // All, then those that remain: the engine's own choice is not asked.
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(
+            isolation
+                .remaining()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        ),
+        security_opt: Some(security(isolation)),
+        readonly_rootfs: Some(isolation.read_only_root),
+        shm_size: isolation.shm_bytes.map(signed),
+        ulimits: Some(isolation.rlimits.iter().map(ulimit).collect()),
+        ..limits
+    }
+}
+
+const fn network(network: Network) -> &'static str {
+    match network {
+        Network::Host => "host",
+        Network::None => "none",
+    }
+}
+
+fn security(isolation: &Isolation) -> Vec<String> {
+    let unconfined = (!isolation.seccomp).then_some("seccomp=unconfined");
+    let privileges = isolation.no_new_privileges.then_some("no-new-privileges");
+    let all = unconfined.into_iter().chain(privileges);
+    all.map(str::to_owned).collect()
+}
+
+fn ulimit(limit: &Rlimit) -> ResourcesUlimits {
+    let amount = |amount: Option<u64>| Some(amount.map_or(-1, signed));
+    ResourcesUlimits {
+        name: Some(limit.kind.as_str().to_owned()),
+        soft: amount(limit.soft),
+        hard: amount(limit.hard),
+    }
+}
+
+/// The sandbox first; then what the task asks for, in its order.
+fn mounts(setup: &Setup, sandbox: &Path, wanted: &Wanted) -> Result<Vec<EngineMount>, StartError> {
+    let own = EngineMount {
+        target: Some(SANDBOX_INSIDE.to_owned()),
+        ..bind(sandbox.display().to_string())
+    };
+    let mut all = vec![own];
+    for mount in &wanted.spec.mounts {
+        all.push(mounted(setup, sandbox, mount)?);
+    }
+    for volume in &wanted.volumes {
+        all.push(EngineMount {
+            target: Some(inside(&volume.target)),
+            read_only: Some(volume.read_only),
+            ..bind(volume.place.display().to_string())
+        });
+    }
+    Ok(all)
+}
+
+/// A relative place is below the sandbox.
+fn inside(target: &str) -> String {
+    match target.starts_with('/') {
+        true => target.to_owned(),
+        false => format!("{SANDBOX_INSIDE}/{target}"),
+    }
+}
+
+fn mounted(setup: &Setup, sandbox: &Path, mount: &Mount) -> Result<EngineMount, StartError> {
+    let made = match &mount.source {
+        MountSource::Host(path) => {
+            let (root, below) = below_root(path, &setup.permissions)?;
+            bind(volumes::path(&root, &below, false).map_err(StartError::Unusable)?)
+        }
+        MountSource::Sandbox(path) => {
+            bind(volumes::path(sandbox, path, true).map_err(StartError::Unusable)?)
+        }
+        MountSource::Tmpfs { size_bytes } => EngineMount {
+            typ: Some(MountType::TMPFS),
+            tmpfs_options: Some(MountTmpfsOptions {
+                size_bytes: size_bytes.map(signed),
+                ..MountTmpfsOptions::default()
+            }),
+            ..EngineMount::default()
+        },
+        // Tasks in groups are not brought to the engine.
+        MountSource::Parent(path) => {
+            let reason = format!("{path} is a directory of a group, and the task is in none");
+            return Err(StartError::Unusable(reason));
+        }
+        MountSource::Image(reference) => {
+            let reason = format!("a Docker Engine does not mount image {reference:?} as a volume");
+            return Err(StartError::Unusable(reason));
+        }
+    };
+    Ok(EngineMount {
+        target: Some(inside(&mount.target)),
+        read_only: Some(mount.read_only),
+        ..made
+    })
+}
+
+fn bind(source: String) -> EngineMount {
+    EngineMount {
+        typ: Some(MountType::BIND),
+        source: Some(source),
+        ..EngineMount::default()
+    }
+}
+
+/// The engine counts with signs.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mete_agent_core::task_dir::{Command, OutputLimits};
+    use mete_model::ContainerId;
+
+    use super::*;
+    use crate::containerizer::oci::Permissions;
+
+    fn asked(change: impl FnOnce(&mut ContainerSpec)) -> Result<ContainerCreateBody, StartError> {
+        let mut spec = ContainerSpec {
+            image: Some("busybox".into()),
+            ..ContainerSpec::default()
+        };
+        change(&mut spec);
+        let wanted = Wanted {
+            spec,
+            volumes: Vec::new(),
+            program: Program::Shell("echo hi".into()),
+            user: Some("7:8".into()),
+        };
+        let setup = Setup {
+            socket: "/s".into(),
+            scope: "here".into(),
+            permissions: Permissions::default(),
+            cpu_quota: false,
+            max_pids: 100,
+        };
+        let task = Start {
+            container: ContainerId::new("c").unwrap(),
+            sandbox: "/sandbox".into(),
+            command: Command::Shell(String::new()),
+            environment: BTreeMap::from([("A".into(), "1".into())]),
+            user: None,
+            limits: Limits::new(500, 64 << 20),
+            output: OutputLimits::default(),
+            around: None,
+            docker: None,
+        };
+        body(&setup, &task, &wanted)
+    }
+
+    #[test]
+    fn limits_and_walls_are_those_of_the_agents_own_containers() {
+        let body = asked(|spec| {
+            spec.network = Network::None;
+            spec.isolation.cpu_limit_milli = Some(250);
+            spec.isolation.read_only_root = true;
+        });
+
+        let body = body.unwrap();
+        let host = body.host_config.unwrap();
+        assert_eq!(body.cmd.unwrap(), ["-c", "echo hi"]);
+        assert_eq!(body.user.as_deref(), Some("7:8"));
+        assert_eq!((host.cpu_shares, host.pids_limit), (Some(512), Some(100)));
+        assert_eq!(
+            (host.memory, host.memory_swap),
+            (Some(64 << 20), Some(64 << 20))
+        );
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+        assert_eq!(host.network_mode.as_deref(), Some("none"));
+        assert_eq!(host.readonly_rootfs, Some(true));
+        assert_eq!(host.privileged, None);
+    }
+
+    #[test]
+    fn what_the_operator_has_not_allowed_or_an_engine_cannot_do_is_refused() {
+        let mount = |source| Mount {
+            target: "/m".into(),
+            source,
+            read_only: false,
+        };
+        let refused = |change: Box<dyn FnOnce(&mut ContainerSpec)>| {
+            asked(change).expect_err("refused").to_string()
+        };
+
+        let host = mount(MountSource::Host("/etc".into()));
+        let said = refused(Box::new(move |spec| spec.mounts.push(host)));
+        assert!(said.contains("/etc is below no directory"), "{said}");
+        let image = mount(MountSource::Image("other".into()));
+        let said = refused(Box::new(move |spec| spec.mounts.push(image)));
+        assert!(said.contains("\"other\""), "{said}");
+        let said = refused(Box::new(|spec| spec.isolation.seccomp = false));
+        assert!(said.contains("filter of system calls"), "{said}");
+    }
+}

@@ -1,0 +1,240 @@
+//! Calls to a Docker Engine over its socket, each with a time limit, each with an error that names the socket.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::container::AttachContainerResults;
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, ContainerState};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+
+/// How long the engine may take for one call: removing a container on a busy disk takes seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Characters of the engine's words that go into an error.
+const MAX_SAID_CHARS: usize = 400;
+
+/// What the engine answers when it has no such thing.
+const NOT_FOUND: u16 = 404;
+
+/// What it answers when a container is in no state for what is asked.
+const CONFLICT: u16 = 409;
+
+/// Why the engine did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody is there, or what is there does not speak as an engine does.
+    #[error("the Docker Engine at {socket} cannot be asked")]
+    Unreachable {
+        /// Its socket.
+        socket: PathBuf,
+        /// What the client says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It is there and says nothing.
+    #[error("the Docker Engine at {socket} did not answer within {} s", CALL_TIMEOUT.as_secs())]
+    Slow {
+        /// Its socket.
+        socket: PathBuf,
+    },
+    /// It says no.
+    #[error("the Docker Engine refuses: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+}
+
+impl EngineError {
+    /// Whether the container is gone, or does not run, as far as the engine knows.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: NOT_FOUND | CONFLICT,
+                ..
+            }
+        )
+    }
+
+    /// Whether there is no such thing.
+    pub(crate) const fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: NOT_FOUND,
+                ..
+            }
+        )
+    }
+}
+
+/// A Docker Engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(super) docker: Docker,
+    socket: PathBuf,
+}
+
+impl Engine {
+    /// Agrees with the engine on a version of its API.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn connect(socket: &Path) -> Result<Self, EngineError> {
+        let unreachable = |error: Error| EngineError::Unreachable {
+            socket: socket.to_owned(),
+            source: error.into(),
+        };
+        let path = socket.to_string_lossy();
+        let seconds = CALL_TIMEOUT.as_secs();
+        let docker = Docker::connect_with_unix(&path, seconds, bollard::API_DEFAULT_VERSION)
+            .map_err(unreachable)?;
+        let agreed = tokio::time::timeout(CALL_TIMEOUT, docker.negotiate_version()).await;
+        let slow = |_| EngineError::Slow {
+            socket: socket.to_owned(),
+        };
+        Ok(Self {
+            docker: agreed.map_err(slow)?.map_err(unreachable)?,
+            socket: socket.to_owned(),
+        })
+    }
+
+    /// One call.
+    pub(super) async fn call<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, EngineError> {
+        match tokio::time::timeout(CALL_TIMEOUT, asked).await {
+            Ok(answer) => answer.map_err(|error| self.error(error)),
+            Err(_) => Err(EngineError::Slow {
+                socket: self.socket.clone(),
+            }),
+        }
+    }
+
+    /// What an error of the client means.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of the client's own errors none is told apart"
+    )]
+    pub(super) fn error(&self, error: Error) -> EngineError {
+        let (status, message) = match error {
+            Error::DockerResponseServerError {
+                status_code,
+                message,
+            } => (status_code, message),
+            // Said in the middle of an answer that began well.
+            Error::DockerStreamError { error } => (200, error),
+            error => {
+                return EngineError::Unreachable {
+                    socket: self.socket.clone(),
+                    source: error.into(),
+                };
+            }
+        };
+        EngineError::Refused {
+            status,
+            message: message.chars().take(MAX_SAID_CHARS).collect(),
+        }
+    }
+
+    /// Its own version, for people.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn version(&self) -> Result<String, EngineError> {
+        let version = self.call(self.docker.version()).await?;
+        Ok(version.version.unwrap_or_default())
+    }
+
+    /// Makes a container; its id.
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<String, EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let made = self.call(self.docker.create_container(Some(options), body));
+        Ok(made.await?.id)
+    }
+
+    /// Its output from now on.
+    pub(super) async fn attach(&self, id: &str) -> Result<AttachContainerResults, EngineError> {
+        let options = AttachContainerOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .stream(true)
+            .build();
+        self.call(self.docker.attach_container(id, Some(options)))
+            .await
+    }
+
+    pub(super) async fn start(&self, id: &str) -> Result<(), EngineError> {
+        self.call(self.docker.start_container(id, None)).await
+    }
+
+    /// How it is.
+    pub(super) async fn state(&self, id: &str) -> Result<ContainerState, EngineError> {
+        let found = self.call(self.docker.inspect_container(id, None)).await?;
+        Ok(found.state.unwrap_or_default())
+    }
+
+    /// What its image, or its maker, says asks it to end.
+    pub(super) async fn stop_signal(&self, id: &str) -> Result<Option<String>, EngineError> {
+        let found = self.call(self.docker.inspect_container(id, None)).await?;
+        let signal = found.config.and_then(|config| config.stop_signal);
+        Ok(signal.filter(|signal| !signal.is_empty()))
+    }
+
+    /// Sends a signal to the first process of a container.
+    pub(super) async fn kill(&self, id: &str, signal: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        self.call(self.docker.kill_container(id, Some(options)))
+            .await
+    }
+
+    /// Kills and removes a container with its volumes; one that is not there, or is just removed, is fine.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let removed = self.call(self.docker.remove_container(id, Some(options)));
+        match removed.await {
+            Err(error) if error.is_over() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Containers with a label, running or not: ids, and all their labels.
+    pub(super) async fn labelled(
+        &self,
+        label: &str,
+        value: &str,
+    ) -> Result<Vec<(String, BTreeMap<String, String>)>, EngineError> {
+        let filters = [("label", vec![format!("{label}={value}")])].into();
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let found = self
+            .call(self.docker.list_containers(Some(options)))
+            .await?;
+        let one = |found: bollard::models::ContainerSummary| {
+            Some((
+                found.id?,
+                found.labels.unwrap_or_default().into_iter().collect(),
+            ))
+        };
+        Ok(found.into_iter().filter_map(one).collect())
+    }
+}
