@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 
 use crate::cgroups::DEFAULT_MAX_PIDS;
 use crate::images::ImageOptions;
+use crate::networks::NetworkOptions;
 use crate::sandbox::DEFAULT_RESERVE_BYTES;
 
 /// Mesos' size of the cache: 2 GiB.
@@ -111,6 +112,9 @@ pub struct Options {
     /// Images of containers.
     #[command(flatten)]
     pub images: ImageOptions,
+    /// Networks of containers.
+    #[command(flatten)]
+    pub networks: NetworkOptions,
     /// Where the agent listens, and the token.
     #[command(flatten)]
     pub listen: ListenOptions,

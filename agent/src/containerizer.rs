@@ -7,6 +7,7 @@
 pub mod docker; // all of an agent as one, a Docker Engine among them
 pub mod image; // an image, and who gives it
 pub mod image_users; // users inside an image
+mod names; // who is who on the network, as a container sees it
 pub mod oci; // what a shim is to build around a task
 pub mod process; // the life of tasks, with a container around them or without
 pub mod users; // users of the machine
@@ -75,6 +76,9 @@ pub enum StartError {
     /// What is around it cannot be built.
     #[error(transparent)]
     Container(#[from] oci::OciError),
+    /// It cannot be joined to its network.
+    #[error(transparent)]
+    Network(#[from] crate::networks::NetworkError),
     /// Its limits cannot be set.
     #[error("the limits of the task cannot be set")]
     Limits(#[from] crate::cgroups::CgroupError),
@@ -101,6 +105,9 @@ pub enum EndError {
     /// Its Docker Engine does not do its part.
     #[error("the container stays in its engine")]
     Engine(#[from] crate::docker::EngineError),
+    /// What it has of networks cannot be removed.
+    #[error("the network of the task cannot be removed")]
+    Network(#[from] crate::networks::NetworkError),
     /// Its directory cannot be removed.
     #[error("the directory of the task cannot be removed")]
     Directory(#[source] io::Error),

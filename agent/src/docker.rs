@@ -26,6 +26,7 @@ use mete_model::container::Program;
 
 use crate::containerizer::image::Tell;
 use crate::containerizer::oci::{Permissions, VolumeMount};
+pub(crate) use ask::is_for_engine;
 pub(crate) use container::{destroy, kill, start, usage};
 pub use engine::{Engine, EngineError};
 pub(crate) use init::of as init_of;

@@ -1,5 +1,6 @@
 //! What the agent runs tasks with: control groups, shims, and containers if they can be built here.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::config::{ContainerizerChoice, IsolationChoice, Options};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::docker::{Engine, Setup};
+use crate::networks::Networks;
 use crate::places::Places;
 use crate::run::RunError;
 use crate::sandbox;
@@ -31,6 +33,8 @@ pub(crate) async fn set_up_containers(
     limits.max_pids = options.max_pids;
     let (isolation, tasks) = (options.isolation, places.tasks());
     let permissions = permissions(options, places);
+    let (scope, ip) = (limits.scope.clone(), options.advertised_ip());
+    let chosen = options.networks.clone();
     let containerizer = spawn_blocking(move || {
         let cgroups = match isolation {
             IsolationChoice::Auto => Cgroups::set_up(&Hierarchies::of_this_host(), limits),
@@ -42,7 +46,9 @@ pub(crate) async fn set_up_containers(
         } else {
             warn!(%isolation, "tasks are isolated only in part");
         }
-        ProcessContainerizer::new(tasks, cgroups, shim).map(|tasks| tasks.allowing(permissions))
+        let networks = Networks::new(&scope, chosen, ip);
+        let containerizer = ProcessContainerizer::new(tasks, cgroups, shim)?;
+        io::Result::Ok(containerizer.allowing(permissions).joining(networks))
     });
     let containerizer = containerizer.await?.map_err(RunError::Containerizer)?;
     Ok(Arc::new(containerizer))
@@ -169,4 +175,19 @@ async fn try_containers(
         warn!(why, "tasks in containers of the agent are refused");
     }
     Ok(tried.map(|()| permissions(options, places)))
+}
+
+/// So that constraints can ask for networks, too.
+pub(crate) fn name_networks(attributes: &mut Attributes, oci: bool, networks: &Networks) {
+    const NAME: &str = "networks";
+    let bridge = networks.bridge();
+    if let Err(why) = bridge {
+        info!(why, "no bridge: tasks that ask for one are refused");
+    }
+    if oci && attributes.get(NAME).is_none() {
+        let mut names = vec!["host".to_owned(), "none".to_owned()];
+        names.extend(bridge.ok().map(|()| "bridge".to_owned()));
+        names.extend(networks.by_name());
+        attributes.set(NAME, AttributeValue::Text(names.join(",").into()));
+    }
 }

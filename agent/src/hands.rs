@@ -129,11 +129,21 @@ impl Hands {
         self.jobs.insert(job.container.clone(), cancelled.clone());
         let (launcher, handle) = (Arc::clone(&self.launcher), self.handle.clone());
         let places = self.places.clone();
+        let containerizer = Arc::clone(&self.containerizer);
         let how_far = teller(handle.clone(), job.key.clone(), job.container.clone());
         tokio::spawn(async move {
             let (key, container) = (job.key.clone(), job.container.clone());
             match launcher.launch(job, &cancelled, how_far).await {
                 Ok(shim) => {
+                    let addresses = containerizer.networks().addresses(&container);
+                    if !addresses.is_empty() {
+                        let input = Input::Addressed {
+                            key: key.clone(),
+                            container: container.clone(),
+                            addresses,
+                        };
+                        tell(&handle, input).await;
+                    }
                     let outcome = LaunchOutcome::Started;
                     let input = Input::Launched {
                         key: key.clone(),

@@ -7,10 +7,11 @@
 //! of probes at once is bounded; one that waits for its turn does not use up its time.
 
 mod command;
+mod connection;
+mod grpc;
 mod http;
-mod tcp;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,24 +28,18 @@ const MAX_CONNECTIONS: usize = 512;
 /// Commands that are run at once: each is a process that competes with the tasks.
 const MAX_COMMANDS: usize = 32;
 
-/// Why no probe can be made.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client for health checks cannot be set up")]
-pub struct ProbesError(#[source] reqwest::Error);
-
 /// The task that is asked.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The address at which its ports are open.
+    /// The address at which its ports are open, unless it has a network of its own.
     pub address: IpAddr,
-    /// Its directory, for commands.
+    /// Its directory.
     pub dir: TaskDir,
 }
 
 /// Runs probes.
 #[derive(Debug)]
 pub struct Probes {
-    client: reqwest::Client,
     shim: Arc<Executable>,
     connections: Semaphore,
     commands: Semaphore,
@@ -52,16 +47,12 @@ pub struct Probes {
 
 impl Probes {
     /// With the program that enters tasks.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be set up.
-    pub fn new(shim: Arc<Executable>) -> Result<Self, ProbesError> {
-        Ok(Self {
-            client: http::client().map_err(ProbesError)?,
+    pub fn new(shim: Arc<Executable>) -> Self {
+        Self {
             shim,
             connections: Semaphore::new(MAX_CONNECTIONS),
             commands: Semaphore::new(MAX_COMMANDS),
-        })
+        }
     }
 
     /// Asks once.
@@ -75,7 +66,7 @@ impl Probes {
         timeout: Duration,
     ) -> Result<(), String> {
         let turns = match probe {
-            Probe::Http { .. } | Probe::Tcp { .. } => &self.connections,
+            Probe::Http { .. } | Probe::Tcp { .. } | Probe::Grpc { .. } => &self.connections,
             Probe::Command(_) => &self.commands,
         };
         let _turn = turns.acquire().await;
@@ -85,15 +76,16 @@ impl Probes {
                 path,
                 statuses,
             } => {
-                let address = SocketAddr::new(target.address, *port);
-                within(timeout, http::get(&self.client, address, path, statuses)).await
+                let answer = http::get(target, *port, path, statuses);
+                within(timeout, answer).await
             }
+            // That it is accepted is the answer.
             Probe::Tcp { port } => {
-                within(
-                    timeout,
-                    tcp::connect(SocketAddr::new(target.address, *port)),
-                )
-                .await
+                let connected = async { connection::open(target, *port).await?.stream().map(drop) };
+                within(timeout, connected).await
+            }
+            Probe::Grpc { port, service } => {
+                within(timeout, grpc::check(target, *port, service)).await
             }
             Probe::Command(spec) if target.dir.docker().exists() => {
                 docker::check::run(&target.dir, spec, timeout).await

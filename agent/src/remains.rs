@@ -10,9 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use mete_agent_core::task_dir::TaskDir;
+use mete_model::ContainerId;
 use tracing::warn;
 
 use crate::cgroups::{self, Cgroups, Hierarchies};
+use crate::networks::{NetworkOptions, Networks};
 use crate::places::Places;
 use crate::shims;
 
@@ -20,6 +22,22 @@ use crate::shims;
 const SHIM_LOOKS: u32 = 100;
 /// Between two looks.
 const SHIM_LOOK: Duration = Duration::from_millis(20);
+
+/// Plugins are told of each container, before all is removed that is the agent's.
+fn leave_networks(networks: &Networks, tasks: &[TaskDir]) {
+    for dir in tasks {
+        let name = dir.path().file_name().and_then(|name| name.to_str());
+        let Some(Ok(container)) = name.map(ContainerId::new) else {
+            continue;
+        };
+        if let Err(error) = networks.leave(dir, &container) {
+            warn!(%container, %error, "network of an ended container stays");
+        }
+    }
+    if let Err(error) = networks.tear_down() {
+        warn!(%error, "networks of ended containers stay");
+    }
+}
 
 /// Kills every task in the work directory of the agent called `name`, which must not run any more, and removes their
 /// control groups; returns how many processes are left. Blocks, for milliseconds a task as a rule.
@@ -37,6 +55,9 @@ pub fn end_tasks(name: &str, work_dir: &Path) -> usize {
         thread::sleep(SHIM_LOOK);
     }
     let scope = cgroups::scope_of(name, places.root());
+    let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    let networks = Networks::new(&scope, NetworkOptions::default(), here);
+    leave_networks(&networks, &tasks);
     let groups = Cgroups::set_up(&Hierarchies::of_this_host(), cgroups::Options::new(scope));
     for (container, plan) in groups.orphans(&BTreeSet::new()) {
         cgroups::kill(&plan);

@@ -34,7 +34,7 @@ use crate::config::Options;
 use crate::containerizer::docker::Containerizers;
 use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::process::ProcessContainerizer;
-use crate::equipment::{Equipment, set_up_containers};
+use crate::equipment::{Equipment, name_networks, set_up_containers};
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::grpc;
 use crate::hands::Hands;
@@ -46,7 +46,7 @@ use crate::launch::Launcher;
 use crate::master_link::{Introduction, MasterLink};
 use crate::namespaces::Namespaces;
 use crate::places::Places;
-use crate::probes::{Probes, ProbesError};
+use crate::probes::Probes;
 use crate::sandbox::Reserve;
 use crate::shims::{Executable, Shim};
 use crate::statistics::Statistics;
@@ -93,9 +93,6 @@ pub enum RunError {
     /// The images cannot be used.
     #[error(transparent)]
     Images(#[from] ImageError),
-    /// Health checks cannot be set up.
-    #[error("the HTTP client cannot be set up")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What tasks fetch has no place, or the operator's certificates cannot be used.
     #[error("fetching cannot be set up")]
     Fetcher(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -153,6 +150,11 @@ pub async fn run_with(
     let source = source.unwrap_or_else(|| image::of(images.clone()));
     let equipment = Equipment::find(&options, &places, containerizer.shim()).await?;
     equipment.name_in(&mut inventory.attributes, &options);
+    name_networks(
+        &mut inventory.attributes,
+        equipment.oci.is_ok(),
+        containerizer.networks(),
+    );
     let tasks = Containerizers::new(Arc::clone(&containerizer), equipment.docker.clone());
     let listener = server::bind(options.address()).await?;
     let address = listener.local_addr().map_err(RunError::WorkDir)?;
@@ -342,8 +344,7 @@ impl Agent {
         releases: &TaskTracker,
         stop: mpsc::Sender<StopReason>,
     ) -> Result<Hands, RunError> {
-        let probes = Probes::new(self.containerizer.shim())
-            .map_err(|error: ProbesError| RunError::Client(error.into()))?;
+        let probes = Probes::new(self.containerizer.shim());
         let launcher = Launcher {
             places: self.places.clone(),
             volumes: self.volumes.clone(),

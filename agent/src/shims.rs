@@ -174,7 +174,7 @@ fn spawn(executable: &Executable, dir: &TaskDir) -> io::Result<(OwnedFd, OwnedFd
 }
 
 /// The pidfd of a child that nobody has waited for, so that the pid is still its own.
-fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
+pub(crate) fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id())
         .ok()
         .and_then(Pid::from_raw)

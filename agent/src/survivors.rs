@@ -33,6 +33,7 @@ impl Survivors {
             boot_id: self.boot_id.clone(),
             ..Findings::default()
         };
+        self.recover_networks().await;
         let mut running = BTreeMap::new();
         for task in node.unaccounted() {
             let found = match self.tasks.find(task.container.clone()).await {
@@ -56,6 +57,15 @@ impl Survivors {
         self.remove_strays(node).await;
         self.remove_stray_networks(node).await;
         (findings, running)
+    }
+
+    async fn recover_networks(&self) {
+        let networks = Arc::clone(&self.containerizer);
+        match spawn_blocking(move || networks.recover_networks()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => error!(%error, "networks of containers cannot be taken over"),
+            Err(error) => error!(%error, "networks of containers cannot be taken over"),
+        }
     }
 
     /// Ends and removes containers that no task of the store owns.

@@ -3,12 +3,14 @@
 mod capability; // single powers of root
 mod isolation; // what the walls of a container are made of
 mod mount; // what a container sees besides its image
+mod network; // which network it sees
 
 use std::collections::BTreeMap;
 
 pub use capability::{BadCapability, LinuxCapability};
 pub use isolation::{Isolation, Rlimit, RlimitKind};
 pub use mount::{Mount, MountSource};
+pub use network::{MAX_NETWORKS, MAX_PORT_MAPPINGS, Network, PortMapping, Transport};
 
 /// A command as the agent starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,16 +97,6 @@ pub enum Pull {
     IfMissing,
     /// Before every start, so that a tag that has moved is noticed.
     Always,
-}
-
-/// Which network a container sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// That of its agent.
-    #[default]
-    Host,
-    /// Nothing but a loopback of its own.
-    None,
 }
 
 /// Something to fetch into the sandbox before the task starts.

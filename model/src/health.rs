@@ -40,7 +40,7 @@ impl HealthCheck {
 pub enum Probe {
     /// GET; a status from 200 to 399 passes, or one of `statuses` when there are any.
     Http {
-        /// Port on the agent.
+        /// Port of the task: on its agent, or in its container when that has a network of its own.
         port: u16,
         /// Path and query, beginning with a slash.
         path: String,
@@ -49,8 +49,15 @@ pub enum Probe {
     },
     /// A connection passes.
     Tcp {
-        /// Port on the agent.
+        /// Port of the task, as above.
         port: u16,
+    },
+    /// `grpc.health.v1.Health/Check` answers SERVING.
+    Grpc {
+        /// Port of the task, as above.
+        port: u16,
+        /// Which service is asked about; empty: the whole server.
+        service: String,
     },
     /// Exit code 0 passes.
     Command(CommandSpec),

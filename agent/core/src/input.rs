@@ -45,6 +45,15 @@ pub enum Input {
         /// How far it is, for people: `pulling layer 3 of 7`.
         how_far: String,
     },
+    /// The container of a task has a network of its own. Comes before the launch job ends.
+    Addressed {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// Its IP addresses; at least one.
+        addresses: Vec<String>,
+    },
     /// A launch job has ended.
     Launched {
         /// Whose.

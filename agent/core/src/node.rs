@@ -159,6 +159,7 @@ impl Node {
             if let Some(task) = node.tasks.edit(&life.key) {
                 task.phase = life.phase;
                 task.started_at = life.started_at;
+                task.addresses = life.addresses;
                 task.latest = life.latest;
                 node.updates.restore(&life.key, life.waiting);
             }
@@ -248,6 +249,11 @@ impl Machine for Node {
                 container,
                 how_far,
             } => self.launching(now, &key, &container, how_far),
+            Input::Addressed {
+                key,
+                container,
+                addresses,
+            } => self.addressed(&key, &container, addresses),
             Input::Launched {
                 key,
                 container,

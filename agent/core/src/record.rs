@@ -112,6 +112,7 @@ pub(crate) struct Life {
     pub(crate) key: TaskKey,
     pub(crate) phase: crate::state::tasks::Phase,
     pub(crate) started_at: Option<mete_model::Timestamp>,
+    pub(crate) addresses: Vec<String>,
     pub(crate) latest: TaskStatus,
     pub(crate) waiting: Vec<TaskStatus>,
 }

@@ -24,6 +24,8 @@ use mete_model::container::{Mount, MountSource, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
 
 use super::image::Image;
+use super::names::Names;
+use crate::networks::Joined;
 
 /// Size of `/dev/shm` when nothing is said (Docker's).
 const SHM_BYTES: u64 = 64 << 20;
@@ -98,10 +100,10 @@ impl Around {
     }
 
     /// What it sees of networks; one that is shared by a group has a loopback and nothing else.
-    const fn network(&self) -> Network {
+    const fn network(&self) -> &Network {
         match self.namespace {
-            Some(_) => Network::None,
-            None => self.spec.network,
+            Some(_) => &Network::None,
+            None => &self.spec.network,
         }
     }
 
@@ -215,6 +217,7 @@ pub fn prepare(
     container: &ContainerId,
     sandbox: &str,
     around: &Around,
+    joined: Option<&Joined>,
     permissions: &Permissions,
 ) -> Result<Container, OciError> {
     check(&around.spec, permissions)?;
@@ -222,12 +225,15 @@ pub fn prepare(
     let top = dir.path().join("root");
     let place = directory(&top, "place", 0o700)?;
     let network = around.network();
-    let hostname = spec.hostname.clone().or_else(|| match network {
-        Network::Host => None,
-        Network::None => Some(container.as_str().chars().take(HOSTNAME_CHARS).collect()),
-    });
+    let hostname = hostname(spec, network, container);
     let inside = around.sandbox_inside(sandbox);
-    let (root, mut mounts) = root(dir, sandbox, around, hostname.as_deref(), permissions)?;
+    let names = Names {
+        network,
+        address: joined.and_then(|joined| joined.address),
+        servers: joined.map(Joined::servers).unwrap_or_default(),
+        hostname: hostname.as_deref(),
+    };
+    let (root, mut mounts) = root(dir, sandbox, around, &names, permissions)?;
     for volume in &around.volumes {
         mounts.push(Mounted {
             target: seen_at(&volume.target, inside),
@@ -254,15 +260,7 @@ pub fn prepare(
         mounts,
         working_dir: around.working_dir.clone(),
         hostname,
-        network: match &around.namespace {
-            Some(file) => Net::Joined {
-                namespace: text(file)?,
-            },
-            None => match network {
-                Network::Host => Net::Host,
-                Network::None => Net::None,
-            },
-        },
+        network: net(around, joined, network)?,
         capabilities: isolation
             .remaining()
             .iter()
@@ -274,6 +272,29 @@ pub fn prepare(
         shm_bytes: isolation.shm_bytes.unwrap_or(SHM_BYTES),
         rlimits: isolation.rlimits.iter().map(limit).collect(),
         stop_signal: around.stop_signal,
+    })
+}
+
+/// The name it finds itself under; `None`: the machine's.
+fn hostname(spec: &ContainerSpec, network: &Network, container: &ContainerId) -> Option<String> {
+    spec.hostname.clone().or_else(|| match network {
+        Network::Host => None,
+        Network::None | Network::Bridge { .. } | Network::Named { .. } => {
+            Some(container.as_str().chars().take(HOSTNAME_CHARS).collect())
+        }
+    })
+}
+
+fn net(around: &Around, joined: Option<&Joined>, network: &Network) -> Result<Net, OciError> {
+    let shared = around.namespace.as_ref();
+    let namespace = shared.or_else(|| joined.map(|joined| &joined.namespace));
+    Ok(match (namespace, network) {
+        (Some(file), _) => Net::Joined {
+            namespace: text(file)?,
+        },
+        (None, Network::Host) => Net::Host,
+        // Where nothing was joined there is nothing to be seen.
+        (None, Network::None | Network::Bridge { .. } | Network::Named { .. }) => Net::None,
     })
 }
 
@@ -290,7 +311,7 @@ fn root(
     dir: &TaskDir,
     sandbox: &str,
     around: &Around,
-    hostname: Option<&str>,
+    names: &Names<'_>,
     permissions: &Permissions,
 ) -> Result<(Root, Vec<Mounted>), OciError> {
     let own = Mounted {
@@ -300,14 +321,18 @@ fn root(
     };
     let Some(image) = &around.image else {
         let there = SCRATCH.into_iter().filter(|path| Path::new(path).is_dir());
+        let mut mounts: Vec<_> = there.map(scratch).collect();
+        if names.address.is_some() {
+            mounts.extend(names.of_machine(dir)?);
+        }
         // The sandbox comes last: it may lie below one of them.
-        let mounts = there.map(scratch).chain([own]).collect();
+        mounts.push(own);
         let hidden = permissions.hidden.iter().map(|path| text(path));
         let hidden = hidden.collect::<Result<_, _>>()?;
         return Ok((Root::Machine { hidden }, mounts));
     };
     let mut mounts = vec![own];
-    mounts.extend(names(dir, around.network(), hostname)?);
+    mounts.extend(names.mounts(dir)?);
     let layers = layers(image, &dir.path().join("root"))?;
     Ok((Root::Layers(layers), mounts))
 }
@@ -365,7 +390,7 @@ fn seen_at(target: &str, inside: &str) -> String {
     }
 }
 
-const fn path_source(root: String, below: String) -> Source {
+pub(super) const fn path_source(root: String, below: String) -> Source {
     Source::Path {
         root,
         below,
@@ -392,45 +417,8 @@ fn layers(image: &Image, top: &Path) -> Result<Layers, OciError> {
     })
 }
 
-/// Who is who on the network: the machine's view on its own network, else the container's alone.
-fn names(
-    dir: &TaskDir,
-    network: Network,
-    hostname: Option<&str>,
-) -> Result<Vec<Mounted>, OciError> {
-    let of_machine = |path: &str| match network {
-        Network::Host => read(Path::new(path)),
-        Network::None => Vec::new(),
-    };
-    let mut hosts = of_machine("/etc/hosts");
-    if network == Network::None {
-        hosts.extend_from_slice(b"127.0.0.1 localhost\n::1 localhost\n");
-    }
-    if let Some(name) = hostname {
-        hosts.extend_from_slice(format!("127.0.0.1 {name}\n").as_bytes());
-    }
-    let own = hostname.map_or_else(crate::inventory::hostname, str::to_owned);
-    let files = [
-        ("hosts", hosts),
-        ("hostname", format!("{own}\n").into_bytes()),
-        ("resolv.conf", of_machine("/etc/resolv.conf")),
-    ];
-    let etc = dir.path().join("etc");
-    directory(dir.path(), "etc", 0o700)?;
-    let file = |(name, bytes): (&str, Vec<u8>)| {
-        let path = etc.join(name);
-        fs::write(&path, bytes).map_err(|source| OciError::Io { path, source })?;
-        Ok(Mounted {
-            target: format!("/etc/{name}"),
-            source: path_source(text(&etc)?, name.to_owned()),
-            read_only: false,
-        })
-    };
-    files.into_iter().map(file).collect()
-}
-
 /// A small file of the machine; empty when it is not there.
-fn read(path: &Path) -> Vec<u8> {
+pub(super) fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
@@ -441,7 +429,7 @@ fn read(path: &Path) -> Vec<u8> {
     bytes
 }
 
-fn directory(top: &Path, name: &str, mode: u32) -> Result<String, OciError> {
+pub(super) fn directory(top: &Path, name: &str, mode: u32) -> Result<String, OciError> {
     let path = top.join(name);
     let failed = |source| OciError::Io {
         path: path.clone(),
@@ -459,7 +447,7 @@ fn directory(top: &Path, name: &str, mode: u32) -> Result<String, OciError> {
     text(&path)
 }
 
-fn text(path: &Path) -> Result<String, OciError> {
+pub(super) fn text(path: &Path) -> Result<String, OciError> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| OciError::NotText(path.to_owned()))
 }

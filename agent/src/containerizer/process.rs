@@ -25,8 +25,12 @@ use mete_model::ContainerId;
 use super::oci::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
+use crate::networks::Networks;
 use crate::shims::{self, Executable, Found, Shim};
 use crate::{processes, sandbox, traffic};
+
+/// The variable that tells a task its address.
+const CONTAINER_IP: &str = "MESOS_CONTAINER_IP";
 
 /// Runs tasks, plain or in containers.
 #[derive(Clone, Debug)]
@@ -36,6 +40,7 @@ pub struct ProcessContainerizer {
     shim: Arc<Executable>,
     boot_id: Arc<str>,
     permissions: Arc<Permissions>,
+    networks: Arc<Networks>,
 }
 
 impl ProcessContainerizer {
@@ -61,6 +66,7 @@ impl ProcessContainerizer {
             shim: Arc::new(shim),
             boot_id: processes::boot_id()?.into(),
             permissions: Arc::default(),
+            networks: Arc::new(Networks::none()),
         })
     }
 
@@ -69,6 +75,30 @@ impl ProcessContainerizer {
     pub fn allowing(mut self, permissions: Permissions) -> Self {
         self.permissions = Arc::new(permissions);
         self
+    }
+
+    /// What containers are joined to; by default there is nothing but the host's network and none.
+    #[must_use]
+    pub fn joining(mut self, networks: Networks) -> Self {
+        self.networks = Arc::new(networks);
+        self
+    }
+
+    /// What containers are joined to.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// Takes the networks of containers over from an earlier agent. Blocks.
+    ///
+    /// # Errors
+    /// When the root cannot be read, or networks cannot be taken over.
+    pub fn recover_networks(&self) -> io::Result<()> {
+        let containers = self.containers()?.into_iter();
+        let there: Vec<_> = containers
+            .map(|container| (container.clone(), self.task_dir(&container)))
+            .collect();
+        self.networks.recover(&there).map_err(io::Error::other)
     }
 
     /// The directory of one task, there or not.
@@ -136,19 +166,34 @@ impl ProcessContainerizer {
         })?;
         make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
         let cgroups = self.cgroups.create(task.container.as_str(), task.limits)?;
-        let around = task
-            .around
-            .as_ref()
-            .map(|around| oci::prepare(&dir, &task.container, sandbox, around, &self.permissions));
+        let mut environment = task.environment;
+        let container = match &task.around {
+            Some(around) => {
+                let network = &around.spec.network;
+                let joined = self.networks.join(&dir, &task.container, network)?;
+                let address = joined.as_ref().and_then(|joined| joined.address);
+                environment.extend(address.map(|ip| (CONTAINER_IP.to_owned(), ip.to_string())));
+                let (id, joined) = (&task.container, joined.as_ref());
+                Some(oci::prepare(
+                    &dir,
+                    id,
+                    sandbox,
+                    around,
+                    joined,
+                    &self.permissions,
+                )?)
+            }
+            None => None,
+        };
         let launch = Launch {
             version: FORMAT_VERSION,
             command: task.command,
-            environment: task.environment,
+            environment,
             sandbox: sandbox.to_owned(),
             user: task.user,
             cgroups,
             output: task.output,
-            container: around.transpose()?,
+            container,
         };
         let bytes = launch.encode();
         if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -179,6 +224,7 @@ impl ProcessContainerizer {
         }
         cgroups::kill(&plan);
         cgroups::remove(&plan)?;
+        self.networks.leave(&dir, container)?;
         sandbox::remove_tree(dir.path()).map_err(EndError::Directory)
     }
 }

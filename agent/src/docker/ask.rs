@@ -9,7 +9,9 @@ use bollard::models::{
 };
 use mete_agent_core::task_dir::SANDBOX_INSIDE;
 use mete_model::ContainerSpec;
-use mete_model::container::{Isolation, Mount, MountSource, Network, Program, Rlimit};
+use mete_model::container::{
+    ContainerKind, Isolation, Mount, MountSource, Network, Program, Rlimit,
+};
 
 use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted, volumes};
 use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
@@ -116,7 +118,7 @@ fn walls(spec: &ContainerSpec, limits: HostConfig) -> HostConfig {
             typ: Some("none".to_owned()),
             config: None,
         }),
-        network_mode: Some(network(spec.network).to_owned()),
+        network_mode: Some(network(&spec.network).to_owned()),
         // All, then those that remain: the engine's own choice is not asked.
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(
@@ -134,11 +136,19 @@ fn walls(spec: &ContainerSpec, limits: HostConfig) -> HostConfig {
     }
 }
 
-const fn network(network: Network) -> &'static str {
+/// Those with a network of their own are the agent's ([`is_for_engine`]).
+const fn network(network: &Network) -> &'static str {
     match network {
         Network::Host => "host",
-        Network::None => "none",
+        Network::None | Network::Bridge { .. } | Network::Named { .. } => "none",
     }
+}
+
+/// Whether the engine runs a container. One on a bridge or on networks by name is the agent's own: addresses, ports of
+/// the host and checks inside are the same for all tasks then.
+pub(crate) const fn is_for_engine(spec: &ContainerSpec) -> bool {
+    matches!(spec.kind, ContainerKind::Docker)
+        && matches!(spec.network, Network::Host | Network::None)
 }
 
 fn security(isolation: &Isolation) -> Vec<String> {

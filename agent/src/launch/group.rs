@@ -15,7 +15,7 @@ fn shared_network(parent: &Executor) -> Option<&Network> {
     let container = parent.spec.container.as_deref()?;
     match &container.network {
         Network::Host => None,
-        own => Some(own),
+        own @ (Network::None | Network::Bridge { .. } | Network::Named { .. }) => Some(own),
     }
 }
 
@@ -39,7 +39,13 @@ impl Launcher {
             return refuse_parents(inner);
         };
         let (places, namespaces) = (self.places.clone(), self.namespaces.clone());
-        let own_network = shared_network(&parent).is_some();
+        let network = shared_network(&parent);
+        if let Some(Network::Bridge { .. } | Network::Named { .. }) = network {
+            let reason =
+                "a group on a bridge or on networks by name is not carried: host and none are";
+            return Err(Failure::new(LaunchStage::Sandbox, reason));
+        }
+        let own_network = network.is_some();
         let sandbox =
             places.executor_sandbox(&parent.agent, &parent.key.framework, &parent.within());
         let (task, container) = (job.key.task.clone(), job.container.clone());

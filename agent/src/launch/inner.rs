@@ -8,14 +8,14 @@ use mete_agent_core::LaunchStage;
 use mete_agent_core::image::{Inside, inside};
 use mete_agent_core::task_dir::{Command, SANDBOX_INSIDE, User};
 use mete_model::ContainerSpec;
-use mete_model::container::{ContainerKind, MountSource, Pull};
+use mete_model::container::{MountSource, Pull};
 use tokio::task::spawn_blocking;
 
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::oci::{self, Around};
 use crate::containerizer::{image_users, users};
-use crate::docker::Wanted;
+use crate::docker::{Wanted, is_for_engine};
 
 /// Signal number of SIGTERM.
 const TERMINATE: i32 = 15;
@@ -47,7 +47,9 @@ impl Launcher {
         };
         let spec = &spec;
         // A group shares what only containers of this agent's own can share.
-        if let (ContainerKind::Docker, Some(setup), None) = (spec.kind, &self.docker, &job.parent) {
+        if let (Some(setup), None) = (&self.docker, &job.parent)
+            && is_for_engine(spec)
+        {
             return self.on_engine(job, spec, setup, tell).await;
         }
         let permissions = self.oci.as_ref().map_err(|why| {
@@ -55,6 +57,7 @@ impl Launcher {
             Failure::new(LaunchStage::Start, reason)
         })?;
         oci::check(spec, permissions).map_err(|error| Failure::new(LaunchStage::Start, error))?;
+        check_ports(job, spec)?;
         let mut mounted = BTreeMap::new();
         for mount in &spec.mounts {
             if let MountSource::Image(reference) = &mount.source {
@@ -132,6 +135,23 @@ impl Launcher {
             around: Some(Around::with_image(spec.clone(), image, &inside)),
             docker: None,
         })
+    }
+}
+
+/// A task opens only ports of the host that it was given.
+fn check_ports(job: &Job, spec: &ContainerSpec) -> Result<(), Failure> {
+    let all = job.spec.resources.flat();
+    let given = &all.ports;
+    let mut ports = spec.network.ports().iter();
+    let foreign = ports.find(|port| !given.contains(u64::from(port.host)));
+    match foreign {
+        Some(port) => {
+            let (host, inside) = (port.host, port.container);
+            let reason =
+                format!("port {host} of the host, mapped to {inside}, is none of the task's");
+            Err(Failure::new(LaunchStage::Start, reason))
+        }
+        None => Ok(()),
     }
 }
 

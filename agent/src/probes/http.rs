@@ -2,30 +2,33 @@
 //! answers, not orders.
 
 use std::error::Error;
-use std::net::SocketAddr;
 
-use reqwest::redirect::Policy;
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1::handshake;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio_util::task::AbortOnDropHandle;
 
-/// A client that keeps no connection, follows nothing, and asks no proxy: the task itself is meant.
-pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    mete_daemon::http_client::plain()
-        .redirect(Policy::none())
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("mete-health-check/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
+use super::Target;
+use super::connection::{self, Connection};
 
-/// Asks; the body is not read.
+/// Who asks.
+const ASKER: &str = concat!("mete-health-check/", env!("CARGO_PKG_VERSION"));
+
+/// Asks on a connection of its own; the body is not read.
 pub(super) async fn get(
-    client: &reqwest::Client,
-    address: SocketAddr,
+    target: &Target,
+    port: u16,
     path: &str,
     statuses: &[u16],
 ) -> Result<(), String> {
-    let answer = client.get(format!("http://{address}{path}")).send().await;
-    let status = answer
-        .map_err(|error| format!("GET http://{address}{path}: {}", innermost(&error)))?
-        .status()
+    let connection = connection::open(target, port).await?;
+    let url = format!("GET http://{}{path}", connection.address);
+    let status = ask(connection, path).await;
+    let status = status
+        .map_err(|error| format!("{url}: {}", innermost(&*error)))?
         .as_u16();
     let passes = if statuses.is_empty() {
         (200..400).contains(&status)
@@ -35,12 +38,29 @@ pub(super) async fn get(
     if passes {
         Ok(())
     } else {
-        Err(format!("GET http://{address}{path}: status {status}"))
+        Err(format!("{url}: status {status}"))
     }
 }
 
+async fn ask(
+    connection: Connection,
+    path: &str,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+    let host = connection.address.to_string();
+    let stream = TokioIo::new(connection.outcome?);
+    let (mut sender, conversation) = handshake(stream).await?;
+    // Ends with the question, answered or not.
+    let _conversation = AbortOnDropHandle::new(tokio::spawn(conversation));
+    let question = Request::get(path)
+        .header(HOST, host)
+        .header(USER_AGENT, ASKER)
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())?;
+    Ok(sender.send_request(question).await?.status())
+}
+
 /// The cause at the bottom, which is the one that tells something: `connection refused`.
-fn innermost(error: &dyn Error) -> String {
+fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -11,6 +11,7 @@ mod killed; // an agent as a process, and what it leaves
 mod life; // from launch to acknowledgement
 mod master; // a master that says what the test wants
 mod nested; // sessions over HTTP
+mod networks; // containers on a bridge
 mod sessions; // commands inside tasks, what tasks print
 mod volumes; // written, read, erased
 mod world; // an agent in a directory of its own

@@ -11,6 +11,7 @@ use mete_agent_core::task_dir::{Launch, TaskFile};
 use mete_model::{CommandSpec, Probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tonic_health::ServingStatus;
 
 use crate::support::{Agent, PATIENCE, shim, soon, start_and_forget, until};
 
@@ -35,7 +36,7 @@ async fn server(answer: &'static str) -> u16 {
 }
 
 async fn probe(agent: &Agent, probe: Probe, timeout: Duration) -> Result<(), String> {
-    let probes = Probes::new(Arc::new(shim())).unwrap();
+    let probes = Probes::new(Arc::new(shim()));
     let target = Target {
         address: LOOPBACK,
         dir: agent.dir("c1"),
@@ -106,6 +107,48 @@ async fn who_does_not_answer_or_talks_nonsense_fails() {
     assert!(refused.contains("Connection refused"), "{refused}");
     assert_eq!(late, "no answer within 0.2 s");
     assert!(wrong.starts_with("GET http://127.0.0.1:"), "{wrong}");
+}
+
+/// A server of `grpc.health.v1`: `shop` serves, `cellar` does not.
+async fn health_server() -> u16 {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    reporter
+        .set_service_status("shop", ServingStatus::Serving)
+        .await;
+    reporter
+        .set_service_status("cellar", ServingStatus::NotServing)
+        .await;
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(async move {
+        // It serves until the test is over, and keeps the reporter for as long.
+        let _reporter = reporter;
+        server.serve_with_incoming(incoming).await
+    });
+    port
+}
+
+#[tokio::test]
+async fn grpc_health_is_asked_by_service() {
+    let agent = Agent::without_groups();
+    let port = health_server().await;
+    let silent = server("").await;
+    let ask = async |port, service: &str, timeout| {
+        let service = service.to_owned();
+        probe(&agent, Probe::Grpc { port, service }, timeout).await
+    };
+
+    assert_eq!(ask(port, "", PATIENCE).await, Ok(()));
+    assert_eq!(ask(port, "shop", PATIENCE).await, Ok(()));
+    let closed = ask(port, "cellar", PATIENCE).await.unwrap_err();
+    let expected = format!("gRPC health of \"cellar\" at 127.0.0.1:{port}: NOT_SERVING");
+    assert_eq!(closed, expected);
+    let unknown = ask(port, "attic", PATIENCE).await.unwrap_err();
+    assert!(unknown.contains("NotFound"), "{unknown}");
+    let late = ask(silent, "", Duration::from_millis(200)).await;
+    assert_eq!(late.unwrap_err(), "no answer within 0.2 s");
 }
 
 #[tokio::test]

@@ -10,10 +10,22 @@ use serde_json::{Value, json};
 use crate::harness::{Cluster, eventually, mete};
 
 /// A registry that ends with its test.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
     address: String,
     _place: tempfile::TempDir,
+}
+
+impl Registry {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its image: a busybox that can serve `/www`.
+    pub(crate) fn image(&self) -> String {
+        format!("{}/box:1", self.address)
+    }
 }
 
 impl Drop for Registry {
@@ -32,7 +44,7 @@ fn run(program: &str, arguments: &[&str]) {
 }
 
 /// A real registry with one image, `box:1`: a busybox that can serve `/www`.
-async fn registry() -> Registry {
+pub(crate) async fn registry() -> Registry {
     let place = tempfile::tempdir().expect("a directory");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.expect("a port").to_string();

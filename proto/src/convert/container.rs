@@ -1,12 +1,15 @@
-//! The container around a task. Both kinds of Mesos (MESOS and DOCKER) name the same thing here; networks other than the
-//! agent's own and none, terminals, and what would break the walls are refused by name.
+//! The container around a task. Both kinds of Mesos (MESOS and DOCKER) name the same thing here; terminals, and what
+//! would break the walls, are refused by name.
 //!
 //! What only Docker has words for (a read-only image, a limit of processes) is carried as Docker's own parameters, on a
 //! container of either kind.
 
 mod limits; // RLimitInfo, CapabilityInfo
+mod networks; // NetworkInfo, and Docker's words for networks and mapped ports
 mod parameters; // Docker's command line
 mod volumes; // Volume
+
+pub use networks::BRIDGE_NAME;
 
 use mete_model::ContainerSpec;
 use mete_model::container::{ContainerKind, Isolation, Network, Pull};
@@ -15,19 +18,16 @@ pub(in crate::convert) use volumes::target;
 
 use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
-use wire::container_info::docker_info::Network as DockerNetwork;
 use wire::container_info::{DockerInfo, MesosInfo, Type};
 
 impl TryFrom<&wire::ContainerInfo> for ContainerSpec {
     type Error = ConvertError;
     fn try_from(info: &wire::ContainerInfo) -> Result<Self, ConvertError> {
         refuse(info.tty_info.is_some(), "tty_info", "terminals are")?;
-        refuse(
-            !info.network_infos.is_empty(),
-            "network_infos",
-            "container networks are",
-        )?;
-        let mut spec = Self::default();
+        let mut spec = Self {
+            network: networks::read(info.docker.as_ref(), &info.network_infos)?,
+            ..Self::default()
+        };
         if let Some(image) = info.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()) {
             spec.image = Some(reference(image).within("mesos.image")?);
             spec.pull = pull(!image.cached());
@@ -59,6 +59,7 @@ impl From<&ContainerSpec> for wire::ContainerInfo {
             linux_info: linux(&spec.isolation),
             rlimit_info: limits::rlimits_to_wire(&spec.isolation.rlimits),
             docker: docker(spec),
+            network_infos: networks::infos(&spec.network),
             ..Self::default()
         };
         info.set_type(match spec.kind {
@@ -142,25 +143,10 @@ fn read_docker(
         "privileged containers are",
     )?;
     refuse(
-        !docker.port_mappings.is_empty(),
-        "port_mappings",
-        "mapped ports are",
-    )?;
-    refuse(
         docker.volume_driver.is_some(),
         "volume_driver",
         "volume drivers are",
     )?;
-    spec.network = match docker.network() {
-        DockerNetwork::Host => Network::Host,
-        DockerNetwork::None => Network::None,
-        DockerNetwork::Bridge => {
-            return Err(ConvertError::not_carried("network", "bridge networks are"));
-        }
-        DockerNetwork::User => {
-            return Err(ConvertError::not_carried("network", "networks by name are"));
-        }
-    };
     for (at, parameter) in docker.parameters.iter().enumerate() {
         parameters::read(spec, parameter).within(format_args!("parameters[{at}]"))?;
     }
@@ -180,10 +166,7 @@ fn docker(spec: &ContainerSpec) -> Option<DockerInfo> {
         force_pull_image: (is_docker && spec.pull == Pull::Always).then_some(true),
         ..DockerInfo::default()
     };
-    docker.set_network(match spec.network {
-        Network::Host => DockerNetwork::Host,
-        Network::None => DockerNetwork::None,
-    });
+    networks::write(&spec.network, &mut docker);
     Some(docker)
 }
 

@@ -5,8 +5,11 @@ use mete_model::{CommandSpec, HealthCheck, Probe};
 use super::command::names_its_program;
 use super::{ConvertError, Within as _, duration, port, refuse};
 use crate::mesos::v1 as wire;
-use wire::health_check::{HttpCheckInfo, TcpCheckInfo, Type};
+use wire::health_check::{GrpcCheckInfo, HttpCheckInfo, TcpCheckInfo, Type};
 use wire::network_info::Protocol;
+
+/// Longest name of a gRPC service: names of packages and services, never sentences.
+const MAX_SERVICE_BYTES: usize = 512;
 
 impl TryFrom<&wire::HealthCheck> for HealthCheck {
     type Error = ConvertError;
@@ -53,6 +56,13 @@ impl From<&HealthCheck> for wire::HealthCheck {
                     ..TcpCheckInfo::default()
                 });
             }
+            Probe::Grpc { port, service } => {
+                message.set_type(Type::Grpc);
+                message.grpc = Some(GrpcCheckInfo {
+                    port: (*port).into(),
+                    service: Some(service.clone()).filter(|service| !service.is_empty()),
+                });
+            }
             Probe::Command(command) => {
                 message.set_type(Type::Command);
                 message.command = Some(command.into());
@@ -86,6 +96,25 @@ fn probe(check: &wire::HealthCheck) -> Result<Probe, ConvertError> {
                 port: port("tcp.port", tcp.port)?,
             })
         }
+        Type::Grpc => {
+            let grpc = check
+                .grpc
+                .as_ref()
+                .ok_or_else(|| ConvertError::missing("grpc"))?;
+            let service = grpc.service();
+            if service.len() > MAX_SERVICE_BYTES || service.chars().any(char::is_control) {
+                let rule = "the name of a service is short and holds no control characters";
+                return Err(ConvertError::bad_value(
+                    "grpc.service",
+                    format_args!("{service:?}"),
+                    rule,
+                ));
+            }
+            Ok(Probe::Grpc {
+                port: port("grpc.port", grpc.port)?,
+                service: service.to_owned(),
+            })
+        }
         Type::Command => {
             let command = check
                 .command
@@ -103,8 +132,9 @@ fn kind(check: &wire::HealthCheck) -> Type {
     match check.r#type() {
         Type::Unknown if check.http.is_some() => Type::Http,
         Type::Unknown if check.tcp.is_some() => Type::Tcp,
+        Type::Unknown if check.grpc.is_some() => Type::Grpc,
         Type::Unknown if check.command.is_some() => Type::Command,
-        said @ (Type::Unknown | Type::Http | Type::Tcp | Type::Command) => said,
+        said @ (Type::Unknown | Type::Http | Type::Tcp | Type::Grpc | Type::Command) => said,
     }
 }
 

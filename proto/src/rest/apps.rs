@@ -91,7 +91,7 @@ optional_fields! {
         check: serde_json::Value,
         /// What the executor takes: not carried yet.
         executor_resources: serde_json::Value,
-        /// Networks in the old form: not carried yet.
+        /// A network by name, in the old form.
         ip_address: serde_json::Value,
         /// Checks during deployments: not carried yet.
         readiness_checks: serde_json::Value,
@@ -113,8 +113,8 @@ optional_fields! {
         docker: DockerContainer,
         /// What is seen besides.
         volumes: Vec<ContainerVolume>,
-        /// Ports of a container network: not carried yet.
-        port_mappings: serde_json::Value,
+        /// Ports of a container on a network of its own.
+        port_mappings: Vec<PortMapping>,
         /// Seccomp profile and shared memory: not carried yet.
         linux_info: serde_json::Value,
     }
@@ -135,10 +135,10 @@ optional_fields! {
         pull_config: serde_json::Value,
         /// The same in the old form: not carried yet.
         credential: serde_json::Value,
-        /// The network in the old form: only `HOST` is carried.
+        /// The network in the old form: `HOST`, `BRIDGE`, `USER`.
         network: String,
-        /// Mapped ports in the old form: not carried yet.
-        port_mappings: serde_json::Value,
+        /// Mapped ports in the old form.
+        port_mappings: Vec<PortMapping>,
     }
 }
 
@@ -213,6 +213,26 @@ optional_fields! {
         name: String,
         /// For discovery.
         labels: BTreeMap<String, String>,
+    }
+}
+
+optional_fields! {
+    /// A port of a container, and how it is reached.
+    pub struct PortMapping {
+        /// Inside; 0: the same as on the host.
+        container_port: i64,
+        /// On the host; 0: one from the offer.
+        host_port: i64,
+        /// 0 asks for one to be given.
+        service_port: i64,
+        /// `tcp`, `udp` or `udp,tcp`.
+        protocol: String,
+        /// For environment and discovery.
+        name: String,
+        /// For discovery.
+        labels: BTreeMap<String, String>,
+        /// Of several networks, the one meant.
+        network_names: Vec<String>,
     }
 }
 

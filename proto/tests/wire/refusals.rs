@@ -6,7 +6,7 @@ use mete_proto::convert::{ConvertError, offer, resources};
 use mete_proto::mesos::v1 as wire;
 
 use wire::container_info::DockerInfo;
-use wire::container_info::docker_info::Network as DockerNetwork;
+use wire::container_info::docker_info::{Network as DockerNetwork, PortMapping as DockerPort};
 
 use super::{ports, scalar, task};
 
@@ -215,8 +215,31 @@ fn a_container_names_what_is_not_carried() {
     };
 
     assert_eq!(
-        refused(&|docker| docker.set_network(DockerNetwork::Bridge)),
-        "container.docker.network: bridge networks are not carried yet"
+        refused(&|docker| docker.set_network(DockerNetwork::User)),
+        "container.network_infos: it is missing"
+    );
+    let mapped = |host_port, protocol: &str| DockerPort {
+        host_port,
+        container_port: 80,
+        protocol: Some(protocol.to_owned()),
+    };
+    assert_eq!(
+        refused(&|docker| docker.port_mappings = vec![mapped(31_000, "tcp")]),
+        "container.docker.network: HOST is not possible: this kind of network has no names, and HOST and NONE have no mapped ports"
+    );
+    assert_eq!(
+        refused(&|docker| {
+            docker.set_network(DockerNetwork::Bridge);
+            docker.port_mappings = vec![mapped(31_000, "sctp")];
+        }),
+        "container.docker.port_mappings[0].protocol: \"sctp\" is not possible: it is tcp or udp"
+    );
+    assert_eq!(
+        refused(&|docker| {
+            docker.set_network(DockerNetwork::Bridge);
+            docker.port_mappings = vec![mapped(31_000, "tcp"), mapped(31_000, "TCP")];
+        }),
+        "container.port_mappings: 31000/tcp is not possible: a port of the host leads to one port of the container"
     );
     assert_eq!(
         refused(&|docker| docker.privileged = Some(true)),

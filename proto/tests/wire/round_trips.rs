@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::container::{
-    ContainerKind, Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind,
+    ContainerKind, Isolation, Mount, MountSource, Network, PortMapping, Pull, Rlimit, RlimitKind,
+    Transport,
 };
 use mete_model::{
     AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerSpec,
@@ -130,6 +131,7 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
             }
         ),
         (1..=u16::MAX).prop_map(|port| Probe::Tcp { port }),
+        (1..=u16::MAX, "[a-zA-Z.]{0,9}").prop_map(|(port, service)| Probe::Grpc { port, service }),
         command().prop_map(Probe::Command),
     ];
     (probe, span(), span(), span(), span(), any::<u32>()).prop_map(
@@ -167,7 +169,7 @@ fn contained() -> impl Strategy<Value = (CommandSpec, Option<Box<ContainerSpec>>
 fn container() -> impl Strategy<Value = ContainerSpec> {
     let pull = select(vec![Pull::IfMissing, Pull::Always]);
     let kind = select(vec![ContainerKind::Mesos, ContainerKind::Docker]);
-    let network = select(vec![Network::Host, Network::None]);
+    let network = network();
     let names = (
         option::of("[a-z]{1,9}(:[a-z]{1,3})?"),
         option::of("[a-z]{1,9}"),
@@ -212,6 +214,25 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                 }
             },
         )
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    let mapping = (1..u16::MAX, select(vec![Transport::Tcp, Transport::Udp]));
+    let ports = btree_map(1..u16::MAX, mapping, 0..4).prop_map(|ports| {
+        let mapping = |(host, (container, transport))| PortMapping {
+            host,
+            container,
+            transport,
+        };
+        ports.into_iter().map(mapping).collect::<Vec<_>>()
+    });
+    let names = btree_set("[a-z]{1,9}", 1..4).prop_map(|names| names.into_iter().collect());
+    prop_oneof![
+        Just(Network::Host),
+        Just(Network::None),
+        ports.clone().prop_map(|ports| Network::Bridge { ports }),
+        (names, ports).prop_map(|(names, ports)| Network::Named { names, ports }),
+    ]
 }
 
 fn mount() -> impl Strategy<Value = Mount> {

@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_model::container::{ContainerKind as Kind, Mount, MountSource, Pull};
+use mete_model::container::{
+    ContainerKind as Kind, Mount, MountSource, Network, PortMapping, Pull, Transport,
+};
 use mete_model::{
     AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program,
     Resources, TaskId, TaskSpec,
 };
 
 use crate::spec::app::{
-    AppSpec, Container, ContainerKind, HealthCheckSpec, HealthProtocol, HostVolume, Protocol,
+    AppNetwork, AppSpec, Container, ContainerKind, HealthCheckSpec, HealthProtocol, HostVolume,
+    InstancePort, Protocol,
 };
 use crate::spec::history::AppVersion;
 use crate::spec::time;
@@ -24,7 +27,7 @@ const MAX_LABEL_BYTES: usize = 512;
 /// A port of a task, as DiscoveryInfo tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPort {
-    /// On the host.
+    /// On the host, or in its container when it has none there.
     pub number: u16,
     /// Its name, when it has one.
     pub name: Option<String>,
@@ -41,7 +44,7 @@ pub struct Grant<'a> {
     pub agent: &'a AgentId,
     /// That agent's name.
     pub host: &'a str,
-    /// One port for each port definition.
+    /// One port for each port definition that takes one of the host.
     pub ports: &'a [u16],
     /// All it takes of the offer.
     pub resources: Resources,
@@ -61,6 +64,7 @@ pub fn resources(spec: &AppSpec) -> Resources {
 pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
     let (spec, task) = (&*version.spec, id.task());
     let environment = environment(version, &task, grant.host, grant.ports);
+    let ports = spec.instance_ports(grant.ports);
     let command = CommandSpec {
         program: program(spec),
         environment,
@@ -70,14 +74,14 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
     let health_check = spec
         .health_checks
         .first()
-        .and_then(|check| health_check(check, grant.ports, &command));
+        .and_then(|check| health_check(check, &ports, &command));
     TaskSpec {
         id: task,
         name: spec.id.task_name(),
         agent: grant.agent.clone(),
         resources: grant.resources.clone(),
         command,
-        container: spec.container.as_ref().map(container).map(Box::new),
+        container: around(spec, &ports).map(Box::new),
         health_check,
         kill_grace_period: spec.task_kill_grace_period,
         labels: spec
@@ -91,8 +95,8 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
 
 /// The ports of a task for discovery.
 pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
-    let port = |(definition, number): (&crate::spec::app::PortDefinition, &u16)| TaskPort {
-        number: *number,
+    let port = |(definition, port): (&crate::spec::app::PortDefinition, InstancePort)| TaskPort {
+        number: port.told(),
         name: definition.name.clone(),
         protocol: definition.protocol,
         labels: definition
@@ -101,6 +105,7 @@ pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
     };
+    let ports = spec.instance_ports(ports);
     spec.port_definitions.iter().zip(ports).map(port).collect()
 }
 
@@ -117,6 +122,45 @@ fn program(spec: &AppSpec) -> Program {
         },
         (cmd, _) => Program::Shell(cmd.clone().unwrap_or_default()),
     }
+}
+
+/// What is around an instance; on a network of its own there is always something.
+fn around(spec: &AppSpec, ports: &[InstancePort]) -> Option<ContainerSpec> {
+    let around = spec.container.as_ref().map(container);
+    let ports = mapped(spec, ports);
+    let network = match &spec.network {
+        AppNetwork::Host => return around,
+        AppNetwork::Bridge => Network::Bridge { ports },
+        AppNetwork::Named(networks) => Network::Named {
+            names: networks
+                .iter()
+                .map(|network| network.name.clone())
+                .collect(),
+            ports,
+        },
+    };
+    Some(ContainerSpec {
+        network,
+        ..around.unwrap_or_default()
+    })
+}
+
+fn mapped(spec: &AppSpec, ports: &[InstancePort]) -> Vec<PortMapping> {
+    let mut all = Vec::new();
+    for (definition, port) in spec.port_definitions.iter().zip(ports) {
+        let transports: &[Transport] = match definition.protocol {
+            Protocol::Tcp => &[Transport::Tcp],
+            Protocol::Udp => &[Transport::Udp],
+            Protocol::UdpTcp => &[Transport::Udp, Transport::Tcp],
+        };
+        let Some(host) = port.host else { continue };
+        all.extend(transports.iter().map(|transport| PortMapping {
+            host,
+            container: port.inner,
+            transport: *transport,
+        }));
+    }
+    all
 }
 
 fn container(container: &Container) -> ContainerSpec {
@@ -157,13 +201,12 @@ fn fetch(fetch: &crate::spec::app::Fetch) -> FetchUri {
 /// `None` when it asks a port that is not there, which validation does not let in.
 fn health_check(
     check: &HealthCheckSpec,
-    ports: &[u16],
+    ports: &[InstancePort],
     command: &CommandSpec,
 ) -> Option<HealthCheck> {
     let port = || {
-        check
-            .port
-            .or_else(|| ports.get(check.port_index.unwrap_or(0) as usize).copied())
+        let own = ports.get(check.port_index.unwrap_or(0) as usize);
+        check.port.or_else(|| own.map(|port| port.inner))
     };
     let probe = match check.protocol {
         HealthProtocol::Http | HealthProtocol::MesosHttp => {
@@ -175,6 +218,10 @@ fn health_check(
             }
         }
         HealthProtocol::Tcp | HealthProtocol::MesosTcp => Probe::Tcp { port: port()? },
+        HealthProtocol::Grpc => Probe::Grpc {
+            port: port()?,
+            service: check.path.clone().unwrap_or_default(),
+        },
         HealthProtocol::Command => Probe::Command(CommandSpec {
             program: Program::Shell(check.command.clone()?),
             uris: Vec::new(),
@@ -184,9 +231,10 @@ fn health_check(
     // Marathon's own HTTP and TCP checks know no delay; their grace period does its work.
     let delay = match check.protocol {
         HealthProtocol::Http | HealthProtocol::Tcp => Duration::ZERO,
-        HealthProtocol::Command | HealthProtocol::MesosHttp | HealthProtocol::MesosTcp => {
-            check.delay
-        }
+        HealthProtocol::Command
+        | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosTcp
+        | HealthProtocol::Grpc => check.delay,
     };
     Some(HealthCheck {
         probe,
@@ -263,22 +311,21 @@ fn add_labels(all: &mut BTreeMap<String, String>, labels: &BTreeMap<String, Stri
 }
 
 fn add_ports(all: &mut BTreeMap<String, String>, spec: &AppSpec, ports: &[u16]) {
-    let Some(first) = ports.first() else { return };
-    for (at, (definition, port)) in spec.port_definitions.iter().zip(ports).enumerate() {
-        all.insert(format!("PORT{at}"), port.to_string());
-        let asked = if definition.port == 0 {
-            *port
-        } else {
-            definition.port
-        };
-        all.insert(format!("PORT_{asked}"), port.to_string());
+    let ports = spec.instance_ports(ports);
+    for (at, (definition, port)) in spec.port_definitions.iter().zip(&ports).enumerate() {
+        let told = port.told().to_string();
+        all.insert(format!("PORT{at}"), told.clone());
+        all.insert(format!("PORT_{}", port.asked), told.clone());
         if let Some(name) = &definition.name {
-            all.insert(format!("PORT_{}", name.to_uppercase()), port.to_string());
+            all.insert(format!("PORT_{}", name.to_uppercase()), told);
         }
     }
-    all.insert("PORT".to_owned(), first.to_string());
-    let list: Vec<String> = ports.iter().map(u16::to_string).collect();
-    all.insert("PORTS".to_owned(), list.join(","));
+    let given = ports.iter().filter(|port| port.given);
+    let list: Vec<String> = given.map(|port| port.told().to_string()).collect();
+    if let Some(first) = list.first() {
+        all.insert("PORT".to_owned(), first.clone());
+        all.insert("PORTS".to_owned(), list.join(","));
+    }
 }
 
 /// Runs of characters that no variable has become one `_`.
@@ -297,7 +344,7 @@ fn variable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::app::{AppId, PortDefinition};
+    use crate::spec::app::{AppId, Mapping, NamedNetwork, PortDefinition};
     use mete_model::Timestamp;
     use std::sync::Arc;
 
@@ -395,6 +442,93 @@ mod tests {
         assert_eq!(sources, expected);
     }
 
+    fn mapping(container_port: u16, host_port: Option<u16>) -> PortDefinition {
+        PortDefinition {
+            name: None,
+            mapping: Some(Mapping {
+                container_port,
+                host_port,
+                network_names: Vec::new(),
+            }),
+            ..PortDefinition::default_port()
+        }
+    }
+
+    #[test]
+    fn on_the_bridge_the_ports_of_the_host_lead_to_those_of_the_container() {
+        let mut spec = AppSpec::new(AppId::new("/web").expect("good"));
+        spec.network = AppNetwork::Bridge;
+        spec.port_definitions = vec![mapping(80, Some(0)), mapping(0, Some(31_500))];
+        spec.port_definitions[1].protocol = Protocol::UdpTcp;
+        let ports = spec.instance_ports(&[31_004, 31_500]);
+
+        let around = around(&spec, &ports).expect("a container");
+
+        let one = |host, container, transport| PortMapping {
+            host,
+            container,
+            transport,
+        };
+        let expected = [
+            one(31_004, 80, Transport::Tcp),
+            one(31_500, 31_500, Transport::Udp),
+            one(31_500, 31_500, Transport::Tcp),
+        ];
+        assert_eq!(around.network.ports(), expected);
+        let check = HealthCheckSpec::new(HealthProtocol::MesosTcp);
+        let check = health_check(&check, &ports, &CommandSpec::shell("x")).expect("a check");
+        assert_eq!(check.probe, Probe::Tcp { port: 80 });
+        let mut all = BTreeMap::new();
+        add_ports(&mut all, &spec, &[31_004, 31_500]);
+        let text: Vec<_> = all
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let expected = [
+            "PORT=31004",
+            "PORT0=31004",
+            "PORT1=31500",
+            "PORTS=31004,31500",
+            "PORT_31500=31500",
+            "PORT_80=31004",
+        ];
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_port_without_one_of_the_host_is_that_of_the_container() {
+        let mut spec = AppSpec::new(AppId::new("/web").expect("good"));
+        spec.network = AppNetwork::Named(vec![NamedNetwork {
+            name: "blue".to_owned(),
+            labels: BTreeMap::new(),
+        }]);
+        spec.port_definitions = vec![mapping(80, None), mapping(0, None), mapping(90, Some(0))];
+
+        let mut all = BTreeMap::new();
+        add_ports(&mut all, &spec, &[31_004]);
+
+        let text: Vec<_> = all
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let expected = [
+            "PORT=10001",
+            "PORT0=80",
+            "PORT1=10001",
+            "PORT2=31004",
+            "PORTS=10001,31004",
+            "PORT_10001=10001",
+            "PORT_80=80",
+            "PORT_90=31004",
+        ];
+        assert_eq!(text, expected);
+        let around = around(&spec, &spec.instance_ports(&[31_004])).expect("a container");
+        let Network::Named { names, ports } = around.network else {
+            panic!("by name")
+        };
+        assert_eq!((names, ports.len()), (vec!["blue".to_owned()], 1));
+    }
+
     #[test]
     fn the_apps_own_variables_win() {
         let mut version = version();
@@ -413,7 +547,9 @@ mod tests {
         check.port_index = Some(1);
         let command = CommandSpec::shell("serve");
 
-        let http = health_check(&check, &[31_004, 31_005], &command).expect("a check");
+        let version = version();
+        let ports = |granted: &[u16]| version.spec.instance_ports(granted);
+        let http = health_check(&check, &ports(&[31_004, 31_005]), &command).expect("a check");
 
         assert_eq!(
             http.probe,
@@ -424,6 +560,6 @@ mod tests {
             }
         );
         assert_eq!((http.delay, http.consecutive_failures), (Duration::ZERO, 3));
-        assert_eq!(health_check(&check, &[31_004], &command), None);
+        assert_eq!(health_check(&check, &ports(&[31_004]), &command), None);
     }
 }

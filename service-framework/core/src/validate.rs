@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use mete_model::Checksum;
+use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS};
 use mete_placement::Constraint;
 
-use crate::spec::app::{AppSpec, HealthCheckSpec, HealthProtocol, UnreachableStrategy};
+use crate::spec::app::{AppNetwork, AppSpec, HealthCheckSpec, HealthProtocol, UnreachableStrategy};
 
 /// The label of apps that must never run twice at once.
 const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
@@ -152,6 +153,11 @@ fn texts(spec: &AppSpec, found: &mut Vec<Violation>) {
 }
 
 fn ports(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let list = match spec.network {
+        AppNetwork::Host => "/portDefinitions",
+        AppNetwork::Bridge | AppNetwork::Named(_) => "/container/portMappings",
+    };
+    mappings(spec, found);
     let numbers: Vec<u16> = spec
         .port_definitions
         .iter()
@@ -159,7 +165,7 @@ fn ports(spec: &AppSpec, found: &mut Vec<Violation>) {
         .filter(|port| *port != 0)
         .collect();
     if !are_unique(&numbers) {
-        found.push(Violation::new("/portDefinitions", "Ports must be unique."));
+        found.push(Violation::new(list, "Ports must be unique."));
     }
     let names: Vec<&String> = spec
         .port_definitions
@@ -167,10 +173,7 @@ fn ports(spec: &AppSpec, found: &mut Vec<Violation>) {
         .filter_map(|definition| definition.name.as_ref())
         .collect();
     if !are_unique(&names) {
-        found.push(Violation::new(
-            "/portDefinitions",
-            "Port names must be unique.",
-        ));
+        found.push(Violation::new(list, "Port names must be unique."));
     }
     for (at, definition) in spec.port_definitions.iter().enumerate() {
         let is_name = |name: &String| {
@@ -183,7 +186,46 @@ fn ports(spec: &AppSpec, found: &mut Vec<Violation>) {
         if definition.name.as_ref().is_some_and(|name| !is_name(name)) {
             let text =
                 "must fully match regular expression '^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9]+)?$'";
-            found.push(Violation::new(format!("/portDefinitions({at})/name"), text));
+            found.push(Violation::new(format!("{list}({at})/name"), text));
+        }
+    }
+}
+
+/// Ports on a network of its own.
+fn mappings(spec: &AppSpec, found: &mut Vec<Violation>) {
+    if spec.port_definitions.len() > MAX_PORT_MAPPINGS {
+        let text = format!("must have at most {MAX_PORT_MAPPINGS} elements");
+        found.push(Violation::new("/container/portMappings", text));
+    }
+    let mut taken = BTreeSet::new();
+    for (at, definition) in spec.port_definitions.iter().enumerate() {
+        let Some(mapping) = &definition.mapping else {
+            continue;
+        };
+        let path = |field: &str| format!("/container/portMappings({at})/{field}");
+        if let Some(port) = mapping.host_port.filter(|port| *port != 0)
+            && !taken.insert(port)
+        {
+            let text = format!("port {port} of the host is mapped twice");
+            found.push(Violation::new(path("hostPort"), text));
+        }
+        let known = |name: &String| match &spec.network {
+            AppNetwork::Named(networks) => networks.iter().any(|network| network.name == *name),
+            AppNetwork::Host | AppNetwork::Bridge => false,
+        };
+        if let Some(name) = mapping.network_names.iter().find(|name| !known(name)) {
+            let text = format!("{name:?} is no network of the app");
+            found.push(Violation::new(path("networkNames"), text));
+        }
+    }
+    if let AppNetwork::Named(networks) = &spec.network {
+        let names: Vec<&String> = networks.iter().map(|network| &network.name).collect();
+        if !are_unique(&names) {
+            found.push(Violation::new("/networks", "must have unique names"));
+        }
+        if names.len() > MAX_NETWORKS {
+            let text = format!("must have at most {MAX_NETWORKS} elements");
+            found.push(Violation::new("/networks", text));
         }
     }
 }
@@ -216,7 +258,8 @@ fn health_check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut V
         HealthProtocol::Http
         | HealthProtocol::Tcp
         | HealthProtocol::MesosHttp
-        | HealthProtocol::MesosTcp => {
+        | HealthProtocol::MesosTcp
+        | HealthProtocol::Grpc => {
             let index = check.port_index.unwrap_or(0) as usize;
             if check.port.is_some() && check.port_index.is_some() {
                 found.push(Violation::new(

@@ -6,7 +6,8 @@ mod container; // what an instance runs in, both ways
 mod event; // what happened → what subscribers read
 mod health; // health checks, both ways
 mod legacy; // what is not carried yet, and inputs of the old form
-mod ports; // port definitions and networks, both ways
+mod networks; // networks and the ports of containers, both ways
+mod ports; // port definitions, both ways
 mod task; // instances → tasks, with their statistics
 
 pub(super) use app_in::apply;

@@ -140,8 +140,13 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ("acceptedResourceRoles", json!([]), "/acceptedResourceRoles"),
         (
             "networks",
-            json!([{ "mode": "container/bridge" }]),
-            "/networks(0)/mode",
+            json!([{ "mode": "host" }, { "mode": "container", "name": "x" }]),
+            "/networks",
+        ),
+        (
+            "networks",
+            json!([{ "mode": "container" }]),
+            "/networks(0)/name",
         ),
         (
             "networks",
@@ -165,8 +170,13 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         (
             "container",
-            json!({ "docker": { "image": "x", "network": "BRIDGE" } }),
+            json!({ "docker": { "image": "x", "network": "NONE" } }),
             "/container/docker/network",
+        ),
+        (
+            "container",
+            json!({ "docker": { "image": "x", "network": "BRIDGE", "portMappings": [{ "containerPort": 80, "protocol": "sctp" }] } }),
+            "/container/portMappings(0)/protocol",
         ),
         ("secrets", json!({ "s": { "source": "x" } }), "/secrets"),
         (
@@ -176,7 +186,11 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         ("readinessChecks", json!([{}]), "/readinessChecks"),
         ("check", json!({ "exec": {} }), "/check"),
-        ("ipAddress", json!({ "networkName": "x" }), "/ipAddress"),
+        (
+            "ipAddress",
+            json!({ "groups": ["x"] }),
+            "/ipAddress/networkName",
+        ),
         (
             "resourceLimits",
             json!({ "cpus": "unlimited" }),

@@ -98,6 +98,54 @@ async fn a_posted_app_is_answered_as_marathon_does_and_runs() {
 }
 
 #[tokio::test]
+async fn an_app_on_the_bridge_has_mapped_ports_and_says_so() {
+    let cluster = Cluster::start().await;
+    let mut wish = app("/web");
+    wish["container"] = json!({
+        "docker": {
+            "image": "box", "network": "BRIDGE",
+            "portMappings": [{ "containerPort": 80, "name": "http" }, { "containerPort": 53, "hostPort": 0, "servicePort": 10_500, "protocol": "udp", "labels": { "a": "b" } }]
+        }
+    });
+    wish["healthChecks"] = json!([{ "protocol": "GRPC", "path": "web.Shop" }]);
+
+    cluster.service.post("/v2/apps", &wish).await;
+    let answer = cluster.running("/web", 1).await;
+
+    let shown = &answer["app"];
+    assert_eq!(shown["networks"], json!([{ "mode": "container/bridge" }]));
+    assert_eq!(shown["portDefinitions"], json!(null));
+    assert_eq!(
+        shown["container"]["portMappings"],
+        json!([
+            { "containerPort": 80, "hostPort": 0, "servicePort": 10_000, "protocol": "tcp", "name": "http" },
+            { "containerPort": 53, "hostPort": 0, "servicePort": 10_500, "protocol": "udp", "labels": { "a": "b" } },
+        ])
+    );
+    let ports = &shown["tasks"][0]["ports"];
+    assert_eq!(ports.as_array().map(Vec::len), Some(2));
+    assert_eq!(shown["tasks"][0]["servicePorts"], json!([10_000, 10_500]));
+    // What is printed means the same when it comes back.
+    let mut again = shown.clone();
+    for key in [
+        "tasks",
+        "deployments",
+        "version",
+        "versionInfo",
+        "tasksStaged",
+    ] {
+        again.as_object_mut().expect("an object").remove(key);
+    }
+    let (status, _) = cluster.service.put("/v2/apps/web", &again).await;
+    let after = cluster.running("/web", 1).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        after["app"]["tasks"][0]["id"], shown["tasks"][0]["id"],
+        "nothing is replaced"
+    );
+}
+
+#[tokio::test]
 async fn a_task_gets_command_environment_resources_and_check() {
     let cluster = Cluster::start().await;
     let mut wish = app("/shop/web");

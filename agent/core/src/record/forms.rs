@@ -4,6 +4,7 @@
 
 mod container; // the container around a task
 mod executor; // executors and their groups
+mod network; // which network it has
 mod quantities; // what a task has
 mod spec; // tasks and frameworks as they came
 mod volume; // persistent volumes
@@ -96,6 +97,7 @@ impl Accepted {
             accepted_at,
             started_at: None,
             phase: Phase::Accepted,
+            addresses: Vec::new(),
             latest,
         })
     }
@@ -107,6 +109,8 @@ pub(super) struct Life {
     phase: PhaseForm,
     #[serde(default)]
     started_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<String>,
     latest: Status,
     #[serde(default)]
     waiting: Vec<Status>,
@@ -146,6 +150,7 @@ impl Life {
         Self {
             phase: PhaseForm::from(&task.phase),
             started_at: task.started_at.map(Timestamp::as_micros),
+            addresses: task.addresses.clone(),
             latest: Status::from(&task.latest),
             waiting: waiting.iter().map(Status::from).collect(),
         }
@@ -162,6 +167,7 @@ impl Life {
             key,
             phase: self.phase.read(),
             started_at: self.started_at.map(Timestamp::from_micros),
+            addresses: self.addresses,
             latest,
         })
     }

@@ -40,6 +40,8 @@ pub struct Task {
     pub started_at: Option<Timestamp>,
     /// Where it stands.
     pub phase: Phase,
+    /// IP addresses of its own, when it has a network of its own; empty: those of the agent.
+    pub addresses: Vec<String>,
     /// The last report made, acknowledged or not; TASK_STAGING before the first.
     pub latest: TaskStatus,
 }

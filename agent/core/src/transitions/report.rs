@@ -92,6 +92,9 @@ impl Node {
     }
 
     fn status(&mut self, now: Timestamp, key: &TaskKey, news: News) -> TaskStatus {
+        let own = self.tasks.get(key).map(|task| &task.addresses);
+        let own = own.filter(|addresses| !addresses.is_empty()).cloned();
+        let ip_addresses = own.unwrap_or_else(|| vec![self.settings.ip.clone()]);
         TaskStatus {
             reason: news.reason,
             message: news.message,
@@ -99,7 +102,7 @@ impl Node {
             uuid: Some(self.names.update()),
             healthy: news.healthy,
             memory_limitation_bytes: news.memory_limitation_bytes,
-            ip_addresses: vec![self.settings.ip.clone()],
+            ip_addresses,
             ..TaskStatus::new(key.task.clone(), news.state, news.source, now)
         }
     }

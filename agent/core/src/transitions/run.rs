@@ -77,6 +77,7 @@ impl Node {
             accepted_at: now,
             started_at: None,
             phase: Phase::Accepted,
+            addresses: Vec::new(),
             latest,
         };
         out.store.push(Record::Accepted(Arc::new(task.clone())));
@@ -196,6 +197,22 @@ impl Node {
             let mut news = News::executor(TaskState::Starting);
             news.message = Some(how_far);
             self.report(now, key, news);
+        }
+    }
+
+    /// A task has a network of its own; its reports name these addresses from now on.
+    pub(crate) fn addressed(
+        &mut self,
+        key: &TaskKey,
+        container: &ContainerId,
+        addresses: Vec<String>,
+    ) {
+        if self.tasks.run(key, container).is_none() {
+            return;
+        }
+        if let Some(task) = self.tasks.edit(key) {
+            task.addresses = addresses;
+            self.changed.insert(key.clone());
         }
     }
 

@@ -52,6 +52,30 @@ fn running_is_reported_after_starting_is_acknowledged() {
 }
 
 #[test]
+fn a_task_with_a_network_of_its_own_is_reported_at_its_addresses() {
+    let mut world = World::registered();
+    let web = key("web");
+    let starting = report(&world.run(NOON, spec("web"))).status;
+    let addresses = vec!["172.31.5.2".to_owned()];
+    let addressed = |container| Input::Addressed {
+        key: key("web"),
+        container,
+        addresses: addresses.clone(),
+    };
+
+    let other_run = "c-0".parse().expect("good");
+    world.step(at(0.5), addressed(other_run));
+    assert_eq!(world.node.view().tasks[&web].addresses, [""; 0]);
+    world.step(at(1.0), addressed(world.container(&web)));
+    world.launched(at(1.0), &web, LaunchOutcome::Started);
+    let next = world.acknowledge(at(2.0), &web, starting.uuid.expect("set"));
+
+    assert_eq!(report(&next).status.ip_addresses, addresses);
+    world.crash();
+    assert_eq!(world.node.view().tasks[&web].addresses, addresses);
+}
+
+#[test]
 fn how_far_a_launch_is_is_told_when_nothing_else_waits() {
     let mut world = World::registered();
     let web = key("web");

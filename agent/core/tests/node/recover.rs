@@ -248,7 +248,8 @@ fn every_kind_of_spec_is_stored_whole() {
 /// A container that says everything.
 fn contained() -> mete_model::ContainerSpec {
     use mete_model::container::{
-        ContainerKind, Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind,
+        ContainerKind, Isolation, Mount, MountSource, Network, PortMapping, Pull, Rlimit,
+        RlimitKind, Transport,
     };
     let mount = |source| Mount {
         target: "/m".into(),
@@ -260,7 +261,14 @@ fn contained() -> mete_model::ContainerSpec {
         kind: ContainerKind::Docker,
         image: Some("busybox".into()),
         pull: Pull::Always,
-        network: Network::None,
+        network: Network::Named {
+            names: vec!["blue".into()],
+            ports: vec![PortMapping {
+                host: 31_000,
+                container: 53,
+                transport: Transport::Udp,
+            }],
+        },
         hostname: Some("h".into()),
         mounts: vec![
             mount(MountSource::Host("/srv".into())),

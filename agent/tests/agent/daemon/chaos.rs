@@ -176,7 +176,7 @@ impl Chaos {
         let line = LINES[self.dice.below(LINES.len())];
         let mut spec = task(&id, line);
         if self.containers && self.dice.below(3) == 0 {
-            let network = [Network::Host, Network::None][self.dice.below(2)];
+            let network = [Network::Host, Network::None][self.dice.below(2)].clone();
             spec.container = Some(Box::new(ContainerSpec {
                 network,
                 ..ContainerSpec::default()

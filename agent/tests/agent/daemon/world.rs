@@ -11,6 +11,7 @@ use std::time::Duration;
 use mete_agent::cgroups::{self, Cgroups, Hierarchies};
 use mete_agent::containerizer::image::ImageSource;
 use mete_agent::containerizer::process::ProcessContainerizer;
+use mete_agent::networks::{NetworkOptions, Networks};
 use mete_agent::{Options, RunError, run_with};
 use mete_daemon::config;
 use serde_json::Value;
@@ -61,6 +62,17 @@ impl Work {
         Daemon::start(self.options(master, more))
     }
 
+    /// The networks of the agent here, as another process sees them.
+    pub(super) fn networks(&self) -> Networks {
+        let path = self.path.canonicalize().unwrap();
+        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        Networks::new(
+            &cgroups::scope_of("agent", &path),
+            NetworkOptions::default(),
+            here,
+        )
+    }
+
     /// The sandbox of the newest run of a task.
     pub(super) fn sandbox(&self, task: &str) -> PathBuf {
         let framework = format!("slaves/m-S1/frameworks/{}", super::master::FRAMEWORK);
@@ -103,6 +115,7 @@ impl Drop for Work {
             let _ = fs::remove_dir_all(tasks.task_dir(&container).path());
         }
         let _ = tasks.remove_orphaned_groups();
+        let _ = self.networks().tear_down();
         tasks.tear_down();
     }
 }

@@ -26,15 +26,22 @@ pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
             continue;
         };
         add_services(&mut services, &instance.version);
-        for (key, port) in keys(&instance.version).zip(&place.ports) {
+        let ports = instance.version.spec.instance_ports(&place.ports);
+        for (key, port) in keys(&instance.version).zip(ports) {
             let Some(service) = key.and_then(|key| services.get_mut(&key)) else {
                 continue;
             };
-            let (host, task) = (place.host.clone(), instance.id.task());
+            // Without a port of the host it is reached at an address of its own.
+            let host = match port.host {
+                Some(_) => Some(&place.host),
+                None => place.ip_addresses.first(),
+            };
+            let Some(host) = host.cloned() else { continue };
+            let task = instance.id.task();
             service.backends.push(Backend {
                 task,
                 host,
-                port: *port,
+                port: port.told(),
                 state: *state,
             });
         }

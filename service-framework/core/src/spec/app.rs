@@ -6,6 +6,7 @@
 mod container; // what an instance runs in
 mod health; // health checks
 mod id; // ids of apps and groups
+mod network; // which network instances have, and which ports lead to them
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use container::{Container, ContainerKind, HostVolume};
 pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
+pub use network::{AppNetwork, InstancePort, Mapping, NamedNetwork};
 
 /// One app as its user describes it, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +50,10 @@ pub struct AppSpec {
     pub gpus: u32,
     /// `""` or `"//cmd"`: the command executor.
     pub executor: String,
-    /// Ports of the host, with the service port of each.
+    /// Which network its instances have.
+    #[serde(default, skip_serializing_if = "AppNetwork::is_host")]
+    pub network: AppNetwork,
+    /// Ports of the host, or of a container on a network of its own, with the service port of each.
     pub port_definitions: Vec<PortDefinition>,
     /// Whether the host ports must be the very numbers of `port_definitions`.
     pub require_ports: bool,
@@ -93,6 +98,7 @@ impl AppSpec {
             disk_bytes: 0,
             gpus: 0,
             executor: String::new(),
+            network: AppNetwork::Host,
             port_definitions: vec![PortDefinition::default_port()],
             require_ports: false,
             constraints: Vec::new(),
@@ -122,7 +128,7 @@ impl AppSpec {
     }
 }
 
-/// One port of an app on host networking.
+/// One port of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortDefinition {
     /// The service port; 0 in a request asks for one to be given. With `requirePorts` the host port too.
@@ -133,6 +139,9 @@ pub struct PortDefinition {
     pub name: Option<String>,
     /// For discovery.
     pub labels: BTreeMap<String, String>,
+    /// How it is reached on a network of its own; `None` on the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
 }
 
 impl PortDefinition {
@@ -143,6 +152,7 @@ impl PortDefinition {
             protocol: Protocol::Tcp,
             name: Some("default".to_owned()),
             labels: BTreeMap::new(),
+            mapping: None,
         }
     }
 }

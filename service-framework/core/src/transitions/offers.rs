@@ -142,11 +142,15 @@ impl Orchestrator {
     fn waiting(&self, shape: &Shape) -> Waiting {
         let spec = &*shape.version.spec;
         let ask = |definition: &PortDefinition| {
-            if spec.require_ports && definition.port != 0 {
-                PortAsk::Exactly(u64::from(definition.port))
-            } else {
-                PortAsk::Any
-            }
+            let port = match &definition.mapping {
+                Some(mapping) => mapping.host_port?,
+                None if spec.require_ports => definition.port,
+                None => 0,
+            };
+            Some(match port {
+                0 => PortAsk::Any,
+                port => PortAsk::Exactly(u64::from(port)),
+            })
         };
         let app = self.apps.get(&shape.app);
         let placed = if spec.constraints.is_empty() {
@@ -155,7 +159,7 @@ impl Orchestrator {
             placed(app, &shape.version)
         };
         Waiting {
-            ports: spec.port_definitions.iter().map(ask).collect(),
+            ports: spec.port_definitions.iter().filter_map(ask).collect(),
             constraints: constraints(spec),
             placed,
             count: u32::try_from(shape.instances.len()).unwrap_or(u32::MAX),

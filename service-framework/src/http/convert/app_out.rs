@@ -11,7 +11,7 @@ use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
-use super::{container, health, ports};
+use super::{container, health, networks, ports};
 
 /// One version of an app, without its `versionInfo`. `role` is that of the framework.
 pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
@@ -25,15 +25,20 @@ pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
         labels: Some(spec.labels.clone()),
         instances: Some(spec.instances.into()),
         executor: Some(spec.executor.clone()),
-        port_definitions: Some(spec.port_definitions.iter().map(ports::write).collect()),
         require_ports: Some(spec.require_ports),
-        networks: Some(vec![ports::network()]),
+        networks: Some(networks::write(&spec.network)),
         kill_selection: Some(spec.kill_selection.as_str().to_owned()),
         unreachable_strategy: Some(unreachable(spec.unreachable_strategy)),
         role: Some(spec.role.as_deref().unwrap_or(role).to_owned()),
         version: Some(time::text(version.version)),
         ..App::default()
     };
+    if spec.network.is_host() {
+        app.port_definitions = Some(spec.port_definitions.iter().map(ports::write).collect());
+    } else {
+        let container = app.container.get_or_insert_default();
+        container.port_mappings = Some(networks::write_ports(spec));
+    }
     lists(&mut app, spec);
     numbers(&mut app, spec);
     app

@@ -52,7 +52,6 @@ fn refuse(said: &Said, faults: &mut Faults) {
         .filter(|all| !all.is_empty())
         .map(Value::Array);
     for (path, what, value) in [
-        ("portMappings", "a mapped port", &said.port_mappings),
         (
             "linuxInfo",
             "a seccomp profile or shared memory of its own",
@@ -61,11 +60,6 @@ fn refuse(said: &Said, faults: &mut Faults) {
         ("docker/parameters", "a parameter of Docker's", &parameters),
         ("docker/pullConfig", "a secret", &docker.pull_config),
         ("docker/credential", "a credential", &docker.credential),
-        (
-            "docker/portMappings",
-            "a mapped port",
-            &docker.port_mappings,
-        ),
     ] {
         if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
             faults.not_carried(format!("/container/{path}"), what);
@@ -73,10 +67,6 @@ fn refuse(said: &Said, faults: &mut Faults) {
     }
     if docker.privileged == Some(true) {
         faults.not_carried("/container/docker/privileged", "a privileged container");
-    }
-    if let Some(network) = docker.network.filter(|network| network != "HOST") {
-        let what = format!("network {network}");
-        faults.not_carried("/container/docker/network", &what);
     }
 }
 

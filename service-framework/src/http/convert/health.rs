@@ -73,7 +73,7 @@ fn protocol(path: &str, said: &Said, faults: &mut Faults) -> Option<HealthProtoc
             faults.shape(
                 path,
                 format!(
-                    "is {name:?}, must be one of HTTP, HTTPS, TCP, COMMAND, MESOS_TCP, MESOS_HTTP and MESOS_HTTPS"
+                    "is {name:?}, must be one of HTTP, HTTPS, TCP, COMMAND, MESOS_TCP, MESOS_HTTP, MESOS_HTTPS and GRPC"
                 ),
             );
         }

@@ -25,11 +25,6 @@ pub(super) fn refuse(said: &App, faults: &mut Faults) {
             &said.executor_resources,
         ),
         (
-            "/ipAddress",
-            "a network other than the host's",
-            &said.ip_address,
-        ),
-        (
             "/readinessChecks",
             "a readiness check",
             &said.readiness_checks,

@@ -1,12 +1,21 @@
-//! Port definitions and networks, both ways. Only the host's network is carried yet.
+//! Port definitions of apps on the host's network, both ways.
 
-use mete_proto::rest::apps::{App, Network, PortDefinition as Said};
+use mete_proto::rest::apps::{App, PortDefinition as Said};
 use mete_service_framework_core::spec::app::{AppSpec, PortDefinition, Protocol};
 
-use super::Faults;
+use super::{Faults, networks};
 
 pub(super) fn apply(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
-    networks(said.networks.as_deref().unwrap_or_default(), faults);
+    let was_host = spec.network.is_host();
+    if let Some(network) = networks::read(said, faults) {
+        spec.network = network;
+    }
+    if !spec.network.is_host() {
+        return networks::apply(spec, said, was_host, faults);
+    }
+    if !was_host {
+        spec.port_definitions = vec![PortDefinition::default_port()];
+    }
     if let Some(require) = said.require_ports {
         spec.require_ports = require;
     }
@@ -23,6 +32,7 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
                     protocol: Protocol::Tcp,
                     name: None,
                     labels: Default::default(),
+                    mapping: None,
                 }
             };
             spec.port_definitions = ports.iter().enumerate().map(one).collect();
@@ -64,47 +74,13 @@ fn definition(at: usize, said: &Said, faults: &mut Faults) -> PortDefinition {
         protocol: protocol.unwrap_or_default(),
         name: said.name.clone(),
         labels: said.labels.clone().unwrap_or_default(),
+        mapping: None,
     }
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
-}
-
-fn networks(said: &[Network], faults: &mut Faults) {
-    if said.len() > 1 {
-        faults.not_carried("/networks", "more than one network");
-    }
-    for (at, network) in said.iter().enumerate() {
-        let path = format!("/networks({at})");
-        match network.mode.as_deref().unwrap_or("container") {
-            "host" => {
-                if network.name.is_some()
-                    || network
-                        .labels
-                        .as_ref()
-                        .is_some_and(|labels| !labels.is_empty())
-                {
-                    faults.meaning(path, "a host network has neither name nor labels");
-                }
-            }
-            mode @ ("container" | "container/bridge") => {
-                faults.not_carried(format!("{path}/mode"), &format!("network mode {mode}"));
-            }
-            mode => faults.shape(
-                format!("{path}/mode"),
-                format!("is {mode:?}, must be one of container, container/bridge and host"),
-            ),
-        }
-    }
-}
-
-pub(super) fn network() -> Network {
-    Network {
-        mode: Some("host".to_owned()),
-        ..Network::default()
-    }
 }
 
 pub(super) fn write(definition: &PortDefinition) -> Said {

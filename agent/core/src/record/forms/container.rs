@@ -1,10 +1,12 @@
 //! The container around a task.
 
 use mete_model::container::{
-    ContainerKind, Isolation, Mount, MountSource, Network, Pull, Rlimit, RlimitKind,
+    ContainerKind, Isolation, Mount, MountSource, Pull, Rlimit, RlimitKind,
 };
 use mete_model::{ContainerSpec, LinuxCapability};
 use serde::{Deserialize, Serialize};
+
+use super::network::NetworkForm;
 
 /// What is around a task.
 #[derive(Serialize, Deserialize)]
@@ -34,13 +36,6 @@ enum KindForm {
 enum PullForm {
     IfMissing,
     Always,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum NetworkForm {
-    Host,
-    None,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,10 +88,7 @@ impl From<&ContainerSpec> for Container {
                 Pull::IfMissing => PullForm::IfMissing,
                 Pull::Always => PullForm::Always,
             },
-            network: match spec.network {
-                Network::Host => NetworkForm::Host,
-                Network::None => NetworkForm::None,
-            },
+            network: NetworkForm::from(&spec.network),
             hostname: spec.hostname.clone(),
             mounts: spec.mounts.iter().map(MountForm::from).collect(),
             isolation: IsolationForm::from(&spec.isolation),
@@ -118,10 +110,7 @@ impl Container {
                 PullForm::IfMissing => Pull::IfMissing,
                 PullForm::Always => Pull::Always,
             },
-            network: match self.network {
-                NetworkForm::Host => Network::Host,
-                NetworkForm::None => Network::None,
-            },
+            network: self.network.read(),
             hostname: self.hostname,
             mounts: self.mounts.into_iter().map(MountForm::read).collect(),
             isolation: self.isolation.read()?,

@@ -175,6 +175,10 @@ enum ProbeForm {
     Tcp {
         port: u16,
     },
+    Grpc {
+        port: u16,
+        service: String,
+    },
     Command(Command),
 }
 
@@ -192,6 +196,10 @@ impl From<&HealthCheck> for Health {
                     statuses: statuses.clone(),
                 },
                 Probe::Tcp { port } => ProbeForm::Tcp { port: *port },
+                Probe::Grpc { port, service } => ProbeForm::Grpc {
+                    port: *port,
+                    service: service.clone(),
+                },
                 Probe::Command(command) => ProbeForm::Command(Command::from(command)),
             },
             delay_us: micros(check.delay),
@@ -217,6 +225,7 @@ impl Health {
                     statuses,
                 },
                 ProbeForm::Tcp { port } => Probe::Tcp { port },
+                ProbeForm::Grpc { port, service } => Probe::Grpc { port, service },
                 ProbeForm::Command(command) => Probe::Command(command.read()),
             },
             delay: Duration::from_micros(self.delay_us),

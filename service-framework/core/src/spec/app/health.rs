@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct HealthCheckSpec {
     /// What is asked.
     pub protocol: HealthProtocol,
-    /// Path of the HTTP kinds; `None`: `/`.
+    /// Path of the HTTP kinds; `None`: `/`. Of GRPC the name of the service; `None`: the whole server.
     pub path: Option<String>,
-    /// A fixed port of the host.
+    /// A fixed port: of the host, or of the container on a network of its own.
     pub port: Option<u16>,
     /// Which of the app's ports, when `port` is not given.
     pub port_index: Option<u32>,
@@ -63,6 +63,8 @@ pub enum HealthProtocol {
     MesosHttp,
     /// `MESOS_TCP`
     MesosTcp,
+    /// `GRPC`: Mete's own, `grpc.health.v1`.
+    Grpc,
 }
 
 impl HealthProtocol {
@@ -74,6 +76,7 @@ impl HealthProtocol {
             Self::Command => "COMMAND",
             Self::MesosHttp => "MESOS_HTTP",
             Self::MesosTcp => "MESOS_TCP",
+            Self::Grpc => "GRPC",
         }
     }
 
@@ -85,6 +88,7 @@ impl HealthProtocol {
             Self::Command,
             Self::MesosHttp,
             Self::MesosTcp,
+            Self::Grpc,
         ]
         .into_iter()
         .find(|protocol| protocol.as_str() == name)
@@ -93,7 +97,7 @@ impl HealthProtocol {
     /// Whether it asks a port.
     pub const fn needs_port(self) -> bool {
         match self {
-            Self::Http | Self::Tcp | Self::MesosHttp | Self::MesosTcp => true,
+            Self::Http | Self::Tcp | Self::MesosHttp | Self::MesosTcp | Self::Grpc => true,
             Self::Command => false,
         }
     }
@@ -102,7 +106,7 @@ impl HealthProtocol {
     pub const fn is_http(self) -> bool {
         match self {
             Self::Http | Self::MesosHttp => true,
-            Self::Tcp | Self::Command | Self::MesosTcp => false,
+            Self::Tcp | Self::Command | Self::MesosTcp | Self::Grpc => false,
         }
     }
 }

@@ -1,0 +1,446 @@
+//! Containers on the bridge of an agent: reached, checked, found again, and nothing left of them.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use mete_agent_core::task_dir::{PidFile, TaskDir, TaskFile};
+use mete_model::container::{Network, PortMapping, Transport};
+use mete_model::{HealthCheck, Probe, TaskSpec, TaskState};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::contained::contained;
+use super::master::{Link, Master};
+use super::world::Work;
+use crate::containers::possible;
+use crate::support::{soon, until};
+
+/// Whether bridges can be made here; says why not.
+fn bridges(work: &Work) -> bool {
+    fs::create_dir_all(&work.path).unwrap();
+    let networks = work.networks();
+    if let Err(why) = networks.bridge() {
+        eprintln!("skipped: no bridge: {why} (scripts/install-deps test)");
+    }
+    possible() && networks.bridge().is_ok()
+}
+
+/// A port of the host that nobody uses.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A task in a container on the bridge, with ports of the host that lead to port 8080 in it.
+fn bridged(id: &str, line: &str, ports: &[(u16, Transport)]) -> TaskSpec {
+    let mut spec = contained(id, line, |container| {
+        let mapping = |(host, transport): &(u16, Transport)| PortMapping {
+            host: *host,
+            container: 8080,
+            transport: *transport,
+        };
+        container.network = Network::Bridge {
+            ports: ports.iter().map(mapping).collect(),
+        };
+    });
+    spec.resources.ports = ports.iter().map(|(host, _)| u64::from(*host)).collect();
+    spec
+}
+
+fn check(probe: Probe) -> HealthCheck {
+    HealthCheck {
+        probe,
+        delay: Duration::ZERO,
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_secs(20),
+        grace_period: Duration::from_secs(60),
+        consecutive_failures: 3,
+    }
+}
+
+/// What a server answers to a GET, or why it does not.
+async fn get(address: SocketAddr) -> std::io::Result<String> {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /page HTTP/1.0\r\n\r\n").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    };
+    soon(asked).await
+}
+
+/// The same until there is an answer.
+async fn page(address: SocketAddr) -> String {
+    loop {
+        match get(address).await {
+            Ok(text) if text.contains("200 OK") => return text,
+            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+const SERVE: &str = "echo this is $NAME > page; \
+    busybox httpd -p 8080 -h . ; busybox httpd -p 127.0.0.1:9000 -h . ; \
+    echo $MESOS_CONTAINER_IP > address; cat /etc/hosts > hosts; hostname >> hosts; echo up; exec sleep 1000";
+
+#[tokio::test]
+async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_again() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let mut attributes = register.agent_info.attributes.iter();
+    let networks = attributes.find(|one| one.name == "networks").unwrap();
+    assert_eq!(networks.text.as_ref().unwrap().value, "host,none,bridge");
+    assert_eq!(
+        work.networks().traces(),
+        [""; 0],
+        "nobody needs a bridge yet"
+    );
+    let port = free_port();
+    let mut spec = bridged("web", SERVE, &[(port, Transport::Tcp)]);
+    spec.command.environment.insert("NAME".into(), "web".into());
+    // It hears on the loopback of the container only.
+    spec.health_check = Some(check(Probe::Http {
+        port: 9000,
+        path: "/page".into(),
+        statuses: vec![],
+    }));
+
+    link.run(&spec).await;
+    let healthy = link.until_it(|status| status.healthy == Some(true)).await;
+    let address = healthy.ip_addresses.first().unwrap().clone();
+    assert!(address.starts_with("172.31."), "{address}");
+    assert_eq!(work.said("web", "address").await, format!("{address}\n"));
+    let hosts = work.said("web", "hosts").await;
+    let hostname = hosts.lines().last().unwrap();
+    let expected =
+        format!("127.0.0.1 localhost\n::1 localhost\n{address} {hostname}\n{hostname}\n");
+    assert_eq!(hosts, expected);
+    let outside = SocketAddr::from(([127, 0, 0, 1], port));
+    assert!(soon(page(outside)).await.ends_with("this is web\n"));
+
+    neighbour_reaches(&work, &mut link, &address, port).await;
+    agent.kill().await;
+    let without_an_agent = soon(page(outside)).await;
+    assert!(without_an_agent.ends_with("this is web\n"));
+
+    let agent = work.start(master.address, &[]);
+    let (mut link, again) = master.admit().await;
+    assert_eq!(again.tasks.len(), 2);
+    assert!(
+        soon(page(outside)).await.ends_with("this is web\n"),
+        "with the next agent"
+    );
+    link.kill("neighbour").await;
+    link.until(TaskState::Killed).await;
+    assert!(
+        soon(page(outside)).await.ends_with("this is web\n"),
+        "the other one stays"
+    );
+    link.kill("web").await;
+    let ended = link.until(TaskState::Killed).await;
+    assert_eq!(ended.ip_addresses, [address]);
+    drop(link);
+    agent.stop().await.unwrap();
+    assert_eq!(work.networks().traces(), [""; 0]);
+    assert!(get(outside).await.is_err());
+}
+
+/// A neighbour reaches a task by its address, and by its port of the host; it goes on running.
+async fn neighbour_reaches(work: &Work, link: &mut Link, address: &str, port: u16) {
+    let gateway = format!("{}.1", address.rsplit_once('.').unwrap().0);
+    let get = |place: String| format!("busybox wget -q -O - http://{place}/page");
+    let (own, mapped) = (
+        get(format!("{address}:8080")),
+        get(format!("{gateway}:{port}")),
+    );
+    let line = format!("{own} && {mapped} && echo done; sleep 1000");
+
+    link.run(&bridged("neighbour", &line, &[])).await;
+    link.until(TaskState::Running).await;
+
+    until(|| work.said_now("neighbour", "stdout").ends_with("done\n")).await;
+    let said = work.said_now("neighbour", "stdout");
+    assert_eq!(said, "this is web\nthis is web\ndone\n");
+}
+
+/// Port 8080 in the network of the only task: a socket is of the network in which it was opened.
+fn listen_inside(work: &Work) -> UdpSocket {
+    let mut dirs = fs::read_dir(work.path.join("tasks")).unwrap().flatten();
+    let dir = TaskDir::new(dirs.next().unwrap().path());
+    let file = PidFile::decode(&fs::read(dir.pid()).unwrap()).unwrap();
+    let pid = file.runner.unwrap().task.pid;
+    let opening = std::thread::spawn(move || {
+        let namespace = fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+        let network = Some(rustix::thread::LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), network).unwrap();
+        std::net::UdpSocket::bind("0.0.0.0:8080").unwrap()
+    });
+    let socket = opening.join().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    UdpSocket::from_std(socket).unwrap()
+}
+
+#[tokio::test]
+async fn datagrams_reach_a_task_on_the_bridge_too() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let port = free_port();
+    let spec = bridged("echo", "exec sleep 1000", &[(port, Transport::Udp)]);
+    link.run(&spec).await;
+    link.until(TaskState::Running).await;
+    let listening = listen_inside(&work);
+    tokio::spawn(async move {
+        let mut heard = [0; 16];
+        while let Ok((count, from)) = listening.recv_from(&mut heard).await {
+            let _ = listening.send_to(&heard[..count], from).await;
+        }
+    });
+
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(("127.0.0.1", port)).await.unwrap();
+    let answered = async {
+        let mut answer = [0; 16];
+        loop {
+            // A datagram may be lost.
+            let _ = socket.send(b"hello").await;
+            let heard = tokio::time::timeout(Duration::from_millis(100), socket.recv(&mut answer));
+            if let Ok(Ok(count)) = heard.await {
+                return answer.get(..count).unwrap_or_default().to_vec();
+            }
+        }
+    };
+    assert_eq!(soon(answered).await, b"hello");
+    drop(link);
+    agent.stop().await.unwrap();
+    assert_eq!(work.networks().traces(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_left_of_killed_tasks_and_a_killed_agent_is_removed_by_the_next() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    for id in ["a", "b"] {
+        let port = free_port();
+        link.run(&bridged(id, SERVE, &[(port, Transport::Tcp)]))
+            .await;
+        link.until(TaskState::Running).await;
+    }
+    agent.kill().await;
+    drop(link);
+    let traces = work.networks().traces();
+    assert_eq!(
+        traces.len(),
+        6,
+        "bridge, two links, two namespaces, table: {traces:?}"
+    );
+    // Everything of the tasks dies, and of one even its directory is gone.
+    let dirs: Vec<_> = fs::read_dir(work.path.join("tasks"))
+        .unwrap()
+        .flatten()
+        .collect();
+    for (at, dir) in dirs.iter().enumerate() {
+        let dir = TaskDir::new(dir.path());
+        let file = PidFile::decode(&fs::read(dir.pid()).unwrap()).unwrap();
+        mete_agent::processes::signal(file.runner.unwrap().shim, rustix::process::Signal::KILL);
+        mete_agent::shims::kill_remains(&dir);
+        if at == 0 {
+            fs::remove_dir_all(dir.path()).unwrap();
+        }
+    }
+
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    link.until(TaskState::Failed).await;
+    until(|| work.networks().traces().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_task_opens_no_port_that_is_not_its_own() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let mut spec = bridged("thief", "true", &[(22, Transport::Tcp)]);
+    spec.resources.ports = [31_000].into_iter().collect();
+
+    link.run(&spec).await;
+    let failed = link.until(TaskState::Failed).await;
+
+    let message = failed.message.unwrap();
+    let expected = "port 22 of the host, mapped to 8080, is none of the task's";
+    assert!(message.contains(expected), "{message}");
+    assert_eq!(work.networks().traces(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_container_without_an_image_has_the_bridge_too() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let mut spec = bridged("plain", "cat /etc/hosts; hostname; cat /proc/net/dev", &[]);
+    if let Some(container) = &mut spec.container {
+        container.image = None;
+        container.hostname = Some("plain.example".into());
+    }
+
+    link.run(&spec).await;
+    let ended = link.until(TaskState::Finished).await;
+
+    let address = ended.ip_addresses.first().unwrap();
+    let said = work.said_now("plain", "stdout");
+    let expected =
+        format!("127.0.0.1 localhost\n::1 localhost\n{address} plain.example\nplain.example\n");
+    assert!(said.starts_with(&expected), "{said}");
+    let devices: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "))
+        .collect();
+    let names: Vec<_> = devices.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["lo", "eth0"], "{said}");
+}
+
+/// Two networks by the distribution's plugins, with leases in a directory of the test; their bridge goes with this.
+struct Plugged {
+    place: std::path::PathBuf,
+    bridge: String,
+}
+
+impl Plugged {
+    fn new(work: &Work) -> Self {
+        let place = work.beside().join("cni");
+        fs::create_dir_all(&place).unwrap();
+        let number = std::process::id() % 250;
+        let plugged = Self {
+            bridge: format!("metetest{number}"),
+            place,
+        };
+        let ipam = |second: u32| {
+            let leases = plugged.place.join("leases");
+            let subnet = format!("10.{second}.{number}.0/24");
+            serde_json::json!({ "type": "host-local", "dataDir": leases, "ranges": [[{ "subnet": subnet }]] })
+        };
+        let networks = [
+            serde_json::json!({ "cniVersion": "1.0.0", "name": "blue", "plugins": [
+                { "type": "bridge", "bridge": plugged.bridge, "isGateway": true, "ipam": ipam(231) },
+            ] }),
+            serde_json::json!({ "cniVersion": "1.0.0", "name": "green", "type": "ptp", "ipam": ipam(232) }),
+        ];
+        for (at, network) in networks.iter().enumerate() {
+            let file = plugged.place.join(format!("{at}.conflist"));
+            fs::write(file, network.to_string()).unwrap();
+        }
+        plugged
+    }
+
+    /// Addresses that are given out.
+    fn leases(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for network in ["blue", "green"] {
+            let leases = fs::read_dir(self.place.join("leases").join(network));
+            let names = leases.into_iter().flatten().flatten();
+            let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+            found.extend(names.filter(|name| name.starts_with("10.")));
+        }
+        found
+    }
+}
+
+impl Drop for Plugged {
+    fn drop(&mut self) {
+        // Plugins leave their bridge.
+        let mut removed = std::process::Command::new("ip");
+        let _ = removed.args(["link", "del", &self.bridge]).status();
+    }
+}
+
+#[tokio::test]
+async fn networks_by_name_are_joined_by_plugins_and_left_again() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    if !std::path::Path::new("/usr/lib/cni/ptp").exists() {
+        return eprintln!("skipped: containernetworking-plugins are not installed");
+    }
+    let plugged = Plugged::new(&work);
+    let config = format!("--network-cni-config={}", plugged.place.display());
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[&config]);
+    let (mut link, register) = master.admit().await;
+    let mut attributes = register.agent_info.attributes.iter();
+    let networks = attributes.find(|one| one.name == "networks").unwrap();
+    let names = &networks.text.as_ref().unwrap().value;
+    assert_eq!(names, "host,none,bridge,blue,green");
+    let line =
+        "cat /proc/net/dev > devices; echo this is web > page; exec busybox httpd -f -p 8080 -h .";
+    let mut spec = bridged("web", line, &[]);
+    if let Some(container) = &mut spec.container {
+        container.network = Network::Named {
+            names: vec!["blue".into(), "green".into()],
+            ports: Vec::new(),
+        };
+    }
+
+    link.run(&spec).await;
+    let running = link.until(TaskState::Running).await;
+    let [blue, green] = running.ip_addresses.as_slice() else {
+        panic!("an address on each: {:?}", running.ip_addresses)
+    };
+    assert!(blue.starts_with("10.231.") && green.starts_with("10.232."));
+    assert_eq!(plugged.leases().len(), 2);
+    let inside: SocketAddr = format!("{blue}:8080").parse().unwrap();
+    assert!(soon(page(inside)).await.ends_with("this is web\n"));
+    let devices = work.said("web", "devices").await;
+    assert!(
+        devices.contains("eth0:") && devices.contains("eth1:"),
+        "{devices}"
+    );
+    agent.kill().await;
+
+    let agent = work.start(master.address, &[&config]);
+    let (mut link, _) = master.admit().await;
+    assert!(soon(page(inside)).await.ends_with("this is web\n"));
+    link.run(&with_network("lost", "violet")).await;
+    let refused = link.until(TaskState::Failed).await.message.unwrap();
+    assert!(refused.contains("violet: no file in"), "{refused}");
+    link.kill("web").await;
+    link.until(TaskState::Killed).await;
+    drop(link);
+    agent.stop().await.unwrap();
+    assert_eq!(work.networks().traces(), [""; 0]);
+    assert_eq!(plugged.leases(), [""; 0]);
+}
+
+fn with_network(id: &str, name: &str) -> TaskSpec {
+    contained(id, "true", |container| {
+        container.network = Network::Named {
+            names: vec![name.into()],
+            ports: Vec::new(),
+        };
+    })
+}
