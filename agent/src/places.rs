@@ -21,6 +21,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use mete_agent_core::{ExecutorKey, Sandbox, Task, View, Within};
 use mete_model::{AgentId, ContainerId, FrameworkId, TaskId, TaskKey};
@@ -242,6 +243,9 @@ impl Places {
         let (Some(runs), Some(run)) = (sandbox.parent(), sandbox.file_name()) else {
             return Ok(());
         };
+        // Tasks of a group make the same link at the same time.
+        static LINKING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = LINKING.lock().unwrap_or_else(PoisonError::into_inner);
         let aside = runs.join(".latest");
         match fs::remove_file(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use mete_agent::cgroups::{Hierarchies, Limits};
 use mete_agent::containerizer::image::Image;
@@ -33,6 +34,9 @@ pub(crate) fn possible() -> bool {
 
 /// An image with a busybox, unpacked below `place`.
 pub(crate) fn busybox(place: &Path) -> Image {
+    // Tasks of a group ask for it at the same time.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = MAKING.lock().unwrap();
     let layer = place.join("image");
     if !layer.exists() {
         fs::create_dir_all(layer.join("bin")).unwrap();

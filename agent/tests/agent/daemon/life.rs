@@ -35,7 +35,11 @@ async fn a_task_starts_runs_ends_and_is_forgotten_once_acknowledged() {
     assert_eq!(register.tasks, []);
     let attributes = register.agent_info.attributes.iter();
     let names: Vec<&str> = attributes.map(|one| one.name.as_str()).collect();
-    assert_eq!(names, ["containerizers", "rack"]);
+    // Networks are named only where there can be containers.
+    assert_eq!(
+        names.first().zip(names.last()),
+        Some((&"containerizers", &"rack"))
+    );
     assert_eq!(work.said("web.1", "stdout").await, "hello\n");
     let mut frameworks = 1;
     while frameworks > 0 {
