@@ -8,6 +8,7 @@ mod demo; // what the README promises
 mod drain; // an agent is emptied, and what is on it moves first
 mod faults; // kill -9 of everything
 mod frameworks; // two-level sharing: examples beside the service framework
+mod groups; // tasks that belong together, and volumes that stay
 mod images; // apps in containers, from a real registry
 mod inside; // into running tasks, and watching them
 mod load; // no request is lost
