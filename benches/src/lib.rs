@@ -1,6 +1,7 @@
 //! Criterion questions and their answers: the questions are in `benches/`, the answers in `README.md`,
 //! and here is what the questions are asked about.
 
+pub mod answers; // percentiles, and the machine they were found on
 pub mod cluster; // agents and frameworks by number; half used, wholly used
 pub mod cpu; // a measure for criterion: the thread's CPU time
 pub mod dice; // the same random numbers in every run

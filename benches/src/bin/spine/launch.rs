@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use mete_benches::answers::percentile;
 use mete_framework_sdk::{
     AgentId, Connection, Event, Filters, Framework, FrameworkSpec, Offer, Task, TaskState,
     TaskStatus,
@@ -15,7 +16,7 @@ use mete_framework_sdk::{
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::{Cluster, PATIENCE};
-use crate::report::{Report, percentile};
+use crate::report::Report;
 
 /// Writes a byte, so that a bare run of it can be seen to run.
 const COMMAND: &str = "echo";

@@ -1,0 +1,260 @@
+//! What one agent can do, measured on real processes: a master, an agent, and a framework of the SDK in this program.
+//!
+//! ```text
+//! cargo build --release -p mete-cli && cargo run --release -p mete-benches --bin node -- [--containers 500]
+//! ```
+//! Stands up both under a temporary directory, away from the usual ports, asks one question after the other, and takes
+//! all of it down again, also when it fails. Every wait has a deadline. Needs root for control groups and containers.
+
+mod look; // what /proc and the agent's HTTP say
+mod tasks; // a framework that launches and kills on one agent
+mod world; // the processes
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use comfy_table::{CellAlignment, Table};
+use mete_benches::answers::{machine_line, percentile};
+use mete_framework_sdk::TaskState;
+use tokio::time::{Instant, sleep};
+
+use crate::tasks::{Kind, Launcher};
+use crate::world::World;
+
+/// Launches one after the other: enough that the median stands still.
+const ROUNDS: usize = 100;
+/// Tasks of a burst without containers.
+const PLAIN_BURST: usize = 200;
+/// Tasks of a burst with containers.
+const CONTAINER_BURST: usize = 100;
+/// Each burst is asked so often.
+const BURSTS: usize = 3;
+/// Deaths that are waited for one by one.
+const DEATHS: usize = 40;
+/// How often an agent with many tasks is killed.
+const RECOVERIES: usize = 5;
+/// Between two of anything that is measured alone.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Before an agent counts as idle.
+const REST: Duration = Duration::from_secs(5);
+/// How long its CPU time is watched.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// Measures one agent of Mete.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The binary to measure.
+    #[arg(long, default_value = "target/release/mete")]
+    mete: PathBuf,
+    /// Tasks that run when memory, idle CPU and recovery are measured.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    containers: u16,
+}
+
+/// What is measured, as the rows of two tables.
+#[derive(Default)]
+struct Answers {
+    times: Vec<(String, Vec<Duration>)>,
+    figures: Vec<(String, String)>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mete = arguments.mete.canonicalize();
+    let mete = mete.with_context(|| format!("no {}", arguments.mete.display()))?;
+    // Pages of a file that has just been built count as dirty until they are on the disk.
+    std::fs::File::open(&mete)?.sync_all()?;
+    let mut world = World::start(&mete).await?;
+    let mut answers = Answers::default();
+    questions(&mut world, usize::from(arguments.containers), &mut answers)
+        .await
+        .inspect_err(|_| eprintln!("{}", world.logs()))?;
+    world.end().await?;
+    answers.print();
+    Ok(())
+}
+
+async fn questions(world: &mut World, many: usize, answers: &mut Answers) -> Result<()> {
+    let mut launcher = Launcher::connect(&world.master_url()).await?;
+    for kind in [Kind::Plain, Kind::Contained] {
+        one_by_one(&mut launcher, kind, answers).await?;
+    }
+    for (kind, count) in [
+        (Kind::Plain, PLAIN_BURST),
+        (Kind::Contained, CONTAINER_BURST),
+    ] {
+        bursts(&mut launcher, kind, count, answers).await?;
+    }
+    deaths(&mut launcher, world, answers).await?;
+    full(&mut launcher, world, many, answers).await?;
+    launcher.end()
+}
+
+/// One launch at a time, and its kill.
+async fn one_by_one(launcher: &mut Launcher, kind: Kind, answers: &mut Answers) -> Result<()> {
+    step(&format!("{kind} launches, one by one"));
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        let tasks = launcher.launch(kind, 1).await?;
+        up.push(launcher.until(&tasks, TaskState::Running).await? - begin);
+        let begin = Instant::now();
+        launcher.kill(&tasks)?;
+        down.push(launcher.until(&tasks, TaskState::Killed).await? - begin);
+        sleep(PAUSE).await;
+    }
+    answers.time(&format!("{kind}: ACCEPT → TASK_RUNNING"), up);
+    answers.time(&format!("{kind}: KILL → TASK_KILLED"), down);
+    let bare = (0..ROUNDS).map(|_| look::fork_and_exec());
+    let bare = bare.collect::<Result<_>>()?;
+    answers.time("bare fork and exec", bare);
+    Ok(())
+}
+
+/// Many in one ACCEPT, and all killed together.
+async fn bursts(
+    launcher: &mut Launcher,
+    kind: Kind,
+    count: usize,
+    answers: &mut Answers,
+) -> Result<()> {
+    step(&format!("{count} {kind} launches at once"));
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for _ in 0..BURSTS {
+        let begin = Instant::now();
+        let tasks = launcher.launch(kind, count).await?;
+        up.push(launcher.until(&tasks, TaskState::Running).await? - begin);
+        let begin = Instant::now();
+        launcher.kill(&tasks)?;
+        down.push(launcher.until(&tasks, TaskState::Killed).await? - begin);
+        sleep(REST).await;
+    }
+    let per_second = |took: &[Duration]| {
+        let median = percentile(took, 50).as_secs_f64();
+        format!("{:.0} a second", count as f64 / median)
+    };
+    answers.figure(&format!("{count} {kind}: launches"), per_second(&up));
+    answers.figure(&format!("{count} {kind}: kills"), per_second(&down));
+    answers.time(&format!("{count} {kind}: ACCEPT → all run"), up);
+    answers.time(&format!("{count} {kind}: KILL → all are dead"), down);
+    Ok(())
+}
+
+/// From SIGKILL of a task's process to the framework's news of it.
+async fn deaths(launcher: &mut Launcher, world: &World, answers: &mut Answers) -> Result<()> {
+    step("deaths, one by one");
+    let tasks = launcher.launch(Kind::Plain, DEATHS).await?;
+    launcher.until(&tasks, TaskState::Running).await?;
+    let mut heard = Vec::new();
+    for task in tasks {
+        let process = look::process_of(&task, world.dir())?;
+        sleep(PAUSE).await;
+        let begin = Instant::now();
+        look::kill(process);
+        heard.push(launcher.until(&[task], TaskState::Failed).await? - begin);
+    }
+    answers.time("SIGKILL of a task → TASK_FAILED", heard);
+    Ok(())
+}
+
+/// An agent with many tasks: its memory, its rest, and how it comes back.
+async fn full(
+    launcher: &mut Launcher,
+    world: &mut World,
+    many: usize,
+    answers: &mut Answers,
+) -> Result<()> {
+    step(&format!("{many} tasks run"));
+    let tasks = launcher.launch(Kind::Plain, many).await?;
+    launcher.until(&tasks, TaskState::Running).await?;
+    sleep(REST).await;
+    let agent = world.agent_pid()?;
+    let memory = look::Memory::of(agent)?;
+    answers.figure(
+        &format!("agent with {many} tasks: memory"),
+        format!(
+            "{} KiB private, {} KiB resident",
+            memory.private_kib, memory.resident_kib
+        ),
+    );
+    let shims = look::shims(world.dir())?;
+    let mut dirty: Vec<u64> = shims.iter().map(|shim| shim.private_dirty_kib).collect();
+    dirty.sort_unstable();
+    let median = dirty.get(dirty.len() / 2).context("no shims")?;
+    answers.figure(
+        &format!("Private_Dirty of a shim, median of {}", dirty.len()),
+        format!("{median} KiB"),
+    );
+    let before = look::cpu_time(agent)?;
+    sleep(WATCH).await;
+    let spent = look::cpu_time(agent)?.saturating_sub(before);
+    let share = spent.as_secs_f64() / WATCH.as_secs_f64() * 100.0;
+    answers.figure("CPU of that agent at rest", format!("{share:.1} %"));
+    let mut back = Vec::new();
+    for _ in 0..RECOVERIES {
+        step("the agent is killed");
+        world.kill_agent()?;
+        let begin = Instant::now();
+        world.start_agent()?;
+        world.until_registered(many).await?;
+        back.push(begin.elapsed());
+    }
+    answers.time(
+        &format!("agent with {many} tasks: start → all adopted, registered"),
+        back,
+    );
+    launcher.kill(&tasks)?;
+    launcher.until(&tasks, TaskState::Killed).await?;
+    Ok(())
+}
+
+impl Answers {
+    fn time(&mut self, what: &str, took: Vec<Duration>) {
+        self.times.push((what.to_owned(), took));
+    }
+
+    fn figure(&mut self, what: &str, figure: String) {
+        self.figures.push((what.to_owned(), figure));
+    }
+
+    fn print(&self) {
+        println!("{}\n", machine_line());
+        let mut times = table(&["ms", "p50", "p90", "min", "max", "n"]);
+        for (what, took) in &self.times {
+            let ms = |percent| format!("{:.1}", percentile(took, percent).as_secs_f64() * 1e3);
+            times.add_row([
+                what.clone(),
+                ms(50),
+                ms(90),
+                ms(0),
+                ms(100),
+                took.len().to_string(),
+            ]);
+        }
+        println!("{times}\n");
+        let mut figures = table(&["what", "answer"]);
+        for (what, figure) in &self.figures {
+            figures.add_row([what, figure]);
+        }
+        println!("{figures}");
+    }
+}
+
+/// Right-aligned but for the first column, in the form that READMEs take.
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Says on standard error what is going on; standard output is the answer's.
+fn step(what: &str) {
+    eprintln!("node: {what}");
+}
