@@ -211,6 +211,8 @@ async fn a_volume_goes_from_task_to_task_of_its_role_until_it_is_destroyed() {
     client.hear(&[("writes", TaskState::Finished)]).await;
     cluster.kill("agent-1").await;
     cluster.kill("master").await;
+    // Offers of the old one are worth nothing.
+    while !matches!(client.next().await, Event::Subscribed { .. }) {}
     let offer = client.offer(holds_volume).await;
     let reads = on_volume("reads", "test \"$(cat data/file)\" = kept");
     client

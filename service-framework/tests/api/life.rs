@@ -136,7 +136,9 @@ async fn an_app_on_the_bridge_has_mapped_ports_and_says_so() {
     ] {
         again.as_object_mut().expect("an object").remove(key);
     }
-    let (status, _) = cluster.service.put("/v2/apps/web", &again).await;
+    // The deployment waits for health, which nobody reports here.
+    let path = "/v2/apps/web?force=true";
+    let (status, _) = cluster.service.put(path, &again).await;
     let after = cluster.running("/web", 1).await;
     assert_eq!(status, 200);
     assert_eq!(
