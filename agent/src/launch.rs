@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
+use mete_daemon::chain;
 use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, TaskKey, TaskSpec};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -209,15 +210,9 @@ async fn user_of(job: &Job, own: Option<String>) -> Result<Option<User>, Failure
 }
 
 fn not_started(error: &StartError) -> Failure {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        reason = format!("{reason}: {error}");
-        cause = error.source();
-    }
     Failure {
         stage: LaunchStage::Start,
-        reason,
+        reason: chain(error),
         disk_full: matches!(error, StartError::DiskFull),
     }
 }

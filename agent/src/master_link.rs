@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use mete_agent_core::{Input, Node, Order, Outgoing};
 use mete_daemon::auth::Credentials;
+use mete_daemon::chain;
 use mete_daemon::event_loop::Handle;
 use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
 use mete_proto::mete::v1 as wire;
@@ -181,7 +182,7 @@ impl Stream {
         };
         let channel = match address.connect().await {
             Ok(channel) => channel,
-            Err(error) => return format!("no connection to {}: {}", self.master, causes(&error)),
+            Err(error) => return format!("no connection to {}: {}", self.master, chain(&error)),
         };
         // The registration waits in the stream before the master answers the call.
         let link = self.link;
@@ -242,15 +243,4 @@ impl Stream {
         }
         format!("{}: {}", self.master, status.message())
     }
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

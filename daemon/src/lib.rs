@@ -8,6 +8,7 @@ pub mod event_loop; // batch, step, commit, act, answer
 mod handle; // tell, ask, read: reached through `event_loop`
 pub mod store; // trait: load, commit a batch; in memory, in one file
 
+mod chain; // an error with its causes, in one line
 pub mod config; // flags over environment over file over default, all faults together
 pub mod exit; // the exit codes
 pub mod shutdown; // SIGTERM and SIGINT
@@ -18,3 +19,5 @@ pub mod http_client; // how HTTP clients begin, TLS included
 pub mod http_error; // the one shape of an HTTP error
 pub mod metrics; // /metrics and /health
 pub mod server; // gRPC and HTTP on one port
+
+pub use chain::chain;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mete_daemon::chain;
 use mete_daemon::clock;
 use mete_proto::rest::backends::Ack;
 use tokio::sync::watch::Receiver;
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
-use crate::watch::chain;
 
 /// For one acknowledgement; the service framework answers from memory.
 const DEADLINE: Duration = Duration::from_secs(3);

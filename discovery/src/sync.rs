@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_daemon::clock;
+use mete_daemon::{chain, clock};
 use mete_proto::rest::backends::Backends;
 use mete_proto::rest::cluster::Haproxy;
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ use crate::haproxy::render::Layout;
 use crate::haproxy::runtime::{RuntimeError, Sockets, WorkerInfo};
 use crate::haproxy::template::Template;
 use crate::metrics::{Metrics, Status};
-use crate::watch::{Watched, chain};
+use crate::watch::Watched;
 
 /// How often everything is read back and put right although nothing is known to have changed.
 const AUDIT: Duration = Duration::from_secs(5);

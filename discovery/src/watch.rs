@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use mete_daemon::chain;
 use mete_proto::rest::backends::Backends;
 use rand::RngExt;
 use reqwest::StatusCode;
@@ -160,13 +161,4 @@ fn headers(last_event_id: Option<&str>) -> HeaderMap {
         headers.insert(HeaderName::from_static("last-event-id"), id);
     }
     headers
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_daemon::http_client;
+use mete_daemon::{chain, http_client};
 use mete_model::Checksum;
 use reqwest::redirect::{Attempt, Policy};
 use rustls::RootCertStore;
@@ -94,7 +94,7 @@ impl Downloads {
         let answer = timeout(STALL, client.get(address).send()).await;
         let mut answer = answer
             .map_err(|_| Failure::Http(format!("no answer within {} s", STALL.as_secs())))?
-            .map_err(|error| Failure::Http(causes(&error)))?;
+            .map_err(|error| Failure::Http(chain(&error)))?;
         if !answer.status().is_success() {
             let text = format!("the server answered {}", answer.status());
             return Err(Failure::Http(text));
@@ -111,7 +111,7 @@ impl Downloads {
         while let Some(piece) = answer
             .chunk()
             .await
-            .map_err(|error| Failure::Http(causes(&error)))?
+            .map_err(|error| Failure::Http(chain(&error)))?
         {
             sum.update(&piece)?;
             file.write_all(&piece).await?;
@@ -137,7 +137,7 @@ impl Downloads {
             .redirect(Policy::custom(redirect))
             .user_agent(concat!("mete-fetcher/", env!("CARGO_PKG_VERSION")))
             .build();
-        client.map_err(|error| Failure::Http(causes(&error)))
+        client.map_err(|error| Failure::Http(chain(&error)))
     }
 }
 
@@ -175,15 +175,4 @@ fn add(authorities: &mut RootCertStore, path: &Path) -> Result<(), AuthorityErro
         }),
         false => Ok(()),
     }
-}
-
-/// An error with its causes, in one line: what reqwest says by itself names only the address.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
+use mete_daemon::chain;
 use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
@@ -30,7 +31,7 @@ pub(super) async fn check(target: &Target, port: u16, service: &str) -> Result<(
         }
     });
     let channel = endpoint.connect_with_connector(connector).await;
-    let channel = channel.map_err(|error| format!("{who}: {}", causes(&error)))?;
+    let channel = channel.map_err(|error| format!("{who}: {}", chain(&error)))?;
     let question = HealthCheckRequest {
         service: service.to_owned(),
     };
@@ -45,15 +46,4 @@ pub(super) async fn check(target: &Target, port: u16, service: &str) -> Result<(
         | ServingStatus::NotServing
         | ServingStatus::ServiceUnknown) => Err(format!("{who}: {}", other.as_str_name())),
     }
-}
-
-/// The whole chain, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

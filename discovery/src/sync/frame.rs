@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use mete_daemon::chain;
 use mete_daemon::clock;
 use tracing::{error, info, warn};
 
@@ -17,7 +18,6 @@ use crate::haproxy::backends::Backend;
 use crate::haproxy::reload::{ReloadError, reload};
 use crate::haproxy::render::Rendered;
 use crate::haproxy::runtime::WorkerInfo;
-use crate::watch::chain;
 
 /// Reloads at most per [`WINDOW`]: each leaves an old worker behind that ends its connections. A few may come at once, so
 /// that the first apps of a new cluster do not wait.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mete_daemon::chain;
 use mete_daemon::clock;
 use mete_daemon::server::{BindError, bind};
 use tokio::time::{sleep, timeout};
@@ -11,7 +12,6 @@ use super::refusals::{PORT_LOOK, PORT_LOOKS, Unusable, try_plan};
 use super::{Keeper, saved};
 use crate::haproxy::configuration::CheckError;
 use crate::haproxy::process::{Running, StartError, adopt, kill_all, start};
-use crate::watch::chain;
 
 /// With a saved list, a start waits so long for a fresh one: the service framework often starts at the same time.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(2);

@@ -2,12 +2,12 @@
 //!
 //! It is never held against an HAProxy that runs: that one knows better.
 
+use mete_daemon::chain;
 use mete_proto::rest::backends::Backends;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::haproxy::configuration::Folder;
-use crate::watch::chain;
 
 /// The version of this file's form.
 const FORMAT: u32 = 1;

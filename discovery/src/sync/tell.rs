@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use mete_daemon::chain;
 use mete_daemon::clock;
 use mete_proto::rest::backends::{Ack, Backends, DrainingTask, InstanceState};
 use tracing::debug;
@@ -14,7 +15,6 @@ use crate::acks::ToTell;
 use crate::haproxy::names;
 use crate::haproxy::rows::{Sessions, add_sessions};
 use crate::haproxy::runtime::{MAX_LINE_BYTES, RuntimeError};
-use crate::watch::chain;
 
 /// How often sessions of draining tasks are counted: what a planned kill waits at most after the last one ended.
 const POLL: Duration = Duration::from_millis(100);
