@@ -6,6 +6,7 @@
 
 pub mod docker; // all of an agent as one, a Docker Engine among them
 pub mod image; // an image, and who gives it
+pub mod image_root; // its layers as the root of a container
 pub mod image_users; // users inside an image
 mod names; // who is who on the network, as a container sees it
 pub mod oci; // what a shim is to build around a task

@@ -1,7 +1,7 @@
 //! What the agent runs tasks with: control groups, shims, and containers if they can be built here.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mete_model::{AttributeValue, Attributes};
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::cgroups::{self, Cgroups, Hierarchies};
 use crate::config::{ContainerizerChoice, IsolationChoice, Options};
+use crate::containerizer::image_root::{ImageRoot, ImageRootChoice};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::docker::{Engine, Setup};
@@ -61,6 +62,7 @@ fn permissions(options: &Options, places: &Places) -> Permissions {
         capabilities: options.allow_capability.clone(),
         unconfined: options.allow_unconfined,
         hidden: hidden(options, places),
+        image_root: ImageRoot::default(),
     }
 }
 
@@ -85,7 +87,7 @@ pub(crate) struct Equipment {
 }
 
 impl Equipment {
-    /// Tries what was chosen.
+    /// Tries what was chosen. `carries_overlay`: whether layers of images are in overlayfs' form.
     ///
     /// # Errors
     /// When the thread that tries breaks.
@@ -93,10 +95,11 @@ impl Equipment {
         options: &Options,
         places: &Places,
         shim: Arc<Executable>,
+        carries_overlay: bool,
     ) -> Result<Self, RunError> {
         let chosen = |one| options.containerizers.0.contains(&one);
         let oci = match chosen(ContainerizerChoice::Oci) {
-            true => try_containers(options, places, shim).await?,
+            true => try_containers(options, places, shim, carries_overlay).await?,
             false => Err("oci is none of its --containerizers".to_owned()),
         };
         let docker = match chosen(ContainerizerChoice::Docker) {
@@ -154,27 +157,48 @@ async fn try_engine(options: &Options, places: &Places) -> Option<Arc<Setup>> {
     }))
 }
 
-/// Builds a container and throws it away; says why it cannot.
+/// Builds a container of each kind that was chosen until one works, and throws it away; says why none does.
 async fn try_containers(
     options: &Options,
     places: &Places,
     shim: Arc<Executable>,
+    carries_overlay: bool,
 ) -> Result<Result<Permissions, String>, RunError> {
-    let place = places.trial();
+    let (place, chosen) = (places.trial(), options.images.root);
     let tried = spawn_blocking(move || {
-        let _ = sandbox::remove_tree(&place);
-        std::fs::create_dir(&place).map_err(|error| error.to_string())?;
-        let tried = shim.try_container(&place);
-        if let Err(error) = sandbox::remove_tree(&place) {
-            warn!(place = %place.display(), %error, "what is left of a trial cannot be removed");
+        let overlay = || match carries_overlay {
+            true => try_root(&shim, &place, ImageRoot::Overlay),
+            false => Err("layers of images lie on a disk that overlayfs cannot use".to_owned()),
+        };
+        match chosen {
+            ImageRootChoice::Overlay => overlay(),
+            ImageRootChoice::Copy => try_root(&shim, &place, ImageRoot::Copy),
+            ImageRootChoice::Auto => overlay().or_else(|why| {
+                // What is wrong with both is told in the words of the first.
+                let copied = try_root(&shim, &place, ImageRoot::Copy).map_err(|_| why.clone())?;
+                warn!(why, "no overlayfs: each container has a copy of its image");
+                Ok(copied)
+            }),
         }
-        tried
     });
     let tried = tried.await?;
     if let Err(why) = &tried {
         warn!(why, "tasks in containers of the agent are refused");
     }
-    Ok(tried.map(|()| permissions(options, places)))
+    Ok(tried.map(|image_root| Permissions {
+        image_root,
+        ..permissions(options, places)
+    }))
+}
+
+fn try_root(shim: &Executable, place: &Path, root: ImageRoot) -> Result<ImageRoot, String> {
+    let _ = sandbox::remove_tree(place);
+    std::fs::create_dir(place).map_err(|error| error.to_string())?;
+    let tried = shim.try_container(place, root);
+    if let Err(error) = sandbox::remove_tree(place) {
+        warn!(place = %place.display(), %error, "what is left of a trial cannot be removed");
+    }
+    tried.map(|()| root)
 }
 
 /// So that constraints can ask for networks, too.

@@ -148,7 +148,8 @@ pub async fn run_with(
     let volumes = spawn_blocking(move || Volumes::open(root)).await?;
     let volumes = volumes.map_err(RunError::WorkDir)?;
     let source = source.unwrap_or_else(|| image::of(images.clone()));
-    let equipment = Equipment::find(&options, &places, containerizer.shim()).await?;
+    let (shim, carries_overlay) = (containerizer.shim(), images.carries_overlay());
+    let equipment = Equipment::find(&options, &places, shim, carries_overlay).await?;
     equipment.name_in(&mut inventory.attributes, &options);
     name_networks(
         &mut inventory.attributes,

@@ -33,6 +33,7 @@ use mete_agent_core::task_dir::{End, Exit, Launch, StartStep};
 use rustix::io::Errno;
 
 use directory::{Claim, Directory};
+use probe::Kind;
 use process::{Blocked, NotStarted};
 
 /// The task ended, or could not be started, and exit.json says so.
@@ -44,8 +45,8 @@ const USAGE: u8 = 2;
 
 /// Runs a shim with the arguments that follow `mete shim`: the path of a task directory, or
 /// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task, `--session DIRECTORY` to run
-/// what the agent asks for on standard input inside one, `--probe DIRECTORY` to see whether containers can be built here,
-/// or `--network FILE` to mount a new network on a file.
+/// what the agent asks for on standard input inside one, `--probe DIRECTORY` or `--probe-copy DIRECTORY` to see
+/// whether containers can be built here, of layers or of a plain directory, or `--network FILE` to mount a new network on a file.
 ///
 /// Call it before any thread is started. It closes every file descriptor above 2; standard output
 /// gets one line, `running`, when the task's program runs, and end of file when it never will.
@@ -56,12 +57,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             check::run(Path::new(directory), seconds, program, argv)
         }
         [flag, directory] if flag == "--session" => session::run(Path::new(directory)),
-        [flag, directory] if flag == "--probe" => probe::run(Path::new(directory)),
+        [flag, directory] if flag == "--probe" => probe::run(Path::new(directory), Kind::Layers),
+        [flag, directory] if flag == "--probe-copy" => {
+            probe::run(Path::new(directory), Kind::Directory)
+        }
         [flag, file] if flag == "--network" => network::run(Path::new(file)),
         [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
         _ => {
             eprintln!(
-                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY | shim --network FILE"
+                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY | shim --probe-copy DIRECTORY | shim --network FILE"
             );
             USAGE
         }

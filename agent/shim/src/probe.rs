@@ -14,12 +14,21 @@ use crate::{container, system};
 /// Seconds after which the kernel ends it: it takes milliseconds.
 const PATIENCE_SECONDS: u32 = 20;
 
+/// What its root is made of.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// Layers on top of one another.
+    Layers,
+    /// One directory.
+    Directory,
+}
+
 /// Builds a container in `directory`, which must be empty. Says on standard error why it cannot.
-pub(crate) fn run(directory: &Path) -> u8 {
+pub(crate) fn run(directory: &Path, kind: Kind) -> u8 {
     system::close_from(3);
     system::hold_signals();
     system::end_after(PATIENCE_SECONDS);
-    match build(directory) {
+    match build(directory, kind) {
         Ok(()) => 0,
         Err(why) => {
             eprintln!("{why}");
@@ -28,7 +37,7 @@ pub(crate) fn run(directory: &Path) -> u8 {
     }
 }
 
-fn build(directory: &Path) -> Result<(), String> {
+fn build(directory: &Path, kind: Kind) -> Result<(), String> {
     let place = |name: &str| {
         let path = directory.join(name);
         fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -37,11 +46,16 @@ fn build(directory: &Path) -> Result<(), String> {
     };
     let wanted = Container {
         images: Vec::new(),
-        root: Root::Layers(Layers {
-            lower: vec![place("lower")?],
-            upper: place("upper")?,
-            work: place("work")?,
-        }),
+        root: match kind {
+            Kind::Layers => Root::Layers(Layers {
+                lower: vec![place("lower")?],
+                upper: place("upper")?,
+                work: place("work")?,
+            }),
+            Kind::Directory => Root::Directory {
+                path: place("copy")?,
+            },
+        },
         place: place("place")?,
         mounts: Vec::new(),
         working_dir: "/".to_owned(),

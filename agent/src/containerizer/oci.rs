@@ -8,6 +8,7 @@
 //! <task directory>/etc/{hosts,hostname,resolv.conf}     seen in the container
 //!                  root/{place,upper,work}              its root; upper holds what the task writes
 //!                  root/<n>/{place,upper,work}          the same for the n-th mount, when it is an image
+//!                  root/copy, root/<n>/copy             in place of upper and work, without overlayfs
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,13 +19,15 @@ use std::path::{Component, Path, PathBuf};
 
 use mete_agent_core::image::Inside;
 use mete_agent_core::task_dir::{
-    Container, Layers, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source, TaskDir,
+    Container, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source, TaskDir,
 };
 use mete_model::container::{Mount, MountSource, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
 
 use super::image::Image;
+use super::image_root::ImageRoot;
 use super::names::Names;
+use crate::images::FlattenError;
 use crate::networks::Joined;
 
 /// Size of `/dev/shm` when nothing is said (Docker's).
@@ -39,7 +42,7 @@ const HOSTNAME_CHARS: usize = 12;
 /// Memory of its own where the machine's root, which cannot be written to, is wanted writable.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/run"];
 
-/// What the operator allows containers.
+/// What the operator allows containers, and how they are built here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// Directories of the machine below which volumes may lie.
@@ -50,6 +53,8 @@ pub struct Permissions {
     pub unconfined: bool,
     /// Directories and files that are never seen: the agent's own.
     pub hidden: Vec<PathBuf>,
+    /// How images become roots.
+    pub image_root: ImageRoot,
 }
 
 /// What is around a task, as it is to be started.
@@ -61,6 +66,8 @@ pub struct Around {
     pub image: Option<Image>,
     /// The images among its mounts, by reference.
     pub mounted: BTreeMap<String, Image>,
+    /// How they become directories.
+    pub image_root: ImageRoot,
     /// Persistent volumes of the task.
     pub volumes: Vec<VolumeMount>,
     /// The sandbox of the executor that it shares with others of its group.
@@ -91,6 +98,7 @@ impl Around {
             spec,
             image: Some(image),
             mounted: BTreeMap::new(),
+            image_root: ImageRoot::default(),
             volumes: Vec::new(),
             parent: None,
             namespace: None,
@@ -139,6 +147,9 @@ pub enum OciError {
     /// A volume of a sandbox that is not there.
     #[error("a volume of a parent's sandbox is for tasks of a group")]
     NoParent,
+    /// The layers of an image cannot be copied.
+    #[error("the copy of an image")]
+    Copy(#[from] FlattenError),
     /// A path that is not UTF-8.
     #[error("{0} is not UTF-8")]
     NotText(PathBuf),
@@ -151,6 +162,26 @@ pub enum OciError {
         #[source]
         source: io::Error,
     },
+}
+
+impl OciError {
+    /// Whether the disk has no room for it.
+    pub fn is_disk_full(&self) -> bool {
+        let source = match self {
+            Self::Io { source, .. } => source,
+            Self::Copy(error) => &error.source,
+            Self::VolumeRoot { .. }
+            | Self::Capability(_)
+            | Self::Unconfined
+            | Self::NoImage(_)
+            | Self::NoParent
+            | Self::NotText(_) => return false,
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
 }
 
 /// Refuses what the operator has not allowed. Asked before anything is fetched.
@@ -333,8 +364,10 @@ fn root(
     };
     let mut mounts = vec![own];
     mounts.extend(names.mounts(dir)?);
-    let layers = layers(image, &dir.path().join("root"))?;
-    Ok((Root::Layers(layers), mounts))
+    let root = around
+        .image_root
+        .of_container(image, &dir.path().join("root"))?;
+    Ok((root, mounts))
 }
 
 fn mounted(
@@ -368,11 +401,9 @@ fn mounted(
         MountSource::Image(reference) => {
             let image = around.mounted.get(reference);
             let image = image.ok_or_else(|| OciError::NoImage(reference.clone()))?;
-            let own = top.join(at.to_string());
-            Source::Layers {
-                layers: layers(image, &own)?,
-                place: directory(&own, "place", 0o700)?,
-            }
+            around
+                .image_root
+                .of_mount(image, &top.join(at.to_string()))?
         }
     };
     Ok(Mounted {
@@ -404,17 +435,6 @@ fn scratch(path: &str) -> Mounted {
         source: Source::Tmpfs { size_bytes: None },
         read_only: false,
     }
-}
-
-/// The layers of an image, and what is written on top of them.
-fn layers(image: &Image, top: &Path) -> Result<Layers, OciError> {
-    let lower = image.layers.iter().map(|layer| text(layer));
-    Ok(Layers {
-        lower: lower.collect::<Result<_, _>>()?,
-        // Its mode is that of the root inside, which everybody passes through.
-        upper: directory(top, "upper", 0o755)?,
-        work: directory(top, "work", 0o700)?,
-    })
 }
 
 /// A small file of the machine; empty when it is not there.

@@ -174,14 +174,10 @@ impl ProcessContainerizer {
                 let address = joined.as_ref().and_then(|joined| joined.address);
                 environment.extend(address.map(|ip| (CONTAINER_IP.to_owned(), ip.to_string())));
                 let (id, joined) = (&task.container, joined.as_ref());
-                Some(oci::prepare(
-                    &dir,
-                    id,
-                    sandbox,
-                    around,
-                    joined,
-                    &self.permissions,
-                )?)
+                Some(
+                    oci::prepare(&dir, id, sandbox, around, joined, &self.permissions)
+                        .map_err(not_built)?,
+                )
             }
             None => None,
         };
@@ -335,6 +331,13 @@ fn write_bytes_aside(dir: &TaskDir, name: &str, bytes: &[u8]) -> io::Result<()> 
         .open(&slot)?;
     file.write_all(bytes)?;
     fs::rename(&slot, dir.path().join(name))
+}
+
+fn not_built(error: oci::OciError) -> StartError {
+    match error.is_disk_full() {
+        true => StartError::DiskFull,
+        false => StartError::Container(error),
+    }
 }
 
 /// A full disk is told apart, because the agent refuses launches for it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mete_daemon::config::{self, Fault};
 
 use super::reference::is_host;
+use crate::containerizer::image_root::ImageRootChoice;
 
 /// Larger than any layer that is known, small against a disk.
 const DEFAULT_MAX_LAYER_BYTES: u64 = 16 << 30;
@@ -41,6 +42,10 @@ pub struct ImageOptions {
     /// What a whole image may unpack to, and what an uploaded archive may have.
     #[arg(long = "image-max-size", value_name = "SIZE", default_value_t = DEFAULT_MAX_IMAGE_BYTES, value_parser = config::bytes)]
     pub max_image_bytes: u64,
+    /// What the root of a container with an image is: `overlay` (layers that containers share), `copy` (all of the image
+    /// for each container), `auto` for a copy where the machine has no overlayfs.
+    #[arg(long = "image-root", value_enum, default_value_t = ImageRootChoice::Auto)]
+    pub root: ImageRootChoice,
     /// How long an image that no task uses is kept.
     #[arg(long = "image-gc-delay", value_name = "TIME", default_value = "168h", value_parser = config::duration)]
     pub max_age: Duration,
@@ -58,6 +63,7 @@ impl Default for ImageOptions {
             stall: DEFAULT_STALL,
             max_layer_bytes: DEFAULT_MAX_LAYER_BYTES,
             max_image_bytes: DEFAULT_MAX_IMAGE_BYTES,
+            root: ImageRootChoice::Auto,
             max_age: DEFAULT_MAX_AGE,
             high_water_percent: DEFAULT_HIGH_WATER_PERCENT,
         }

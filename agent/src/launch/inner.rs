@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::{Image, Tell};
+use crate::containerizer::image_root::ImageRoot;
 use crate::containerizer::oci::{self, Around};
 use crate::containerizer::{image_users, users};
 use crate::docker::{Wanted, is_for_engine};
@@ -74,6 +75,7 @@ impl Launcher {
         };
         if let Some(around) = &mut inner.around {
             around.mounted = mounted;
+            around.image_root = permissions.image_root;
         }
         Ok(inner)
     }
@@ -100,6 +102,7 @@ impl Launcher {
             spec: spec.clone(),
             image: None,
             mounted: BTreeMap::new(),
+            image_root: ImageRoot::default(),
             volumes: Vec::new(),
             parent: None,
             namespace: None,

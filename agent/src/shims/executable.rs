@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use tracing::warn;
 
 use super::LOG_TAIL_BYTES;
+use crate::containerizer::image_root::ImageRoot;
 
 /// What the copy is called where a link to it is shown, as in `/proc/<pid>/exe`.
 const NAME: &str = "mete-shim";
@@ -57,12 +58,16 @@ impl Executable {
         })
     }
 
-    /// Whether containers can be built, in an empty directory.
+    /// Whether containers can be built, in an empty directory, with roots of that kind.
     ///
     /// # Errors
     /// Why not, in the shim's words. Blocks for some milliseconds.
-    pub(crate) fn try_container(&self, place: &Path) -> Result<(), String> {
-        self.help("--probe", place)
+    pub(crate) fn try_container(&self, place: &Path, root: ImageRoot) -> Result<(), String> {
+        let what = match root {
+            ImageRoot::Overlay => "--probe",
+            ImageRoot::Copy => "--probe-copy",
+        };
+        self.help(what, place)
     }
 
     fn help(&self, what: &str, place: &Path) -> Result<(), String> {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use mete_agent::cgroups::{Hierarchies, Limits};
 use mete_agent::containerizer::image::Image;
+use mete_agent::containerizer::image_root::ImageRoot;
 use mete_agent::containerizer::oci::{Around, Permissions};
 use mete_agent::containerizer::{Containerizer, Found, KillSignal, Start};
 use mete_agent::{processes, shims};
@@ -63,13 +64,14 @@ pub(crate) fn busybox(place: &Path) -> Image {
 }
 
 /// A task of `agent` in a container.
-fn task(agent: &Agent, container: &str, text: &str) -> Start {
+pub(crate) fn task(agent: &Agent, container: &str, text: &str) -> Start {
     let mut start = agent.task(container, text);
     start.environment = BTreeMap::from([("PATH".into(), "/bin".into())]);
     start.around = Some(Around {
         spec: ContainerSpec::default(),
         image: Some(busybox(agent.work.path())),
         mounted: BTreeMap::new(),
+        image_root: ImageRoot::Overlay,
         volumes: Vec::new(),
         parent: None,
         namespace: None,
@@ -79,7 +81,7 @@ fn task(agent: &Agent, container: &str, text: &str) -> Start {
     start
 }
 
-fn around(start: &mut Start) -> &mut Around {
+pub(crate) fn around(start: &mut Start) -> &mut Around {
     start.around.as_mut().unwrap()
 }
 
@@ -92,7 +94,7 @@ fn mount(target: &str, source: MountSource, read_only: bool) -> Mount {
 }
 
 /// Everything mounted in this process' view that has to do with an agent.
-fn mounts_of(agent: &Agent) -> Vec<String> {
+pub(crate) fn mounts_of(agent: &Agent) -> Vec<String> {
     let own = agent.work.path().to_str().unwrap();
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
     text.lines()

@@ -9,5 +9,6 @@ mod daemon; // the whole agent, with a master that is the test
 mod dockerd; // a Docker Engine for one test
 mod engine; // tasks on it
 mod probes;
+mod roots; // what containers start from
 mod support;
 mod tasks;

@@ -60,6 +60,11 @@ const fn terminate() -> i32 {
 pub enum Root {
     /// Layers of an image, put on top of one another.
     Layers(Layers),
+    /// A directory that is the task's alone: a copy of its image.
+    Directory {
+        /// Its absolute path.
+        path: String,
+    },
     /// That of the machine, without what is mounted into it; it can only be read.
     Machine {
         /// Directories that look empty, and files that do: the agent's own.

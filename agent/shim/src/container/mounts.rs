@@ -108,21 +108,22 @@ fn put_root_together(container: &Container) -> Result<(), Fault> {
     let place = container.place.as_str();
     match &container.root {
         Root::Layers(layers) => overlay(layers, place, false),
+        Root::Directory { path } => show(path, place, MountAttrFlags::MOUNT_ATTR_NODEV),
         Root::Machine { .. } => {
-            show("/", place)?;
+            let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+            show("/", place, attributes)?;
             let parts = PARTS.into_iter();
             let mut mounted = parts.filter(|part| paths::is_mounted_below_root(part));
-            mounted.try_for_each(|part| show(part, &format!("{place}{part}")))
+            mounted.try_for_each(|part| show(part, &format!("{place}{part}"), attributes))
         }
     }
 }
 
-/// Shows a file system of the machine at a place, to be read only. What is mounted below it is not seen.
-fn show(from: &str, place: &str) -> Result<(), Fault> {
+/// Shows a directory of the machine at a place. What is mounted below it is not seen.
+fn show(from: &str, place: &str, attributes: MountAttrFlags) -> Result<(), Fault> {
     mount_bind(from, place).map_err(Fault::of(place))?;
     let handle = open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let handle = handle.map_err(Fault::of(place))?;
-    let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
     system::mount_attributes(&handle, c"", attributes).map_err(Fault::of(place))
 }
 

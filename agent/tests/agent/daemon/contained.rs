@@ -135,3 +135,34 @@ async fn a_container_without_an_image_sees_the_machines_files_and_not_its_proces
     assert_eq!(work.said_now("m", "stdout"), "3\nfree\n");
     assert_eq!(work.said_now("m", "kept"), "x\n");
 }
+
+#[tokio::test]
+async fn an_agent_that_copies_images_runs_containers_as_any_other() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let agent = work.start(master.address, &["--image-root=copy"]);
+    let (mut link, register) = master.admit().await;
+    let attributes = register.agent_info.attributes.iter();
+    let mut containerizers = attributes.filter(|one| one.name == "containerizers");
+    let names = containerizers.next().unwrap().text.as_ref().unwrap();
+    assert_eq!(names.value, "process,oci");
+
+    let line =
+        "echo mine > /mine; echo $(id -u) $(busybox grep -c overlay /proc/mounts); sleep 1000";
+    link.run(&contained("web", line, |one| one.user = None))
+        .await;
+    link.until(TaskState::Running).await;
+    assert_eq!(work.said("web", "stdout").await, "0 0\n");
+    agent.kill().await;
+    let agent = work.start(master.address, &["--image-root=copy"]);
+    let (mut link, _) = master.admit().await;
+    link.kill("web").await;
+    link.until(TaskState::Killed).await;
+    drop(link);
+
+    agent.stop().await.unwrap();
+    until(|| std::fs::read_dir(work.path.join("tasks")).unwrap().count() == 0).await;
+}
