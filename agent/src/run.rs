@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_agent_core::task_dir::OutputLimits;
-use mete_agent_core::{BadRecord, Input, Node, Settings, StopReason};
+use mete_agent_core::{BadRecord, Findings, Input, Node, Settings, StopReason};
 use mete_daemon::auth::{Credentials, Token, TokenError};
-use mete_daemon::config::Faults;
+use mete_daemon::config::{Fault, Faults};
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
 use mete_daemon::store::redb::Redb;
@@ -64,8 +64,8 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// Why an agent ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The options contradict each other or the machine.
-    #[error(transparent)]
+    /// The options contradict each other, the machine, or what runs on it.
+    #[error("the configuration cannot be used here")]
     Config(#[from] Faults),
     /// The work directory cannot be used.
     #[error("the work directory cannot be used")]
@@ -235,6 +235,7 @@ impl Agent {
         let node = Node::recover(self.settings(), entries)
             .map_err(|bad| unreadable(self.places.store(), bad))?;
         let (findings, found) = self.survivors().look_after(&node).await;
+        self.has_room(&node, &findings)?;
 
         let (handle, ready) = event_loop::prepare(node);
         let mut registry = Registry::default();
@@ -285,6 +286,20 @@ impl Agent {
         self.leave(&handle, releases).await;
         info!("agent has ended");
         outcome
+    }
+
+    /// Tasks that run on keep what they hold: an agent that has less does not begin, and does nothing to them.
+    fn has_room(&self, node: &Node, findings: &Findings) -> Result<(), Faults> {
+        let lacking = node.lacking(&self.inventory.resources, findings);
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let reason = format!(
+            "tasks that run here hold more than {}: {}; they run on, and the agent starts with what it had before",
+            self.inventory.resources,
+            lacking.join(", ")
+        );
+        Err(Faults(vec![Fault::new("resources", reason)]))
     }
 
     /// Has the state of the agent counted, and what its tasks use.

@@ -5,6 +5,7 @@
 //! Start with [`Node`] and its `step`, then follow one [`Input`] into `transitions`; what there is lies in `state`.
 
 mod effects; // what follows: messages, launches, kills
+mod fit; // is what the agent has enough for the tasks of before?
 pub mod image; // what an image says of the program in it
 mod input; // all that can happen
 mod names; // ids and chances from a seed

@@ -1,5 +1,6 @@
 //! The whole agent: real store, real port, real tasks, and a master that is the test.
 
+mod changed; // another configuration
 mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
 mod engine; // tasks on a Docker Engine

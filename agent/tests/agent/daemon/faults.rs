@@ -31,7 +31,7 @@ async fn metric(port: i32, line: &str) {
 }
 
 /// Waits until everything said so far is acknowledged.
-async fn quiet(port: i32) {
+pub(super) async fn quiet(port: i32) {
     metric(port, "reports_unacknowledged 0").await;
 }
 

@@ -28,6 +28,8 @@ impl Process {
             .arg(format!("--work-dir={}", work.path.display()))
             .arg(format!("--master=http://{master}"))
             .args(["--disk-reserve=2MiB", "--kill-grace=100ms"])
+            // What tests launch is never too much, whatever the machine has.
+            .arg("--resources=cpus:1000;mem:1000000;disk:1000000;ports:[20000-32000]")
             .arg("--stop-tasks-on-exit")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())

@@ -37,6 +37,10 @@ enum RegisterError {
         "the agent has obeyed epoch {obeyed}; this master is of epoch {own} and has been replaced"
     )]
     OldMaster { obeyed: u64, own: u64 },
+    #[error(
+        "agent {agent} comes back with less than what is reserved on it, or made volumes, is made of: {missing}; start it with what it had before, or mark it gone"
+    )]
+    Shrunk { agent: AgentId, missing: String },
 }
 
 impl Cluster {
@@ -46,15 +50,17 @@ impl Cluster {
         registration: Registration,
         out: &mut Out,
     ) {
-        if let Err(error) = self.may_register(&registration) {
-            return self.refuse_agent(registration.link, &error, out);
-        }
+        let resources = match self.may_register(&registration) {
+            Ok(resources) => resources,
+            Err(error) => return self.refuse_agent(registration.link, &error, out),
+        };
         let id = match &registration.id {
             Some(id) => id.clone(),
             None => self.agents.new_id(&self.settings.incarnation),
         };
         self.leave_old_link(now, &id, out);
         let mut registration = registration;
+        registration.info.resources = resources;
         let brought = std::mem::take(&mut registration.tasks);
         let frameworks = std::mem::take(&mut registration.frameworks);
         let unacknowledged = std::mem::take(&mut registration.unacknowledged);
@@ -71,7 +77,8 @@ impl Cluster {
         out.reply = Some(Reply::Registered(id));
     }
 
-    fn may_register(&self, registration: &Registration) -> Result<(), RegisterError> {
+    /// The agent's resources, with what the master has made of them.
+    fn may_register(&self, registration: &Registration) -> Result<Resources, RegisterError> {
         if registration.obeyed_epoch > self.settings.epoch {
             return Err(RegisterError::OldMaster {
                 obeyed: registration.obeyed_epoch,
@@ -87,8 +94,9 @@ impl Cluster {
             let machine = machine.clone();
             return Err(RegisterError::MachineDown { machine });
         }
+        let has = registration.info.resources.clone();
         let Some(agent) = known else {
-            return Ok(());
+            return Ok(has.as_the_agent_has_it().with_devices());
         };
         if agent.link().is_some() && agent.info.endpoint != registration.info.endpoint {
             return Err(RegisterError::TwoOfOneId {
@@ -96,7 +104,11 @@ impl Cluster {
                 other: agent.info.endpoint.clone(),
             });
         }
-        Ok(())
+        let made = agent.info.resources.made_at_run_time();
+        make_again(has, &made).map_err(|missing| RegisterError::Shrunk {
+            agent: agent.id.clone(),
+            missing,
+        })
     }
 
     fn refuse_agent(&mut self, link: LinkId, error: &RegisterError, out: &mut Out) {
@@ -106,6 +118,8 @@ impl Cluster {
         let (permanent, ends) = match error {
             RegisterError::Gone { .. } => (true, true),
             RegisterError::MachineDown { .. } => (false, true),
+            // Its tasks run on: it comes back with what it had.
+            RegisterError::Shrunk { .. } => (true, false),
             RegisterError::TwoOfOneId { .. } | RegisterError::OldMaster { .. } => (false, false),
         };
         out.reply = Some(Reply::Refused(reason.clone()));
@@ -135,15 +149,9 @@ impl Cluster {
     /// The agent is in: known, on disk if something of that is new, pinged, its resources free to be offered.
     fn admit(&mut self, now: Timestamp, id: &AgentId, registration: Registration, out: &mut Out) {
         let known = self.agents.get(id).cloned();
-        let mut info = registration.info;
-        let made = match &known {
-            Some(known) => known.info.resources.made_at_run_time(),
-            None => Resources::none(),
-        };
-        info.resources = make_again(id, info.resources, &made);
         let agent = Agent {
             id: id.clone(),
-            info,
+            info: registration.info,
             version: registration.version,
             boot_id: registration.boot_id,
             reach: Reach::Registered {

@@ -1,10 +1,11 @@
 //! Resources are reserved and made volumes, and stay so: the master keeps on disk what was made of each agent's resources,
-//! and makes it again when the agent comes back. The agent itself knows only what it was started with.
+//! and makes it again when the agent comes back. The agent itself knows only what it was started with; one that was started
+//! with too little is not let in, so that no volume is forgotten with what is on it.
 
 use std::collections::BTreeSet;
 
 use mete_model::{AgentId, Resources, Tag};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::cluster::{Cluster, Out};
 use crate::effects::{Event, OperationOutcome};
@@ -116,19 +117,24 @@ fn shared_tags(held: &Resources) -> Vec<Tag> {
     shared.map(|(tag, _)| Tag::clone(tag)).collect()
 }
 
-/// An agent's resources with `made` made of them again. What it does not have enough of any more is not made.
-pub(super) fn make_again(agent: &AgentId, has: Resources, made: &Resources) -> Resources {
+/// An agent's resources with `made` made of them again.
+///
+/// # Errors
+/// What the agent does not have enough of any more, in words.
+pub(super) fn make_again(has: Resources, made: &Resources) -> Result<Resources, String> {
     let mut total = has.as_the_agent_has_it().with_devices();
+    let mut missing = Vec::new();
     for (tag, part) in made.parts() {
         let to = Resources::none().with_part(tag.clone(), part.clone());
         let from = to.as_the_agent_has_it();
         match total.reshaped(&from, &to) {
             Some(reshaped) => total = reshaped,
-            None => {
-                let missing = total.shortages(&from).join(", ");
-                warn!(%agent, resources = %to, missing, "reservation or volume dropped: the agent does not have what it was made of");
-            }
+            None => missing.push(format!("{to} ({})", total.shortages(&from).join(", "))),
         }
     }
-    total
+    if missing.is_empty() {
+        Ok(total)
+    } else {
+        Err(missing.join(", "))
+    }
 }

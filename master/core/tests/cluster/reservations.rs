@@ -509,7 +509,7 @@ fn reservations_and_volumes_survive_the_master_and_the_agents_return() {
 }
 
 #[test]
-fn what_an_agent_does_not_have_any_more_is_not_made_again() {
+fn an_agent_that_lacks_what_is_reserved_on_it_is_refused_until_it_has_it_again() {
     let mut scene = Scene::new();
     scene.operate(vec![
         reshape(OperationKind::Reserve, part(dynamic("web"), disk(900))),
@@ -517,19 +517,53 @@ fn what_an_agent_does_not_have_any_more_is_not_made_again() {
     ]);
     let agent = scene.agent.clone();
     let mut world = scene.world.restarted(Settings::new("n", 2));
+    let made = total(&world, &agent);
 
-    comes_back(&mut world, &agent, whole().plus(&disk(200)));
+    let mut shrunk = registration_of(&mut world, whole().plus(&disk(200)));
+    shrunk.id = Some(agent.clone());
+    let link = shrunk.link;
+    let out = world.step(Input::RegisterAgent(Box::new(shrunk)));
 
-    let total = total(&world, &agent);
-    assert_eq!(total.part(&dynamic("web")), None);
-    assert_eq!(total.part(&labelled("web")), Some(&cpus(1_000)));
-    assert_eq!(total.flat().disk_bytes, 200 * MEBIBYTE);
-    let mut again = world.restarted(Settings::new("o", 3));
-    comes_back(&mut again, &agent, whole().plus(&disk(1_000)));
-    assert_eq!(
-        crate::reservations::total(&again, &agent).part(&dynamic("web")),
-        None
+    let [MessageToAgent::Refused { reason, permanent }] = &messages(&out, link)[..] else {
+        panic!("refused, and nothing else: {out:?}");
+    };
+    assert!(permanent);
+    assert!(
+        reason.contains("disk 900 asked, 200 there") && reason.contains(agent.as_str()),
+        "{reason}"
     );
+    assert_eq!(out.store, []);
+    assert_eq!(total(&world, &agent), made, "it is as it was");
+    let out = comes_back(&mut world, &agent, whole().plus(&disk(1_000)));
+    assert_eq!(out.reply, Some(Reply::Registered(agent.clone())));
+    assert_eq!(
+        total(&world, &agent).part(&dynamic("web")),
+        Some(&disk(900))
+    );
+}
+
+#[test]
+fn what_an_agent_has_grown_by_is_offered_beside_what_was_made_of_it() {
+    let mut scene = Scene::new();
+    let made = part(dynamic("web"), disk(900));
+    scene.operate(vec![reshape(OperationKind::Reserve, made.clone())]);
+    let agent = scene.agent.clone();
+
+    let grown = whole().plus(&whole()).plus(&disk(1_500));
+    let out = comes_back(&mut scene.world, &agent, grown);
+
+    assert_eq!(out.reply, Some(Reply::Registered(agent.clone())));
+    let total = total(&scene.world, &agent);
+    assert_eq!(total.cpus_milli, 2 * whole().cpus_milli);
+    assert_eq!(total.disk_bytes, 600 * MEBIBYTE);
+    assert_eq!(total.part(&dynamic("web")), Some(&disk(900)));
+    let view = scene.world.cluster.view();
+    let offered: u64 = view
+        .offers
+        .values()
+        .map(|offer| offer.resources.cpus_milli)
+        .sum();
+    assert_eq!(offered, 2 * whole().cpus_milli, "in offers that are new");
 }
 
 /// Another reservation for the role: its label tells it apart.
