@@ -270,25 +270,32 @@ async fn a_command_ends_with_its_task_and_its_agent() {
     let agent = work.start(master.address, &[]);
     let (mut link, register) = master.admit().await;
     let port = register.agent_info.port();
-    for name in ["t", "u"] {
-        link.run(&task(name, "exec sleep 1000")).await;
+    // When a task ends, what else runs in it is killed at once. `asked` does not end when it is asked to, so that what
+    // its command hears is the question.
+    for (name, line) in [
+        ("asked", "trap '' TERM; echo up; exec sleep 1000"),
+        ("ends", "while [ ! -e go ]; do sleep 0.02; done"),
+        ("stays", "exec sleep 1000"),
+    ] {
+        link.run(&task(name, line)).await;
         link.until(TaskState::Running).await;
     }
-    let mut exec = Exec::begin(port, start("t", &["sleep", "4242.20"]))
-        .await
-        .unwrap();
-    let other = Exec::begin(port, start("u", &["sleep", "4242.20"]))
-        .await
-        .unwrap();
-    until(|| with_word("4242.20") == 2).await;
+    work.said("asked", "stdout").await;
+    let mut commands = Vec::new();
+    for name in ["asked", "ends", "stays"] {
+        let command = start(name, &["sleep", "4242.20"]);
+        commands.push(Exec::begin(port, command).await.unwrap());
+    }
+    until(|| with_word("4242.20") == 3).await;
 
-    link.kill("t").await;
-    // The task is asked to end, and so is all that runs in it.
-    assert_eq!(exec.ended().await, How::Signal(15));
+    link.kill("asked").await;
+    assert_eq!(commands[0].ended().await, How::Signal(15));
+    fs::write(work.sandbox("ends").join("go"), "").unwrap();
+    assert_eq!(commands[1].ended().await, How::Signal(9));
     agent.kill().await;
 
     until(|| with_word("4242.20") == 0).await;
-    drop(other);
+    drop(commands);
 }
 
 #[tokio::test]
