@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use mete_agent::Options;
 use mete_daemon::{config, shutdown};
 
 fn main() -> ExitCode {
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn live(arguments: Vec<std::ffi::OsString>) -> Result<(), Box<dyn std::error::Error>> {
-    let options = config::load("agent", arguments, [("", ""); 0])?;
+    let options: Options = config::load("agent", arguments, [("", ""); 0])?;
+    options.telemetry.start()?;
     mete_agent::run(options, shutdown::on_signal()?).await?;
     Ok(())
 }

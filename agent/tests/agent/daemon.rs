@@ -14,5 +14,6 @@ mod master; // a master that says what the test wants
 mod nested; // sessions over HTTP
 mod networks; // containers on a bridge
 mod sessions; // commands inside tasks, what tasks print
+mod stages; // killed at each stage of a launch
 mod volumes; // written, read, erased
 mod world; // an agent in a directory of its own

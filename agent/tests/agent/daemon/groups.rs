@@ -20,7 +20,7 @@ use super::world::{Work, json};
 use crate::containers::possible;
 use crate::support::until;
 
-fn executor(network: Network) -> ExecutorSpec {
+pub(super) fn executor(network: Network) -> ExecutorSpec {
     let container = ContainerSpec {
         network,
         ..ContainerSpec::default()
@@ -37,7 +37,7 @@ fn executor(network: Network) -> ExecutorSpec {
     }
 }
 
-async fn run(link: &Link, executor: &ExecutorSpec, tasks: &[TaskSpec]) {
+pub(super) async fn run(link: &Link, executor: &ExecutorSpec, tasks: &[TaskSpec]) {
     let run = wire::RunGroup {
         framework_info: (&framework()).into(),
         executor_info: executor.into(),

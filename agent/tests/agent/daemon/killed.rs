@@ -45,10 +45,22 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// It does nothing from now on, until it is killed.
+    pub(super) fn freeze(&self) {
+        kill_process(self.as_pid(), Signal::STOP).unwrap();
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn as_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
+    }
+
     /// SIGTERM, and waits until it has ended.
     pub(super) async fn stop(mut self) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        kill_process(self.as_pid(), Signal::TERM).unwrap();
         let mut ended = None;
         until(|| {
             ended = self.child.try_wait().unwrap();
@@ -71,12 +83,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whatever there still is of the agent in `work`: processes, control groups, mounts, task directories.
+/// Whatever there still is of the agent in `work`: processes, control groups, mounts, bridge, links, network namespaces and
+/// rules, task directories.
 pub(super) fn leftovers(work: &Work) -> BTreeSet<String> {
     let place = work.path.display().to_string();
     let scope = cgroups::scope_of("agent", &work.path.canonicalize().unwrap());
@@ -105,12 +121,17 @@ pub(super) fn leftovers(work: &Work) -> BTreeSet<String> {
     {
         find_groups(&hierarchy.path(), &scope, &mut left);
     }
-    for task in fs::read_dir(work.path.join("tasks"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        left.insert(format!("task directory {}", task.path().display()));
+    for trace in work.networks().traces() {
+        left.insert(format!("network {trace}"));
+    }
+    for (folder, what) in [
+        ("tasks", "task directory"),
+        ("namespaces", "network of a group"),
+    ] {
+        let entries = fs::read_dir(work.path.join(folder));
+        for entry in entries.into_iter().flatten().flatten() {
+            left.insert(format!("{what} {}", entry.path().display()));
+        }
     }
     left
 }
