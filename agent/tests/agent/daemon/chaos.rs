@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mete_model::container::Network;
-use mete_model::{ContainerSpec, TaskSpec, TaskState, TaskStatus, UpdateId};
+use mete_model::container::{Network, PortMapping, Transport};
+use mete_model::{ContainerSpec, ExecutorId, TaskSpec, TaskState, TaskStatus, UpdateId};
 use mete_proto::mete::v1 as wire;
 use tokio::time::{Instant, sleep, timeout};
 use wire::agent_message::Message as Said;
 
+use super::groups;
 use super::killed::{Process, leftovers};
 use super::master::{Link, Master, task};
 use super::world::Work;
@@ -25,10 +26,15 @@ const SECONDS: u64 = 20;
 const TASKS: u64 = 60;
 /// Between two deaths of the agent.
 const KILL_SECONDS: u64 = 2;
+/// One launch in so many is a group.
+const GROUPS: usize = 8;
 /// Between two things that happen at random.
 const STEP: Duration = Duration::from_millis(15);
 /// Everything that still runs at the end has ended by then.
 const END: Duration = Duration::from_secs(60);
+
+/// The first port of the host that leads into containers, and how many there are.
+const PORTS: (u16, usize) = (21_000, 4_000);
 
 /// Looks at what is left, and the time between two.
 const MOMENTS: u32 = 40;
@@ -147,7 +153,12 @@ struct Chaos {
     dice: Dice,
     launched: usize,
     deaths: usize,
+    /// How many came in groups.
+    grouped: usize,
+    /// How many were on the bridge.
+    bridged: usize,
     containers: bool,
+    bridges: bool,
 }
 
 impl Chaos {
@@ -156,7 +167,12 @@ impl Chaos {
         let work = Work::new();
         let agent = Process::start(&work, master.address);
         let (link, _) = master.admit().await;
+        let containers = possible();
         Self {
+            bridges: containers && work.networks().bridge().is_ok(),
+            containers,
+            grouped: 0,
+            bridged: 0,
             master,
             work,
             files: agent.open_files(),
@@ -166,34 +182,74 @@ impl Chaos {
             dice: Dice(seed),
             launched: 0,
             deaths: 0,
-            containers: possible(),
         }
     }
 
-    fn any_task(&mut self) -> TaskSpec {
+    /// One on the machine as it is.
+    fn plain_task(&mut self) -> TaskSpec {
         self.launched += 1;
         let id = format!("t{}", self.launched);
         let line = LINES[self.dice.below(LINES.len())];
-        let mut spec = task(&id, line);
+        let spec = task(&id, line);
+        self.ledger.0.insert(id, Known::Sent);
+        spec
+    }
+
+    fn any_task(&mut self) -> TaskSpec {
+        let mut spec = self.plain_task();
         if self.containers && self.dice.below(3) == 0 {
-            let network = [Network::Host, Network::None][self.dice.below(2)].clone();
             spec.container = Some(Box::new(ContainerSpec {
-                network,
+                network: self.any_network(&mut spec.resources),
                 ..ContainerSpec::default()
             }));
         }
-        self.ledger.0.insert(id, Known::Sent);
         spec
+    }
+
+    /// The host's, none, or the bridge with a port of the host that leads into the container.
+    fn any_network(&mut self, resources: &mut mete_model::Resources) -> Network {
+        match self.dice.below(if self.bridges { 3 } else { 2 }) {
+            0 => Network::Host,
+            1 => Network::None,
+            _ => {
+                self.bridged += 1;
+                let port = PORTS.0 + u16::try_from(self.bridged % PORTS.1).unwrap();
+                resources.ports = [u64::from(port)].into_iter().collect();
+                Network::Bridge {
+                    ports: vec![PortMapping {
+                        host: port,
+                        container: 80,
+                        transport: Transport::Tcp,
+                    }],
+                }
+            }
+        }
+    }
+
+    /// Some tasks below an executor, with a network of their own or the host's.
+    async fn any_group(&mut self) {
+        let own = self.containers && self.dice.below(2) == 0;
+        let network = if own { Network::None } else { Network::Host };
+        let mut executor = groups::executor(network);
+        executor.id = ExecutorId::new(format!("pod{}", self.launched)).unwrap();
+        let mut tasks = Vec::new();
+        for _ in 0..1 + self.dice.below(3) {
+            tasks.push(self.plain_task());
+        }
+        self.grouped += tasks.len();
+        groups::run(&self.link, &executor, &tasks).await;
     }
 
     /// One random thing: a launch when there are few tasks, a kill when there are many.
     async fn step(&mut self, tasks: usize) {
         let live = self.ledger.live();
-        if self.dice.below(tasks) >= live.len() {
+        if self.dice.below(tasks) < live.len() {
+            self.link.kill(&live[self.dice.below(live.len())]).await;
+        } else if self.dice.below(GROUPS) == 0 {
+            self.any_group().await;
+        } else {
             let spec = self.any_task();
             self.link.run(&spec).await;
-        } else {
-            self.link.kill(&live[self.dice.below(live.len())]).await;
         }
     }
 
@@ -275,6 +331,10 @@ async fn nothing_is_left_and_every_task_ends_once_however_often_the_agent_is_kil
         link,
         ledger,
         files,
+        launched,
+        deaths,
+        grouped,
+        bridged,
         ..
     } = chaos;
     let agent = agent.expect("one runs");
@@ -297,10 +357,8 @@ async fn nothing_is_left_and_every_task_ends_once_however_often_the_agent_is_kil
         .values()
         .filter(|known| matches!(known, Known::Ended(..)));
     println!(
-        "{} tasks, {} ended, {} deaths of the agent",
-        chaos.launched,
+        "{launched} tasks, {grouped} of them in groups, {bridged} meant for the bridge, {} ended, {deaths} deaths of the agent",
         ended.count(),
-        chaos.deaths
     );
-    assert!(chaos.deaths > 1 && chaos.launched > tasks, "{log}");
+    assert!(deaths > 1 && launched > tasks && grouped > 0, "{log}");
 }
