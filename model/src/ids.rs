@@ -60,6 +60,12 @@ macro_rules! id {
                 &self.0
             }
 
+            /// How many clones there are of it, itself among them. Reading it brings near in memory what the next clone
+            /// changes.
+            pub fn sharers(&self) -> usize {
+                Arc::strong_count(&self.0)
+            }
+
             /// Where in memory the text is. Clones share it: two ids that live at the same time and have one address
             /// are equal, others may be.
             pub fn address(&self) -> usize {

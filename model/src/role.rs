@@ -24,6 +24,11 @@ impl Role {
         Self(Arc::from("*"))
     }
 
+    /// How many clones there are of it, itself among them. Reading it brings near in memory what the next clone changes.
+    pub fn sharers(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Whether both are the same text in memory; then they are equal, and otherwise they may be.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

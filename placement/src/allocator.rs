@@ -13,6 +13,7 @@
 
 mod agent; // one: what is free, and who holds the rest
 mod agents; // all: which may be offered, what is free on them
+mod drafts; // offers before they have names
 mod explain; // why somebody got what it got, or nothing
 mod frameworks; // which roles they hold, what they say of themselves
 mod judge; // whether a client may have something of an agent, and all that stands against it

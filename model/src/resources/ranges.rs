@@ -35,6 +35,12 @@ impl Ranges {
         self.0.as_ref().map_or(&[], |all| all)
     }
 
+    /// How many clones there are of it, itself among them; none of the empty set. Reading it brings near in memory what
+    /// the next clone changes.
+    pub fn sharers(&self) -> usize {
+        self.0.as_ref().map_or(0, Arc::strong_count)
+    }
+
     /// Whether there is no number in it.
     pub const fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -175,16 +175,9 @@ impl Agents {
         part: &Resources,
         now: Timestamp,
     ) {
-        let agent = &mut self.slots[slot];
-        let is_all = !part.is_empty() && agent.lent_to.is_none() && agent.stock == *part;
-        if is_all && !agent.is_parted {
-            agent.lent_to = Some(client);
-            agent.lent_since = now;
-            if agent.admission == Admission::Offerable {
-                self.free.remove_plain(part);
-            }
-            self.holds_one_more(client);
-            self.place(slot);
+        let agent = &self.slots[slot];
+        let is_all = agent.lent_to.is_none() && agent.stock == *part;
+        if is_all && self.lend(slot, client, now) {
             return;
         }
         // Of shared volumes alone nothing is booked.
@@ -192,6 +185,22 @@ impl Agents {
             let part = self.take_free(slot, part);
             self.hold(slot, client, Way::Offered, part, now);
         }
+    }
+
+    /// Lends all that is free to a client, unless something is on offer otherwise; whether it did.
+    pub(super) fn lend(&mut self, slot: AgentSlot, client: ClientSlot, now: Timestamp) -> bool {
+        let agent = &mut self.slots[slot];
+        if agent.lent_to.is_some() || agent.is_parted || agent.stock.is_empty() {
+            return false;
+        }
+        agent.lent_to = Some(client);
+        agent.lent_since = now;
+        if agent.admission == Admission::Offerable {
+            self.free.remove_plain(&agent.stock);
+        }
+        self.holds_one_more(client);
+        self.place(slot);
+        true
     }
 
     /// All that is lent to a client is free again, if that is `part`; whether it was.
@@ -331,8 +340,7 @@ impl Agents {
         let mut read = 0;
         for slot in slots {
             let agent = &self.slots[slot];
-            let ports = agent.stock.ports.intervals().len();
-            read ^= ports ^ usize::from(agent.is_giving);
+            read ^= agent.stock.mem_bytes ^ u64::from(agent.is_giving);
         }
         std::hint::black_box(read);
     }
@@ -485,7 +493,7 @@ impl Agents {
     }
 
     /// What somebody let go is free again.
-    pub(super) fn put_free(&mut self, slot: AgentSlot, part: Resources) {
+    pub(super) fn put_free(&mut self, slot: AgentSlot, mut part: Resources) {
         let agent = &mut self.slots[slot];
         if agent.overdrawn {
             self.recount(slot);
@@ -501,6 +509,10 @@ impl Agents {
         if agent.stock.is_empty() {
             agent.stock = part;
         } else {
+            if agent.stock.ports.is_empty() {
+                // Adding them would look at them first, and count one more clone.
+                std::mem::swap(&mut agent.stock.ports, &mut part.ports);
+            }
             agent.stock.add(&part);
         }
         self.place(slot);

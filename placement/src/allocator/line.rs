@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::{AgentId, Resources};
+use mete_model::Resources;
 
 use super::agents::Agents;
 use crate::packing::Policy;
@@ -17,9 +17,6 @@ use crate::slots::AgentSlot;
 pub(super) struct Line {
     agents: Vec<AgentSlot>,
     next: Vec<u32>,
-    /// Names for the offers to be made, by place. They are copied while agents are walked through in the order of memory:
-    /// one by one, in the order of the line, that takes as long as all the rest of an offer.
-    names: Vec<Option<AgentId>>,
     /// Agents before this place have been brought near.
     near: u32,
 }
@@ -36,31 +33,21 @@ impl Line {
         before: &BTreeMap<AgentSlot, Resources>,
         policy: Policy,
     ) -> Self {
-        let mut names = Vec::with_capacity(agents.len());
-        let mut ranked: Vec<(Rank, AgentSlot, u32)> = (0..)
-            .zip(agents)
-            .map(|(at, &slot)| {
+        let mut ranked: Vec<(Rank, AgentSlot)> = agents
+            .iter()
+            .map(|&slot| {
                 let agent = of.get(slot);
-                names.push(Some(agent.id.clone()));
                 let free = before.get(&slot).unwrap_or_else(|| agent.free());
-                (whole_rank(policy, free, &agent.facts.total), slot, at)
+                (whole_rank(policy, free, &agent.facts.total), slot)
             })
             .collect();
         ranked.sort_unstable();
         let end = u32::try_from(ranked.len()).expect("slots are u32");
-        let in_line = |(_, slot, at): (Rank, AgentSlot, u32)| (slot, names[at as usize].take());
-        let (agents, names) = ranked.into_iter().map(in_line).unzip();
         Self {
             next: (0..=end).collect(),
-            agents,
-            names,
+            agents: ranked.into_iter().map(|(_, slot)| slot).collect(),
             near: 0,
         }
-    }
-
-    /// The name of the agent at a place, the first time it is taken.
-    pub(super) fn take_name(&mut self, place: u32) -> Option<AgentId> {
-        self.names.get_mut(place as usize)?.take()
     }
 
     /// The first agent left at or after a place, and its place.

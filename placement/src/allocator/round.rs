@@ -14,11 +14,13 @@
 //! has something. That can change by the agent having more or the filter ending (the agent is touched),
 //! or by something that happened to the client (it is *eager*, and looks at all agents once).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use mete_model::{AgentId, Resources, Timestamp};
+use mete_model::{Resources, Timestamp};
 
 use super::agent::exclusive;
+use super::drafts::{Draft, Drawn};
 use super::judge::Case;
 use super::line::Line;
 use super::wishes::Wishes;
@@ -47,8 +49,8 @@ struct Walk {
     free_before: BTreeMap<AgentSlot, Resources>,
     /// How far each client has walked along its line.
     reached: Vec<u32>,
-    grants: Vec<Grant>,
-    /// Where in `grants` the tasks of a client on an agent are.
+    drafts: Vec<Draft>,
+    /// Where in `drafts` the tasks of a client on an agent are.
     aimed: BTreeMap<(ClientSlot, AgentSlot), usize>,
 }
 
@@ -62,9 +64,8 @@ enum Scope {
 /// What one client was given, and where.
 struct Given {
     agent: AgentSlot,
-    /// The agent's, when it is at hand.
-    name: Option<AgentId>,
-    resources: Resources,
+    /// `None`: all that is free there.
+    resources: Option<Resources>,
     /// The shape it was given for, by its place among the client's wishes.
     wish: Option<usize>,
 }
@@ -98,7 +99,7 @@ impl Allocator {
             free_before: BTreeMap::new(),
             reached: vec![0; self.tree.clients_end()],
             // Each agent mostly makes one offer.
-            grants: Vec::with_capacity(touched.len()),
+            drafts: Vec::with_capacity(touched.len()),
             touched,
             aimed: BTreeMap::new(),
         };
@@ -126,7 +127,7 @@ impl Allocator {
             self.go_on_next_round(&walk.touched, &eager);
         }
         self.quota.note_headroom(self.agents.free());
-        walk.grants
+        self.write_out(walk.drafts)
     }
 
     /// This round was ended early: the next one looks at the same again.
@@ -236,8 +237,10 @@ impl Allocator {
             if let Some(part) = whole.part {
                 given = Some(Given {
                     agent: slot,
-                    name: line.take_name(place),
-                    resources: part.into_owned(),
+                    resources: match part {
+                        Cow::Borrowed(_) => None,
+                        Cow::Owned(part) => Some(part),
+                    },
                     wish: None,
                 });
                 break;
@@ -260,8 +263,7 @@ impl Allocator {
             if let Some((agent, resources)) = self.find_place(client, at, room, walk) {
                 return Some(Given {
                     agent,
-                    name: None,
-                    resources,
+                    resources: Some(resources),
                     wish: Some(at),
                 });
             }
@@ -373,46 +375,34 @@ impl Allocator {
     fn grant(&mut self, now: Timestamp, client: ClientSlot, given: Given, walk: &mut Walk) {
         let Given {
             agent,
-            name,
             resources,
             wish,
         } = given;
+        if resources.is_none() && self.agents.lend(agent, client, now) {
+            self.tree.grant(client, &self.agents.get(agent).stock);
+            self.note_quota(client);
+            walk.has_run_out();
+            walk.drafts.push(Draft::of_all(client, agent));
+            return;
+        }
+        let resources = resources.unwrap_or_else(|| self.agents.get(agent).free().clone());
         let booked = exclusive(&resources);
         self.agents.offer(agent, client, &booked, now);
         let left = self.agents.get(agent);
         if left.is_giving() {
             let before = || left.free().plus(&booked);
             walk.free_before.entry(agent).or_insert_with(before);
+        } else {
+            walk.has_run_out();
         }
         self.tree.grant(client, &booked);
         self.note_quota(client);
-        if let Some(left) = &mut walk.left
-            && !self.agents.get(agent).is_giving()
-        {
-            *left -= 1;
-        }
-        let unit = wish.map(|at| self.offer_unit(client, at, agent));
-        let holder = self.tree.client(client);
-        let grant = |resources| Grant {
-            framework: self.frameworks.get(holder.framework).id.clone(),
-            role: self.tree.node(holder.role).role.clone(),
-            agent: name.unwrap_or_else(|| self.agents.get(agent).id.clone()),
-            resources,
-            units: Vec::new(),
-        };
-        let Some(unit) = unit else {
-            walk.grants.push(grant(resources));
-            return;
-        };
-        let grants = &mut walk.grants;
-        let at = *walk.aimed.entry((client, agent)).or_insert_with(|| {
-            grants.push(grant(Resources::none()));
-            grants.len() - 1
-        });
-        grants[at].resources.add(&resources);
-        match grants[at].units.iter_mut().find(|(id, _)| *id == unit) {
-            Some((_, units)) => *units += 1,
-            None => grants[at].units.push((unit, 1)),
+        match wish {
+            None => walk.drafts.push(Draft::of(client, agent, resources)),
+            Some(at) => {
+                let unit = self.offer_unit(client, at, agent);
+                walk.draft_of_tasks(client, agent).add(unit, &resources);
+            }
         }
     }
 
@@ -430,6 +420,23 @@ impl Allocator {
 }
 
 impl Walk {
+    /// An agent has nothing left.
+    const fn has_run_out(&mut self) {
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+        }
+    }
+
+    /// What the offer of a client's tasks on an agent is made of so far.
+    fn draft_of_tasks(&mut self, client: ClientSlot, agent: AgentSlot) -> &mut Drawn {
+        let drafts = &mut self.drafts;
+        let at = *self.aimed.entry((client, agent)).or_insert_with(|| {
+            drafts.push(Draft::of(client, agent, Resources::none()));
+            drafts.len() - 1
+        });
+        drafts[at].part.get_or_insert_default()
+    }
+
     /// Where in `lines` a client's line is; made when nobody has walked along it yet.
     fn line(&mut self, scope: Scope, policy: Policy, agents: &super::agents::Agents) -> usize {
         let order = match policy {
