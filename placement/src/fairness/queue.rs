@@ -1,6 +1,7 @@
 //! A line of waiting clients or roles, the most urgent first.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::hash::{BuildHasherDefault, Hash};
 use std::num::NonZeroU32;
 
@@ -30,56 +31,207 @@ impl Urgency {
 }
 
 /// The line.
+///
+/// While the first is served again and again, as in a round that gives much, it stands as a *run*: a heap without names,
+/// in which the first changes places in a quarter of the time. Whatever else happens to it ends the run.
 #[derive(Clone, Debug)]
-pub(super) struct Queue<T: Hash + Eq>(
-    PriorityQueue<T, Reverse<Urgency>, BuildHasherDefault<FxHasher>>,
-);
+pub(super) struct Queue<T: Hash + Eq> {
+    /// Everybody; nobody during a run.
+    order: PriorityQueue<T, Reverse<Urgency>, BuildHasherDefault<FxHasher>>,
+    /// Everybody during a run.
+    run: BinaryHeap<Reverse<Place<T>>>,
+    /// How often the first was served and nothing else happened.
+    streak: usize,
+}
+
+/// Somebody's place.
+#[derive(Clone, Copy, Debug)]
+struct Place<T>(Urgency, T);
+
+/// A run begins when the first was served this often, and as often as a quarter of all who stand in line: to make
+/// ready for it takes about as long.
+const STREAK: usize = 16;
+
+impl<T> PartialEq for Place<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Place<T> {}
+
+impl<T> PartialOrd for Place<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Place<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
 
 impl<T: Hash + Eq> Default for Queue<T> {
     fn default() -> Self {
-        Self(PriorityQueue::with_default_hasher())
+        Self {
+            order: PriorityQueue::with_default_hasher(),
+            run: BinaryHeap::new(),
+            streak: 0,
+        }
     }
 }
 
 impl<T: Copy + Hash + Eq> Queue<T> {
     pub(super) fn push(&mut self, slot: T, urgency: Urgency) {
-        self.0.push(slot, Reverse(urgency));
+        self.end_run();
+        self.streak = 0;
+        self.order.push(slot, Reverse(urgency));
     }
 
     pub(super) fn remove(&mut self, slot: T) {
-        self.0.remove(&slot);
+        if self
+            .run
+            .peek()
+            .is_some_and(|Reverse(Place(_, first))| *first == slot)
+        {
+            self.run.pop();
+            return;
+        }
+        self.end_run();
+        self.streak = 0;
+        self.order.remove(&slot);
     }
 
     /// Moves somebody who is in line to another place.
     pub(super) fn change(&mut self, slot: T, urgency: Urgency) {
-        self.0.change_priority(&slot, Reverse(urgency));
+        if let Some(mut first) = self.run.peek_mut()
+            && first.0.1 == slot
+        {
+            first.0.0 = urgency;
+            return;
+        }
+        self.end_run();
+        let is_first = self.order.peek().is_some_and(|(first, _)| *first == slot);
+        self.order.change_priority(&slot, Reverse(urgency));
+        self.streak = if is_first { self.streak + 1 } else { 0 };
+        if self.streak >= STREAK.max(self.order.len() / 4) {
+            let places = self.order.drain();
+            let places = places.map(|(slot, Reverse(urgency))| Reverse(Place(urgency, slot)));
+            self.run.extend(places);
+        }
+    }
+
+    fn end_run(&mut self) {
+        if !self.run.is_empty() {
+            self.streak = 0;
+            let places = self.run.drain();
+            self.order = places
+                .map(|Reverse(Place(urgency, slot))| (slot, Reverse(urgency)))
+                .collect();
+        }
     }
 
     /// Gives everybody the urgency `of` says.
     pub(super) fn reorder(&mut self, of: impl Fn(T) -> Urgency) {
-        for (slot, urgency) in self.0.iter_mut() {
+        self.end_run();
+        for (slot, urgency) in self.order.iter_mut() {
             *urgency = Reverse(of(*slot));
         }
     }
 
     pub(super) fn first(&self) -> Option<(T, Urgency)> {
-        self.0
+        if let Some(Reverse(Place(urgency, slot))) = self.run.peek() {
+            return Some((*slot, *urgency));
+        }
+        self.order
             .peek()
             .map(|(slot, Reverse(urgency))| (*slot, *urgency))
     }
 
     /// Who is in line when nobody else is.
     pub(super) fn alone(&self) -> Option<T> {
-        let (slot, _) = self.0.peek()?;
-        (self.0.len() == 1).then_some(*slot)
+        let (slot, _) = self.first()?;
+        (self.order.len() + self.run.len() == 1).then_some(slot)
     }
 
     /// Everybody in line, in no order that says anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = T> {
-        self.0.iter().map(|(slot, _)| *slot)
+        let run = self.run.iter().map(|Reverse(place)| place.1);
+        self.order.iter().map(|(slot, _)| *slot).chain(run)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.order.is_empty() && self.run.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What happens is mostly that the first is served, so that runs begin and end many times.
+        #[test]
+        fn a_line_is_in_order_whether_it_is_a_run_or_not(happenings in proptest::collection::vec((0_u32..200, 0_u64..1_000, 0_u8..100), 0..2_000)) {
+            let mut line = Queue::default();
+            let mut model = BTreeMap::new();
+            for (turn, (other, share, what)) in (0..).zip(happenings) {
+                let first = line.first().map(|(slot, _)| slot);
+                let urgency = Urgency(u128::from(share) << 64 | turn);
+                match (what, first) {
+                    (0, _) => {
+                        line.remove(other);
+                        model.remove(&other);
+                    }
+                    (1, Some(first)) => {
+                        line.remove(first);
+                        model.remove(&first);
+                    }
+                    (2, _) if model.contains_key(&other) => {
+                        line.change(other, urgency);
+                        model.insert(other, urgency);
+                    }
+                    (3, _) => {
+                        line.reorder(|slot| Urgency(1 << 100 | u128::from(slot)));
+                        model.iter_mut().for_each(|(slot, urgency)| *urgency = Urgency(1 << 100 | u128::from(*slot)));
+                    }
+                    (4..80, Some(first)) => {
+                        line.change(first, urgency);
+                        model.insert(first, urgency);
+                    }
+                    _ if !model.contains_key(&other) => {
+                        line.push(other, urgency);
+                        model.insert(other, urgency);
+                    }
+                    _ => {}
+                }
+                let least = model.iter().min_by_key(|(_, urgency)| **urgency);
+                prop_assert_eq!(line.first(), least.map(|(slot, urgency)| (*slot, *urgency)));
+                prop_assert_eq!(line.alone().is_some(), model.len() == 1);
+                prop_assert_eq!(line.is_empty(), model.is_empty());
+                let mut all: Vec<u32> = line.iter().collect();
+                all.sort_unstable();
+                prop_assert_eq!(all, model.keys().copied().collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn who_is_served_again_and_again_is_served_in_a_run(frameworks in 2_u32..100) {
+            let mut line = Queue::default();
+            for slot in 0..frameworks {
+                line.push(slot, Urgency(u128::from(slot)));
+            }
+            for turn in 0..200 {
+                let first = line.first();
+                prop_assert_eq!(first, Some((turn % frameworks, Urgency(u128::from(turn)))));
+                line.change(turn % frameworks, Urgency(u128::from(turn + frameworks)));
+            }
+            prop_assert!(!line.run.is_empty());
+        }
     }
 }
