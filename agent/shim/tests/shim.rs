@@ -478,6 +478,8 @@ fn one_directory_runs_at_most_one_task() {
 
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("claimed before"));
+    let stdout = task.sandbox("stdout");
+    until("the task has said so", || text(&stdout) == "ran\n");
     kill_process(Pid::from_raw(task.runner().task.pid).unwrap(), Signal::KILL).unwrap();
     assert_eq!(task.end().end, End::Signaled { signal: 9 });
     assert_eq!(text(task.sandbox("stdout")), "ran\n");
