@@ -48,14 +48,26 @@ impl Executable {
     /// When it cannot be read.
     pub fn at(path: &Path, arguments: &[&str]) -> io::Result<Self> {
         let source = File::open(path)?;
-        let file = sealed(&source).or_else(|error| {
-            warn!(program = %path.display(), %error, "no sealed copy of the shim's program; the file on disk must not be written to");
-            held(path)
-        })?;
-        Ok(Self {
-            file,
-            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
-        })
+        match sealed(&source) {
+            Ok(file) => Ok(Self::of(file, arguments)),
+            Err(error) => {
+                warn!(program = %path.display(), %error, "no sealed copy of the shim's program; the file on disk must not be written to");
+                Self::on_disk(path, arguments)
+            }
+        }
+    }
+
+    /// Another program, run from its file: what [`at`](Self::at) falls back to.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn on_disk(path: &Path, arguments: &[&str]) -> io::Result<Self> {
+        Ok(Self::of(held(path)?, arguments))
+    }
+
+    fn of(file: OwnedFd, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+        Self { file, arguments }
     }
 
     /// Whether containers can be built, in an empty directory, with roots of that kind.
@@ -189,6 +201,20 @@ mod tests {
             Some(Errno::PERM.raw_os_error()),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_program_on_disk_stays_itself_when_its_file_is_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("program");
+        fs::copy("/bin/echo", &path).expect("a program");
+        let executable = Executable::on_disk(&path, &["before"]).expect("can be opened");
+
+        let other = dir.path().join("other");
+        fs::copy("/bin/false", &other).expect("a program");
+        fs::rename(&other, &path).expect("is mine");
+
+        assert_eq!(said(&executable), "before\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The whole agent: real store, real port, real tasks, and a master that is the test.
 
+mod busy; // what cannot be removed at first
 mod changed; // another configuration
 mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers

@@ -5,9 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command as Process;
 
 use mete_agent::cgroups::Hierarchies;
+use mete_agent::containerizer::process::ProcessContainerizer;
 use mete_agent::containerizer::{Containerizer, Found, KillSignal, StartError};
 use mete_agent::processes;
-use mete_agent::shims::{self, ShimError};
+use mete_agent::shims::{self, Executable, ShimError};
 use mete_agent_core::task_dir::{
     Command, End, Launch, PidFile, Process as Identity, Runner, TaskFile,
 };
@@ -43,6 +44,32 @@ async fn a_task_runs_ends_and_leaves_nothing_but_its_sandbox() {
             .all(|group| !std::path::Path::new(group).exists())
     );
     assert_eq!(agent.tasks.containers().unwrap(), []);
+}
+
+/// As on a machine that allows no programs in memory.
+#[tokio::test]
+async fn shims_run_from_their_file_where_there_can_be_no_copy() {
+    let agent = Agent::new();
+    let on_disk = Executable::on_disk(&program(), &[]).unwrap();
+    let place = agent.work.path().join("tasks");
+    let tasks = ProcessContainerizer::new(place, agent.cgroups.clone(), on_disk).unwrap();
+    let wait = "while [ ! -e go ]; do sleep 0.02; done";
+
+    let task = agent.task("c1", &format!("echo hello; {wait}; exit 3"));
+    let sandbox = task.sandbox.clone();
+    let shim = tasks.start(task).await.unwrap();
+
+    let runs = fs::read_link(format!("/proc/{}/exe", shim.runner().shim.pid));
+    assert_eq!(runs.unwrap(), program(), "it is no copy");
+    assert_eq!(agent.said("c1", "stdout").await, "hello\n");
+    drop(shim);
+    let Found::Running(shim) = agent.again().find(id("c1")).await.unwrap() else {
+        panic!("it runs");
+    };
+    fs::write(sandbox.join("go"), "").unwrap();
+    let exit = soon(shim.ended()).await.expect("the shim wrote it down");
+    assert_eq!(exit.end, End::Exited { code: 3 });
+    agent.tasks.destroy(id("c1")).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use mete_framework_sdk::{
 use mete_model::{MEBIBYTE, Reservation, ReservationKind, Tag, Volume};
 use tokio::time::timeout;
 
-use crate::harness::{Cluster, PATIENCE, eventually};
+use crate::harness::{Cluster, PATIENCE, eventually, mete};
 
 /// A framework of one role, and what it hears.
 struct Client {
@@ -98,6 +98,13 @@ fn task(id: &str, line: impl Into<String>) -> Task {
     task.cpus_milli(50).mem_mb(32)
 }
 
+/// What `mete task logs` tells of a task.
+fn logs(cluster: &Cluster, task: &str) -> String {
+    let mut command = mete(&["task", "logs", task]);
+    let output = command.env("METE_MASTER", cluster.url("master")).output();
+    String::from_utf8(output.expect("mete runs").stdout).expect("text")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_begins_in_order_and_ends_together_over_a_killed_agent() {
     let cluster = Cluster::start(&["--agents", "1"]).await;
@@ -111,7 +118,7 @@ async fn a_group_begins_in_order_and_ends_together_over_a_killed_agent() {
         .init(task("prepare", write("prepare")))
         .task(task(
             "serve",
-            format!("{}; exec sleep 1000", write("serve")),
+            format!("{}; echo to serve; exec sleep 1000", write("serve")),
         ))
         .task(task("help", format!("{}; exec sleep 1000", write("help"))));
     client
@@ -127,6 +134,7 @@ async fn a_group_begins_in_order_and_ends_together_over_a_killed_agent() {
         .await;
     let words = std::fs::read_to_string(&log).expect("written");
     assert!(words.starts_with("prepare\n"), "{words}");
+    assert_eq!(logs(&cluster, "serve"), "out | to serve\n");
     cluster.kill("agent-1").await;
     eventually("the agent is back with the group", async || {
         let url = format!("{}/state", cluster.url("agent-1"));

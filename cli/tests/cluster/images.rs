@@ -228,3 +228,69 @@ async fn an_agent_finds_its_image_again(cluster: &Cluster) {
     let ids: (Vec<String>, Vec<String>) = (ids(&before), ids(&cluster.tasks("/box").await));
     assert_eq!(ids.0, ids.1, "the same tasks");
 }
+
+/// Sends an archive or a directory to the first agent under a name.
+fn import(cluster: &Cluster, path: &Path, name: &str) {
+    let path = path.display().to_string();
+    let url = cluster.url("agent-1");
+    let line = ["image", "import", &path, "--name", name, "--agent", &url];
+    let output = mete(&line).output().expect("mete runs");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{path}: {words}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(name), "{path}: {said}");
+}
+
+/// Archives of the image as they are written by others: a layout as directory and as tar, and that of `docker save`.
+fn archives(registry: &Registry) -> [(std::path::PathBuf, &'static str); 3] {
+    let place = registry._place.path();
+    let (layout, tar, saved) = (
+        place.join("layout"),
+        place.join("layout.tar"),
+        place.join("saved.tar"),
+    );
+    let here = layout.display().to_string();
+    run(
+        "tar",
+        &["-C", &here, "-cf", &tar.display().to_string(), "."],
+    );
+    let target = format!("docker-archive:{}:box:1", saved.display());
+    run("skopeo", &["copy", &format!("oci:{here}:box"), &target]);
+    [
+        (layout, "box/layout:1"),
+        (tar, "box/tar:1"),
+        (saved, "box/saved:1"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_run_from_images_that_were_brought_by_hand() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can build containers");
+        return;
+    }
+    let registry = registry().await;
+    let cluster = Cluster::start(&["--agents", "1"]).await;
+
+    for (number, (path, name)) in archives(&registry).into_iter().enumerate() {
+        import(&cluster, &path, name);
+        let id = format!("/box{number}");
+        let app = json!({
+            "id": id, "cmd": "exec busybox sleep 1000", "cpus": 0.05, "mem": 32, "instances": 1,
+            "container": { "type": "MESOS", "docker": { "image": name } },
+        });
+        cluster.ok("POST", "/v2/apps", Some(&app)).await;
+        cluster.healthy(&id).await;
+
+        let task = cluster.tasks(&id).await.remove(0);
+        let pid = cluster.task_pid(&task).await;
+        let page = fs::read_to_string(format!("/proc/{pid}/root/www/index.html"));
+        assert_eq!(page.expect("the image is its root"), r#"{"app":"/box"}"#);
+    }
+
+    let url = cluster.url("agent-1");
+    let output = mete(&["image", "import", "/etc/hostname", "--agent", &url]).output();
+    let output = output.expect("mete runs");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !words.is_empty(), "{words}");
+}

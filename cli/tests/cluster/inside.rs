@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -92,13 +93,9 @@ fn resize(terminal: &OwnedFd, ws_row: u16, ws_col: u16) {
     tcsetwinsize(terminal, size).expect("sized");
 }
 
-/// An interactive shell, as a person has it.
-fn a_person_at_a_terminal(cluster: &Cluster, id: &str) {
-    let (person, program) = terminal();
-    let before = format!("{:?}", tcgetattr(&program).expect("modes"));
+/// Runs a line at a terminal, which is that of a session, so that keys and changes of its size are told as signals.
+fn at(program: &OwnedFd, line: Command) -> Running {
     let end = || Stdio::from(program.try_clone().expect("a copy"));
-    let line = task(cluster, &["exec", "-it", id, "--", "/bin/sh"]);
-    // The terminal is to be that of a session, so that a change of its size is told.
     let mut session = Command::new("setsid");
     session.args(["--ctty", "--wait"]).arg(line.get_program());
     session.args(line.get_args());
@@ -106,7 +103,58 @@ fn a_person_at_a_terminal(cluster: &Cluster, id: &str) {
         session.env(name, value.unwrap_or_default());
     }
     session.stdin(end()).stdout(end()).stderr(end());
-    let mut running = Running(session.spawn().expect("util-linux is installed"));
+    Running(session.spawn().expect("util-linux is installed"))
+}
+
+/// Somebody watches what a task prints, and lets go of it: the task runs on.
+fn a_person_attaches_and_leaves(cluster: &Cluster, id: &str) {
+    let (person, program) = terminal();
+    let mut watching = at(&program, task(cluster, &["attach", id]));
+    let mut keys = File::from(person.try_clone().expect("a copy"));
+    let mut heard = Heard::of(File::from(person));
+
+    heard.until("tick\r\ntick\r\n");
+    keys.write_all(b"\x03").expect("typed");
+
+    let status = watching.0.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(2), "{}", heard.text);
+    assert!(
+        !heard.text.contains("bad"),
+        "what was said before is not told"
+    );
+    let output = exec(cluster, id, &["echo", "here"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "here\n");
+}
+
+/// Waits until somebody runs a line: what is typed is echoed before it is begun.
+fn begun(line: &[&str]) {
+    let line = line.join("\0") + "\0";
+    let runs = |entry: std::fs::DirEntry| {
+        let words = std::fs::read(entry.path().join("cmdline"));
+        words.is_ok_and(|words| words == line.as_bytes())
+    };
+    let begin = mete_daemon::clock::elapsed();
+    while !std::fs::read_dir("/proc")
+        .expect("there")
+        .flatten()
+        .any(runs)
+    {
+        assert!(
+            mete_daemon::clock::elapsed() - begin < PATIENCE,
+            "nobody runs {line:?}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// An interactive shell, as a person has it.
+fn a_person_at_a_terminal(cluster: &Cluster, id: &str) {
+    let (person, program) = terminal();
+    let before = format!("{:?}", tcgetattr(&program).expect("modes"));
+    let mut running = at(
+        &program,
+        task(cluster, &["exec", "-it", id, "--", "/bin/sh"]),
+    );
     let mut keys = File::from(person.try_clone().expect("a copy"));
     let mut heard = Heard::of(File::from(person.try_clone().expect("a copy")));
     let mut type_in = |text: &str| keys.write_all(text.as_bytes()).expect("typed");
@@ -118,8 +166,8 @@ fn a_person_at_a_terminal(cluster: &Cluster, id: &str) {
     type_in("sleep 0.2; stty size\n");
     heard.until("40 100\r\n");
     // Ctrl-C ends what runs in the shell, and neither the shell nor us.
-    type_in("sleep 1000\n");
-    heard.until("sleep 1000\r\n");
+    type_in("sleep 4242.31\n");
+    begun(&["sleep", "4242.31"]);
     type_in("\x03");
     // What is typed before the shell asks again goes with what was interrupted.
     heard.until("^C\r\n# ");
@@ -169,6 +217,7 @@ async fn people_get_into_tasks_and_watch_them() {
     let output = cat.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "to and fro\n");
     a_person_at_a_terminal(&cluster, &id);
+    a_person_attaches_and_leaves(&cluster, &id);
 
     let output = task(&cluster, &["stats", "--json", &id]).output();
     let stats: Value = serde_json::from_slice(&output.expect("mete runs").stdout).expect("JSON");

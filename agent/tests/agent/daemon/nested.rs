@@ -136,6 +136,40 @@ async fn a_session_is_a_nested_container_with_input_output_and_an_end() {
 }
 
 #[tokio::test]
+async fn what_a_task_prints_from_now_on_is_told_until_it_ends() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let wait = "while [ ! -e go ]; do sleep 0.02; done";
+    let line = format!("echo before; {wait}; echo after; echo bad >&2; exit 0");
+    link.run(&task("t", &line)).await;
+    link.until(TaskState::Running).await;
+    work.said("t", "stdout").await;
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    let container = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let caller = Caller::of(port);
+    let attach = |id: &Value| json!({ "type": "ATTACH_CONTAINER_OUTPUT", "attach_container_output": { "container_id": id } });
+
+    let (first, second) = (
+        caller.call(&attach(&container)).await,
+        caller.call(&attach(&container)).await,
+    );
+    assert_eq!(first.headers()["content-type"], "application/recordio");
+    std::fs::write(work.sandbox("t").join("go"), "").unwrap();
+
+    assert_eq!(said(first, "STDOUT").await, "after\n");
+    assert_eq!(said(second, "STDERR").await, "bad\n");
+    link.until(TaskState::Finished).await;
+    let ghost = json!({ "value": "ghost" });
+    let nobody = caller.call(&attach(&ghost)).await;
+    assert_eq!(nobody.status(), StatusCode::NOT_FOUND);
+    let over = caller.call(&attach(&container)).await;
+    assert!(over.status().is_client_error(), "{over:?}");
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_refused() {
     let mut master = Master::start().await;
     let work = Work::new();
