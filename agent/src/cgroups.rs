@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use mete_agent_core::task_dir::CgroupPlan;
+use mete_model::Limit;
 
 use files::{enable, list, make, write};
 pub use group::{kill, members, remove, signal};
@@ -92,21 +93,38 @@ pub fn scope_of(agent: &str, work_dir: &Path) -> String {
 pub struct Limits {
     /// Thousandths of a CPU.
     pub cpus_milli: u64,
-    /// Bytes of memory; raised to [`MIN_MEMORY_BYTES`].
+    /// Bytes of memory that are kept for it; raised to [`MIN_MEMORY_BYTES`].
     pub mem_bytes: u64,
     /// Thousandths of a CPU that are never exceeded; `None`: as the options say.
-    pub cpu_limit_milli: Option<u64>,
+    pub cpu_limit: Option<Limit>,
+    /// Bytes of memory that are never exceeded, at least `mem_bytes`; `None`: `mem_bytes`.
+    pub mem_limit: Option<Limit>,
     /// Processes and threads, at most as many as the options say; `None`: as many.
     pub max_pids: Option<u64>,
 }
 
 impl Limits {
+    /// Thousandths of a CPU that are never exceeded, where an agent may have said `quota` for all; `None`: no bound.
+    pub fn cpu_cap_milli(&self, quota: bool) -> Option<u64> {
+        match self.cpu_limit {
+            Some(limit) => limit.amount(),
+            None => quota.then_some(self.cpus_milli),
+        }
+    }
+
+    /// Bytes of memory that are never exceeded; `None`: no bound.
+    pub fn mem_cap_bytes(&self) -> Option<u64> {
+        let limit = self.mem_limit.unwrap_or(Limit::At(self.mem_bytes));
+        limit.amount().map(|bytes| bytes.max(MIN_MEMORY_BYTES))
+    }
+
     /// Of a task that asks for nothing else.
     pub const fn new(cpus_milli: u64, mem_bytes: u64) -> Self {
         Self {
             cpus_milli,
             mem_bytes,
-            cpu_limit_milli: None,
+            cpu_limit: None,
+            mem_limit: None,
             max_pids: None,
         }
     }
@@ -272,18 +290,19 @@ impl Cgroups {
     }
 
     /// Gives all tasks together the weight of the whole machine; else they would count, all of them
-    /// together, like one process of the host.
+    /// together, like one process of the host. The memory that is kept for them is what each asks for.
     fn weigh(&self) {
         let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let shares = SHARES_PER_CPU.saturating_mul(cpus);
+        let above = |ours: &Path| [ours.parent().map(Path::to_owned), Some(ours.to_owned())];
         let ours = self.v1.get("cpu").or(self.v2.as_ref());
-        for group in ours
-            .into_iter()
-            .flat_map(|ours| [ours.parent(), Some(ours.as_path())])
-            .flatten()
-        {
+        for group in ours.into_iter().flat_map(|ours| above(ours)).flatten() {
             let _ = write(&group.join("cpu.shares"), shares)
                 .or_else(|_| write(&group.join("cpu.weight"), limits::weight(shares)));
+        }
+        // What is kept for a task counts only as far as it is kept for the groups above.
+        for group in self.v2.iter().flat_map(|ours| above(ours)).flatten() {
+            let _ = write(&group.join("memory.low"), "max");
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
 use mete_daemon::chain;
-use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, TaskKey, TaskSpec};
+use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, Limit, TaskKey, TaskSpec};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -180,7 +180,8 @@ impl Launcher {
             limits: Limits {
                 cpus_milli: resources.cpus_milli,
                 mem_bytes: resources.mem_bytes,
-                cpu_limit_milli: isolation.and_then(|isolation| isolation.cpu_limit_milli),
+                cpu_limit: cpu_limit(&job.spec),
+                mem_limit: job.spec.limits.mem_bytes,
                 max_pids: isolation.and_then(|isolation| isolation.max_pids),
             },
             output: self.output,
@@ -188,6 +189,15 @@ impl Launcher {
             docker: inner.docker,
         }
     }
+}
+
+/// The most CPU time it gets: what it says itself, else what its container says; `None`: as the agent is set.
+pub(crate) fn cpu_limit(spec: &TaskSpec) -> Option<Limit> {
+    let isolation = spec.container.as_ref().map(|spec| &spec.isolation);
+    let of_container = isolation.and_then(|isolation| isolation.cpu_limit_milli);
+    spec.limits
+        .cpus_milli
+        .or_else(|| of_container.map(Limit::At))
 }
 
 /// Whom the task runs as: the user it names, or that of its framework. An agent that is not root runs the latter as

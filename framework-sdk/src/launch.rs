@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mete_model::{
     AgentId, BadId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, Program, Ranges, Resources,
-    Role, TaskId,
+    Role, TaskId, TaskLimits,
 };
-use mete_proto::convert::resources;
 use mete_proto::convert::task::{kill_policy, labels_to_wire};
+use mete_proto::convert::{resources, task_limits};
 use mete_proto::mesos::v1 as wire;
 
 /// A task to launch with an offer.
@@ -18,6 +18,7 @@ pub struct Task {
     command: CommandSpec,
     container: Option<ContainerSpec>,
     resources: Resources,
+    limits: TaskLimits,
     health_check: Option<HealthCheck>,
     kill_grace_period: Option<Duration>,
     labels: Vec<(String, Option<String>)>,
@@ -88,6 +89,7 @@ impl Task {
             command,
             container: None,
             resources: Resources::none(),
+            limits: TaskLimits::default(),
             health_check: None,
             kill_grace_period: None,
             labels: Vec::new(),
@@ -146,6 +148,14 @@ impl Task {
     #[must_use]
     pub fn disk_mb(mut self, megabytes: u64) -> Self {
         self.resources.disk_bytes = megabytes.saturating_mul(mete_model::MEBIBYTE);
+        self
+    }
+
+    /// How much more it may have than it takes from the offer, where nobody else wants it; by default as much CPU time as is
+    /// idle, and no more memory.
+    #[must_use]
+    pub fn limits(mut self, limits: TaskLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -231,6 +241,7 @@ impl Task {
             task_id: (&self.id).into(),
             agent_id: agent.into(),
             resources: needs,
+            limits: task_limits::to_wire(&self.limits),
             command: Some((&self.command).into()),
             container: self.container.as_ref().map(Into::into),
             health_check: self.health_check.as_ref().map(Into::into),
@@ -270,18 +281,23 @@ fn discovery(name: String, ports: &[TaskPort]) -> wire::DiscoveryInfo {
 
 #[cfg(test)]
 mod tests {
-    use mete_model::TaskSpec;
+    use mete_model::{Limit, TaskSpec};
 
     use super::*;
 
     #[test]
     fn what_is_built_is_what_a_master_reads() {
+        let limits = TaskLimits {
+            cpus_milli: Some(Limit::Unlimited),
+            mem_bytes: Some(Limit::At(128 << 20)),
+        };
         let task = Task::shell("t-1", "sleep 1")
             .expect("an id")
             .name("sleeper")
             .port(TaskPort::number(31_000))
             .resources(Resources::cpus_mem(250, 64))
             .disk_mb(8)
+            .limits(limits)
             .env("A", "b")
             .image("box:1")
             .label("team", "blue")
@@ -296,6 +312,7 @@ mod tests {
         assert_eq!(read.name, "sleeper");
         assert_eq!(read.agent, agent);
         assert_eq!(read.resources, *task.needs());
+        assert_eq!(read.limits, limits);
         assert!(
             read.resources.ports.contains(31_000),
             "told before resources"

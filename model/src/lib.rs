@@ -17,6 +17,7 @@ pub mod executor; // what looks after tasks of a group
 pub mod framework; // a framework as it describes itself
 pub mod health; // what "healthy" means for a task
 pub mod ids; // names: opaque text, one type per noun
+pub mod limits; // how far a task may go beyond what it asks for
 pub mod machine; // Timestamp, Machine, Effects
 pub mod offer; // what is on the table, for whom
 pub mod resources; // vectors of CPUs, bytes, GPUs, ports
@@ -35,6 +36,7 @@ pub use health::{HealthCheck, Probe};
 pub use ids::{
     AgentId, BadId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey, UpdateId,
 };
+pub use limits::{Limit, TaskLimits};
 pub use machine::{Change, Durable, Effects, Machine, Timestamp};
 pub use offer::{InverseOffer, Offer};
 pub use resources::{

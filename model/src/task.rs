@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::container::{CommandSpec, ContainerSpec};
 use crate::health::HealthCheck;
 use crate::ids::{AgentId, TaskId};
+use crate::limits::TaskLimits;
 use crate::resources::Resources;
 
 /// What a framework asks an agent to run: the fields that are decided on, and the message as it came.
@@ -29,6 +30,8 @@ pub struct TaskSpec {
     pub agent: AgentId,
     /// What it takes from the offers.
     pub resources: Resources,
+    /// How much more it may have.
+    pub limits: TaskLimits,
     /// What it runs.
     pub command: CommandSpec,
     /// What is around it; `None`: nothing but the limits every task has.

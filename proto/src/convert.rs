@@ -22,6 +22,7 @@ pub mod offer_constraints; // which agents a framework wants offers of
 pub mod resources; // quantities: fixed point, ports, devices; reservations and volumes
 pub mod status; // TaskStatus, states, sources, reasons
 pub mod task; // TaskInfo, KillPolicy, labels
+pub mod task_limits; // limits beyond the resources
 pub mod volume; // names of volumes
 
 mod time; // spans and moments

@@ -102,6 +102,7 @@ fn task(launch: Launch) -> Task {
         name,
         agent: _,
         resources,
+        limits,
         command,
         container,
         health_check,
@@ -109,7 +110,10 @@ fn task(launch: Launch) -> Task {
         labels,
         original: _,
     } = spec;
-    let mut task = Task::new(id, command).name(name).resources(resources);
+    let mut task = Task::new(id, command)
+        .name(name)
+        .resources(resources)
+        .limits(limits);
     if let Some(container) = container {
         task = task.container(*container);
     }

@@ -19,15 +19,16 @@ const MIN_QUOTA_US: u64 = 1_000;
 /// Sets the limits of a plan whose groups are there.
 pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Result<(), CgroupError> {
     let shares = (limits.cpus_milli.saturating_mul(SHARES_PER_CPU) / 1_000).max(MIN_SHARES);
-    let capped = limits
-        .cpu_limit_milli
-        .or_else(|| options.cpu_quota.then_some(limits.cpus_milli));
-    let quota =
-        capped.map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US));
+    let quota = limits
+        .cpu_cap_milli(options.cpu_quota)
+        .map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US));
     let max_pids = limits
         .max_pids
         .map_or(options.max_pids, |pids| pids.min(options.max_pids));
-    let memory = limits.mem_bytes.max(MIN_MEMORY_BYTES);
+    let (kept, most) = (
+        limits.mem_bytes.max(MIN_MEMORY_BYTES),
+        limits.mem_cap_bytes(),
+    );
     for (controller, group) in &plan.v1 {
         let group = Path::new(group);
         match controller.as_str() {
@@ -38,14 +39,7 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
                     write(&group.join("cpu.cfs_quota_us"), quota)?;
                 }
             }
-            "memory" => {
-                write(&group.join("memory.limit_in_bytes"), memory)?;
-                // The file is missing where the kernel does not count swap.
-                let with_swap = group.join("memory.memsw.limit_in_bytes");
-                if with_swap.exists() {
-                    write(&with_swap, memory)?;
-                }
-            }
+            "memory" => memory_v1(group, kept, most)?,
             "pids" => write(&group.join("pids.max"), max_pids)?,
             _ => {}
         }
@@ -62,20 +56,40 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
                     write(&group.join("cpu.max"), format!("{quota} {QUOTA_PERIOD_US}"))?;
                 }
             }
-            "memory" => {
-                write(&group.join("memory.max"), memory)?;
-                let swap = group.join("memory.swap.max");
-                if swap.exists() {
-                    write(&swap, 0)?;
-                }
-                // A task dies as a whole: a server without its worker is of no use.
-                write(&group.join("memory.oom.group"), 1)?;
-            }
+            "memory" => memory_v2(group, kept, most)?,
             "pids" => write(&group.join("pids.max"), max_pids)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Keeps so much memory for a group and gives it no more than `most`, swap included. A group that has just been made has no
+/// limit.
+fn memory_v1(group: &Path, kept: u64, most: Option<u64>) -> Result<(), CgroupError> {
+    write(&group.join("memory.soft_limit_in_bytes"), kept)?;
+    let Some(most) = most else { return Ok(()) };
+    write(&group.join("memory.limit_in_bytes"), most)?;
+    // The file is missing where the kernel does not count swap.
+    let with_swap = group.join("memory.memsw.limit_in_bytes");
+    match with_swap.exists() {
+        true => write(&with_swap, most),
+        false => Ok(()),
+    }
+}
+
+/// The same, without swap.
+fn memory_v2(group: &Path, kept: u64, most: Option<u64>) -> Result<(), CgroupError> {
+    write(&group.join("memory.low"), kept)?;
+    if let Some(most) = most {
+        write(&group.join("memory.max"), most)?;
+    }
+    let swap = group.join("memory.swap.max");
+    if swap.exists() {
+        write(&swap, 0)?;
+    }
+    // A task dies as a whole: a server without its worker is of no use.
+    write(&group.join("memory.oom.group"), 1)
 }
 
 /// Shares (2 to 262,144) as weight (1 to 10,000), the way container runtimes do it.

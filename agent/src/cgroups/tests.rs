@@ -28,6 +28,7 @@ fn fake_v2(controllers: &str) -> (tempfile::TempDir, Hierarchies) {
             "cgroup.procs",
             "cpu.weight",
             "cpu.max",
+            "memory.low",
             "memory.max",
             "memory.swap.max",
             "memory.oom.group",
@@ -94,6 +95,31 @@ fn version_2_is_used_where_it_has_the_controllers() {
         plan.oom_file(),
         Some(format!("{}/memory.events", group.display()))
     );
+}
+
+#[test]
+fn what_is_asked_for_is_kept_and_a_limit_is_above_it() {
+    let (root, hierarchies) = fake_v2("cpu memory pids");
+    let groups = Cgroups::set_up(&hierarchies, Options::new("agent-1".into()));
+    let scope = root.path().join("mete/agent-1");
+    let read = |file: &str| fs::read_to_string(scope.join(file)).unwrap();
+    let mut limits = Limits::new(500, 64 << 20);
+    limits.cpu_limit = Some(Limit::At(2_000));
+    limits.mem_limit = Some(Limit::At(128 << 20));
+
+    groups.create("c1", limits).unwrap();
+
+    assert_eq!(read("memory.low"), "max");
+    assert_eq!(read("c1/memory.low"), (64 << 20).to_string());
+    assert_eq!(read("c1/memory.max"), (128 << 20).to_string());
+    assert_eq!(read("c1/cpu.max"), "200000 100000");
+    limits.cpu_limit = Some(Limit::Unlimited);
+    limits.mem_limit = Some(Limit::Unlimited);
+    fs::write(scope.join("c1/memory.max"), "as it was").unwrap();
+    fs::write(scope.join("c1/cpu.max"), "as it was").unwrap();
+    groups.create("c1", limits).unwrap();
+    assert_eq!(read("c1/memory.max"), "as it was");
+    assert_eq!(read("c1/cpu.max"), "as it was");
 }
 
 #[test]

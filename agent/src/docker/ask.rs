@@ -88,12 +88,10 @@ fn program(program: &Program) -> (Option<Vec<String>>, Option<Vec<String>>) {
 /// What it may use.
 fn limits(setup: &Setup, limits: Limits) -> HostConfig {
     let shares = limits.cpus_milli.saturating_mul(SHARES_PER_CPU) / 1_000;
-    let capped = limits
-        .cpu_limit_milli
-        .or_else(|| setup.cpu_quota.then_some(limits.cpus_milli));
-    let quota =
-        capped.map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US));
-    let memory = signed(limits.mem_bytes.max(MIN_MEMORY_BYTES));
+    let quota = limits
+        .cpu_cap_milli(setup.cpu_quota)
+        .map(|milli| (milli.saturating_mul(QUOTA_PERIOD_US) / 1_000).max(MIN_QUOTA_US));
+    let memory = limits.mem_cap_bytes().map(signed);
     let pids = limits
         .max_pids
         .map_or(setup.max_pids, |pids| pids.min(setup.max_pids));
@@ -101,9 +99,10 @@ fn limits(setup: &Setup, limits: Limits) -> HostConfig {
         cpu_shares: Some(signed(shares.max(2))),
         cpu_period: quota.map(|_| signed(QUOTA_PERIOD_US)),
         cpu_quota: quota.map(signed),
-        memory: Some(memory),
+        memory,
         // With the memory itself: no swap.
-        memory_swap: Some(memory),
+        memory_swap: memory,
+        memory_reservation: Some(signed(limits.mem_bytes.max(MIN_MEMORY_BYTES))),
         pids_limit: Some(signed(pids)),
         ..HostConfig::default()
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use mete_agent_core::Task;
+use mete_model::Limit;
 use serde_json::{Map, Value, json};
 
 use super::About;
 use crate::cgroups::{Cpu, Pressure, Pressures, Traffic};
 use crate::containerizer::Usage;
+use crate::launch::cpu_limit;
 use crate::statistics::Sample;
 
 pub(super) async fn containers(State(about): State<Arc<About>>) -> Json<Value> {
@@ -59,12 +61,11 @@ impl Known {
 fn of(task: &Task, sample: &Sample) -> Value {
     let usage = &sample.usage;
     let resources = task.spec.resources.flat();
-    let isolation = task.spec.container.as_ref().map(|spec| &spec.isolation);
-    let most = isolation.and_then(|isolation| isolation.cpu_limit_milli);
     let mut known = Known(Map::new());
     known.put("timestamp", Some(sample.at.as_secs_f64()));
-    let limit = most.unwrap_or(resources.cpus_milli);
-    known.put("cpus_limit", Some(limit as f64 / 1e3));
+    let most = cpu_limit(&task.spec).unwrap_or(Limit::At(resources.cpus_milli));
+    known.put("cpus_limit", most.amount().map(|limit| limit as f64 / 1e3));
+    known.put("mem_soft_limit_bytes", Some(resources.mem_bytes));
     known.put("cpus_soft_limit", Some(resources.cpus_milli as f64 / 1e3));
     known.put("disk_limit_bytes", Some(resources.disk_bytes));
     known.put("processes", usage.processes.or(usage.pids));

@@ -79,7 +79,9 @@ fn allocation_role(job: &Job) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use mete_model::{AgentId, CommandSpec, FrameworkInfo, Resources, Role, TaskKey, TaskSpec};
+    use mete_model::{
+        AgentId, CommandSpec, FrameworkInfo, Resources, Role, TaskKey, TaskLimits, TaskSpec,
+    };
 
     use super::*;
 
@@ -111,6 +113,7 @@ mod tests {
                 name: "t".into(),
                 agent,
                 resources: Resources::cpus_mem(100, 32),
+                limits: TaskLimits::default(),
                 command,
                 container: None,
                 health_check: None,

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use mete_model::resources::devices::{WHOLE_DEVICE, is_askable};
 use mete_model::{
-    AgentId, FrameworkId, Offer, OfferId, Program, Resources, Role, TaskId, TaskSpec,
+    AgentId, FrameworkId, MEBIBYTE, Offer, OfferId, Program, Resources, Role, TaskId, TaskLimits,
+    TaskSpec,
 };
 
 use crate::state::offers::Offers;
@@ -81,6 +82,13 @@ pub(crate) enum TaskError {
     },
     #[error("task {0} asks for no resources")]
     NoResources(TaskId),
+    #[error("task {task} has a limit of {limit} {name}, below the {asked} it asks for")]
+    LimitBelow {
+        task: TaskId,
+        name: &'static str,
+        limit: f64,
+        asked: f64,
+    },
     #[error("task {task} asks for {gpus} GPUs: {rule}")]
     PartOfGpu {
         task: TaskId,
@@ -113,6 +121,7 @@ const TASK_RULES: &[Rule] = &[
     id_is_free,
     agent_is_the_offers,
     asks_for_something,
+    limits_are_above,
     gpus_are_devices,
     has_a_command,
     fits,
@@ -144,6 +153,33 @@ fn agent_is_the_offers(candidate: &Candidate<'_>) -> Result<(), TaskError> {
 fn asks_for_something(candidate: &Candidate<'_>) -> Result<(), TaskError> {
     if candidate.task.resources.is_empty() {
         return Err(TaskError::NoResources(candidate.task.id.clone()));
+    }
+    Ok(())
+}
+
+/// What is asked for is always the task's.
+fn limits_are_above(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    let TaskLimits {
+        cpus_milli,
+        mem_bytes,
+    } = candidate.task.limits;
+    if cpus_milli.is_none() && mem_bytes.is_none() {
+        return Ok(());
+    }
+    let asked = candidate.task.resources.flat();
+    let cpus = ("cpus", cpus_milli, asked.cpus_milli, 1e3);
+    let mem = ("mem", mem_bytes, asked.mem_bytes, MEBIBYTE as f64);
+    for (name, limit, asked, unit) in [cpus, mem] {
+        if let Some(limit) = limit.filter(|limit| limit.is_below(asked)) {
+            return Err(TaskError::LimitBelow {
+                task: candidate.task.id.clone(),
+                name,
+                limit: limit
+                    .amount()
+                    .map_or(f64::INFINITY, |limit| limit as f64 / unit),
+                asked: asked as f64 / unit,
+            });
+        }
     }
     Ok(())
 }

@@ -282,6 +282,7 @@ fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
         slave_id: task.agent.as_str(),
         state: task.state.as_str(),
         resources: ResourcesShape::of(&task.spec.resources),
+        limits: shapes::limits(&task.spec.limits),
         role: task.role.as_str(),
         user: user
             .or(Some(framework_user))

@@ -1,5 +1,5 @@
-//! Tasks: one command each, run by the agent itself. Executors, groups of containers, checks without consequences and
-//! limits beyond the resources are refused by name until they are carried.
+//! Tasks: one command each, run by the agent itself. Executors, groups of containers and checks without consequences
+//! are refused by name until they are carried.
 
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskSpec};
 use prost::Message as _;
 
 use super::command::names_its_program;
-use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources};
+use super::{
+    ConvertError, Within as _, duration_info, duration_of, refuse, resources, task_limits,
+};
 use crate::mesos::v1 as wire;
 
 impl TryFrom<&wire::TaskInfo> for TaskSpec {
@@ -23,11 +25,6 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             info.max_completion_time.is_some(),
             "max_completion_time",
             "deadlines of tasks are",
-        )?;
-        refuse(
-            !info.limits.is_empty(),
-            "limits",
-            "limits beyond the resources are",
         )?;
         let container = container(info.container.as_ref())?;
         let command = info
@@ -49,6 +46,7 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             name: info.name.clone(),
             agent: (&info.agent_id).try_into().within("agent_id")?,
             resources: resources::from_wire(&info.resources)?,
+            limits: task_limits::read(&info.limits)?,
             command,
             container: container.map(Box::new),
             health_check: check.within("health_check")?,
@@ -70,6 +68,9 @@ impl From<&TaskSpec> for wire::TaskInfo {
         info.agent_id = (&task.agent).into();
         if came.map(|came| &came.resources) != Some(&task.resources) {
             info.resources = resources::to_wire(&task.resources);
+        }
+        if came.map(|came| &came.limits) != Some(&task.limits) {
+            info.limits = task_limits::to_wire(&task.limits);
         }
         if came.map(|came| &came.command) != Some(&task.command) {
             info.command = Some((&task.command).into());

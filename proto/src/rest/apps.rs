@@ -97,7 +97,7 @@ optional_fields! {
         readiness_checks: serde_json::Value,
         /// Volumes that stay: not carried yet.
         residency: serde_json::Value,
-        /// Limits above the request: not carried yet.
+        /// Limits above the request: `cpus` and `mem`, each a number or `"unlimited"`.
         resource_limits: serde_json::Value,
         /// Secrets by name: not carried yet.
         secrets: serde_json::Value,

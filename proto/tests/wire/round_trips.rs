@@ -10,9 +10,10 @@ use mete_model::container::{
 };
 use mete_model::{
     AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerSpec,
-    Endpoint, FaultDomain, FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer,
+    Endpoint, FaultDomain, FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer, Limit,
     LinuxCapability, MEBIBYTE, Offer, OfferId, Probe, Program, Ranges, Reason, Resources, Role,
-    Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, Unavailability, UpdateId,
+    Source, TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus, Timestamp, Unavailability,
+    UpdateId,
 };
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
@@ -280,24 +281,39 @@ fn isolation() -> impl Strategy<Value = Isolation> {
     )
 }
 
+fn task_limits() -> impl Strategy<Value = TaskLimits> {
+    let limit = |unit: u64| {
+        let some = (1..1_u64 << 20).prop_map(move |amount| Limit::At(amount * unit));
+        option::of(prop_oneof![some, Just(Limit::Unlimited)])
+    };
+    (limit(1), limit(1 << 20)).prop_map(|(cpus_milli, mem_bytes)| TaskLimits {
+        cpus_milli,
+        mem_bytes,
+    })
+}
+
 fn task_spec() -> impl Strategy<Value = TaskSpec> {
     let labels = vec((text(), option::of(".{0,9}")), 0..4);
     let names = (id(), ".{0,12}", id());
     let parts = (
-        exact_resources(),
+        (exact_resources(), task_limits()),
         contained(),
         option::of(health_check()),
         option::of(span()),
         labels,
     );
     (names, parts).prop_map(
-        |((id, name, agent), (resources, inside, health_check, kill_grace_period, labels))| {
+        |(
+            (id, name, agent),
+            ((resources, limits), inside, health_check, kill_grace_period, labels),
+        )| {
             let (command, container) = inside;
             TaskSpec {
                 id: TaskId::new(id).expect("good"),
                 name,
                 agent: AgentId::new(agent).expect("good"),
                 resources,
+                limits,
                 command,
                 container,
                 health_check,

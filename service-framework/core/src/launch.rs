@@ -80,6 +80,7 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
         name: spec.id.task_name(),
         agent: grant.agent.clone(),
         resources: grant.resources.clone(),
+        limits: spec.limits.of_task(),
         command,
         container: around(spec, &ports).map(Box::new),
         health_check,

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use mete_model::Checksum;
 use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS};
+use mete_model::{Checksum, TaskLimits};
 use mete_placement::Constraint;
 
 use crate::spec::app::{AppNetwork, AppSpec, HealthCheckSpec, HealthProtocol, UnreachableStrategy};
@@ -106,6 +106,19 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
             "/gpus",
             "GPU resources only work with the Mesos containerizer, which is not carried yet",
         ));
+    }
+    let TaskLimits {
+        cpus_milli,
+        mem_bytes,
+    } = spec.limits.of_task();
+    for (name, limit, asked) in [
+        ("cpus", cpus_milli, spec.cpus_milli),
+        ("mem", mem_bytes, spec.mem_bytes),
+    ] {
+        if limit.is_some_and(|limit| limit.is_below(asked)) {
+            let text = format!("is less than {name}, which each instance asks for");
+            found.push(Violation::new(format!("/resourceLimits/{name}"), text));
+        }
     }
     let is_single = spec
         .labels

@@ -6,6 +6,7 @@ mod container; // what an instance runs in, both ways
 mod event; // what happened → what subscribers read
 mod health; // health checks, both ways
 mod legacy; // what is not carried yet, and inputs of the old form
+mod limits; // limits above the request, both ways
 mod networks; // networks and the ports of containers, both ways
 mod ports; // port definitions, both ways
 mod task; // instances → tasks, with their statistics

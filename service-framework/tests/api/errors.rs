@@ -193,9 +193,15 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         (
             "resourceLimits",
-            json!({ "cpus": "unlimited" }),
-            "/resourceLimits",
+            json!({ "cpus": "much" }),
+            "/resourceLimits/cpus",
         ),
+        (
+            "resourceLimits",
+            json!({ "disk": 1 }),
+            "/resourceLimits/disk",
+        ),
+        ("resourceLimits", json!({ "mem": 1 }), "/resourceLimits/mem"),
         (
             "executorResources",
             json!({ "cpus": 1 }),

@@ -98,6 +98,28 @@ async fn a_posted_app_is_answered_as_marathon_does_and_runs() {
 }
 
 #[tokio::test]
+async fn limits_above_the_request_are_kept_until_an_update_leaves_them_out() {
+    let cluster = Cluster::start().await;
+    let mut wish = app("/web");
+    wish["resourceLimits"] = json!({ "cpus": 1.5, "mem": "unlimited" });
+
+    cluster.service.post("/v2/apps", &wish).await;
+    let shown = cluster.running("/web", 1).await;
+
+    assert_eq!(shown["app"]["resourceLimits"], wish["resourceLimits"]);
+    let change = json!({ "resourceLimits": { "mem": 64 } });
+    let path = "/v2/apps/web?force=true";
+    let (status, _) = cluster.service.send(Method::PATCH, path, &change).await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, shown) = cluster.service.get("/v2/apps/web").await;
+    assert_eq!(shown["app"]["resourceLimits"], json!({ "mem": 64 }));
+    let change = json!({ "labels": { "a": "b" } });
+    cluster.service.send(Method::PATCH, path, &change).await;
+    let (_, shown) = cluster.service.get("/v2/apps/web").await;
+    assert_eq!(shown["app"]["resourceLimits"], json!(null));
+}
+
+#[tokio::test]
 async fn an_app_on_the_bridge_has_mapped_ports_and_says_so() {
     let cluster = Cluster::start().await;
     let mut wish = app("/web");

@@ -4,6 +4,7 @@
 
 mod container; // the container around a task
 mod executor; // executors and their groups
+mod limits; // how far a task may go beyond what it asks for
 mod network; // which network it has
 mod quantities; // what a task has
 mod spec; // tasks and frameworks as they came

@@ -10,8 +10,8 @@ use mete_agent_core::{
 };
 use mete_model::{
     AgentId, Capability, CommandSpec, ContainerId, Durable, Effects, FrameworkId, FrameworkInfo,
-    HealthCheck, Machine, Probe, Resources, Role, TaskId, TaskKey, TaskSpec, TaskState, Timestamp,
-    UpdateId,
+    HealthCheck, Machine, Probe, Resources, Role, TaskId, TaskKey, TaskLimits, TaskSpec, TaskState,
+    Timestamp, UpdateId,
 };
 
 pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -57,6 +57,7 @@ pub(crate) fn spec(task: &str) -> TaskSpec {
         name: format!("{task}.name"),
         agent: agent(),
         resources: Resources::cpus_mem(500, 64),
+        limits: TaskLimits::default(),
         command: CommandSpec::shell("sleep 1000"),
         container: None,
         health_check: None,

@@ -5,8 +5,8 @@ use std::pin::Pin;
 
 use mete_daemon::server;
 use mete_model::{
-    Capability, CommandSpec, FrameworkInfo, Resources, Role, TaskId, TaskSpec, TaskState,
-    TaskStatus,
+    Capability, CommandSpec, FrameworkInfo, Resources, Role, TaskId, TaskLimits, TaskSpec,
+    TaskState, TaskStatus,
 };
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
@@ -230,6 +230,7 @@ pub(super) fn task(id: &str, line: &str) -> TaskSpec {
         name: format!("{id}.name"),
         agent: AGENT.parse().unwrap(),
         resources: Resources::cpus_mem(100, 64),
+        limits: TaskLimits::default(),
         command: CommandSpec::shell(line),
         container: None,
         health_check: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mete_master_core::{Accept, BadTask, Call, Event, Operation};
 use mete_model::{
-    AgentId, CommandSpec, Offer, OfferId, Ranges, Reason, Resources, TaskSpec, TaskState,
+    AgentId, CommandSpec, Limit, Offer, OfferId, Ranges, Reason, Resources, TaskSpec, TaskState,
 };
 
 use crate::world::{
@@ -227,6 +227,10 @@ fn each_rule_says_what_is_wrong() {
         resources: Resources::none(),
         ..base()
     };
+    let mut tight = base();
+    tight.limits.mem_bytes = Some(Limit::At(256 << 20));
+    let mut slow = base();
+    slow.limits.cpus_milli = Some(Limit::At(500));
     let mut part_of_gpu = base();
     part_of_gpu.resources.gpus_milli = 500;
     let no_command = TaskSpec {
@@ -238,6 +242,8 @@ fn each_rule_says_what_is_wrong() {
     for (task, words) in [
         (beyond, "cpus 5 asked, 4 there, ports [80-80] not there"),
         (nothing, "no resources"),
+        (tight, "a limit of 256 mem, below the 512 it asks for"),
+        (slow, "a limit of 0.5 cpus, below the 1 it asks for"),
         (part_of_gpu, "without the capability GPU_FRACTIONS"),
         (no_command, "no command"),
         (elsewhere, "names agent m-S7"),

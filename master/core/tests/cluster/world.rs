@@ -12,7 +12,7 @@ use mete_master_core::{
 use mete_model::{
     AgentId, AgentInfo, Attributes, Capability, CommandSpec, Durable, Effects, Endpoint,
     FrameworkId, FrameworkInfo, Machine, Offer, OfferId, Ranges, Reason, Resources, Role, Source,
-    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 pub(crate) type Out = Effects<Cluster>;
@@ -308,6 +308,7 @@ pub(crate) fn task(id: &str, agent: &AgentId) -> TaskSpec {
         name: id.to_owned(),
         agent: agent.clone(),
         resources: Resources::cpus_mem(1_000, 512),
+        limits: TaskLimits::default(),
         command: CommandSpec::shell("sleep 1"),
         container: None,
         health_check: None,

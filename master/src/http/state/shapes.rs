@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mete_master_core::Task;
-use mete_model::{MEBIBYTE, Resources};
+use mete_model::{Limit, MEBIBYTE, Resources, TaskLimits};
 use mete_proto::convert::resources::to_wire;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Everything.
 #[derive(Default, Serialize)]
@@ -133,6 +133,8 @@ pub(super) struct TaskShape<'a> {
     pub(super) slave_id: &'a str,
     pub(super) state: &'a str,
     pub(super) resources: ResourcesShape,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<Value>,
     pub(super) role: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<&'a str>,
@@ -332,4 +334,18 @@ pub(super) fn discovery(task: &Task) -> Option<Value> {
         shape["labels"] = json!({ "labels": label_list(labels) });
     }
     Some(shape)
+}
+
+/// Limits of a task beyond its resources; no number in JSON is infinite, so no limit is a word (Mesos').
+pub(super) fn limits(limits: &TaskLimits) -> Option<Value> {
+    let one = |limit: Limit, unit: f64| match limit {
+        Limit::At(amount) => Value::from(amount as f64 / unit),
+        Limit::Unlimited => Value::from("Infinity"),
+    };
+    let cpus = limits.cpus_milli.map(|limit| ("cpus", one(limit, 1e3)));
+    let mem = limits.mem_bytes;
+    let mem = mem.map(|limit| ("mem", one(limit, MEBIBYTE as f64)));
+    let said = cpus.into_iter().chain(mem);
+    let said: Map<_, _> = said.map(|(name, value)| (name.to_owned(), value)).collect();
+    (!said.is_empty()).then_some(Value::Object(said))
 }

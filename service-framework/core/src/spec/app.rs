@@ -6,6 +6,7 @@
 mod container; // what an instance runs in
 mod health; // health checks
 mod id; // ids of apps and groups
+mod limits; // how far an instance may go beyond what it asks for
 mod network; // which network instances have, and which ports lead to them
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use container::{Container, ContainerKind, HostVolume};
 pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
+pub use limits::{ResourceLimit, ResourceLimits};
 pub use network::{AppNetwork, InstancePort, Mapping, NamedNetwork};
 
 /// One app as its user describes it, with every default filled in.
@@ -48,6 +50,9 @@ pub struct AppSpec {
     pub disk_bytes: u64,
     /// Whole GPUs for each instance; 0 until containers carry them.
     pub gpus: u32,
+    /// How much more each instance may have.
+    #[serde(default, skip_serializing_if = "ResourceLimits::is_empty")]
+    pub limits: ResourceLimits,
     /// `""` or `"//cmd"`: the command executor.
     pub executor: String,
     /// Which network its instances have.
@@ -97,6 +102,7 @@ impl AppSpec {
             mem_bytes: 128 * MEBIBYTE,
             disk_bytes: 0,
             gpus: 0,
+            limits: ResourceLimits::default(),
             executor: String::new(),
             network: AppNetwork::Host,
             port_definitions: vec![PortDefinition::default_port()],

@@ -10,7 +10,7 @@ use mete_service_framework_core::spec::app::{
 };
 use mete_service_framework_core::validate::quantity;
 
-use super::{Faults, container, health, legacy, ports};
+use super::{Faults, container, health, legacy, limits, ports};
 use crate::http::failure::Failure;
 
 /// The longest delay that makes sense: a hundred years.
@@ -80,6 +80,7 @@ fn resources(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     };
     count("/instances", said.instances, &mut spec.instances);
     count("/gpus", said.gpus, &mut spec.gpus);
+    spec.limits = limits::read(said.resource_limits.as_ref(), faults);
 }
 
 fn texts(spec: &mut AppSpec, said: &App, faults: &mut Faults) {

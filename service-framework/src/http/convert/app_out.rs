@@ -11,7 +11,7 @@ use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
-use super::{container, health, networks, ports};
+use super::{container, health, limits, networks, ports};
 
 /// One version of an app, without its `versionInfo`. `role` is that of the framework.
 pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
@@ -83,6 +83,7 @@ fn numbers(app: &mut App, spec: &AppSpec) {
     app.mem = megabytes(spec.mem_bytes);
     app.disk = megabytes(spec.disk_bytes);
     app.gpus = Some(spec.gpus.into());
+    app.resource_limits = limits::write(&spec.limits);
     app.backoff_seconds = Some(seconds(spec.backoff.initial));
     app.backoff_factor = Some(spec.backoff.factor);
     app.max_launch_delay_seconds = Some(seconds(spec.backoff.maximum));

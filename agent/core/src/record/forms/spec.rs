@@ -10,6 +10,7 @@ use mete_model::{
 use serde::{Deserialize, Serialize};
 
 use super::container::Container;
+use super::limits::Limits;
 use super::quantities::Quantities;
 use super::words::{Base64, agent};
 
@@ -19,6 +20,8 @@ pub(super) struct Spec {
     name: String,
     agent: String,
     resources: Quantities,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
     command: Command,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     container: Option<Container>,
@@ -38,6 +41,7 @@ impl From<&TaskSpec> for Spec {
             name: spec.name.clone(),
             agent: spec.agent.to_string(),
             resources: Quantities::from(&spec.resources),
+            limits: Limits::of(&spec.limits),
             command: Command::from(&spec.command),
             container: spec.container.as_deref().map(Container::from),
             health_check: spec.health_check.as_ref().map(Health::from),
@@ -55,6 +59,7 @@ impl Spec {
             name: self.name,
             agent: agent(&self.agent)?,
             resources: self.resources.read()?,
+            limits: self.limits.map(Limits::read).unwrap_or_default(),
             command: self.command.read(),
             container: self
                 .container
