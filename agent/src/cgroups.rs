@@ -12,6 +12,7 @@
 //! All of this reads and writes files of the kernel and may block for a moment: not for the
 //! runtime's threads.
 
+mod devices; // which devices a container may use
 mod files; // numbers and lists as the kernel writes them
 mod group; // one task's groups: members, killing, removing
 mod limits; // what a task may use, in the kernel's units
@@ -238,6 +239,7 @@ impl Cgroups {
                 groups.set_up_v1(hierarchies, "freezer", &place).is_ok();
             let _ = groups.set_up_v1(hierarchies, "cpuacct", &place);
         }
+        let _ = groups.set_up_v1(hierarchies, devices::CONTROLLER, &place);
         groups.weigh();
         groups
     }
@@ -311,12 +313,39 @@ impl Cgroups {
     /// # Errors
     /// [`CgroupError`] names the file; what was made is removed again.
     pub fn create(&self, container: &str, limits: Limits) -> Result<CgroupPlan, CgroupError> {
-        let plan = self.plan_for(container);
+        let mut plan = self.plan_for(container);
+        // Without walls every device of the machine is there.
+        plan.v1.remove(devices::CONTROLLER);
+        self.make(plan, limits, None)
+    }
+
+    /// The same for a container, which may use the usual devices and those `granted`: `c 195:0`.
+    ///
+    /// # Errors
+    /// [`CgroupError`] names the file; what was made is removed again.
+    pub fn create_around<D: fmt::Display>(
+        &self,
+        container: &str,
+        limits: Limits,
+        granted: &[D],
+    ) -> Result<CgroupPlan, CgroupError> {
+        let granted: Vec<String> = granted.iter().map(ToString::to_string).collect();
+        self.make(self.plan_for(container), limits, Some(&granted))
+    }
+
+    fn make(
+        &self,
+        plan: CgroupPlan,
+        limits: Limits,
+        granted: Option<&[String]>,
+    ) -> Result<CgroupPlan, CgroupError> {
         let made = plan
             .directories()
             .into_iter()
             .try_for_each(|group| make(Path::new(group)));
-        match made.and_then(|()| limits::set(&self.options, &plan, limits)) {
+        let set = made.and_then(|()| limits::set(&self.options, &plan, limits));
+        let set = set.and_then(|()| granted.map_or(Ok(()), |all| devices::set(&plan, all)));
+        match set {
             Ok(()) => Ok(plan),
             Err(error) => {
                 let _ = remove(&plan);

@@ -13,6 +13,7 @@ use mete_proto::resources_text::{parse_attributes, parse_resources};
 use tonic::transport::Endpoint;
 
 use crate::cgroups::DEFAULT_MAX_PIDS;
+use crate::devices::GpuDevice;
 use crate::images::ImageOptions;
 use crate::networks::NetworkOptions;
 use crate::sandbox::DEFAULT_RESERVE_BYTES;
@@ -90,6 +91,10 @@ pub struct Options {
     /// Lets tasks in containers do without the filter of system calls.
     #[arg(long)]
     pub allow_unconfined: bool,
+    /// The device nodes of one GPU, by its number: `0=/dev/nvidia0,/dev/nvidiactl`. A task in a container that was given the
+    /// GPU has them in its `/dev`; others have not. May be given more than once. Offer GPUs by --resources.
+    #[arg(long, value_name = "INDEX=PATHS")]
+    pub gpu_device: Vec<GpuDevice>,
     /// Bytes of a task's stdout, and of its stderr, per file; then the file is rotated.
     #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_OUTPUT_BYTES, value_parser = config::bytes)]
     pub output_bytes: u64,

@@ -26,6 +26,7 @@ use mete_model::container::Program;
 
 use crate::containerizer::image::Tell;
 use crate::containerizer::oci::{Permissions, VolumeMount};
+use crate::devices::Node;
 pub(crate) use ask::is_for_engine;
 pub(crate) use container::{destroy, kill, start, usage};
 pub use engine::{Engine, EngineError};
@@ -58,6 +59,8 @@ pub struct Setup {
 pub struct Wanted {
     /// The container.
     pub spec: ContainerSpec,
+    /// The device nodes of the GPUs that the task was given.
+    pub devices: Vec<Node>,
     /// Persistent volumes of the task.
     pub volumes: Vec<VolumeMount>,
     /// What runs in it; the image may say.

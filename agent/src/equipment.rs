@@ -13,6 +13,7 @@ use crate::config::{ContainerizerChoice, IsolationChoice, Options};
 use crate::containerizer::image_root::{ImageRoot, ImageRootChoice};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
+use crate::devices::GpuDevices;
 use crate::docker::{Engine, Setup};
 use crate::networks::Networks;
 use crate::places::Places;
@@ -63,6 +64,7 @@ fn permissions(options: &Options, places: &Places) -> Permissions {
         unconfined: options.allow_unconfined,
         hidden: hidden(options, places),
         image_root: ImageRoot::default(),
+        gpus: GpuDevices::new(&options.gpu_device),
     }
 }
 

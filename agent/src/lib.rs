@@ -11,6 +11,7 @@
 
 pub mod cgroups; // limits and usage of tasks; how all of one is killed
 pub mod containerizer; // trait: start, find, kill, usage, destroy; tasks as processes, plain or in containers
+pub mod devices; // GPUs as device nodes
 pub mod docker; // containers that a Docker Engine makes
 pub mod images; // roots of containers: pulled, verified, unpacked, shared, collected
 pub mod inventory; // what this machine has for tasks

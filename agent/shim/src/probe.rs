@@ -67,6 +67,7 @@ fn build(directory: &Path, kind: Kind) -> Result<(), String> {
         read_only_root: true,
         shm_bytes: 1 << 20,
         rlimits: Vec::new(),
+        devices: Vec::new(),
         stop_signal: 15,
     };
     let launch = Launch::new(Command::Shell(String::new()), "/");

@@ -27,6 +27,7 @@ use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
 use super::image::Image;
 use super::image_root::ImageRoot;
 use super::names::Names;
+use crate::devices::{GpuDevices, Node};
 use crate::images::FlattenError;
 use crate::networks::Joined;
 
@@ -55,6 +56,8 @@ pub struct Permissions {
     pub hidden: Vec<PathBuf>,
     /// How images become roots.
     pub image_root: ImageRoot,
+    /// What GPUs are in `/dev`.
+    pub gpus: GpuDevices,
 }
 
 /// What is around a task, as it is to be started.
@@ -74,6 +77,8 @@ pub struct Around {
     pub parent: Option<PathBuf>,
     /// The file of the network that it shares with them; `None`: its network is its own affair.
     pub namespace: Option<PathBuf>,
+    /// The device nodes of the GPUs that the task was given.
+    pub devices: Vec<Node>,
     /// Where it runs, and what ends it.
     pub working_dir: String,
     /// Number of the signal that asks it to end.
@@ -102,6 +107,7 @@ impl Around {
             volumes: Vec::new(),
             parent: None,
             namespace: None,
+            devices: Vec::new(),
             working_dir: inside.working_dir.clone(),
             stop_signal: inside.stop_signal,
         }
@@ -302,6 +308,11 @@ pub fn prepare(
         read_only_root: isolation.read_only_root,
         shm_bytes: isolation.shm_bytes.unwrap_or(SHM_BYTES),
         rlimits: isolation.rlimits.iter().map(limit).collect(),
+        devices: around
+            .devices
+            .iter()
+            .map(|node| node.path.clone())
+            .collect(),
         stop_signal: around.stop_signal,
     })
 }

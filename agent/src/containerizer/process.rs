@@ -165,7 +165,11 @@ impl ProcessContainerizer {
             StartError::Unusable("the sandbox has no absolute UTF-8 path".to_owned())
         })?;
         make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
-        let cgroups = self.cgroups.create(task.container.as_str(), task.limits)?;
+        let (name, limits) = (task.container.as_str(), task.limits);
+        let cgroups = match &task.around {
+            Some(around) => self.cgroups.create_around(name, limits, &around.devices)?,
+            None => self.cgroups.create(name, limits)?,
+        };
         let mut environment = task.environment;
         let container = match &task.around {
             Some(around) => {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions,
-    MountType, ResourcesUlimits,
+    ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, Mount as EngineMount,
+    MountTmpfsOptions, MountType, ResourcesUlimits,
 };
 use mete_agent_core::task_dir::SANDBOX_INSIDE;
 use mete_model::ContainerSpec;
@@ -17,6 +17,7 @@ use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted, volumes};
 use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
 use crate::containerizer::oci::{below_root, check};
 use crate::containerizer::{Start, StartError};
+use crate::devices::Node;
 
 /// Mesos gives 1,024 shares per CPU; the kernel takes no fewer than 2.
 const SHARES_PER_CPU: u64 = 1_024;
@@ -62,10 +63,20 @@ pub(super) fn body(
         attach_stderr: Some(true),
         host_config: Some(HostConfig {
             mounts: Some(mounts(setup, &task.sandbox, wanted)?),
+            devices: Some(wanted.devices.iter().map(device).collect()),
             ..walls(spec, limits(setup, task.limits))
         }),
         ..ContainerCreateBody::default()
     })
+}
+
+/// A device under the name that it has on the machine; it may be used, not made anew.
+fn device(node: &Node) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(node.path.clone()),
+        path_in_container: Some(node.path.clone()),
+        cgroup_permissions: Some("rw".to_owned()),
+    }
 }
 
 /// Entry point and arguments. A program of the task runs instead of that of the image, as it does without an engine.
@@ -260,6 +271,12 @@ mod tests {
         let wanted = Wanted {
             spec,
             volumes: Vec::new(),
+            devices: vec![Node {
+                path: "/dev/gpu0".into(),
+                is_block: false,
+                major: 1,
+                minor: 3,
+            }],
             program: Program::Shell("echo hi".into()),
             user: Some("7:8".into()),
         };
@@ -306,6 +323,10 @@ mod tests {
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!(host.readonly_rootfs, Some(true));
         assert_eq!(host.privileged, None);
+        let devices = host.devices.unwrap();
+        assert_eq!(devices.len(), 1);
+        assert_eq!(devices[0].path_on_host.as_deref(), Some("/dev/gpu0"));
+        assert_eq!(devices[0].cgroup_permissions.as_deref(), Some("rw"));
     }
 
     #[test]

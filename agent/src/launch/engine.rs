@@ -9,7 +9,7 @@ use mete_agent_core::task_dir::{SANDBOX_INSIDE, User};
 use mete_model::ContainerSpec;
 use tokio::task::spawn_blocking;
 
-use super::inner::Inner;
+use super::inner::{Inner, devices};
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::Tell;
 use crate::containerizer::{oci, users};
@@ -42,6 +42,7 @@ impl Launcher {
             docker: Some(Wanted {
                 spec: spec.clone(),
                 volumes: Vec::new(),
+                devices: devices(job, &setup.permissions).await?,
                 program: command.program.clone(),
                 user,
             }),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mete_agent_core::LaunchStage;
 use mete_agent_core::image::{Inside, inside};
 use mete_agent_core::task_dir::{Command, SANDBOX_INSIDE, User};
+use mete_daemon::chain;
 use mete_model::ContainerSpec;
 use mete_model::container::{MountSource, Pull};
 use tokio::task::spawn_blocking;
@@ -14,8 +15,9 @@ use tokio::task::spawn_blocking;
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::image_root::ImageRoot;
-use crate::containerizer::oci::{self, Around};
+use crate::containerizer::oci::{self, Around, Permissions};
 use crate::containerizer::{image_users, users};
+use crate::devices::Node;
 use crate::docker::{Wanted, is_for_engine};
 
 /// Signal number of SIGTERM.
@@ -76,6 +78,7 @@ impl Launcher {
         if let Some(around) = &mut inner.around {
             around.mounted = mounted;
             around.image_root = permissions.image_root;
+            around.devices = devices(job, permissions).await?;
         }
         Ok(inner)
     }
@@ -106,6 +109,7 @@ impl Launcher {
             volumes: Vec::new(),
             parent: None,
             namespace: None,
+            devices: Vec::new(),
             working_dir: match &spec.working_dir {
                 Some(path) => path.clone(),
                 None => sandbox.display().to_string(),
@@ -139,6 +143,18 @@ impl Launcher {
             docker: None,
         })
     }
+}
+
+/// The device nodes of the GPUs it was given.
+pub(super) async fn devices(job: &Job, permissions: &Permissions) -> Result<Vec<Node>, Failure> {
+    let granted = job.spec.resources.flat().devices().clone();
+    if granted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let gpus = permissions.gpus.clone();
+    let nodes = spawn_blocking(move || gpus.nodes_of(&granted)).await;
+    let nodes = nodes.map_err(|error| Failure::new(LaunchStage::Start, error))?;
+    nodes.map_err(|error| Failure::new(LaunchStage::Start, chain(&error)))
 }
 
 /// A task opens only ports of the host that it was given.

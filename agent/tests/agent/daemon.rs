@@ -4,6 +4,7 @@ mod busy; // what cannot be removed at first
 mod changed; // another configuration
 mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
+mod devices; // GPUs as they were given
 mod engine; // tasks on a Docker Engine
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP

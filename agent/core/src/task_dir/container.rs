@@ -45,6 +45,9 @@ pub struct Container {
     /// Limits of each process.
     #[serde(default)]
     pub rlimits: Vec<ProcessLimit>,
+    /// Absolute paths of device nodes below `/dev` that it sees besides the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
     /// Number of the signal that asks the program to end.
     #[serde(default = "terminate")]
     pub stop_signal: i32,

@@ -6,7 +6,7 @@
 //! ```
 //! Invariants: sources are opened while the machine is still seen, and places while only the container is, so that
 //! neither can be taken for the other. Nothing brings devices or set-user-id programs in but the image itself; no
-//! device node works but those of `/dev`. Attributes are set before a mount is seen anywhere.
+//! device node works but those of `/dev`: the usual ones, and those that were granted. Attributes are set before a mount is seen anywhere.
 
 use std::fmt::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -29,7 +29,7 @@ const NOTHING_SPECIAL: MountAttrFlags =
 const DATA_ONLY: MountAttrFlags = NOTHING_SPECIAL.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 
-/// The only devices every container has.
+/// The devices that every container has.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Links in `/dev`.
@@ -81,11 +81,20 @@ pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault>
         .map(|mounted| Ready::of(mounted, launch))
         .collect::<Result<_, _>>()?;
     let devices = DEVICES.map(|name| (name, clone_of(&format!("/dev/{name}"))));
+    let granted: Vec<_> = container
+        .devices
+        .iter()
+        .map(|path| clone_of(path).map_err(Fault::of(path.as_str())))
+        .collect::<Result<_, _>>()?;
     pivot(&container.place)?;
 
     mount_own("/proc", "proc", &[], DATA_ONLY)?;
     mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
     devices_of(container, devices)?;
+    for (path, tree) in container.devices.iter().zip(&granted) {
+        let place = paths::inside(path, false)?;
+        attach(tree, &place).map_err(Fault::of(path.as_str()))?;
+    }
     if let Root::Machine { hidden } = &container.root {
         hidden.iter().try_for_each(|path| hide(path))?;
     }
