@@ -419,6 +419,7 @@ impl Allocator {
         if let Some(agent) = self.agents.find(agent)
             && let Some(client) = self.frameworks.client(framework, role)
         {
+            self.agents.bring_all_near(agent);
             self.put_back(agent, client, Way::Used, &exclusive(resources));
         }
     }

@@ -135,11 +135,18 @@ impl Frameworks {
         tree: &mut RoleTree,
     ) -> &mut Held {
         let roles = &mut self.slots[slot].roles;
-        roles.entry(role.clone()).or_insert_with(|| Held {
-            client: tree.add_client(slot, role),
-            subscribed: false,
-            suppressed: false,
-        })
+        if !roles.contains_key(role) {
+            let client = tree.add_client(slot, role);
+            let held = Held {
+                client,
+                subscribed: false,
+                suppressed: false,
+            };
+            // The text that offers are made with, so that their answers are known by it.
+            let role = tree.node(tree.client(client).role).role.clone();
+            roles.insert(role, held);
+        }
+        roles.get_mut(role).expect("it is there now")
     }
 
     /// The client of a framework in a role, and whether it is active and holds the role: only then does it have filters.

@@ -36,6 +36,8 @@ impl Urgency {
 /// in which the first changes places in a quarter of the time. Whatever else happens to it ends the run.
 #[derive(Clone, Debug)]
 pub(super) struct Queue<T: Hash + Eq> {
+    /// Who is first. Mostly nothing else is asked, and of many roles in turn: it is found without a look elsewhere.
+    first: Option<(T, Urgency)>,
     /// Everybody; nobody during a run.
     order: PriorityQueue<T, Reverse<Urgency>, BuildHasherDefault<FxHasher>>,
     /// Everybody during a run.
@@ -75,6 +77,7 @@ impl<T> Ord for Place<T> {
 impl<T: Hash + Eq> Default for Queue<T> {
     fn default() -> Self {
         Self {
+            first: None,
             order: PriorityQueue::with_default_hasher(),
             run: BinaryHeap::new(),
             streak: 0,
@@ -87,39 +90,40 @@ impl<T: Copy + Hash + Eq> Queue<T> {
         self.end_run();
         self.streak = 0;
         self.order.push(slot, Reverse(urgency));
+        self.note_first();
     }
 
     pub(super) fn remove(&mut self, slot: T) {
-        if self
-            .run
-            .peek()
-            .is_some_and(|Reverse(Place(_, first))| *first == slot)
-        {
+        if !self.run.is_empty() && self.is_first(slot) {
             self.run.pop();
-            return;
+        } else {
+            self.end_run();
+            self.streak = 0;
+            self.order.remove(&slot);
         }
-        self.end_run();
-        self.streak = 0;
-        self.order.remove(&slot);
+        self.note_first();
     }
 
     /// Moves somebody who is in line to another place.
     pub(super) fn change(&mut self, slot: T, urgency: Urgency) {
-        if let Some(mut first) = self.run.peek_mut()
-            && first.0.1 == slot
-        {
+        let is_first = self.is_first(slot);
+        if is_first && let Some(mut first) = self.run.peek_mut() {
             first.0.0 = urgency;
-            return;
+        } else {
+            self.end_run();
+            self.order.change_priority(&slot, Reverse(urgency));
+            self.streak = if is_first { self.streak + 1 } else { 0 };
+            if self.streak >= STREAK.max(self.order.len() / 4) {
+                self.begin_run();
+            }
         }
-        self.end_run();
-        let is_first = self.order.peek().is_some_and(|(first, _)| *first == slot);
-        self.order.change_priority(&slot, Reverse(urgency));
-        self.streak = if is_first { self.streak + 1 } else { 0 };
-        if self.streak >= STREAK.max(self.order.len() / 4) {
-            let places = self.order.drain();
-            let places = places.map(|(slot, Reverse(urgency))| Reverse(Place(urgency, slot)));
-            self.run.extend(places);
-        }
+        self.note_first();
+    }
+
+    fn begin_run(&mut self) {
+        let places = self.order.drain();
+        let places = places.map(|(slot, Reverse(urgency))| Reverse(Place(urgency, slot)));
+        self.run.extend(places);
     }
 
     fn end_run(&mut self) {
@@ -132,26 +136,36 @@ impl<T: Copy + Hash + Eq> Queue<T> {
         }
     }
 
+    fn note_first(&mut self) {
+        self.first = match self.run.peek() {
+            Some(Reverse(Place(urgency, slot))) => Some((*slot, *urgency)),
+            None => self
+                .order
+                .peek()
+                .map(|(slot, Reverse(urgency))| (*slot, *urgency)),
+        };
+    }
+
+    fn is_first(&self, slot: T) -> bool {
+        self.first.is_some_and(|(first, _)| first == slot)
+    }
+
     /// Gives everybody the urgency `of` says.
     pub(super) fn reorder(&mut self, of: impl Fn(T) -> Urgency) {
         self.end_run();
         for (slot, urgency) in self.order.iter_mut() {
             *urgency = Reverse(of(*slot));
         }
+        self.note_first();
     }
 
-    pub(super) fn first(&self) -> Option<(T, Urgency)> {
-        if let Some(Reverse(Place(urgency, slot))) = self.run.peek() {
-            return Some((*slot, *urgency));
-        }
-        self.order
-            .peek()
-            .map(|(slot, Reverse(urgency))| (*slot, *urgency))
+    pub(super) const fn first(&self) -> Option<(T, Urgency)> {
+        self.first
     }
 
     /// Who is in line when nobody else is.
     pub(super) fn alone(&self) -> Option<T> {
-        let (slot, _) = self.first()?;
+        let (slot, _) = self.first?;
         (self.order.len() + self.run.len() == 1).then_some(slot)
     }
 
@@ -161,8 +175,8 @@ impl<T: Copy + Hash + Eq> Queue<T> {
         self.order.iter().map(|(slot, _)| *slot).chain(run)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.order.is_empty() && self.run.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 }
 
