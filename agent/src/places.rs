@@ -246,13 +246,18 @@ impl Places {
         // Tasks of a group make the same link at the same time.
         static LINKING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = LINKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = runs.join(LATEST);
+        match symlink(run, &latest) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
         let aside = runs.join(".latest");
         match fs::remove_file(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
         symlink(run, &aside)?;
-        fs::rename(&aside, runs.join(LATEST))
+        fs::rename(&aside, latest)
     }
 
     /// Removes what stands above a sandbox that is gone, as far as nothing else is in it. Blocks.

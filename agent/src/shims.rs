@@ -11,18 +11,20 @@
 //! launch that the agent gives up can never begin later.
 
 mod executable; // the program, which nobody can change
+mod fork_server; // where shims come from
 mod remains; // whatever of a task still runs
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use mete_agent_core::task_dir::{
     End, Exit, FORMAT_VERSION, PidFile, Process, Runner, TaskDir, TaskFile, Told,
 };
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
@@ -41,11 +43,11 @@ pub use remains::{kill_remains, signal};
 /// may be seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a shim says on its standard output when the program runs.
+/// What a shim says when the program runs.
 const RUNNING: &[u8] = b"running\n";
 
-/// Bytes of the shim's log that go into an error message.
-const LOG_TAIL_BYTES: usize = 500;
+/// Bytes of what a shim complains of that go into an error message.
+const COMPLAINT_BYTES: usize = 500;
 
 /// Why a task could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub enum ShimError {
     /// There is no shim.
     #[error("the shim could not be started")]
     Spawn(#[source] io::Error),
-    /// The shim ended without a word; its log may have some.
+    /// The shim ended, and these were its words.
     #[error("the shim ended before the task ran: {0}")]
     Lost(String),
     /// The shim runs and says nothing.
@@ -133,10 +135,10 @@ pub async fn start(
             let runner = runner.map_err(ShimError::Directory)?;
             Ok(Shim { runner, dir, pidfd })
         }
-        Ok(_) => {
+        Ok(words) => {
             gone(&pidfd).await;
             Err(exit_of(&dir).map_or_else(
-                || ShimError::Lost(log_of(&dir)),
+                || ShimError::Lost(complaint(&words)),
                 |exit| ShimError::NotStarted(Box::new(exit)),
             ))
         }
@@ -149,28 +151,11 @@ pub async fn start(
     }
 }
 
-/// Starts the process; returns its pidfd and its standard output.
+/// Starts the process; returns its pidfd and what it says.
 fn spawn(executable: &Executable, dir: &TaskDir) -> io::Result<(OwnedFd, OwnedFd)> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(dir.shim_log())?;
-    // No pre_exec, no user: then this is a vfork, and costs the same however large the agent is.
-    let mut child = executable
-        .command()
-        .arg(dir.path())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()?;
-    let output = child
-        .stdout
-        .take()
-        .map(OwnedFd::from)
-        .ok_or(io::ErrorKind::BrokenPipe)?;
-    let pidfd = pidfd_of(&child).inspect_err(|_| drop((child.kill(), child.wait())))?;
-    Ok((pidfd, output))
+    let (said, words) = pipe_with(PipeFlags::CLOEXEC)?;
+    let pidfd = executable.shim(dir.path(), words.as_fd())?;
+    Ok((pidfd, said))
 }
 
 /// The pidfd of a child that nobody has waited for, so that the pid is still its own.
@@ -218,7 +203,7 @@ async fn first_words(output: OwnedFd) -> Vec<u8> {
     let mut words = Vec::new();
     if let Ok(pipe) = pipe::Receiver::from_owned_fd(output) {
         let _ = pipe
-            .take(RUNNING.len() as u64)
+            .take(COMPLAINT_BYTES as u64)
             .read_to_end(&mut words)
             .await;
     }
@@ -353,14 +338,10 @@ fn exit_after_kill(dir: &TaskDir, runner: Runner) -> Option<Exit> {
     exit_of(dir)
 }
 
-/// The end of the shim's log, for an error message.
-fn log_of(dir: &TaskDir) -> String {
-    let log = fs::read(dir.shim_log()).unwrap_or_default();
-    let tail = log
-        .get(log.len().saturating_sub(LOG_TAIL_BYTES)..)
-        .unwrap_or_default();
-    match String::from_utf8_lossy(tail).trim() {
-        "" => "its log is empty".to_owned(),
+/// What a shim has said, for an error message.
+fn complaint(words: &[u8]) -> String {
+    match String::from_utf8_lossy(words).trim() {
+        "" => "it has said nothing".to_owned(),
         text => text.to_owned(),
     }
 }

@@ -5,7 +5,7 @@
 //!     launch.json   agent → shim    what to run, where, with which limits      ([`Launch`])
 //!     pid           shim → agent    who runs it: shim and task, by start time  ([`PidFile`])
 //!     exit.json     shim → agent    how it ended, or why it never started      ([`Exit`])
-//!     shim.log      shim → people   what the shim had to say, mostly nothing
+//!     shim.log      shim → people   what the shim complained of; mostly it is not there
 //!     docker.json   agent, follower the container that a Docker Engine makes   ([`EngineContainer`])
 //!     began         follower → agent  a pipe: one byte when that container runs
 //!     told.json     follower → agent  how that container ended                 ([`Told`])
@@ -67,7 +67,7 @@ pub const PID_FILE: &str = "pid";
 /// File name of [`Exit`] in the task directory.
 pub const EXIT_FILE: &str = "exit.json";
 
-/// File name of the shim's own standard error in the task directory.
+/// File name of what a shim complains of in the task directory.
 pub const SHIM_LOG_FILE: &str = "shim.log";
 
 /// File name of [`EngineContainer`] in the task directory.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use mete_agent_core::task_dir::{
     BadTaskFile, EXIT_FILE, Exit, FORMAT_VERSION, MAX_FILE_BYTES, PID_FILE, PidFile, ProcStat,
-    Process, Runner, TaskFile,
+    Process, Runner, SHIM_LOG_FILE, TaskFile,
 };
 use rustix::fs::{
     AtFlags, FallocateFlags, Mode, OFlags, fallocate, fsync, ftruncate, linkat, openat, renameat,
@@ -144,6 +144,15 @@ impl Directory {
                 errno,
             }),
         }
+    }
+}
+
+/// Appends to shim.log. What cannot be written is lost: there is nobody else to tell.
+pub(crate) fn log(directory: &Path, text: &[u8]) {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+    let path = directory.join(SHIM_LOG_FILE);
+    if let Ok(file) = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+        let _ = write_all(&file, text);
     }
 }
 

@@ -15,6 +15,7 @@
 mod check; // joins a running task to check its health
 mod container; // a container around the program, if the task wants one
 mod directory; // launch.json in, pid and exit.json out
+mod fork_server; // shims that are copies of one
 mod image; // what exec needs
 mod network; // a network of its own, mounted on a file
 mod output; // stdout and stderr into files, rotated
@@ -46,10 +47,13 @@ const USAGE: u8 = 2;
 /// Runs a shim with the arguments that follow `mete shim`: the path of a task directory, or
 /// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task, `--session DIRECTORY` to run
 /// what the agent asks for on standard input inside one, `--probe DIRECTORY` or `--probe-copy DIRECTORY` to see
-/// whether containers can be built here, of layers or of a plain directory, or `--network FILE` to mount a new network on a file.
+/// whether containers can be built here, of layers or of a plain directory, `--network FILE` to mount a new network on a
+/// file, or `--fork-server ROOM` to make shims for the agent that asks on standard input (see `fork_server`; the length
+/// of ROOM is what `ps` has room for).
 ///
-/// Call it before any thread is started. It closes every file descriptor above 2; standard output
-/// gets one line, `running`, when the task's program runs, and end of file when it never will.
+/// Call it before any thread is started. It closes every file descriptor above 2. Standard output
+/// gets one line, `running`, when the task's program runs, and end of file when it never will; standard error gets why.
+/// After that line it lets go of both.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let code = match arguments.as_slice() {
@@ -62,10 +66,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             probe::run(Path::new(directory), Kind::Directory)
         }
         [flag, file] if flag == "--network" => network::run(Path::new(file)),
+        [flag, _room] if flag == "--fork-server" => fork_server::run(),
         [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
         _ => {
             eprintln!(
-                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY | shim --probe-copy DIRECTORY | shim --network FILE"
+                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY | shim --probe-copy DIRECTORY | shim --network FILE | shim --fork-server ROOM"
             );
             USAGE
         }
@@ -76,11 +81,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The life of one shim.
 fn run(path: &Path) -> u8 {
     detach();
+    let place = path.to_owned();
+    std::panic::set_hook(Box::new(move |panic| complain(&place, panic)));
     let outcome = Directory::open(path).and_then(|directory| supervise_task(&directory));
     match outcome {
         Ok(()) => DONE,
         Err(error) => {
-            eprintln!("shim of {}: {error}", path.display());
+            complain(path, &error);
             FAILED
         }
     }
@@ -150,5 +157,13 @@ fn announce_running() {
     let _ = rustix::io::write(rustix::stdio::stdout(), b"running\n");
     if let Ok(null) = process::open_null() {
         let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
     }
+}
+
+/// Says what went wrong: to the agent, while it listens to this shim, and in shim.log.
+fn complain(path: &Path, what: &dyn std::fmt::Display) {
+    let text = format!("shim of {}: {what}\n", path.display());
+    let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+    directory::log(path, text.as_bytes());
 }

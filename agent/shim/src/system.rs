@@ -192,6 +192,39 @@ pub(crate) fn exec(
     errno()
 }
 
+/// The place of this process's arguments, which is what `ps` shows.
+pub(crate) struct Title {
+    start: usize,
+    bytes: usize,
+}
+
+impl Title {
+    /// Found in `/proc`; `None` when that is not there. The arguments must not be asked for any more.
+    pub(crate) fn of_this_process() -> Option<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The name in parentheses may hold anything; arg_start and arg_end are the 46th and 47th word behind it.
+        let (_, behind) = stat.rsplit_once(')')?;
+        let mut places = behind.split_whitespace().skip(45).map(str::parse::<usize>);
+        let (start, end) = (places.next()?.ok()?, places.next()?.ok()?);
+        let bytes = end.checked_sub(start).filter(|_| start != 0)?;
+        Some(Self { start, bytes })
+    }
+
+    /// Shows `words` instead, as far as there is room.
+    pub(crate) fn set(&self, words: &[&[u8]]) {
+        let text = words.join(&0);
+        // The last byte stays what it is, zero.
+        let shown = text.len().min(self.bytes.saturating_sub(1));
+        let place = ptr::with_exposed_provenance_mut::<u8>(self.start);
+        // SAFETY: the kernel has put the arguments there, at the top of this process's stack, writable and `bytes`
+        // long; they were copied when the program began and nobody reads them again.
+        unsafe {
+            ptr::write_bytes(place, 0, self.bytes);
+            ptr::copy_nonoverlapping(text.as_ptr(), place, shown);
+        }
+    }
+}
+
 /// Texts as exec wants them: pointers, the last one null.
 pub(crate) struct CStringArray<'a>(Vec<*const c_char>, std::marker::PhantomData<&'a CStr>);
 

@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,8 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_cre
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::LOG_TAIL_BYTES;
+use super::COMPLAINT_BYTES;
+use super::fork_server::ForkServer;
 use crate::containerizer::image_root::ImageRoot;
 
 /// What the copy is called where a link to it is shown, as in `/proc/<pid>/exe`.
@@ -28,6 +29,7 @@ const NAME: &str = "mete-shim";
 pub struct Executable {
     file: OwnedFd,
     arguments: Vec<String>,
+    forks: ForkServer,
 }
 
 impl Executable {
@@ -67,7 +69,11 @@ impl Executable {
 
     fn of(file: OwnedFd, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-        Self { file, arguments }
+        Self {
+            file,
+            arguments,
+            forks: ForkServer::default(),
+        }
     }
 
     /// Whether containers can be built, in an empty directory, with roots of that kind.
@@ -92,7 +98,7 @@ impl Executable {
         let said = String::from_utf8_lossy(&output.stderr);
         Err(match said.trim() {
             "" => format!("the shim ended with {}", output.status),
-            said => said.chars().take(LOG_TAIL_BYTES).collect(),
+            said => said.chars().take(COMPLAINT_BYTES).collect(),
         })
     }
 
@@ -102,6 +108,14 @@ impl Executable {
     /// Why not, in the shim's words. Blocks for some milliseconds.
     pub(crate) fn make_network(&self, file: &Path) -> Result<(), String> {
         self.help("--network", file)
+    }
+
+    /// A new shim for a task directory; its pidfd. Blocks for a moment.
+    ///
+    /// # Errors
+    /// When there can be none.
+    pub(super) fn shim(&self, dir: &Path, words: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        self.forks.shim(|| self.command(), dir, words)
     }
 
     /// A command that runs it with nothing of the agent's environment.

@@ -1,6 +1,7 @@
 //! What `/proc` says of processes: whose they are, their memory, their time.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -73,10 +74,8 @@ pub(crate) fn shims(dir: &Path) -> Result<Vec<Memory>> {
     let is_shim = |pid: &u32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words);
-        let mut words = words.split('\0');
-        words.next().is_some()
-            && words.next() == Some("shim")
-            && words.next().is_some_and(|word| word.starts_with(&tasks))
+        let mut words = words.split('\0').skip_while(|word| *word != "shim");
+        words.nth(1).is_some_and(|word| word.starts_with(&tasks))
     };
     pids().into_iter().filter(is_shim).map(Memory::of).collect()
 }
@@ -98,14 +97,16 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// The command of the tasks, until exec has happened.
+/// The command of the tasks, until its first word.
 pub(crate) fn fork_and_exec() -> Result<Duration> {
     let begin = Instant::now();
     let mut child = Command::new("/bin/sh")
-        .args(["-c", "exec sleep 100000"])
+        .args(["-c", "echo; exec sleep 100000"])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()?;
+    let mut out = child.stdout.take().context("is piped")?;
+    out.read_exact(&mut [0])?;
     let took = begin.elapsed();
     child.kill()?;
     child.wait()?;

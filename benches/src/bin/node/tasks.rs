@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,19 +10,29 @@ use mete_framework_sdk::{
     Connection, ContainerSpec, Event, Filters, Framework, FrameworkSpec, Offer, Task, TaskId,
     TaskState, TaskStatus,
 };
+use mete_model::container::{Mount, MountSource};
+use rustix::fs::Mode;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
 use tokio::time::{Instant, timeout};
 
+use crate::bundle;
 use crate::world::PATIENCE;
 
 /// What is left of an offer comes back for the next tasks.
 const AT_ONCE: Filters = Filters::refuse_for(Duration::ZERO);
+
+/// What tasks do.
+const SLEEP: &str = "exec sleep 100000";
+/// Where containers see the directory with the pipe.
+const INSIDE: &str = "/first-words";
 
 /// What is around a task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// Nothing but its control groups.
     Plain,
-    /// A container on the machine's own files.
+    /// A container with a root of its own, from an image.
     Contained,
 }
 
@@ -41,12 +52,35 @@ pub(crate) struct Launcher {
     /// News that nobody has waited for yet, with the time they came.
     news: Vec<(Instant, TaskStatus)>,
     launched: usize,
+    first_words: FirstWords,
+}
+
+/// A pipe with a name, into which programs write a byte as soon as they run.
+struct FirstWords {
+    /// A directory with nothing else in it, so that containers may have it.
+    dir: PathBuf,
+    pipe: pipe::Receiver,
+}
+
+impl FirstWords {
+    fn open(dir: PathBuf) -> Result<Self> {
+        std::fs::create_dir(&dir)?;
+        let path = dir.join("said");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR)?;
+        // Open for both, so that it does not end with its first writer.
+        let pipe = pipe::OpenOptions::new()
+            .read_write(true)
+            .open_receiver(&path)?;
+        Ok(Self { dir, pipe })
+    }
 }
 
 impl Launcher {
-    pub(crate) async fn connect(master: &str) -> Result<Self> {
+    /// `dir` is a place for a directory of its own.
+    pub(crate) async fn connect(master: &str, dir: &Path) -> Result<Self> {
         let connection = Connection::to(master)?;
         Ok(Self {
+            first_words: FirstWords::open(dir.join("first-words"))?,
             framework: Framework::connect(connection, FrameworkSpec::new("node")),
             offers: Vec::new(),
             news: Vec::new(),
@@ -56,23 +90,61 @@ impl Launcher {
 
     /// Launches `count` tasks in one ACCEPT, when there is an offer.
     pub(crate) async fn launch(&mut self, kind: Kind, count: usize) -> Result<Vec<TaskId>> {
+        self.launch_command(kind, count, SLEEP).await
+    }
+
+    /// Launches one task that says when it runs.
+    pub(crate) async fn launch_speaking(&mut self, kind: Kind) -> Result<Vec<TaskId>> {
+        let path = match kind {
+            Kind::Plain => self.first_words.dir.display().to_string(),
+            Kind::Contained => INSIDE.to_owned(),
+        };
+        let command = format!("echo > {path}/said; {SLEEP}");
+        self.launch_command(kind, 1, &command).await
+    }
+
+    /// When the program of that task has begun.
+    pub(crate) async fn until_spoken(&mut self) -> Result<Instant> {
+        let heard = timeout(PATIENCE, self.first_words.pipe.read_u8()).await;
+        heard.context("a program has said nothing")??;
+        Ok(Instant::now())
+    }
+
+    async fn launch_command(
+        &mut self,
+        kind: Kind,
+        count: usize,
+        command: &str,
+    ) -> Result<Vec<TaskId>> {
         while self.offers.is_empty() {
             self.hear().await?;
         }
         let mut tasks = Vec::new();
         for _ in 0..count {
             self.launched += 1;
-            let task = Task::shell(format!("node-{}", self.launched), "exec sleep 100000")?;
+            let task = Task::shell(format!("node-{}", self.launched), command)?;
             let task = task.cpus_milli(10).mem_mb(32);
             tasks.push(match kind {
                 Kind::Plain => task,
-                Kind::Contained => task.container(ContainerSpec::default()),
+                Kind::Contained => task.container(self.container()),
             });
         }
         let ids = tasks.iter().map(|task| task.id().clone()).collect();
         let offers = std::mem::take(&mut self.offers);
         self.framework.client().accept(&offers, tasks, AT_ONCE)?;
         Ok(ids)
+    }
+
+    fn container(&self) -> ContainerSpec {
+        ContainerSpec {
+            image: Some(bundle::IMAGE.to_owned()),
+            mounts: vec![Mount {
+                target: INSIDE.to_owned(),
+                source: MountSource::Host(self.first_words.dir.display().to_string()),
+                read_only: false,
+            }],
+            ..ContainerSpec::default()
+        }
     }
 
     /// Kills all of them at once, without grace.

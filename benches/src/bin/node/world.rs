@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use reqwest::{Method, header};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,6 +26,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Away from the ports of a cluster somebody may be running, and from those of other measurements.
 const MASTER_PORT: u16 = 5_650;
 const AGENT_PORT: u16 = 5_651;
+const SERVICES_PORT: u16 = 5_652;
 /// Room for thousands of tasks that do nothing; the machine need not have it.
 const RESOURCES: &str = "cpus:1000;mem:1000000;disk:1000000";
 /// Bytes of each log that go into an error.
@@ -36,6 +38,7 @@ pub(crate) struct World {
     mete: PathBuf,
     master: Option<Child>,
     agent: Option<Child>,
+    services: Option<Child>,
     http: reqwest::Client,
 }
 
@@ -47,6 +50,7 @@ impl World {
             mete: mete.to_owned(),
             master: None,
             agent: None,
+            services: None,
             http: mete_daemon::http_client::plain()
                 .timeout(PATIENCE)
                 .build()?,
@@ -85,9 +89,67 @@ impl World {
             format!("--master={}", self.master_url()),
             format!("--work-dir={}", self.dir().join("agent").display()),
             format!("--resources={RESOURCES}"),
+            format!("--volume-root={}", self.dir().display()),
             "--stop-tasks-on-exit".to_owned(),
         ];
         self.agent = Some(self.spawn("agent", &arguments)?);
+        Ok(())
+    }
+
+    /// Starts the service framework and waits until it answers.
+    pub(crate) async fn start_services(&mut self) -> Result<()> {
+        let arguments = [
+            format!("--port={SERVICES_PORT}"),
+            format!("--master={}", self.master_url()),
+            format!("--state-dir={}", self.dir().join("services").display()),
+        ];
+        self.services = Some(self.spawn("services", &arguments)?);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let info = self.rest(Method::GET, "/v2/info", None).await;
+            if info.is_ok_and(|info| info["frameworkId"].is_string()) {
+                return Ok(());
+            }
+            sleep(LOOK).await;
+        }
+        bail!("no service framework within {PATIENCE:?}")
+    }
+
+    /// Ends the service framework.
+    pub(crate) fn end_services(&mut self) -> Result<()> {
+        let mut services = self.services.take().context("no service framework")?;
+        ensure!(end(&mut services), "the service framework has not ended");
+        Ok(())
+    }
+
+    /// Asks the service framework.
+    pub(crate) async fn rest(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
+        let url = format!("http://127.0.0.1:{SERVICES_PORT}{path}");
+        let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            let json = header::HeaderValue::from_static("application/json");
+            request = request
+                .header(header::CONTENT_TYPE, json)
+                .body(body.to_string());
+        }
+        let answer = request.send().await?.error_for_status()?.bytes().await?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    /// Puts an image into the agent.
+    pub(crate) fn import_image(&self, archive: &Path) -> Result<()> {
+        let import = Command::new(&self.mete)
+            .args(["image", "import"])
+            .arg(archive)
+            .arg(format!("--agent=http://127.0.0.1:{AGENT_PORT}"))
+            .output()?;
+        let said = String::from_utf8_lossy(&import.stderr);
+        ensure!(import.status.success(), "no image: {said}");
         Ok(())
     }
 
@@ -119,13 +181,13 @@ impl World {
             let tail = &text[text.len().saturating_sub(LOG_TAIL_BYTES)..];
             format!("--- {name}\n{}\n", String::from_utf8_lossy(tail))
         };
-        ["master", "agent"].map(tail).concat()
+        ["master", "agent", "services"].map(tail).concat()
     }
 
     /// Ends all of it.
     pub(crate) async fn end(mut self) -> Result<()> {
-        for child in [self.agent.take(), self.master.take()] {
-            let mut child = child.context("was started")?;
+        let daemons = [self.services.take(), self.agent.take(), self.master.take()];
+        for mut child in daemons.into_iter().flatten() {
             if !end(&mut child) {
                 bail!(
                     "a daemon has not ended within {END_PATIENCE:?}\n{}",
@@ -157,10 +219,8 @@ impl Drop for World {
         if self.agent.is_none() && self.master.is_some() {
             let _ = self.start_agent();
         }
-        for mut child in [self.agent.take(), self.master.take()]
-            .into_iter()
-            .flatten()
-        {
+        let daemons = [self.services.take(), self.agent.take(), self.master.take()];
+        for mut child in daemons.into_iter().flatten() {
             end(&mut child);
         }
     }
