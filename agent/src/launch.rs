@@ -19,6 +19,7 @@ use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
 use mete_daemon::chain;
 use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, Limit, TaskKey, TaskSpec};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +91,8 @@ pub(crate) struct Launcher {
     pub(crate) process: bool,
     /// The Docker Engine, if there is one.
     pub(crate) docker: Option<Arc<Setup>>,
+    /// Sandboxes that may be made at the same time.
+    pub(crate) making: Semaphore,
     pub(crate) endpoint: Endpoint,
     pub(crate) output: OutputLimits,
     /// With less free disk than this nothing is launched. The core knows the disk as it was measured last, up to a
@@ -147,6 +150,7 @@ impl Launcher {
         alone: bool,
     ) -> Result<(), Failure> {
         let (places, sandbox) = (self.places.clone(), sandbox.to_owned());
+        let _turn = self.making.acquire().await;
         let reserve = self.disk_reserve_bytes;
         let made = spawn_blocking(move || {
             if sandbox::space(places.root()).is_ok_and(|space| space.free_bytes < reserve) {

@@ -121,41 +121,62 @@ pub async fn start(
     executable: std::sync::Arc<Executable>,
     dir: TaskDir,
 ) -> Result<Shim, ShimError> {
-    let place = dir.clone();
-    let spawned = tokio::task::spawn_blocking(move || spawn(&executable, &place)).await;
-    let (pidfd, output) = spawned
-        .map_err(|error| ShimError::Spawn(io::Error::other(error)))?
-        .map_err(ShimError::Spawn)?;
-    let pidfd = watch(pidfd).map_err(ShimError::Spawn)?;
-    let said = tokio::time::timeout(START_TIMEOUT, first_words(output)).await;
-    match said {
-        Ok(words) if words == RUNNING => {
-            let runner = read::<PidFile>(&dir.pid())
-                .and_then(|pid| pid.runner.ok_or_else(|| "pid names nobody".to_owned()));
-            let runner = runner.map_err(ShimError::Directory)?;
-            Ok(Shim { runner, dir, pidfd })
-        }
-        Ok(words) => {
-            gone(&pidfd).await;
-            Err(exit_of(&dir).map_or_else(
-                || ShimError::Lost(complaint(&words)),
-                |exit| ShimError::NotStarted(Box::new(exit)),
-            ))
-        }
-        Err(_) => {
-            let _ = rustix::process::pidfd_send_signal(pidfd.get_ref(), Signal::KILL);
-            gone(&pidfd).await;
-            let _ = tokio::task::spawn_blocking(move || kill_remains(&dir)).await;
-            Err(ShimError::Slow)
-        }
-    }
+    let begun = tokio::task::spawn_blocking(move || Begun::of(&executable, dir)).await;
+    let begun = begun.map_err(|error| ShimError::Spawn(io::Error::other(error)))?;
+    begun?.running().await
 }
 
-/// Starts the process; returns its pidfd and what it says.
-fn spawn(executable: &Executable, dir: &TaskDir) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (said, words) = pipe_with(PipeFlags::CLOEXEC)?;
-    let pidfd = executable.shim(dir.path(), words.as_fd())?;
-    Ok((pidfd, said))
+/// A shim whose task does not run yet.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    dir: TaskDir,
+    pidfd: OwnedFd,
+    /// What it says.
+    said: OwnedFd,
+}
+
+impl Begun {
+    /// Starts a shim on a directory that holds launch.json. Blocks for a moment.
+    ///
+    /// # Errors
+    /// When there can be none.
+    pub(crate) fn of(executable: &Executable, dir: TaskDir) -> Result<Self, ShimError> {
+        let (said, words) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|errno| ShimError::Spawn(errno.into()))?;
+        let pidfd = executable.shim(dir.path(), words.as_fd());
+        let pidfd = pidfd.map_err(ShimError::Spawn)?;
+        Ok(Self { dir, pidfd, said })
+    }
+
+    /// Waits until the task's program runs.
+    ///
+    /// # Errors
+    /// [`ShimError`]; no process is left then.
+    pub(crate) async fn running(self) -> Result<Shim, ShimError> {
+        let Self { dir, pidfd, said } = self;
+        let pidfd = watch(pidfd).map_err(ShimError::Spawn)?;
+        match tokio::time::timeout(START_TIMEOUT, first_words(said)).await {
+            Ok(words) if words == RUNNING => {
+                let runner = read::<PidFile>(&dir.pid())
+                    .and_then(|pid| pid.runner.ok_or_else(|| "pid names nobody".to_owned()));
+                let runner = runner.map_err(ShimError::Directory)?;
+                Ok(Shim { runner, dir, pidfd })
+            }
+            Ok(words) => {
+                gone(&pidfd).await;
+                Err(exit_of(&dir).map_or_else(
+                    || ShimError::Lost(complaint(&words)),
+                    |exit| ShimError::NotStarted(Box::new(exit)),
+                ))
+            }
+            Err(_) => {
+                let _ = rustix::process::pidfd_send_signal(pidfd.get_ref(), Signal::KILL);
+                gone(&pidfd).await;
+                let _ = tokio::task::spawn_blocking(move || kill_remains(&dir)).await;
+                Err(ShimError::Slow)
+            }
+        }
+    }
 }
 
 /// The pidfd of a child that nobody has waited for, so that the pid is still its own.

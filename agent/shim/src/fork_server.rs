@@ -99,9 +99,11 @@ impl Request {
         if received.bytes == 0 {
             return Ok(None);
         }
-        let descriptors = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            _ => None,
+        let descriptors = control.drain().filter_map(|message| {
+            let RecvAncillaryMessage::ScmRights(descriptors) = message else {
+                return None;
+            };
+            Some(descriptors)
         });
         let words = descriptors.flatten().next().ok_or(Errno::BADF)?;
         Ok(Some(Self {

@@ -21,12 +21,13 @@ use mete_agent_core::task_dir::{
     FORMAT_VERSION, LAUNCH_FILE, Launch, MAX_FILE_BYTES, TaskDir, TaskFile,
 };
 use mete_model::ContainerId;
+use tokio::sync::Semaphore;
 
 use super::oci::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
 use crate::networks::Networks;
-use crate::shims::{self, Executable, Found, Shim};
+use crate::shims::{self, Begun, Executable, Found, Shim};
 use crate::{processes, sandbox, traffic};
 
 /// The variable that tells a task its address.
@@ -41,6 +42,8 @@ pub struct ProcessContainerizer {
     boot_id: Arc<str>,
     permissions: Arc<Permissions>,
     networks: Arc<Networks>,
+    /// Starts that may block a thread at the same time.
+    starting: Arc<Semaphore>,
 }
 
 impl ProcessContainerizer {
@@ -67,6 +70,7 @@ impl ProcessContainerizer {
             boot_id: processes::boot_id()?.into(),
             permissions: Arc::default(),
             networks: Arc::new(Networks::none()),
+            starting: Arc::new(Semaphore::new(sandbox::AT_ONCE)),
         })
     }
 
@@ -157,6 +161,12 @@ impl ProcessContainerizer {
         self.cgroups.tear_down();
     }
 
+    /// Everything up to the shim, and the shim. Blocks.
+    fn begin(&self, task: Start) -> Result<Begun, StartError> {
+        let dir = self.prepare(task)?;
+        Ok(Begun::of(&self.shim, dir)?)
+    }
+
     /// Everything up to the shim: directory, groups, launch.json. Blocks.
     fn prepare(&self, task: Start) -> Result<TaskDir, StartError> {
         let dir = self.task_dir(&task.container);
@@ -234,10 +244,13 @@ impl Containerizer for ProcessContainerizer {
         let this = self.clone();
         async move {
             let container = task.container.clone();
-            let preparing = this.clone();
-            let prepared = blocking(move || preparing.prepare(task)).await;
-            let started = match prepared {
-                Ok(dir) => shims::start(Arc::clone(&this.shim), dir).await.map_err(StartError::from),
+            let beginning = this.clone();
+            let begun = {
+                let _turn = this.starting.acquire().await;
+                blocking(move || beginning.begin(task)).await
+            };
+            let started = match begun {
+                Ok(begun) => begun.running().await.map_err(StartError::from),
                 Err(error) => Err(error),
             };
             if started.is_err() {

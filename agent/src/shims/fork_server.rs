@@ -112,9 +112,11 @@ impl Running {
         if received.bytes != number.len() {
             return Err(gone());
         }
-        let shim = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
+        let shim = control.drain().find_map(|message| {
+            let RecvAncillaryMessage::ScmRights(mut descriptors) = message else {
+                return None;
+            };
+            descriptors.next()
         });
         Ok(shim.ok_or_else(|| io::Error::from_raw_os_error(i32::from_ne_bytes(number))))
     }
@@ -144,6 +146,7 @@ mod tests {
         let refused = forks.shim(program, Path::new("/tmp"), null.as_fd());
 
         let refused = refused.expect_err("it serves nothing");
-        assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe, "{refused}");
+        let kinds = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        assert!(kinds.contains(&refused.kind()), "{refused}");
     }
 }
