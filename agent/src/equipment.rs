@@ -50,6 +50,7 @@ pub(crate) async fn set_up_containers(
         }
         let networks = Networks::new(&scope, chosen, ip);
         let containerizer = ProcessContainerizer::new(tasks, cgroups, shim)?;
+        containerizer.shim().prepare_shims();
         io::Result::Ok(containerizer.allowing(permissions).joining(networks))
     });
     let containerizer = containerizer.await?.map_err(RunError::Containerizer)?;

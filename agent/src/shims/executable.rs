@@ -110,6 +110,13 @@ impl Executable {
         self.help("--network", file)
     }
 
+    /// Begins what shims come from, so that the first launch need not. Blocks for some milliseconds.
+    pub(crate) fn prepare_shims(&self) {
+        if let Err(error) = self.forks.begin(|| self.command()) {
+            warn!(%error, "shims cannot be prepared; the first launch tries again");
+        }
+    }
+
     /// A new shim for a task directory; its pidfd. Blocks for a moment.
     ///
     /// # Errors

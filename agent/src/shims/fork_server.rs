@@ -1,6 +1,6 @@
 //! Where shims come from: one that is kept ready, and makes copies of itself (see `fork_server` of the crate `mete-shim`).
 //!
-//! It begins with the first launch. Should it end, by an operator's hand or for want of memory, the next launch begins
+//! It begins with the agent, or with the first launch. Should it end, by an operator's hand or for want of memory, the next launch begins
 //! another; the shims it has made run on. It ends with the agent.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -37,6 +37,18 @@ struct Running {
 }
 
 impl ForkServer {
+    /// Begins it, if it has not begun.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn begin(&self, command: impl Fn() -> Command) -> io::Result<()> {
+        let mut server = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if server.is_none() {
+            *server = Some(Running::begin(command())?);
+        }
+        Ok(())
+    }
+
     /// A new shim for the task directory; its pidfd. What it has to say until
     /// its task runs goes to `words`. Blocks for a moment.
     ///

@@ -82,6 +82,9 @@ async fn page(address: SocketAddr) -> String {
     }
 }
 
+/// An agent that comes back must have what its tasks hold.
+const EVERY_PORT: &str = "--resources=ports:[1024-65535]";
+
 const SERVE: &str = "echo this is $NAME > page; \
     busybox httpd -p 8080 -h . ; busybox httpd -p 127.0.0.1:9000 -h . ; \
     echo $MESOS_CONTAINER_IP > address; cat /etc/hosts > hosts; hostname >> hosts; echo up; exec sleep 1000";
@@ -93,7 +96,7 @@ async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_ag
         return;
     }
     let mut master = Master::start().await;
-    let agent = work.start(master.address, &[]);
+    let agent = work.start(master.address, &[EVERY_PORT]);
     let (mut link, register) = master.admit().await;
     let mut attributes = register.agent_info.attributes.iter();
     let networks = attributes.find(|one| one.name == "networks").unwrap();
@@ -131,7 +134,7 @@ async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_ag
     let without_an_agent = soon(page(outside)).await;
     assert!(without_an_agent.ends_with("this is web\n"));
 
-    let agent = work.start(master.address, &[]);
+    let agent = work.start(master.address, &[EVERY_PORT]);
     let (mut link, again) = master.admit().await;
     assert_eq!(again.tasks.len(), 2);
     assert!(

@@ -76,19 +76,16 @@ enum Stage {
     Groups,
     /// The network namespace is made and linked to the bridge.
     Network,
-    /// All that the shim reads is written.
-    Written,
-    /// The shim is there and has claimed nothing.
+    /// All that the shim reads is written, the shim is there and has claimed nothing.
     Shim,
 }
 
 impl Stage {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::Sandbox,
         Self::Directory,
         Self::Groups,
         Self::Network,
-        Self::Written,
         Self::Shim,
     ];
 
@@ -98,7 +95,6 @@ impl Stage {
             Self::Sandbox | Self::Directory => None,
             Self::Groups => Some("network.json.new"),
             Self::Network => Some("launch.json.new"),
-            Self::Written => Some("shim.log"),
             Self::Shim => Some("pid.new"),
         }
     }
@@ -202,7 +198,7 @@ async fn launch_until(
     pass(waiting).await;
     match stage {
         Stage::Shim => until(|| shim_of(&dir).is_some()).await,
-        Stage::Sandbox | Stage::Directory | Stage::Groups | Stage::Network | Stage::Written => {
+        Stage::Sandbox | Stage::Directory | Stage::Groups | Stage::Network => {
             until(|| is_held(agent.pid())).await;
         }
     }
