@@ -12,7 +12,7 @@ use mete_agent::shims::{self, Executable, ShimError};
 use mete_agent_core::task_dir::{
     Command, End, Launch, PidFile, Process as Identity, Runner, TaskFile,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Agent, id, program, runner, soon, start_and_forget, until};
 
@@ -552,6 +552,31 @@ async fn the_shim_stays_when_its_program_is_overwritten() {
     assert!(processes::signal(runner.task, Signal::KILL));
     let end = soon(shim.ended()).await.unwrap().end;
     assert_eq!(end, End::Signaled { signal: 9 });
+}
+
+#[tokio::test]
+async fn shims_outlive_the_one_they_are_copies_of_and_the_next_task_has_another() {
+    let agent = Agent::without_groups();
+    let start = |name| agent.tasks.start(agent.task(name, "sleep 1000"));
+    let first = start("c1").await.unwrap();
+    let server = parent_of(first.runner().shim.pid);
+    kill_process(server, Signal::KILL).unwrap();
+
+    let second = start("c2").await.unwrap();
+
+    assert_ne!(parent_of(second.runner().shim.pid), server);
+    for shim in [first, second] {
+        assert!(processes::signal(shim.runner().task, Signal::KILL));
+        let end = soon(shim.ended()).await.unwrap().end;
+        assert_eq!(end, End::Signaled { signal: 9 });
+    }
+}
+
+fn parent_of(pid: i32) -> Pid {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, behind) = stat.rsplit_once(')').unwrap();
+    let parent = behind.split_whitespace().nth(1).unwrap();
+    Pid::from_raw(parent.parse().unwrap()).unwrap()
 }
 
 #[tokio::test]

@@ -97,7 +97,9 @@ fn resize(terminal: &OwnedFd, ws_row: u16, ws_col: u16) {
 fn at(program: &OwnedFd, line: Command) -> Running {
     let end = || Stdio::from(program.try_clone().expect("a copy"));
     let mut session = Command::new("setsid");
-    session.args(["--ctty", "--wait"]).arg(line.get_program());
+    // As a person's shell starts it, whatever signals are ignored where the tests run.
+    session.args(["--ctty", "--wait", "env", "--default-signal"]);
+    session.arg(line.get_program());
     session.args(line.get_args());
     for (name, value) in line.get_envs() {
         session.env(name, value.unwrap_or_default());
