@@ -6,5 +6,6 @@ pub mod cluster; // agents and frameworks by number; half used, wholly used
 pub mod cpu; // a measure for criterion: the thread's CPU time
 pub mod dice; // the same random numbers in every run
 pub mod fleet; // nodes of several kinds in the midst of their work
+pub mod interruption; // SIGINT and SIGTERM to programs that have started others
 pub mod mesos; // the clusters on which Mesos was measured
 pub mod offers; // offers and tasks of a hundred shapes

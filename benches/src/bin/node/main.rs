@@ -15,12 +15,12 @@ mod world; // the processes
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table};
 use mete_benches::answers::{machine_line, percentile};
+use mete_benches::interruption::interrupted;
 use mete_framework_sdk::TaskState;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::tasks::{Kind, Launcher};
@@ -112,19 +112,6 @@ async fn main() -> Result<()> {
     answers.print();
     asked.inspect_err(|_| eprintln!("{}", world.logs()))?;
     world.end().await
-}
-
-/// Ends with an error at the first SIGINT or SIGTERM, so that the daemons are ended too.
-async fn interrupted() -> Result<()> {
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    bail!("interrupted")
 }
 
 async fn questions(world: &mut World, arguments: &Arguments, answers: &mut Answers) -> Result<()> {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use mete_benches::interruption::interrupted;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
@@ -68,19 +68,6 @@ async fn main() -> ExitCode {
 
 fn bail_late() -> Result<()> {
     bail!("not done within {RUN_TIMEOUT:?}")
-}
-
-/// Ends with an error at the first SIGINT or SIGTERM; what runs is dropped then, and the cluster with it.
-async fn interrupted() -> Result<()> {
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    bail!("interrupted; the cluster is taken down")
 }
 
 async fn run(arguments: &Arguments) -> Result<()> {
