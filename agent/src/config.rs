@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES};
+use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES, IdRange};
 use mete_daemon::auth::ListenOptions;
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
@@ -91,6 +91,10 @@ pub struct Options {
     /// Lets tasks in containers do without the filter of system calls.
     #[arg(long)]
     pub allow_unconfined: bool,
+    /// Gives containers users of their own: number n inside is FIRST + n on the machine, for COUNT of them. Root of a
+    /// container is nobody outside. Without it they are the same.
+    #[arg(long, value_name = "FIRST:COUNT")]
+    pub user_namespaces: Option<IdRange>,
     /// The device nodes of one GPU, by its number: `0=/dev/nvidia0,/dev/nvidiactl`. A task in a container that was given the
     /// GPU has them in its `/dev`; others have not. May be given more than once. Offer GPUs by --resources.
     #[arg(long, value_name = "INDEX=PATHS")]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mete_agent_core::task_dir::IdRange;
 use mete_model::{AttributeValue, Attributes};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -65,6 +66,7 @@ fn permissions(options: &Options, places: &Places) -> Permissions {
         unconfined: options.allow_unconfined,
         hidden: hidden(options, places),
         image_root: ImageRoot::default(),
+        users: options.user_namespaces,
         gpus: GpuDevices::new(&options.gpu_device),
     }
 }
@@ -168,6 +170,8 @@ async fn try_containers(
     carries_overlay: bool,
 ) -> Result<Result<Permissions, String>, RunError> {
     let (place, chosen) = (places.trial(), options.images.root);
+    let users = options.user_namespaces;
+    let try_root = move |shim: &Executable, place: &Path, root| try_root(shim, place, root, users);
     let tried = spawn_blocking(move || {
         let overlay = || match carries_overlay {
             true => try_root(&shim, &place, ImageRoot::Overlay),
@@ -194,10 +198,15 @@ async fn try_containers(
     }))
 }
 
-fn try_root(shim: &Executable, place: &Path, root: ImageRoot) -> Result<ImageRoot, String> {
+fn try_root(
+    shim: &Executable,
+    place: &Path,
+    root: ImageRoot,
+    users: Option<IdRange>,
+) -> Result<ImageRoot, String> {
     let _ = sandbox::remove_tree(place);
     std::fs::create_dir(place).map_err(|error| error.to_string())?;
-    let tried = shim.try_container(place, root);
+    let tried = shim.try_container(place, root, users);
     if let Err(error) = sandbox::remove_tree(place) {
         warn!(place = %place.display(), %error, "what is left of a trial cannot be removed");
     }

@@ -117,7 +117,7 @@ impl Launcher {
             () = cancelled.cancelled() => return Err(Failure::cancelled()),
             inner = self.inner(&job, &sandbox, &tell) => inner?,
         };
-        let user = inner.user.clone();
+        let user = inner.owner.clone();
         let alone = job.parent.is_none();
         self.make_sandbox(&sandbox, user.clone(), alone).await?;
         self.share(&job, &mut inner).await?;

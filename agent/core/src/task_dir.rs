@@ -27,6 +27,7 @@ mod exit;
 mod launch;
 mod pid;
 pub mod session; // a command that people run inside a running task
+mod users; // users of a container that are others outside
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,7 @@ pub use engine::{EngineContainer, Told};
 pub use exit::{End, Exit, StartStep};
 pub use launch::{CgroupPlan, Command, Launch, OutputLimits, User, oom_kills_in};
 pub use pid::{PidFile, ProcStat, Process, Runner};
+pub use users::{BadIdRange, IdRange};
 
 /// The format that is written today; readers accept this one and those before.
 pub const FORMAT_VERSION: u32 = 1;

@@ -14,6 +14,7 @@ mod mounts; // the root and what is mounted into it
 mod paths; // places inside and outside that no symbolic link leads astray
 mod powers; // user, capabilities, limits: what remains of root
 mod seccomp; // which system calls are refused
+mod users; // users that are others outside
 
 use std::ffi::c_int;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +30,7 @@ use crate::report::{self, Fault};
 use crate::system::{self, CStringArray};
 
 pub(crate) use powers::Powers;
+pub(crate) use users::Users;
 
 /// Exit code of a process that never became the first of a container; only the shim sees it.
 const NEVER_RAN: c_int = 127;
@@ -48,6 +50,8 @@ pub(crate) struct Program<'a> {
     pub(crate) image: &'a Image,
     pub(crate) argv: &'a CStringArray<'a>,
     pub(crate) environment: &'a CStringArray<'a>,
+    /// Its users, if they are others than the machine's.
+    pub(crate) users: Option<&'a Users>,
 }
 
 /// The life of a container's first process; returns its exit code.
@@ -65,7 +69,7 @@ pub(crate) fn live(
         report::failed(report, step, errno, "");
         return NEVER_RAN;
     }
-    match build(launch, container) {
+    match build(launch, container, program.users) {
         Ok(()) => first::live(launch, container, program, report),
         Err(fault) => {
             report::failed(report, fault.step, fault.errno, &fault.what);
@@ -75,9 +79,14 @@ pub(crate) fn live(
 }
 
 /// Builds a container, gives up all powers, and ends: tells whether it could. Returns an exit code.
-pub(crate) fn try_out(launch: &Launch, container: &Container, report: &OwnedFd) -> c_int {
-    let tried = build(launch, container)
-        .and_then(|()| Powers::of(launch, container))
+pub(crate) fn try_out(
+    launch: &Launch,
+    container: &Container,
+    users: Option<&Users>,
+    report: &OwnedFd,
+) -> c_int {
+    let tried = build(launch, container, users)
+        .and_then(|()| Powers::of(launch, container, users))
         .and_then(|powers| powers.take());
     match tried {
         Ok(()) => report::started(report),
@@ -86,12 +95,15 @@ pub(crate) fn try_out(launch: &Launch, container: &Container, report: &OwnedFd) 
     0
 }
 
-fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {
+fn build(launch: &Launch, container: &Container, users: Option<&Users>) -> Result<(), Fault> {
     if let Net::Joined { namespace } = &container.network {
         join_network(namespace).map_err(Fault::of(namespace.as_str()))?;
     }
     system::own_view_of_groups();
-    mounts::build(launch, container)?;
+    if users.is_some() && container.network != Net::Host {
+        users::open_low_ports();
+    }
+    mounts::build(launch, container, users)?;
     if let Some(name) = &container.hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(Fault::of("the host name"))?;
     }

@@ -46,9 +46,9 @@ const USAGE: u8 = 2;
 
 /// Runs a shim with the arguments that follow `mete shim`: the path of a task directory, or
 /// `--check DIRECTORY SECONDS PROGRAM ARGV…` to run a health check inside a running task, `--session DIRECTORY` to run
-/// what the agent asks for on standard input inside one, `--probe DIRECTORY` or `--probe-copy DIRECTORY` to see
-/// whether containers can be built here, of layers or of a plain directory, `--network FILE` to mount a new network on a
-/// file, or `--fork-server ROOM` to make shims for the agent that asks on standard input (see `fork_server`; the length
+/// what the agent asks for on standard input inside one, `--probe DIRECTORY [FIRST:COUNT]` or
+/// `--probe-copy DIRECTORY [FIRST:COUNT]` to see whether containers can be built here, of layers or of a plain directory
+/// and with users of their own, `--network FILE` to mount a new network on a file, or `--fork-server ROOM` to make shims for the agent that asks on standard input (see `fork_server`; the length
 /// of ROOM is what `ps` has room for).
 ///
 /// Call it before any thread is started. It closes every file descriptor above 2. Standard output
@@ -61,16 +61,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             check::run(Path::new(directory), seconds, program, argv)
         }
         [flag, directory] if flag == "--session" => session::run(Path::new(directory)),
-        [flag, directory] if flag == "--probe" => probe::run(Path::new(directory), Kind::Layers),
-        [flag, directory] if flag == "--probe-copy" => {
-            probe::run(Path::new(directory), Kind::Directory)
+        [flag, directory, users @ ..] if flag == "--probe" => {
+            probe::run(Path::new(directory), Kind::Layers, users)
+        }
+        [flag, directory, users @ ..] if flag == "--probe-copy" => {
+            probe::run(Path::new(directory), Kind::Directory, users)
         }
         [flag, file] if flag == "--network" => network::run(Path::new(file)),
         [flag, _room] if flag == "--fork-server" => fork_server::run(),
         [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
         _ => {
             eprintln!(
-                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY | shim --probe-copy DIRECTORY | shim --network FILE | shim --fork-server ROOM"
+                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY [FIRST:COUNT] | shim --probe-copy DIRECTORY [FIRST:COUNT] | shim --network FILE | shim --fork-server ROOM"
             );
             USAGE
         }

@@ -1,14 +1,18 @@
 //! Whether containers can be built here: builds one and throws it away.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use mete_agent_core::task_dir::{Command, Container, Launch, Layers, Net, Root};
+use mete_agent_core::task_dir::{
+    BadIdRange, Command, Container, IdRange, Launch, Layers, Net, Root,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitOptions, waitpid};
 
+use crate::container::Users;
 use crate::process::text_of;
-use crate::report::{self, Told};
+use crate::report::{self, Fault, Told};
 use crate::{container, system};
 
 /// Seconds after which the kernel ends it: it takes milliseconds.
@@ -23,12 +27,13 @@ pub(crate) enum Kind {
     Directory,
 }
 
-/// Builds a container in `directory`, which must be empty. Says on standard error why it cannot.
-pub(crate) fn run(directory: &Path, kind: Kind) -> u8 {
+/// Builds a container in `directory`, which must be empty, with users of its own if an argument names them. Says on
+/// standard error why it cannot.
+pub(crate) fn run(directory: &Path, kind: Kind, users: &[OsString]) -> u8 {
     system::close_from(3);
     system::hold_signals();
     system::end_after(PATIENCE_SECONDS);
-    match build(directory, kind) {
+    match range_of(users).and_then(|users| build(directory, kind, users)) {
         Ok(()) => 0,
         Err(why) => {
             eprintln!("{why}");
@@ -37,7 +42,13 @@ pub(crate) fn run(directory: &Path, kind: Kind) -> u8 {
     }
 }
 
-fn build(directory: &Path, kind: Kind) -> Result<(), String> {
+fn range_of(users: &[OsString]) -> Result<Option<IdRange>, String> {
+    let text = users.first().map(|text| text.to_string_lossy());
+    let parsed = text.map(|text| text.parse()).transpose();
+    parsed.map_err(|bad: BadIdRange| bad.to_string())
+}
+
+fn build(directory: &Path, kind: Kind, users: Option<IdRange>) -> Result<(), String> {
     let place = |name: &str| {
         let path = directory.join(name);
         fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -58,6 +69,7 @@ fn build(directory: &Path, kind: Kind) -> Result<(), String> {
         },
         place: place("place")?,
         mounts: Vec::new(),
+        users,
         working_dir: "/".to_owned(),
         hostname: Some("probe".to_owned()),
         network: Net::None,
@@ -73,7 +85,9 @@ fn build(directory: &Path, kind: Kind) -> Result<(), String> {
     let launch = Launch::new(Command::Shell(String::new()), "/");
     let said = |errno| format!("a container cannot be made: {}", text_of(errno));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(said)?;
-    let child = || container::try_out(&launch, &wanted, &writer);
+    let words = |fault: Fault| format!("{}: {}", fault.what, text_of(fault.errno));
+    let made = users.map(Users::make).transpose().map_err(words)?;
+    let child = || container::try_out(&launch, &wanted, made.as_ref(), &writer);
     let pid = system::fork(None, container::namespaces(&wanted), child).map_err(said)?;
     drop(writer);
     let told = report::listen(&reader);

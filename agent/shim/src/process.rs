@@ -19,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions, kill_process, waitpid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::container;
+use crate::container::{self, Users};
 use crate::image::{Image, program_of};
 use crate::output::Output;
 use crate::report::{self, Fault, STEPS, Told};
@@ -79,14 +79,8 @@ pub(crate) struct Blocked {
 pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
     let image = Image::of(&launch.command, &launch.environment)?;
     let entry = Entry::open(launch)?;
-    let in_sandbox = |errno| NotStarted::refused(StartStep::Sandbox, &launch.sandbox, errno);
     let forking = |errno| NotStarted::refused(StartStep::Fork, "fork", errno);
-    let (stdout_read, stdout) = output_pipe(launch.user.as_ref()).map_err(forking)?;
-    let (stderr_read, stderr) = output_pipe(launch.user.as_ref()).map_err(forking)?;
-    let outputs = [
-        Output::open(&entry.sandbox, STDOUT, launch.output, stdout_read).map_err(in_sandbox)?,
-        Output::open(&entry.sandbox, STDERR, launch.output, stderr_read).map_err(in_sandbox)?,
-    ];
+    let (outputs, [stdout, stderr]) = streams(launch, &entry)?;
     let stdin = open_null().map_err(forking)?;
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
     let (failure, failure_write) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
@@ -95,6 +89,7 @@ pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
         CStringArray::new(&image.argv),
         CStringArray::new(&image.environment),
     );
+    let users = users_of(launch)?;
     let child = |in_group: bool| {
         // The child's own copy of the writing end would keep it waiting after the shim's death.
         system::close_copy(&go);
@@ -110,6 +105,7 @@ pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
                 image: &image,
                 argv: &pointers.0,
                 environment: &pointers.1,
+                users: users.as_ref(),
             };
             return container::live(launch, wanted, &entry, in_group, &program, &failure_write);
         }
@@ -139,6 +135,27 @@ pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
         in_container: launch.container.is_some(),
         subjects: subjects(launch),
     })
+}
+
+/// Where output goes: files that the shim writes, and the task's ends of what leads to them.
+fn streams(launch: &Launch, entry: &Entry) -> Result<([Output; 2], [OwnedFd; 2]), NotStarted> {
+    let in_sandbox = |errno| NotStarted::refused(StartStep::Sandbox, &launch.sandbox, errno);
+    let forking = |errno| NotStarted::refused(StartStep::Fork, "fork", errno);
+    let owner = launch.owner();
+    let (stdout_read, stdout) = output_pipe(owner.as_ref()).map_err(forking)?;
+    let (stderr_read, stderr) = output_pipe(owner.as_ref()).map_err(forking)?;
+    let outputs = [
+        Output::open(&entry.sandbox, STDOUT, launch.output, stdout_read).map_err(in_sandbox)?,
+        Output::open(&entry.sandbox, STDERR, launch.output, stderr_read).map_err(in_sandbox)?,
+    ];
+    Ok((outputs, [stdout, stderr]))
+}
+
+/// Its users, where they are others than the machine's.
+fn users_of(launch: &Launch) -> Result<Option<Users>, NotStarted> {
+    let range = launch.container.as_ref().and_then(|one| one.users);
+    let users = range.map(Users::make).transpose();
+    users.map_err(|fault| NotStarted::refused(fault.step, &fault.what, fault.errno))
 }
 
 /// What a refusal of each step is about, in the order of [`STEPS`].

@@ -148,8 +148,10 @@ fn begin(directory: &Path, control: &OwnedFd, children: &Children) -> Result<Ses
         arguments: request.command,
     };
     let image = Image::of(&command, &environment)?;
+    let powers = powers(&open, &launch)?;
     let group = Group::make(&mut launch.cgroups)?;
-    let begun = start(&launch, &first, &command, &image, request.terminal);
+    let terminal = request.terminal;
+    let begun = start(&launch, &first, &command, &image, terminal, powers.as_ref());
     match begun.and_then(|(child, outer)| told(control, child, outer)) {
         Ok(child) => Ok(Session {
             child,
@@ -178,6 +180,28 @@ fn told(control: &OwnedFd, child: Pid, outer: Outer) -> Result<Pid, NotStarted> 
     Ok(child)
 }
 
+/// What the command is left with in the container of the task, if there is one.
+fn powers(directory: &Directory, launch: &Launch) -> Result<Option<Powers>, NotStarted> {
+    let Some(container) = &launch.container else {
+        return Ok(None);
+    };
+    let users = join::users(directory, container);
+    let users = users.map_err(|why| refused(StartStep::Container, why))?;
+    let powers = Powers::of(launch, container, users.as_ref());
+    powers.map(Some).map_err(in_words)
+}
+
+fn in_words(fault: Fault) -> NotStarted {
+    NotStarted {
+        step: fault.step,
+        errno: Some(fault.errno),
+        reason: match fault.what.as_str() {
+            "" => text_of(fault.errno),
+            what => format!("{what}: {}", text_of(fault.errno)),
+        },
+    }
+}
+
 /// Forks, and waits until the command runs.
 fn start(
     launch: &Launch,
@@ -185,26 +209,17 @@ fn start(
     command: &Command,
     image: &Image,
     terminal: Option<Size>,
+    powers: Option<&Powers>,
 ) -> Result<(Pid, Outer), NotStarted> {
     let entry = Entry::open(launch)?;
     let spaces = launch.container.as_ref();
-    let powers = spaces.map(|container| Powers::of(launch, container));
-    let in_words = |fault: Fault| NotStarted {
-        step: fault.step,
-        errno: Some(fault.errno),
-        reason: match fault.what.as_str() {
-            "" => text_of(fault.errno),
-            what => format!("{what}: {}", text_of(fault.errno)),
-        },
-    };
-    let powers = powers.transpose().map_err(in_words)?;
     if spaces.is_some() {
         // Control groups come later, in the child: from here on this process could not fork into one any more.
         join::enter(first, join::ALL - join::GROUPS)
             .map_err(failing(StartStep::Container, "joining the container"))?;
     }
     // After entering: a terminal of the container is one that its programs find by name.
-    let (outer, inner) = streams::open(terminal, launch.user.as_ref())
+    let (outer, inner) = streams::open(terminal, launch.owner().as_ref())
         .map_err(failing(StartStep::Fork, "making a terminal or pipes"))?;
     let (failure, failure_write) =
         pipe_with(PipeFlags::CLOEXEC).map_err(failing(StartStep::Fork, "a pipe"))?;
@@ -215,7 +230,7 @@ fn start(
     let child = |in_group: bool| {
         let place = Place {
             entry: &entry,
-            inside: spaces.zip(powers.as_ref()),
+            inside: spaces.zip(powers),
             first,
             in_group,
         };
@@ -272,7 +287,7 @@ impl Place<'_> {
         };
         self.entry.join_groups(self.in_group).map_err(plain)?;
         join::enter(self.first, join::GROUPS).map_err(Fault::of("joining the container"))?;
-        system::close_all_but([report]);
+        system::close_all_but(powers.handles().chain([report]));
         let place = container.working_dir.as_str();
         rustix::process::chdir(place).map_err(Fault::of(place))?;
         powers.take()?;

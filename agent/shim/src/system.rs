@@ -16,6 +16,7 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
+use rustix::thread::{capabilities, set_capabilities};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Signals are 1 to 64 on every architecture that Rust's Linux targets share this layout with.
@@ -53,8 +54,9 @@ pub(crate) fn close_from(first: c_uint) {
 }
 
 /// Closes every file descriptor above the standard three but these.
-pub(crate) fn close_all_but<const N: usize>(kept: [&OwnedFd; N]) {
-    let mut numbers = kept.map(|fd| fd.as_raw_fd().unsigned_abs());
+pub(crate) fn close_all_but<'a>(kept: impl IntoIterator<Item = &'a OwnedFd>) {
+    let kept = kept.into_iter();
+    let mut numbers: Vec<c_uint> = kept.map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
     numbers.sort_unstable();
     let mut first: c_uint = 3;
     for number in numbers {
@@ -270,6 +272,51 @@ pub(crate) fn mount_attributes(
         )
     };
     if done < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Shows what is in a mount as that of other users: those of a user namespace who have the numbers on disk.
+///
+/// # Errors
+/// What the system says; `INVAL` for file systems that cannot do it, and before Linux 5.12.
+pub(crate) fn map_users(tree: &OwnedFd, namespace: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the kernel takes all zeros for "nothing to change".
+    let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
+    wanted.attr_set = libc::MOUNT_ATTR_IDMAP;
+    wanted.userns_fd = u64::from(namespace.as_raw_fd().unsigned_abs());
+    // SAFETY: path and structure outlive the call, and the size is that of the structure.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const wanted,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if done < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Makes what this process makes in file systems belong to a user and the group of the same number, without giving up any
+/// power over what is there. For root only.
+///
+/// # Errors
+/// What the system says; `PERM` when it has not been done.
+pub(crate) fn make_files_as(id: u32) -> Result<(), Errno> {
+    // SAFETY: these change numbers of this thread, which is the only one. They cannot tell that they have failed; asked for
+    // a user who cannot be, the last one tells who it is now.
+    let now = unsafe {
+        libc::setfsgid(id);
+        libc::setfsuid(id);
+        libc::setfsuid(u32::MAX)
+    };
+    if now.cast_unsigned() != id {
+        return Err(Errno::PERM);
+    }
+    // The kernel has taken those away that are about files.
+    let mut powers = capabilities(None)?;
+    powers.effective = powers.permitted;
+    set_capabilities(None, powers)
 }
 
 /// Leaves the network of the machine for one without any device but a loopback that is down.

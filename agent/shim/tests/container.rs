@@ -96,6 +96,7 @@ impl Fixture {
             read_only_root: false,
             shm_bytes: 1 << 20,
             rlimits: Vec::new(),
+            users: None,
             devices: Vec::new(),
             stop_signal: 15,
         });

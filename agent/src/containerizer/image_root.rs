@@ -9,7 +9,7 @@ use std::path::Path;
 use mete_agent_core::task_dir::{Layers, Root, Source};
 
 use super::image::Image;
-use super::oci::{OciError, directory, path_source, text};
+use super::oci::{OciError, directory, text};
 use crate::images::flatten;
 
 /// What an operator may choose.
@@ -53,7 +53,9 @@ impl ImageRoot {
                 layers: layers(image, top)?,
                 place: directory(top, "place", 0o700)?,
             },
-            Self::Copy => path_source(copy(image, top)?, String::new()),
+            Self::Copy => Source::Copy {
+                path: copy(image, top)?,
+            },
         })
     }
 }

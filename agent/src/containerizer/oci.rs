@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 
 use mete_agent_core::image::Inside;
 use mete_agent_core::task_dir::{
-    Container, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source, TaskDir,
+    Container, IdRange, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source, TaskDir,
 };
 use mete_model::container::{Mount, MountSource, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
@@ -56,6 +56,8 @@ pub struct Permissions {
     pub hidden: Vec<PathBuf>,
     /// How images become roots.
     pub image_root: ImageRoot,
+    /// Whom users of containers are outside; `None`: the same.
+    pub users: Option<IdRange>,
     /// What GPUs are in `/dev`.
     pub gpus: GpuDevices,
 }
@@ -77,6 +79,8 @@ pub struct Around {
     pub parent: Option<PathBuf>,
     /// The file of the network that it shares with them; `None`: its network is its own affair.
     pub namespace: Option<PathBuf>,
+    /// Whom its users are outside; `None`: the same.
+    pub users: Option<IdRange>,
     /// The device nodes of the GPUs that the task was given.
     pub devices: Vec<Node>,
     /// Where it runs, and what ends it.
@@ -107,6 +111,7 @@ impl Around {
             volumes: Vec::new(),
             parent: None,
             namespace: None,
+            users: None,
             devices: Vec::new(),
             working_dir: inside.working_dir.clone(),
             stop_signal: inside.stop_signal,
@@ -296,6 +301,7 @@ pub fn prepare(
         place,
         mounts,
         working_dir: around.working_dir.clone(),
+        users: around.users,
         hostname,
         network: net(around, joined, network)?,
         capabilities: isolation

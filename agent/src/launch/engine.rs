@@ -34,10 +34,12 @@ impl Launcher {
         let mut environment = environment::of_agent(job, Path::new(SANDBOX_INSIDE), &self.endpoint);
         environment.extend(command.environment.clone());
         let user = spec.user.clone().or_else(|| command.user.clone());
+        let owner = owner(user.clone()).await?;
         Ok(Inner {
             command: (&command.program).into(),
             environment,
-            user: owner(user.clone()).await?,
+            user: owner.clone(),
+            owner,
             around: None,
             docker: Some(Wanted {
                 spec: spec.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mete_agent_core::LaunchStage;
 use mete_agent_core::image::{Inside, inside};
-use mete_agent_core::task_dir::{Command, SANDBOX_INSIDE, User};
+use mete_agent_core::task_dir::{Command, IdRange, SANDBOX_INSIDE, User};
 use mete_daemon::chain;
 use mete_model::ContainerSpec;
 use mete_model::container::{MountSource, Pull};
@@ -28,6 +28,8 @@ pub(super) struct Inner {
     pub(super) command: Command,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) user: Option<User>,
+    /// The same user as the machine knows it: whose the sandbox is.
+    pub(super) owner: Option<User>,
     pub(super) around: Option<Around>,
     /// What a Docker Engine makes instead.
     pub(super) docker: Option<Wanted>,
@@ -79,6 +81,8 @@ impl Launcher {
             around.mounted = mounted;
             around.image_root = permissions.image_root;
             around.devices = devices(job, permissions).await?;
+            around.users = permissions.users;
+            inner.owner = owner(inner.user.as_ref(), permissions.users)?;
         }
         Ok(inner)
     }
@@ -109,6 +113,7 @@ impl Launcher {
             volumes: Vec::new(),
             parent: None,
             namespace: None,
+            users: None,
             devices: Vec::new(),
             working_dir: match &spec.working_dir {
                 Some(path) => path.clone(),
@@ -116,10 +121,12 @@ impl Launcher {
             },
             stop_signal: TERMINATE,
         });
+        let user = super::user_of(job, own).await?;
         Ok(Inner {
             command: (&job.spec.command.program).into(),
             environment: environment::of(job, sandbox, &self.endpoint),
-            user: super::user_of(job, own).await?,
+            owner: user.clone(),
+            user,
             around,
             docker: None,
         })
@@ -138,11 +145,42 @@ impl Launcher {
         Ok(Inner {
             command: inside.command.clone(),
             environment: inside.environment.clone(),
+            owner: user.clone(),
             user,
             around: Some(Around::with_image(spec.clone(), image, &inside)),
             docker: None,
         })
     }
+}
+
+/// A user of a container as the machine knows it.
+fn owner(user: Option<&User>, users: Option<IdRange>) -> Result<Option<User>, Failure> {
+    let Some(range) = users else {
+        return Ok(user.cloned());
+    };
+    let outside = |id: u32| {
+        range.outside(id).ok_or_else(|| {
+            let reason = format!(
+                "{id} is no user or group of containers here, 0 to {}",
+                range.count - 1
+            );
+            Failure::new(LaunchStage::Start, reason)
+        })
+    };
+    let root = User {
+        name: "root".to_owned(),
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+    };
+    let user = user.unwrap_or(&root);
+    let groups = user.groups.iter().copied().map(outside);
+    Ok(Some(User {
+        name: user.name.clone(),
+        uid: outside(user.uid)?,
+        gid: outside(user.gid)?,
+        groups: groups.collect::<Result<_, _>>()?,
+    }))
 }
 
 /// The device nodes of the GPUs it was given.

@@ -23,7 +23,7 @@ impl Launcher {
             return Ok(());
         }
         let (all, container) = (self.volumes.clone(), job.container.clone());
-        let (sandbox, user) = (sandbox.to_owned(), inner.user.clone());
+        let (sandbox, user) = (sandbox.to_owned(), inner.owner.clone());
         let in_container = inner.around.is_some() || inner.docker.is_some();
         let bring = move || {
             let mut mounts = Vec::new();

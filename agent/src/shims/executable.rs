@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use mete_agent_core::task_dir::IdRange;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use tracing::warn;
@@ -76,21 +77,28 @@ impl Executable {
         }
     }
 
-    /// Whether containers can be built, in an empty directory, with roots of that kind.
+    /// Whether containers can be built, in an empty directory, with roots of that kind, and with
+    /// users that are others outside if there are any.
     ///
     /// # Errors
     /// Why not, in the shim's words. Blocks for some milliseconds.
-    pub(crate) fn try_container(&self, place: &Path, root: ImageRoot) -> Result<(), String> {
+    pub(crate) fn try_container(
+        &self,
+        place: &Path,
+        root: ImageRoot,
+        users: Option<IdRange>,
+    ) -> Result<(), String> {
         let what = match root {
             ImageRoot::Overlay => "--probe",
             ImageRoot::Copy => "--probe-copy",
         };
-        self.help(what, place)
+        let users = users.map(|range| range.to_string());
+        self.help(what, place, users.as_deref())
     }
 
-    fn help(&self, what: &str, place: &Path) -> Result<(), String> {
+    fn help(&self, what: &str, place: &Path, more: Option<&str>) -> Result<(), String> {
         let mut trial = self.command();
-        trial.arg(what).arg(place).stdout(Stdio::null());
+        trial.arg(what).arg(place).args(more).stdout(Stdio::null());
         let output = trial.output().map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
@@ -107,7 +115,7 @@ impl Executable {
     /// # Errors
     /// Why not, in the shim's words. Blocks for some milliseconds.
     pub(crate) fn make_network(&self, file: &Path) -> Result<(), String> {
-        self.help("--network", file)
+        self.help("--network", file, None)
     }
 
     /// Begins what shims come from, so that the first launch need not. Blocks for some milliseconds.

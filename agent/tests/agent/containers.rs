@@ -75,6 +75,7 @@ pub(crate) fn task(agent: &Agent, container: &str, text: &str) -> Start {
         volumes: Vec::new(),
         parent: None,
         namespace: None,
+        users: None,
         devices: Vec::new(),
         working_dir: SANDBOX_INSIDE.into(),
         stop_signal: 15,

@@ -18,5 +18,6 @@ mod nested; // sessions over HTTP
 mod networks; // containers on a bridge
 mod sessions; // commands inside tasks, what tasks print
 mod stages; // killed at each stage of a launch
+mod users; // users of containers that are others outside
 mod volumes; // written, read, erased
 mod world; // an agent in a directory of its own

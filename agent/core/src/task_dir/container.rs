@@ -3,6 +3,8 @@
 use mete_model::LinuxCapability;
 use serde::{Deserialize, Serialize};
 
+use super::users::IdRange;
+
 /// Where the sandbox is seen inside a container that has an image (Mesos' place).
 pub const SANDBOX_INSIDE: &str = "/mnt/mesos/sandbox";
 
@@ -24,6 +26,9 @@ pub struct Container {
     pub mounts: Vec<Mounted>,
     /// Absolute path inside; made when it is not there.
     pub working_dir: String,
+    /// Whom its users are outside; `None`: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<IdRange>,
     /// Its name; `None`: that of the machine.
     #[serde(default)]
     pub hostname: Option<String>,
@@ -118,6 +123,11 @@ pub enum Source {
         /// The most it may hold, in bytes; `None`: half of the machine's memory, of which the task's limit is felt first.
         #[serde(default)]
         size_bytes: Option<u64>,
+    },
+    /// A copy of another image, of this task alone.
+    Copy {
+        /// Its absolute path.
+        path: String,
     },
     /// Another image.
     Layers {

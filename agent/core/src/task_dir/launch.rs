@@ -52,6 +52,24 @@ impl Launch {
             container: None,
         }
     }
+
+    /// The task's user as the machine knows it; `None`: the shim's own.
+    pub fn owner(&self) -> Option<User> {
+        let users = self.container.as_ref().and_then(|one| one.users);
+        let Some(range) = users else {
+            return self.user.clone();
+        };
+        // Who is nobody outside was refused by the agent, and is by the kernel.
+        let outside = |id| range.outside(id).unwrap_or(u32::MAX);
+        let user = self.user.as_ref();
+        let groups = user.map_or(&[][..], |user| &user.groups);
+        Some(User {
+            name: user.map_or_else(|| "root".to_owned(), |user| user.name.clone()),
+            uid: outside(user.map_or(0, |user| user.uid)),
+            gid: outside(user.map_or(0, |user| user.gid)),
+            groups: groups.iter().copied().map(outside).collect(),
+        })
+    }
 }
 
 /// What is executed.

@@ -29,7 +29,7 @@ pub(super) fn live(
         );
         NEVER_RAN
     };
-    let powers = match Powers::of(launch, container) {
+    let powers = match Powers::of(launch, container, program.users) {
         Ok(powers) => powers,
         Err(fault) => {
             report::failed(report, fault.step, fault.errno, &fault.what);
@@ -41,7 +41,8 @@ pub(super) fn live(
         Ok(pipe) => pipe,
         Err(errno) => return failed(errno),
     };
-    system::close_all_but([report, &failure, &failure_write]);
+    let pipes = [report, &failure, &failure_write];
+    system::close_all_but(pipes.into_iter().chain(powers.handles()));
     let task = || {
         system::close_copy(&failure);
         let _ = rustix::process::setsid();

@@ -4,15 +4,17 @@
 //! check end together: when it is killed, by the agent or by its time, the kernel kills the check.
 
 use std::ffi::c_uint;
+use std::os::fd::{AsFd, OwnedFd};
 
-use mete_agent_core::task_dir::{Container, Launch, PidFile};
+use mete_agent_core::task_dir::{Container, Launch, PidFile, Process};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, set_parent_process_death_signal, setsid,
     waitpid,
 };
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use super::{NEVER_RAN, Powers};
+use super::{NEVER_RAN, Powers, Users};
 use crate::directory::{Directory, identity};
 use crate::image::Image;
 use crate::process::{Entry, text_of};
@@ -44,7 +46,8 @@ pub(crate) fn run(
     let said = |fault: Fault| format!("{}: {}: {}", fault.step, fault.what, text_of(fault.errno));
     let first = first_process(directory)?;
     let entry = Entry::open(launch).map_err(|refusal| refusal.reason)?;
-    let powers = Powers::of(launch, container).map_err(said)?;
+    let users = users(directory, container)?;
+    let powers = Powers::of(launch, container, users.as_ref()).map_err(said)?;
     let (argv, environment) = (
         CStringArray::new(&image.argv),
         CStringArray::new(&image.environment),
@@ -56,7 +59,7 @@ pub(crate) fn run(
     enter(&first, ALL).map_err(|errno| format!("joining the container: {}", text_of(errno)))?;
     system::end_after(seconds);
     let check = || {
-        system::close_all_but([]);
+        system::close_all_but(powers.handles());
         let place = container.working_dir.as_str();
         let ready = rustix::process::chdir(place).map_err(Fault::of(place));
         if let Err(fault) = ready.and_then(|()| powers.take()) {
@@ -83,22 +86,43 @@ pub(crate) fn run(
 }
 
 /// Moves this process into some namespaces of the one that `first` is.
-pub(crate) fn enter(
-    first: &std::os::fd::OwnedFd,
-    spaces: ThreadNameSpaceType,
-) -> Result<(), rustix::io::Errno> {
-    move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(first), spaces)
+pub(crate) fn enter(first: &OwnedFd, spaces: ThreadNameSpaceType) -> Result<(), Errno> {
+    move_into_thread_name_spaces(first.as_fd(), spaces)
 }
 
 /// The first process of the task, and nobody who has its number by chance.
-pub(crate) fn first_process(directory: &Directory) -> Result<std::os::fd::OwnedFd, String> {
+pub(crate) fn first_process(directory: &Directory) -> Result<OwnedFd, String> {
+    let (pid, task) = runner(directory)?;
+    let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    still(pid, &task).map(|()| handle)
+}
+
+/// The users of a running container, where they are others than the machine's. To be asked before the container is
+/// entered: then processes have other numbers.
+pub(crate) fn users(directory: &Directory, container: &Container) -> Result<Option<Users>, String> {
+    let Some(range) = container.users else {
+        return Ok(None);
+    };
+    let (pid, task) = runner(directory)?;
+    let users = Users::held_by(pid, range)
+        .map_err(|errno| format!("the users of the container: {}", text_of(errno)))?;
+    still(pid, &task).map(|()| Some(users))
+}
+
+fn runner(directory: &Directory) -> Result<(Pid, Process), String> {
     let file: PidFile = directory.read().map_err(|error| error.to_string())?;
-    let gone = || "the task does not run".to_owned();
     let task = file.runner.ok_or_else(gone)?.task;
     let pid = Pid::from_raw(task.pid).ok_or_else(gone)?;
-    let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    Ok((pid, task))
+}
+
+fn still(pid: Pid, task: &Process) -> Result<(), String> {
     match identity(pid) {
-        Ok(found) if found == task => Ok(handle),
+        Ok(found) if found == *task => Ok(()),
         Ok(_) | Err(_) => Err(gone()),
     }
+}
+
+fn gone() -> String {
+    "the task does not run".to_owned()
 }

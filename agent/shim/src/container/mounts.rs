@@ -8,6 +8,7 @@
 //! neither can be taken for the other. Nothing brings devices or set-user-id programs in but the image itself; no
 //! device node works but those of `/dev`: the usual ones, and those that were granted. Attributes are set before a mount is seen anywhere.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -21,6 +22,7 @@ use rustix::mount::{
 };
 
 use super::paths;
+use super::users::Users;
 use crate::report::Fault;
 use crate::system;
 
@@ -71,14 +73,22 @@ const UNCHANGEABLE: [&str; 5] = [
 ];
 
 /// Builds all of it; after that the machine's files are out of sight.
-pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault> {
+pub(super) fn build(
+    launch: &Launch,
+    container: &Container,
+    users: Option<&Users>,
+) -> Result<(), Fault> {
+    let mut shown = Shown {
+        users,
+        layers: BTreeSet::new(),
+    };
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(Fault::of("the mounts of the machine"))?;
-    put_root_together(container)?;
+    put_root_together(container, &mut shown)?;
     let sources: Vec<_> = container
         .mounts
         .iter()
-        .map(|mounted| Ready::of(mounted, launch))
+        .map(|mounted| Ready::of(mounted, launch, &mut shown))
         .collect::<Result<_, _>>()?;
     let devices = DEVICES.map(|name| (name, clone_of(&format!("/dev/{name}"))));
     let granted: Vec<_> = container
@@ -87,6 +97,9 @@ pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault>
         .map(|path| clone_of(path).map_err(Fault::of(path.as_str())))
         .collect::<Result<_, _>>()?;
     pivot(&container.place)?;
+    // What is made from here on belongs to root inside; in a root shown for its users nobody else can make anything.
+    let maker = users.map_or(Ok(()), Users::make_files);
+    maker.map_err(Fault::of("root of the container"))?;
 
     mount_own("/proc", "proc", &[], DATA_ONLY)?;
     mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
@@ -107,38 +120,83 @@ pub(super) fn build(launch: &Launch, container: &Container) -> Result<(), Fault>
     if !paths::is_there(place) {
         paths::directories(place).map_err(Fault::of(place))?;
     }
+    users.map_or(Ok(()), |_| system::make_files_as(0).map_err(Fault::of("/")))?;
     if container.read_only_root {
         system::mount_attributes(CWD, c"/", READ_ONLY).map_err(Fault::of("/"))?;
     }
     Ok(())
 }
 
-fn put_root_together(container: &Container) -> Result<(), Fault> {
+/// Who sees what is on disk, and which layers are seen so already.
+struct Shown<'a> {
+    users: Option<&'a Users>,
+    layers: BTreeSet<String>,
+}
+
+impl Shown<'_> {
+    /// Puts a view of a layer for users of the container on it; nobody else sees it.
+    fn layer(&mut self, path: &str) -> Result<(), Fault> {
+        if self.users.is_none() || !self.layers.insert(path.to_owned()) {
+            return Ok(());
+        }
+        cover(&self.tree(path)?, path)
+    }
+
+    /// A directory as users of the container see it.
+    fn tree(&self, path: &str) -> Result<OwnedFd, Fault> {
+        let tree = clone_of(path).map_err(Fault::of(path))?;
+        if let Some(users) = self.users {
+            let what = format!("users of the container in {path}");
+            users.show(&tree).map_err(Fault::of(what))?;
+        }
+        Ok(tree)
+    }
+}
+
+fn put_root_together(container: &Container, shown: &mut Shown<'_>) -> Result<(), Fault> {
     let place = container.place.as_str();
     match &container.root {
-        Root::Layers(layers) => overlay(layers, place, false),
-        Root::Directory { path } => show(path, place, MountAttrFlags::MOUNT_ATTR_NODEV),
+        Root::Layers(layers) => overlay(layers, place, false, shown),
+        Root::Directory { path } => {
+            let tree = shown.tree(path)?;
+            let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+            system::mount_attributes(&tree, c"", attributes).map_err(Fault::of(place))?;
+            cover(&tree, place)
+        }
         Root::Machine { .. } => {
-            let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-            show("/", place, attributes)?;
+            show("/", place)?;
             let parts = PARTS.into_iter();
             let mut mounted = parts.filter(|part| paths::is_mounted_below_root(part));
-            mounted.try_for_each(|part| show(part, &format!("{place}{part}"), attributes))
+            mounted.try_for_each(|part| show(part, &format!("{place}{part}")))
         }
     }
 }
 
-/// Shows a directory of the machine at a place. What is mounted below it is not seen.
-fn show(from: &str, place: &str, attributes: MountAttrFlags) -> Result<(), Fault> {
+/// Shows a file system of the machine at a place, to be read only. What is mounted below it is not seen.
+fn show(from: &str, place: &str) -> Result<(), Fault> {
     mount_bind(from, place).map_err(Fault::of(place))?;
     let handle = open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let handle = handle.map_err(Fault::of(place))?;
+    let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
     system::mount_attributes(&handle, c"", attributes).map_err(Fault::of(place))
 }
 
 /// Puts layers on top of one another. They are named by descriptor: the kernel takes a page of text for all of them,
 /// and a descriptor is shorter than any path and has no colons.
-fn overlay(layers: &Layers, place: &str, foreign: bool) -> Result<(), Fault> {
+fn overlay(
+    layers: &Layers,
+    place: &str,
+    foreign: bool,
+    shown: &mut Shown<'_>,
+) -> Result<(), Fault> {
+    for layer in &layers.lower {
+        shown.layer(layer)?;
+    }
+    if let Some(users) = shown.users {
+        // What is written belongs outside to those who write it.
+        let upper = layers.upper.as_str();
+        users.own(upper).map_err(Fault::of(upper))?;
+    }
     let mut kept = Vec::new();
     let mut handle = |path: &str| -> Result<String, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -171,7 +229,7 @@ struct Ready<'a> {
 }
 
 impl<'a> Ready<'a> {
-    fn of(mounted: &'a Mounted, launch: &Launch) -> Result<Self, Fault> {
+    fn of(mounted: &'a Mounted, launch: &Launch, shown: &mut Shown<'_>) -> Result<Self, Fault> {
         let target = mounted.target.as_str();
         let mut attributes = NOTHING_SPECIAL;
         if mounted.read_only {
@@ -179,8 +237,8 @@ impl<'a> Ready<'a> {
         }
         let (tree, is_directory) = match &mounted.source {
             Source::Path { root, below, make } => {
-                let owner = launch.user.as_ref();
-                let handle = paths::below(root, below, *make, owner)?;
+                let owner = launch.owner();
+                let handle = paths::below(root, below, *make, owner.as_ref())?;
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE
                     | OpenTreeFlags::OPEN_TREE_CLOEXEC
                     | OpenTreeFlags::AT_EMPTY_PATH;
@@ -200,8 +258,13 @@ impl<'a> Ready<'a> {
                     true,
                 )
             }
+            Source::Copy { path } => {
+                let tree = shown.tree(path)?;
+                system::mount_attributes(&tree, c"", attributes).map_err(Fault::of(target))?;
+                (tree, true)
+            }
             Source::Layers { layers, place } => {
-                overlay(layers, place, true)?;
+                overlay(layers, place, true, shown)?;
                 let tree = clone_of(place).map_err(Fault::of(target))?;
                 system::mount_attributes(&tree, c"", attributes).map_err(Fault::of(target))?;
                 (tree, true)

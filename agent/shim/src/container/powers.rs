@@ -1,5 +1,7 @@
 //! What remains of root when a program starts in a container: limits, user, capabilities, system calls.
 
+use std::os::fd::OwnedFd;
+
 use mete_agent_core::task_dir::{Container, Launch, StartStep};
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -11,6 +13,7 @@ use rustix::thread::{
 };
 
 use super::seccomp::{self, Filters};
+use super::users::{self, Users};
 use crate::report::Fault;
 use crate::system;
 
@@ -46,11 +49,17 @@ pub(crate) struct Powers {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
+    /// Where these are users of the container's own.
+    users: Option<OwnedFd>,
 }
 
 impl Powers {
-    /// Of a container.
-    pub(crate) fn of(launch: &Launch, container: &Container) -> Result<Self, Fault> {
+    /// Of a container with these users.
+    pub(crate) fn of(
+        launch: &Launch,
+        container: &Container,
+        users: Option<&Users>,
+    ) -> Result<Self, Fault> {
         let bits = container.capability_bits();
         let limit = |limit: &mete_agent_core::task_dir::ProcessLimit| {
             let number = LIMITS.iter().find(|(name, _)| *name == limit.kind);
@@ -74,7 +83,16 @@ impl Powers {
             uid: Uid::from_raw(user.map_or(0, |user| user.uid)),
             gid: Gid::from_raw(user.map_or(0, |user| user.gid)),
             groups: groups.iter().copied().map(Gid::from_raw).collect(),
+            users: users
+                .map(Users::namespace)
+                .transpose()
+                .map_err(Fault::of("the user namespace"))?,
         })
+    }
+
+    /// What must stay open until they are taken.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.users.iter()
     }
 
     /// Gives everything else up, for good. The program comes next.
@@ -83,6 +101,10 @@ impl Powers {
             system::limit(*number, *soft, *hard).map_err(Fault::of(format!("limit {name}")))?;
         }
         rustix::process::umask(Mode::WGRP | Mode::WOTH);
+        if let Some(namespace) = &self.users {
+            // Before what is given up, because entering gives all powers over it.
+            users::enter(namespace).map_err(Fault::of("the user namespace"))?;
+        }
         let powers = || Fault::of("capabilities");
         for number in 0..=LAST_CAPABILITY {
             let one = CapabilitySet::from_bits_retain(1 << number);

@@ -29,14 +29,14 @@ pub(super) async fn client(port: i32) -> TasksClient<Channel> {
 }
 
 /// A command under way.
-struct Exec {
+pub(super) struct Exec {
     asks: mpsc::Sender<wire::ExecRequest>,
     answers: Streaming<wire::ExecResponse>,
-    stdout: String,
-    stderr: String,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
-fn start(task: &str, command: &[&str]) -> wire::ExecStart {
+pub(super) fn start(task: &str, command: &[&str]) -> wire::ExecStart {
     wire::ExecStart {
         task_id: task.to_owned(),
         command: command.iter().map(|&word| word.to_owned()).collect(),
@@ -49,7 +49,7 @@ const fn size(rows: u32, columns: u32) -> wire::TerminalSize {
 }
 
 impl Exec {
-    async fn begin(port: i32, start: wire::ExecStart) -> Result<Self, Status> {
+    pub(super) async fn begin(port: i32, start: wire::ExecStart) -> Result<Self, Status> {
         let (asks, waiting) = mpsc::channel(10);
         let message = Some(Ask::Start(start));
         asks.send(wire::ExecRequest { message }).await.unwrap();
@@ -101,7 +101,7 @@ impl Exec {
         }
     }
 
-    async fn ended(&mut self) -> How {
+    pub(super) async fn ended(&mut self) -> How {
         loop {
             if let Some(how) = self.hear().await {
                 return how;
