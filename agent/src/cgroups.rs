@@ -13,6 +13,7 @@
 //! runtime's threads.
 
 mod devices; // which devices a container may use
+mod disks; // whose turn it is at a disk
 mod files; // numbers and lists as the kernel writes them
 mod group; // one task's groups: members, killing, removing
 mod limits; // what a task may use, in the kernel's units
@@ -163,11 +164,13 @@ pub struct Isolation {
     pub limits: BTreeMap<Limited, u8>,
     /// Not limited resource → why.
     pub missing: BTreeMap<Limited, String>,
+    /// The version that weighs who is next at a disk; `None`: tasks share disks as the kernel pleases.
+    pub disks: Option<u8>,
     /// Whether a whole task can be killed as a group; else its processes are followed by parentage.
     pub kills_groups: bool,
 }
 
-/// For the log and the attributes of an agent: `cpu v1, memory v1, pids v1`.
+/// For the log and the attributes of an agent: `cpu v1, memory v1, pids v1, disks v1`.
 impl fmt::Display for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits = self
@@ -178,7 +181,8 @@ impl fmt::Display for Isolation {
             .missing
             .iter()
             .map(|(limited, reason)| format!("no {} limit ({reason})", limited.controller()));
-        let parts: Vec<String> = limits.chain(missing).collect();
+        let disks = self.disks.iter().map(|version| format!("disks v{version}"));
+        let parts: Vec<String> = limits.chain(disks).chain(missing).collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -241,6 +245,7 @@ impl Cgroups {
         }
         let _ = groups.set_up_v1(hierarchies, devices::CONTROLLER, &place);
         groups.weigh();
+        groups.isolation.disks = groups.share_disks(hierarchies, &place);
         groups
     }
 
@@ -257,6 +262,7 @@ impl Cgroups {
     fn set_up_v2(&mut self, hierarchies: &Hierarchies, place: &Path) {
         let Some(root) = &hierarchies.v2 else { return };
         let wanted = Limited::ALL.iter().map(|limited| limited.controller());
+        let wanted = wanted.chain([disks::CONTROLLER_V2]);
         let offered = list(&root.join("cgroup.controllers"));
         let wanted: Vec<&str> = wanted.filter(|name| offered.contains(*name)).collect();
         let ours = root.join(place);
@@ -306,6 +312,33 @@ impl Cgroups {
         for group in self.v2.iter().flat_map(|ours| above(ours)).flatten() {
             let _ = write(&group.join("memory.low"), "max");
         }
+    }
+
+    /// Weights of disks, with all tasks together weighing as the whole machine; the version that has them.
+    fn share_disks(&mut self, hierarchies: &Hierarchies, place: &Path) -> Option<u8> {
+        let is_v2 = self
+            .v2_controllers
+            .iter()
+            .any(|name| name == disks::CONTROLLER_V2);
+        let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let weighed = |ours: &Path| {
+            let above = ours.parent().into_iter().chain([ours]);
+            let weighed = above.map(|group| disks::weigh(group, cpus.saturating_mul(1_000)));
+            weighed.fold(true, |all, one| all & one.unwrap_or(false))
+        };
+        if is_v2 {
+            return self.v2.as_deref().filter(|ours| weighed(ours)).map(|_| 2);
+        }
+        let _ = self.set_up_v1(hierarchies, disks::CONTROLLER_V1, place);
+        let ours = self.v1.get(disks::CONTROLLER_V1)?;
+        if weighed(ours) {
+            return Some(1);
+        }
+        // Nothing to say there: no task needs a group of it.
+        if let Some(ours) = self.v1.remove(disks::CONTROLLER_V1) {
+            remove_ours(&ours);
+        }
+        None
     }
 
     /// Makes the groups of one task and sets its limits.
@@ -396,12 +429,18 @@ impl Cgroups {
     /// Removes the groups above those of the tasks, if no task is left: for an agent that ends for
     /// good.
     pub fn tear_down(&self) {
-        for ours in self.v1.values().chain(&self.v2) {
-            let _ = std::fs::remove_dir(ours);
-            // Another agent may have its scope beside ours; then this stays.
-            let _ = ours.parent().map(std::fs::remove_dir);
-        }
+        self.v1
+            .values()
+            .chain(&self.v2)
+            .for_each(|ours| remove_ours(ours));
     }
+}
+
+/// Removes a group above those of tasks, if it is empty.
+fn remove_ours(ours: &Path) {
+    let _ = std::fs::remove_dir(ours);
+    // Another agent may have its scope beside ours; then this stays.
+    let _ = ours.parent().map(std::fs::remove_dir);
 }
 
 #[cfg(test)]

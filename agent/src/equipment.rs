@@ -49,6 +49,11 @@ pub(crate) async fn set_up_containers(
         } else {
             warn!(%isolation, "tasks are isolated only in part");
         }
+        if isolation.disks.is_none() {
+            info!(
+                "disks are shared by tasks as the kernel pleases: it has no weights for them here"
+            );
+        }
         let networks = Networks::new(&scope, chosen, ip);
         let containerizer = ProcessContainerizer::new(tasks, cgroups, shim)?;
         containerizer.shim().prepare_shims();

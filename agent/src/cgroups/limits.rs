@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mete_agent_core::task_dir::CgroupPlan;
 
+use super::disks;
 use super::files::write;
 use super::{CgroupError, Limits, MIN_MEMORY_BYTES, Options, SHARES_PER_CPU};
 
@@ -41,6 +42,7 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
             }
             "memory" => memory_v1(group, kept, most)?,
             "pids" => write(&group.join("pids.max"), max_pids)?,
+            disks::CONTROLLER_V1 => drop(disks::weigh(group, limits.cpus_milli)?),
             _ => {}
         }
     }
@@ -58,6 +60,7 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
             }
             "memory" => memory_v2(group, kept, most)?,
             "pids" => write(&group.join("pids.max"), max_pids)?,
+            disks::CONTROLLER_V2 => drop(disks::weigh(group, limits.cpus_milli)?),
             _ => {}
         }
     }

@@ -153,6 +153,78 @@ fn a_host_without_control_groups_says_what_is_missing() {
     );
 }
 
+/// A directory that looks like a version 1 hierarchy; its groups have the file, if there is one.
+fn fake_blkio(file: Option<&str>) -> (tempfile::TempDir, Hierarchies) {
+    let root = tempfile::tempdir().unwrap();
+    for group in ["mete", "mete/agent-1", "mete/agent-1/c1"] {
+        let group = root.path().join(group);
+        fs::create_dir_all(&group).unwrap();
+        if let Some(file) = file {
+            fs::write(group.join(file), "").unwrap();
+        }
+    }
+    let hierarchies = Hierarchies {
+        v1: BTreeMap::from([("blkio".to_owned(), root.path().to_owned())]),
+        v2: None,
+    };
+    (root, hierarchies)
+}
+
+#[test]
+fn disks_are_weighed_by_cpus_within_what_the_kernel_takes() {
+    let weights = |file: &str, cpus_milli: &[u64]| -> Vec<String> {
+        let (root, hierarchies) = match file.starts_with("io.") {
+            true => fake_v2("cpu io memory pids"),
+            false => fake_blkio(Some(file)),
+        };
+        let scope = root.path().join("mete/agent-1");
+        for group in [root.path().join("mete"), scope.clone(), scope.join("c1")] {
+            fs::write(group.join(file), "").unwrap();
+        }
+        let groups = Cgroups::set_up(&hierarchies, Options::new("agent-1".into()));
+        assert!(groups.isolation().disks.is_some(), "{file}");
+        let all = fs::read_to_string(scope.join(file)).unwrap();
+        let cpus = thread::available_parallelism().unwrap().get();
+        let most = if file == "io.weight" { 10_000 } else { 1_000 };
+        assert_eq!(all, (cpus * 100).min(most).to_string());
+        let of_task = cpus_milli.iter().map(|&cpus_milli| {
+            groups.create("c1", Limits::new(cpus_milli, 1)).unwrap();
+            fs::read_to_string(scope.join("c1").join(file)).unwrap()
+        });
+        of_task.collect()
+    };
+    let asked = [1, 250, 2_000, 50_000, 500_000];
+
+    assert_eq!(
+        weights("io.weight", &asked),
+        ["1", "25", "200", "5000", "10000"]
+    );
+    assert_eq!(
+        weights("io.bfq.weight", &asked),
+        ["1", "25", "200", "1000", "1000"]
+    );
+    assert_eq!(
+        weights("blkio.bfq.weight", &asked),
+        ["1", "25", "200", "1000", "1000"]
+    );
+    assert_eq!(
+        weights("blkio.weight", &asked),
+        ["10", "25", "200", "1000", "1000"]
+    );
+}
+
+#[test]
+fn without_weights_of_disks_no_group_is_made_for_them() {
+    let (root, hierarchies) = fake_blkio(None);
+    fs::remove_dir(root.path().join("mete/agent-1/c1")).unwrap();
+
+    let groups = Cgroups::set_up(&hierarchies, Options::new("agent-1".into()));
+
+    assert_eq!(groups.isolation().disks, None);
+    assert!(groups.plan_for("c1").is_empty());
+    assert!(!root.path().join("mete").exists());
+}
+
 #[test]
 fn two_work_directories_never_share_a_scope() {
     let one = scope_of("agent 1", Path::new("/var/lib/one"));
@@ -174,6 +246,12 @@ fn this_host_limits_measures_kills_and_forgets_a_task() {
         return;
     }
     let plan = groups.create("c1", Limits::new(250, 48 << 20)).unwrap();
+    if groups.isolation().disks == Some(1) {
+        let weight = Path::new(&plan.v1["blkio"]).join("blkio.bfq.weight");
+        assert_eq!(fs::read_to_string(weight).unwrap(), "25\n");
+    } else {
+        eprintln!("version 1 has no weights of disks here");
+    }
     let enter: String = plan
         .enter_files()
         .iter()
