@@ -34,10 +34,10 @@ impl Node {
         let tasks = stays.map(|task| &task.spec.resources);
         let executors = self.executors.shared();
         let executors = executors.values().map(|executor| &executor.spec.resources);
-        // Summed with their tags, so that a shared volume counts once.
-        let all = tasks
-            .chain(executors)
-            .fold(Resources::none(), |sum, one| sum.plus(one));
+        // Summed with their tags, so that a shared volume counts once, however tasks see it.
+        let all = tasks.chain(executors).fold(Resources::none(), |sum, one| {
+            sum.plus(&one.with_volumes_as_in(&sum))
+        });
         all.as_the_agent_has_it()
     }
 }

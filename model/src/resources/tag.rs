@@ -126,6 +126,18 @@ impl Tag {
         self.volume.is_some() || self.reservations.iter().any(dynamic)
     }
 
+    /// Whether both are one volume. Where tasks find it and whether they may write is for each of them to say.
+    pub fn is_same_volume(&self, other: &Self) -> bool {
+        let (Some(one), Some(two)) = (&self.volume, &other.volume) else {
+            return false;
+        };
+        one.id == two.id
+            && one.principal == two.principal
+            && self.shared == other.shared
+            && self.revocable == other.revocable
+            && self.reservations == other.reservations
+    }
+
     /// What it was made of at run time: without dynamic reservations, no volume.
     #[must_use]
     pub fn as_the_agent_has_it(&self) -> Self {

@@ -1,6 +1,7 @@
 //! What names a volume, on one agent.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Resources;
 use super::tag::Tag;
@@ -83,6 +84,21 @@ impl Resources {
     pub fn volumes(&self) -> impl Iterator<Item = (VolumeName, &Tag, u64)> {
         self.parts()
             .filter_map(|(tag, part)| Some((tag.volume_name()?, &**tag, part.disk_bytes)))
+    }
+
+    /// The same with each volume as it is in `others`, if it is there: under its path, to be written or read only.
+    #[must_use]
+    pub fn with_volumes_as_in(&self, others: &Self) -> Self {
+        if self.parts().all(|(tag, _)| tag.volume.is_none()) {
+            return self.clone();
+        }
+        let mut same = self.clone().only_parts(|tag| tag.volume.is_none());
+        for (tag, part) in self.parts().filter(|(tag, _)| tag.volume.is_some()) {
+            let mut there = others.parts().map(|(there, _)| there);
+            let there = there.find(|there| there.is_same_volume(tag));
+            same.add_part(Arc::clone(there.unwrap_or(tag)), part.clone());
+        }
+        same
     }
 }
 

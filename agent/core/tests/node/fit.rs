@@ -111,9 +111,13 @@ fn a_shared_volume_is_held_once() {
     };
     let mut disk = Resources::none();
     disk.disk_bytes = MEGABYTE;
-    for task in ["one", "two"] {
+    for (task, read_only) in [("one", false), ("two", true)] {
         let mut spec = spec(task);
-        spec.resources = Resources::none().with_part(tag.clone(), disk.clone());
+        let mut tag = tag.clone();
+        if let Some(volume) = &mut tag.volume {
+            volume.read_only = read_only;
+        }
+        spec.resources = Resources::none().with_part(tag, disk.clone());
         world.run(NOON, spec);
     }
     world.crash();

@@ -168,6 +168,9 @@ impl Cluster {
     /// are named devices.
     fn launch(&mut self, now: Timestamp, bench: &mut Bench, mut spec: TaskSpec, out: &mut Out) {
         let key = tasks::key(&bench.framework, &spec.id);
+        // A task says itself where it finds a volume, and whether it writes; what it holds is the volume as it was made.
+        let asked = spec.resources.clone();
+        spec.resources = asked.with_volumes_as_in(&bench.pool);
         let candidate = Candidate {
             task: &spec,
             offered_by: &bench.agent,
@@ -191,7 +194,7 @@ impl Cluster {
         let message = MessageToAgent::RunTask {
             framework: Box::new(bench.info.clone()),
             role: bench.role.clone(),
-            task: Arc::clone(&task.spec),
+            task: as_asked(&task.spec, &asked),
         };
         self.tasks.insert(task);
         self.tell_agent(&bench.agent, message, out);
@@ -223,4 +226,15 @@ impl Cluster {
         let declined = self.return_offers(now, framework, offers, refuse_for);
         self.count().offers_declined += declined as u64;
     }
+}
+
+/// A task as its agent is to run it: with its volumes where it asked for them.
+pub(super) fn as_asked(spec: &Arc<TaskSpec>, asked: &Resources) -> Arc<TaskSpec> {
+    let resources = spec.resources.with_volumes_as_in(asked);
+    if resources == spec.resources {
+        return Arc::clone(spec);
+    }
+    let mut spec = TaskSpec::clone(spec);
+    spec.resources = resources;
+    Arc::new(spec)
 }

@@ -13,7 +13,7 @@ use crate::effects::MessageToAgent;
 use crate::input::BadGroup;
 use crate::state::executors::ExecutorKey;
 use crate::state::tasks::{self, Task};
-use crate::transitions::accept::Bench;
+use crate::transitions::accept::{Bench, as_asked};
 use crate::validate::group::{self, GroupCandidate};
 
 impl Cluster {
@@ -25,6 +25,11 @@ impl Cluster {
         out: &mut Out,
     ) {
         let key = executor_key(bench, &asked.executor.id);
+        let mut views = Vec::with_capacity(asked.tasks.len());
+        for spec in &mut asked.tasks {
+            let made = spec.resources.with_volumes_as_in(&bench.pool);
+            views.push(std::mem::replace(&mut spec.resources, made));
+        }
         let running = self.executors.get(&key);
         let in_use = |task: &TaskId| {
             self.tasks
@@ -50,7 +55,7 @@ impl Cluster {
         for spec in &mut asked.tasks {
             self.take_from(bench, &mut spec.resources);
         }
-        self.start_group(bench, &key, asked, out);
+        self.start_group(bench, &key, asked, &views, out);
     }
 
     /// Takes resources out of what the offers hold; they stay with the framework in the allocator.
@@ -68,6 +73,7 @@ impl Cluster {
         bench: &mut Bench,
         key: &ExecutorKey,
         asked: TaskGroup,
+        views: &[Resources],
         out: &mut Out,
     ) {
         let executor = match self.executors.get(key) {
@@ -75,7 +81,7 @@ impl Cluster {
             None => Arc::new(asked.executor),
         };
         let mut specs: Vec<Arc<TaskSpec>> = Vec::with_capacity(asked.tasks.len());
-        for spec in asked.tasks {
+        for (spec, view) in asked.tasks.into_iter().zip(views) {
             let task = tasks::key(&bench.framework, &spec.id);
             debug!(%task, agent = %bench.agent, executor = %key.executor, resources = %spec.resources, "task of a group launched");
             self.count().tasks_launched += 1;
@@ -84,7 +90,7 @@ impl Cluster {
                 .join(key.clone(), &executor, &bench.role, spec.id.clone());
             let mut task = Task::new(task, bench.role.clone(), Arc::new(spec));
             task.executor = Some(key.executor.clone());
-            specs.push(Arc::clone(&task.spec));
+            specs.push(as_asked(&task.spec, view));
             self.tasks.insert(task);
         }
         let message = MessageToAgent::RunGroup {

@@ -304,7 +304,7 @@ impl Cluster {
     /// Puts a task where its agent says it is; true when it was unreachable and lives.
     fn settle_state(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) -> bool {
         let AgentTask {
-            spec,
+            mut spec,
             role,
             status,
             executor,
@@ -312,6 +312,9 @@ impl Cluster {
         } = brought;
         if self.tasks.get(key).is_none() {
             let role = role.unwrap_or_else(|| self.only_role(&key.framework));
+            if let Some(agent) = self.agents.get(agent) {
+                spec.resources = spec.resources.with_volumes_as_in(&agent.info.resources);
+            }
             let mut task = Task::new(key.clone(), role, Arc::new(spec));
             task.agent = agent.clone();
             task.executor = executor.map(|executor| executor.id.clone());

@@ -284,6 +284,62 @@ fn one_accept_reserves_disk_makes_a_volume_of_it_and_starts_a_task_on_it() {
 }
 
 #[test]
+fn a_task_may_only_read_a_volume_or_find_it_elsewhere() {
+    let mut scene = Scene::new();
+    let agent = scene.agent.clone();
+    let data = volume(dynamic("web"), "v", false);
+    let mut seen = data.clone();
+    if let Some(volume) = &mut seen.volume {
+        volume.read_only = true;
+        volume.container_path = "elsewhere".to_owned();
+    }
+    let needs = cpus(500).with_part(seen.clone(), disk(60));
+
+    let out = scene.operate(vec![
+        reshape(OperationKind::Reserve, part(dynamic("web"), disk(60))),
+        reshape(OperationKind::Create, part(data.clone(), disk(60))),
+        launch("reads", &agent, needs.clone()),
+        launch("late", &agent, needs.clone()),
+    ]);
+
+    let told = &started(&out, scene.link)[0];
+    let expected = "cpus:0.5; disk(reservations: [(DYNAMIC,web,ops)])[v:elsewhere:ro]:60";
+    assert_eq!(told, &("reads".to_owned(), expected.to_owned()));
+    let words = statuses(&out, scene.client.link).remove(0).message;
+    assert!(words.is_some_and(|words| words.starts_with("task late asks for more")));
+    assert_eq!(
+        scene.total().part(&data),
+        Some(&disk(60)),
+        "it is as it was made"
+    );
+
+    // A master that has forgotten the task hears of it in the agent's words.
+    let client = scene.client.clone();
+    let mut world = scene.world.restarted(Settings::new("n", 2));
+    let mut registration = registration_of(&mut world, whole().plus(&disk(1_000)));
+    registration.id = Some(agent.clone());
+    let link = registration.link;
+    let mut task = brought(&client, &agent, "reads", TaskState::Running);
+    task.spec.resources = needs;
+    registration.tasks = vec![task];
+    world.step(Input::RegisterAgent(Box::new(registration)));
+    let mut info = operator_info(&["web"]);
+    info.id = Some(client.id.clone());
+    let (client_link, out) = world.subscribe(info);
+    let client = Client::of(client_link, &out);
+    let has = |out: &[Arc<Offer>]| {
+        out.iter()
+            .any(|offer| offer.resources.part(&data).is_some())
+    };
+    assert!(!has(&client.offers), "it is in use");
+
+    world.decline(&client, &client.offers[0], NO_FILTER);
+    let out = world.report((&agent, link), &client, "reads", TaskState::Finished, 1);
+
+    assert!(has(&offers_of(&out, &client)), "as it was made: {out:?}");
+}
+
+#[test]
 fn operations_are_undone_by_their_opposites() {
     let mut scene = Scene::new();
     let before = scene.total();
