@@ -246,12 +246,18 @@ fn this_host_limits_measures_kills_and_forgets_a_task() {
         return;
     }
     let plan = groups.create("c1", Limits::new(250, 48 << 20)).unwrap();
-    if groups.isolation().disks == Some(1) {
-        let weight = Path::new(&plan.v1["blkio"]).join("blkio.bfq.weight");
-        assert_eq!(fs::read_to_string(weight).unwrap(), "25\n");
-    } else {
-        eprintln!("version 1 has no weights of disks here");
-    }
+    let (group, files) = match groups.isolation().disks {
+        Some(1) => (plan.v1.get("blkio"), ["blkio.weight", "blkio.bfq.weight"]),
+        _ => (plan.v2.as_ref(), ["io.weight", "io.bfq.weight"]),
+    };
+    let read = |file| fs::read_to_string(Path::new(group?).join(file)).ok();
+    let weights: Vec<String> = files.into_iter().filter_map(read).collect();
+    assert_eq!(weights.is_empty(), groups.isolation().disks.is_none());
+    // `25`, or `default 25`.
+    assert!(
+        weights.iter().all(|text| text.ends_with("25\n")),
+        "{weights:?}"
+    );
     let enter: String = plan
         .enter_files()
         .iter()

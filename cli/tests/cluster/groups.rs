@@ -6,7 +6,8 @@ use mete_framework_sdk::{
     Capability, Connection, Event, Filters, Framework, FrameworkSpec, Group, Offer, Operation,
     Resources, Role, Task, TaskState, TaskStatus,
 };
-use mete_model::{MEBIBYTE, Reservation, ReservationKind, Tag, Volume};
+use mete_model::container::Network;
+use mete_model::{ContainerSpec, MEBIBYTE, Reservation, ReservationKind, Tag, Volume};
 use tokio::time::timeout;
 
 use crate::harness::{Cluster, PATIENCE, eventually, mete};
@@ -178,20 +179,28 @@ fn reserved() -> Tag {
 
 /// 16 MB of disk, reserved, with a volume on it or without.
 fn disk(with_volume: bool) -> Resources {
-    let mut tag = reserved();
-    tag.volume = with_volume.then(|| Volume {
+    disk_with(with_volume.then(|| volume("data", false)))
+}
+
+fn volume(container_path: &str, read_only: bool) -> Volume {
+    Volume {
         id: "data".to_owned(),
-        container_path: "data".to_owned(),
-        read_only: false,
+        container_path: container_path.to_owned(),
+        read_only,
         principal: None,
-    });
+    }
+}
+
+fn disk_with(volume: Option<Volume>) -> Resources {
+    let mut tag = reserved();
+    tag.volume = volume;
     let mut disk = Resources::none();
     disk.disk_bytes = 16 * MEBIBYTE;
     Resources::none().with_part(tag, disk)
 }
 
-fn on_volume(id: &str, line: &str) -> Task {
-    let needs = Resources::cpus_mem(50, 32).plus(&disk(true));
+fn on_volume(id: &str, line: &str, volume: Volume) -> Task {
+    let needs = Resources::cpus_mem(50, 32).plus(&disk_with(Some(volume)));
     Task::shell(id, line).expect("an id").resources(needs)
 }
 
@@ -206,7 +215,7 @@ async fn a_volume_goes_from_task_to_task_of_its_role_until_it_is_destroyed() {
     let filters = Filters::refuse_for(Duration::ZERO);
     let offer = client.offer(|_| true).await;
 
-    let writes = on_volume("writes", "echo kept > data/file");
+    let writes = on_volume("writes", "echo kept > data/file", volume("data", false));
     let first = [
         Operation::Reserve(disk(false)),
         Operation::Create(disk(true)),
@@ -222,7 +231,18 @@ async fn a_volume_goes_from_task_to_task_of_its_role_until_it_is_destroyed() {
     // Offers of the old one are worth nothing.
     while !matches!(client.next().await, Event::Subscribed { .. }) {}
     let offer = client.offer(holds_volume).await;
-    let reads = on_volume("reads", "test \"$(cat data/file)\" = kept");
+    // It says itself where it finds the volume, and that it only reads; walls that hold it to that are for root to build.
+    let line = "test \"$(cat elsewhere/file)\" = kept";
+    let seen = volume("elsewhere", true);
+    let reads = match rustix::process::geteuid().is_root() {
+        false => on_volume("reads", line, seen),
+        true => on_volume("reads", &format!("{line} && ! touch elsewhere/file"), seen).container(
+            ContainerSpec {
+                network: Network::None,
+                ..ContainerSpec::default()
+            },
+        ),
+    };
     client
         .calls
         .accept([&offer], [reads], filters)
