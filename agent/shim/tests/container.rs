@@ -19,7 +19,7 @@ use mete_model::LinuxCapability;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for a loaded machine; a test that gets here has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program that is nothing but a shim.
 fn program() -> PathBuf {

@@ -17,7 +17,7 @@ use mete_agent_core::task_dir::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Long enough for a loaded machine; a test that gets here has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program that is nothing but a shim.
 fn program() -> PathBuf {
@@ -741,23 +741,23 @@ fn a_check_runs_in_the_place_of_its_task() {
         .insert("TASTE".into(), "sweet".into());
     task.start();
 
-    let check = |text: &str| {
+    let check = |seconds: &str, text: &str| {
         let mut check = Process::new(program());
         check
             .arg("--check")
             .arg(task.dir().path())
-            .args(["1", "/bin/sh", "sh", "-c", text]);
+            .args([seconds, "/bin/sh", "sh", "-c", text]);
         check.env_clear().env("TASTE", "sour").output().unwrap()
     };
 
     let sandbox = fs::canonicalize(task.sandbox("")).unwrap();
-    let done = check("echo $COLOUR $TASTE; pwd; exit 7");
+    let done = check("60", "echo $COLOUR $TASTE; pwd; exit 7");
     assert_eq!(
         String::from_utf8_lossy(&done.stdout),
         format!("red sour\n{}\n", sandbox.display())
     );
     assert_eq!(done.status.code(), Some(7));
-    let slow = check("exec sleep 1000");
+    let slow = check("1", "exec sleep 1000");
     assert_eq!(
         std::os::unix::process::ExitStatusExt::signal(&slow.status),
         Some(14)
@@ -766,7 +766,7 @@ fn a_check_runs_in_the_place_of_its_task() {
     let missing = missing
         .arg("--check")
         .arg(task.dir().path())
-        .args(["1", "/no/such", "such"])
+        .args(["60", "/no/such", "such"])
         .output()
         .unwrap();
     assert_eq!(missing.status.code(), Some(125));

@@ -15,7 +15,7 @@ use mete_agent_core::task_dir::{Command, OutputLimits, PidFile, Runner, TaskDir,
 use mete_model::ContainerId;
 
 /// Long enough for a loaded machine; a test that gets here has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program that is nothing but a shim.
 pub(crate) fn program() -> PathBuf {
