@@ -33,7 +33,7 @@ fn task(cluster: &Cluster, arguments: &[&str]) -> Command {
     command
 }
 
-fn exec(cluster: &Cluster, id: &str, command: &[&str]) -> Output {
+pub(crate) fn exec(cluster: &Cluster, id: &str, command: &[&str]) -> Output {
     let mut all = vec!["exec", id, "--"];
     all.extend(command);
     task(cluster, &all).output().expect("mete runs")

@@ -14,3 +14,4 @@ mod images; // apps in containers, from a real registry
 mod inside; // into running tasks, and watching them
 mod limits; // requests and limits, down to control groups
 mod load; // no request is lost
+mod users; // users of containers that are others outside
