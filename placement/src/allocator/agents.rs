@@ -348,15 +348,12 @@ impl Agents {
     /// Reads what changes of an agent when a task ends there, at once instead of one after the other.
     pub(super) fn bring_all_near(&self, slot: AgentSlot) {
         let agent = &self.slots[slot];
-        let used = agent
-            .used
-            .first()
-            .map_or(0, |held| held.resources.mem_bytes);
-        let offered = agent
-            .offered
-            .first()
-            .map_or(0, |held| held.resources.mem_bytes);
-        std::hint::black_box(agent.stock.mem_bytes ^ used ^ offered);
+        // Whose task ended is mostly among the last that came, at the end of the list.
+        let ends = [agent.used.first(), agent.used.last(), agent.offered.first()];
+        let read = ends.into_iter().flatten().fold(0, |read, held| {
+            read ^ held.client.number() ^ held.resources.mem_bytes as u32
+        });
+        std::hint::black_box(agent.stock.mem_bytes ^ u64::from(read));
     }
 
     /// All that give, by number.
