@@ -13,6 +13,7 @@ pub mod agent; // an agent as it describes itself
 pub mod attributes; // rack, zone, kind of disk
 pub mod checksum; // what fetched bytes must hash to
 pub mod container; // what to run, and the container around it
+pub mod deadlines; // moments of things that wait
 pub mod executor; // what looks after tasks of a group
 pub mod framework; // a framework as it describes itself
 pub mod health; // what "healthy" means for a task
@@ -22,6 +23,7 @@ pub mod machine; // Timestamp, Machine, Effects
 pub mod offer; // what is on the table, for whom
 pub mod resources; // vectors of CPUs, bytes, GPUs, ports
 pub mod role; // who resources are given to: paths in a tree
+pub mod shared_map; // a map that is cheap to publish
 pub mod status; // one report about one task
 pub mod task; // TaskSpec, TaskState and what may follow what
 pub mod unavailability; // when a machine will not be there
@@ -30,6 +32,7 @@ pub use agent::{AgentInfo, BadDomain, Endpoint, FaultDomain};
 pub use attributes::{AttributeValue, Attributes};
 pub use checksum::{BadChecksum, Checksum, HashFunction};
 pub use container::{CommandSpec, ContainerSpec, FetchUri, LinuxCapability, Program};
+pub use deadlines::Deadlines;
 pub use executor::{ExecutorKind, ExecutorSpec, TaskGroup};
 pub use framework::{Capability, FrameworkInfo};
 pub use health::{HealthCheck, Probe};
@@ -44,6 +47,7 @@ pub use resources::{
     Resources, Tag, Volume, VolumeName,
 };
 pub use role::{BadRole, Role};
+pub use shared_map::SharedMap;
 pub use status::{Reason, Source, TaskStatus};
 pub use task::{TaskSpec, TaskState};
 pub use unavailability::Unavailability;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, ContainerId, Effects, FrameworkId, FrameworkInfo, Machine, TaskKey, TaskState,
-    Timestamp, VolumeName,
+    AgentId, ContainerId, Effects, FrameworkId, FrameworkInfo, Machine, SharedMap, TaskKey,
+    TaskState, Timestamp, VolumeName,
 };
 
 use crate::effects::{Action, StopReason};
@@ -92,13 +92,13 @@ pub struct View {
     /// Whether the tasks of before the start are accounted for.
     pub recovered: bool,
     /// Every task.
-    pub tasks: Arc<BTreeMap<TaskKey, Arc<Task>>>,
+    pub tasks: SharedMap<TaskKey, Arc<Task>>,
     /// Executors of groups that have live tasks.
     pub executors: Arc<BTreeMap<ExecutorKey, Arc<Executor>>>,
     /// Each framework that has tasks here.
     pub frameworks: BTreeMap<FrameworkId, Arc<FrameworkInfo>>,
     /// What ended tasks left behind.
-    pub sandboxes: Arc<BTreeMap<ContainerId, Arc<Sandbox>>>,
+    pub sandboxes: SharedMap<ContainerId, Arc<Sandbox>>,
     /// Persistent volumes, those that are to be erased included.
     pub volumes: Arc<BTreeMap<VolumeName, Arc<Volume>>>,
     /// Reports that nobody has acknowledged.
@@ -156,11 +156,14 @@ impl Node {
             }
         }
         for life in lives {
-            if let Some(task) = node.tasks.edit(&life.key) {
+            let life = *life;
+            let known = node.tasks.edit(&life.key, |task| {
                 task.phase = life.phase;
                 task.started_at = life.started_at;
                 task.addresses = life.addresses;
                 task.latest = life.latest;
+            });
+            if known.is_some() {
                 node.updates.restore(&life.key, life.waiting);
             }
         }

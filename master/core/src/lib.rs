@@ -40,6 +40,5 @@ pub use state::executors::{Executor, ExecutorKey};
 pub use state::frameworks::{Framework, Life, OfferRules};
 pub use state::offers::OpenOffer;
 pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};
-pub use state::shared_map::SharedMap;
 pub use state::tasks::{Kill, Task};
 pub use view::{RoleView, View};

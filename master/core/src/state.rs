@@ -8,7 +8,4 @@ pub(crate) mod frameworks; // who launches tasks, and whether it is there
 pub(crate) mod inverse_offers; // who is asked to leave which agent
 pub(crate) mod offers; // what is on the table
 pub(crate) mod schedule; // which machines are planned to be away, and which are
-pub(crate) mod shared_map; // a map that is cheap to publish
 pub(crate) mod tasks; // what runs where
-
-pub(crate) use shared_map::SharedMap;

@@ -12,13 +12,13 @@ use mete_placement::{Amounts, InverseAnswer, Maintenance, Policy};
 use crate::cluster::Cluster;
 use crate::counters::Counters;
 use crate::settings::Settings;
-use crate::state::SharedMap;
 use crate::state::agents::Agent;
 use crate::state::executors::{Executor, ExecutorKey};
 use crate::state::frameworks::Framework;
 use crate::state::offers::OpenOffer;
 use crate::state::schedule::{MachineId, Schedule};
 use crate::state::tasks::{self, Task};
+use mete_model::SharedMap;
 pub use roles::RoleView;
 
 /// The cluster at one moment. Making one copies pointers only.

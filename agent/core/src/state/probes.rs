@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{HealthCheck, Probe, TaskKey, Timestamp};
+use mete_model::{Deadlines, HealthCheck, Probe, TaskKey, Timestamp};
 
 /// Probes that run at once: each may hold a socket or a process for its time-out.
 pub(crate) const MAX_PROBES_AT_ONCE: usize = 64;
@@ -22,6 +22,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Probes {
     checks: BTreeMap<TaskKey, Check>,
+    /// When each that is not being probed is next.
+    due: Deadlines<TaskKey>,
     running: usize,
 }
 
@@ -31,8 +33,8 @@ struct Check {
     probe: Arc<Probe>,
     /// End of the grace period; it also ends with the first success.
     grace_until: Timestamp,
-    /// When to probe next; `None` while a probe runs.
-    due: Option<Timestamp>,
+    /// Whether a probe runs.
+    running: bool,
     failures: u32,
     /// Pause after the next failure within the grace period.
     retry: Duration,
@@ -68,20 +70,22 @@ impl Probes {
         let check = Check {
             probe: Arc::new(terms.probe.clone()),
             grace_until,
-            due: Some(now.max(since + terms.delay)),
+            running: false,
             failures: 0,
             retry: FIRST_RETRY,
             healthy,
             terms: terms.clone(),
         };
+        self.end(key);
+        self.due.set(key.clone(), now.max(since + terms.delay));
         self.checks.insert(key.clone(), check);
     }
 
     /// Stops checking a task; a probe that runs is no longer listened to.
     pub(crate) fn end(&mut self, key: &TaskKey) {
-        if let Some(check) = self.checks.remove(key)
-            && check.due.is_none()
-        {
+        self.due.clear(key);
+        let check = self.checks.remove(key);
+        if check.is_some_and(|check| check.running) {
             self.running -= 1;
         }
     }
@@ -91,30 +95,27 @@ impl Probes {
         &mut self,
         now: Timestamp,
     ) -> Vec<(TaskKey, Arc<Probe>, std::time::Duration)> {
-        let mut due: Vec<_> = self
-            .checks
-            .iter()
-            .filter_map(|(key, check)| Some((check.due.filter(|due| *due <= now)?, key.clone())))
-            .collect();
-        due.sort_unstable();
-        due.truncate(MAX_PROBES_AT_ONCE - self.running);
-        self.running += due.len();
-        due.into_iter()
-            .filter_map(|(_, key)| {
-                let check = self.checks.get_mut(&key)?;
-                check.due = None;
-                Some((key, Arc::clone(&check.probe), check.terms.timeout))
-            })
-            .collect()
+        let mut begun = Vec::new();
+        while self.running < MAX_PROBES_AT_ONCE
+            && let Some(key) = self.due.pop(now)
+        {
+            if let Some(check) = self.checks.get_mut(&key) {
+                check.running = true;
+                self.running += 1;
+                begun.push((key, Arc::clone(&check.probe), check.terms.timeout));
+            }
+        }
+        begun
     }
 
     /// Counts a result.
     pub(crate) fn result(&mut self, now: Timestamp, key: &TaskKey, passed: bool) -> Verdict {
-        let Some(check) = self.checks.get_mut(key).filter(|check| check.due.is_none()) else {
+        let Some(check) = self.checks.get_mut(key).filter(|check| check.running) else {
             return Verdict::Nothing;
         };
         self.running -= 1;
-        check.due = Some(now + check.terms.interval);
+        check.running = false;
+        self.due.set(key.clone(), now + check.terms.interval);
         if passed {
             check.failures = 0;
             check.grace_until = Timestamp::EPOCH;
@@ -124,7 +125,8 @@ impl Probes {
             };
         }
         if now < check.grace_until {
-            check.due = Some(now + check.retry.min(check.terms.interval));
+            let again = now + check.retry.min(check.terms.interval);
+            self.due.set(key.clone(), again);
             check.retry = check.retry.saturating_mul(2);
             return Verdict::Nothing;
         }
@@ -142,6 +144,6 @@ impl Probes {
         if self.running >= MAX_PROBES_AT_ONCE {
             return None;
         }
-        self.checks.values().filter_map(|check| check.due).min()
+        self.due.next()
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, ContainerId, ExecutorId, TaskKey, TaskState, Timestamp};
+use mete_model::{AgentId, ContainerId, ExecutorId, SharedMap, TaskKey, TaskState, Timestamp};
 
 /// Most sandboxes kept, whatever their age: an agent that ends a task every minute for a week fills it.
 pub(crate) const MAX_KEPT: usize = 10_000;
@@ -52,18 +52,19 @@ pub struct Within {
 /// All of them, by container.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sandboxes {
-    kept: Arc<BTreeMap<ContainerId, Arc<Sandbox>>>,
+    kept: SharedMap<ContainerId, Arc<Sandbox>>,
     removing: BTreeMap<ContainerId, u32>,
     failed: BTreeMap<ContainerId, u32>,
 }
 
 impl Sandboxes {
-    pub(crate) fn shared(&self) -> Arc<BTreeMap<ContainerId, Arc<Sandbox>>> {
-        Arc::clone(&self.kept)
+    pub(crate) fn shared(&self) -> SharedMap<ContainerId, Arc<Sandbox>> {
+        self.kept.clone()
     }
 
     pub(crate) fn keep(&mut self, sandbox: Sandbox) {
-        Arc::make_mut(&mut self.kept).insert(sandbox.container.clone(), Arc::new(sandbox));
+        self.kept
+            .insert(sandbox.container.clone(), Arc::new(sandbox));
     }
 
     /// The sandboxes to remove now that each may be kept for `delay`, oldest first; they count as being removed.
@@ -99,7 +100,7 @@ impl Sandboxes {
             self.failed.insert(container.clone(), tries);
             return false;
         }
-        Arc::make_mut(&mut self.kept).remove(container);
+        self.kept.remove(container);
         true
     }
 }

@@ -9,12 +9,12 @@
 //! Accepted: stored, waits for its launch job. Starting: the job is under way. Invariants: a task is known by
 //! (framework, task) from the launch until the acknowledgement of its end; its container never changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mete_model::{
-    AgentId, ContainerId, ExecutorId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec, TaskStatus,
-    Timestamp,
+    AgentId, ContainerId, Deadlines, ExecutorId, FrameworkId, FrameworkInfo, SharedMap, TaskKey,
+    TaskSpec, TaskStatus, Timestamp,
 };
 
 /// Most tasks on one agent, ended ones whose end is not acknowledged included: a machine has 32,768 process ids by
@@ -109,15 +109,6 @@ impl Task {
             Phase::Accepted | Phase::Starting | Phase::Running | Phase::Ended { .. } => None,
         }
     }
-
-    /// Whether its launch job is under way.
-    pub const fn is_launching(&self) -> bool {
-        match &self.phase {
-            Phase::Starting => true,
-            Phase::Killing(kill) => kill.launching,
-            Phase::Accepted | Phase::Running | Phase::Ended { .. } => false,
-        }
-    }
 }
 
 /// A framework that has tasks here.
@@ -128,19 +119,52 @@ pub(crate) struct Framework {
     pub(crate) leaving: bool,
 }
 
-/// All tasks and their frameworks. Shared with the views: copied when changed.
+/// All tasks and their frameworks; what an input may have made possible is found without looking at each task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
-    all: Arc<BTreeMap<TaskKey, Arc<Task>>>,
+    all: SharedMap<TaskKey, Arc<Task>>,
     frameworks: BTreeMap<FrameworkId, Framework>,
+    /// Not begun, in the order in which they came.
+    waiting: BTreeSet<(Timestamp, TaskKey)>,
+    /// Launch jobs under way.
+    launching: usize,
+    /// When SIGKILL is due.
+    kills: Deadlines<TaskKey>,
+    /// Those that have not ended.
+    live: usize,
+}
+
+/// Where a task is found besides among all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting(Timestamp),
+    Launching,
+    Killed { next: Timestamp },
+    Running,
+    Ended,
+}
+
+impl Place {
+    const fn of(task: &Task) -> Self {
+        match &task.phase {
+            Phase::Accepted => Self::Waiting(task.accepted_at),
+            Phase::Starting
+            | Phase::Killing(Kill {
+                launching: true, ..
+            }) => Self::Launching,
+            Phase::Killing(kill) => Self::Killed { next: kill.next },
+            Phase::Running => Self::Running,
+            Phase::Ended { .. } => Self::Ended,
+        }
+    }
 }
 
 impl Tasks {
-    pub(crate) fn shared(&self) -> Arc<BTreeMap<TaskKey, Arc<Task>>> {
-        Arc::clone(&self.all)
+    pub(crate) fn shared(&self) -> SharedMap<TaskKey, Arc<Task>> {
+        self.all.clone()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.all.len()
     }
 
@@ -159,24 +183,58 @@ impl Tasks {
             .filter(|task| task.container == *container)
     }
 
-    pub(crate) fn edit(&mut self, key: &TaskKey) -> Option<&mut Task> {
-        Arc::make_mut(&mut self.all).get_mut(key).map(Arc::make_mut)
+    /// Changes a task; what `how` returns, `None` when there is no such task.
+    pub(crate) fn edit<R>(&mut self, key: &TaskKey, how: impl FnOnce(&mut Task) -> R) -> Option<R> {
+        let task = Arc::make_mut(self.all.get_mut(key)?);
+        let before = Place::of(task);
+        let said = how(task);
+        let after = Place::of(task);
+        if before != after {
+            self.leave(key, before);
+            self.enter(key, after);
+        }
+        Some(said)
     }
 
     pub(crate) fn insert(&mut self, task: Task) {
-        Arc::make_mut(&mut self.all).insert(task.key.clone(), Arc::new(task));
+        let (key, place) = (task.key.clone(), Place::of(&task));
+        if let Some(before) = self.all.insert(key.clone(), Arc::new(task)) {
+            self.leave(&key, Place::of(&before));
+        }
+        self.enter(&key, place);
     }
 
     pub(crate) fn remove(&mut self, key: &TaskKey) {
-        Arc::make_mut(&mut self.all).remove(key);
+        if let Some(task) = self.all.remove(key) {
+            self.leave(key, Place::of(&task));
+        }
+    }
+
+    fn enter(&mut self, key: &TaskKey, place: Place) {
+        self.live += usize::from(place != Place::Ended);
+        match place {
+            Place::Waiting(since) => drop(self.waiting.insert((since, key.clone()))),
+            Place::Launching => self.launching += 1,
+            Place::Killed { next } => self.kills.set(key.clone(), next),
+            Place::Running | Place::Ended => {}
+        }
+    }
+
+    fn leave(&mut self, key: &TaskKey, place: Place) {
+        self.live -= usize::from(place != Place::Ended);
+        match place {
+            Place::Waiting(since) => drop(self.waiting.remove(&(since, key.clone()))),
+            Place::Launching => self.launching -= 1,
+            Place::Killed { .. } => self.kills.clear(key),
+            Place::Running | Place::Ended => {}
+        }
     }
 
     /// The tasks of one framework.
-    pub(crate) fn of(&self, framework: &FrameworkId) -> Vec<TaskKey> {
-        let keys = self.all.keys();
-        keys.filter(|key| key.framework == *framework)
-            .cloned()
-            .collect()
+    pub(crate) fn of(&self, framework: &FrameworkId) -> impl Iterator<Item = &Arc<Task>> {
+        let from = self.all.after(|key| key.framework < *framework);
+        from.take_while(|(key, _)| key.framework == *framework)
+            .map(|(_, task)| task)
     }
 
     pub(crate) fn framework(&self, id: &FrameworkId) -> Option<&Framework> {
@@ -197,41 +255,28 @@ impl Tasks {
 
     /// The earliest SIGKILL that is due.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        self.all
-            .values()
-            .filter_map(|task| task.kill())
-            .filter(|kill| !kill.launching)
-            .map(|kill| kill.next)
-            .min()
+        self.kills.next()
     }
 
-    /// Tasks whose SIGKILL is due.
-    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<TaskKey> {
-        let due = |task: &&Arc<Task>| {
-            task.kill()
-                .is_some_and(|kill| !kill.launching && kill.next <= now)
-        };
-        let tasks = self.all.values().filter(due);
-        tasks.map(|task| task.key.clone()).collect()
+    /// Takes the tasks whose SIGKILL is due; each must be given its next one.
+    pub(crate) fn take_overdue(&mut self, now: Timestamp) -> Vec<TaskKey> {
+        self.kills.pop_all(now)
     }
 
     /// Up to `limit` tasks that wait for their launch job and may have it, in the order in which they came.
     pub(crate) fn waiting(&self, limit: usize, may: impl Fn(&Task) -> bool) -> Vec<TaskKey> {
-        let mut waiting: Vec<_> = self
-            .all
-            .values()
-            .filter(|task| matches!(task.phase, Phase::Accepted) && may(task))
-            .map(|task| (task.accepted_at, task.key.clone()))
-            .collect();
-        waiting.sort_unstable();
-        waiting
-            .into_iter()
-            .take(limit)
-            .map(|(_, key)| key)
-            .collect()
+        let waiting = self.waiting.iter().map(|(_, key)| key);
+        let ready = waiting.filter(|key| self.all.get(key).is_some_and(|task| may(task)));
+        ready.take(limit).cloned().collect()
     }
 
-    pub(crate) fn count(&self, which: impl Fn(&Task) -> bool) -> usize {
-        self.all.values().filter(|task| which(task)).count()
+    /// Launch jobs under way.
+    pub(crate) const fn launching(&self) -> usize {
+        self.launching
+    }
+
+    /// Tasks whose program may still run or come to run.
+    pub(crate) const fn live(&self) -> usize {
+        self.live
     }
 }

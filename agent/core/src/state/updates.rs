@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use mete_model::{TaskKey, TaskState, TaskStatus, Timestamp, UpdateId};
+use mete_model::{Deadlines, TaskKey, TaskState, TaskStatus, Timestamp, UpdateId};
 
 /// First wait for an acknowledgement (Mesos: 10 s doubling to 10 min).
 pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -27,20 +27,17 @@ pub(crate) const MAX_ORPHANS: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Updates {
     queues: BTreeMap<TaskKey, Queue>,
+    /// When the report in flight of each is sent again.
+    again: Deadlines<TaskKey>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Queue {
     waiting: VecDeque<TaskStatus>,
-    flight: Option<Flight>,
+    /// How long the report in flight waits for its acknowledgement.
+    flight: Option<Duration>,
     /// Belongs to no task: not stored, forgotten with the link.
     orphan: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    again_at: Timestamp,
-    wait: Duration,
 }
 
 /// What an acknowledgement came to.
@@ -100,19 +97,17 @@ impl Updates {
         if queue.flight.is_some() {
             return None;
         }
-        queue.flight = Some(Flight {
-            again_at: now + FIRST_RETRY,
-            wait: FIRST_RETRY,
-        });
+        queue.flight = Some(FIRST_RETRY);
+        self.again.set(key.clone(), now + FIRST_RETRY);
         queue.waiting.front().cloned()
     }
 
     /// The report in flight, to be sent again; the wait for its acknowledgement doubles.
     pub(crate) fn send_again(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
         let queue = self.queues.get_mut(key)?;
-        let flight = queue.flight.as_mut()?;
-        flight.wait = (flight.wait * 2).min(LONGEST_RETRY);
-        flight.again_at = now + flight.wait;
+        let wait = queue.flight.as_mut()?;
+        *wait = (*wait * 2).min(LONGEST_RETRY);
+        self.again.set(key.clone(), now + *wait);
         queue.waiting.front().cloned()
     }
 
@@ -126,6 +121,7 @@ impl Updates {
         }
         queue.waiting.pop_front();
         queue.flight = None;
+        self.again.clear(key);
         if queue.waiting.is_empty() {
             self.queues.remove(key);
             Acknowledged::Empty
@@ -140,10 +136,12 @@ impl Updates {
         for queue in self.queues.values_mut() {
             queue.flight = None;
         }
+        self.again.clear_all();
     }
 
     pub(crate) fn forget(&mut self, key: &TaskKey) {
         self.queues.remove(key);
+        self.again.clear(key);
     }
 
     pub(crate) fn has(&self, key: &TaskKey) -> bool {
@@ -174,17 +172,11 @@ impl Updates {
     }
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        let flights = self
-            .queues
-            .values()
-            .filter_map(|queue| queue.flight.as_ref());
-        flights.map(|flight| flight.again_at).min()
+        self.again.next()
     }
 
-    /// Tasks whose report in flight is to be sent again.
-    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<TaskKey> {
-        let due = |queue: &Queue| queue.flight.is_some_and(|flight| flight.again_at <= now);
-        let queues = self.queues.iter().filter(|(_, queue)| due(queue));
-        queues.map(|(key, _)| key.clone()).collect()
+    /// Takes the tasks whose report in flight is to be sent again; each must be.
+    pub(crate) fn take_overdue(&mut self, now: Timestamp) -> Vec<TaskKey> {
+        self.again.pop_all(now)
     }
 }

@@ -43,12 +43,14 @@ impl Node {
         news: News,
         out: &mut Effects<Self>,
     ) {
-        let Some(task) = self.tasks.edit(key) else {
+        let ended = self.tasks.edit(key, |task| {
+            let began = !matches!(task.phase, Phase::Accepted);
+            task.phase = Phase::Ended { at: now };
+            (began, task.clone())
+        });
+        let Some((began, task)) = ended else {
             return;
         };
-        let began = !matches!(task.phase, Phase::Accepted);
-        task.phase = Phase::Ended { at: now };
-        let task = task.clone();
         self.probes.end(key);
         *self.ended.entry(news.state).or_insert(0) += 1;
         if began {

@@ -48,29 +48,22 @@ impl Node {
         note: Option<String>,
         out: &mut Effects<Self>,
     ) {
-        let default = self.settings.kill_grace;
-        let Some(task) = self.tasks.edit(key) else {
+        let Some(task) = self.tasks.get(key) else {
             return;
         };
-        let grace = grace.unwrap_or_else(|| task.spec.kill_grace_period.unwrap_or(default));
-        let container = task.container.clone();
-        let launching = match &mut task.phase {
+        let own = task.spec.kill_grace_period;
+        let grace = grace.unwrap_or_else(|| own.unwrap_or(self.settings.kill_grace));
+        let launching = match &task.phase {
             Phase::Ended { .. } => return,
             Phase::Accepted => {
                 let message = note.unwrap_or_else(|| KILLED_EARLY.to_owned());
                 let reason = Reason::TaskKilledDuringLaunch;
-                self.end(
-                    now,
-                    key,
-                    News::agent(TaskState::Killed, reason, message),
-                    out,
-                );
-                return;
+                let news = News::agent(TaskState::Killed, reason, message);
+                return self.end(now, key, news, out);
             }
             Phase::Killing(kill) => {
                 if kill.forced == 0 && now + grace < kill.next {
-                    kill.next = now + grace;
-                    self.changed.insert(key.clone());
+                    self.force_at(key, now + grace);
                 }
                 return;
             }
@@ -78,15 +71,17 @@ impl Node {
             Phase::Running => false,
         };
         info!(task = %key.task, framework = %key.framework, ?why, grace_ms = grace.as_millis(), "task is being killed");
-        task.phase = Phase::Killing(Kill {
+        let (container, healthy) = (task.container.clone(), task.latest.healthy);
+        let kill = Kill {
             since: now,
             next: now + grace,
             forced: 0,
             why,
             note,
             launching,
-        });
-        let healthy = task.latest.healthy;
+        };
+        self.tasks
+            .edit(key, |task| task.phase = Phase::Killing(kill));
         self.changed.insert(key.clone());
         self.probes.end(key);
         out.act.push(if launching {
@@ -103,6 +98,16 @@ impl Node {
         }
     }
 
+    /// Moves the SIGKILL of a task that is being ended.
+    fn force_at(&mut self, key: &TaskKey, next: Timestamp) {
+        self.tasks.edit(key, |task| {
+            if let Phase::Killing(kill) = &mut task.phase {
+                kill.next = next;
+            }
+        });
+        self.changed.insert(key.clone());
+    }
+
     /// A task that is to be killed has started all the same: its grace period begins now.
     pub(super) fn started_too_late(
         &mut self,
@@ -110,17 +115,19 @@ impl Node {
         key: &TaskKey,
         out: &mut Effects<Self>,
     ) {
-        let Some(task) = self.tasks.edit(key) else {
+        let container = self.tasks.edit(key, |task| {
+            task.started_at = Some(now);
+            if let Phase::Killing(kill) = &mut task.phase {
+                let grace = kill.next.since(kill.since);
+                kill.launching = false;
+                kill.since = now;
+                kill.next = now + grace;
+            }
+            task.container.clone()
+        });
+        let Some(container) = container else {
             return;
         };
-        task.started_at = Some(now);
-        let container = task.container.clone();
-        if let Phase::Killing(kill) = &mut task.phase {
-            let grace = kill.next.since(kill.since);
-            kill.launching = false;
-            kill.since = now;
-            kill.next = now + grace;
-        }
         self.changed.insert(key.clone());
         let key = key.clone();
         out.act.push(Action::Terminate { key, container });
@@ -128,18 +135,20 @@ impl Node {
 
     /// Grace periods are over.
     pub(crate) fn kills_due(&mut self, now: Timestamp, out: &mut Effects<Self>) {
-        for key in self.tasks.overdue(now) {
-            let Some(task) = self.tasks.edit(&key) else {
+        for key in self.tasks.take_overdue(now) {
+            let container = self.tasks.edit(&key, |task| {
+                if let Phase::Killing(kill) = &mut task.phase {
+                    kill.forced += 1;
+                    kill.next = now + KILL_AGAIN;
+                    if kill.forced > 1 {
+                        warn!(task = %key.task, framework = %key.framework, times = kill.forced, "task survived SIGKILL so far");
+                    }
+                }
+                task.container.clone()
+            });
+            let Some(container) = container else {
                 continue;
             };
-            let container = task.container.clone();
-            if let Phase::Killing(kill) = &mut task.phase {
-                kill.forced += 1;
-                kill.next = now + KILL_AGAIN;
-                if kill.forced > 1 {
-                    warn!(task = %key.task, framework = %key.framework, times = kill.forced, "task survived SIGKILL so far");
-                }
-            }
             self.changed.insert(key.clone());
             out.act.push(Action::Kill { key, container });
         }
@@ -169,10 +178,11 @@ impl Node {
         let leaving = true;
         self.tasks
             .set_framework(id.clone(), Framework { info, leaving });
-        for key in self.tasks.of(id) {
+        let tasks: Vec<_> = self.tasks.of(id).map(Arc::clone).collect();
+        for task in tasks {
+            let key = task.key.clone();
             self.updates.forget(&key);
-            let live = self.tasks.get(&key).is_some_and(|task| task.is_live());
-            if live {
+            if task.is_live() {
                 let note = Some("its framework was removed".to_owned());
                 self.kill(now, &key, None, Why::FrameworkRemoved, note, out);
                 self.changed.insert(key);
@@ -211,9 +221,8 @@ impl Node {
 
     /// The last task of an agent that ends has ended.
     pub(crate) fn stop_when_empty(&mut self, out: &mut Effects<Self>) {
-        let live = self.tasks.iter().any(|task| task.is_live());
         if let Some(stopping) = &mut self.stopping
-            && !live
+            && self.tasks.live() == 0
             && !stopping.said
         {
             stopping.said = true;

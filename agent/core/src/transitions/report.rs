@@ -56,20 +56,23 @@ impl Node {
             .tasks
             .framework(&key.framework)
             .is_some_and(|framework| framework.leaving);
-        let Some(task) = self.tasks.edit(key) else {
+        let latest = status.clone();
+        let before = self
+            .tasks
+            .edit(key, |task| std::mem::replace(&mut task.latest, latest));
+        let Some(before) = before else {
             return;
         };
         info!(
             task = %key.task,
             framework = %key.framework,
-            from = %task.latest.state,
+            from = %before.state,
             to = %status.state,
             healthy = status.healthy,
             reason = status.reason.map(Reason::as_str),
             because = status.message.as_deref(),
             "task changed state"
         );
-        task.latest = status.clone();
         if !leaving {
             self.updates.push(key, status);
         }
@@ -158,7 +161,7 @@ impl Node {
         let Some(link) = self.link.registered() else {
             return;
         };
-        for key in self.updates.overdue(now) {
+        for key in self.updates.take_overdue(now) {
             if let Some(status) = self.updates.send_again(now, &key) {
                 debug!(task = %key.task, framework = %key.framework, state = %status.state, "report is sent again");
                 self.send_on(link, &key, status, out);
@@ -200,7 +203,7 @@ impl Node {
         self.updates.forget(key);
         self.changed.remove(key);
         out.store.push(Record::Forgotten(key.clone()));
-        if self.tasks.of(&key.framework).is_empty()
+        if self.tasks.of(&key.framework).next().is_none()
             && self.tasks.remove_framework(&key.framework).is_some()
         {
             out.store

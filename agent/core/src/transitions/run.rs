@@ -158,26 +158,25 @@ impl Node {
 
     /// Begins as many launch jobs as may be under way, in the order in which the launches came.
     pub(crate) fn begin_launches(&mut self, now: Timestamp, out: &mut Effects<Self>) {
-        let under_way = self.tasks.count(Task::is_launching);
-        let free = MAX_LAUNCHES_AT_ONCE.saturating_sub(under_way);
+        let free = MAX_LAUNCHES_AT_ONCE.saturating_sub(self.tasks.launching());
         for key in self.tasks.waiting(free, |task| self.is_its_turn(task)) {
             let framework = self.tasks.framework(&key.framework);
             let Some(framework) = framework.map(|framework| Arc::clone(&framework.info)) else {
                 continue;
             };
             let parent = self.tasks.get(&key).and_then(|task| self.parent_of(task));
-            let Some(task) = self.tasks.edit(&key) else {
-                continue;
-            };
-            task.phase = Phase::Starting;
-            out.act.push(Action::Launch {
-                key: key.clone(),
-                container: task.container.clone(),
-                agent: task.agent.clone(),
-                spec: Arc::clone(&task.spec),
-                framework,
-                parent,
+            let launch = self.tasks.edit(&key, |task| {
+                task.phase = Phase::Starting;
+                Action::Launch {
+                    key: key.clone(),
+                    container: task.container.clone(),
+                    agent: task.agent.clone(),
+                    spec: Arc::clone(&task.spec),
+                    framework,
+                    parent,
+                }
             });
+            out.act.extend(launch);
             self.report(now, &key, News::executor(TaskState::Starting));
         }
     }
@@ -207,11 +206,8 @@ impl Node {
         container: &ContainerId,
         addresses: Vec<String>,
     ) {
-        if self.tasks.run(key, container).is_none() {
-            return;
-        }
-        if let Some(task) = self.tasks.edit(key) {
-            task.addresses = addresses;
+        if self.tasks.run(key, container).is_some() {
+            self.tasks.edit(key, |task| task.addresses = addresses);
             self.changed.insert(key.clone());
         }
     }
@@ -260,12 +256,15 @@ impl Node {
         since: Timestamp,
         healthy: Option<bool>,
     ) {
-        let Some(task) = self.tasks.edit(key) else {
+        let spec = self.tasks.edit(key, |task| {
+            task.phase = Phase::Running;
+            task.started_at = Some(since);
+            Arc::clone(&task.spec)
+        });
+        let Some(spec) = spec else {
             return;
         };
-        task.phase = Phase::Running;
-        task.started_at = Some(since);
-        if let Some(check) = &task.spec.health_check {
+        if let Some(check) = &spec.health_check {
             self.probes.begin(now, key, check, since, healthy);
         }
         self.changed.insert(key.clone());

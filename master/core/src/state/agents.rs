@@ -17,7 +17,7 @@ use mete_model::{AgentId, AgentInfo, Ranges, Resources, Timestamp};
 
 use crate::input::LinkId;
 use crate::registry::AgentRecord;
-use crate::state::SharedMap;
+use mete_model::SharedMap;
 
 /// Whether an agent can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mete_model::{AgentId, ExecutorId, ExecutorSpec, FrameworkId, Role, TaskId};
 
-use crate::state::SharedMap;
+use mete_model::SharedMap;
 
 /// Names an executor: a framework may use the same id on several agents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

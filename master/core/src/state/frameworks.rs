@@ -14,7 +14,7 @@ use mete_model::{FrameworkId, FrameworkInfo, Role, Timestamp};
 use mete_placement::{Amounts, FrameworkFacts, OfferConstraints, Shape};
 
 use crate::input::LinkId;
-use crate::state::SharedMap;
+use mete_model::SharedMap;
 
 /// Completed frameworks that are remembered, for `/state` only (as many as Mesos).
 pub(crate) const MAX_COMPLETED_FRAMEWORKS: usize = 50;

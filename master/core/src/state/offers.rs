@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mete_model::{AgentId, FrameworkId, Offer, OfferId, Timestamp};
 use mete_placement::ShapeId;
 
-use crate::state::SharedMap;
+use mete_model::SharedMap;
 
 /// What an offer was made for: how many of which shapes that its framework waits to run.
 pub(crate) type Units = Vec<(ShapeId, u32)>;

@@ -12,7 +12,7 @@ use mete_model::{
     TaskStatus, Timestamp, UpdateId,
 };
 
-use crate::state::SharedMap;
+use mete_model::SharedMap;
 
 /// Ended tasks that are remembered per framework, for `/state` only (as many as Mesos).
 pub(crate) const MAX_COMPLETED_TASKS: usize = 1_000;

@@ -6,6 +6,7 @@
 //! Cloning the map copies one pointer. The first write after that copies the list of chunks and one chunk: with 100,000
 //! entries about 800 pointers and 256 entries, instead of all of them.
 
+use std::ops::Index;
 use std::sync::Arc;
 
 /// Entries in one chunk at most. Near the square root of the largest map we expect (100,000), where copying one chunk costs
@@ -67,6 +68,11 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         self.chunks
             .iter()
             .flat_map(|chunk| chunk.iter().map(|(key, value)| (key, value)))
+    }
+
+    /// The keys, ascending.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.iter().map(|(key, _)| key)
     }
 
     /// The values, in the order of their keys.
@@ -146,6 +152,15 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         self.chunks
             .partition_point(|chunk| chunk.first().is_some_and(|(first, _)| first <= key))
             .saturating_sub(1)
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Index<&K> for SharedMap<K, V> {
+    type Output = V;
+
+    /// The value of a key that is known to be there, as in a `BTreeMap`; panics when it is not.
+    fn index(&self, key: &K) -> &V {
+        self.get(key).expect("the key is in the map")
     }
 }
 
