@@ -61,12 +61,6 @@ fn doing(what: &'static str) -> impl Fn(Errno) -> Error {
 /// An open task directory. Held open, so that it may be moved.
 pub(crate) struct Directory(OwnedFd);
 
-/// Whether the directory is now ours.
-pub(crate) enum Claim {
-    Ours,
-    Taken,
-}
-
 impl Directory {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -116,11 +110,11 @@ impl Directory {
         }
     }
 
-    /// Writes pid, unless somebody was faster.
-    pub(crate) fn claim(&self, task: Pid) -> Result<Claim, Error> {
+    /// Writes pid; [`Error::Taken`] when somebody was faster.
+    pub(crate) fn claim(&self, shim: Pid, task: Pid) -> Result<(), Error> {
         let identity = |pid| identity(pid).map_err(doing("reading the start time of a process"));
         let runner = Runner {
-            shim: identity(rustix::process::getpid())?,
+            shim: identity(shim)?,
             task: identity(task)?,
         };
         let boot_id =
@@ -137,8 +131,8 @@ impl Directory {
         let linked = linkat(&self.0, PID_SLOT, &self.0, PID_FILE, AtFlags::empty());
         let _ = unlinkat(&self.0, PID_SLOT, AtFlags::empty());
         match linked {
-            Ok(()) => Ok(Claim::Ours),
-            Err(Errno::EXIST) => Ok(Claim::Taken),
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(Error::Taken),
             Err(errno) => Err(Error::System {
                 what: "writing pid",
                 errno,

@@ -33,9 +33,9 @@ use std::process::ExitCode;
 use mete_agent_core::task_dir::{End, Exit, Launch, StartStep};
 use rustix::io::Errno;
 
-use directory::{Claim, Directory};
+use directory::Directory;
 use probe::Kind;
-use process::{Blocked, NotStarted};
+use process::NotStarted;
 
 /// The task ended, or could not be started, and exit.json says so.
 const DONE: u8 = 0;
@@ -109,14 +109,8 @@ fn detach() {
 /// From launch.json to exit.json. An error means that there is no exit.json.
 fn supervise_task(directory: &Directory) -> Result<(), directory::Error> {
     let slot = directory.reserve_exit()?;
-    let started = match read_and_fork(directory) {
-        Ok((launch, blocked)) => {
-            if let Claim::Taken = directory.claim(blocked.pid())? {
-                blocked.abandon();
-                return Err(directory::Error::Taken);
-            }
-            blocked.release().map(|task| (launch, task))
-        }
+    let started = match read_launch(directory) {
+        Ok(launch) => process::start(&launch, directory)?.map(|task| (launch, task)),
         Err(refusal) => Err(refusal),
     };
     let exit = match started {
@@ -143,15 +137,12 @@ fn supervise_task(directory: &Directory) -> Result<(), directory::Error> {
     slot.write(&exit)
 }
 
-/// Everything that can be refused before the directory is claimed.
-fn read_and_fork(directory: &Directory) -> Result<(Launch, Blocked), NotStarted> {
-    let launch: Launch = directory.read().map_err(|error| NotStarted {
+fn read_launch(directory: &Directory) -> Result<Launch, NotStarted> {
+    directory.read().map_err(|error| NotStarted {
         step: StartStep::Read,
         errno: None,
         reason: error.to_string(),
-    })?;
-    let blocked = process::fork(&launch)?;
-    Ok((launch, blocked))
+    })
 }
 
 /// Tells the agent, if it still listens, and lets go of its pipe.

@@ -1,14 +1,17 @@
 //! From launch.json to a running program.
 //!
 //! ```text
-//! shim    open everything → fork → (blocked) → claim the directory → release → running | not started
-//! child                       └── waits ─────────────────────────────┘ → groups → user → exec
+//! shim    open everything → fork → (stands still)                                  → running | not started
+//! child                       └─ in the shim's memory: claims the directory → groups → user → exec
+//!
+//! shim    open everything → fork → claims the directory → go                       → running | not started
+//! child                       └─ a copy: waits ────────────┘ → container, groups → user → exec
 //! ```
 //!
 //! Invariants: the child's program does not start before the directory is claimed; a child whose
-//! shim dies while it waits ends by itself. Everything that can allocate is done before the fork;
-//! the child makes system calls only. A failure after the fork comes back as step and errno through
-//! a pipe that a successful exec closes.
+//! shim dies before that ends by itself. What a copy needs is allocated before the fork; it makes
+//! system calls only. A failure after the fork comes back as step and errno through a pipe that a
+//! successful exec closes.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,10 +19,14 @@ use mete_agent_core::task_dir::{Launch, STDERR, STDOUT, StartStep, User};
 use rustix::fs::{Mode, OFlags, fchown};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Gid, Pid, Signal, Uid, WaitOptions, getpid, getppid, kill_process,
+    set_parent_process_death_signal, waitpid,
+};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::container::{self, Users};
+use crate::directory::{self, Directory};
 use crate::image::{Image, program_of};
 use crate::output::Output;
 use crate::report::{self, Fault, STEPS, Told};
@@ -65,30 +72,160 @@ pub(crate) struct Task {
     pub(crate) container: Option<OwnedFd>,
 }
 
-/// A task's process that waits to become its program.
-pub(crate) struct Blocked {
+/// A task's process on its way to its program.
+struct Forked {
     task: Task,
-    go: OwnedFd,
     failure: OwnedFd,
     in_container: bool,
     /// What each step is about, for its error.
     subjects: [String; STEPS.len()],
 }
 
-/// Prepares everything and forks; the child waits for [`Blocked::release`].
-pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
-    let image = Image::of(&launch.command, &launch.environment)?;
-    let entry = Entry::open(launch)?;
-    let forking = |errno| NotStarted::refused(StartStep::Fork, "fork", errno);
-    let (outputs, [stdout, stderr]) = streams(launch, &entry)?;
-    let stdin = open_null().map_err(forking)?;
-    let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
-    let (failure, failure_write) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
+/// All that a task's process is made of, opened and allocated before there is one.
+struct Ready<'a> {
+    launch: &'a Launch,
+    image: Image,
+    entry: Entry,
+    stdin: OwnedFd,
+    /// The task's ends.
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    outputs: [Output; 2],
+    /// Where the process says why it does not become its program.
+    failure: OwnedFd,
+    failure_write: OwnedFd,
+}
 
+impl<'a> Ready<'a> {
+    fn of(launch: &'a Launch) -> Result<Self, NotStarted> {
+        let image = Image::of(&launch.command, &launch.environment)?;
+        let entry = Entry::open(launch)?;
+        let (outputs, [stdout, stderr]) = streams(launch, &entry)?;
+        let stdin = open_null().map_err(forking)?;
+        let (failure, failure_write) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
+        Ok(Self {
+            launch,
+            image,
+            entry,
+            stdin,
+            stdout,
+            stderr,
+            outputs,
+            failure,
+            failure_write,
+        })
+    }
+
+    /// In the child: standard streams, and a session of its own.
+    fn stand_alone(&self) {
+        let _ = rustix::stdio::dup2_stdin(&self.stdin);
+        let _ = rustix::stdio::dup2_stdout(&self.stdout);
+        let _ = rustix::stdio::dup2_stderr(&self.stderr);
+        let _ = rustix::process::setsid();
+    }
+
+    /// In the child: becomes the program. Returns only when that failed, and has told why.
+    fn become_program(&self, pointers: &Pointers<'_>, in_group: bool) -> i32 {
+        let failed = self.entry.enter(in_group).err();
+        let (step, errno) = failed.unwrap_or_else(|| {
+            (
+                StartStep::Exec,
+                self.image.execute(&pointers.0, &pointers.1),
+            )
+        });
+        report::failed(&self.failure_write, step, errno, "");
+        NEVER_RAN
+    }
+
+    /// The process is there; the task's ends of everything are its own from now on.
+    fn forked(self, pid: Pid) -> Forked {
+        Forked {
+            task: Task {
+                pid,
+                outputs: self.outputs,
+                container: None,
+            },
+            failure: self.failure,
+            in_container: self.launch.container.is_some(),
+            subjects: subjects(self.launch),
+        }
+    }
+}
+
+/// Arguments and environment as exec wants them.
+type Pointers<'a> = (CStringArray<'a>, CStringArray<'a>);
+
+fn forking(errno: Errno) -> NotStarted {
+    NotStarted::refused(StartStep::Fork, "fork", errno)
+}
+
+/// Starts the program of `launch` once `directory` is claimed.
+///
+/// # Errors
+/// What keeps the directory from being claimed; inside, why the program does not run.
+pub(crate) fn start(
+    launch: &Launch,
+    directory: &Directory,
+) -> Result<Result<Task, NotStarted>, directory::Error> {
+    // A container needs a copy of this process, and a version 2 group is entered by being copied into it.
+    let shares = launch.container.is_none() && launch.cgroups.v2.is_none();
+    let started = Ready::of(launch).and_then(|ready| match shares {
+        true => share(ready, directory),
+        false => fork(ready, directory),
+    });
+    match started {
+        Err(refusal) => Ok(Err(refusal)),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(forked)) => Ok(forked.started()),
+    }
+}
+
+/// Most tasks: the child uses this process's memory until it is its program, which saves copying it. It claims the
+/// directory itself, as this process stands still meanwhile.
+fn share(
+    ready: Ready<'_>,
+    directory: &Directory,
+) -> Result<Result<Forked, directory::Error>, NotStarted> {
     let pointers = (
-        CStringArray::new(&image.argv),
-        CStringArray::new(&image.environment),
+        CStringArray::new(&ready.image.argv),
+        CStringArray::new(&ready.image.environment),
     );
+    let shim = getpid();
+    let mut claimed = Err(directory::Error::Taken);
+    let pid = system::fork_sharing(|| {
+        // If the shim dies before the directory is claimed, nobody would know of this process.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        if getppid() != Some(shim) {
+            return NEVER_RAN;
+        }
+        claimed = directory.claim(shim, getpid());
+        if claimed.is_err() {
+            return NEVER_RAN;
+        }
+        let _ = set_parent_process_death_signal(None);
+        ready.stand_alone();
+        ready.become_program(&pointers, false)
+    })
+    .map_err(forking)?;
+    drop(pointers);
+    if let Err(error) = claimed {
+        let _ = waitpid(Some(pid), WaitOptions::empty());
+        return Ok(Err(error));
+    }
+    Ok(Ok(ready.forked(pid)))
+}
+
+/// The child is a copy of this process; it waits until this one has claimed the directory.
+fn fork(
+    ready: Ready<'_>,
+    directory: &Directory,
+) -> Result<Result<Forked, directory::Error>, NotStarted> {
+    let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
+    let pointers = (
+        CStringArray::new(&ready.image.argv),
+        CStringArray::new(&ready.image.environment),
+    );
+    let launch = ready.launch;
     let users = users_of(launch)?;
     let child = |in_group: bool| {
         // The child's own copy of the writing end would keep it waiting after the shim's death.
@@ -96,51 +233,41 @@ pub(crate) fn fork(launch: &Launch) -> Result<Blocked, NotStarted> {
         if !matches!(read(&go_read, &mut [0_u8; 1]), Ok(1)) {
             return NEVER_RAN;
         }
-        let _ = rustix::stdio::dup2_stdin(&stdin);
-        let _ = rustix::stdio::dup2_stdout(&stdout);
-        let _ = rustix::stdio::dup2_stderr(&stderr);
-        let _ = rustix::process::setsid();
+        ready.stand_alone();
         if let Some(wanted) = &launch.container {
             let program = container::Program {
-                image: &image,
+                image: &ready.image,
                 argv: &pointers.0,
                 environment: &pointers.1,
                 users: users.as_ref(),
             };
-            return container::live(launch, wanted, &entry, in_group, &program, &failure_write);
+            let (entry, pipe) = (&ready.entry, &ready.failure_write);
+            return container::live(launch, wanted, entry, in_group, &program, pipe);
         }
-        let failed = entry.enter(in_group).err();
-        let (step, errno) =
-            failed.unwrap_or_else(|| (StartStep::Exec, image.execute(&pointers.0, &pointers.1)));
-        report::failed(&failure_write, step, errno, "");
-        NEVER_RAN
+        ready.become_program(&pointers, in_group)
     };
     let namespaces = launch.container.as_ref().map_or(0, container::namespaces);
     // Into the group at once if the kernel can: moving a process later takes a system-wide lock.
-    let forked = match &entry.v2 {
+    let forked = match &ready.entry.v2 {
         Some(group) => system::fork(Some(group.directory.as_fd()), namespaces, || child(true)),
         None => Err(Errno::NOSYS),
     };
     let pid = forked
         .or_else(|_| system::fork(None, namespaces, || child(false)))
         .map_err(forking)?;
-    Ok(Blocked {
-        task: Task {
-            pid,
-            outputs,
-            container: None,
-        },
-        go,
-        failure,
-        in_container: launch.container.is_some(),
-        subjects: subjects(launch),
-    })
+    if let Err(error) = directory.claim(getpid(), pid) {
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::empty());
+        return Ok(Err(error));
+    }
+    let _ = write(&go, b"g");
+    drop(pointers);
+    Ok(Ok(ready.forked(pid)))
 }
 
 /// Where output goes: files that the shim writes, and the task's ends of what leads to them.
 fn streams(launch: &Launch, entry: &Entry) -> Result<([Output; 2], [OwnedFd; 2]), NotStarted> {
     let in_sandbox = |errno| NotStarted::refused(StartStep::Sandbox, &launch.sandbox, errno);
-    let forking = |errno| NotStarted::refused(StartStep::Fork, "fork", errno);
     let owner = launch.owner();
     let (stdout_read, stdout) = output_pipe(owner.as_ref()).map_err(forking)?;
     let (stderr_read, stderr) = output_pipe(owner.as_ref()).map_err(forking)?;
@@ -174,20 +301,9 @@ fn subjects(launch: &Launch) -> [String; STEPS.len()] {
     })
 }
 
-impl Blocked {
-    pub(crate) fn pid(&self) -> Pid {
-        self.task.pid
-    }
-
-    /// Ends the child before it has become anything.
-    pub(crate) fn abandon(self) {
-        let _ = kill_process(self.task.pid, Signal::KILL);
-        let _ = waitpid(Some(self.task.pid), WaitOptions::empty());
-    }
-
-    /// Lets the child become the program, and waits until it has or has failed to.
-    pub(crate) fn release(mut self) -> Result<Task, NotStarted> {
-        let _ = write(&self.go, b"g");
+impl Forked {
+    /// Waits until the process has become the program, or has failed to.
+    fn started(mut self) -> Result<Task, NotStarted> {
         // The writing ends close by exec or by the child's end; inside a container somebody says that it has started.
         let fault = match report::listen(&self.failure) {
             Told::Failed(fault) => fault,

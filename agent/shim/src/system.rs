@@ -183,6 +183,38 @@ pub(crate) fn fork(
     }
 }
 
+/// Bytes of the stack on which a process runs that shares this one's memory; only what is touched of it is ever there.
+const SHARED_STACK_BYTES: usize = 256 << 10;
+
+/// Runs `child` in a new process that shares the memory of this one and nothing else of it. This one stands still until the
+/// child has become its program or has ended.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn fork_sharing<F: FnOnce() -> c_int>(child: F) -> Result<Pid, Errno> {
+    extern "C" fn enter<F: FnOnce() -> c_int>(child: *mut libc::c_void) -> c_int {
+        // SAFETY: the pointer below, to a value that outlives the child's use of this memory and is used by nobody else.
+        let child = unsafe { &mut *child.cast::<Option<F>>() }.take();
+        child.map_or(libc::EXIT_FAILURE, |child| child())
+    }
+    let mut child = Some(child);
+    let mut stack = Vec::<u128>::with_capacity(SHARED_STACK_BYTES / size_of::<u128>());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    // SAFETY: the stack is aligned and lives until the child no longer uses this memory, which is when the call returns;
+    // this process has one thread, which waits, so nothing is used by two at once.
+    let pid = unsafe {
+        libc::clone(
+            enter::<F>,
+            top.cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut child).cast(),
+        )
+    };
+    Pid::from_raw(pid)
+        .filter(|pid| pid.as_raw_nonzero().get() > 0)
+        .ok_or_else(errno)
+}
+
 /// Replaces this program. Returns only when that failed.
 pub(crate) fn exec(
     program: &CStr,
