@@ -40,6 +40,7 @@ use self::download::Downloads;
 use self::part::{Part, Parts};
 use self::stop::{Stop, on_thread};
 use self::wanted::{Source, UseAs, Wanted};
+use crate::sandbox;
 
 /// Most things a task may fetch.
 const MAX_URIS: usize = 100;
@@ -77,7 +78,7 @@ impl FetchError {
     pub(crate) fn is_disk_full(&self) -> bool {
         match self {
             Self::One { why, .. } => why.is_disk_full(),
-            Self::Sandbox(error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::Sandbox(error) => sandbox::is_full(error),
             Self::TooMany { .. } => false,
         }
     }
@@ -138,9 +139,7 @@ impl From<rustix::io::Errno> for Failure {
 impl Failure {
     fn is_disk_full(&self) -> bool {
         match self {
-            Self::File(error) | Self::Place(EntryError::Io(error)) => {
-                error.kind() == io::ErrorKind::StorageFull
-            }
+            Self::File(error) | Self::Place(EntryError::Io(error)) => sandbox::is_full(error),
             Self::Unpack(error) => error.is_disk_full(),
             Self::NotCarried(_)
             | Self::BadName(_)

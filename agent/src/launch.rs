@@ -19,7 +19,6 @@ use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
 use mete_daemon::chain;
 use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, Limit, TaskKey, TaskSpec};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +71,7 @@ impl Failure {
 
     fn io(stage: LaunchStage, error: &io::Error) -> Self {
         let mut failure = Self::new(stage, error);
-        failure.disk_full = error.kind() == io::ErrorKind::StorageFull;
+        failure.disk_full = sandbox::is_full(error);
         failure
     }
 }
@@ -91,8 +90,6 @@ pub(crate) struct Launcher {
     pub(crate) process: bool,
     /// The Docker Engine, if there is one.
     pub(crate) docker: Option<Arc<Setup>>,
-    /// Sandboxes that may be made at the same time.
-    pub(crate) making: Semaphore,
     pub(crate) endpoint: Endpoint,
     pub(crate) output: OutputLimits,
     /// With less free disk than this nothing is launched. The core knows the disk as it was measured last, up to a
@@ -150,7 +147,6 @@ impl Launcher {
         alone: bool,
     ) -> Result<(), Failure> {
         let (places, sandbox) = (self.places.clone(), sandbox.to_owned());
-        let _turn = self.making.acquire().await;
         let reserve = self.disk_reserve_bytes;
         let made = spawn_blocking(move || {
             if sandbox::space(places.root()).is_ok_and(|space| space.free_bytes < reserve) {

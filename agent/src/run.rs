@@ -23,7 +23,7 @@ use mete_daemon::store::{self, StoreError};
 use mete_model::{ContainerId, Endpoint};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ use crate::master_link::{Introduction, MasterLink};
 use crate::namespaces::Namespaces;
 use crate::places::Places;
 use crate::probes::Probes;
-use crate::sandbox::{AT_ONCE, Reserve};
+use crate::sandbox::Reserve;
 use crate::shims::{Executable, Shim};
 use crate::statistics::Statistics;
 use crate::survivors::Survivors;
@@ -371,7 +371,6 @@ impl Agent {
             oci: self.equipment.oci.clone(),
             process: self.equipment.process,
             docker: self.equipment.docker.clone(),
-            making: Semaphore::new(AT_ONCE),
             endpoint: self.endpoint.clone(),
             output: OutputLimits {
                 max_bytes: self.options.output_bytes,

@@ -22,15 +22,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+pub(crate) use disk::is_full;
 pub use disk::{DEFAULT_RESERVE_BYTES, Reserve, space};
 pub use remove::{remove, remove_tree};
 
 /// The most that one read returns: Mesos' page.
 pub const MAX_READ_BYTES: usize = 64 << 10;
-
-/// Sandboxes that are made at the same time, and tasks that are started: the work is the kernel's, and more threads than
-/// this wait for its locks instead of for each other.
-pub(crate) const AT_ONCE: usize = 4;
 
 /// The most entries that one listing returns; a task may make millions of files.
 pub const MAX_ENTRIES: usize = 10_000;

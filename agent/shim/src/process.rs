@@ -167,8 +167,10 @@ pub(crate) fn start(
     launch: &Launch,
     directory: &Directory,
 ) -> Result<Result<Task, NotStarted>, directory::Error> {
-    // A container needs a copy of this process, and a version 2 group is entered by being copied into it.
-    let shares = launch.container.is_none() && launch.cgroups.v2.is_none();
+    // A container needs a copy of this process. So does a version 2 group that is to be entered without a system-wide lock,
+    // which groups of version 1 take anyway.
+    let takes_lock = launch.cgroups.v2.is_none() || !launch.cgroups.enter_files().is_empty();
+    let shares = launch.container.is_none() && takes_lock;
     let started = Ready::of(launch).and_then(|ready| match shares {
         true => share(ready, directory),
         false => fork(ready, directory),

@@ -30,6 +30,7 @@ use super::names::Names;
 use crate::devices::{GpuDevices, Node};
 use crate::images::FlattenError;
 use crate::networks::Joined;
+use crate::sandbox;
 
 /// Size of `/dev/shm` when nothing is said (Docker's).
 const SHM_BYTES: u64 = 64 << 20;
@@ -188,10 +189,7 @@ impl OciError {
             | Self::NoParent
             | Self::NotText(_) => return false,
         };
-        matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
+        sandbox::is_full(source)
     }
 }
 

@@ -21,7 +21,6 @@ use mete_agent_core::task_dir::{
     FORMAT_VERSION, LAUNCH_FILE, Launch, MAX_FILE_BYTES, TaskDir, TaskFile,
 };
 use mete_model::ContainerId;
-use tokio::sync::Semaphore;
 
 use super::oci::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
@@ -42,8 +41,6 @@ pub struct ProcessContainerizer {
     boot_id: Arc<str>,
     permissions: Arc<Permissions>,
     networks: Arc<Networks>,
-    /// Starts that may block a thread at the same time.
-    starting: Arc<Semaphore>,
 }
 
 impl ProcessContainerizer {
@@ -70,7 +67,6 @@ impl ProcessContainerizer {
             boot_id: processes::boot_id()?.into(),
             permissions: Arc::default(),
             networks: Arc::new(Networks::none()),
-            starting: Arc::new(Semaphore::new(sandbox::AT_ONCE)),
         })
     }
 
@@ -245,11 +241,7 @@ impl Containerizer for ProcessContainerizer {
         async move {
             let container = task.container.clone();
             let beginning = this.clone();
-            let begun = {
-                let _turn = this.starting.acquire().await;
-                blocking(move || beginning.begin(task)).await
-            };
-            let started = match begun {
+            let started = match blocking(move || beginning.begin(task)).await {
                 Ok(begun) => begun.running().await.map_err(StartError::from),
                 Err(error) => Err(error),
             };
@@ -359,10 +351,7 @@ fn not_built(error: oci::OciError) -> StartError {
 
 /// A full disk is told apart, because the agent refuses launches for it.
 pub(crate) fn full_or(what: &str, source: io::Error) -> StartError {
-    if matches!(
-        source.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    ) {
+    if sandbox::is_full(&source) {
         return StartError::DiskFull;
     }
     StartError::Directory {

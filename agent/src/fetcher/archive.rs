@@ -19,6 +19,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 
 use super::beneath::{Beneath, EntryError};
 use super::stop::Stop;
+use crate::sandbox;
 
 /// Most bytes that come out of one archive: twice what may be fetched, for what is packed well. A bomb ends here.
 const MAX_UNPACKED_BYTES: u64 = 16 << 30;
@@ -134,7 +135,7 @@ impl UnpackError {
         else {
             return false;
         };
-        error.kind() == io::ErrorKind::StorageFull
+        sandbox::is_full(error)
     }
 }
 

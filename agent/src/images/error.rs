@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sandbox;
+
 /// Why an image cannot be pulled, imported, listed or removed. Shared by all who wait for the same pull, hence `Clone`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ImageError {
@@ -215,7 +217,7 @@ pub enum ImageError {
 impl ImageError {
     /// What the system says; a full disk gets its own word.
     pub(super) fn io(image: &str, doing: impl Into<String>, source: io::Error) -> Self {
-        if is_full(&source) {
+        if sandbox::is_full(&source) {
             return Self::DiskFull {
                 image: image.to_owned(),
             };
@@ -259,12 +261,4 @@ impl ImageError {
             | Self::Io { .. } => false,
         }
     }
-}
-
-/// Whether an error says that there is no room: the disk's, or a quota's.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

@@ -24,6 +24,14 @@ pub fn space(path: &Path) -> io::Result<DiskSpace> {
     })
 }
 
+/// Whether an error says that there is no room: the disk's, or a quota's.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// A file that does nothing but take up room, until the room is needed: then updates, kills and
 /// acknowledgements go on although tasks have filled the disk.
 #[derive(Debug)]
