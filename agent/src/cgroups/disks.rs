@@ -26,6 +26,21 @@ const FILES: [(&str, u64, u64); 4] = [
     ("blkio.weight", 10, 1_000),
 ];
 
+/// Schedulers of disks that heed the weights of version 1: the second before Linux 5.0.
+const SCHEDULERS: [&str; 2] = ["[bfq]", "[cfq]"];
+
+/// Whether any of these disks (`/sys/block`) has a scheduler that heeds weights.
+pub(super) fn are_weighed(disks: &Path) -> bool {
+    let disks = std::fs::read_dir(disks).into_iter().flatten().flatten();
+    disks
+        .filter_map(|disk| std::fs::read_to_string(disk.path().join("queue/scheduler")).ok())
+        .any(|known| {
+            known
+                .split_whitespace()
+                .any(|one| SCHEDULERS.contains(&one))
+        })
+}
+
 /// Gives a group the weight of so many CPUs. Tells whether there is any file to say it in.
 pub(super) fn weigh(group: &Path, cpus_milli: u64) -> Result<bool, CgroupError> {
     let weight = cpus_milli.saturating_mul(WEIGHT_PER_CPU) / 1_000;
@@ -38,4 +53,25 @@ pub(super) fn weigh(group: &Path, cpus_milli: u64) -> Result<bool, CgroupError> 
         }
     }
     Ok(there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_scheduled_by_weights_is_found() {
+        let disks = tempfile::tempdir().unwrap();
+        let queue = |disk: &str, text: &str| {
+            let queue = disks.path().join(disk).join("queue");
+            std::fs::create_dir_all(&queue).unwrap();
+            std::fs::write(queue.join("scheduler"), text).unwrap();
+        };
+        queue("loop0", "none\n");
+        queue("sda", "[none] mq-deadline kyber bfq\n");
+        assert!(!are_weighed(disks.path()));
+
+        queue("sdb", "none mq-deadline kyber [bfq]\n");
+        assert!(are_weighed(disks.path()));
+    }
 }

@@ -1,7 +1,9 @@
 //! Where the hierarchies of control groups are mounted: from `/proc/self/mountinfo`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::disks;
 
 /// The mounted hierarchies of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,9 +15,15 @@ pub struct Hierarchies {
 }
 
 impl Hierarchies {
-    /// Of this host; none when `/proc` cannot be read.
+    /// Of this host; none when `/proc` cannot be read. Without version 1's `blkio` where no disk has a scheduler that heeds
+    /// its weights: such groups would cost each task something and do nothing.
     pub fn of_this_host() -> Self {
-        Self::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        let mut found =
+            Self::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        if !disks::are_weighed(Path::new("/sys/block")) {
+            found.v1.remove(disks::CONTROLLER_V1);
+        }
+        found
     }
 
     /// From the text of a mountinfo file. The first mount of a hierarchy counts.

@@ -65,7 +65,8 @@ impl Exec {
 
     async fn say(&self, message: Ask) {
         let message = Some(message);
-        self.asks.send(wire::ExecRequest { message }).await.unwrap();
+        // A command that has ended already hears nothing any more; how it ended is seen by what comes back.
+        let _ = self.asks.send(wire::ExecRequest { message }).await;
     }
 
     async fn type_in(&self, text: &str) {
