@@ -167,13 +167,14 @@ pub(crate) fn start(
     launch: &Launch,
     directory: &Directory,
 ) -> Result<Result<Task, NotStarted>, directory::Error> {
-    // A container needs a copy of this process. So does a version 2 group that is to be entered without a system-wide lock,
-    // which groups of version 1 take anyway.
-    let takes_lock = launch.cgroups.v2.is_none() || !launch.cgroups.enter_files().is_empty();
-    let shares = launch.container.is_none() && takes_lock;
-    let started = Ready::of(launch).and_then(|ready| match shares {
-        true => share(ready, directory),
-        false => fork(ready, directory),
+    let started = Ready::of(launch).and_then(|ready| {
+        // A container needs a copy of this process.
+        if launch.container.is_none()
+            && let Ok(shared) = share(&ready, directory)
+        {
+            return Ok(shared.map(|pid| ready.forked(pid)));
+        }
+        fork(ready, directory)
     });
     match started {
         Err(refusal) => Ok(Err(refusal)),
@@ -182,19 +183,18 @@ pub(crate) fn start(
     }
 }
 
-/// Most tasks: the child uses this process's memory until it is its program, which saves copying it. It claims the
-/// directory itself, as this process stands still meanwhile.
-fn share(
-    ready: Ready<'_>,
-    directory: &Directory,
-) -> Result<Result<Forked, directory::Error>, NotStarted> {
+/// A plain task: the child uses this process's memory until it is its program, which saves copying it. It claims the
+/// directory itself, as this process stands still meanwhile. An error when the system cannot do that; inside, why the
+/// directory is not claimed.
+fn share(ready: &Ready<'_>, directory: &Directory) -> Result<Result<Pid, directory::Error>, Errno> {
     let pointers = (
         CStringArray::new(&ready.image.argv),
         CStringArray::new(&ready.image.environment),
     );
+    let group = ready.entry.v2.as_ref();
     let shim = getpid();
     let mut claimed = Err(directory::Error::Taken);
-    let pid = system::fork_sharing(|| {
+    let pid = system::fork_sharing(group.map(|group| group.directory.as_fd()), || {
         // If the shim dies before the directory is claimed, nobody would know of this process.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
         if getppid() != Some(shim) {
@@ -206,15 +206,13 @@ fn share(
         }
         let _ = set_parent_process_death_signal(None);
         ready.stand_alone();
-        ready.become_program(&pointers, false)
-    })
-    .map_err(forking)?;
-    drop(pointers);
+        ready.become_program(&pointers, group.is_some())
+    })?;
     if let Err(error) = claimed {
         let _ = waitpid(Some(pid), WaitOptions::empty());
         return Ok(Err(error));
     }
-    Ok(Ok(ready.forked(pid)))
+    Ok(Ok(pid))
 }
 
 /// The child is a copy of this process; it waits until this one has claimed the directory.
