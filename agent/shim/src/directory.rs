@@ -6,6 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use mete_agent_core::task_dir::{
     BadTaskFile, EXIT_FILE, Exit, FORMAT_VERSION, MAX_FILE_BYTES, PID_FILE, PidFile, ProcStat,
@@ -117,11 +118,9 @@ impl Directory {
             shim: identity(shim)?,
             task: identity(task)?,
         };
-        let boot_id =
-            read_text("/proc/sys/kernel/random/boot_id").map_err(doing("reading the boot id"))?;
         let pid = PidFile {
             version: FORMAT_VERSION,
-            boot_id: boot_id.trim().to_owned(),
+            boot_id: boot_id().map_err(doing("reading the boot id"))?.to_owned(),
             runner: Some(runner),
         };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
@@ -171,6 +170,16 @@ impl ExitSlot<'_> {
         renameat(&self.directory.0, EXIT_SLOT, &self.directory.0, EXIT_FILE)
             .map_err(doing("naming exit.json"))
     }
+}
+
+/// Names this boot of the machine. Read once: shims that are copies of one have it already.
+pub(crate) fn boot_id() -> Result<&'static str, Errno> {
+    static READ: OnceLock<String> = OnceLock::new();
+    if let Some(known) = READ.get() {
+        return Ok(known);
+    }
+    let text = read_text("/proc/sys/kernel/random/boot_id")?;
+    Ok(READ.get_or_init(|| text.trim().to_owned()))
 }
 
 /// A process by pid and start time.

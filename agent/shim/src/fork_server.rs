@@ -27,7 +27,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, wait};
 use rustix::stdio;
 
-use crate::{DONE, FAILED, system};
+use crate::{DONE, FAILED, directory, system};
 
 /// Longest path of a task directory: the system's own bound.
 const MAX_PATH_BYTES: usize = 4_096;
@@ -54,6 +54,8 @@ pub(crate) fn run() -> u8 {
 
 fn serve(title: Option<&system::Title>) -> Result<(), Errno> {
     let child_signals = system::child_signals()?;
+    // A shim that cannot read it says so.
+    let _ = directory::boot_id();
     let socket = stdio::stdin();
     loop {
         let mut watched = [
@@ -64,10 +66,13 @@ fn serve(title: Option<&system::Title>) -> Result<(), Errno> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
-        while matches!(rustix::io::read(&child_signals, &mut [0_u8; 512]), Ok(1..)) {}
-        while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
-        let [asked, _] = &watched;
-        if asked.revents().is_empty() {
+        let [asked, ended] = watched.map(|one| !one.revents().is_empty());
+        if ended {
+            while matches!(rustix::io::read(&child_signals, &mut [0_u8; 512]), Ok(1..)) {}
+            // Not with every request: the kernel looks at each shim that runs.
+            while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+        }
+        if !asked {
             continue;
         }
         let Some(request) = Request::receive()? else {
