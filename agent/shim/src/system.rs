@@ -183,8 +183,10 @@ pub(crate) fn fork(
     }
 }
 
-/// Bytes of the stack on which a process runs that shares this one's memory; only what is touched of it is ever there.
-const SHARED_STACK_BYTES: usize = 256 << 10;
+/// Bytes of the stack on which a process runs that shares this one's memory; only what is touched of it is ever there. Less
+/// than the 128 KiB from which on the C library maps memory: once it has freed a piece that it had mapped, it takes the
+/// next one of that size from the heap and clears it, and that would be the buffer of a shim's whole life.
+const SHARED_STACK_BYTES: usize = 96 << 10;
 
 /// Runs `child` in a new process that shares the memory of this one and nothing else of it, inside the version 2 control
 /// group if one is given. This one stands still until the child has become its program or has ended.
