@@ -350,9 +350,20 @@ pub(crate) fn mount_attributes(
     path: &CStr,
     attributes: MountAttrFlags,
 ) -> Result<(), Errno> {
+    set_mount(place, path, |wanted| {
+        wanted.attr_set = u64::from(attributes.bits());
+    })
+}
+
+/// Changes a mount as `say` fills in.
+fn set_mount(
+    place: impl AsFd,
+    path: &CStr,
+    say: impl FnOnce(&mut libc::mount_attr),
+) -> Result<(), Errno> {
     // SAFETY: the kernel takes all zeros for "nothing to change".
     let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
-    wanted.attr_set = u64::from(attributes.bits());
+    say(&mut wanted);
     // SAFETY: path and structure outlive the call, and the size is that of the structure.
     let done = unsafe {
         libc::syscall(
@@ -372,22 +383,10 @@ pub(crate) fn mount_attributes(
 /// # Errors
 /// What the system says; `INVAL` for file systems that cannot do it, and before Linux 5.12.
 pub(crate) fn map_users(tree: &OwnedFd, namespace: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: the kernel takes all zeros for "nothing to change".
-    let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
-    wanted.attr_set = libc::MOUNT_ATTR_IDMAP;
-    wanted.userns_fd = u64::from(namespace.as_raw_fd().unsigned_abs());
-    // SAFETY: path and structure outlive the call, and the size is that of the structure.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const wanted,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    if done < 0 { Err(errno()) } else { Ok(()) }
+    set_mount(tree, c"", |wanted| {
+        wanted.attr_set = libc::MOUNT_ATTR_IDMAP;
+        wanted.userns_fd = u64::from(namespace.as_raw_fd().unsigned_abs());
+    })
 }
 
 /// Makes what this process makes in file systems belong to a user and the group of the same number, without giving up any
