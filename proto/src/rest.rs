@@ -8,6 +8,7 @@ pub mod cluster; // cluster.json
 pub mod deployments; // plans and how far they are
 pub mod errors; // the one shape of an error
 pub mod events; // what subscribers hear
+pub mod groups; // groups of apps
 pub mod info; // what the service framework says of itself
 mod number; // 1 rather than 1.0
 pub mod queue; // what waits, and why

@@ -11,6 +11,7 @@ mod selector; // `label=tier in (web,api)`
 mod apps; // /v2/apps: read
 mod change; // /v2/apps: write
 mod convert; // /v2 ↔ the core's words
+mod groups; // /v2/groups
 mod instances; // /v2/tasks, /v2/apps/{id}/tasks
 
 mod backends; // the healthy-task list, its stream, and the proxies' acknowledgements
@@ -80,6 +81,7 @@ impl Api {
 pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
     let speaks_json = Router::new()
         .merge(apps::routes())
+        .merge(groups::routes())
         .merge(instances::routes())
         .merge(deployments::routes())
         .merge(queue::routes())

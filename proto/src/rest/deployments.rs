@@ -35,6 +35,13 @@ pub struct Deployment {
     pub total_steps: usize,
 }
 
+/// The answer to a dry run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentSteps {
+    /// What would be done, one step after the other.
+    pub steps: Vec<Step>,
+}
+
 /// Actions that run together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {

@@ -104,6 +104,12 @@ pub enum Happening {
     },
     /// A change is stored.
     GroupChangeSuccess { group_id: String, version: String },
+    /// A change was turned down.
+    GroupChangeFailed {
+        group_id: String,
+        version: String,
+        reason: String,
+    },
     /// A step begins.
     DeploymentInfo { plan: Plan, current_step: Step },
     /// A step is done.

@@ -7,6 +7,7 @@ use mete_model::{AgentId, OfferId, TaskId, TaskSpec, Timestamp, UpdateId};
 
 use mete_placement::Shape;
 
+use crate::deployment::plan::Step;
 use crate::events::Event;
 use crate::launch::TaskPort;
 use crate::spec::app::AppId;
@@ -91,6 +92,8 @@ pub enum Reply {
         /// Whether an app is new.
         created: bool,
     },
+    /// What would be done, step by step.
+    Planned(Vec<Step>),
     /// These are being killed.
     Killed(Vec<Arc<Instance>>),
     /// The deployment was stopped where it was.
@@ -101,6 +104,10 @@ pub enum Reply {
     NotFound(Missing),
     /// An app of this id is there.
     AlreadyExists(AppId),
+    /// A group of this id is there; `None`: the root.
+    GroupExists(Option<AppId>),
+    /// An app of the id of a new group is there.
+    AppInPlaceOfGroup(AppId),
     /// Deployments that run change the same apps.
     Conflict {
         /// Which deployments.
@@ -131,6 +138,10 @@ pub enum Reply {
 pub enum Missing {
     /// No such app.
     App(AppId),
+    /// No such group.
+    Group(AppId),
+    /// A group was not there in that version, or nobody knows any more; `None`: the root.
+    GroupVersion(Option<AppId>, Timestamp),
     /// No such deployment.
     Deployment(DeploymentId),
     /// The app does not wait.

@@ -117,10 +117,21 @@ pub enum Happening {
         /// Whose.
         app: AppId,
     },
-    /// `group_change_success` (groupId `/`)
+    /// `group_change_success`
     GroupChangeSuccess {
+        /// The group that what changed lies in; `None`: the root.
+        group: Option<AppId>,
         /// The version of the change.
         version: Timestamp,
+    },
+    /// `group_change_failed`
+    GroupChangeFailed {
+        /// The group that what was to change lies in; `None`: the root.
+        group: Option<AppId>,
+        /// The version it would have had.
+        version: Timestamp,
+        /// Why nothing changed.
+        reason: String,
     },
     /// `deployment_info`: a step begins
     DeploymentInfo(Arc<Deployment>),
@@ -194,6 +205,7 @@ impl Happening {
             Self::AddHealthCheck { .. } => "add_health_check_event",
             Self::RemoveHealthCheck { .. } => "remove_health_check_event",
             Self::GroupChangeSuccess { .. } => "group_change_success",
+            Self::GroupChangeFailed { .. } => "group_change_failed",
             Self::DeploymentInfo(_) => "deployment_info",
             Self::DeploymentStepSuccess(_) => "deployment_step_success",
             Self::DeploymentSuccess(_) => "deployment_success",

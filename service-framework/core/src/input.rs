@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mete_model::{FrameworkId, InverseOffer, Offer, OfferId, TaskId, TaskStatus, Timestamp};
 
 use crate::spec::app::{AppId, AppSpec};
+use crate::spec::group::GroupSpec;
 use crate::state::deployments::DeploymentId;
 use crate::state::instances::InstanceId;
 
@@ -12,8 +13,10 @@ use crate::state::instances::InstanceId;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A user wants something else. Answered by `Reply::{Changed, AlreadyExists, NotFound, Conflict, Invalid, Stale,
-    /// TooManyDeployments}`.
+    /// TooManyDeployments, GroupExists}`.
     Change(Change),
+    /// A user asks what would be done. Answered by `Reply::Planned`, or as the change itself would be turned down.
+    DryRun(Wanted),
     /// A user wants instances gone. Answered by `Reply::Killed`, or as a change when `scale`.
     KillInstances {
         /// Which; those unknown are skipped.
@@ -92,6 +95,16 @@ pub enum Wanted {
     Remove(AppId),
     /// POST restart.
     Restart(AppId),
+    /// POST of a group: it is new.
+    CreateGroup(Box<GroupSpec>),
+    /// PUT of a group: it is as it is written here, and made when it is not there.
+    PutGroup(Box<GroupSpec>),
+    /// A group as it was in a former version; `None`: the root.
+    RevertGroup(Option<AppId>, Timestamp),
+    /// So many times the instances of all apps below a group, rounded up; `None`: the root.
+    ScaleGroup(Option<AppId>, f64),
+    /// DELETE of a group and all below it; `None`: everything.
+    RemoveGroup(Option<AppId>),
     /// Only another number of instances.
     Scale {
         /// Of which app.

@@ -21,6 +21,7 @@ use crate::spec::app::AppId;
 use crate::state::apps::Apps;
 use crate::state::demand::Demand;
 use crate::state::deployments::Deployments;
+use crate::state::groups::Groups;
 use crate::state::instances::{Instance, InstanceId, InstanceState};
 use crate::state::launch_queue::LaunchQueue;
 use crate::state::leaving::Leaving;
@@ -73,6 +74,7 @@ pub struct Orchestrator {
     pub(crate) settings: Settings,
     pub(crate) random: Random,
     pub(crate) apps: Apps,
+    pub(crate) groups: Groups,
     pub(crate) deployments: Deployments,
     pub(crate) queue: LaunchQueue,
     pub(crate) demand: Demand,
@@ -106,6 +108,7 @@ impl Orchestrator {
             settings,
             random: Random::new(life.seed),
             apps: Apps::default(),
+            groups: Groups::default(),
             deployments: Deployments::default(),
             queue: LaunchQueue::default(),
             demand: Demand::default(),
@@ -219,6 +222,7 @@ impl Machine for Orchestrator {
         self.forget_silent_proxies(now, &mut out);
         out.reply = match input {
             Input::Change(change) => Some(self.change(now, change, &mut out)),
+            Input::DryRun(wanted) => Some(self.dry_run(now, wanted)),
             Input::KillInstances {
                 instances,
                 scale,
@@ -287,6 +291,7 @@ impl Machine for Orchestrator {
     fn view(&self) -> View {
         View {
             apps: self.apps.shared(),
+            groups: self.groups.clone(),
             deployments: self.deployments.shared(),
             queue: self.queue.shared(),
             backends: self.backends.clone(),

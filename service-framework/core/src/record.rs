@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `app/shop/web` | which version is wanted, what is kept |
 //! | `deployment/<uuid>` | a running plan |
+//! | `former/<ms>` | what a change took the place of |
 //! | `failure/shop/web` | the last instance that failed |
 //! | `framework` | our id |
+//! | `group/shop` | what is said of a group |
 //! | `instance/<id>` | an instance that was launched |
 //! | `proxy/<id>` | a proxy that follows the healthy-task list |
 //! | `version/shop/web@<ms>` | what was wanted of an app from that moment on |
@@ -23,6 +25,7 @@ use mete_model::Timestamp;
 use mete_model::machine::{Change, Durable};
 
 use crate::spec::app::AppId;
+use crate::spec::group::{Former, Group};
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, LastFailure};
 use crate::state::deployments::{Deployment, DeploymentId};
@@ -47,6 +50,14 @@ pub enum Record {
     Version(Arc<AppVersion>),
     /// A version nobody needs any more.
     VersionRemoved(AppId, Timestamp),
+    /// What is said of a group.
+    Group(AppId, Arc<Group>),
+    /// A group is gone.
+    GroupRemoved(AppId),
+    /// What the change of this version took the place of.
+    Former(Timestamp, Arc<Former>),
+    /// A change too long ago to go back to.
+    FormerRemoved(Timestamp),
     /// The last instance of an app that failed.
     Failure(AppId, Arc<LastFailure>),
     /// An instance that was launched.
@@ -78,6 +89,12 @@ impl Durable for Record {
                 )]
             }
             Self::VersionRemoved(app, version) => vec![remove(version_key(app, *version))],
+            Self::Group(id, group) => vec![put(format!("group{id}"), &**group)],
+            Self::GroupRemoved(id) => vec![remove(format!("group{id}"))],
+            Self::Former(version, former) => {
+                vec![put(former_key(*version), &disk::Former::from(&**former))]
+            }
+            Self::FormerRemoved(version) => vec![remove(former_key(*version))],
             Self::Failure(app, failure) => vec![put(
                 format!("failure{app}"),
                 &disk::Failure::from(&**failure),
@@ -105,6 +122,10 @@ impl Durable for Record {
 /// `@` is in no app id, and fourteen digits hold every millisecond until the year 5138.
 fn version_key(app: &AppId, version: Timestamp) -> String {
     format!("version{app}@{:014}", version.as_millis())
+}
+
+fn former_key(version: Timestamp) -> String {
+    format!("former/{:014}", version.as_millis())
 }
 
 fn put<V: serde::Serialize>(key: String, value: &V) -> Change {

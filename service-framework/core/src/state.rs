@@ -3,6 +3,7 @@
 pub mod apps; // what is wanted, what is kept
 pub(crate) mod demand; // what waits, as the master is told it
 pub mod deployments; // running plans, who locks which app
+pub mod groups; // groups of apps, and their former versions
 pub mod instances; // one copy of an app
 pub mod launch_queue; // who waits for an offer; back-off after failures
 pub(crate) mod leaving; // agents that drain, and who is still there

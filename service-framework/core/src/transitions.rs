@@ -4,6 +4,7 @@ mod cancel; // a deployment is stopped or undone
 mod change; // POST, PUT, PATCH, DELETE, restart, scale
 mod deadline; // time alone
 mod deploy; // a plan begins, goes on, ends
+mod group; // what is wanted of a group → apps and groups that are put or go
 mod health; // what a check says
 mod kill; // instances are condemned, drained, killed
 mod leave; // an agent drains, and what is there moves
@@ -12,3 +13,4 @@ pub mod reconcile; // the link to the master comes and goes; what it is asked
 mod recover; // what the store held is taken back
 mod settle; // what follows from everything else
 mod status; // a report about a task
+mod wish; // what a change comes down to

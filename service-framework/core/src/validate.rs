@@ -31,6 +31,16 @@ impl Violation {
             message: message.into(),
         }
     }
+
+    /// The same of something that lies at `place` in what was said.
+    #[must_use]
+    pub fn below(self, place: &str) -> Self {
+        let path = match &*self.path {
+            "/" if !place.is_empty() => place.to_owned(),
+            path => format!("{place}{path}"),
+        };
+        Self { path, ..self }
+    }
 }
 
 /// Turns a number of the API into an integer in a smaller unit: 0.1 CPUs in thousandths is 100.

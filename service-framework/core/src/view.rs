@@ -7,8 +7,10 @@ use mete_model::{FrameworkId, TaskId};
 
 use crate::backends::Backends;
 use crate::spec::app::AppId;
+use crate::spec::history::AppVersion;
 use crate::state::apps::App;
 use crate::state::deployments::{Deployment, DeploymentId};
+use crate::state::groups::{Groups, Trees};
 use crate::state::instances::{Instance, InstanceId};
 use crate::state::launch_queue::Queued;
 
@@ -17,6 +19,8 @@ use crate::state::launch_queue::Queued;
 pub struct View {
     /// Every app, also those wanted no more whose instances have not ended.
     pub apps: Arc<BTreeMap<AppId, Arc<App>>>,
+    /// Every group, and their former versions.
+    pub groups: Groups,
     /// Deployments that run, oldest first.
     pub deployments: Arc<BTreeMap<DeploymentId, Arc<Deployment>>>,
     /// Apps that wait for offers.
@@ -35,6 +39,14 @@ impl View {
     /// The apps that are wanted.
     pub fn wanted(&self) -> impl Iterator<Item = &Arc<App>> {
         self.apps.values().filter(|app| app.wanted.is_some())
+    }
+
+    /// What was wanted in each version that is kept, newest first.
+    pub fn trees(&self) -> Trees<'_> {
+        let wanted = |app: &Arc<App>| Some((app.id.clone(), Arc::clone(app.wanted.as_ref()?)));
+        let present: BTreeMap<AppId, Arc<AppVersion>> =
+            self.apps.values().filter_map(wanted).collect();
+        self.groups.trees(present)
     }
 
     /// An app that is wanted.

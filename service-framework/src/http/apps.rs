@@ -41,7 +41,7 @@ pub(super) fn routes() -> Router<Api> {
 
 /// Which parts of an app's standing are printed.
 #[derive(Clone, Copy, Debug, Default)]
-struct Embed {
+pub(super) struct Embed {
     tasks: bool,
     readiness: bool,
     last_task_failure: bool,
@@ -50,7 +50,7 @@ struct Embed {
 
 impl Embed {
     /// Counts and deployments are always there. Unknown words are passed over, as Marathon does.
-    fn read(params: &Params) -> Self {
+    pub(super) fn read(params: &Params) -> Self {
         let mut embed = Self::default();
         for word in params.all("embed") {
             let bare = ["group.apps.", "apps.", "app."]
@@ -201,14 +201,20 @@ fn former(
     Ok(Json(described(api, version)))
 }
 
-fn described(api: &Api, version: &AppVersion) -> mete_proto::rest::apps::App {
+pub(super) fn described(api: &Api, version: &AppVersion) -> mete_proto::rest::apps::App {
     mete_proto::rest::apps::App {
         version_info: Some(convert::version_info(version)),
         ..convert::app(version, &api.options.role)
     }
 }
 
-fn info(api: &Api, view: &View, app: &App, version: &AppVersion, embed: Embed) -> AppInfo {
+pub(super) fn info(
+    api: &Api,
+    view: &View,
+    app: &App,
+    version: &AppVersion,
+    embed: Embed,
+) -> AppInfo {
     let counts = app.counts();
     let role = &api.options.role;
     let deployments = view.deployments_of(&app.id).map(|deployment| Identifiable {

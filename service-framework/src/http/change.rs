@@ -110,7 +110,7 @@ pub(super) async fn create(
             ..Standing::default()
         },
     };
-    let location = location(&api, &caller, &id);
+    let location = location(&api, &caller, id.as_str());
     Ok((StatusCode::CREATED, changed.header(), location, Json(body)).into_response())
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn put_one(
     };
     let changed = wish.make(&api).await?;
     if changed.created {
-        let location = location(&api, &caller, &id);
+        let location = location(&api, &caller, id.as_str());
         return Ok((StatusCode::CREATED, location, changed).into_response());
     }
     Ok(changed.into_response())
@@ -217,7 +217,7 @@ pub(super) async fn restart(
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     api: &Api,
     what: Wanted,
     force: bool,
@@ -345,7 +345,7 @@ fn writable(path: &str) -> Result<AppId, Failure> {
 }
 
 /// The bare id on the server's root, as Marathon says it.
-fn location(api: &Api, caller: &Caller, id: &AppId) -> [(HeaderName, HeaderValue); 1] {
+pub(super) fn location(api: &Api, caller: &Caller, id: &str) -> [(HeaderName, HeaderValue); 1] {
     let host = caller.host.as_deref().unwrap_or(&api.leader);
     let address = HeaderValue::try_from(format!("http://{host}{id}"));
     [(LOCATION, address.unwrap_or(HeaderValue::from_static("/")))]

@@ -4,6 +4,7 @@ mod app_in; // what a user says of an app → AppSpec
 mod app_out; // AppSpec → what is printed
 mod container; // what an instance runs in, both ways
 mod event; // what happened → what subscribers read
+mod group; // what a user says of a group → GroupSpec
 mod health; // health checks, both ways
 mod legacy; // what is not carried yet, and inputs of the old form
 mod limits; // limits above the request, both ways
@@ -14,6 +15,7 @@ mod task; // instances → tasks, with their statistics
 pub(super) use app_in::apply;
 pub(super) use app_out::{app, version_info};
 pub(super) use event::event;
+pub(super) use group::{group, group_id, new_group};
 pub(super) use task::{failure, stats, task};
 
 use mete_model::Timestamp;
@@ -42,6 +44,13 @@ impl Faults {
 
     fn not_carried(&mut self, path: impl Into<String>, what: &str) {
         self.meaning(path, format!("{what} is not carried yet"));
+    }
+
+    /// Takes over what was found at `place`.
+    fn absorb(&mut self, place: &str, found: Self) {
+        let below = |all: Vec<Violation>| all.into_iter().map(|found| found.below(place));
+        self.shape.extend(below(found.shape));
+        self.meaning.extend(below(found.meaning));
     }
 
     /// `what` when nothing is wrong.

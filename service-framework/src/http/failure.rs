@@ -9,6 +9,7 @@ use mete_daemon::event_loop::Gone;
 use mete_proto::rest::apps::Identifiable;
 use mete_proto::rest::errors::{Detail, Details, Error};
 use mete_service_framework_core::spec::app::AppId;
+use mete_service_framework_core::spec::time;
 use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Missing, Reply};
 
@@ -45,6 +46,10 @@ impl Failure {
 
     pub(super) fn no_such_app(id: impl std::fmt::Display) -> Self {
         Self::not_found(format!("App '{id}' does not exist"))
+    }
+
+    pub(super) fn no_such_group(id: impl std::fmt::Display) -> Self {
+        Self::not_found(format!("Group '{id}' does not exist"))
     }
 
     pub(super) fn no_such_task(id: &str) -> Self {
@@ -104,6 +109,12 @@ impl Failure {
     fn missing(missing: &Missing) -> Self {
         match missing {
             Missing::App(id) => Self::no_such_app(id),
+            Missing::Group(id) => Self::no_such_group(id),
+            Missing::GroupVersion(id, version) => Self::unprocessable(format!(
+                "Group {} not available in version {}",
+                id.as_ref().map_or("/", AppId::as_str),
+                time::text(*version)
+            )),
             Missing::Deployment(id) => {
                 Self::not_found(format!("DeploymentPlan {id} does not exist"))
             }
@@ -124,6 +135,17 @@ impl From<Reply> for Failure {
             Reply::AlreadyExists(id) => Self::new(
                 StatusCode::CONFLICT,
                 format!("An app with id [{id}] already exists."),
+            ),
+            Reply::GroupExists(id) => Self::new(
+                StatusCode::CONFLICT,
+                format!(
+                    "Group {} is already created. Use PUT to change this group.",
+                    id.as_ref().map_or("/", AppId::as_str)
+                ),
+            ),
+            Reply::AppInPlaceOfGroup(id) => Self::new(
+                StatusCode::CONFLICT,
+                format!("An app with the path {id} already exists."),
             ),
             Reply::Conflict { deployments } => {
                 Self::locked(deployments.iter().map(ToString::to_string))
@@ -146,7 +168,11 @@ impl From<Reply> for Failure {
                 "All ports in the range [{first}-{last}] are already in use"
             )),
             Reply::BadProxy(reason) => Self::unprocessable(reason),
-            Reply::Changed { .. } | Reply::Killed(_) | Reply::Cancelled | Reply::Done => {
+            Reply::Changed { .. }
+            | Reply::Planned(_)
+            | Reply::Killed(_)
+            | Reply::Cancelled
+            | Reply::Done => {
                 tracing::error!("the core gave an answer that does not fit the question");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
             }

@@ -21,11 +21,8 @@ pub(super) fn routes() -> Router<Api> {
             "/v2/plugins",
             get(|| async { Json(serde_json::json!({ "plugins": [] })) }),
         );
-    for path in ["/v2/groups", "/v2/pods"] {
-        let below = format!("{path}/{{*path}}");
-        router = router
-            .route(path, any(not_carried))
-            .route(&below, any(not_carried));
+    for path in ["/v2/pods", "/v2/pods/{*path}"] {
+        router = router.route(path, any(not_carried));
     }
     router
 }
@@ -94,19 +91,14 @@ async fn leader(State(api): State<Api>) -> Json<Leader> {
     })
 }
 
-/// Groups and pods: 404 to those who look (`HEAD /v2/pods` asks whether there are pods), 422 to those who want some.
+/// Pods: 404 to those who look (`HEAD /v2/pods` asks whether there are pods), 422 to those who want some.
 async fn not_carried(request: Request) -> Response {
-    let what = if request.uri().path().starts_with("/v2/pods") {
-        "pods"
-    } else {
-        "groups"
-    };
     let is_wish = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+    let message = "pods are not carried yet";
     let failure = if is_wish {
-        let message = format!("{what} are not carried yet");
-        Failure::invalid(vec![Violation::new(format!("/{what}"), message)])
+        Failure::invalid(vec![Violation::new("/pods", message)])
     } else {
-        Failure::not_found(format!("{what} are not carried yet"))
+        Failure::not_found(message)
     };
     failure.into_response()
 }

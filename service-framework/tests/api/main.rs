@@ -10,5 +10,6 @@ mod harness; // a service framework, its master, its callers
 mod backends; // the healthy-task list, its followers, draining
 mod errors; // every bad input has its answer
 mod events; // what subscribers hear
+mod groups; // apps in groups in groups
 mod life; // an app from POST to DELETE
 mod restart; // what a new life knows of the one before

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::spec::app::{AppId, AppSpec};
-use crate::spec::group::{self, Cycle};
+use crate::spec::dependencies::{self, Cycle};
+use crate::spec::group::Group;
 use crate::spec::history::AppVersion;
 
 /// Actions that run together.
@@ -57,16 +58,19 @@ impl ActionKind {
 /// Apps by id, each in one version.
 pub type Apps = BTreeMap<AppId, Arc<AppVersion>>;
 
-/// The steps from `present` to `wanted`.
+/// Groups by id.
+pub type Groups = BTreeMap<AppId, Arc<Group>>;
+
+/// The steps from `present` to `wanted`, whose apps lie in `groups`.
 ///
 /// # Errors
 /// [`Cycle`] when wanted apps wait for each other.
-pub fn plan(present: &Apps, wanted: &Apps) -> Result<Vec<Step>, Cycle> {
+pub fn plan(present: &Apps, wanted: &Apps, groups: &Groups) -> Result<Vec<Step>, Cycle> {
     let specs: BTreeMap<AppId, &AppSpec> = wanted
         .iter()
         .map(|(id, app)| (id.clone(), &*app.spec))
         .collect();
-    let levels = group::levels(&specs)?;
+    let levels = dependencies::levels(&specs, groups)?;
     let (mut stop, mut start) = (Vec::new(), Vec::new());
     let mut by_level: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
     for id in present.keys().filter(|id| !wanted.contains_key(*id)) {

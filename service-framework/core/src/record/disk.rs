@@ -1,12 +1,14 @@
 //! The JSON of each value. A field that is renamed here cannot be read back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mete_model::{AgentId, FrameworkId, OfferId, TaskId, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::plan::{Action, ActionKind, Step};
-use crate::spec::app::{AppId, AppSpec};
+use crate::spec::app::{AppId, AppSpec, BadAppId};
+use crate::spec::group::{self, Group};
 use crate::spec::history::AppVersion;
 use crate::state::{apps, deployments, instances};
 
@@ -76,8 +78,48 @@ impl Version {
             version: Timestamp::from_millis(self.version_ms),
             last_scaling_at: Timestamp::from_millis(self.last_scaling_ms),
             last_config_change_at: Timestamp::from_millis(self.last_config_change_ms),
-            spec: std::sync::Arc::new(self.spec),
+            spec: Arc::new(self.spec),
         }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Former {
+    apps: BTreeMap<String, Option<Version>>,
+    groups: BTreeMap<String, Option<Group>>,
+}
+
+impl From<&group::Former> for Former {
+    fn from(former: &group::Former) -> Self {
+        let app = |(id, app): (&AppId, &Option<Arc<AppVersion>>)| {
+            (id.to_string(), app.as_deref().map(Version::from))
+        };
+        let group = |(id, group): (&AppId, &Option<Arc<Group>>)| {
+            (id.to_string(), group.as_deref().cloned())
+        };
+        Self {
+            apps: former.apps.iter().map(app).collect(),
+            groups: former.groups.iter().map(group).collect(),
+        }
+    }
+}
+
+impl Former {
+    pub(super) fn back(self) -> Result<group::Former, BadAppId> {
+        let app = |(id, app): (String, Option<Version>)| {
+            Ok((AppId::new(&id)?, app.map(|app| Arc::new(app.back()))))
+        };
+        let group = |(id, group): (String, Option<Group>)| {
+            Ok((AppId::stored_group(&id)?, group.map(Arc::new)))
+        };
+        Ok(group::Former {
+            apps: self.apps.into_iter().map(app).collect::<Result<_, _>>()?,
+            groups: self
+                .groups
+                .into_iter()
+                .map(group)
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 

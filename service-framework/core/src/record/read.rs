@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{FORMAT, disk};
 use crate::spec::app::AppId;
+use crate::spec::group::{Former, Group};
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, Target};
 use crate::state::deployments::{Deployment, DeploymentId};
@@ -32,6 +33,8 @@ pub(crate) struct Stored {
     pub(crate) framework: Option<FrameworkId>,
     /// Without their instances.
     pub(crate) apps: BTreeMap<AppId, App>,
+    pub(crate) groups: BTreeMap<AppId, Arc<Group>>,
+    pub(crate) former: BTreeMap<Timestamp, Former>,
     pub(crate) instances: Vec<Instance>,
     pub(crate) deployments: Vec<Deployment>,
     pub(crate) proxies: Vec<String>,
@@ -81,6 +84,19 @@ fn read_other(stored: &mut Stored, key: &[u8], value: &[u8]) -> Result<(), Strin
             stored.framework = Some(FrameworkId::new(id).map_err(|bad| bad.to_string())?);
         }
         "app" => read_app(stored, rest, json(value)?)?,
+        "group" => {
+            let id = AppId::stored_group(rest).map_err(|bad| bad.to_string())?;
+            stored.groups.insert(id, Arc::new(json(value)?));
+        }
+        "former" => {
+            let version = name
+                .parse()
+                .map_err(|_| "its key is no version".to_owned())?;
+            let former = json::<disk::Former>(value)?.back();
+            let former = former.map_err(|bad| bad.to_string())?;
+            let version = Timestamp::from_millis(version);
+            stored.former.insert(version, former);
+        }
         "failure" => {
             let failure = json::<disk::Failure>(value)?.back()?;
             if let Some(app) = stored.apps.get_mut(rest) {

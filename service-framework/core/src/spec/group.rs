@@ -1,122 +1,41 @@
-//! Who waits for whom: apps depend on apps, or on all apps of a group.
+//! Groups: what is said of them beside the apps below, and what was there before each change.
+//!
+//! A group is there because somebody made it, or because an app was made below it; it stays when the app goes. All
+//! groups are of one version: the moment of the last change to any of them, or to any app.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::spec::app::{AppId, AppSpec};
+use crate::spec::history::AppVersion;
 
-/// Apps that wait for each other.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("apps wait for each other: {}", .0.iter().map(AppId::as_str).collect::<Vec<_>>().join(", "))]
-pub struct Cycle(pub Vec<AppId>);
-
-/// The level of each app: 0 when it waits for none, else one more than the highest it waits for.
-///
-/// # Errors
-/// [`Cycle`] names the apps that cannot be put in order.
-pub fn levels(apps: &BTreeMap<AppId, &AppSpec>) -> Result<BTreeMap<AppId, usize>, Cycle> {
-    let mut waits_for: BTreeMap<&AppId, BTreeSet<&AppId>> = BTreeMap::new();
-    for (id, spec) in apps {
-        let mut needed = BTreeSet::new();
-        for dependency in &spec.dependencies {
-            needed
-                .extend(within(apps, dependency).filter(|other| *other != id || dependency == id));
-        }
-        waits_for.insert(id, needed);
-    }
-    let mut levels: BTreeMap<AppId, usize> = BTreeMap::new();
-    // Each round settles a level, so there are as many rounds as levels: one, where nothing waits.
-    for level in 0.. {
-        let is_ready =
-            |needed: &BTreeSet<&AppId>| needed.iter().all(|other| levels.contains_key(*other));
-        let ready: Vec<&AppId> = waits_for
-            .iter()
-            .filter(|(_, needed)| is_ready(needed))
-            .map(|(id, _)| *id)
-            .collect();
-        if ready.is_empty() {
-            break;
-        }
-        for id in ready {
-            waits_for.remove(id);
-            levels.insert(id.clone(), level);
-        }
-    }
-    if waits_for.is_empty() {
-        Ok(levels)
-    } else {
-        Err(Cycle(waits_for.into_keys().cloned().collect()))
-    }
+/// One group. Which apps and groups lie in it their ids say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Apps or groups that are started before anything below this one.
+    pub dependencies: BTreeSet<AppId>,
 }
 
-/// The apps that `path` means: the app itself, and all below it.
-fn within<'a>(
-    apps: &'a BTreeMap<AppId, &AppSpec>,
-    path: &AppId,
-) -> impl Iterator<Item = &'a AppId> {
-    let itself = apps.get_key_value(path).map(|(id, _)| id);
-    // `-` and `.` sort before `/`, so what lies below a path does not follow it at once, but it does lie together.
-    let below = format!("{path}/");
-    let rest = apps
-        .range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded))
-        .map(|(id, _)| id);
-    let rest: Vec<&AppId> = rest
-        .take_while(|id| id.as_str().starts_with(&below))
-        .collect();
-    itself.into_iter().chain(rest)
+/// What a user says of a group: each part that is there takes the place of what was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupSpec {
+    /// Which; `None`: the root.
+    pub id: Option<AppId>,
+    /// The apps right below, each with its place in what was said; others go.
+    pub apps: Option<Vec<(String, AppSpec)>>,
+    /// The groups right below; others go, with all that is in them.
+    pub groups: Option<Vec<GroupSpec>>,
+    /// What it waits for. The root waits for nothing.
+    pub dependencies: Option<BTreeSet<AppId>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn app(id: &str, dependencies: &[&str]) -> AppSpec {
-        let mut spec = AppSpec::new(AppId::new(id).expect("good"));
-        spec.dependencies = dependencies
-            .iter()
-            .map(|id| AppId::new(id).expect("good"))
-            .collect();
-        spec
-    }
-
-    fn levels_of(specs: &[AppSpec]) -> Result<Vec<(String, usize)>, Cycle> {
-        let apps = specs.iter().map(|spec| (spec.id.clone(), spec)).collect();
-        Ok(levels(&apps)?
-            .into_iter()
-            .map(|(id, level)| (id.to_string(), level))
-            .collect())
-    }
-
-    #[test]
-    fn an_app_stands_above_all_it_waits_for() {
-        let specs = [
-            app("/web", &["/db", "/cache"]),
-            app("/db/one", &[]),
-            app("/db/two", &["/db/one"]),
-            app("/db-x", &[]),
-            app("/cache", &[]),
-        ];
-
-        let levels = levels_of(&specs).expect("no cycle");
-
-        let expected = [
-            ("/cache", 0),
-            ("/db-x", 0),
-            ("/db/one", 0),
-            ("/db/two", 1),
-            ("/web", 2),
-        ];
-        assert_eq!(levels, expected.map(|(id, level)| (id.to_owned(), level)));
-    }
-
-    #[test]
-    fn a_cycle_is_named() {
-        let specs = [app("/a", &["/b"]), app("/b", &["/a"]), app("/c", &[])];
-
-        let cycle = levels_of(&specs).expect_err("a cycle");
-
-        assert_eq!(cycle.to_string(), "apps wait for each other: /a, /b");
-        assert!(levels_of(&[app("/a", &["/a"])]).is_err());
-        assert!(levels_of(&[app("/g/a", &["/g"])]).is_ok());
-    }
+/// What a change took the place of, so that it can be looked at and gone back to. `None`: there was nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Former {
+    /// Of the apps that changed, the version wanted before.
+    pub apps: BTreeMap<AppId, Option<Arc<AppVersion>>>,
+    /// Of the groups that changed, what they were before.
+    pub groups: BTreeMap<AppId, Option<Arc<Group>>>,
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
-use super::change::Wish;
+use super::change::Asked;
+use super::wish::Wish;
 use crate::effects::{Missing, Reply};
 use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
+use crate::spec::app::AppId;
 use crate::spec::history::AppVersion;
 use crate::state::apps::Target;
 use crate::state::deployments::DeploymentId;
@@ -64,18 +66,43 @@ impl Orchestrator {
             return Reply::Cancelled;
         }
         let version = self.stamp(now);
-        let mut wish = Wish::new();
+        let mut wish = Wish::default();
+        if let Some(former) = self.groups.before(deployment.version) {
+            wish.groups.clone_from(&former.groups);
+        }
         for (app, before) in &deployment.affected {
             let before =
                 before.and_then(|before| self.apps.get(app)?.versions.get(&before).cloned());
             if before.is_some() || self.apps.wanted(app).is_some() {
-                wish.insert(
+                wish.apps.insert(
                     app.clone(),
                     before.map(|before| Arc::new(again(&before, version))),
                 );
             }
         }
-        self.deploy(now, version, wish, true, None, out)
+        // A group it made holds by now what another change has put there.
+        let is_needed = |id: &AppId| {
+            let below = self.apps.iter().filter(|app| app.id.is_within(id));
+            let mut kept = below.filter(|app| match wish.apps.get(&app.id) {
+                Some(after) => after.is_some(),
+                None => app.wanted.is_some(),
+            });
+            kept.next().is_some()
+        };
+        let needed: Vec<AppId> = wish
+            .groups
+            .iter()
+            .filter(|(id, before)| before.is_none() && is_needed(id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        wish.groups.retain(|id, _| !needed.contains(id));
+        let asked = Asked {
+            version,
+            force: true,
+            origin: None,
+            group: None,
+        };
+        self.deploy(now, asked, wish, out)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A user wants something else: apps created, changed, removed, restarted, scaled.
+//! A user wants something else: apps and groups created, changed, removed, restarted, scaled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,16 +6,26 @@ use std::sync::Arc;
 use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
+use super::wish::Wish;
 use crate::effects::{Missing, Reply};
-use crate::input::{Change, Wanted};
-use crate::orchestrator::Orchestrator;
+use crate::events::Happening;
+use crate::input::{Change, Origin, Wanted};
+use crate::orchestrator::{Orchestrator, publish};
 use crate::spec::app::{AppId, AppSpec};
 use crate::spec::history::AppVersion;
-use crate::spec::ports;
-use crate::validate::{self, Violation};
+use crate::validate::Violation;
 
-/// What is wanted from now on of the apps that change; `None`: nothing.
-pub(super) type Wish = BTreeMap<AppId, Option<Arc<AppVersion>>>;
+/// How a change was asked for.
+pub(super) struct Asked {
+    /// The version it makes.
+    pub(super) version: Timestamp,
+    /// Whether deployments that stand in its way are cancelled.
+    pub(super) force: bool,
+    /// Who asked for which app, when subscribers are to hear.
+    pub(super) origin: Option<(Origin, AppId)>,
+    /// The group that what changes lies in, as subscribers hear it; `None`: the root.
+    pub(super) group: Option<AppId>,
+}
 
 impl Orchestrator {
     pub(crate) fn change(
@@ -28,13 +38,45 @@ impl Orchestrator {
         let asked = match &change.what {
             Wanted::Create(spec) => Some(spec.id.clone()),
             Wanted::Put { apps, .. } => apps.first().map(|spec| spec.id.clone()),
-            Wanted::Remove(_) | Wanted::Restart(_) | Wanted::Scale { .. } => None,
+            Wanted::Remove(_)
+            | Wanted::Restart(_)
+            | Wanted::CreateGroup(_)
+            | Wanted::PutGroup(_)
+            | Wanted::RevertGroup(..)
+            | Wanted::ScaleGroup(..)
+            | Wanted::RemoveGroup(_)
+            | Wanted::Scale { .. } => None,
         };
-        let origin = change.origin.zip(asked);
-        match self.wish(version, change.what) {
-            Ok(wish) => self.deploy(now, version, wish, change.force, origin, out),
+        let asked = Asked {
+            version,
+            force: change.force,
+            origin: change.origin.zip(asked),
+            group: group_of(&change.what),
+        };
+        let group = asked.group.clone();
+        let reply = match self.wish(version, change.what) {
+            Ok(wish) => self.deploy(now, asked, wish, out),
             Err(reply) => reply,
+        };
+        if let Some(reason) = reason_of(&reply) {
+            let failed = Happening::GroupChangeFailed {
+                group,
+                version,
+                reason: reason.to_owned(),
+            };
+            publish(now, out, failed);
         }
+        reply
+    }
+
+    /// What a change would do.
+    pub(crate) fn dry_run(&mut self, now: Timestamp, what: Wanted) -> Reply {
+        let version = self.stamp(now);
+        let wish = self.wish(version, what);
+        let steps = wish
+            .and_then(|wish| self.complete(wish))
+            .and_then(|wish| self.steps(&wish));
+        steps.map_or_else(|reply| reply, Reply::Planned)
     }
 
     /// What the change comes down to: the apps whose version is another from now on. The answer when it makes no sense.
@@ -44,7 +86,7 @@ impl Orchestrator {
                 if self.apps.wanted(&spec.id).is_some() {
                     return Err(Reply::AlreadyExists(spec.id));
                 }
-                self.wish_for(version, vec![*spec])
+                self.wish_for(version, vec![(String::new(), *spec)])
             }
             Wanted::Put {
                 apps,
@@ -52,20 +94,37 @@ impl Orchestrator {
                 merged_with,
             } => {
                 self.check_merge(&apps, create, &merged_with)?;
-                self.wish_for(version, apps)
+                let is_list = apps.len() > 1;
+                let place = |at: usize| match is_list {
+                    true => format!("/apps({at})"),
+                    false => String::new(),
+                };
+                let apps = apps.into_iter().enumerate();
+                self.wish_for(version, apps.map(|(at, app)| (place(at), app)).collect())
             }
             Wanted::Remove(app) => {
                 self.wanted(&app)?;
-                Ok(Wish::from([(app, None)]))
+                Ok(Wish {
+                    apps: BTreeMap::from([(app, None)]),
+                    ..Wish::default()
+                })
             }
             Wanted::Restart(app) => {
                 let restarted = self.wanted(&app)?.restarted(version);
-                Ok(Wish::from([(app, Some(Arc::new(restarted)))]))
+                Ok(Wish {
+                    apps: BTreeMap::from([(app, Some(Arc::new(restarted)))]),
+                    ..Wish::default()
+                })
             }
+            Wanted::CreateGroup(spec) => self.new_group(version, *spec),
+            Wanted::PutGroup(spec) => self.group(version, *spec),
+            Wanted::RevertGroup(id, former) => self.group_as_it_was(version, id, former),
+            Wanted::ScaleGroup(id, factor) => self.scaled_group(version, id, factor),
+            Wanted::RemoveGroup(id) => self.no_group(id.as_ref()),
             Wanted::Scale { app, instances } => {
                 let mut spec = (*self.wanted(&app)?.spec).clone();
                 spec.instances = instances;
-                self.wish_for(version, vec![spec])
+                self.wish_for(version, vec![(String::new(), spec)])
             }
         }
     }
@@ -103,126 +162,41 @@ impl Orchestrator {
         }
         Ok(())
     }
+}
 
-    /// Validates, gives service ports, and compares with what is wanted already.
-    fn wish_for(&self, version: Timestamp, specs: Vec<AppSpec>) -> Result<Wish, Reply> {
-        let is_list = specs.len() > 1;
-        let mut violations = Vec::new();
-        for (at, spec) in specs.iter().enumerate() {
-            let prefix = if is_list {
-                format!("/apps({at})")
-            } else {
-                String::new()
-            };
-            violations.extend(
-                validate::app(spec, &self.settings.role)
-                    .into_iter()
-                    .map(|found| Violation {
-                        path: if found.path == "/" && is_list {
-                            prefix.clone()
-                        } else {
-                            format!("{prefix}{}", found.path)
-                        },
-                        ..found
-                    }),
-            );
+/// The group that what changes lies in, as subscribers hear it.
+fn group_of(what: &Wanted) -> Option<AppId> {
+    match what {
+        Wanted::Create(spec) => spec.id.parent(),
+        Wanted::Put { apps, .. } => match &**apps {
+            [one] => one.id.parent(),
+            _ => None,
+        },
+        Wanted::Remove(app) | Wanted::Restart(app) | Wanted::Scale { app, .. } => app.parent(),
+        Wanted::CreateGroup(spec) | Wanted::PutGroup(spec) => spec.id.as_ref()?.parent(),
+        Wanted::RevertGroup(id, _) | Wanted::ScaleGroup(id, _) | Wanted::RemoveGroup(id) => {
+            id.as_ref()?.parent()
         }
-        let changing: BTreeSet<AppId> = specs.iter().map(|spec| spec.id.clone()).collect();
-        let mut taken = self.service_ports(&changing);
-        for spec in &specs {
-            claim(spec, &mut taken, &mut violations);
-        }
-        if !violations.is_empty() {
-            return Err(Reply::Invalid(violations));
-        }
-        let mut wish = Wish::new();
-        for mut spec in specs {
-            let before = self.apps.wanted(&spec.id);
-            self.give_ports(&mut spec, before, &mut taken)?;
-            let spec = Arc::new(spec);
-            let next = match before {
-                Some(before) => before.next(version, Arc::clone(&spec)),
-                None => Some(AppVersion::first(version, Arc::clone(&spec))),
-            };
-            if let Some(next) = next {
-                wish.insert(spec.id.clone(), Some(Arc::new(next)));
-            }
-        }
-        Ok(wish)
-    }
-
-    fn give_ports(
-        &self,
-        spec: &mut AppSpec,
-        before: Option<&Arc<AppVersion>>,
-        taken: &mut BTreeMap<u16, AppId>,
-    ) -> Result<(), Reply> {
-        let (first, last) = (
-            self.settings.first_service_port,
-            self.settings.last_service_port,
-        );
-        let others = taken
-            .iter()
-            .filter(|(_, app)| **app != spec.id)
-            .map(|(port, _)| *port)
-            .collect();
-        let old = before
-            .map(|before| &*before.spec.port_definitions)
-            .unwrap_or_default();
-        ports::assign(&mut spec.port_definitions, old, &others, first..=last)
-            .map_err(|ports::UsedUp| Reply::NoServicePort { first, last })?;
-        taken.extend(
-            spec.port_definitions
-                .iter()
-                .map(|definition| (definition.port, spec.id.clone())),
-        );
-        Ok(())
-    }
-
-    /// Service ports in use and by whom: those wanted, and those that instances of other versions still serve. Of the
-    /// apps that are `changing` only those that they serve under another id's nose, that is none.
-    fn service_ports(&self, changing: &BTreeSet<AppId>) -> BTreeMap<u16, AppId> {
-        let mut ports = BTreeMap::new();
-        let mut note = |app: &AppId, spec: &AppSpec| {
-            for definition in spec
-                .port_definitions
-                .iter()
-                .filter(|definition| definition.port != 0)
-            {
-                ports.insert(definition.port, app.clone());
-            }
-        };
-        for app in self.apps.iter() {
-            for version in app.wanted.iter().filter(|_| !changing.contains(&app.id)) {
-                note(&app.id, &version.spec);
-            }
-            for instance in app.instances.values() {
-                note(&app.id, &instance.version.spec);
-            }
-        }
-        ports
     }
 }
 
-/// Notes the service ports an app asks for by number; each belongs to one app only.
-fn claim(spec: &AppSpec, taken: &mut BTreeMap<u16, AppId>, violations: &mut Vec<Violation>) {
-    for (at, definition) in spec
-        .port_definitions
-        .iter()
-        .enumerate()
-        .filter(|(_, definition)| definition.port != 0)
-    {
-        match taken.get(&definition.port) {
-            Some(other) if *other != spec.id => {
-                let text = format!(
-                    "service port {} is already used by app {other}",
-                    definition.port
-                );
-                violations.push(Violation::new(format!("/portDefinitions({at})/port"), text));
-            }
-            Some(_) | None => {
-                taken.insert(definition.port, spec.id.clone());
-            }
-        }
+/// Why a change was turned down, for subscribers; `None` when it was not, or when it named what is not there.
+fn reason_of(reply: &Reply) -> Option<&'static str> {
+    match reply {
+        Reply::Conflict { .. } => Some("locked by one or more deployments"),
+        Reply::Invalid(_) => Some("it makes no sense"),
+        Reply::TooManyDeployments { .. } => Some("too many deployments run"),
+        Reply::NoServicePort { .. } => Some("no service port is left"),
+        Reply::Changed { .. }
+        | Reply::Planned(_)
+        | Reply::Killed(_)
+        | Reply::Cancelled
+        | Reply::Done
+        | Reply::NotFound(_)
+        | Reply::AlreadyExists(_)
+        | Reply::GroupExists(_)
+        | Reply::AppInPlaceOfGroup(_)
+        | Reply::Stale(_)
+        | Reply::BadProxy(_) => None,
     }
 }

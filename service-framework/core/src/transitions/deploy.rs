@@ -6,36 +6,47 @@ use std::sync::Arc;
 use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
-use super::change::Wish;
+use super::change::Asked;
+use super::wish::Wish;
 use crate::deployment::plan::{self, Action, ActionKind, Step};
 use crate::deployment::progress;
 use crate::effects::Reply;
 use crate::events::Happening;
-use crate::input::Origin;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
+use crate::spec::group::Former;
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, MAX_VERSIONS, Target};
 use crate::state::deployments::{Deployment, DeploymentId, MAX_DEPLOYMENTS};
 use crate::validate::Violation;
 
 impl Orchestrator {
-    /// Plans the way to a wish, stores both, and begins. `origin`: who asked for which app, when subscribers are to hear.
+    /// Plans the way to a wish, stores both, and begins.
     pub(super) fn deploy(
         &mut self,
         now: Timestamp,
-        version: Timestamp,
+        asked: Asked,
         wish: Wish,
-        force: bool,
-        origin: Option<(Origin, AppId)>,
         out: &mut Effects<Self>,
     ) -> Reply {
-        let steps = match self.steps(&wish) {
-            Ok(steps) => steps,
+        let Asked {
+            version,
+            force,
+            origin,
+            group,
+        } = asked;
+        let planned = self.complete(wish).and_then(|wish| {
+            let steps = self.steps(&wish)?;
+            Ok((wish, steps))
+        });
+        let (wish, steps) = match planned {
+            Ok(planned) => planned,
             Err(reply) => return reply,
         };
-        let conflicts = self.deployments.meeting(&wish.keys().cloned().collect());
+        let conflicts = self
+            .deployments
+            .meeting(&wish.apps.keys().cloned().collect());
         if !conflicts.is_empty() && !force {
             return Reply::Conflict {
                 deployments: conflicts,
@@ -51,8 +62,8 @@ impl Orchestrator {
         }
         let is_new =
             |(app, after): (&AppId, &Option<_>)| after.is_some() && self.apps.wanted(app).is_none();
-        let created = wish.iter().any(is_new);
-        let affected = self.take_wish(wish, out);
+        let created = wish.apps.iter().any(is_new);
+        let affected = self.take_wish(version, wish, out);
         if let Some((origin, app)) = origin
             && let Some(app) = self.apps.wanted(&app)
         {
@@ -73,7 +84,7 @@ impl Orchestrator {
             current: 0,
             affected,
         };
-        self.begin(now, deployment, out);
+        self.begin(now, group, deployment, out);
         Reply::Changed {
             version,
             deployment: id,
@@ -81,24 +92,25 @@ impl Orchestrator {
         }
     }
 
-    fn steps(&self, wish: &Wish) -> Result<Vec<Step>, Reply> {
-        if wish.is_empty() {
+    pub(super) fn steps(&self, wish: &Wish) -> Result<Vec<Step>, Reply> {
+        if wish.apps.is_empty() && wish.groups.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = |app: &Arc<App>| {
-            app.wanted
-                .as_ref()
-                .map(|wanted| (app.id.clone(), Arc::clone(wanted)))
-        };
-        let present: plan::Apps = self.apps.iter().filter_map(wanted).collect();
+        let present = self.tree();
         let mut after = present.clone();
-        for (app, version) in wish {
+        for (app, version) in &wish.apps {
             match version {
-                Some(version) => after.insert(app.clone(), Arc::clone(version)),
-                None => after.remove(app),
+                Some(version) => after.apps.insert(app.clone(), Arc::clone(version)),
+                None => after.apps.remove(app),
             };
         }
-        plan::plan(&present, &after).map_err(|cycle| {
+        for (id, group) in &wish.groups {
+            match group {
+                Some(group) => after.groups.insert(id.clone(), Arc::clone(group)),
+                None => after.groups.remove(id),
+            };
+        }
+        plan::plan(&present.apps, &after.apps, &after.groups).map_err(|cycle| {
             let text = format!("Dependency graph has cyclic dependencies: {cycle}");
             Reply::Invalid(vec![Violation::new("/", text)])
         })
@@ -107,15 +119,32 @@ impl Orchestrator {
     /// Makes a wish what is wanted; the version of each app that was wanted before.
     fn take_wish(
         &mut self,
+        version: Timestamp,
         wish: Wish,
         out: &mut Effects<Self>,
     ) -> BTreeMap<AppId, Option<Timestamp>> {
         let mut affected = BTreeMap::new();
-        for (id, after) in wish {
-            affected.insert(
-                id.clone(),
-                self.apps.wanted(&id).map(|before| before.version),
-            );
+        let mut former = Former::default();
+        for (id, after) in wish.groups {
+            let before = match after {
+                Some(group) => {
+                    out.store
+                        .push(Record::Group(id.clone(), Arc::clone(&group)));
+                    let before = self.groups.get(&id).cloned();
+                    self.groups.put(id.clone(), group);
+                    before
+                }
+                None => {
+                    out.store.push(Record::GroupRemoved(id.clone()));
+                    self.groups.take(&id)
+                }
+            };
+            former.groups.insert(id, before);
+        }
+        for (id, after) in wish.apps {
+            let before = self.apps.wanted(&id).cloned();
+            affected.insert(id.clone(), before.as_ref().map(|before| before.version));
+            former.apps.insert(id.clone(), before);
             if let Some(version) = &after {
                 out.store.push(Record::Version(Arc::clone(version)));
             }
@@ -128,14 +157,28 @@ impl Orchestrator {
             self.store_app(&id, out);
             self.unlisted.insert(id);
         }
+        if former != Former::default() {
+            let former = Arc::new(former);
+            out.store.push(Record::Former(version, Arc::clone(&former)));
+            let forgotten = self.groups.remember(version, former);
+            out.store
+                .extend(forgotten.into_iter().map(Record::FormerRemoved));
+        }
         affected
     }
 
-    fn begin(&mut self, now: Timestamp, deployment: Deployment, out: &mut Effects<Self>) {
+    fn begin(
+        &mut self,
+        now: Timestamp,
+        group: Option<AppId>,
+        deployment: Deployment,
+        out: &mut Effects<Self>,
+    ) {
         publish(
             now,
             out,
             Happening::GroupChangeSuccess {
+                group,
                 version: deployment.version,
             },
         );

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
-use super::change::Wish;
+use super::change::Asked;
+use super::wish::Wish;
 use crate::effects::Reply;
 use crate::input::ProxyAck;
 use crate::orchestrator::{Orchestrator, takes_sessions};
@@ -41,7 +42,13 @@ impl Orchestrator {
         if scale {
             let version = self.stamp(now);
             let wish = self.wish_without(version, instances.values());
-            let reply = self.deploy(now, version, wish, force, None, out);
+            let asked = Asked {
+                version,
+                force,
+                origin: None,
+                group: None,
+            };
+            let reply = self.deploy(now, asked, wish, out);
             if !matches!(reply, Reply::Changed { .. }) {
                 return reply;
             }
@@ -73,7 +80,7 @@ impl Orchestrator {
         for instance in instances.filter(|instance| !instance.is_condemned()) {
             *fewer.entry(instance.app()).or_default() += 1;
         }
-        let mut wish = Wish::new();
+        let mut wish = Wish::default();
         for (app, fewer) in fewer {
             let Some(wanted) = self.apps.wanted(app) else {
                 continue;
@@ -81,7 +88,7 @@ impl Orchestrator {
             let mut spec = (*wanted.spec).clone();
             spec.instances = spec.instances.saturating_sub(fewer);
             if let Some(next) = wanted.next(version, Arc::new(spec)) {
-                wish.insert(app.clone(), Some(Arc::new(next)));
+                wish.apps.insert(app.clone(), Some(Arc::new(next)));
             }
         }
         wish

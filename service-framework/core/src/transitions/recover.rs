@@ -4,12 +4,14 @@
 //! none is restarted, and what the master answers sets right what has changed meanwhile.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
 use crate::orchestrator::Orchestrator;
 use crate::record::Stored;
+use crate::spec::group::Former;
 
 impl Orchestrator {
     pub(crate) fn take_back(&mut self, now: Timestamp, stored: Stored) {
@@ -17,7 +19,19 @@ impl Orchestrator {
         for (id, app) in stored.apps {
             let newest = app.versions.last_key_value().map(|(version, _)| *version);
             self.last_version = self.last_version.max(newest.unwrap_or_default());
+            // What was stored before there were groups lies in some all the same.
+            for group in id.ancestors().filter(|_| app.wanted.is_some()) {
+                self.groups.put(group, Arc::default());
+            }
             self.apps.edit(&id, |place| *place = app);
+        }
+        for (id, group) in stored.groups {
+            self.groups.put(id, group);
+        }
+        for (version, mut former) in stored.former {
+            self.share_versions(&mut former);
+            self.last_version = self.last_version.max(version);
+            self.groups.remember(version, Arc::new(former));
         }
         for instance in stored.instances {
             if let Some(place) = instance.place.as_ref().filter(|_| instance.is_leaving) {
@@ -34,6 +48,17 @@ impl Orchestrator {
         }
         let all: BTreeSet<_> = self.apps.iter().map(|app| app.id.clone()).collect();
         self.list(&all, true);
+    }
+
+    /// A version that an app has still is kept once.
+    fn share_versions(&self, former: &mut Former) {
+        for (id, version) in &mut former.apps {
+            let Some(version) = version else { continue };
+            let kept = self.apps.get(id).map(|app| &app.versions);
+            if let Some(kept) = kept.and_then(|kept| kept.get(&version.version)) {
+                *version = Arc::clone(kept);
+            }
+        }
     }
 
     /// Takes up what was under way, in the first step after a restart.

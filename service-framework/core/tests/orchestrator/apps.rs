@@ -250,7 +250,15 @@ fn a_removed_app_is_gone_when_its_instances_are() {
         heard.contains(&"app_terminated_event") && heard.contains(&"remove_health_check_event"),
         "{heard:?}"
     );
-    assert_eq!(world.stored_keys(), ["framework", "proxy/p"]);
+    assert_eq!(
+        world.stored_keys(),
+        [
+            "former/01700000000000",
+            "former/01700000004000",
+            "framework",
+            "proxy/p"
+        ]
+    );
     assert_eq!(world.view().backends.services().count(), 0);
 }
 

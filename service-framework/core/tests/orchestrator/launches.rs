@@ -26,6 +26,7 @@ fn a_new_app_is_stored_then_planned_then_asks_for_offers() {
     let expected = [
         "store version of /web",
         "store app /web wanted true kept nothing",
+        "former of 1 apps, 0 groups",
         "store deployment",
         "store app /web wanted true kept 0",
         "store app /web wanted true kept 1",

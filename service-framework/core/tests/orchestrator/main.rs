@@ -7,6 +7,7 @@ mod apps; // what users ask for, and what they are answered
 mod demands; // what waits, told to the master
 mod drains; // planned kills and the healthy-task list
 mod failures; // tasks, agents and masters that fail
+mod groups; // made, replaced, scaled, gone back to, removed
 mod launches; // from a wish to healthy instances
 mod moves; // agents that drain, and what is on them
 mod plans; // wanted + present → steps, as text

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mete_model::Timestamp;
-use mete_service_framework_core::deployment::plan::{ActionKind, Apps, plan};
+use mete_service_framework_core::deployment::plan::{ActionKind, Apps, Groups, plan};
 use mete_service_framework_core::spec::app::AppSpec;
+use mete_service_framework_core::spec::group::Group;
 use mete_service_framework_core::spec::history::AppVersion;
 
 use crate::kit::id;
@@ -46,7 +47,7 @@ fn steps(given: &str) -> String {
         .split_once("present\n")
         .expect("a line that says present");
     let mut text = String::new();
-    match plan(&apps(present), &apps(wanted)) {
+    match plan(&apps(present), &apps(wanted), &groups(wanted)) {
         Ok(steps) => {
             for (number, step) in steps.iter().enumerate() {
                 let action =
@@ -69,10 +70,25 @@ fn steps(given: &str) -> String {
     text
 }
 
+/// Lines of `group <path> after <path>…`.
+fn groups(lines: &str) -> Groups {
+    let mut groups = BTreeMap::new();
+    for line in lines.lines().filter(|line| line.starts_with("group ")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["group", group, "after", rest @ ..] = &*words else {
+            panic!("cannot read {line:?}")
+        };
+        let dependencies = rest.iter().map(|other| id(other)).collect();
+        groups.insert(id(group), Arc::new(Group { dependencies }));
+    }
+    groups
+}
+
 /// Lines of `<app> config <n> instances <n> [after <app>…]`.
 fn apps(lines: &str) -> Apps {
     let mut apps = BTreeMap::new();
-    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+    let is_app = |line: &&str| !line.trim().is_empty() && !line.starts_with("group ");
+    for line in lines.lines().filter(is_app) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [app, "config", config, "instances", instances, rest @ ..] = &*words else {
             panic!("cannot read {line:?}")

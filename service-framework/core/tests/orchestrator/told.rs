@@ -68,6 +68,16 @@ fn record(record: &Record) -> String {
         Record::Deployment(_) => "store deployment".to_owned(),
         Record::DeploymentRemoved(_) => "forget deployment".to_owned(),
         Record::Proxy(id) => format!("store proxy {id}"),
+        Record::Group(id, _) => format!("group {id}"),
+        Record::GroupRemoved(id) => format!("forget group {id}"),
+        Record::Former(_, former) => {
+            format!(
+                "former of {} apps, {} groups",
+                former.apps.len(),
+                former.groups.len()
+            )
+        }
+        Record::FormerRemoved(_) => "forget former".to_owned(),
         Record::ProxyRemoved(id) => format!("forget proxy {id}"),
     }
 }

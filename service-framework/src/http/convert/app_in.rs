@@ -10,30 +10,38 @@ use mete_service_framework_core::spec::app::{
 };
 use mete_service_framework_core::validate::quantity;
 
+use super::group::dependencies;
 use super::{Faults, container, health, legacy, limits, ports};
 use crate::http::failure::Failure;
 
 /// The longest delay that makes sense: a hundred years.
 const MAX_SECONDS: u32 = 3_153_600_000;
 
-/// `base` with what `said` says. `base` has the defaults for a new app, and what is stored for a partial update.
+/// `base` with what `said` says. `base` has the defaults for a new app, and what is stored for a partial update. Paths are
+/// relative to the root.
 ///
 /// # Errors
 /// 422 with everything whose form is wrong or that is not carried yet.
 pub(in crate::http) fn apply(base: AppSpec, said: &App) -> Result<AppSpec, Failure> {
+    let (spec, faults) = lay(base, said, None);
+    faults.unless_any(spec)
+}
+
+/// The same, with paths relative to `group`, and what is wrong beside it.
+pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec, Faults) {
     let (mut spec, mut faults) = (base, Faults::default());
     legacy::refuse(said, &mut faults);
     program(&mut spec, said, &mut faults);
     resources(&mut spec, said, &mut faults);
     texts(&mut spec, said, &mut faults);
-    placement(&mut spec, said, &mut faults);
+    placement(&mut spec, said, group, &mut faults);
     ports::apply(&mut spec, said, &mut faults);
     if let Some(checks) = &said.health_checks {
         spec.health_checks = health::read(checks, !spec.port_definitions.is_empty(), &mut faults);
     }
     strategies(&mut spec, said, &mut faults);
     legacy::fetch(&mut spec, said, &mut faults);
-    faults.unless_any(spec)
+    (spec, faults)
 }
 
 fn program(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
@@ -100,7 +108,7 @@ fn texts(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     }
 }
 
-fn placement(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+fn placement(spec: &mut AppSpec, said: &App, group: Option<&AppId>, faults: &mut Faults) {
     if let Some(constraints) = &said.constraints {
         spec.constraints = constraints
             .iter()
@@ -119,16 +127,8 @@ fn placement(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         faults.text("/role", role, usize::MAX);
         spec.role = Some(role.clone());
     }
-    if let Some(dependencies) = &said.dependencies {
-        let parent = spec.id.segments().rev().skip(1).collect::<Vec<_>>();
-        let parent: Vec<&str> = parent.into_iter().rev().collect();
-        spec.dependencies.clear();
-        for (at, text) in dependencies.iter().enumerate() {
-            match resolve(&parent, text) {
-                Ok(id) => drop(spec.dependencies.insert(id)),
-                Err(rule) => faults.meaning(format!("/dependencies({at})"), rule),
-            }
-        }
+    if let Some(paths) = &said.dependencies {
+        spec.dependencies = dependencies(paths, group, "/dependencies", faults);
     }
 }
 
@@ -147,24 +147,6 @@ fn constraint(at: usize, parts: &[String], faults: &mut Faults) -> Option<Constr
         operator: operator.to_ascii_uppercase(),
         value,
     })
-}
-
-/// A path that may be relative to the group of the app, with `.` and `..`.
-fn resolve(parent: &[&str], text: &str) -> Result<AppId, &'static str> {
-    let mut segments = if text.starts_with('/') {
-        Vec::new()
-    } else {
-        parent.to_vec()
-    };
-    for segment in text.split('/').filter(|segment| !segment.is_empty()) {
-        match segment {
-            "." => {}
-            ".." if segments.pop().is_none() => return Err("leads above the root"),
-            ".." => {}
-            segment => segments.push(segment),
-        }
-    }
-    AppId::new(&segments.join("/")).map_err(|bad| bad.rule())
 }
 
 fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {

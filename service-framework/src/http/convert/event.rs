@@ -4,6 +4,7 @@ use mete_proto::rest::deployments::Step;
 use mete_proto::rest::events::{Event as Told, Happening as What};
 use mete_proto::rest::tasks::IpAddress;
 use mete_service_framework_core::events::{Event, Happening, StatusUpdate};
+use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::deployments::Deployment;
 
@@ -114,9 +115,18 @@ fn what(happening: &Happening, role: &str) -> What {
         Happening::RemoveHealthCheck { app } => What::RemoveHealthCheckEvent {
             app_id: app.to_string(),
         },
-        Happening::GroupChangeSuccess { version } => What::GroupChangeSuccess {
-            group_id: "/".to_owned(),
+        Happening::GroupChangeSuccess { group, version } => What::GroupChangeSuccess {
+            group_id: path(group.as_ref()),
             version: time::text(*version),
+        },
+        Happening::GroupChangeFailed {
+            group,
+            version,
+            reason,
+        } => What::GroupChangeFailed {
+            group_id: path(group.as_ref()),
+            version: time::text(*version),
+            reason: reason.clone(),
         },
         Happening::DeploymentInfo(deployment) => What::DeploymentInfo {
             plan: plan(deployment),
@@ -165,6 +175,11 @@ fn status(update: &StatusUpdate) -> What {
         ports: update.ports.clone(),
         version: time::text(update.version),
     }
+}
+
+/// The path of a group; `None`: the root.
+fn path(group: Option<&AppId>) -> String {
+    group.map_or("/", AppId::as_str).to_owned()
 }
 
 fn current(deployment: &Deployment) -> Step {

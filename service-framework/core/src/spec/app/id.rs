@@ -74,6 +74,51 @@ impl AppId {
         self.0[1..].split('/')
     }
 
+    /// The group it lies in; `None`: the root.
+    pub fn parent(&self) -> Option<Self> {
+        let (above, _) = self.0.rsplit_once('/')?;
+        (!above.is_empty()).then(|| Self(Arc::from(above)))
+    }
+
+    /// The groups it lies in, the nearest first, without the root.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.parent(), Self::parent)
+    }
+
+    /// A path relative to `base` (`None`: the root) made absolute; `.` is here and `..` one up, of which the root has none.
+    ///
+    /// # Errors
+    /// [`BadAppId`] as [`Self::new`].
+    pub fn resolve(text: &str, base: Option<&Self>) -> Result<Self, BadAppId> {
+        let mut segments: Vec<&str> = match base {
+            Some(base) if !text.starts_with('/') => base.segments().collect(),
+            Some(_) | None => Vec::new(),
+        };
+        for segment in text.split('/').filter(|segment| !segment.is_empty()) {
+            match segment {
+                "." => {}
+                ".." => drop(segments.pop()),
+                segment => segments.push(segment),
+            }
+        }
+        Self::new(&segments.join("/"))
+    }
+
+    /// A path that was stored: a group may end in a word that an app may not.
+    ///
+    /// # Errors
+    /// [`BadAppId`] when it is no path of segments.
+    pub(crate) fn stored_group(text: &str) -> Result<Self, BadAppId> {
+        let inner = text.trim_start_matches('/');
+        if inner.split('/').all(is_segment) {
+            return Ok(Self(Arc::from(format!("/{inner}"))));
+        }
+        Err(BadAppId {
+            text: text.to_owned(),
+            rule: "is no path",
+        })
+    }
+
     /// Whether this is `group` itself or lies below it.
     pub fn is_within(&self, group: &Self) -> bool {
         self.0
@@ -168,6 +213,27 @@ mod tests {
         ] {
             assert!(AppId::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_path_is_relative_to_where_it_is_said() {
+        let id = |text| AppId::new(text).expect("good");
+        let shop = id("/shop/eu");
+        for (text, told) in [
+            ("db", "/shop/eu/db"),
+            ("./db", "/shop/eu/db"),
+            ("../db", "/shop/db"),
+            ("../../../db", "/db"),
+            ("/db", "/db"),
+            ("/a/../db", "/db"),
+        ] {
+            assert_eq!(AppId::resolve(text, Some(&shop)), Ok(id(told)), "{text}");
+        }
+        assert_eq!(AppId::resolve("../db", None), Ok(id("/db")));
+        assert!(AppId::resolve("..", Some(&id("/shop"))).is_err());
+        assert_eq!(shop.parent(), Some(id("/shop")));
+        assert_eq!(id("/a/b/c").ancestors().count(), 2);
+        assert_eq!(id("/a").parent(), None);
     }
 
     #[test]

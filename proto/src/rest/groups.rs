@@ -1,0 +1,44 @@
+//! Groups as `/v2/groups` reads and writes them.
+
+use serde::{Deserialize, Serialize};
+
+use super::apps::{App, AppInfo};
+use super::optional_fields;
+
+optional_fields! {
+    /// What a user says of a group: either its parts, or only a version, or only a factor.
+    pub struct GroupUpdate {
+        /// Relative to the group it is said in.
+        id: String,
+        /// The apps right below; others go.
+        apps: Vec<App>,
+        /// The groups right below; others go.
+        groups: Vec<GroupUpdate>,
+        /// Apps or groups that are started before anything below.
+        dependencies: Vec<String>,
+        /// So many times the instances of all apps below.
+        scale_by: f64,
+        /// The version to go back to.
+        version: String,
+        /// Whether apps below have its role: not carried yet.
+        enforce_role: bool,
+    }
+}
+
+/// A group and what lies in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupInfo {
+    /// Its path.
+    pub id: String,
+    /// The apps right below.
+    pub apps: Vec<AppInfo>,
+    /// Always empty until pods are carried.
+    pub pods: Vec<serde_json::Value>,
+    /// The groups right below.
+    pub groups: Vec<GroupInfo>,
+    /// Apps or groups that are started before anything below.
+    pub dependencies: Vec<String>,
+    /// The moment of the last change to anything.
+    pub version: String,
+}

@@ -1,0 +1,155 @@
+//! Who waits for whom: apps and groups wait for apps, or for all apps of a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::spec::app::{AppId, AppSpec};
+use crate::spec::group::Group;
+
+/// Apps that wait for each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("apps wait for each other: {}", .0.iter().map(AppId::as_str).collect::<Vec<_>>().join(", "))]
+pub struct Cycle(pub Vec<AppId>);
+
+/// The level of each app: 0 when it waits for none, else one more than the highest it waits for. What a group waits for,
+/// each app below it does.
+///
+/// # Errors
+/// [`Cycle`] names the apps that cannot be put in order.
+pub fn levels(
+    apps: &BTreeMap<AppId, &AppSpec>,
+    groups: &BTreeMap<AppId, Arc<Group>>,
+) -> Result<BTreeMap<AppId, usize>, Cycle> {
+    let mut waits_for: BTreeMap<&AppId, BTreeSet<&AppId>> = BTreeMap::new();
+    for (id, spec) in apps {
+        let mut needed = BTreeSet::new();
+        for dependency in &spec.dependencies {
+            needed
+                .extend(within(apps, dependency).filter(|other| *other != id || dependency == id));
+        }
+        waits_for.insert(id, needed);
+    }
+    for (group, said) in groups {
+        let needed = said.dependencies.iter();
+        let needed: BTreeSet<&AppId> = needed.flat_map(|path| within(apps, path)).collect();
+        for app in within(apps, group).filter(|_| !needed.is_empty()) {
+            let others = needed.iter().copied().filter(|other| *other != app);
+            waits_for.entry(app).or_default().extend(others);
+        }
+    }
+    let mut levels: BTreeMap<AppId, usize> = BTreeMap::new();
+    // Each round settles a level, so there are as many rounds as levels: one, where nothing waits.
+    for level in 0.. {
+        let is_ready =
+            |needed: &BTreeSet<&AppId>| needed.iter().all(|other| levels.contains_key(*other));
+        let ready: Vec<&AppId> = waits_for
+            .iter()
+            .filter(|(_, needed)| is_ready(needed))
+            .map(|(id, _)| *id)
+            .collect();
+        if ready.is_empty() {
+            break;
+        }
+        for id in ready {
+            waits_for.remove(id);
+            levels.insert(id.clone(), level);
+        }
+    }
+    if waits_for.is_empty() {
+        Ok(levels)
+    } else {
+        Err(Cycle(waits_for.into_keys().cloned().collect()))
+    }
+}
+
+/// What `path` means of `all`: itself, and all below it.
+pub(crate) fn within<'a, V>(
+    all: &'a BTreeMap<AppId, V>,
+    path: &AppId,
+) -> impl Iterator<Item = &'a AppId> + use<'a, V> {
+    let itself = all.get_key_value(path).map(|(id, _)| id);
+    // `-` and `.` sort before `/`, so what lies below a path does not follow it at once, but it does lie together.
+    let below = format!("{path}/");
+    let rest = all
+        .range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded))
+        .map(|(id, _)| id);
+    let rest = rest.take_while(move |id| id.as_str().starts_with(&below));
+    itself.into_iter().chain(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(id: &str, dependencies: &[&str]) -> AppSpec {
+        let mut spec = AppSpec::new(AppId::new(id).expect("good"));
+        spec.dependencies = dependencies
+            .iter()
+            .map(|id| AppId::new(id).expect("good"))
+            .collect();
+        spec
+    }
+
+    fn levels_of(specs: &[AppSpec]) -> Result<Vec<(String, usize)>, Cycle> {
+        let apps = specs.iter().map(|spec| (spec.id.clone(), spec)).collect();
+        Ok(levels(&apps, &BTreeMap::new())?
+            .into_iter()
+            .map(|(id, level)| (id.to_string(), level))
+            .collect())
+    }
+
+    #[test]
+    fn an_app_stands_above_all_it_waits_for() {
+        let specs = [
+            app("/web", &["/db", "/cache"]),
+            app("/db/one", &[]),
+            app("/db/two", &["/db/one"]),
+            app("/db-x", &[]),
+            app("/cache", &[]),
+        ];
+
+        let levels = levels_of(&specs).expect("no cycle");
+
+        let expected = [
+            ("/cache", 0),
+            ("/db-x", 0),
+            ("/db/one", 0),
+            ("/db/two", 1),
+            ("/web", 2),
+        ];
+        assert_eq!(levels, expected.map(|(id, level)| (id.to_owned(), level)));
+    }
+
+    #[test]
+    fn what_a_group_waits_for_all_of_it_does() {
+        let specs = [app("/db/one", &[]), app("/shop/web", &[]), app("/x", &[])];
+        let apps = specs.iter().map(|spec| (spec.id.clone(), spec)).collect();
+        let id = |text: &str| AppId::new(text).expect("good");
+        let group = |on: &str| {
+            Arc::new(Group {
+                dependencies: BTreeSet::from([id(on)]),
+            })
+        };
+        let waits = BTreeMap::from([(id("/shop"), group("/db"))]);
+
+        let told = levels(&apps, &waits).expect("no cycle");
+
+        assert_eq!(told[&id("/shop/web")], 1);
+        assert_eq!((told[&id("/db/one")], told[&id("/x")]), (0, 0));
+        let both = BTreeMap::from([(id("/shop"), group("/db")), (id("/db"), group("/shop"))]);
+        let cycle = levels(&apps, &both).expect_err("a cycle");
+        assert_eq!(cycle.0, [id("/db/one"), id("/shop/web")]);
+    }
+
+    #[test]
+    fn a_cycle_is_named() {
+        let specs = [app("/a", &["/b"]), app("/b", &["/a"]), app("/c", &[])];
+
+        let cycle = levels_of(&specs).expect_err("a cycle");
+
+        assert_eq!(cycle.to_string(), "apps wait for each other: /a, /b");
+        assert!(levels_of(&[app("/a", &["/a"])]).is_err());
+        assert!(levels_of(&[app("/g/a", &["/g"])]).is_ok());
+    }
+}

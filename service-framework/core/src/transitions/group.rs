@@ -1,0 +1,189 @@
+//! What is wanted of a group comes down to apps and groups that are put and others that go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mete_model::Timestamp;
+
+use super::wish::Wish;
+use crate::effects::{Missing, Reply};
+use crate::orchestrator::Orchestrator;
+use crate::spec::app::{AppId, AppSpec};
+use crate::spec::dependencies::within;
+use crate::spec::group::{Group, GroupSpec};
+use crate::spec::history::AppVersion;
+use crate::state::groups::Tree;
+
+/// The most instances an app may have, as the API counts.
+const MAX_INSTANCES: f64 = 2_147_483_647.0;
+
+/// What a wish for a group comes down to.
+#[derive(Default)]
+struct Laid {
+    /// Apps as they are wanted, each with its place in what was said.
+    put: Vec<(String, AppSpec)>,
+    /// Apps that go.
+    gone: BTreeSet<AppId>,
+    /// Groups that are put, and that go.
+    groups: BTreeMap<AppId, Option<Arc<Group>>>,
+}
+
+/// What lies right below each group; `None`: the root.
+struct Present {
+    tree: Tree,
+    apps: BTreeMap<Option<AppId>, Vec<AppId>>,
+    groups: BTreeMap<Option<AppId>, Vec<AppId>>,
+}
+
+impl Orchestrator {
+    pub(super) fn new_group(&self, version: Timestamp, spec: GroupSpec) -> Result<Wish, Reply> {
+        let id = spec.id.as_ref();
+        if id.is_none_or(|id| self.groups.get(id).is_some()) {
+            return Err(Reply::GroupExists(spec.id));
+        }
+        if let Some(id) = id.filter(|id| self.apps.wanted(id).is_some()) {
+            return Err(Reply::AppInPlaceOfGroup(id.clone()));
+        }
+        self.group(version, spec)
+    }
+
+    pub(super) fn group(&self, version: Timestamp, spec: GroupSpec) -> Result<Wish, Reply> {
+        let mut laid = Laid::default();
+        self.lie_of_groups().lay(spec, &mut laid);
+        self.wish_for_group(version, laid)
+    }
+
+    pub(super) fn group_as_it_was(
+        &self,
+        version: Timestamp,
+        id: Option<AppId>,
+        former: Timestamp,
+    ) -> Result<Wish, Reply> {
+        let present = self.tree();
+        let was = self.groups.trees(present.apps.clone());
+        let was = was
+            .into_iter()
+            .find_map(|(version, tree)| (version == former).then_some(tree))
+            .filter(|tree| id.as_ref().is_none_or(|id| tree.groups.contains_key(id)));
+        let Some(was) = was else {
+            return Err(Reply::NotFound(Missing::GroupVersion(id, former)));
+        };
+        let is_in = |path: &AppId| id.as_ref().is_none_or(|id| path.is_within(id));
+        let mut laid = Laid::default();
+        for (id, app) in was.apps.iter().filter(|(id, _)| is_in(id)) {
+            laid.put.push((format!("/apps({id})"), (*app.spec).clone()));
+        }
+        let gone = present.apps.into_keys();
+        laid.gone = gone
+            .filter(|id| is_in(id) && !was.apps.contains_key(id))
+            .collect();
+        let gone = present.groups.into_keys().filter(|id| is_in(id));
+        laid.groups = gone.map(|id| (id, None)).collect();
+        let put = was.groups.into_iter().filter(|(id, _)| is_in(id));
+        laid.groups.extend(put.map(|(id, group)| (id, Some(group))));
+        self.wish_for_group(version, laid)
+    }
+
+    pub(super) fn scaled_group(
+        &self,
+        version: Timestamp,
+        id: Option<AppId>,
+        factor: f64,
+    ) -> Result<Wish, Reply> {
+        let mut laid = Laid::default();
+        let apps = self.tree().apps;
+        let below = apps
+            .into_iter()
+            .filter(|(app, _)| id.as_ref().is_none_or(|id| app.is_within(id)));
+        for (id, app) in below {
+            let mut spec = (*app.spec).clone();
+            let scaled = (f64::from(spec.instances) * factor).ceil();
+            spec.instances = scaled.min(MAX_INSTANCES) as u32;
+            laid.put.push((format!("/apps({id})"), spec));
+        }
+        if let Some(id) = id.filter(|id| self.groups.get(id).is_none()) {
+            laid.groups.insert(id, Some(Arc::default()));
+        }
+        self.wish_for_group(version, laid)
+    }
+
+    pub(super) fn no_group(&self, id: Option<&AppId>) -> Result<Wish, Reply> {
+        if let Some(id) = id.filter(|id| self.groups.get(id).is_none()) {
+            return Err(Reply::NotFound(Missing::Group(id.clone())));
+        }
+        let is_in = |path: &AppId| id.is_none_or(|id| path.is_within(id));
+        let Tree { apps, groups } = self.tree();
+        let (apps, groups) = (apps.into_keys(), groups.into_keys());
+        Ok(Wish {
+            apps: apps.filter(is_in).map(|id| (id, None)).collect(),
+            groups: groups.filter(is_in).map(|id| (id, None)).collect(),
+        })
+    }
+
+    /// What is wanted now.
+    pub(super) fn tree(&self) -> Tree {
+        let wanted = |app: &Arc<crate::state::apps::App>| {
+            let version: &Arc<AppVersion> = app.wanted.as_ref()?;
+            Some((app.id.clone(), Arc::clone(version)))
+        };
+        Tree {
+            apps: self.apps.iter().filter_map(wanted).collect(),
+            groups: self.groups.all().clone(),
+        }
+    }
+
+    fn lie_of_groups(&self) -> Present {
+        let tree = self.tree();
+        let by_group = |ids: &mut dyn Iterator<Item = &AppId>| {
+            let mut below: BTreeMap<Option<AppId>, Vec<AppId>> = BTreeMap::new();
+            for id in ids {
+                below.entry(id.parent()).or_default().push(id.clone());
+            }
+            below
+        };
+        Present {
+            apps: by_group(&mut tree.apps.keys()),
+            groups: by_group(&mut tree.groups.keys()),
+            tree,
+        }
+    }
+
+    fn wish_for_group(&self, version: Timestamp, laid: Laid) -> Result<Wish, Reply> {
+        let mut wish = self.wish_for(version, laid.put)?;
+        wish.apps.extend(laid.gone.into_iter().map(|id| (id, None)));
+        wish.groups.extend(laid.groups);
+        Ok(wish)
+    }
+}
+
+impl Present {
+    fn lay(&self, said: GroupSpec, laid: &mut Laid) {
+        if let Some(id) = &said.id {
+            let before = self.tree.groups.get(id);
+            let group = match said.dependencies {
+                Some(dependencies) => Arc::new(Group { dependencies }),
+                None => before.cloned().unwrap_or_default(),
+            };
+            laid.groups.insert(id.clone(), Some(group));
+        }
+        if let Some(apps) = said.apps {
+            let named: BTreeSet<&AppId> = apps.iter().map(|(_, spec)| &spec.id).collect();
+            let present = self.apps.get(&said.id).into_iter().flatten();
+            laid.gone
+                .extend(present.filter(|id| !named.contains(id)).cloned());
+            laid.put.extend(apps);
+        }
+        let Some(groups) = said.groups else { return };
+        let named: BTreeSet<Option<&AppId>> =
+            groups.iter().map(|group| group.id.as_ref()).collect();
+        let present = self.groups.get(&said.id).into_iter().flatten();
+        for id in present.filter(|id| !named.contains(&Some(*id))) {
+            laid.gone.extend(within(&self.tree.apps, id).cloned());
+            let below = within(&self.tree.groups, id);
+            laid.groups.extend(below.map(|id| (id.clone(), None)));
+        }
+        for group in groups {
+            self.lay(group, laid);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What a change comes down to: apps and groups that are another from now on. Validated, with service ports given, and
+//! with the groups that they lie in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mete_model::Timestamp;
+
+use crate::effects::Reply;
+use crate::orchestrator::Orchestrator;
+use crate::spec::app::{AppId, AppSpec};
+use crate::spec::dependencies::within;
+use crate::spec::group::Group;
+use crate::spec::history::AppVersion;
+use crate::spec::ports;
+use crate::validate::{self, Violation};
+
+/// What is wanted from now on of what changes; `None`: nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    pub(super) apps: BTreeMap<AppId, Option<Arc<AppVersion>>>,
+    pub(super) groups: BTreeMap<AppId, Option<Arc<Group>>>,
+}
+
+impl Orchestrator {
+    /// Validates, gives service ports, and compares with what is wanted already. Each app comes with its place in what was
+    /// said: empty when it is all of it.
+    pub(super) fn wish_for(
+        &self,
+        version: Timestamp,
+        specs: Vec<(String, AppSpec)>,
+    ) -> Result<Wish, Reply> {
+        let mut violations = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (place, spec) in &specs {
+            let found = validate::app(spec, &self.settings.role).into_iter();
+            violations.extend(found.map(|found| found.below(place)));
+            if !seen.insert(&spec.id) {
+                let message = format!("app {} is given twice", spec.id);
+                violations.push(Violation::new("/id", message).below(place));
+            }
+        }
+        let changing: BTreeSet<AppId> = specs.iter().map(|(_, spec)| spec.id.clone()).collect();
+        let mut taken = self.service_ports(&changing);
+        for (place, spec) in &specs {
+            claim(place, spec, &mut taken, &mut violations);
+        }
+        if !violations.is_empty() {
+            return Err(Reply::Invalid(violations));
+        }
+        let mut wish = Wish::default();
+        for (_, mut spec) in specs {
+            let before = self.apps.wanted(&spec.id);
+            self.give_ports(&mut spec, before, &mut taken)?;
+            let spec = Arc::new(spec);
+            let next = match before {
+                Some(before) => before.next(version, Arc::clone(&spec)),
+                None => Some(AppVersion::first(version, Arc::clone(&spec))),
+            };
+            if let Some(next) = next {
+                wish.apps.insert(spec.id.clone(), Some(Arc::new(next)));
+            }
+        }
+        Ok(wish)
+    }
+
+    /// Adds the groups that apps and groups of a wish lie in, and leaves out what is so already.
+    ///
+    /// # Errors
+    /// An app and a group may not have one id; but an app takes the place of a group that holds nothing.
+    pub(super) fn complete(&self, mut wish: Wish) -> Result<Wish, Reply> {
+        let is_put = |app: &AppId| {
+            let wished = wish.apps.get(app).map(Option::is_some);
+            wished.unwrap_or_else(|| self.apps.wanted(app).is_some())
+        };
+        let holds_apps = |group: &AppId| {
+            let mut below = self.apps.iter().map(|app| &app.id).chain(wish.apps.keys());
+            below.any(|app| app != group && app.is_within(group) && is_put(app))
+        };
+        let put = |(id, after): (&AppId, bool)| after.then(|| id.clone());
+        let apps = wish.apps.iter().map(|(id, app)| (id, app.is_some()));
+        let apps: Vec<AppId> = apps.filter_map(put).collect();
+        let groups = wish.groups.iter().map(|(id, group)| (id, group.is_some()));
+        let mut named: BTreeSet<AppId> = groups.filter_map(put).collect();
+        let mut clash = false;
+        let (mut made, mut gone) = (Vec::new(), Vec::new());
+        for app in &apps {
+            if named.contains(app) || self.groups.get(app).is_some() && holds_apps(app) {
+                clash |= wish.groups.get(app) != Some(&None);
+            }
+            gone.extend(within(self.groups.all(), app).cloned());
+        }
+        named.extend(apps);
+        for group in named.iter().flat_map(AppId::ancestors) {
+            clash |= is_put(&group);
+            let is_wished = matches!(wish.groups.get(&group), Some(Some(_)));
+            let is_there = self.groups.get(&group).is_some();
+            if !is_wished && (!is_there || wish.groups.contains_key(&group)) {
+                made.push(group);
+            }
+        }
+        for (group, after) in &wish.groups {
+            clash |= after.is_some() && is_put(group);
+        }
+        if clash {
+            let text = "Groups and Applications may not have the same identifier.";
+            return Err(Reply::Invalid(vec![Violation::new("/", text)]));
+        }
+        wish.groups.extend(gone.into_iter().map(|id| (id, None)));
+        let made = made.into_iter().map(|id| (id, Some(Arc::default())));
+        wish.groups.extend(made);
+        wish.groups
+            .retain(|id, after| self.groups.get(id) != after.as_ref());
+        Ok(wish)
+    }
+
+    fn give_ports(
+        &self,
+        spec: &mut AppSpec,
+        before: Option<&Arc<AppVersion>>,
+        taken: &mut BTreeMap<u16, AppId>,
+    ) -> Result<(), Reply> {
+        let (first, last) = (
+            self.settings.first_service_port,
+            self.settings.last_service_port,
+        );
+        let others = taken
+            .iter()
+            .filter(|(_, app)| **app != spec.id)
+            .map(|(port, _)| *port)
+            .collect();
+        let old = before
+            .map(|before| &*before.spec.port_definitions)
+            .unwrap_or_default();
+        ports::assign(&mut spec.port_definitions, old, &others, first..=last)
+            .map_err(|ports::UsedUp| Reply::NoServicePort { first, last })?;
+        taken.extend(
+            spec.port_definitions
+                .iter()
+                .map(|definition| (definition.port, spec.id.clone())),
+        );
+        Ok(())
+    }
+
+    /// Service ports in use and by whom: those wanted, and those that instances of other versions still serve. Of the
+    /// apps that are `changing` only those that they serve under another id's nose, that is none.
+    fn service_ports(&self, changing: &BTreeSet<AppId>) -> BTreeMap<u16, AppId> {
+        let mut ports = BTreeMap::new();
+        let mut note = |app: &AppId, spec: &AppSpec| {
+            for definition in spec
+                .port_definitions
+                .iter()
+                .filter(|definition| definition.port != 0)
+            {
+                ports.insert(definition.port, app.clone());
+            }
+        };
+        for app in self.apps.iter() {
+            for version in app.wanted.iter().filter(|_| !changing.contains(&app.id)) {
+                note(&app.id, &version.spec);
+            }
+            for instance in app.instances.values() {
+                note(&app.id, &instance.version.spec);
+            }
+        }
+        ports
+    }
+}
+
+/// Notes the service ports an app asks for by number; each belongs to one app only.
+fn claim(
+    place: &str,
+    spec: &AppSpec,
+    taken: &mut BTreeMap<u16, AppId>,
+    violations: &mut Vec<Violation>,
+) {
+    for (at, definition) in spec
+        .port_definitions
+        .iter()
+        .enumerate()
+        .filter(|(_, definition)| definition.port != 0)
+    {
+        match taken.get(&definition.port) {
+            Some(other) if *other != spec.id => {
+                let text = format!(
+                    "service port {} is already used by app {other}",
+                    definition.port
+                );
+                let path = format!("/portDefinitions({at})/port");
+                violations.push(Violation::new(path, text).below(place));
+            }
+            Some(_) | None => {
+                taken.insert(definition.port, spec.id.clone());
+            }
+        }
+    }
+}

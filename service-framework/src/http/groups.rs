@@ -1,0 +1,358 @@
+//! `/v2/groups`: apps in groups in groups, their former versions, and changes to all of a group at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use mete_model::Timestamp;
+use mete_proto::rest::apps::AppInfo;
+use mete_proto::rest::deployments::DeploymentSteps;
+use mete_proto::rest::groups::{GroupInfo, GroupUpdate};
+use mete_service_framework_core::spec::app::AppId;
+use mete_service_framework_core::spec::group::Group;
+use mete_service_framework_core::spec::time;
+use mete_service_framework_core::state::groups::Tree;
+use mete_service_framework_core::validate::Violation;
+use mete_service_framework_core::{Input, Reply, View, Wanted};
+
+use super::Api;
+use super::apps::{Embed, described, info};
+use super::body::Said;
+use super::change::{ask, location};
+use super::convert;
+use super::deployments::step;
+use super::failure::Failure;
+use super::params::{Caller, Params};
+
+pub(super) fn routes() -> Router<Api> {
+    let root = || {
+        get(root)
+            .post(create_in_root)
+            .put(put_root)
+            .delete(remove_all)
+    };
+    Router::new()
+        .route("/v2/groups", root())
+        .route("/v2/groups/", root())
+        .route(
+            "/v2/groups/{*path}",
+            get(read).post(create).put(put).patch(patch).delete(remove),
+        )
+}
+
+/// What part of a group a path names; `None` is the root.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Group(Option<AppId>),
+    Apps(Option<AppId>),
+    Versions(Option<AppId>),
+    Version(Option<AppId>, String),
+}
+
+impl Target {
+    /// Reads what follows `/v2/groups/`. Slashes at either end do not matter.
+    fn parse(path: &str) -> Result<Self, Failure> {
+        let path = path.trim_matches('/');
+        let (head, last) = path.rsplit_once('/').unwrap_or(("", path));
+        let (above, second) = head.rsplit_once('/').unwrap_or(("", head));
+        Ok(match (second, last) {
+            (_, "apps") => Self::Apps(group(head)?),
+            (_, "versions") => Self::Versions(group(head)?),
+            ("versions", version) => Self::Version(group(above)?, version.to_owned()),
+            _ => Self::Group(group(path)?),
+        })
+    }
+}
+
+/// The group of a path; `None` for the root.
+fn group(path: &str) -> Result<Option<AppId>, Failure> {
+    let path = path.trim_matches('/');
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let id = AppId::new(path);
+    id.map(Some)
+        .map_err(|_| Failure::no_such_group(format_args!("/{path}")))
+}
+
+/// Which parts of a group are printed; all when nothing is said.
+#[derive(Clone, Copy)]
+struct Parts {
+    apps: bool,
+    groups: bool,
+    of_apps: Embed,
+}
+
+impl Parts {
+    fn read(params: &Params) -> Self {
+        let all: Vec<&str> = params.all("embed").collect();
+        let has = |word| all.is_empty() || all.contains(&word);
+        Self {
+            apps: has("group.apps") || all.iter().any(|word| word.starts_with("group.apps.")),
+            groups: has("group.groups"),
+            of_apps: Embed::read(params),
+        }
+    }
+}
+
+async fn root(State(api): State<Api>, params: Params) -> Response {
+    let view = api.handle.view();
+    let all = present(&api, &view, &params);
+    Json(all.of(None, &params)).into_response()
+}
+
+async fn read(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    params: Params,
+) -> Result<Response, Failure> {
+    let view = api.handle.view();
+    match Target::parse(&path)? {
+        Target::Group(id) => {
+            there(&view, id.as_ref())?;
+            let all = present(&api, &view, &params);
+            Ok(Json(all.of(id, &params)).into_response())
+        }
+        Target::Apps(id) => {
+            let embed = Embed::read(&params);
+            let below = view.wanted().filter_map(|app| {
+                let version = app.wanted.as_ref()?;
+                let is_in = id.as_ref().is_none_or(|id| app.id.is_within(id));
+                is_in.then(|| info(&api, &view, app, version, embed))
+            });
+            Ok(Json(below.collect::<Vec<AppInfo>>()).into_response())
+        }
+        Target::Versions(id) => {
+            there(&view, id.as_ref())?;
+            let known = |tree: &Tree| id.as_ref().is_none_or(|id| tree.groups.contains_key(id));
+            let versions = view.trees().filter(|(_, tree)| known(tree));
+            let versions = versions.map(|(version, _)| time::text(version));
+            Ok(Json(versions.collect::<Vec<String>>()).into_response())
+        }
+        Target::Version(id, version) => {
+            let moment = convert::timestamp(&version)?;
+            let tree = view.trees().find(|(version, _)| *version == moment);
+            let known = |tree: &Tree| id.as_ref().is_none_or(|id| tree.groups.contains_key(id));
+            let tree = tree.filter(|(_, tree)| known(tree));
+            let Some((version, tree)) = tree else {
+                return Err(no_such(id.as_ref()));
+            };
+            let all = All::former(&api, version, &tree);
+            Ok(Json(all.of(id, &params)).into_response())
+        }
+    }
+}
+
+fn there(view: &View, id: Option<&AppId>) -> Result<(), Failure> {
+    let is_there = id.is_none_or(|id| view.groups.get(id).is_some());
+    is_there.then_some(()).ok_or_else(|| no_such(id))
+}
+
+fn no_such(id: Option<&AppId>) -> Failure {
+    Failure::no_such_group(id.map_or("/", AppId::as_str))
+}
+
+/// All groups, and the apps right below each.
+struct All<'a> {
+    groups: &'a BTreeMap<AppId, Arc<Group>>,
+    below: BTreeMap<Option<AppId>, Vec<&'a AppId>>,
+    apps: BTreeMap<Option<AppId>, Vec<AppInfo>>,
+    version: Timestamp,
+}
+
+/// As they are now.
+fn present<'a>(api: &Api, view: &'a View, params: &Params) -> All<'a> {
+    let parts = Parts::read(params);
+    let mut all = All::new(view.groups.all(), view.groups.version());
+    for app in view.wanted().filter(|_| parts.apps) {
+        let Some(version) = &app.wanted else { continue };
+        let info = info(api, view, app, version, parts.of_apps);
+        all.apps.entry(app.id.parent()).or_default().push(info);
+    }
+    all
+}
+
+impl<'a> All<'a> {
+    fn new(groups: &'a BTreeMap<AppId, Arc<Group>>, version: Timestamp) -> Self {
+        let mut below: BTreeMap<Option<AppId>, Vec<&AppId>> = BTreeMap::new();
+        for id in groups.keys() {
+            below.entry(id.parent()).or_default().push(id);
+        }
+        Self {
+            groups,
+            below,
+            apps: BTreeMap::new(),
+            version,
+        }
+    }
+
+    /// As they were, without how anything stood.
+    fn former(api: &Api, version: Timestamp, tree: &'a Tree) -> Self {
+        let mut all = Self::new(&tree.groups, version);
+        for (id, app) in &tree.apps {
+            let info = AppInfo {
+                app: described(api, app),
+                ..AppInfo::default()
+            };
+            all.apps.entry(id.parent()).or_default().push(info);
+        }
+        all
+    }
+
+    fn of(mut self, id: Option<AppId>, params: &Params) -> GroupInfo {
+        let parts = Parts::read(params);
+        self.take(id, parts)
+    }
+
+    fn take(&mut self, id: Option<AppId>, parts: Parts) -> GroupInfo {
+        let group = id.as_ref().and_then(|id| self.groups.get(id));
+        let dependencies = group.map(|group| &group.dependencies).into_iter().flatten();
+        let dependencies = dependencies.map(ToString::to_string).collect();
+        let apps = self.apps.remove(&id).filter(|_| parts.apps);
+        let below = self.below.remove(&id).filter(|_| parts.groups);
+        let below = below.unwrap_or_default().into_iter();
+        GroupInfo {
+            id: id.map_or_else(|| "/".to_owned(), |id| id.to_string()),
+            apps: apps.unwrap_or_default(),
+            pods: Vec::new(),
+            groups: below.map(|id| self.take(Some(id.clone()), parts)).collect(),
+            dependencies,
+            version: time::text(self.version),
+        }
+    }
+}
+
+async fn create_in_root(
+    state: State<Api>,
+    params: Params,
+    caller: Caller,
+    said: Said<GroupUpdate>,
+) -> Result<Response, Failure> {
+    create(state, Path(String::new()), params, caller, said).await
+}
+
+/// POST: 201, and where it is.
+async fn create(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    params: Params,
+    caller: Caller,
+    Said(said): Said<GroupUpdate>,
+) -> Result<Response, Failure> {
+    let force = params.switch("force", false)?;
+    let id = convert::group_id(&said, writable(&path)?.as_ref())?;
+    let what = convert::new_group(id.clone(), &said)?;
+    let changed = ask(&api, what, force, None).await?;
+    let path = id.as_ref().map_or("/", AppId::as_str);
+    let location = location(&api, &caller, path);
+    Ok((StatusCode::CREATED, location, changed).into_response())
+}
+
+async fn put_root(
+    state: State<Api>,
+    params: Params,
+    said: Said<GroupUpdate>,
+) -> Result<Response, Failure> {
+    put(state, Path(String::new()), params, said).await
+}
+
+/// PUT: 200 whether it is new or not; with `dryRun` what would be done.
+async fn put(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    params: Params,
+    Said(said): Said<GroupUpdate>,
+) -> Result<Response, Failure> {
+    let (force, dry) = (
+        params.switch("force", false)?,
+        params.switch("dryRun", false)?,
+    );
+    let id = convert::group_id(&said, writable(&path)?.as_ref())?;
+    let what = convert::group(id, &said)?;
+    if !dry {
+        return Ok(ask(&api, what, force, None).await?.into_response());
+    }
+    let reply = api.handle.ask(Input::DryRun(what)).await?;
+    let Reply::Planned(steps) = reply else {
+        return Err(reply.into());
+    };
+    let steps = steps.iter().map(step).collect();
+    Ok(Json(DeploymentSteps { steps }).into_response())
+}
+
+/// PATCH: only whether a group at the top has a role, and that it has none is so already.
+async fn patch(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    Said(said): Said<GroupUpdate>,
+) -> Result<StatusCode, Failure> {
+    let id = writable(&path)?;
+    if id.as_ref().is_none_or(|id| id.parent().is_some()) {
+        return Err(Failure::unprocessable("Path needs to be top-level"));
+    }
+    there(&api.handle.view(), id.as_ref())?;
+    let only = GroupUpdate {
+        enforce_role: said.enforce_role,
+        ..GroupUpdate::default()
+    };
+    convert::group(id, &only)?;
+    Ok(StatusCode::OK)
+}
+
+async fn remove_all(State(api): State<Api>, params: Params) -> Result<Response, Failure> {
+    let force = params.switch("force", false)?;
+    let changed = ask(&api, Wanted::RemoveGroup(None), force, None).await?;
+    Ok(changed.into_response())
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    params: Params,
+) -> Result<Response, Failure> {
+    let force = params.switch("force", false)?;
+    let Target::Group(id) = Target::parse(&path)? else {
+        return Err(Failure::method_not_allowed());
+    };
+    let changed = ask(&api, Wanted::RemoveGroup(id), force, None).await?;
+    Ok(changed.into_response())
+}
+
+/// The group that is written to; a bad path is a wish that makes no sense.
+fn writable(path: &str) -> Result<Option<AppId>, Failure> {
+    let path = path.trim_matches('/');
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let bad = |rule: &str| Failure::invalid(vec![Violation::new("/id", rule)]);
+    AppId::new(path)
+        .map(Some)
+        .map_err(|error| bad(error.rule()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_group_its_apps_or_its_versions() {
+        let id = |text| Some(AppId::new(text).expect("good"));
+        let parse = |path| Target::parse(path).ok();
+        for path in ["shop/eu", "/shop/eu/", "//shop/eu"] {
+            assert_eq!(parse(path), Some(Target::Group(id("/shop/eu"))), "{path}");
+        }
+        assert_eq!(parse("/"), Some(Target::Group(None)));
+        assert_eq!(parse("apps"), Some(Target::Apps(None)));
+        assert_eq!(parse("shop/apps"), Some(Target::Apps(id("/shop"))));
+        assert_eq!(parse("versions"), Some(Target::Versions(None)));
+        assert_eq!(parse("a/versions/"), Some(Target::Versions(id("/a"))));
+        let version = |id| Some(Target::Version(id, "v".to_owned()));
+        assert_eq!(parse("versions/v"), version(None));
+        assert_eq!(parse("a/b/versions/v"), version(id("/a/b")));
+        assert_eq!(parse("A b"), None);
+    }
+}
