@@ -1,11 +1,15 @@
 //! Logs on stderr, as text for people or as JSON for machines.
 
+mod levels; // changed while a daemon runs
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Checked, Fault};
+
+pub use levels::{BadLevel, ROOT, levels, set_level};
 
 /// How a daemon logs. Flatten it into the daemon's options.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,11 +68,20 @@ impl TelemetryOptions {
             .with_env_filter(self.filter()?)
             .with_writer(std::io::stderr);
         match self.log_format {
-            LogFormat::Text => lines
-                .with_ansi(std::io::stderr().is_terminal())
-                .finish()
-                .try_init()?,
-            LogFormat::Json => lines.json().finish().try_init()?,
+            LogFormat::Text => {
+                let lines = lines
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_filter_reloading();
+                let handle = lines.reload_handle();
+                lines.finish().try_init()?;
+                levels::began(&self.log, Box::new(move |new| handle.reload(new).is_ok()));
+            }
+            LogFormat::Json => {
+                let lines = lines.json().with_filter_reloading();
+                let handle = lines.reload_handle();
+                lines.finish().try_init()?;
+                levels::began(&self.log, Box::new(move |new| handle.reload(new).is_ok()));
+            }
         }
         Ok(())
     }

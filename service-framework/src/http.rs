@@ -18,6 +18,7 @@ mod backends; // the healthy-task list, its stream, and the proxies' acknowledge
 mod deployments; // /v2/deployments
 mod events; // /v2/events
 mod info; // /v2/info, /v2/leader, /ping, and what is not carried
+mod logging; // /logging
 mod queue; // /v2/queue
 
 use std::sync::Arc;
@@ -86,6 +87,7 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .merge(deployments::routes())
         .merge(queue::routes())
         .merge(info::routes())
+        .merge(logging::routes())
         .layer(middleware::from_fn(accepts_json));
     let leader = HeaderValue::try_from(format!("http://{}", api.leader)).ok();
     Router::new()

@@ -98,3 +98,16 @@ pub struct Leader {
     /// `host:port`.
     pub leader: String,
 }
+
+/// Another level of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggerChange {
+    /// `trace`, `debug`, `info`, `warn`, `error` or `off`.
+    pub level: String,
+    /// A module, or `ROOT`.
+    pub logger: String,
+    /// For so long; without it, until the process ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<u32>,
+}

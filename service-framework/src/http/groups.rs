@@ -33,6 +33,7 @@ pub(super) fn routes() -> Router<Api> {
         get(root)
             .post(create_in_root)
             .put(put_root)
+            .patch(patch_root)
             .delete(remove_all)
     };
     Router::new()
@@ -301,6 +302,10 @@ async fn patch(
     };
     convert::group(id, &only)?;
     Ok(StatusCode::OK)
+}
+
+async fn patch_root(state: State<Api>, said: Said<GroupUpdate>) -> Result<StatusCode, Failure> {
+    patch(state, Path(String::new()), said).await
 }
 
 async fn remove_all(State(api): State<Api>, params: Params) -> Result<Response, Failure> {

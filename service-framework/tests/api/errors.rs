@@ -514,6 +514,15 @@ async fn wrong_methods_types_and_queries_have_their_statuses() {
             send(Method::POST, "/v2/pods").json(&json!({ "id": "/p" })),
             422,
         ),
+        (
+            send(Method::PATCH, "/v2/groups").json(&json!({ "enforceRole": true })),
+            422,
+        ),
+        (
+            send(Method::POST, "/logging").json(&json!({ "logger": "ROOT", "level": "loud" })),
+            422,
+        ),
+        (send(Method::POST, "/logging").json(&json!({})), 422),
         (send(Method::HEAD, "/v2/pods"), 404),
         (send(Method::GET, "/v2/groups/g"), 404),
         (send(Method::PUT, "/v2/groups/g").json(&json!([])), 422),
