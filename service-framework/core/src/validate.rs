@@ -9,7 +9,9 @@ use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS};
 use mete_model::{Checksum, TaskLimits};
 use mete_placement::Constraint;
 
-use crate::spec::app::{AppNetwork, AppSpec, HealthCheckSpec, HealthProtocol, UnreachableStrategy};
+use crate::spec::app::{
+    AppNetwork, AppSpec, DAEMON_LABEL, HealthCheckSpec, HealthProtocol, UnreachableStrategy,
+};
 
 /// The label of apps that must never run twice at once.
 const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
@@ -139,6 +141,10 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
             "/instances",
             "is greater than 1, which a single instance app cannot have",
         ));
+    }
+    if is_single && spec.is_daemon() {
+        let text = format!("cannot be {SINGLE_INSTANCE} and {DAEMON_LABEL} at once");
+        found.push(Violation::new("/labels", text));
     }
     let strategy = spec.upgrade_strategy;
     if is_single

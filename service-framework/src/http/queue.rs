@@ -47,8 +47,11 @@ async fn list(State(api): State<Api>, params: Params) -> Json<Queue> {
         let told = told.get(queued.version.spec.id.to_string().as_str());
         entry(now, queued, told, role, with_offers)
     };
+    // A daemon always waits for agents that may come.
+    let waits = view.queue.values();
+    let waits = waits.filter(|queued| !queued.version.spec.is_daemon());
     Json(Queue {
-        queue: view.queue.values().map(entry).collect(),
+        queue: waits.map(entry).collect(),
     })
 }
 

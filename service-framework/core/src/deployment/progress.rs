@@ -3,6 +3,7 @@
 //! Asked after every event, it gives the same answer until something was done about it: so a plan goes on after a
 //! restart, and after every loss, without remembering how far it was.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::deployment::moving;
@@ -17,6 +18,10 @@ use crate::state::instances::{Instance, InstanceId, InstanceState, KillReason};
 /// Instances of one app that wait as values of their own. More are wanted, but made only when these are launched, so
 /// that `"instances": 4000000000` costs no memory.
 pub const MAX_WAITING: u32 = 1_000;
+
+/// Instances of a daemon app that wait for agents which have none yet: so many agents that come together get theirs at once,
+/// and the others soon after.
+const DAEMONS_WAITING: u32 = 20;
 
 /// What is to be done for an app.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,8 +76,14 @@ fn keep(app: &App, target: &Target) -> Todo {
     let (leaving, new): (Vec<_>, Vec<_>) = new
         .into_iter()
         .partition(|instance| instance.is_leaving && !is_replaced);
+    let wanted = match is_everywhere(target) {
+        // One on each agent that has one already, of whatever config, going or not; then on others.
+        true if is_replaced => hosts(app),
+        true => count(new.len()).saturating_add(DAEMONS_WAITING),
+        false => target.instances,
+    };
     let standing = Standing {
-        wanted: target.instances,
+        wanted,
         new_placed: count(new.len()),
         new_ready: count(new.iter().filter(|instance| instance.is_ready()).count()),
         old_placed: count(old.len()),
@@ -111,6 +122,19 @@ fn keep(app: &App, target: &Target) -> Todo {
         missing: moves.wait,
         version: Some(Arc::clone(&target.version)),
     }
+}
+
+/// Whether as many are kept as there are agents for them.
+fn is_everywhere(target: &Target) -> bool {
+    target.version.spec.is_daemon() && target.instances > 0
+}
+
+/// On how many hosts an app has instances.
+fn hosts(app: &App) -> u32 {
+    let places = app.instances.values();
+    let places = places.filter_map(|instance| instance.place.as_ref());
+    let hosts: BTreeSet<&str> = places.map(|place| place.host.as_str()).collect();
+    count(hosts.len())
 }
 
 /// What may be done now, and how many of those that leave their agents may go.
@@ -172,7 +196,10 @@ fn is_reached(app: &App, target: &Target) -> bool {
             return false;
         }
     }
-    ready == target.instances
+    match is_everywhere(target) {
+        true => ready > 0,
+        false => ready == target.instances,
+    }
 }
 
 fn is_new(instance: &Instance, target: &Target) -> bool {

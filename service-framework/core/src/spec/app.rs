@@ -21,6 +21,9 @@ pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 pub use limits::{ResourceLimit, ResourceLimits};
 pub use network::{AppNetwork, InstancePort, Mapping, NamedNetwork};
 
+/// The label of apps that run once on each agent that can have them; Marathon's clients carry labels through.
+pub const DAEMON_LABEL: &str = "METE_DAEMON";
+
 /// One app as its user describes it, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppSpec {
@@ -119,6 +122,12 @@ impl AppSpec {
             unreachable_strategy: UnreachableStrategy::default(),
             fetch: Vec::new(),
         }
+    }
+
+    /// Whether it runs once on each agent that can have it, also on those that come later; `instances` has no meaning then.
+    pub fn is_daemon(&self) -> bool {
+        let label = self.labels.get(DAEMON_LABEL);
+        label.is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     /// The image it runs, if any.

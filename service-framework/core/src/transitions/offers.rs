@@ -153,14 +153,15 @@ impl Orchestrator {
             })
         };
         let app = self.apps.get(&shape.app);
-        let placed = if spec.constraints.is_empty() {
+        let constraints = constraints(spec);
+        let placed = if constraints.is_empty() {
             Vec::new()
         } else {
             placed(app, &shape.version)
         };
         Waiting {
             ports: spec.port_definitions.iter().filter_map(ask).collect(),
-            constraints: constraints(spec),
+            constraints,
             placed,
             count: u32::try_from(shape.instances.len()).unwrap_or(u32::MAX),
             ..Waiting::new(launch::resources(spec))
@@ -302,7 +303,13 @@ fn constraints(spec: &AppSpec) -> Vec<Constraint> {
         )
         .ok()
     };
-    spec.constraints.iter().filter_map(parse).collect()
+    let once = Constraint::parse("hostname", "UNIQUE", None).ok();
+    let once = once.filter(|_| spec.is_daemon());
+    spec.constraints
+        .iter()
+        .filter_map(parse)
+        .chain(once)
+        .collect()
 }
 
 /// Where instances of the same config stand: those of others do not block a place, nor do those that leave theirs.
