@@ -5,6 +5,7 @@ mod app; // add, list, show, scale, restart, rm
 mod daemons; // master, agent, services, haproxy-sync
 mod deployment; // what is being changed
 mod explain; // why somebody got what it got
+mod group; // apps that belong together
 mod image; // images that lie on an agent
 mod maintenance; // machines that are planned to be away
 mod policy; // how places for tasks are chosen
@@ -47,6 +48,9 @@ enum Ask {
     /// Apps: definitions that the service framework keeps running.
     #[command(subcommand)]
     App(app::Ask),
+    /// Groups of apps, changed as one.
+    #[command(subcommand)]
+    Group(group::Ask),
     /// Tasks: the running instances of apps.
     #[command(subcommand)]
     Task(task::Ask),
@@ -182,6 +186,7 @@ async fn answer(line: Line) -> Result<()> {
     match ask {
         Ask::Up(options) => up::run(options).await,
         Ask::App(ask) => app::run(&addresses, ask).await,
+        Ask::Group(ask) => group::run(&addresses, ask).await,
         Ask::Task(ask) => task::run(&addresses, ask).await,
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
         Ask::Image(ask) => image::run(&addresses, ask).await,

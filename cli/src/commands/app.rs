@@ -1,5 +1,7 @@
 //! `mete app`: definitions that the service framework keeps running.
 
+mod why; // what an app waits for
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +40,14 @@ pub(crate) enum Ask {
     },
     /// One app: its definition and its instances.
     Show {
+        /// Which app.
+        id: String,
+        /// JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What an app waits for, since when, and what would help.
+    Why {
         /// Which app.
         id: String,
         /// JSON for programs.
@@ -92,6 +102,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         } => add(&services, &file, force, wait.then_some(timeout)).await,
         Ask::List { json } => list(&services, json).await,
         Ask::Show { id, json } => show(&services, &id, json).await,
+        Ask::Why { id, json } => why::why(&services, &id, json).await,
         Ask::Scale {
             id,
             instances,
@@ -173,7 +184,7 @@ async fn tell(services: &Api, id: &str, order: Order, words: &str, wait: bool) -
     }
 }
 
-const fn forced(force: bool) -> &'static str {
+pub(super) const fn forced(force: bool) -> &'static str {
     if force { "?force=true" } else { "" }
 }
 
