@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use comfy_table::{CellAlignment, Table};
+
 /// The nearest rank: the least value that `percent` of all do not exceed; zero of none.
 #[must_use]
 pub fn percentile(took: &[Duration], percent: usize) -> Duration {
@@ -38,4 +40,57 @@ pub fn machine_line() -> String {
         "{}, {cores} cores, Linux {kernel}, load {load} at the end",
         model.trim()
     )
+}
+
+/// What is measured, as the rows of two tables.
+#[derive(Debug, Default)]
+pub struct Answers {
+    times: Vec<(String, Vec<Duration>)>,
+    figures: Vec<(String, String)>,
+}
+
+impl Answers {
+    /// How long something took, each time it was tried.
+    pub fn time(&mut self, what: &str, took: Vec<Duration>) {
+        self.times.push((what.to_owned(), took));
+    }
+
+    /// Anything else.
+    pub fn figure(&mut self, what: &str, figure: String) {
+        self.figures.push((what.to_owned(), figure));
+    }
+
+    /// Prints all of it, in the form that READMEs take.
+    pub fn print(&self) {
+        println!("{}\n", machine_line());
+        let mut times = table(&["ms", "p50", "p90", "min", "max", "n"]);
+        for (what, took) in &self.times {
+            let ms = |percent| format!("{:.1}", percentile(took, percent).as_secs_f64() * 1e3);
+            times.add_row([
+                what.clone(),
+                ms(50),
+                ms(90),
+                ms(0),
+                ms(100),
+                took.len().to_string(),
+            ]);
+        }
+        println!("{times}\n");
+        let mut figures = table(&["what", "answer"]);
+        for (what, figure) in &self.figures {
+            figures.add_row([what, figure]);
+        }
+        println!("{figures}");
+    }
+}
+
+/// Right-aligned but for the first column, in the form that READMEs take.
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
 }

@@ -9,3 +9,4 @@ pub mod fleet; // nodes of several kinds in the midst of their work
 pub mod interruption; // SIGINT and SIGTERM to programs that have started others
 pub mod mesos; // the clusters on which Mesos was measured
 pub mod offers; // offers and tasks of a hundred shapes
+pub mod process; // memory and CPU time of a process

@@ -7,53 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mete_benches::process::Memory;
 use mete_framework_sdk::TaskId;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
-
-/// In `/proc/<pid>/stat`: USER_HZ is 100 wherever Linux has a stable interface to tell it by.
-const TICK: Duration = Duration::from_millis(10);
-
-/// Memory of one process, in KiB.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// Nobody else's.
-    pub(crate) private_kib: u64,
-    /// Nobody else's, and written to.
-    pub(crate) private_dirty_kib: u64,
-    /// All that is in memory, what is shared included.
-    pub(crate) resident_kib: u64,
-}
-
-impl Memory {
-    pub(crate) fn of(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.trim().strip_suffix("kB"));
-            let number = number.and_then(|number| number.trim().parse::<u64>().ok());
-            number.with_context(|| format!("no {name} in {path}"))
-        };
-        let private_dirty_kib = value("Private_Dirty:")?;
-        Ok(Self {
-            private_kib: private_dirty_kib + value("Private_Clean:")?,
-            private_dirty_kib,
-            resident_kib: value("Rss:")?,
-        })
-    }
-}
-
-/// User and system time of a process so far, all its threads together.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // The name in parentheses may hold anything; utime and stime are the 12th and 13th word behind it.
-    let behind = text.rsplit(')').next().unwrap_or_default();
-    let ticks = behind.split_whitespace().skip(11).take(2);
-    let ticks: u32 = ticks.map(|word| word.parse().unwrap_or(0)).sum();
-    Ok(TICK * ticks)
-}
 
 /// The process of a task whose sandbox is below `dir`.
 pub(crate) fn process_of(task: &TaskId, dir: &Path) -> Result<u32> {

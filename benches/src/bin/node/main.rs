@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
-use comfy_table::{CellAlignment, Table};
-use mete_benches::answers::{machine_line, percentile};
+use mete_benches::answers::{Answers, percentile};
 use mete_benches::interruption::interrupted;
+use mete_benches::process::{Memory, cpu_time};
 use mete_framework_sdk::TaskState;
 use tokio::time::{Instant, sleep};
 
@@ -83,13 +83,6 @@ enum Question {
     Death,
     /// An agent with many tasks: memory, rest, recovery.
     Full,
-}
-
-/// What is measured, as the rows of two tables.
-#[derive(Default)]
-struct Answers {
-    times: Vec<(String, Vec<Duration>)>,
-    figures: Vec<(String, String)>,
 }
 
 #[tokio::main]
@@ -284,7 +277,7 @@ async fn full(
     launcher.until(&tasks, TaskState::Running).await?;
     sleep(REST).await;
     let agent = world.agent_pid()?;
-    let memory = look::Memory::of(agent)?;
+    let memory = Memory::of(agent)?;
     answers.figure(
         &format!("agent with {many} tasks: memory"),
         format!(
@@ -300,9 +293,9 @@ async fn full(
         &format!("Private_Dirty of a shim, median of {}", dirty.len()),
         format!("{median} KiB"),
     );
-    let before = look::cpu_time(agent)?;
+    let before = cpu_time(agent)?;
     sleep(WATCH).await;
-    let spent = look::cpu_time(agent)?.saturating_sub(before);
+    let spent = cpu_time(agent)?.saturating_sub(before);
     let share = spent.as_secs_f64() / WATCH.as_secs_f64() * 100.0;
     answers.figure("CPU of that agent at rest", format!("{share:.1} %"));
     let mut back = Vec::new();
@@ -321,49 +314,6 @@ async fn full(
     launcher.kill(&tasks)?;
     launcher.until(&tasks, TaskState::Killed).await?;
     Ok(())
-}
-
-impl Answers {
-    fn time(&mut self, what: &str, took: Vec<Duration>) {
-        self.times.push((what.to_owned(), took));
-    }
-
-    fn figure(&mut self, what: &str, figure: String) {
-        self.figures.push((what.to_owned(), figure));
-    }
-
-    fn print(&self) {
-        println!("{}\n", machine_line());
-        let mut times = table(&["ms", "p50", "p90", "min", "max", "n"]);
-        for (what, took) in &self.times {
-            let ms = |percent| format!("{:.1}", percentile(took, percent).as_secs_f64() * 1e3);
-            times.add_row([
-                what.clone(),
-                ms(50),
-                ms(90),
-                ms(0),
-                ms(100),
-                took.len().to_string(),
-            ]);
-        }
-        println!("{times}\n");
-        let mut figures = table(&["what", "answer"]);
-        for (what, figure) in &self.figures {
-            figures.add_row([what, figure]);
-        }
-        println!("{figures}");
-    }
-}
-
-/// Right-aligned but for the first column, in the form that READMEs take.
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-    table.set_header(header.to_vec());
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 /// Says on standard error what is going on; standard output is the answer's.
