@@ -12,6 +12,7 @@ use mete_placement::Constraint;
 use crate::spec::app::{
     AppNetwork, AppSpec, DAEMON_LABEL, HealthCheckSpec, HealthProtocol, UnreachableStrategy,
 };
+use crate::spec::size::{MAX_TEXT_BYTES, text_bytes};
 
 /// The label of apps that must never run twice at once.
 const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
@@ -66,6 +67,7 @@ pub fn quantity(path: &str, value: f64, minimum: f64, unit: u64) -> Result<u64, 
 /// Everything that is wrong with an app by itself. `role`: the framework's.
 pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     let mut found = Vec::new();
+    size(spec, &mut found);
     program(spec, &mut found);
     resources(spec, &mut found);
     texts(spec, &mut found);
@@ -74,6 +76,14 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     strategies(spec, &mut found);
     placement(spec, role, &mut found);
     found
+}
+
+fn size(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let bytes = text_bytes(spec);
+    if bytes > MAX_TEXT_BYTES {
+        let text = format!("has {bytes} bytes of text, may have {MAX_TEXT_BYTES}");
+        found.push(Violation::new("/", text));
+    }
 }
 
 fn program(spec: &AppSpec, found: &mut Vec<Violation>) {

@@ -1,6 +1,6 @@
 //! `/v2/apps`: read, and which handler a method and a path lead to.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -15,7 +15,7 @@ use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::apps::App;
 
 use super::failure::Failure;
-use super::params::{Params, Target};
+use super::params::{InPath, Params, Target};
 use super::selector::Selector;
 use super::{Api, change, convert, instances};
 
@@ -92,7 +92,7 @@ async fn list(State(api): State<Api>, params: Params) -> Result<Json<AppList>, F
 
 async fn read(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
     let (view, embed) = (api.handle.view(), Embed::read(&params));
@@ -131,7 +131,7 @@ async fn read(
 
 async fn delete(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
     match Target::parse(&path) {

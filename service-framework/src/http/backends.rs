@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::Api;
 use super::body::Said;
 use super::failure::Failure;
-use super::params::Params;
+use super::params::{InPath, Params};
 
 /// After a silence of so long a follower gets a heartbeat (contracts §5).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -203,7 +203,7 @@ fn instance(backend: &core::Backend) -> Instance {
 
 async fn acknowledge(
     State(api): State<Api>,
-    Path(proxy): Path<String>,
+    InPath(proxy): InPath,
     Said(ack): Said<Ack>,
 ) -> Result<StatusCode, Failure> {
     let mut draining = BTreeMap::new();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,7 @@ use super::Api;
 use super::body::Said;
 use super::convert;
 use super::failure::Failure;
-use super::params::{Caller, Params, Target};
+use super::params::{Caller, InPath, Params, Target};
 
 /// Which deployment a change started.
 const DEPLOYMENT: HeaderName = HeaderName::from_static("marathon-deployment-id");
@@ -117,7 +117,7 @@ pub(super) async fn create(
 /// PUT of one app: 200, or 201 when it is new.
 pub(super) async fn put_one(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
     caller: Caller,
     Said(said): Said<App>,
@@ -141,7 +141,7 @@ pub(super) async fn put_one(
 /// PATCH of one app.
 pub(super) async fn patch_one(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
     caller: Caller,
     Said(said): Said<App>,
@@ -198,7 +198,7 @@ pub(super) async fn remove(api: &Api, id: AppId, params: &Params) -> Result<Chan
 /// POST to `restart`.
 pub(super) async fn restart(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
 ) -> Result<Changed, Failure> {
     match Target::parse(&path) {

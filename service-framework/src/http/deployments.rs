@@ -1,6 +1,6 @@
 //! `/v2/deployments`: plans that run, how far they are, and the end of one.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
@@ -14,7 +14,7 @@ use mete_service_framework_core::{Input, Reply};
 use super::Api;
 use super::change::result;
 use super::failure::Failure;
-use super::params::Params;
+use super::params::{InPath, Params};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -35,7 +35,7 @@ async fn list(State(api): State<Api>) -> Json<Vec<Told>> {
 /// With force it just stops; otherwise a new deployment undoes it.
 async fn cancel(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    InPath(id): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
     let input = Input::CancelDeployment {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -26,7 +26,7 @@ use super::change::{ask, location};
 use super::convert;
 use super::deployments::step;
 use super::failure::Failure;
-use super::params::{Caller, Params};
+use super::params::{Caller, InPath, Params};
 
 pub(super) fn routes() -> Router<Api> {
     let root = || {
@@ -108,7 +108,7 @@ async fn root(State(api): State<Api>, params: Params) -> Response {
 
 async fn read(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
     let view = api.handle.view();
@@ -233,13 +233,13 @@ async fn create_in_root(
     caller: Caller,
     said: Said<GroupUpdate>,
 ) -> Result<Response, Failure> {
-    create(state, Path(String::new()), params, caller, said).await
+    create(state, InPath(String::new()), params, caller, said).await
 }
 
 /// POST: 201, and where it is.
 async fn create(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
     caller: Caller,
     Said(said): Said<GroupUpdate>,
@@ -258,13 +258,13 @@ async fn put_root(
     params: Params,
     said: Said<GroupUpdate>,
 ) -> Result<Response, Failure> {
-    put(state, Path(String::new()), params, said).await
+    put(state, InPath(String::new()), params, said).await
 }
 
 /// PUT: 200 whether it is new or not; with `dryRun` what would be done.
 async fn put(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
     Said(said): Said<GroupUpdate>,
 ) -> Result<Response, Failure> {
@@ -288,7 +288,7 @@ async fn put(
 /// PATCH: only whether a group at the top has a role, and that it has none is so already.
 async fn patch(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     Said(said): Said<GroupUpdate>,
 ) -> Result<StatusCode, Failure> {
     let id = writable(&path)?;
@@ -305,7 +305,7 @@ async fn patch(
 }
 
 async fn patch_root(state: State<Api>, said: Said<GroupUpdate>) -> Result<StatusCode, Failure> {
-    patch(state, Path(String::new()), said).await
+    patch(state, InPath(String::new()), said).await
 }
 
 async fn remove_all(State(api): State<Api>, params: Params) -> Result<Response, Failure> {
@@ -316,7 +316,7 @@ async fn remove_all(State(api): State<Api>, params: Params) -> Result<Response, 
 
 async fn remove(
     State(api): State<Api>,
-    Path(path): Path<String>,
+    InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
     let force = params.switch("force", false)?;

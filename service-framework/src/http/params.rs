@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use mete_service_framework_core::input::Origin;
@@ -48,6 +48,19 @@ impl Params {
                 "query parameter {key} is '{other}', must be true or false"
             ))),
         }
+    }
+}
+
+/// The part of the path that is not always the same.
+pub(super) struct InPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for InPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let read = Path::from_request_parts(parts, state).await;
+        read.map(|Path(text)| Self(text))
+            .map_err(|rejection| Failure::bad_request(rejection.body_text()))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{delete, get};
 use axum::{Json, Router};
@@ -25,7 +25,7 @@ use serde_json::Value;
 use super::Api;
 use super::convert;
 use super::failure::Failure;
-use super::params::Params;
+use super::params::{InPath, Params};
 use crate::why::{Counts, Told};
 
 pub(super) fn routes() -> Router<Api> {
@@ -56,7 +56,7 @@ async fn list(State(api): State<Api>, params: Params) -> Json<Queue> {
 }
 
 /// `GET /v2/queue/{app}/why`: what the master says of an app that waits.
-async fn why(State(api): State<Api>, Path(path): Path<String>) -> Result<Json<Value>, Failure> {
+async fn why(State(api): State<Api>, InPath(path): InPath) -> Result<Json<Value>, Failure> {
     let path = path.trim_matches('/');
     let id = path.strip_suffix("/why").ok_or_else(Failure::no_such_uri)?;
     let not_queued = |_| Failure::not_found(format!("Application /{id} not found in tasks queue."));
@@ -75,10 +75,7 @@ async fn why(State(api): State<Api>, Path(path): Path<String>) -> Result<Json<Va
     Ok(Json(told.whole.clone()))
 }
 
-async fn reset_delay(
-    State(api): State<Api>,
-    Path(path): Path<String>,
-) -> Result<StatusCode, Failure> {
+async fn reset_delay(State(api): State<Api>, InPath(path): InPath) -> Result<StatusCode, Failure> {
     let path = path.trim_matches('/');
     let id = path
         .strip_suffix("/delay")

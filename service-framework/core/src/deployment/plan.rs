@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::spec::app::{AppId, AppSpec};
-use crate::spec::dependencies::{self, Cycle};
+use crate::spec::dependencies::{self, Disorder};
 use crate::spec::group::Group;
 use crate::spec::history::AppVersion;
 
@@ -64,8 +64,8 @@ pub type Groups = BTreeMap<AppId, Arc<Group>>;
 /// The steps from `present` to `wanted`, whose apps lie in `groups`.
 ///
 /// # Errors
-/// [`Cycle`] when wanted apps wait for each other.
-pub fn plan(present: &Apps, wanted: &Apps, groups: &Groups) -> Result<Vec<Step>, Cycle> {
+/// [`Disorder`] when wanted apps wait for each other.
+pub fn plan(present: &Apps, wanted: &Apps, groups: &Groups) -> Result<Vec<Step>, Disorder> {
     let specs: BTreeMap<AppId, &AppSpec> = wanted
         .iter()
         .map(|(id, app)| (id.clone(), &*app.spec))

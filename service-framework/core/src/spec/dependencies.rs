@@ -7,37 +7,51 @@ use std::sync::Arc;
 use crate::spec::app::{AppId, AppSpec};
 use crate::spec::group::Group;
 
-/// Apps that wait for each other.
+/// The longest chain of apps that wait for each other. Each link is a step of a deployment, and each step tells and
+/// stores the whole plan: ten thousand steps of ten thousand would hold up everybody for minutes.
+pub const MAX_LEVELS: usize = 100;
+/// The most pairs of apps of which one waits for the other: a group of a thousand that waits for one of a thousand.
+pub const MAX_PAIRS: usize = 1_000_000;
+/// So many of the apps in a circle are named.
+const MAX_NAMED: usize = 20;
+
+/// Why apps cannot be put in order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("apps wait for each other: {}", .0.iter().map(AppId::as_str).collect::<Vec<_>>().join(", "))]
-pub struct Cycle(pub Vec<AppId>);
+pub enum Disorder {
+    /// These wait for each other.
+    #[error("Dependency graph has cyclic dependencies: apps wait for each other: {}", named(.0))]
+    Cycle(Vec<AppId>),
+    /// One waits for one that waits for one, and so on.
+    #[error(
+        "Dependency graph is too deep: a chain of dependencies has more than {MAX_LEVELS} apps"
+    )]
+    TooDeep,
+    /// Groups of many apps wait for groups of many apps.
+    #[error(
+        "Dependency graph is too large: more than {MAX_PAIRS} pairs of apps wait for each other"
+    )]
+    TooLarge,
+}
+
+fn named(apps: &[AppId]) -> String {
+    let shown: Vec<&str> = apps.iter().map(AppId::as_str).take(MAX_NAMED).collect();
+    let more = match apps.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
+}
 
 /// The level of each app: 0 when it waits for none, else one more than the highest it waits for. What a group waits for,
 /// each app below it does.
 ///
 /// # Errors
-/// [`Cycle`] names the apps that cannot be put in order.
+/// [`Disorder`] when they cannot be put in order, or not in reasonable time.
 pub fn levels(
     apps: &BTreeMap<AppId, &AppSpec>,
     groups: &BTreeMap<AppId, Arc<Group>>,
-) -> Result<BTreeMap<AppId, usize>, Cycle> {
-    let mut waits_for: BTreeMap<&AppId, BTreeSet<&AppId>> = BTreeMap::new();
-    for (id, spec) in apps {
-        let mut needed = BTreeSet::new();
-        for dependency in &spec.dependencies {
-            needed
-                .extend(within(apps, dependency).filter(|other| *other != id || dependency == id));
-        }
-        waits_for.insert(id, needed);
-    }
-    for (group, said) in groups {
-        let needed = said.dependencies.iter();
-        let needed: BTreeSet<&AppId> = needed.flat_map(|path| within(apps, path)).collect();
-        for app in within(apps, group).filter(|_| !needed.is_empty()) {
-            let others = needed.iter().copied().filter(|other| *other != app);
-            waits_for.entry(app).or_default().extend(others);
-        }
-    }
+) -> Result<BTreeMap<AppId, usize>, Disorder> {
+    let mut waits_for = who_waits(apps, groups)?;
     let mut levels: BTreeMap<AppId, usize> = BTreeMap::new();
     // Each round settles a level, so there are as many rounds as levels: one, where nothing waits.
     for level in 0.. {
@@ -51,6 +65,9 @@ pub fn levels(
         if ready.is_empty() {
             break;
         }
+        if level == MAX_LEVELS {
+            return Err(Disorder::TooDeep);
+        }
         for id in ready {
             waits_for.remove(id);
             levels.insert(id.clone(), level);
@@ -59,8 +76,40 @@ pub fn levels(
     if waits_for.is_empty() {
         Ok(levels)
     } else {
-        Err(Cycle(waits_for.into_keys().cloned().collect()))
+        Err(Disorder::Cycle(waits_for.into_keys().cloned().collect()))
     }
+}
+
+/// The apps that each app waits for.
+fn who_waits<'a>(
+    apps: &'a BTreeMap<AppId, &AppSpec>,
+    groups: &BTreeMap<AppId, Arc<Group>>,
+) -> Result<BTreeMap<&'a AppId, BTreeSet<&'a AppId>>, Disorder> {
+    let mut waits_for: BTreeMap<&AppId, BTreeSet<&AppId>> = BTreeMap::new();
+    let mut pairs = 0;
+    let mut count = |more: usize| {
+        pairs += more;
+        (pairs <= MAX_PAIRS).then_some(()).ok_or(Disorder::TooLarge)
+    };
+    for (id, spec) in apps {
+        let mut needed = BTreeSet::new();
+        for dependency in &spec.dependencies {
+            needed
+                .extend(within(apps, dependency).filter(|other| *other != id || dependency == id));
+        }
+        count(needed.len())?;
+        waits_for.insert(id, needed);
+    }
+    for (group, said) in groups {
+        let needed = said.dependencies.iter();
+        let needed: BTreeSet<&AppId> = needed.flat_map(|path| within(apps, path)).collect();
+        for app in within(apps, group).filter(|_| !needed.is_empty()) {
+            count(needed.len())?;
+            let others = needed.iter().copied().filter(|other| *other != app);
+            waits_for.entry(app).or_default().extend(others);
+        }
+    }
+    Ok(waits_for)
 }
 
 /// What `path` means of `all`: itself, and all below it.
@@ -91,7 +140,7 @@ mod tests {
         spec
     }
 
-    fn levels_of(specs: &[AppSpec]) -> Result<Vec<(String, usize)>, Cycle> {
+    fn levels_of(specs: &[AppSpec]) -> Result<Vec<(String, usize)>, Disorder> {
         let apps = specs.iter().map(|spec| (spec.id.clone(), spec)).collect();
         Ok(levels(&apps, &BTreeMap::new())?
             .into_iter()
@@ -139,7 +188,7 @@ mod tests {
         assert_eq!((told[&id("/db/one")], told[&id("/x")]), (0, 0));
         let both = BTreeMap::from([(id("/shop"), group("/db")), (id("/db"), group("/shop"))]);
         let cycle = levels(&apps, &both).expect_err("a cycle");
-        assert_eq!(cycle.0, [id("/db/one"), id("/shop/web")]);
+        assert_eq!(cycle, Disorder::Cycle(vec![id("/db/one"), id("/shop/web")]));
     }
 
     #[test]
@@ -148,8 +197,36 @@ mod tests {
 
         let cycle = levels_of(&specs).expect_err("a cycle");
 
-        assert_eq!(cycle.to_string(), "apps wait for each other: /a, /b");
+        assert_eq!(
+            cycle.to_string(),
+            "Dependency graph has cyclic dependencies: apps wait for each other: /a, /b"
+        );
         assert!(levels_of(&[app("/a", &["/a"])]).is_err());
         assert!(levels_of(&[app("/g/a", &["/g"])]).is_ok());
+    }
+
+    #[test]
+    fn chains_and_crowds_have_an_end() {
+        let chain = |links: usize| -> Vec<AppSpec> {
+            let link = |at| app(&format!("/a{at}"), &[&format!("/a{}", at + 1)]);
+            (0..links).map(link).collect()
+        };
+        let crowd: Vec<AppSpec> = (0..=1_000)
+            .flat_map(|at| {
+                [
+                    app(&format!("/g/a{at}"), &["/h"]),
+                    app(&format!("/h/a{at}"), &[]),
+                ]
+            })
+            .collect();
+        let circle: Vec<AppSpec> = (0..30)
+            .map(|at| app(&format!("/a{at}"), &[&format!("/a{}", (at + 1) % 30)]))
+            .collect();
+
+        assert!(levels_of(&chain(MAX_LEVELS)).is_ok());
+        assert_eq!(levels_of(&chain(MAX_LEVELS + 1)), Err(Disorder::TooDeep));
+        assert_eq!(levels_of(&crowd), Err(Disorder::TooLarge));
+        let told = levels_of(&circle).expect_err("a circle").to_string();
+        assert!(told.ends_with(" and 10 more"), "{told}");
     }
 }

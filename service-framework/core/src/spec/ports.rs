@@ -11,14 +11,14 @@ use crate::spec::app::PortDefinition;
 pub struct UsedUp;
 
 /// Gives each definition that asks for port 0 a number: the one `before` had at the same place, another one of
-/// `before`, or the lowest of `range` that is not `taken` by another app.
+/// `before`, or the lowest of `range` of which no other app says that it `is_taken`.
 ///
 /// # Errors
 /// [`UsedUp`] when there is none; some definitions may have been given one by then.
 pub fn assign(
     definitions: &mut [PortDefinition],
     before: &[PortDefinition],
-    taken: &BTreeSet<u16>,
+    is_taken: impl Fn(u16) -> bool,
     range: RangeInclusive<u16>,
 ) -> Result<(), UsedUp> {
     let mut used: BTreeSet<u16> = definitions
@@ -42,8 +42,8 @@ pub fn assign(
         .map(|old| old.port)
         .filter(|port| *port != 0 && !used.contains(port))
         .collect();
-    let free = range
-        .filter(|port| !taken.contains(port) && !used.contains(port) && !left_over.contains(port));
+    let free =
+        range.filter(|port| !is_taken(*port) && !used.contains(port) && !left_over.contains(port));
     let mut candidates = left_over.iter().copied().chain(free);
     for definition in definitions
         .iter_mut()
@@ -73,7 +73,7 @@ mod tests {
         assign(
             &mut asked,
             &definitions(before),
-            &taken.iter().copied().collect(),
+            |port| taken.contains(&port),
             10_000..=10_003,
         )?;
         Ok(asked.iter().map(|definition| definition.port).collect())

@@ -110,9 +110,9 @@ impl Orchestrator {
                 None => after.groups.remove(id),
             };
         }
-        plan::plan(&present.apps, &after.apps, &after.groups).map_err(|cycle| {
-            let text = format!("Dependency graph has cyclic dependencies: {cycle}");
-            Reply::Invalid(vec![Violation::new("/", text)])
+        plan::plan(&present.apps, &after.apps, &after.groups).map_err(|disorder| {
+            let violation = Violation::new("/", disorder.to_string());
+            Reply::Invalid(vec![violation])
         })
     }
 

@@ -19,10 +19,16 @@ use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{self, AppId, AppSpec, PortDefinition};
 use crate::spec::history::AppVersion;
+use crate::spec::size::text_bytes;
 use crate::state::apps::App;
 use crate::state::demand::Need;
 use crate::state::instances::{InstanceId, InstanceState, LAUNCH_CONFIRM, Place};
 use crate::state::launch_queue::{MAX_LAST_OFFERS, OfferSummary, Reject};
+
+/// What one ACCEPT may hold: masters take calls of a few MiB (Mete's own 8 MiB), and cut those who send more.
+const MAX_ACCEPT_BYTES: usize = 3 * 1024 * 1024;
+/// A task besides the text of its app, which stands in it twice where it has a command as health check.
+const TASK_BYTES: usize = 2 * 1024;
 
 /// Instances of one app that wait, as the matcher sees them.
 struct Shape {
@@ -49,9 +55,16 @@ impl Orchestrator {
         let mut left: Vec<_> = shapes.iter().map(|shape| shape.instances.iter()).collect();
         for (at, placements) in matched.by_offer() {
             let offer = &offers[at];
-            let mut launches = Vec::new();
+            let (mut launches, mut room) = (Vec::new(), MAX_ACCEPT_BYTES);
             for placement in placements {
                 let version = &shapes[placement.waiting].version;
+                let bytes = TASK_BYTES + 2 * text_bytes(&version.spec);
+                if bytes > room && !launches.is_empty() {
+                    // The rest is launched from offers that are asked for anew.
+                    self.master.wants_revive = true;
+                    break;
+                }
+                room = room.saturating_sub(bytes);
                 if let Some(id) = left[placement.waiting].next() {
                     launches.push(self.launch(now, id, version, offer, placement, out));
                 }

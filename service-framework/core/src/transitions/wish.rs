@@ -124,15 +124,12 @@ impl Orchestrator {
             self.settings.first_service_port,
             self.settings.last_service_port,
         );
-        let others = taken
-            .iter()
-            .filter(|(_, app)| **app != spec.id)
-            .map(|(port, _)| *port)
-            .collect();
+        let (id, definitions) = (&spec.id, &mut spec.port_definitions);
+        let is_taken = |port| taken.get(&port).is_some_and(|app| app != id);
         let old = before
             .map(|before| &*before.spec.port_definitions)
             .unwrap_or_default();
-        ports::assign(&mut spec.port_definitions, old, &others, first..=last)
+        ports::assign(definitions, old, is_taken, first..=last)
             .map_err(|ports::UsedUp| Reply::NoServicePort { first, last })?;
         taken.extend(
             spec.port_definitions

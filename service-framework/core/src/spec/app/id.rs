@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// The longest app id, in bytes: with `.instance-<uuid>._app.<n>` behind it a task id must fit 255 bytes.
 pub const MAX_APP_ID_BYTES: usize = 190;
 
+/// The most segments of an id. A group is printed in the group it lies in, two levels of JSON for each segment, and usual
+/// parsers follow no more than 128.
+const MAX_SEGMENTS: usize = 32;
+
 /// Last segments that mean something else in the paths of the API.
 pub const RESERVED_SEGMENTS: [&str; 3] = ["restart", "tasks", "versions"];
 
@@ -35,7 +39,7 @@ impl AppId {
     /// Takes a path with or without slashes at its ends and makes it absolute.
     ///
     /// # Errors
-    /// [`BadAppId`] when it is the root, too long, ends in a word the API needs, or a segment is not made of `a-z`,
+    /// [`BadAppId`] when it is the root, too long or too deep, ends in a word the API needs, or a segment is not made of `a-z`,
     /// `0-9`, `-` and `.`, with a letter or digit at both ends.
     pub fn new(text: &str) -> Result<Self, BadAppId> {
         let bad = |rule| {
@@ -48,6 +52,9 @@ impl AppId {
         let inner = text.trim_matches('/');
         if inner.is_empty() {
             return bad("must not be empty");
+        }
+        if inner.split('/').count() > MAX_SEGMENTS {
+            return bad("must not have more than 32 segments");
         }
         if !inner.split('/').all(is_segment) {
             return bad(

@@ -1,0 +1,65 @@
+//! How much of an app is text that goes along with each of its tasks.
+
+use crate::spec::app::{AppNetwork, AppSpec, Container};
+
+/// The most text of one app, in bytes. It is sent with every task to the master and on to the agent, in messages of a few
+/// MiB, stored there, and the environment becomes that of a process, of which Linux takes 2 MiB with its arguments.
+pub const MAX_TEXT_BYTES: usize = 1024 * 1024;
+/// What an entry of a list costs besides its text.
+const ENTRY_BYTES: usize = 16;
+
+/// The text of an app, in bytes, with something for each entry of its lists.
+pub fn text_bytes(spec: &AppSpec) -> usize {
+    let mut bytes = 0;
+    let mut add = |text: &str| bytes += text.len() + ENTRY_BYTES;
+    let plain = [&spec.cmd, &spec.user, &spec.role];
+    plain.into_iter().flatten().for_each(|text| add(text));
+    spec.args.iter().for_each(|text| add(text));
+    for (name, value) in spec.env.iter().chain(&spec.labels) {
+        add(name);
+        add(value);
+    }
+    for check in &spec.health_checks {
+        [&check.path, &check.command]
+            .into_iter()
+            .flatten()
+            .for_each(|text| add(text));
+    }
+    for fetch in &spec.fetch {
+        add(&fetch.uri);
+        fetch.dest_path.iter().for_each(|path| add(path));
+    }
+    for constraint in &spec.constraints {
+        add(&constraint.field);
+        constraint.value.iter().for_each(|value| add(value));
+    }
+    for definition in &spec.port_definitions {
+        definition.name.iter().for_each(|name| add(name));
+        for (name, value) in &definition.labels {
+            add(name);
+            add(value);
+        }
+    }
+    spec.dependencies.iter().for_each(|path| add(path.as_str()));
+    spec.container
+        .iter()
+        .for_each(|container| within(container, &mut add));
+    if let AppNetwork::Named(networks) = &spec.network {
+        for network in networks {
+            add(&network.name);
+            for (name, value) in &network.labels {
+                add(name);
+                add(value);
+            }
+        }
+    }
+    bytes
+}
+
+fn within(container: &Container, add: &mut impl FnMut(&str)) {
+    container.image.iter().for_each(|image| add(image));
+    for volume in &container.volumes {
+        add(&volume.container_path);
+        add(&volume.host_path);
+    }
+}
