@@ -95,6 +95,9 @@ pub struct Options {
     /// container is nobody outside. Without it they are the same.
     #[arg(long, value_name = "FIRST:COUNT")]
     pub user_namespaces: Option<IdRange>,
+    /// Has containers built by an OCI runtime, crun or runc, in place of the agent's own code: the path of its program.
+    #[arg(long, value_name = "PATH")]
+    pub oci_runtime: Option<PathBuf>,
     /// The device nodes of one GPU, by its number: `0=/dev/nvidia0,/dev/nvidiactl`. A task in a container that was given the
     /// GPU has them in its `/dev`; others have not. May be given more than once. Offer GPUs by --resources.
     #[arg(long, value_name = "INDEX=PATHS")]
@@ -216,6 +219,22 @@ impl Options {
     }
 }
 
+impl Options {
+    fn fault_of_runtime(&self) -> Option<Fault> {
+        let path = self.oci_runtime.as_ref()?;
+        if !path.is_absolute() || path.to_str().is_none() {
+            let reason = format!("{} is not an absolute UTF-8 path", path.display());
+            return Some(Fault::new("oci-runtime", reason));
+        }
+        let users = self.user_namespaces?;
+        let reason = format!(
+            "{} cannot build containers with users of their own: leave out user-namespaces ({users})",
+            path.display()
+        );
+        Some(Fault::new("oci-runtime", reason))
+    }
+}
+
 impl Checked for Options {
     fn faults(&self) -> Vec<Fault> {
         let mut faults = [self.listen.faults(), self.telemetry.faults()].concat();
@@ -243,6 +262,7 @@ impl Checked for Options {
             );
             faults.push(Fault::new("docker-socket", reason));
         }
+        faults.extend(self.fault_of_runtime());
         if self.name.is_empty() {
             faults.push(Fault::new("name", "must not be empty"));
         }
@@ -316,6 +336,30 @@ mod tests {
         ] {
             assert!(keys.contains(&key), "{key} in {keys:?}");
         }
+    }
+
+    #[test]
+    fn a_runtime_is_an_absolute_path_and_has_no_users_of_its_own() {
+        let refused = |arguments: &[&str]| match load::<Options>("agent", arguments, NOTHING) {
+            Err(ConfigError::Faults(faults)) => faults.to_string(),
+            other => panic!("{other:?}"),
+        };
+
+        let relative = refused(&["--oci-runtime=crun"]);
+        let both = refused(&[
+            "--oci-runtime=/usr/bin/crun",
+            "--user-namespaces=100000:65536",
+        ]);
+
+        assert!(
+            relative.contains("crun is not an absolute UTF-8 path"),
+            "{relative}"
+        );
+        assert!(
+            both.contains("/usr/bin/crun cannot build containers with users"),
+            "{both}"
+        );
+        assert!(both.contains("100000:65536"), "{both}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::containerizer::process::ProcessContainerizer;
 use crate::devices::GpuDevices;
 use crate::docker::{Engine, Setup};
 use crate::networks::Networks;
+use crate::oci_runtime::{OciRuntime, OciRuntimeError};
 use crate::places::Places;
 use crate::run::RunError;
 use crate::sandbox;
@@ -30,12 +31,12 @@ pub(crate) async fn set_up_containers(
     options: &Options,
     places: &Places,
     shim: Executable,
+    permissions: Permissions,
 ) -> Result<Arc<ProcessContainerizer>, RunError> {
     let mut limits = cgroups::Options::new(cgroups::scope_of(&options.name, places.root()));
     limits.cpu_quota = options.cpu_quota;
     limits.max_pids = options.max_pids;
     let (isolation, tasks) = (options.isolation, places.tasks());
-    let permissions = permissions(options, places);
     let (scope, ip) = (limits.scope.clone(), options.advertised_ip());
     let chosen = options.networks.clone();
     let containerizer = spawn_blocking(move || {
@@ -63,9 +64,27 @@ pub(crate) async fn set_up_containers(
     Ok(Arc::new(containerizer))
 }
 
-/// What containers may do here.
-fn permissions(options: &Options, places: &Places) -> Permissions {
-    Permissions {
+/// What containers may do here, and what builds them.
+///
+/// # Errors
+/// When that cannot be used.
+pub(crate) async fn permissions(
+    options: &Options,
+    places: &Places,
+) -> Result<Permissions, OciRuntimeError> {
+    let runtime = match &options.oci_runtime {
+        None => None,
+        Some(path) => Some(OciRuntime::find(path).await?),
+    };
+    match &runtime {
+        None => info!("containers are built by their shims"),
+        Some(found) => info!(
+            name = found.name(),
+            version = found.version(),
+            "containers are built by an OCI runtime"
+        ),
+    }
+    Ok(Permissions {
         volume_roots: options.volume_root.clone(),
         capabilities: options.allow_capability.clone(),
         unconfined: options.allow_unconfined,
@@ -73,7 +92,8 @@ fn permissions(options: &Options, places: &Places) -> Permissions {
         image_root: ImageRoot::default(),
         users: options.user_namespaces,
         gpus: GpuDevices::new(&options.gpu_device),
-    }
+        runtime,
+    })
 }
 
 /// What no container sees of this agent: its work directory, and the token of the cluster.
@@ -104,16 +124,20 @@ impl Equipment {
     pub(crate) async fn find(
         options: &Options,
         places: &Places,
+        permissions: Permissions,
         shim: Arc<Executable>,
         carries_overlay: bool,
     ) -> Result<Self, RunError> {
         let chosen = |one| options.containerizers.0.contains(&one);
         let oci = match chosen(ContainerizerChoice::Oci) {
-            true => try_containers(options, places, shim, carries_overlay).await?,
+            true => {
+                let built = permissions.clone();
+                try_containers(options, places, built, shim, carries_overlay).await?
+            }
             false => Err("oci is none of its --containerizers".to_owned()),
         };
         let docker = match chosen(ContainerizerChoice::Docker) {
-            true => try_engine(options, places).await,
+            true => try_engine(options, places, permissions).await,
             false => None,
         };
         let found = Self {
@@ -139,15 +163,23 @@ impl Equipment {
 
     /// So that constraints can ask for them. An operator who says it himself knows why.
     pub(crate) fn name_in(&self, attributes: &mut Attributes, options: &Options) {
-        const NAME: &str = "containerizers";
-        if attributes.get(NAME).is_none() {
-            attributes.set(NAME, AttributeValue::Text(self.names(options).into()));
+        let runtime = self.oci.as_ref().ok().and_then(|oci| oci.runtime.as_ref());
+        let runtime = runtime.map(|runtime| ("oci_runtime", runtime.name().to_owned()));
+        let names = [("containerizers", self.names(options))];
+        for (name, text) in names.into_iter().chain(runtime) {
+            if attributes.get(name).is_none() {
+                attributes.set(name, AttributeValue::Text(text.into()));
+            }
         }
     }
 }
 
 /// Asks the engine for its version.
-async fn try_engine(options: &Options, places: &Places) -> Option<Arc<Setup>> {
+async fn try_engine(
+    options: &Options,
+    places: &Places,
+    permissions: Permissions,
+) -> Option<Arc<Setup>> {
     let socket = options.docker_socket.clone();
     let asked = async { Engine::connect(&socket).await?.version().await };
     match asked.await {
@@ -161,7 +193,7 @@ async fn try_engine(options: &Options, places: &Places) -> Option<Arc<Setup>> {
     Some(Arc::new(Setup {
         socket,
         scope: cgroups::scope_of(&options.name, places.root()),
-        permissions: permissions(options, places),
+        permissions,
         cpu_quota: options.cpu_quota,
         max_pids: options.max_pids,
     }))
@@ -171,6 +203,7 @@ async fn try_engine(options: &Options, places: &Places) -> Option<Arc<Setup>> {
 async fn try_containers(
     options: &Options,
     places: &Places,
+    permissions: Permissions,
     shim: Arc<Executable>,
     carries_overlay: bool,
 ) -> Result<Result<Permissions, String>, RunError> {
@@ -199,7 +232,7 @@ async fn try_containers(
     }
     Ok(tried.map(|image_root| Permissions {
         image_root,
-        ..permissions(options, places)
+        ..permissions
     }))
 }
 

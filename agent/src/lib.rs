@@ -32,6 +32,7 @@ mod master_link; // the stream to the master
 mod named; // which task people mean
 mod namespaces; // networks that tasks of groups share
 pub mod networks; // networks of containers: bridge, addresses, mapped ports
+pub mod oci_runtime; // crun or runc, where containers are built by one
 mod output; // what tasks print, followed
 pub mod places; // what lies where in the work directory
 mod release; // what ended tasks held, removed

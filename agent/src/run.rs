@@ -34,7 +34,7 @@ use crate::config::Options;
 use crate::containerizer::docker::Containerizers;
 use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::process::ProcessContainerizer;
-use crate::equipment::{Equipment, name_networks, set_up_containers};
+use crate::equipment::{Equipment, name_networks, permissions, set_up_containers};
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::grpc;
 use crate::hands::Hands;
@@ -45,6 +45,7 @@ use crate::journal::AgentJournal;
 use crate::launch::Launcher;
 use crate::master_link::{Introduction, MasterLink};
 use crate::namespaces::Namespaces;
+use crate::oci_runtime::OciRuntimeError;
 use crate::places::Places;
 use crate::probes::Probes;
 use crate::sandbox::Reserve;
@@ -90,6 +91,9 @@ pub enum RunError {
     /// Tasks cannot be run here.
     #[error("tasks cannot be run here")]
     Containerizer(#[source] io::Error),
+    /// What is to build containers cannot.
+    #[error(transparent)]
+    OciRuntime(#[from] OciRuntimeError),
     /// The images cannot be used.
     #[error(transparent)]
     Images(#[from] ImageError),
@@ -141,7 +145,8 @@ pub async fn run_with(
     let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
     let store = open_store(&places).await?;
     let mut inventory = measure(&options, &places).await?;
-    let containerizer = set_up_containers(&options, &places, shim).await?;
+    let permissions = permissions(&options, &places).await?;
+    let containerizer = set_up_containers(&options, &places, shim, permissions.clone()).await?;
     let (root, chosen) = (places.images(), options.images.clone());
     let images = spawn_blocking(move || Images::open(root, chosen)).await??;
     let root = places.volumes();
@@ -149,7 +154,7 @@ pub async fn run_with(
     let volumes = volumes.map_err(RunError::WorkDir)?;
     let source = source.unwrap_or_else(|| image::of(images.clone()));
     let (shim, carries_overlay) = (containerizer.shim(), images.carries_overlay());
-    let equipment = Equipment::find(&options, &places, shim, carries_overlay).await?;
+    let equipment = Equipment::find(&options, &places, permissions, shim, carries_overlay).await?;
     equipment.name_in(&mut inventory.attributes, &options);
     name_networks(
         &mut inventory.attributes,

@@ -34,7 +34,10 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use container::{Container, Layers, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source};
+pub use container::{
+    Container, Layers, Mounted, Net, ProcessLimit, Root, Runtime, RuntimeKind, SANDBOX_INSIDE,
+    Source,
+};
 pub use engine::{EngineContainer, Told};
 pub use exit::{End, Exit, StartStep};
 pub use launch::{CgroupPlan, Command, Launch, OutputLimits, User, oom_kills_in};

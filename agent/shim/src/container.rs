@@ -7,12 +7,15 @@
 //! Everything is mounted in the mount namespace of that process, so it goes when the last process of the container
 //! goes, whoever is killed. The first process stays what it is, a copy of the shim: it reaps what the task leaves
 //! behind, and a signal that the task does not catch ends the task, which it would not if the task were the first.
+//!
+//! Where the agent's operator wants it, an OCI runtime builds the container, below the same first process: see `runtime`.
 
 mod first; // the first process: starts the task, reaps, tells how it ended
 pub(crate) mod join; // a health check inside
 mod mounts; // the root and what is mounted into it
 mod paths; // places inside and outside that no symbolic link leads astray
 mod powers; // user, capabilities, limits: what remains of root
+mod runtime; // an OCI runtime in place of what is here
 mod seccomp; // which system calls are refused
 mod users; // users that are others outside
 
@@ -35,8 +38,12 @@ pub(crate) use users::Users;
 /// Exit code of a process that never became the first of a container; only the shim sees it.
 const NEVER_RAN: c_int = 127;
 
-/// The namespaces a container has for itself. The one of control groups comes later, when its groups are entered.
+/// The namespaces that a container has for itself when its first process begins. The one of control groups comes later,
+/// when its groups are entered; a runtime makes all but that of processes itself.
 pub(crate) const fn namespaces(container: &Container) -> c_int {
+    if container.runtime.is_some() {
+        return libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+    }
     let all = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     match container.network {
         // One that is joined is entered later.
@@ -68,6 +75,9 @@ pub(crate) fn live(
     if let Err((step, errno)) = entry.join_groups(already_in_v2) {
         report::failed(report, step, errno, "");
         return NEVER_RAN;
+    }
+    if let Some(runtime) = &container.runtime {
+        return runtime::live(launch, container, runtime, report);
     }
     match build(launch, container, program.users) {
         Ok(()) => first::live(launch, container, program, report),

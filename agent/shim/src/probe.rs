@@ -81,6 +81,7 @@ fn build(directory: &Path, kind: Kind, users: Option<IdRange>) -> Result<(), Str
         rlimits: Vec::new(),
         devices: Vec::new(),
         stop_signal: 15,
+        runtime: None,
     };
     let launch = Launch::new(Command::Shell(String::new()), "/");
     let said = |errno| format!("a container cannot be made: {}", text_of(errno));

@@ -9,6 +9,7 @@
 //!                  root/{place,upper,work}              its root; upper holds what the task writes
 //!                  root/<n>/{place,upper,work}          the same for the n-th mount, when it is an image
 //!                  root/copy, root/<n>/copy             in place of upper and work, without overlayfs
+//!                  root/room                            where a runtime's bundle is mounted, where one builds it
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use std::path::{Component, Path, PathBuf};
 
 use mete_agent_core::image::Inside;
 use mete_agent_core::task_dir::{
-    Container, IdRange, Mounted, Net, ProcessLimit, Root, SANDBOX_INSIDE, Source, TaskDir,
+    Command, Container, IdRange, Mounted, Net, ProcessLimit, Root, Runtime, SANDBOX_INSIDE, Source,
+    TaskDir,
 };
 use mete_model::container::{Mount, MountSource, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
@@ -30,6 +32,7 @@ use super::names::Names;
 use crate::devices::{GpuDevices, Node};
 use crate::images::FlattenError;
 use crate::networks::Joined;
+use crate::oci_runtime::{self, OciRuntime};
 use crate::sandbox;
 
 /// Size of `/dev/shm` when nothing is said (Docker's).
@@ -61,6 +64,8 @@ pub struct Permissions {
     pub users: Option<IdRange>,
     /// What GPUs are in `/dev`.
     pub gpus: GpuDevices,
+    /// What builds containers; `None`: their shims.
+    pub runtime: Option<OciRuntime>,
 }
 
 /// What is around a task, as it is to be started.
@@ -159,6 +164,18 @@ pub enum OciError {
     /// A volume of a sandbox that is not there.
     #[error("a volume of a parent's sandbox is for tasks of a group")]
     NoParent,
+    /// It is to find itself under another name than its own.
+    #[error(
+        "{program} is to find {name:?} in the place of its name, which {runtime} cannot do; without --oci-runtime it can be done"
+    )]
+    OtherName {
+        /// The program.
+        program: String,
+        /// The name.
+        name: String,
+        /// What builds containers.
+        runtime: &'static str,
+    },
     /// The layers of an image cannot be copied.
     #[error("the copy of an image")]
     Copy(#[from] FlattenError),
@@ -187,6 +204,7 @@ impl OciError {
             | Self::Unconfined
             | Self::NoImage(_)
             | Self::NoParent
+            | Self::OtherName { .. }
             | Self::NotText(_) => return false,
         };
         sandbox::is_full(source)
@@ -218,6 +236,24 @@ pub fn check(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciE
         }
     }
     Ok(())
+}
+
+/// Refuses a command that the runtime, if there is one, cannot carry out as it is meant.
+///
+/// # Errors
+/// [`OciError::OtherName`].
+pub(crate) fn check_command(command: &Command, permissions: &Permissions) -> Result<(), OciError> {
+    let named = permissions
+        .runtime
+        .as_ref()
+        .zip(oci_runtime::other_name(command));
+    named.map_or(Ok(()), |(runtime, (program, name))| {
+        Err(OciError::OtherName {
+            program: program.to_owned(),
+            name: name.to_owned(),
+            runtime: runtime.name(),
+        })
+    })
 }
 
 /// The allowed root a path lies below, and the rest of it. The shim sees to it that no link leads out.
@@ -318,7 +354,15 @@ pub fn prepare(
             .map(|node| node.path.clone())
             .collect(),
         stop_signal: around.stop_signal,
+        runtime: runtime(&top, permissions)?,
     })
+}
+
+fn runtime(top: &Path, permissions: &Permissions) -> Result<Option<Runtime>, OciError> {
+    let Some(runtime) = &permissions.runtime else {
+        return Ok(None);
+    };
+    Ok(Some(runtime.plan(directory(top, "room", 0o700)?)))
 }
 
 /// The name it finds itself under; `None`: the machine's.

@@ -170,6 +170,9 @@ impl ProcessContainerizer {
         let sandbox = sandbox.ok_or_else(|| {
             StartError::Unusable("the sandbox has no absolute UTF-8 path".to_owned())
         })?;
+        if task.around.is_some() {
+            oci::check_command(&task.command, &self.permissions)?;
+        }
         make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
         let (name, limits) = (task.container.as_str(), task.limits);
         let cgroups = match &task.around {

@@ -10,5 +10,6 @@ mod dockerd; // a Docker Engine for one test
 mod engine; // tasks on it
 mod probes;
 mod roots; // what containers start from
+mod runtimes; // containers that OCI runtimes build
 mod support;
 mod tasks;

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mete_agent::cgroups::{Cgroups, Hierarchies, Limits, Options};
+use mete_agent::containerizer::oci::Permissions;
 use mete_agent::containerizer::process::ProcessContainerizer;
 use mete_agent::containerizer::{Containerizer, Start};
+use mete_agent::oci_runtime::OciRuntime;
 use mete_agent::sandbox;
 use mete_agent::shims::Executable;
 use mete_agent_core::task_dir::{Command, OutputLimits, PidFile, Runner, TaskDir, TaskFile};
@@ -36,6 +38,32 @@ pub(crate) fn example(name: &str) -> PathBuf {
 
 pub(crate) fn shim() -> Executable {
     Executable::at(&program(), &[]).unwrap()
+}
+
+/// The OCI runtime that is to build the containers of all tests, if there is to be one: `METE_OCI_RUNTIME=/usr/bin/crun`.
+pub(crate) fn wanted_runtime() -> Option<String> {
+    std::env::var("METE_OCI_RUNTIME").ok()
+}
+
+/// An OCI runtime of this machine.
+pub(crate) fn runtime(path: &str) -> OciRuntime {
+    let path = PathBuf::from(path);
+    let asking = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(OciRuntime::find(&path)).unwrap()
+    });
+    asking.join().unwrap()
+}
+
+/// What containers may do when a test says nothing.
+fn permissions() -> Permissions {
+    Permissions {
+        runtime: wanted_runtime().map(|path| runtime(&path)),
+        ..Permissions::default()
+    }
 }
 
 /// An agent, as far as it runs tasks.
@@ -68,7 +96,7 @@ impl Agent {
         Self {
             work,
             cgroups,
-            tasks,
+            tasks: tasks.allowing(permissions()),
         }
     }
 
@@ -76,6 +104,7 @@ impl Agent {
     pub(crate) fn again(&self) -> ProcessContainerizer {
         ProcessContainerizer::new(self.work.path().join("tasks"), self.cgroups.clone(), shim())
             .unwrap()
+            .allowing(permissions())
     }
 
     pub(crate) fn has_memory_limits(&self) -> bool {

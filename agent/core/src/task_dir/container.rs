@@ -56,10 +56,47 @@ pub struct Container {
     /// Number of the signal that asks the program to end.
     #[serde(default = "terminate")]
     pub stop_signal: i32,
+    /// The program that builds it; `None`: the shim's own code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
 }
 
 const fn terminate() -> i32 {
     TERMINATE
+}
+
+/// An OCI runtime that builds one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// Whose command line it has.
+    pub kind: RuntimeKind,
+    /// Absolute path of the program.
+    pub program: String,
+    /// An empty directory of this task alone, in which its bundle is seen by the runtime and by nobody else.
+    pub room: String,
+}
+
+/// The OCI runtimes that are known. Text form: `crun`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeKind {
+    /// That of the containers project, in C.
+    Crun,
+    /// That of the Open Container Initiative, in Go.
+    Runc,
+}
+
+impl RuntimeKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Crun, Self::Runc];
+
+    /// The name by which it calls itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crun => "crun",
+            Self::Runc => "runc",
+        }
+    }
 }
 
 /// The file system a container starts from.

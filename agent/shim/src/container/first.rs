@@ -66,6 +66,11 @@ pub(super) fn live(
     if matches!(read(&failure, &mut [0_u8; 1]), Ok(1)) {
         return NEVER_RAN;
     }
+    watch(task, report)
+}
+
+/// Tells that the task runs, and how it ends.
+pub(super) fn watch(task: Pid, report: &OwnedFd) -> c_int {
     report::started(report);
     // The task's output ends with the task, not with this process.
     if let Ok(null) = crate::process::open_null() {

@@ -29,6 +29,9 @@ pub(crate) const ALL: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
     .union(ThreadNameSpaceType::CONTROL_GROUP)
     .union(ThreadNameSpaceType::NETWORK);
 
+/// That of processes alone.
+pub(super) const PROCESSES: ThreadNameSpaceType = ThreadNameSpaceType::PROCESS_ID;
+
 /// That of control groups alone.
 pub(crate) const GROUPS: ThreadNameSpaceType = ThreadNameSpaceType::CONTROL_GROUP;
 

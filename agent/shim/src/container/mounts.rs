@@ -28,7 +28,8 @@ use crate::system;
 
 const NOTHING_SPECIAL: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
-const DATA_ONLY: MountAttrFlags = NOTHING_SPECIAL.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+pub(super) const DATA_ONLY: MountAttrFlags =
+    NOTHING_SPECIAL.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 
 /// The devices that every container has.
@@ -47,7 +48,7 @@ const LINKS: [(&str, &str); 5] = [
 const PARTS: [&str; 6] = ["/etc", "/home", "/opt", "/srv", "/usr", "/var"];
 
 /// What looks empty: it tells of the machine, or lets it be changed (Docker's list).
-const MASKED: [&str; 13] = [
+pub(super) const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -64,7 +65,7 @@ const MASKED: [&str; 13] = [
 ];
 
 /// What can only be read (Docker's list).
-const UNCHANGEABLE: [&str; 5] = [
+pub(super) const UNCHANGEABLE: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
@@ -78,12 +79,8 @@ pub(super) fn build(
     container: &Container,
     users: Option<&Users>,
 ) -> Result<(), Fault> {
-    let mut shown = Shown {
-        users,
-        layers: BTreeSet::new(),
-    };
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(Fault::of("the mounts of the machine"))?;
+    let mut shown = Shown::by(users);
+    keep_to_oneself()?;
     put_root_together(container, &mut shown)?;
     let sources: Vec<_> = container
         .mounts
@@ -101,7 +98,7 @@ pub(super) fn build(
     let maker = users.map_or(Ok(()), Users::make_files);
     maker.map_err(Fault::of("root of the container"))?;
 
-    mount_own("/proc", "proc", &[], DATA_ONLY)?;
+    mount_processes()?;
     mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
     devices_of(container, devices)?;
     for (path, tree) in container.devices.iter().zip(&granted) {
@@ -127,10 +124,26 @@ pub(super) fn build(
     Ok(())
 }
 
+/// What is mounted from here on is seen by nobody else.
+pub(super) fn keep_to_oneself() -> Result<(), Fault> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(Fault::of("the mounts of the machine"))
+}
+
 /// Who sees what is on disk, and which layers are seen so already.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     users: Option<&'a Users>,
     layers: BTreeSet<String>,
+}
+
+impl<'a> Shown<'a> {
+    /// Seen by these users, or by those of the machine.
+    pub(super) const fn by(users: Option<&'a Users>) -> Self {
+        Self {
+            users,
+            layers: BTreeSet::new(),
+        }
+    }
 }
 
 impl Shown<'_> {
@@ -153,7 +166,8 @@ impl Shown<'_> {
     }
 }
 
-fn put_root_together(container: &Container, shown: &mut Shown<'_>) -> Result<(), Fault> {
+/// Mounts the root on its place.
+pub(super) fn put_root_together(container: &Container, shown: &mut Shown<'_>) -> Result<(), Fault> {
     let place = container.place.as_str();
     match &container.root {
         Root::Layers(layers) => overlay(layers, place, false, shown),
@@ -222,14 +236,18 @@ fn overlay(
 }
 
 /// Something that waits to be mounted inside.
-struct Ready<'a> {
-    tree: OwnedFd,
+pub(super) struct Ready<'a> {
+    pub(super) tree: OwnedFd,
     target: &'a str,
-    is_directory: bool,
+    pub(super) is_directory: bool,
 }
 
 impl<'a> Ready<'a> {
-    fn of(mounted: &'a Mounted, launch: &Launch, shown: &mut Shown<'_>) -> Result<Self, Fault> {
+    pub(super) fn of(
+        mounted: &'a Mounted,
+        launch: &Launch,
+        shown: &mut Shown<'_>,
+    ) -> Result<Self, Fault> {
         let target = mounted.target.as_str();
         let mut attributes = NOTHING_SPECIAL;
         if mounted.read_only {
@@ -288,7 +306,10 @@ fn pivot(place: &str) -> Result<(), Fault> {
     rustix::process::chdir("/").map_err(fault())
 }
 
-fn memory(options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn memory(
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
     fresh("tmpfs", options, attributes)
 }
 
@@ -314,9 +335,14 @@ fn clone_of(path: &str) -> Result<OwnedFd, Errno> {
     open_tree(CWD, path, flags)
 }
 
-fn attach(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn attach(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, "", place, "", flags)
+}
+
+/// The processes that this one has numbers for.
+pub(super) fn mount_processes() -> Result<(), Fault> {
+    mount_own("/proc", "proc", &[], DATA_ONLY)
 }
 
 /// One of the kernel's own file systems.
@@ -415,7 +441,7 @@ fn place_for(target: &str, is_directory: bool) -> Result<OwnedFd, Fault> {
     paths::inside(target, is_directory)
 }
 
-fn cover(tree: &OwnedFd, path: &str) -> Result<(), Fault> {
+pub(super) fn cover(tree: &OwnedFd, path: &str) -> Result<(), Fault> {
     let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     attach(tree, &place.map_err(Fault::of(path))?).map_err(Fault::of(path))
 }

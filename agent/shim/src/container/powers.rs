@@ -40,6 +40,13 @@ const LIMITS: [(&str, i32); 16] = [
     ("rttime", 15),
 ];
 
+/// The number of a limit.
+pub(super) fn number_of(limit: &str) -> Result<i32, Fault> {
+    let found = LIMITS.iter().find(|(name, _)| *name == limit);
+    let number = found.map(|(_, number)| *number);
+    number.ok_or_else(|| Fault::of(limit)(Errno::INVAL))
+}
+
 /// All of it, prepared.
 pub(crate) struct Powers {
     capabilities: CapabilitySet,
@@ -62,9 +69,8 @@ impl Powers {
     ) -> Result<Self, Fault> {
         let bits = container.capability_bits();
         let limit = |limit: &mete_agent_core::task_dir::ProcessLimit| {
-            let number = LIMITS.iter().find(|(name, _)| *name == limit.kind);
-            let (_, number) = number.ok_or_else(|| Fault::of(limit.kind.as_str())(Errno::INVAL))?;
-            Ok((limit.kind.clone(), *number, limit.soft, limit.hard))
+            let number = number_of(&limit.kind)?;
+            Ok((limit.kind.clone(), number, limit.soft, limit.hard))
         };
         let user = launch.user.as_ref();
         let groups = user.map_or(&[][..], |user| &user.groups);

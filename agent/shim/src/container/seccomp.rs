@@ -5,6 +5,8 @@
 //! fail with `ENOSYS`, so that programs fall back on older ones. A capability that is the kernel's own condition for a
 //! call lifts its refusal. Programs of another architecture (32 bit ones, say) are killed.
 
+mod profile; // the same in the words of OCI runtimes
+
 use std::collections::BTreeMap;
 
 use mete_model::LinuxCapability;
@@ -14,6 +16,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+pub(super) use profile::profile;
+
 use crate::report::Fault;
 
 /// The programs, in the order in which they are installed.
@@ -22,98 +26,101 @@ pub(super) type Filters = [Vec<libc::sock_filter>; 2];
 /// The newest system call that has been looked at: removexattrat of Linux 6.13. Numbers are the same everywhere.
 const NEWEST: u32 = 466;
 
+/// A system call: its name with the prefix of `libc`, and its number.
+type Call = (&'static str, i64);
+
+/// Calls by the names of `libc`'s constants.
+macro_rules! calls {
+    ($($(#[$only:meta])* $name:ident),* $(,)?) => {
+        &[$($(#[$only])* (stringify!($name), libc::$name)),*]
+    };
+}
+
 /// Refused always.
-const NEVER: &[i64] = &[
-    libc::SYS_add_key,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_io_uring_setup,
-    libc::SYS_kexec_file_load,
-    libc::SYS_kexec_load,
-    libc::SYS_keyctl,
-    libc::SYS_nfsservctl,
-    libc::SYS_pivot_root,
-    libc::SYS_request_key,
-    libc::SYS_swapoff,
-    libc::SYS_swapon,
-    libc::SYS_userfaultfd,
+const NEVER: &[Call] = calls![
+    SYS_add_key,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_io_uring_setup,
+    SYS_kexec_file_load,
+    SYS_kexec_load,
+    SYS_keyctl,
+    SYS_nfsservctl,
+    SYS_pivot_root,
+    SYS_request_key,
+    SYS_swapoff,
+    SYS_swapon,
+    SYS_userfaultfd,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS__sysctl,
+    SYS__sysctl,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_modify_ldt,
+    SYS_modify_ldt,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_sysfs,
+    SYS_sysfs,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_uselib,
+    SYS_uselib,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_ustat,
+    SYS_ustat,
 ];
 
 /// Refused without the capability of that name.
-const UNLESS: &[(&str, &[i64])] = &[
-    ("BPF", &[libc::SYS_bpf]),
-    ("DAC_READ_SEARCH", &[libc::SYS_open_by_handle_at]),
-    ("PERFMON", &[libc::SYS_perf_event_open]),
+const UNLESS: &[(&str, &[Call])] = &[
+    ("BPF", calls![SYS_bpf]),
+    ("DAC_READ_SEARCH", calls![SYS_open_by_handle_at]),
+    ("PERFMON", calls![SYS_perf_event_open]),
     (
         "SYS_ADMIN",
-        &[
-            libc::SYS_fanotify_init,
-            libc::SYS_fsconfig,
-            libc::SYS_fsmount,
-            libc::SYS_fsopen,
-            libc::SYS_fspick,
-            libc::SYS_lookup_dcookie,
-            libc::SYS_mount,
-            libc::SYS_mount_setattr,
-            libc::SYS_move_mount,
-            libc::SYS_name_to_handle_at,
-            libc::SYS_open_tree,
-            libc::SYS_quotactl,
-            libc::SYS_quotactl_fd,
-            libc::SYS_setns,
-            libc::SYS_umount2,
-            libc::SYS_unshare,
+        calls![
+            SYS_fanotify_init,
+            SYS_fsconfig,
+            SYS_fsmount,
+            SYS_fsopen,
+            SYS_fspick,
+            SYS_lookup_dcookie,
+            SYS_mount,
+            SYS_mount_setattr,
+            SYS_move_mount,
+            SYS_name_to_handle_at,
+            SYS_open_tree,
+            SYS_quotactl,
+            SYS_quotactl_fd,
+            SYS_setns,
+            SYS_umount2,
+            SYS_unshare,
         ],
     ),
-    ("SYS_BOOT", &[libc::SYS_reboot]),
+    ("SYS_BOOT", calls![SYS_reboot]),
     (
         "SYS_MODULE",
-        &[
-            libc::SYS_delete_module,
-            libc::SYS_finit_module,
-            libc::SYS_init_module,
-        ],
+        calls![SYS_delete_module, SYS_finit_module, SYS_init_module,],
     ),
     (
         "SYS_NICE",
-        &[
-            libc::SYS_get_mempolicy,
-            libc::SYS_mbind,
-            libc::SYS_migrate_pages,
-            libc::SYS_move_pages,
-            libc::SYS_set_mempolicy,
-            libc::SYS_set_mempolicy_home_node,
+        calls![
+            SYS_get_mempolicy,
+            SYS_mbind,
+            SYS_migrate_pages,
+            SYS_move_pages,
+            SYS_set_mempolicy,
+            SYS_set_mempolicy_home_node,
         ],
     ),
-    ("SYS_PACCT", &[libc::SYS_acct]),
+    ("SYS_PACCT", calls![SYS_acct]),
     (
         "SYS_PTRACE",
-        &[
-            libc::SYS_kcmp,
-            libc::SYS_pidfd_getfd,
-            libc::SYS_process_vm_readv,
-            libc::SYS_process_vm_writev,
-            libc::SYS_ptrace,
+        calls![
+            SYS_kcmp,
+            SYS_pidfd_getfd,
+            SYS_process_vm_readv,
+            SYS_process_vm_writev,
+            SYS_ptrace,
         ],
     ),
     #[cfg(target_arch = "x86_64")]
-    ("SYS_RAWIO", &[libc::SYS_ioperm, libc::SYS_iopl]),
-    (
-        "SYS_TIME",
-        &[libc::SYS_clock_settime, libc::SYS_settimeofday],
-    ),
-    ("SYS_TTY_CONFIG", &[libc::SYS_vhangup]),
-    ("SYSLOG", &[libc::SYS_syslog]),
+    ("SYS_RAWIO", calls![SYS_ioperm, SYS_iopl]),
+    ("SYS_TIME", calls![SYS_clock_settime, SYS_settimeofday]),
+    ("SYS_TTY_CONFIG", calls![SYS_vhangup]),
+    ("SYSLOG", calls![SYS_syslog]),
 ];
 
 /// Flags of `clone` that make namespaces.
@@ -151,6 +158,15 @@ pub(super) fn filters(capabilities: u64) -> Result<Filters, Fault> {
     Ok([refused, unknown(has(capabilities, "SYS_ADMIN"))])
 }
 
+/// The calls that are refused whatever their arguments are.
+fn always(capabilities: u64) -> impl Iterator<Item = Call> {
+    let without = UNLESS
+        .iter()
+        .filter(move |(name, _)| !has(capabilities, name));
+    let unless = without.flat_map(|(_, calls)| calls.iter());
+    NEVER.iter().chain(unless).copied()
+}
+
 fn has(capabilities: u64, name: &str) -> bool {
     let known = name.parse::<LinuxCapability>();
     known.is_ok_and(|one| capabilities & (1 << one.number()) != 0)
@@ -158,10 +174,7 @@ fn has(capabilities: u64, name: &str) -> bool {
 
 fn refused(capabilities: u64) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    rules.extend(NEVER.iter().map(|call| (*call, Vec::new())));
-    for (_, calls) in UNLESS.iter().filter(|(name, _)| !has(capabilities, name)) {
-        rules.extend(calls.iter().map(|call| (*call, Vec::new())));
-    }
+    rules.extend(always(capabilities).map(|(_, call)| (call, Vec::new())));
     let first =
         |operator, value| SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value);
     if !has(capabilities, "SYS_ADMIN") {

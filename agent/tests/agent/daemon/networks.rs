@@ -18,7 +18,7 @@ use crate::containers::possible;
 use crate::support::{soon, until};
 
 /// Whether bridges can be made here; says why not.
-fn bridges(work: &Work) -> bool {
+pub(super) fn bridges(work: &Work) -> bool {
     fs::create_dir_all(&work.path).unwrap();
     let networks = work.networks();
     if let Err(why) = networks.bridge() {
@@ -28,13 +28,13 @@ fn bridges(work: &Work) -> bool {
 }
 
 /// A port of the host that nobody uses.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// A task in a container on the bridge, with ports of the host that lead to port 8080 in it.
-fn bridged(id: &str, line: &str, ports: &[(u16, Transport)]) -> TaskSpec {
+pub(super) fn bridged(id: &str, line: &str, ports: &[(u16, Transport)]) -> TaskSpec {
     let mut spec = contained(id, line, |container| {
         let mapping = |(host, transport): &(u16, Transport)| PortMapping {
             host: *host,
@@ -73,7 +73,7 @@ async fn get(address: SocketAddr) -> std::io::Result<String> {
 }
 
 /// The same until there is an answer.
-async fn page(address: SocketAddr) -> String {
+pub(super) async fn page(address: SocketAddr) -> String {
     loop {
         match get(address).await {
             Ok(text) if text.contains("200 OK") => return text,
@@ -83,9 +83,9 @@ async fn page(address: SocketAddr) -> String {
 }
 
 /// An agent that comes back must have what its tasks hold.
-const EVERY_PORT: &str = "--resources=ports:[1024-65535]";
+pub(super) const EVERY_PORT: &str = "--resources=ports:[1024-65535]";
 
-const SERVE: &str = "echo this is $NAME > page; \
+pub(super) const SERVE: &str = "echo this is $NAME > page; \
     busybox httpd -p 8080 -h . ; busybox httpd -p 127.0.0.1:9000 -h . ; \
     echo $MESOS_CONTAINER_IP > address; cat /etc/hosts > hosts; hostname >> hosts; echo up; exec sleep 1000";
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::containers::busybox;
-use crate::support::{shim, soon, until};
+use crate::support::{shim, soon, until, wanted_runtime};
 
 /// A work directory. Whatever still runs in it dies with it.
 pub(super) struct Work {
@@ -54,6 +54,12 @@ impl Work {
             "--stop-tasks-on-exit".to_owned(),
         ];
         arguments.extend(more.iter().map(|&word| word.to_owned()));
+        if !arguments
+            .iter()
+            .any(|word| word.starts_with("--oci-runtime"))
+        {
+            arguments.extend(wanted_runtime().map(|path| format!("--oci-runtime={path}")));
+        }
         config::load("agent", arguments, [("", ""); 0]).unwrap()
     }
 
