@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_agent_core::task_dir::TaskDir;
+use mete_daemon::http_client;
 use mete_model::Probe;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
 
 use crate::docker;
 use crate::shims::Executable;
@@ -38,9 +40,9 @@ pub struct Target {
 }
 
 /// Runs probes.
-#[derive(Debug)]
 pub struct Probes {
     shim: Arc<Executable>,
+    tls: TlsConnector,
     connections: Semaphore,
     commands: Semaphore,
 }
@@ -50,6 +52,7 @@ impl Probes {
     pub fn new(shim: Arc<Executable>) -> Self {
         Self {
             shim,
+            tls: TlsConnector::from(Arc::new(http_client::any_certificate())),
             connections: Semaphore::new(MAX_CONNECTIONS),
             commands: Semaphore::new(MAX_COMMANDS),
         }
@@ -75,8 +78,10 @@ impl Probes {
                 port,
                 path,
                 statuses,
+                secure,
             } => {
-                let answer = http::get(target, *port, path, statuses);
+                let tls = secure.then_some(&self.tls);
+                let answer = http::get(target, *port, path, statuses, tls);
                 within(timeout, answer).await
             }
             // That it is accepted is the answer.

@@ -46,6 +46,8 @@ pub enum Probe {
         path: String,
         /// Statuses that pass; empty: 200 to 399.
         statuses: Vec<u16>,
+        /// Over TLS, whatever certificate the task shows.
+        secure: bool,
     },
     /// A connection passes.
     Tcp {

@@ -1,4 +1,4 @@
-//! One GET. A status from 200 to 399 passes, or one of those that the check names; redirects are
+//! One GET, over TLS when that is asked for, whatever certificate is shown. A status from 200 to 399 passes, or one of those that the check names; redirects are
 //! answers, not orders.
 
 use std::error::Error;
@@ -9,6 +9,9 @@ use hyper::client::conn::http1::handshake;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Target;
@@ -23,10 +26,12 @@ pub(super) async fn get(
     port: u16,
     path: &str,
     statuses: &[u16],
+    tls: Option<&TlsConnector>,
 ) -> Result<(), String> {
     let connection = connection::open(target, port).await?;
-    let url = format!("GET http://{}{path}", connection.address);
-    let status = ask(connection, path).await;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("GET {scheme}://{}{path}", connection.address);
+    let status = ask(connection, path, tls).await;
     let status = status
         .map_err(|error| format!("{url}: {}", innermost(&*error)))?
         .as_u16();
@@ -45,10 +50,25 @@ pub(super) async fn get(
 async fn ask(
     connection: Connection,
     path: &str,
+    tls: Option<&TlsConnector>,
 ) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
-    let host = connection.address.to_string();
-    let stream = TokioIo::new(connection.outcome?);
-    let (mut sender, conversation) = handshake(stream).await?;
+    let (host, ip) = (connection.address.to_string(), connection.address.ip());
+    let stream = connection.outcome?;
+    match tls {
+        Some(tls) => {
+            let stream = tls.connect(ServerName::from(ip), stream).await?;
+            converse(stream, &host, path).await
+        }
+        None => converse(stream, &host, path).await,
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    host: &str,
+    path: &str,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+    let (mut sender, conversation) = handshake(TokioIo::new(stream)).await?;
     // Ends with the question, answered or not.
     let _conversation = AbortOnDropHandle::new(tokio::spawn(conversation));
     let question = Request::get(path)

@@ -49,6 +49,7 @@ async fn http(port: u16, statuses: Vec<u16>) -> Result<(), String> {
         port,
         path: "/health?deep=1".into(),
         statuses,
+        secure: false,
     };
     probe(&Agent::without_groups(), check, PATIENCE).await
 }
@@ -96,6 +97,7 @@ async fn who_does_not_answer_or_talks_nonsense_fails() {
         port,
         path: "/".into(),
         statuses: vec![],
+        secure: false,
     };
 
     let refused = probe(&agent, check(free), PATIENCE).await.unwrap_err();
@@ -107,6 +109,56 @@ async fn who_does_not_answer_or_talks_nonsense_fails() {
     assert!(refused.contains("Connection refused"), "{refused}");
     assert_eq!(late, "no answer within 0.2 s");
     assert!(wrong.starts_with("GET http://127.0.0.1:"), "{wrong}");
+}
+
+/// A server that shows a certificate nobody knows, and answers every connection with `answer`.
+async fn secure_server(answer: &'static str) -> u16 {
+    let made = rcgen::generate_simple_self_signed(["somebody.example".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = tls.accept(stream).await else {
+                continue;
+            };
+            let _ = stream.read(&mut [0; 1_024]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn over_tls_any_certificate_is_taken_and_the_status_counts() {
+    let agent = Agent::without_groups();
+    let ok = secure_server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let failed = secure_server("HTTP/1.1 503 Oh\r\ncontent-length: 0\r\n\r\n").await;
+    let plain = server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let check = |port| Probe::Http {
+        port,
+        path: "/".into(),
+        statuses: vec![],
+        secure: true,
+    };
+
+    assert_eq!(probe(&agent, check(ok), PATIENCE).await, Ok(()));
+    let said = probe(&agent, check(failed), PATIENCE).await;
+    assert_eq!(
+        said,
+        Err(format!("GET https://127.0.0.1:{failed}/: status 503"))
+    );
+    let said = probe(&agent, check(plain), PATIENCE).await.unwrap_err();
+    assert!(said.starts_with("GET https://127.0.0.1:"), "{said}");
 }
 
 /// A server of `grpc.health.v1`: `shop` serves, `cellar` does not.

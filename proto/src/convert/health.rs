@@ -40,9 +40,11 @@ impl From<&HealthCheck> for wire::HealthCheck {
                 port,
                 path,
                 statuses,
+                secure,
             } => {
                 message.set_type(Type::Http);
                 message.http = Some(HttpCheckInfo {
+                    scheme: secure.then(|| "https".to_owned()),
                     port: (*port).into(),
                     path: Some(path.clone()),
                     statuses: statuses.iter().copied().map(u32::from).collect(),
@@ -144,9 +146,9 @@ fn http(http: &HttpCheckInfo) -> Result<Probe, ConvertError> {
         "protocol",
         "checks over IPv6 are",
     )?;
-    match http.scheme.as_deref() {
-        None | Some("" | "http") => {}
-        Some("https") => return Err(ConvertError::not_carried("scheme", "checks over HTTPS are")),
+    let secure = match http.scheme.as_deref() {
+        None | Some("" | "http") => false,
+        Some("https") => true,
         Some(other) => {
             return Err(ConvertError::bad_value(
                 "scheme",
@@ -154,7 +156,7 @@ fn http(http: &HttpCheckInfo) -> Result<Probe, ConvertError> {
                 "it is http or https",
             ));
         }
-    }
+    };
     let path = http
         .path
         .as_deref()
@@ -180,5 +182,6 @@ fn http(http: &HttpCheckInfo) -> Result<Probe, ConvertError> {
         port: port("port", http.port)?,
         path: path.to_owned(),
         statuses: http.statuses.iter().map(status).collect::<Result<_, _>>()?,
+        secure,
     })
 }

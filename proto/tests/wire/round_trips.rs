@@ -124,13 +124,18 @@ fn span() -> impl Strategy<Value = Duration> {
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {
     let probe = prop_oneof![
-        (1..=u16::MAX, "/[a-z/?=]{0,12}", vec(100..600_u16, 0..3)).prop_map(
-            |(port, path, statuses)| Probe::Http {
+        (
+            1..=u16::MAX,
+            "/[a-z/?=]{0,12}",
+            vec(100..600_u16, 0..3),
+            any::<bool>()
+        )
+            .prop_map(|(port, path, statuses, secure)| Probe::Http {
                 port,
                 path,
-                statuses
-            }
-        ),
+                statuses,
+                secure
+            }),
         (1..=u16::MAX).prop_map(|port| Probe::Tcp { port }),
         (1..=u16::MAX, "[a-zA-Z.]{0,9}").prop_map(|(port, service)| Probe::Grpc { port, service }),
         command().prop_map(Probe::Command),

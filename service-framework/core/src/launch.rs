@@ -216,6 +216,7 @@ fn health_check(
                 port: port()?,
                 path,
                 statuses: Vec::new(),
+                secure: false,
             }
         }
         HealthProtocol::Tcp | HealthProtocol::MesosTcp => Probe::Tcp { port: port()? },
@@ -557,7 +558,8 @@ mod tests {
             Probe::Http {
                 port: 31_005,
                 path: "/".to_owned(),
-                statuses: Vec::new()
+                statuses: Vec::new(),
+                secure: false,
             }
         );
         assert_eq!((http.delay, http.consecutive_failures), (Duration::ZERO, 3));

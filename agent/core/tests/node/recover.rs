@@ -228,6 +228,7 @@ fn every_kind_of_spec_is_stored_whole() {
             port: 80,
             path: "/h".into(),
             statuses: vec![200, 204],
+            secure: true,
         },
     ] {
         if let Some(check) = &mut full.health_check {

@@ -114,6 +114,7 @@ async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_ag
         port: 9000,
         path: "/page".into(),
         statuses: vec![],
+        secure: false,
     }));
 
     link.run(&spec).await;

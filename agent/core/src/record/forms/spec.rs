@@ -176,6 +176,8 @@ enum ProbeForm {
         port: u16,
         path: String,
         statuses: Vec<u16>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        secure: bool,
     },
     Tcp {
         port: u16,
@@ -195,10 +197,12 @@ impl From<&HealthCheck> for Health {
                     port,
                     path,
                     statuses,
+                    secure,
                 } => ProbeForm::Http {
                     port: *port,
                     path: path.clone(),
                     statuses: statuses.clone(),
+                    secure: *secure,
                 },
                 Probe::Tcp { port } => ProbeForm::Tcp { port: *port },
                 Probe::Grpc { port, service } => ProbeForm::Grpc {
@@ -224,10 +228,12 @@ impl Health {
                     port,
                     path,
                     statuses,
+                    secure,
                 } => Probe::Http {
                     port,
                     path,
                     statuses,
+                    secure,
                 },
                 ProbeForm::Tcp { port } => Probe::Tcp { port },
                 ProbeForm::Grpc { port, service } => Probe::Grpc { port, service },
