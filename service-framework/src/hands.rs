@@ -1,4 +1,4 @@
-//! Carries actions out: calls to the master, events to subscribers. Starts the work and returns.
+//! Carries actions out: calls to the master, questions to instances, events to subscribers. Starts the work and returns.
 //!
 //! A call that cannot be made because there is no connection needs no word to the core: the link tells it
 //! `Disconnected`, and with the next `Subscribed` it asks anew for what matters (launches by reconciliation, kills by
@@ -14,12 +14,14 @@ use tracing::{debug, warn};
 
 use crate::http::Subscribers;
 use crate::offers::Table;
+use crate::probes::Probes;
 
 /// The hands of the service framework.
 pub(crate) struct ServiceHands {
     pub(crate) client: Client,
     pub(crate) table: Table,
     pub(crate) subscribers: Subscribers,
+    pub(crate) probes: Probes,
 }
 
 impl Hands<Action> for ServiceHands {
@@ -55,6 +57,10 @@ impl Hands<Action> for ServiceHands {
             Action::Reconcile { tasks } => {
                 let tasks = tasks.iter().map(|(task, agent)| (task, agent.as_ref()));
                 ("reconcile", self.client.reconcile(tasks))
+            }
+            Action::Probe(probe) => {
+                self.probes.ask(probe);
+                return;
             }
             Action::Publish(event) => {
                 self.subscribers.publish(&event);

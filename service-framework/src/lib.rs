@@ -12,13 +12,15 @@
 mod config; // what the operator may say
 mod run; // store, recover, loop, link, server
 
-mod hands; // actions → calls to the master, events to subscribers
+mod hands; // actions → calls to the master, questions to instances, events to subscribers
 mod link; // events of the master → inputs
 mod offers; // what is on the table between an offer and its answer
+mod probes; // questions to instances, and their answers
 mod why; // what the master says of apps that wait
 
 mod http; // /v2
 mod metrics; // what is, as numbers
 
 pub use config::Options;
+pub use probes::NoClient;
 pub use run::{RunError, run, run_on};

@@ -26,6 +26,7 @@ use crate::http::{self, Api, Subscribers};
 use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
+use crate::probes::{NoClient, Probes};
 use crate::why::Why;
 
 /// Why the service framework ended.
@@ -49,6 +50,9 @@ pub enum RunError {
     /// The master refuses us for good.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Instances cannot be asked how they are.
+    #[error(transparent)]
+    Probes(#[from] NoClient),
     /// The loop ended.
     #[error(transparent)]
     Loop(#[from] LoopError),
@@ -105,6 +109,7 @@ pub async fn run_on(
         client: framework.client(),
         table: table.clone(),
         subscribers: subscribers.clone(),
+        probes: Probes::new(handle.clone())?,
     };
     let journal = StoreJournal::new(store.clone());
     let running = ready.run(journal, hands, stop_loop.clone());

@@ -10,6 +10,7 @@ use mete_placement::Shape;
 use crate::deployment::plan::Step;
 use crate::events::Event;
 use crate::launch::TaskPort;
+use crate::probe::Probe;
 use crate::spec::app::AppId;
 use crate::state::deployments::DeploymentId;
 use crate::state::instances::Instance;
@@ -67,6 +68,8 @@ pub enum Action {
         /// At most [`crate::transitions::reconcile::MAX_RECONCILE_TASKS`].
         tasks: Vec<(TaskId, Option<AgentId>)>,
     },
+    /// Ask an instance. What it answers comes back as `Input::Probed`, once for each.
+    Probe(Probe),
     /// Tell subscribers.
     Publish(Event),
 }

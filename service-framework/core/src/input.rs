@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mete_model::{FrameworkId, InverseOffer, Offer, OfferId, TaskId, TaskStatus, Timestamp};
 
+use crate::probe::{Answer, Check};
 use crate::spec::app::{AppId, AppSpec};
 use crate::spec::group::GroupSpec;
 use crate::state::deployments::DeploymentId;
@@ -61,6 +62,15 @@ pub enum Input {
     Update(TaskStatus),
     /// The master says in words that something we sent was wrong, or that an agent or executor failed.
     Failure(String),
+    /// What came of `Action::Probe`.
+    Probed {
+        /// Who was asked.
+        instance: InstanceId,
+        /// For which of its checks.
+        check: Check,
+        /// What was heard.
+        answer: Answer,
+    },
     /// A deadline has come.
     Deadline,
 }

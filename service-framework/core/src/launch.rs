@@ -72,9 +72,8 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
         uris: spec.fetch.iter().map(fetch).collect(),
     };
     let health_check = spec
-        .health_checks
-        .first()
-        .and_then(|check| health_check(check, &ports, &command));
+        .agent_check()
+        .and_then(|at| health_check(spec.health_checks.get(at)?, &ports, &command));
     TaskSpec {
         id: task,
         name: spec.id.task_name(),
@@ -210,13 +209,16 @@ fn health_check(
         check.port.or_else(|| own.map(|port| port.inner))
     };
     let probe = match check.protocol {
-        HealthProtocol::Http | HealthProtocol::MesosHttp => {
+        HealthProtocol::Http
+        | HealthProtocol::Https
+        | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosHttps => {
             let path = check.path.clone().unwrap_or_else(|| "/".to_owned());
             Probe::Http {
                 port: port()?,
                 path,
                 statuses: Vec::new(),
-                secure: false,
+                secure: check.protocol.is_secure(),
             }
         }
         HealthProtocol::Tcp | HealthProtocol::MesosTcp => Probe::Tcp { port: port()? },
@@ -230,11 +232,12 @@ fn health_check(
             ..command.clone()
         }),
     };
-    // Marathon's own HTTP and TCP checks know no delay; their grace period does its work.
+    // Marathon's own checks know no delay; their grace period does its work.
     let delay = match check.protocol {
-        HealthProtocol::Http | HealthProtocol::Tcp => Duration::ZERO,
+        HealthProtocol::Http | HealthProtocol::Https | HealthProtocol::Tcp => Duration::ZERO,
         HealthProtocol::Command
         | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosHttps
         | HealthProtocol::MesosTcp
         | HealthProtocol::Grpc => check.delay,
     };

@@ -16,6 +16,7 @@ pub mod events; // what subscribers hear
 pub mod input; // all that can happen
 pub mod launch; // what an instance is launched with
 pub mod orchestrator; // the whole state, and `step`
+pub mod probe; // a question to an instance, and what it answers
 mod random; // numbers that nobody can foretell but that repeat with the seed
 pub mod record; // what survives, and how it lies on disk
 pub mod spec; // what is wanted: apps, versions, ports, dependencies

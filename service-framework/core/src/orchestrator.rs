@@ -26,6 +26,7 @@ use crate::state::instances::{Instance, InstanceId, InstanceState};
 use crate::state::launch_queue::LaunchQueue;
 use crate::state::leaving::Leaving;
 use crate::state::master::Master;
+use crate::state::probes::Probes;
 use crate::state::proxies::Proxies;
 use crate::view::View;
 
@@ -79,6 +80,7 @@ pub struct Orchestrator {
     pub(crate) queue: LaunchQueue,
     pub(crate) demand: Demand,
     pub(crate) backends: Backends,
+    pub(crate) probes: Probes,
     pub(crate) proxies: Proxies,
     pub(crate) leaving: Leaving,
     pub(crate) master: Master,
@@ -113,6 +115,7 @@ impl Orchestrator {
             queue: LaunchQueue::default(),
             demand: Demand::default(),
             backends: Backends::new(&life.epoch),
+            probes: Probes::default(),
             proxies: Proxies::default(),
             leaving: Leaving::default(),
             master: Master::default(),
@@ -161,6 +164,7 @@ impl Orchestrator {
             instance.since = now;
         }
         let instance = self.apps.put(instance);
+        self.probes.follow(&instance, |_| now);
         if instance.is_placed() {
             out.store.push(Record::Instance(instance.clone()));
         }
@@ -184,6 +188,7 @@ impl Orchestrator {
         let Some(instance) = self.apps.take(id) else {
             return;
         };
+        self.probes.forget(id);
         if let Some(place) = instance.place.as_ref().filter(|_| instance.is_leaving) {
             self.leaving.ended(&place.agent, id);
         }
@@ -258,6 +263,14 @@ impl Machine for Orchestrator {
                 self.update(now, status, &mut out);
                 None
             }
+            Input::Probed {
+                instance,
+                check,
+                answer,
+            } => {
+                self.probed(now, &instance, check, answer, &mut out);
+                None
+            }
             Input::Deadline => {
                 self.deadline(now, &mut out);
                 None
@@ -282,6 +295,7 @@ impl Machine for Orchestrator {
         let deadlines = [
             self.apps.next_deadline(),
             self.queue.next_deadline(),
+            self.probes.next_deadline(),
             proxies,
             self.master.next_deadline(),
         ];

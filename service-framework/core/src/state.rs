@@ -8,4 +8,5 @@ pub mod instances; // one copy of an app
 pub mod launch_queue; // who waits for an offer; back-off after failures
 pub(crate) mod leaving; // agents that drain, and who is still there
 pub mod master; // the link to the master
+pub(crate) mod probes; // which instance is asked when
 pub mod proxies; // who follows the list, and what each has in effect

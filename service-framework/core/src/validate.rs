@@ -14,6 +14,9 @@ use crate::spec::app::{
 };
 use crate::spec::size::{MAX_TEXT_BYTES, text_bytes};
 
+/// Health checks of an app: each is asked of each instance for as long as it runs.
+const MAX_HEALTH_CHECKS: usize = 32;
+
 /// The label of apps that must never run twice at once.
 const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
 
@@ -270,8 +273,14 @@ fn mappings(spec: &AppSpec, found: &mut Vec<Violation>) {
 }
 
 fn health_checks(spec: &AppSpec, found: &mut Vec<Violation>) {
-    if spec.health_checks.len() > 1 {
-        let text = "can contain at most one health check: all of them are run by the agent";
+    if spec.health_checks.len() > MAX_HEALTH_CHECKS {
+        let text = format!("must have at most {MAX_HEALTH_CHECKS} elements");
+        found.push(Violation::new("/healthChecks", text));
+    }
+    let of_agents = spec.health_checks.iter();
+    let of_agents = of_agents.filter(|check| check.protocol.is_of_agents());
+    if of_agents.count() > 1 {
+        let text = "can contain at most one health check that agents run: COMMAND, MESOS_HTTP, MESOS_HTTPS, MESOS_TCP or GRPC";
         found.push(Violation::new("/healthChecks", text));
     }
     for (at, check) in spec.health_checks.iter().enumerate() {
@@ -295,8 +304,10 @@ fn health_check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut V
             }
         }
         HealthProtocol::Http
+        | HealthProtocol::Https
         | HealthProtocol::Tcp
         | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosHttps
         | HealthProtocol::MesosTcp
         | HealthProtocol::Grpc => {
             let index = check.port_index.unwrap_or(0) as usize;

@@ -211,8 +211,8 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ("tty", json!(true), "/tty"),
         (
             "healthChecks",
-            json!([{ "protocol": "HTTPS" }]),
-            "/healthChecks(0)/protocol",
+            json!([{ "protocol": "HTTP" }, { "protocol": "COMMAND", "command": { "value": "true" } }, { "protocol": "MESOS_TCP" }]),
+            "/healthChecks",
         ),
         (
             "healthChecks",

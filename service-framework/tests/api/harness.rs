@@ -43,8 +43,13 @@ pub(crate) fn agent(host: &str) -> Agent {
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_on(&["127.0.0.2", "127.0.0.3"]).await
+    }
+
+    /// With agents at these addresses.
+    pub(crate) async fn start_on(hosts: &[&str]) -> Self {
         let master = Master::start().await.expect("a port");
-        for host in ["127.0.0.2", "127.0.0.3"] {
+        for host in hosts {
             master.add_agent(agent(host));
         }
         let directory = tempfile::tempdir().expect("a directory");

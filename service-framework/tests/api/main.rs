@@ -8,6 +8,7 @@
 mod harness; // a service framework, its master, its callers
 
 mod backends; // the healthy-task list, its followers, draining
+mod checks; // instances that are asked, and what they answer
 mod errors; // every bad input has its answer
 mod events; // what subscribers hear
 mod groups; // apps in groups in groups

@@ -115,6 +115,7 @@ fn mode(spec: &AppSpec, port_index: u32) -> Mode {
     }
     let is_checked = spec.health_checks.iter().any(|check| {
         check.protocol.is_http()
+            && !check.protocol.is_secure() // a proxy would have to speak TLS to it
             && check.port.is_none()
             && check.port_index.unwrap_or(0) == port_index
     });

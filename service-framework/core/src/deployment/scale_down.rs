@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::spec::app::{AppId, AppSpec};
     use crate::spec::history::AppVersion;
-    use crate::state::instances::{Health, Place};
+    use crate::state::instances::Place;
 
     fn instance(number: u8, started_s: u64, state: InstanceState, rack: &str) -> Arc<Instance> {
         let spec = Arc::new(AppSpec::new(AppId::new("/web").expect("good")));
@@ -112,8 +112,9 @@ mod tests {
             place: Some(place),
             staged_at: None,
             started_at: Some(Timestamp::from_millis(started_s * 1_000)),
-            health: Health::default(),
+            health: Vec::new(),
             is_leaving: false,
+            is_ending: false,
         })
     }
 

@@ -177,8 +177,12 @@ pub(super) struct Instance {
     started_us: Option<u64>,
     #[serde(default)]
     health: Health,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more_health: Vec<Health>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_leaving: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_ending: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,6 +205,7 @@ enum Reason {
     Asked,
     LaunchTimedOut,
     Moved,
+    Unhealthy,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,7 +218,7 @@ struct Place {
     attributes: Vec<(String, String)>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Health {
     first_success_us: Option<u64>,
     last_success_us: Option<u64>,
@@ -228,7 +233,6 @@ impl From<&instances::Instance> for Instance {
             .place
             .as_ref()
             .expect("only what was launched is stored, and that has a place");
-        let health = &instance.health;
         let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
         Self {
             version_ms: instance.version.version.as_millis(),
@@ -243,14 +247,14 @@ impl From<&instances::Instance> for Instance {
             },
             staged_us: micros(instance.staged_at),
             started_us: micros(instance.started_at),
-            health: Health {
-                first_success_us: micros(health.first_success),
-                last_success_us: micros(health.last_success),
-                last_failure_us: micros(health.last_failure),
-                last_failure_cause: health.last_failure_cause.clone(),
-                consecutive_failures: health.consecutive_failures,
-            },
+            health: instance
+                .health
+                .first()
+                .map(Health::from)
+                .unwrap_or_default(),
+            more_health: instance.health.iter().skip(1).map(Health::from).collect(),
             is_leaving: instance.is_leaving,
+            is_ending: instance.is_ending,
         }
     }
 }
@@ -276,15 +280,45 @@ impl Instance {
             }),
             staged_at: moment(self.staged_us),
             started_at: moment(self.started_us),
-            health: instances::Health {
-                first_success: moment(self.health.first_success_us),
-                last_success: moment(self.health.last_success_us),
-                last_failure: moment(self.health.last_failure_us),
-                last_failure_cause: self.health.last_failure_cause,
-                consecutive_failures: self.health.consecutive_failures,
-            },
+            health: healths(self.health, self.more_health),
             is_leaving: self.is_leaving,
+            is_ending: self.is_ending,
         })
+    }
+}
+
+/// As they were, without those at the end that have said nothing.
+fn healths(first: Health, more: Vec<Health>) -> Vec<instances::Health> {
+    let mut all: Vec<Health> = std::iter::once(first).chain(more).collect();
+    while all.last() == Some(&Health::default()) {
+        all.pop();
+    }
+    all.into_iter().map(Health::back).collect()
+}
+
+impl From<&instances::Health> for Health {
+    fn from(health: &instances::Health) -> Self {
+        let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
+        Self {
+            first_success_us: micros(health.first_success),
+            last_success_us: micros(health.last_success),
+            last_failure_us: micros(health.last_failure),
+            last_failure_cause: health.last_failure_cause.clone(),
+            consecutive_failures: health.consecutive_failures,
+        }
+    }
+}
+
+impl Health {
+    fn back(self) -> instances::Health {
+        let moment = |micros: Option<u64>| micros.map(Timestamp::from_micros);
+        instances::Health {
+            first_success: moment(self.first_success_us),
+            last_success: moment(self.last_success_us),
+            last_failure: moment(self.last_failure_us),
+            last_failure_cause: self.last_failure_cause,
+            consecutive_failures: self.consecutive_failures,
+        }
     }
 }
 
@@ -359,6 +393,7 @@ impl From<instances::KillReason> for Reason {
             From::Asked => Self::Asked,
             From::LaunchTimedOut => Self::LaunchTimedOut,
             From::Moved => Self::Moved,
+            From::Unhealthy => Self::Unhealthy,
         }
     }
 }
@@ -372,6 +407,7 @@ impl From<Reason> for instances::KillReason {
             Reason::Asked => Self::Asked,
             Reason::LaunchTimedOut => Self::LaunchTimedOut,
             Reason::Moved => Self::Moved,
+            Reason::Unhealthy => Self::Unhealthy,
         }
     }
 }

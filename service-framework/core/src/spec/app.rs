@@ -73,7 +73,7 @@ pub struct AppSpec {
     pub role: Option<String>,
     /// Apps or groups that are started before this one.
     pub dependencies: BTreeSet<AppId>,
-    /// When an instance counts as healthy; at most one for now, run by the agent.
+    /// When an instance counts as healthy: when all of them pass.
     pub health_checks: Vec<HealthCheckSpec>,
     /// How many may be missing or too many while it changes.
     pub upgrade_strategy: UpgradeStrategy,

@@ -106,10 +106,13 @@ pub struct Instance {
     pub staged_at: Option<Timestamp>,
     /// When it began to run.
     pub started_at: Option<Timestamp>,
-    /// What its health check has said so far.
-    pub health: Health,
+    /// What its health checks have said so far, in the order of its version's list; those at the end that have said
+    /// nothing may be missing.
+    pub health: Vec<Health>,
     /// Whether its agent drains: it goes when another has taken its place.
     pub is_leaving: bool,
+    /// Whether its agent is ending it by itself: whatever its checks say, it counts as unhealthy.
+    pub is_ending: bool,
 }
 
 /// Where an instance stands.
@@ -128,7 +131,7 @@ pub enum InstanceState {
     Staging,
     /// It runs.
     Running {
-        /// What its check says; `None` without check or before the first result.
+        /// What its checks say; `None` without check or before each has said something.
         healthy: Option<bool>,
     },
     /// Its agent is not heard of.
@@ -171,6 +174,8 @@ pub enum KillReason {
     LaunchTimedOut,
     /// Its agent drains, and another has taken its place.
     Moved,
+    /// A health check that the framework runs has failed too often.
+    Unhealthy,
 }
 
 /// Where an instance was put.
@@ -198,7 +203,7 @@ impl Place {
     }
 }
 
-/// What the health check of an instance has said so far.
+/// What a health check of an instance has said so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// First time it passed.
@@ -211,6 +216,17 @@ pub struct Health {
     pub last_failure_cause: Option<String>,
     /// Failures reported since the last success.
     pub consecutive_failures: u32,
+}
+
+impl Health {
+    /// Whether it passed when it was last known to begin or fail; `None` before the first result.
+    pub fn is_alive(&self) -> Option<bool> {
+        match (self.consecutive_failures, self.last_success) {
+            (1.., _) => Some(false),
+            (0, Some(_)) => Some(true),
+            (0, None) => None,
+        }
+    }
 }
 
 impl Instance {
@@ -241,6 +257,26 @@ impl Instance {
             InstanceState::Unreachable { inactive, .. } => !inactive,
             InstanceState::Draining { .. } | InstanceState::Killing { .. } => false,
         }
+    }
+
+    /// What one of its health checks has said so far; `None`: nothing.
+    pub fn health_of(&self, check: usize) -> Option<&Health> {
+        self.health.get(check)
+    }
+
+    /// What its health checks say together: one that fails is enough; it is healthy when all of them pass.
+    pub fn verdict(&self) -> Option<bool> {
+        let checks = 0..self.version.spec.health_checks.len();
+        let mut words = checks.map(|at| self.health_of(at).and_then(Health::is_alive));
+        let mut all = words.next()?;
+        for word in words {
+            all = match (all, word) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                (None, _) | (_, None) => None,
+            };
+        }
+        all
     }
 
     /// Whether it takes resources of some agent.

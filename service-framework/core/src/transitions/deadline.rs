@@ -17,6 +17,7 @@ impl Orchestrator {
             self.master.wants_revive = true;
             self.touched.insert(app);
         }
+        self.ask_instances(now, out);
         if self.master.is_connected {
             self.kill_strays(now, out);
             if self.master.reconcile_at.is_some_and(|at| at <= now) {

@@ -1,7 +1,8 @@
-//! What a health check says: an instance gets traffic, or gets none any more.
+//! What health checks say: an instance gets traffic, or gets none any more.
 //!
-//! The agent runs the check and kills the instance when it has failed too often; here the instance leaves the
-//! healthy-task list as soon as it is said to be unhealthy, before it is killed.
+//! The check that the agent runs is reported with the task, and the agent kills the task when it has failed too often;
+//! the others are asked by the framework (`probe.rs`). Either way the instance leaves the healthy-task list as soon as
+//! one says that it is unhealthy, before it is killed.
 
 use mete_model::machine::Effects;
 use mete_model::{Reason, TaskState, TaskStatus, Timestamp};
@@ -9,6 +10,13 @@ use mete_model::{Reason, TaskState, TaskStatus, Timestamp};
 use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::state::instances::{Health, Instance, InstanceState};
+
+/// What one check and all together say of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) check: Option<bool>,
+    pub(super) all: Option<bool>,
+}
 
 impl Orchestrator {
     /// A task runs, or runs on with another health.
@@ -19,22 +27,29 @@ impl Orchestrator {
         status: &TaskStatus,
         out: &mut Effects<Self>,
     ) {
-        let before = known_health(instance);
-        let healthy = status.healthy.or(before); // a report that says nothing of it takes nothing back
         if let InstanceState::Draining { reason, .. } = instance.state {
-            if healthy == Some(false) {
+            if status.healthy == Some(false) {
                 self.kill_now(now, &instance.id, reason, out); // it is of no more use to the sessions it has
             }
             return;
         }
         // What a reconciliation says has been said before; it is no new failure.
         let is_report = status.reason != Some(Reason::Reconciliation);
-        let health = noted(&instance.health, now, status, is_report);
-        let state = InstanceState::Running { healthy };
-        if state != instance.state || health != instance.health {
+        let mut after = instance.clone();
+        let check = instance.version.spec.agent_check();
+        if let Some(at) = check {
+            let known = instance.health_of(at).cloned().unwrap_or_default();
+            let health = noted(&known, now, status, is_report);
+            if health != known {
+                put(&mut after.health, at, health);
+            }
+        }
+        let (before, all) = (known(instance), together(instance, &after, status.healthy));
+        let state = InstanceState::Running { healthy: all };
+        if state != instance.state || after.health != instance.health {
             self.edit_instance(now, &instance.id, out, |instance| {
                 instance.state = state;
-                instance.health = health;
+                instance.health.clone_from(&after.health);
                 instance.started_at = instance.started_at.or(Some(now));
                 if let Some(place) = instance
                     .place
@@ -45,68 +60,58 @@ impl Orchestrator {
                 }
             });
         }
-        self.tell_health(
-            now,
-            instance,
-            before,
-            healthy,
-            status.healthy == Some(false) && is_report,
-            out,
-        );
+        if status.healthy == Some(false)
+            && is_report
+            && let Some(spec) = check.and_then(|at| instance.version.spec.health_checks.get(at))
+        {
+            let failed = Happening::FailedHealthCheck {
+                app: instance.app().clone(),
+                instance: instance.id.clone(),
+                check: spec.clone(),
+            };
+            publish(now, out, failed);
+        }
+        let word = |of: &Instance, all| match of.version.spec.health_checks.len() {
+            0 | 1 => all,
+            _ => check.and_then(|at| of.health_of(at)?.is_alive()),
+        };
+        let said = |of: &Instance, all| Words {
+            check: word(of, all),
+            all,
+        };
+        let (before, after) = (said(instance, before), said(&after, all));
+        self.tell_health(now, instance, before, after, out);
     }
 
-    fn tell_health(
+    /// Tells subscribers what has changed.
+    pub(super) fn tell_health(
         &self,
         now: Timestamp,
         instance: &Instance,
-        before: Option<bool>,
-        healthy: Option<bool>,
-        has_failed: bool,
+        before: Words,
+        after: Words,
         out: &mut Effects<Self>,
     ) {
-        let (app, id, version) = (
-            instance.app().clone(),
-            instance.id.clone(),
-            instance.version.version,
-        );
-        if has_failed && let Some(check) = instance.version.spec.health_checks.first() {
-            let check = check.clone();
-            publish(
-                now,
-                out,
-                Happening::FailedHealthCheck {
-                    app: app.clone(),
-                    instance: id.clone(),
-                    check,
-                },
-            );
+        if before.check != after.check
+            && let Some(alive) = after.check
+        {
+            let changed = Happening::HealthStatusChanged {
+                app: instance.app().clone(),
+                instance: instance.id.clone(),
+                version: instance.version.version,
+                alive,
+            };
+            publish(now, out, changed);
         }
-        if before == healthy {
-            return;
+        if before.all != after.all {
+            let changed = Happening::InstanceHealthChanged {
+                instance: instance.id.clone(),
+                app: instance.app().clone(),
+                version: instance.version.version,
+                healthy: after.all,
+            };
+            publish(now, out, changed);
         }
-        if let Some(alive) = healthy {
-            let (app, instance) = (app.clone(), id.clone());
-            publish(
-                now,
-                out,
-                Happening::HealthStatusChanged {
-                    app,
-                    instance,
-                    version,
-                    alive,
-                },
-            );
-        }
-        publish(
-            now,
-            out,
-            Happening::InstanceHealthChanged {
-                instance: id,
-                app,
-                version,
-                healthy,
-            },
-        );
     }
 
     /// Tells subscribers when a task was killed for its health.
@@ -139,7 +144,8 @@ impl Orchestrator {
     }
 }
 
-fn known_health(instance: &Instance) -> Option<bool> {
+/// What is known of the health of an instance.
+pub(super) fn known(instance: &Instance) -> Option<bool> {
     match instance.state {
         InstanceState::Running { healthy } => healthy,
         InstanceState::Draining { .. } => Some(true),
@@ -151,20 +157,55 @@ fn known_health(instance: &Instance) -> Option<bool> {
     }
 }
 
-fn noted(health: &Health, now: Timestamp, status: &TaskStatus, is_report: bool) -> Health {
-    let mut health = health.clone();
-    match status.healthy {
-        Some(true) if is_report || health.last_success.is_none() => {
-            health.first_success = health.first_success.or(Some(now));
-            health.last_success = Some(now);
-            health.consecutive_failures = 0;
-        }
-        Some(false) if is_report => {
-            health.last_failure = Some(now);
-            health.last_failure_cause.clone_from(&status.message);
-            health.consecutive_failures = health.consecutive_failures.saturating_add(1);
-        }
-        Some(_) | None => {}
+/// What is known of it from now on, by what its checks said before and say now. `said`: by the agent, whose word alone
+/// counts where it runs the only check.
+pub(super) fn together(before: &Instance, after: &Instance, said: Option<bool>) -> Option<bool> {
+    let known = known(before);
+    if after.version.spec.health_checks.len() < 2 {
+        return said.or(known); // a report that says nothing of it takes nothing back
     }
-    health
+    if before.is_ending {
+        return Some(false);
+    }
+    after.verdict()
+}
+
+/// Puts what a check says in its place.
+pub(super) fn put(all: &mut Vec<Health>, at: usize, health: Health) {
+    if all.len() <= at {
+        all.resize_with(at + 1, Health::default);
+    }
+    if let Some(place) = all.get_mut(at) {
+        *place = health;
+    }
+}
+
+/// It passes, after it did not.
+pub(super) fn passed(known: &Health, now: Timestamp) -> Health {
+    Health {
+        first_success: known.first_success.or(Some(now)),
+        last_success: Some(now),
+        consecutive_failures: 0,
+        ..known.clone()
+    }
+}
+
+/// It fails once more.
+pub(super) fn failed(known: &Health, now: Timestamp, cause: Option<String>) -> Health {
+    Health {
+        last_failure: Some(now),
+        last_failure_cause: cause,
+        consecutive_failures: known.consecutive_failures.saturating_add(1),
+        ..known.clone()
+    }
+}
+
+fn noted(known: &Health, now: Timestamp, status: &TaskStatus, is_report: bool) -> Health {
+    match status.healthy {
+        Some(true) if is_report || known.is_alive() != Some(true) => passed(known, now),
+        Some(false) if is_report || known.is_alive() != Some(false) => {
+            failed(known, now, status.message.clone())
+        }
+        Some(_) | None => known.clone(),
+    }
 }

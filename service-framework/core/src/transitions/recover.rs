@@ -12,6 +12,7 @@ use mete_model::machine::Effects;
 use crate::orchestrator::Orchestrator;
 use crate::record::Stored;
 use crate::spec::group::Former;
+use crate::state::probes;
 
 impl Orchestrator {
     pub(crate) fn take_back(&mut self, now: Timestamp, stored: Stored) {
@@ -37,7 +38,10 @@ impl Orchestrator {
             if let Some(place) = instance.place.as_ref().filter(|_| instance.is_leaving) {
                 self.leaving.add(&place.agent, instance.id.clone());
             }
-            self.apps.put(instance);
+            let instance = self.apps.put(instance);
+            self.probes.follow(&instance, |(check, every)| {
+                probes::next(now, &instance.id, check, every)
+            });
         }
         for deployment in stored.deployments {
             self.last_version = self.last_version.max(deployment.version);

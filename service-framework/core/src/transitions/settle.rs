@@ -14,7 +14,7 @@ use crate::orchestrator::Orchestrator;
 use crate::record::Record;
 use crate::spec::app::AppId;
 use crate::spec::history::AppVersion;
-use crate::state::instances::{Health, Instance, InstanceId, InstanceState};
+use crate::state::instances::{Instance, InstanceId, InstanceState};
 
 impl Orchestrator {
     pub(crate) fn settle(&mut self, now: Timestamp, out: &mut Effects<Self>) {
@@ -80,8 +80,9 @@ impl Orchestrator {
             place: None,
             staged_at: None,
             started_at: None,
-            health: Health::default(),
+            health: Vec::new(),
             is_leaving: false,
+            is_ending: false,
         });
         self.touched.insert(version.spec.id.clone());
         self.master.wants_revive = true;

@@ -96,11 +96,13 @@ impl Orchestrator {
     /// it is replaced when it has ended.
     fn being_killed(&mut self, now: Timestamp, instance: &Instance, out: &mut Effects<Self>) {
         match instance.state {
-            InstanceState::Running { healthy } if healthy != Some(false) => {
-                let state = InstanceState::Running {
-                    healthy: Some(false),
-                };
-                self.edit_instance(now, &instance.id, out, |instance| instance.state = state);
+            InstanceState::Running { .. } if !instance.is_ending => {
+                self.edit_instance(now, &instance.id, out, |instance| {
+                    instance.is_ending = true;
+                    instance.state = InstanceState::Running {
+                        healthy: Some(false),
+                    };
+                });
             }
             InstanceState::Draining { reason, .. } => {
                 let state = InstanceState::Killing {

@@ -12,6 +12,7 @@ use mete_model::{
 use mete_placement::Shape;
 use mete_service_framework_core::backends::BackendState;
 use mete_service_framework_core::events::Happening;
+use mete_service_framework_core::probe::{Answer, Probe};
 use mete_service_framework_core::record::Record;
 use mete_service_framework_core::spec::app::{AppId, AppSpec, HealthCheckSpec, HealthProtocol};
 use mete_service_framework_core::state::apps::App;
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) away: BTreeMap<TaskId, Running>,
     /// Kills that were sent and not carried out.
     pub(crate) kills: Vec<TaskId>,
+    /// Questions to instances that were not answered.
+    pub(crate) probes: Vec<Probe>,
     /// Questions to leave an agent that were answered with yes.
     pub(crate) accepted: Vec<OfferId>,
     /// What subscribers heard.
@@ -83,6 +86,7 @@ impl World {
             tasks: BTreeMap::new(),
             away: BTreeMap::new(),
             kills: Vec::new(),
+            probes: Vec::new(),
             accepted: Vec::new(),
             events: Vec::new(),
             wants_offers: false,
@@ -153,6 +157,7 @@ impl World {
             Action::Demand(shapes) => self.demand = shapes,
             Action::Revive => self.wants_offers = true,
             Action::Suppress => self.wants_offers = false,
+            Action::Probe(probe) => self.probes.push(probe),
             Action::Publish(event) => self.events.push(event.what),
             Action::AcceptInverse(questions) => self.accepted.extend(questions),
             Action::Decline { .. } | Action::Acknowledge { .. } | Action::Reconcile { .. } => {}
@@ -350,6 +355,21 @@ impl World {
         }
     }
 
+    /// Every question so far has this answer.
+    pub(crate) fn answer_all(&mut self, answer: &Answer) {
+        for probe in std::mem::take(&mut self.probes) {
+            self.answer(&probe, answer.clone());
+        }
+    }
+
+    pub(crate) fn answer(&mut self, probe: &Probe, answer: Answer) -> Effects<Orchestrator> {
+        self.step(Input::Probed {
+            instance: probe.instance.clone(),
+            check: probe.check,
+            answer,
+        })
+    }
+
     /// What was to be killed ends.
     pub(crate) fn end_killed(&mut self) {
         for task in std::mem::take(&mut self.kills) {
@@ -373,6 +393,7 @@ impl World {
             self.acknowledge_all();
             self.end_killed();
             self.pass(Duration::from_secs(1));
+            self.answer_all(&Answer::Status(200));
             let after = (
                 self.task_ids(),
                 self.kills.len(),
@@ -414,6 +435,7 @@ impl World {
     /// The service framework dies and comes back with what it stored.
     pub(crate) fn restart(&mut self) {
         self.lives += 1;
+        self.probes.clear(); // nobody waits for these answers any more
         let entries = self.store.clone().into_iter().collect();
         let life = life(self.lives);
         self.core = Orchestrator::recover(self.settings.clone(), &life, self.now, entries)
@@ -549,6 +571,18 @@ pub(crate) fn app(text: &str, instances: u32) -> AppSpec {
 pub(crate) fn checked(text: &str, instances: u32) -> AppSpec {
     let mut spec = app(text, instances);
     spec.health_checks = vec![HealthCheckSpec::new(HealthProtocol::MesosHttp)];
+    spec
+}
+
+/// The same with two checks that the framework runs.
+pub(crate) fn checked_twice(text: &str, instances: u32) -> AppSpec {
+    let mut spec = app(text, instances);
+    let check = |protocol| HealthCheckSpec {
+        interval: Duration::from_secs(10),
+        grace_period: Duration::from_secs(30),
+        ..HealthCheckSpec::new(protocol)
+    };
+    spec.health_checks = vec![check(HealthProtocol::Http), check(HealthProtocol::Tcp)];
     spec
 }
 

@@ -4,6 +4,7 @@ mod kit; // a world around an orchestrator: a store, a master, agents, proxies
 mod told; // effects as lines of text
 
 mod apps; // what users ask for, and what they are answered
+mod checks; // what the framework asks instances itself
 mod daemons; // apps that run once on each agent
 mod demands; // what waits, told to the master
 mod drains; // planned kills and the healthy-task list

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use mete_model::{TaskId, TaskState};
 use mete_service_framework_core::backends::BackendState;
 use mete_service_framework_core::deployment::upgrade;
+use mete_service_framework_core::probe::Answer;
 use mete_service_framework_core::state::instances::InstanceState;
 use mete_service_framework_core::{Input, Wanted};
 use proptest::prelude::*;
 
-use crate::kit::{World, app, checked, id, instance_of};
+use crate::kit::{World, app, checked, checked_twice, id, instance_of};
 
-const APPS: [&str; 2] = ["/a", "/g/b"];
+const APPS: [&str; 3] = ["/a", "/g/b", "/g/c"];
 const AGENTS: u8 = 3;
 
 #[derive(Clone, Debug)]
@@ -50,6 +51,10 @@ enum Event {
     Health {
         task: usize,
         healthy: bool,
+    },
+    Answer {
+        question: usize,
+        passes: bool,
     },
     Unreachable {
         task: usize,
@@ -89,6 +94,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => Just(Event::Run),
         2 => task().prop_map(|task| Event::Fail { task }),
         2 => (task(), any::<bool>()).prop_map(|(task, healthy)| Event::Health { task, healthy }),
+        5 => (task(), prop::bool::weighted(0.7)).prop_map(|(question, passes)| Event::Answer { question, passes }),
         1 => task().prop_map(|task| Event::Unreachable { task }),
         1 => task().prop_map(|task| Event::Return { task }),
         3 => Just(Event::EndKilled),
@@ -135,10 +141,10 @@ impl Run {
                 command,
                 over,
             } => {
-                let mut spec = if at % 2 == 0 {
-                    checked(APPS[*at], *instances)
-                } else {
-                    app(APPS[*at], *instances)
+                let mut spec = match at {
+                    0 => checked(APPS[*at], *instances),
+                    1 => app(APPS[*at], *instances),
+                    _ => checked_twice(APPS[*at], *instances),
                 };
                 spec.cmd = Some(format!("serve {command}"));
                 if !over {
@@ -184,6 +190,17 @@ impl Run {
             Event::Run => world.run_all(),
             Event::Fail { task } => self.report(*task, TaskState::Failed, None),
             Event::Health { task, healthy } => self.report_health(*task, *healthy),
+            Event::Answer { question, passes } => {
+                if world.probes.is_empty() {
+                    return;
+                }
+                let probe = world.probes.remove(*question % world.probes.len());
+                if !passes {
+                    self.hurt.insert(probe.instance.task());
+                }
+                let status = if *passes { 200 } else { 500 };
+                world.answer(&probe, Answer::Status(status));
+            }
             Event::Unreachable { task } => {
                 if let Some(task) = nth(world, *task) {
                     self.hurt.insert(task.clone());
@@ -370,11 +387,13 @@ impl Run {
             world.acknowledge_all();
             world.end_killed();
             world.pass_s(1);
+            world.answer_all(&Answer::Status(200));
             let view = world.view();
             if view.deployments.is_empty()
                 && view.queue.is_empty()
                 && world.kills.is_empty()
-                && round > 10
+                && round > 20
+            // every check has been asked again
             {
                 break;
             }

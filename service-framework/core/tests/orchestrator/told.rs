@@ -130,6 +130,12 @@ fn action(action: &Action) -> String {
             let tasks: Vec<_> = tasks.iter().map(|(task, _)| format!(" {task}")).collect();
             format!("reconcile{}", tasks.join(","))
         }
+        Action::Probe(probe) => {
+            format!(
+                "ask {} {:?} at {}:{}",
+                probe.instance, probe.check, probe.host, probe.port
+            )
+        }
         Action::Publish(event) => format!("publish {}", event.what.type_name()),
     }
 }

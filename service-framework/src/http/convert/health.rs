@@ -1,4 +1,4 @@
-//! Health checks, both ways. All of them are run by the agent.
+//! Health checks, both ways.
 
 use std::time::Duration;
 
@@ -66,17 +66,12 @@ fn protocol(path: &str, said: &Said, faults: &mut Faults) -> Option<HealthProtoc
     let name = said.protocol.as_deref().unwrap_or("HTTP");
     let protocol = HealthProtocol::from_name(name);
     if protocol.is_none() {
-        let path = format!("{path}/protocol");
-        if matches!(name, "HTTPS" | "MESOS_HTTPS") {
-            faults.not_carried(path, &format!("a check over {name}"));
-        } else {
-            faults.shape(
-                path,
-                format!(
-                    "is {name:?}, must be one of HTTP, HTTPS, TCP, COMMAND, MESOS_TCP, MESOS_HTTP, MESOS_HTTPS and GRPC"
-                ),
-            );
-        }
+        faults.shape(
+            format!("{path}/protocol"),
+            format!(
+                "is {name:?}, must be one of HTTP, HTTPS, TCP, COMMAND, MESOS_TCP, MESOS_HTTP, MESOS_HTTPS and GRPC"
+            ),
+        );
     }
     protocol
 }

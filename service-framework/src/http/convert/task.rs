@@ -18,7 +18,7 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
     let addresses = place.ip_addresses.iter();
     Some(Task {
         app_id: spec.id.to_string(),
-        health_check_results: health(instance).into_iter().collect(),
+        health_check_results: healths(instance),
         host: place.host.clone(),
         id: instance.id.task().to_string(),
         ip_addresses: addresses
@@ -40,27 +40,25 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
     })
 }
 
-/// What its check says; nothing before the first result.
-fn health(instance: &Instance) -> Option<Health> {
-    let health = &instance.health;
-    let alive = match (
-        is_healthy(instance),
-        health.last_success,
-        health.last_failure,
-    ) {
-        (Some(healthy), ..) => healthy,
-        (None, None, None) => return None,
-        (None, success, failure) => success > failure,
-    };
-    Some(Health {
-        alive,
-        consecutive_failures: health.consecutive_failures,
-        first_success: health.first_success.map(time::text),
-        last_success: health.last_success.map(time::text),
-        last_failure: health.last_failure.map(time::text),
-        last_failure_cause: health.last_failure_cause.clone(),
-        instance_id: instance.id.to_string(),
-    })
+/// What each of its checks says; nothing of one before its first result.
+fn healths(instance: &Instance) -> Vec<Health> {
+    let has_one = instance.version.spec.health_checks.len() == 1;
+    let checks = 0..instance.version.spec.health_checks.len();
+    let told = checks.filter_map(|at| {
+        let health = instance.health_of(at).cloned().unwrap_or_default();
+        // Where there is one only, its word is that of the instance.
+        let word = is_healthy(instance).filter(|_| has_one);
+        Some(Health {
+            alive: word.or_else(|| health.is_alive())?,
+            consecutive_failures: health.consecutive_failures,
+            first_success: health.first_success.map(time::text),
+            last_success: health.last_success.map(time::text),
+            last_failure: health.last_failure.map(time::text),
+            last_failure_cause: health.last_failure_cause,
+            instance_id: instance.id.to_string(),
+        })
+    });
+    told.collect()
 }
 
 const fn is_healthy(instance: &Instance) -> Option<bool> {

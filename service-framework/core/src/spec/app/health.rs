@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::AppSpec;
+
 /// When an instance counts as healthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheckSpec {
@@ -50,17 +52,21 @@ impl HealthCheckSpec {
     }
 }
 
-/// What a health check asks. HTTP and TCP are run by the agent too, like their MESOS kinds.
+/// What a health check asks. Who runs it: see [`AppSpec::agent_check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum HealthProtocol {
     /// `HTTP`
     Http,
+    /// `HTTPS`: whatever certificate the instance shows.
+    Https,
     /// `TCP`
     Tcp,
     /// `COMMAND`
     Command,
     /// `MESOS_HTTP`
     MesosHttp,
+    /// `MESOS_HTTPS`: whatever certificate the instance shows.
+    MesosHttps,
     /// `MESOS_TCP`
     MesosTcp,
     /// `GRPC`: Mete's own, `grpc.health.v1`.
@@ -72,21 +78,25 @@ impl HealthProtocol {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "HTTP",
+            Self::Https => "HTTPS",
             Self::Tcp => "TCP",
             Self::Command => "COMMAND",
             Self::MesosHttp => "MESOS_HTTP",
+            Self::MesosHttps => "MESOS_HTTPS",
             Self::MesosTcp => "MESOS_TCP",
             Self::Grpc => "GRPC",
         }
     }
 
-    /// From the name in the API; `None` for those not carried (HTTPS, MESOS_HTTPS) and unknown ones.
+    /// From the name in the API.
     pub fn from_name(name: &str) -> Option<Self> {
         [
             Self::Http,
+            Self::Https,
             Self::Tcp,
             Self::Command,
             Self::MesosHttp,
+            Self::MesosHttps,
             Self::MesosTcp,
             Self::Grpc,
         ]
@@ -97,16 +107,63 @@ impl HealthProtocol {
     /// Whether it asks a port.
     pub const fn needs_port(self) -> bool {
         match self {
-            Self::Http | Self::Tcp | Self::MesosHttp | Self::MesosTcp | Self::Grpc => true,
+            Self::Http
+            | Self::Https
+            | Self::Tcp
+            | Self::MesosHttp
+            | Self::MesosHttps
+            | Self::MesosTcp
+            | Self::Grpc => true,
             Self::Command => false,
         }
     }
 
-    /// Whether it speaks HTTP.
+    /// Whether it speaks HTTP, over TLS or not.
     pub const fn is_http(self) -> bool {
         match self {
-            Self::Http | Self::MesosHttp => true,
+            Self::Http | Self::Https | Self::MesosHttp | Self::MesosHttps => true,
             Self::Tcp | Self::Command | Self::MesosTcp | Self::Grpc => false,
         }
+    }
+
+    /// Whether it speaks TLS.
+    pub const fn is_secure(self) -> bool {
+        match self {
+            Self::Https | Self::MesosHttps => true,
+            Self::Http
+            | Self::Tcp
+            | Self::Command
+            | Self::MesosHttp
+            | Self::MesosTcp
+            | Self::Grpc => false,
+        }
+    }
+
+    /// Whether only an agent can run it, or its user wants it there.
+    pub const fn is_of_agents(self) -> bool {
+        match self {
+            Self::Command | Self::MesosHttp | Self::MesosHttps | Self::MesosTcp | Self::Grpc => {
+                true
+            }
+            Self::Http | Self::Https | Self::Tcp => false,
+        }
+    }
+}
+
+impl AppSpec {
+    /// Which of its health checks the agents run, by place in the list: the only one, whatever it asks, so that it goes
+    /// on while the framework is down; of several that of the agents' kinds, of which validation lets in one.
+    pub fn agent_check(&self) -> Option<usize> {
+        let is_of_agents = |check: &HealthCheckSpec| check.protocol.is_of_agents();
+        match self.health_checks.len() {
+            1 => Some(0),
+            _ => self.health_checks.iter().position(is_of_agents),
+        }
+    }
+
+    /// Which of its health checks the framework runs itself: all others.
+    pub fn own_checks(&self) -> impl Iterator<Item = usize> {
+        let others = self.agent_check();
+        (0..self.health_checks.len()).filter(move |at| Some(*at) != others)
     }
 }
