@@ -55,6 +55,9 @@ pub struct Options {
     /// How long offers of no use are declined, e.g. `2m`.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = config::duration)]
     pub decline_time: Duration,
+    /// Directory of secrets: an app names one by its path below it. None when absent.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
     /// How it logs.
     #[command(flatten)]
     pub telemetry: TelemetryOptions,

@@ -4,17 +4,19 @@
 //! `Disconnected`, and with the next `Subscribed` it asks anew for what matters (launches by reconciliation, kills by
 //! repetition, updates come again until acknowledged, wanting offers or not is remembered by the SDK).
 
-use mete_daemon::event_loop::Hands;
+use mete_daemon::clock;
+use mete_daemon::event_loop::{Handle, Hands};
 use mete_framework_sdk::{CallError, Client, Filters, OfferId, Task, TaskPort};
-use mete_model::TaskSpec;
+use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::app::Protocol;
-use mete_service_framework_core::{Action, Launch};
+use mete_service_framework_core::{Action, Input, Launch, Orchestrator};
 use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::http::Subscribers;
 use crate::offers::Table;
 use crate::probes::Probes;
+use crate::secrets::Secrets;
 
 /// The hands of the service framework.
 pub(crate) struct ServiceHands {
@@ -22,6 +24,8 @@ pub(crate) struct ServiceHands {
     pub(crate) table: Table,
     pub(crate) subscribers: Subscribers,
     pub(crate) probes: Probes,
+    pub(crate) secrets: Secrets,
+    pub(crate) handle: Handle<Orchestrator>,
 }
 
 impl Hands<Action> for ServiceHands {
@@ -93,15 +97,68 @@ impl ServiceHands {
                 Filters::refuse_for(Duration::ZERO),
             );
         }
+        if launches.iter().any(|launch| !launch.secrets.is_empty()) {
+            // Where secrets lie may be slow: everything else goes on. A kill that overtakes the launch is repeated.
+            let (secrets, handle) = (self.secrets.clone(), self.handle.clone());
+            let client = self.client.clone();
+            tokio::spawn(async move {
+                let launches = with_secrets(secrets, handle, launches).await;
+                let filters = Filters::refuse_for(refuse);
+                let done = match launches.is_empty() {
+                    true => client.decline(offers.iter().map(|offer| &offer.id), filters),
+                    false => client.accept(&offers, launches.into_iter().map(task), filters),
+                };
+                if let Err(reason @ CallError::NotConnected) = done {
+                    debug!(call = "accept", %reason, "call not made");
+                }
+            });
+            return Ok(());
+        }
         let tasks = launches.into_iter().map(task);
         self.client
             .accept(&offers, tasks, Filters::refuse_for(refuse))
     }
 }
 
+/// Launches with the secrets they ask for in their environment. Those that cannot have them have failed.
+async fn with_secrets(
+    secrets: Secrets,
+    handle: Handle<Orchestrator>,
+    launches: Vec<Launch>,
+) -> Vec<Launch> {
+    let mut ready = Vec::new();
+    for mut launch in launches {
+        let (secrets, wanted) = (secrets.clone(), std::mem::take(&mut launch.secrets));
+        let fetched = tokio::task::spawn_blocking(move || secrets.fetch(&wanted)).await;
+        match fetched.unwrap_or_else(|_| Err("secrets cannot be read".to_owned())) {
+            Ok(fetched) => {
+                launch.task.command.environment.extend(fetched);
+                ready.push(launch);
+            }
+            Err(why) => {
+                warn!(task = %launch.task.id, %why, "an instance cannot be launched");
+                let (task, failed) = (launch.task.id, TaskState::Failed);
+                let status = TaskStatus {
+                    message: Some(why),
+                    agent: Some(launch.task.agent),
+                    ..TaskStatus::new(task, failed, Source::Master, clock::now())
+                };
+                if handle.tell(Input::Update(status)).await.is_err() {
+                    return Vec::new(); // The loop has ended: nothing is launched any more.
+                }
+            }
+        }
+    }
+    ready
+}
+
 /// A task as the SDK launches it.
 fn task(launch: Launch) -> Task {
-    let Launch { task: spec, ports } = launch;
+    let Launch {
+        task: spec,
+        ports,
+        secrets: _,
+    } = launch;
     // Each field by name: none is forgotten. The offer says which agent, and there is no original.
     let TaskSpec {
         id,

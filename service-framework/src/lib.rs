@@ -16,6 +16,7 @@ mod hands; // actions → calls to the master, questions to instances, events to
 mod link; // events of the master → inputs
 mod offers; // what is on the table between an offer and its answer
 mod probes; // questions to instances, and their answers
+mod secrets; // kept elsewhere, fetched when an instance is launched
 mod why; // what the master says of apps that wait
 
 mod http; // /v2

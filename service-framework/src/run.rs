@@ -27,6 +27,7 @@ use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
 use crate::probes::{NoClient, Probes};
+use crate::secrets::Secrets;
 use crate::why::Why;
 
 /// Why the service framework ended.
@@ -110,6 +111,8 @@ pub async fn run_on(
         table: table.clone(),
         subscribers: subscribers.clone(),
         probes: Probes::new(handle.clone())?,
+        secrets: Secrets::new(options.secrets_dir.clone()),
+        handle: handle.clone(),
     };
     let journal = StoreJournal::new(store.clone());
     let running = ready.run(journal, hands, stop_loop.clone());
@@ -182,6 +185,7 @@ fn introduction(
         .failover_timeout(options.failover_timeout)
         .capability(Capability::TaskKillingState)
         .capability(Capability::RegionAware)
+        .capability(Capability::GpuResources)
         .found_at(options.hostname(), Some(format!("http://{leader}")))
         .explicit_acknowledgements();
     match known_as {

@@ -99,9 +99,16 @@ optional_fields! {
         residency: serde_json::Value,
         /// Limits above the request: `cpus` and `mem`, each a number or `"unlimited"`.
         resource_limits: serde_json::Value,
-        /// Secrets by name: not carried yet.
-        secrets: serde_json::Value,
+        /// Secrets by name.
+        secrets: BTreeMap<String, SecretDef>,
     }
+}
+
+/// Where a secret lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretDef {
+    /// In the words of whoever keeps it.
+    pub source: String,
 }
 
 optional_fields! {
@@ -165,7 +172,7 @@ optional_fields! {
 pub enum EnvValue {
     /// A text.
     Text(String),
-    /// The name of a secret: not carried yet.
+    /// The name of a secret.
     Secret(String),
 }
 

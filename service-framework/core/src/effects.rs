@@ -1,5 +1,6 @@
 //! What follows from an input: records, actions, replies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub struct Launch {
     pub task: TaskSpec,
     /// For DiscoveryInfo (visibility FRAMEWORK, name: the task's).
     pub ports: Vec<TaskPort>,
+    /// Variables that the shell adds: the name of each, and the source of its secret.
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// The answer to one input.

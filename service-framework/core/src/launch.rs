@@ -93,6 +93,15 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
     }
 }
 
+/// The variables that hold secrets: the name of each, and the source of its secret.
+pub fn secrets(spec: &AppSpec) -> BTreeMap<String, String> {
+    let source = |(variable, secret): (&String, &String)| {
+        let source = spec.secrets.get(secret)?;
+        Some((variable.clone(), source.clone()))
+    };
+    spec.env_secrets.iter().filter_map(source).collect()
+}
+
 /// The ports of a task for discovery.
 pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
     let port = |(definition, port): (&crate::spec::app::PortDefinition, InstancePort)| TaskPort {

@@ -10,7 +10,8 @@ use mete_model::{Checksum, TaskLimits};
 use mete_placement::Constraint;
 
 use crate::spec::app::{
-    AppNetwork, AppSpec, DAEMON_LABEL, HealthCheckSpec, HealthProtocol, UnreachableStrategy,
+    AppNetwork, AppSpec, ContainerKind, DAEMON_LABEL, HealthCheckSpec, HealthProtocol,
+    UnreachableStrategy,
 };
 use crate::spec::size::{MAX_TEXT_BYTES, text_bytes};
 
@@ -74,6 +75,7 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     program(spec, &mut found);
     resources(spec, &mut found);
     texts(spec, &mut found);
+    secrets(spec, &mut found);
     ports(spec, &mut found);
     health_checks(spec, &mut found);
     strategies(spec, &mut found);
@@ -126,11 +128,13 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
     if spec.cpus_milli == 0 {
         found.push(Violation::new("/cpus", "is less than 0.001"));
     }
-    if spec.gpus > 0 {
-        found.push(Violation::new(
-            "/gpus",
-            "GPU resources only work with the Mesos containerizer, which is not carried yet",
-        ));
+    let is_docker = spec
+        .container
+        .as_ref()
+        .is_some_and(|container| container.kind == ContainerKind::Docker);
+    if spec.gpus > 0 && is_docker {
+        let text = "GPU resources only work with the Mesos containerizer";
+        found.push(Violation::new("/gpus", text));
     }
     let TaskLimits {
         cpus_milli,
@@ -170,6 +174,22 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
     }
 }
 
+/// Variables name secrets that are there.
+fn secrets(spec: &AppSpec, found: &mut Vec<Violation>) {
+    for (variable, secret) in &spec.env_secrets {
+        if !spec.secrets.contains_key(secret) {
+            let text = format!("references an undefined secret '{secret}'");
+            found.push(Violation::new(format!("/env/{variable}"), text));
+        }
+    }
+    for (name, source) in &spec.secrets {
+        if source.is_empty() {
+            let text = "must not be empty";
+            found.push(Violation::new(format!("/secrets/{name}/source"), text));
+        }
+    }
+}
+
 /// What becomes an argument or a variable of a process cannot hold what ends it there.
 fn texts(spec: &AppSpec, found: &mut Vec<Violation>) {
     const NO_NUL: &str = "must not hold the character NUL";
@@ -184,7 +204,7 @@ fn texts(spec: &AppSpec, found: &mut Vec<Violation>) {
     {
         found.push(Violation::new(format!("/args({at})"), NO_NUL));
     }
-    for (name, value) in &spec.env {
+    for (name, value) in spec.env.iter().chain(&spec.env_secrets) {
         if name.is_empty() || name.contains(['=', '\0']) {
             let text = format!("{name:?} is no name of an environment variable");
             found.push(Violation::new("/env", text));
@@ -464,7 +484,8 @@ mod tests {
     fn every_fault_is_reported() {
         let paths = wrong(|spec| {
             spec.cpus_milli = 0;
-            spec.gpus = 1;
+            let (variable, secret) = ("PASSWORD".to_owned(), "pw".to_owned());
+            spec.env_secrets.insert(variable, secret);
             spec.port_definitions = vec![
                 PortDefinition {
                     port: 80,
@@ -481,8 +502,8 @@ mod tests {
 
         let expected = [
             "/cpus",
-            "/gpus",
             "/env",
+            "/env/PASSWORD",
             "/portDefinitions",
             "/portDefinitions",
             "/upgradeStrategy/minimumHealthCapacity",

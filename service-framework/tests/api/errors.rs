@@ -102,7 +102,7 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ("mem", json!(1e300), "/mem"),
         ("instances", json!(-1), "/instances"),
         ("instances", json!(3_000_000_000_u64), "/instances"),
-        ("gpus", json!(1), "/gpus"),
+        ("gpus", json!(-1), "/gpus"),
         ("cmd", json!(""), "/cmd"),
         ("args", json!(["a"]), "/"),
         ("backoffFactor", json!(0.5), "/backoffFactor"),
@@ -178,7 +178,12 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             json!({ "docker": { "image": "x", "network": "BRIDGE", "portMappings": [{ "containerPort": 80, "protocol": "sctp" }] } }),
             "/container/portMappings(0)/protocol",
         ),
-        ("secrets", json!({ "s": { "source": "x" } }), "/secrets"),
+        ("secrets", json!({ "s": {} }), "/secrets/s/source"),
+        (
+            "secrets",
+            json!({ "s": { "source": "" } }),
+            "/secrets/s/source",
+        ),
         (
             "residency",
             json!({ "taskLostBehavior": "WAIT_FOREVER" }),

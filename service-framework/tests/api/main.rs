@@ -13,4 +13,5 @@ mod errors; // every bad input has its answer
 mod events; // what subscribers hear
 mod groups; // apps in groups in groups
 mod life; // an app from POST to DELETE
-mod restart; // what a new life knows of the one before
+mod restart;
+mod secrets; // secrets and GPUs reach who asks for them // what a new life knows of the one before

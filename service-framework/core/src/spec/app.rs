@@ -41,6 +41,12 @@ pub struct AppSpec {
     pub user: Option<String>,
     /// Environment; wins over every variable the framework sets.
     pub env: BTreeMap<String, String>,
+    /// Variables that hold a secret: the name of each, and the name of its secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_secrets: BTreeMap<String, String>,
+    /// Secrets by name: where each lies, in the words of whoever keeps them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     /// For people, tools and the proxies.
     pub labels: BTreeMap<String, String>,
     /// How many are wanted.
@@ -51,7 +57,7 @@ pub struct AppSpec {
     pub mem_bytes: u64,
     /// Bytes of disk for each instance.
     pub disk_bytes: u64,
-    /// Whole GPUs for each instance; 0 until containers carry them.
+    /// Whole GPUs for each instance.
     pub gpus: u32,
     /// How much more each instance may have.
     #[serde(default, skip_serializing_if = "ResourceLimits::is_empty")]
@@ -99,6 +105,8 @@ impl AppSpec {
             container: None,
             user: None,
             env: BTreeMap::new(),
+            env_secrets: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             labels: BTreeMap::new(),
             instances: 1,
             cpus_milli: 1_000,

@@ -206,6 +206,7 @@ impl Orchestrator {
         let launch = Launch {
             task: launch::task(id, version, &grant),
             ports: launch::task_ports(spec, &ports),
+            secrets: launch::secrets(spec),
         };
         let place = Place {
             agent: offer.agent.clone(),

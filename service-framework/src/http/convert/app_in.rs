@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_model::MEBIBYTE;
-use mete_proto::rest::apps::{App, EnvValue, UnreachableStrategy as Said};
+use mete_proto::rest::apps::{App, EnvValue, SecretDef, UnreachableStrategy as Said};
 use mete_service_framework_core::spec::app::{
     AppId, AppSpec, Constraint, KillSelection, UnreachableStrategy, UpgradeStrategy,
 };
@@ -33,7 +33,7 @@ pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec,
     legacy::refuse(said, &mut faults);
     program(&mut spec, said, &mut faults);
     resources(&mut spec, said, &mut faults);
-    texts(&mut spec, said, &mut faults);
+    texts(&mut spec, said);
     placement(&mut spec, said, group, &mut faults);
     ports::apply(&mut spec, said, &mut faults);
     if let Some(checks) = &said.health_checks {
@@ -91,17 +91,21 @@ fn resources(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     spec.limits = limits::read(said.resource_limits.as_ref(), faults);
 }
 
-fn texts(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+fn texts(spec: &mut AppSpec, said: &App) {
     if let Some(env) = &said.env {
         spec.env.clear();
+        spec.env_secrets.clear();
         for (name, value) in env {
-            match value {
-                EnvValue::Text(text) => {
-                    spec.env.insert(name.clone(), text.clone());
-                }
-                EnvValue::Secret(_) => faults.not_carried(format!("/env/{name}"), "a secret"),
-            }
+            let (of, value) = match value {
+                EnvValue::Text(text) => (&mut spec.env, text),
+                EnvValue::Secret(secret) => (&mut spec.env_secrets, secret),
+            };
+            of.insert(name.clone(), value.clone());
         }
+    }
+    if let Some(secrets) = &said.secrets {
+        let one = |(name, secret): (&String, &SecretDef)| (name.clone(), secret.source.clone());
+        spec.secrets = secrets.iter().map(one).collect();
     }
     if let Some(labels) = &said.labels {
         spec.labels.clone_from(labels);

@@ -1,11 +1,12 @@
 //! What is wanted of an app, as it is printed: defaults filled in, empty lists left out where Marathon does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mete_model::MEBIBYTE;
 use mete_proto::rest::apps::{
-    App, EnvValue, Fetch, UnreachableEnabled, UnreachableStrategy as Said, UpgradeStrategy,
-    VersionInfo,
+    App, EnvValue, Fetch, SecretDef, UnreachableEnabled, UnreachableStrategy as Said,
+    UpgradeStrategy, VersionInfo,
 };
 use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
 use mete_service_framework_core::spec::history::AppVersion;
@@ -55,7 +56,15 @@ pub(in crate::http) fn version_info(version: &AppVersion) -> VersionInfo {
 fn lists(app: &mut App, spec: &AppSpec) {
     let env = spec.env.iter();
     let env = env.map(|(name, value)| (name.clone(), EnvValue::Text(value.clone())));
-    app.env = (!spec.env.is_empty()).then(|| env.collect());
+    let secrets = spec.env_secrets.iter();
+    let secrets = secrets.map(|(name, secret)| (name.clone(), EnvValue::Secret(secret.clone())));
+    let env: BTreeMap<String, EnvValue> = env.chain(secrets).collect();
+    app.env = (!env.is_empty()).then_some(env);
+    let secrets = spec.secrets.iter().map(|(name, source)| {
+        let source = source.clone();
+        (name.clone(), SecretDef { source })
+    });
+    app.secrets = (!spec.secrets.is_empty()).then(|| secrets.collect());
     let constraints = spec.constraints.iter().map(|constraint| {
         let parts = [&constraint.field, &constraint.operator].into_iter();
         parts.chain(&constraint.value).cloned().collect()

@@ -30,7 +30,6 @@ pub(super) fn refuse(said: &App, faults: &mut Faults) {
             &said.readiness_checks,
         ),
         ("/residency", "residency", &said.residency),
-        ("/secrets", "a secret", &said.secrets),
     ] {
         if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
             faults.not_carried(path, what);

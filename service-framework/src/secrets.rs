@@ -1,0 +1,188 @@
+//! Secrets: named in app definitions, kept elsewhere, fetched when an instance is launched. Never stored, printed or
+//! logged here.
+//!
+//! A definition names a `source`: `env:NAME` is the variable `METE_SECRET_NAME` of the service framework, anything else a
+//! file below `--secrets-dir`. Other places are another [`Provider`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest secret: a variable of a process cannot hold much more than twice of it.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// Whoever may write apps may name any variable, so only those that are meant for it are read.
+const VARIABLE_PREFIX: &str = "METE_SECRET_";
+
+/// A place in which secrets lie.
+pub(crate) trait Provider: Send + Sync + 'static {
+    /// The secret of a source; `None` when the source is not of this place.
+    ///
+    /// # Errors
+    /// Why it cannot be had, without anything of it.
+    fn get(&self, source: &str) -> Option<Result<String, NoSecret>>;
+}
+
+/// Why a secret cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoSecret {
+    #[error("no secrets are kept here: the service framework was started without --secrets-dir")]
+    NoPlace,
+    #[error("there is none")]
+    Missing,
+    #[error("it does not lie below the directory of secrets")]
+    Outside,
+    #[error("it is larger than {MAX_SECRET_BYTES} bytes")]
+    TooLarge,
+    #[error("it is not text without NUL")]
+    NoText,
+    #[error("it cannot be read: {0}")]
+    Unreadable(ErrorKind),
+}
+
+/// Every place, asked in turn.
+#[derive(Clone)]
+pub(crate) struct Secrets(Arc<[Box<dyn Provider>]>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "secrets of {} places", self.0.len())
+    }
+}
+
+impl Secrets {
+    /// Variables of this process, and files below `directory` if there is one.
+    pub(crate) fn new(directory: Option<PathBuf>) -> Self {
+        Self(Arc::new([
+            Box::new(Variables) as Box<dyn Provider>,
+            Box::new(Files(directory)),
+        ]))
+    }
+
+    /// The variables of an instance: what each source holds.
+    ///
+    /// # Errors
+    /// The first source that cannot be had, and why, for people.
+    pub(crate) fn fetch(
+        &self,
+        wanted: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let one = |(variable, source): (&String, &String)| {
+            let found = self.0.iter().find_map(|place| place.get(source));
+            let value = found.unwrap_or(Err(NoSecret::NoPlace));
+            let value = value.map_err(|why| format!("secret '{source}' of {variable}: {why}"))?;
+            Ok((variable.clone(), value))
+        };
+        wanted.iter().map(one).collect()
+    }
+}
+
+/// Variables of this process.
+struct Variables;
+
+impl Provider for Variables {
+    fn get(&self, source: &str) -> Option<Result<String, NoSecret>> {
+        let name = source.strip_prefix("env:")?;
+        let value = std::env::var_os(format!("{VARIABLE_PREFIX}{name}"));
+        Some(value.ok_or(NoSecret::Missing).and_then(|value| {
+            let text = value.into_string();
+            text.map_err(|_| NoSecret::NoText)
+        }))
+    }
+}
+
+/// Files below a directory.
+struct Files(Option<PathBuf>);
+
+impl Provider for Files {
+    fn get(&self, source: &str) -> Option<Result<String, NoSecret>> {
+        let directory = self.0.as_deref();
+        Some(directory.map_or(Err(NoSecret::NoPlace), |directory| read(directory, source)))
+    }
+}
+
+/// Links may lead from one secret to another, but not out of the directory.
+fn read(directory: &Path, source: &str) -> Result<String, NoSecret> {
+    let path = Path::new(source.trim_start_matches('/'));
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if source.contains('\0') || path.as_os_str().is_empty() || !path.components().all(is_plain) {
+        return Err(NoSecret::Outside);
+    }
+    let known = |error: std::io::Error| {
+        let kind = error.kind();
+        match kind == ErrorKind::NotFound || kind == ErrorKind::NotADirectory {
+            true => NoSecret::Missing,
+            false => NoSecret::Unreadable(kind),
+        }
+    };
+    let directory = directory.canonicalize().map_err(known)?;
+    let file = directory.join(path).canonicalize().map_err(known)?;
+    if !file.starts_with(&directory) {
+        return Err(NoSecret::Outside);
+    }
+    let about = file.metadata().map_err(known)?;
+    if !about.is_file() {
+        return Err(NoSecret::Missing);
+    }
+    if about.len() > MAX_SECRET_BYTES {
+        return Err(NoSecret::TooLarge);
+    }
+    let bytes = std::fs::read(&file).map_err(known)?;
+    let mut text = String::from_utf8(bytes).map_err(|_| NoSecret::NoText)?;
+    if text.contains('\0') {
+        return Err(NoSecret::NoText);
+    }
+    // Editors and `echo` end a file with one.
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_lies_below_the_directory_or_is_not_had() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (inside, outside) = (place.path().join("in"), place.path().join("out"));
+        std::fs::create_dir_all(inside.join("db")).expect("made");
+        std::fs::write(&outside, "not yours").expect("written");
+        std::fs::write(inside.join("db/password"), "hunter2\n").expect("written");
+        std::fs::write(inside.join("bytes"), [0xff]).expect("written");
+        std::fs::write(inside.join("large"), vec![b'x'; 70_000]).expect("written");
+        std::os::unix::fs::symlink(&outside, inside.join("link")).expect("linked");
+        let get = |source: &str| Files(Some(inside.clone())).get(source).expect("asked");
+
+        assert_eq!(get("db/password").as_deref(), Ok("hunter2"));
+        assert_eq!(get("/db/password").as_deref(), Ok("hunter2"));
+        for (source, why) in [
+            ("../out", NoSecret::Outside),
+            ("db/../../out", NoSecret::Outside),
+            ("link", NoSecret::Outside),
+            ("", NoSecret::Outside),
+            ("db", NoSecret::Missing),
+            ("none", NoSecret::Missing),
+            ("db/password/x", NoSecret::Missing),
+            ("bytes", NoSecret::NoText),
+            ("large", NoSecret::TooLarge),
+        ] {
+            assert_eq!(get(source), Err(why), "{source}");
+        }
+        assert_eq!(Files(None).get("x"), Some(Err(NoSecret::NoPlace)));
+    }
+
+    #[test]
+    fn only_variables_that_are_meant_for_it_are_read() {
+        assert_eq!(Variables.get("PATH"), None);
+        assert_eq!(Variables.get("env:PATH"), Some(Err(NoSecret::Missing)));
+        let wanted = BTreeMap::from([("PASSWORD".to_owned(), "env:PATH".to_owned())]);
+        let told = Secrets::new(None).fetch(&wanted);
+        assert_eq!(
+            told,
+            Err("secret 'env:PATH' of PASSWORD: there is none".to_owned())
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Secrets reach an instance and nothing else; GPUs reach those who ask for them.
+
+use mete_framework_sdk::{Ranges, Resources};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Service, agent, app};
+use mete_framework_sdk::testkit::{Call, Master};
+
+fn environment(call: &Call) -> Option<std::collections::BTreeMap<String, String>> {
+    let Call::Accept { tasks, .. } = call else {
+        return None;
+    };
+    let task = tasks.first()?.as_ref().ok()?;
+    Some(task.command.environment.clone())
+}
+
+#[tokio::test]
+async fn a_secret_is_in_the_task_and_nowhere_else() {
+    let master = Master::start().await.expect("a port");
+    master.add_agent(agent("127.0.0.2"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let secrets = directory.path().join("secrets");
+    std::fs::create_dir_all(secrets.join("db")).expect("made");
+    std::fs::write(secrets.join("db/password"), "hunter2\n").expect("written");
+    let option = format!("--secrets-dir={}", secrets.display());
+    let service = Service::start(&master, &directory.path().join("state"), &[&option]).await;
+    let cluster = Cluster {
+        master,
+        service,
+        directory,
+    };
+    let mut wanted = app("web");
+    wanted["env"] = json!({ "PASSWORD": { "secret": "pw" }, "PLAIN": "text" });
+    wanted["secrets"] = json!({ "pw": { "source": "db/password" } });
+
+    let (status, told) = cluster.service.post("/v2/apps", &wanted).await;
+
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(
+        (&told["env"], &told["secrets"]),
+        (&wanted["env"], &wanted["secrets"])
+    );
+    let shown = cluster.running("/web", 1).await;
+    assert_eq!(shown["app"]["env"], wanted["env"]);
+    assert!(!shown.to_string().contains("hunter2"));
+    let accept = |call: &Call| environment(call).is_some();
+    let heard = cluster.master.heard(accept).await.expect("a launch");
+    let environment = environment(&heard.call).expect("a task");
+    assert_eq!(environment["PASSWORD"], "hunter2");
+    assert_eq!(environment["PLAIN"], "text");
+}
+
+#[tokio::test]
+async fn an_instance_without_its_secret_fails_and_says_which() {
+    let cluster = Cluster::start().await;
+    let mut wanted = app("web");
+    wanted["env"] = json!({ "PASSWORD": { "secret": "pw" } });
+    let (status, answer) = cluster.service.post("/v2/apps", &wanted).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        answer["details"],
+        json!([{ "path": "/env/PASSWORD", "errors": ["references an undefined secret 'pw'"] }])
+    );
+    wanted["secrets"] = json!({ "pw": { "source": "env:NOT_THERE" } });
+
+    cluster.service.post("/v2/apps", &wanted).await;
+
+    let failed = |answer: &Value| answer["app"]["lastTaskFailure"]["message"].is_string();
+    let answer = cluster.until("/v2/apps/web", failed).await;
+    assert_eq!(
+        answer["app"]["lastTaskFailure"]["message"],
+        "secret 'env:NOT_THERE' of PASSWORD: there is none"
+    );
+    assert!(cluster.tasks().is_empty());
+    cluster.service.delete("/v2/apps/web").await;
+    // What was not used of the offers is there for others.
+    cluster.service.post("/v2/apps", &app("other")).await;
+    cluster.running("/other", 1).await;
+}
+
+#[tokio::test]
+async fn gpus_are_had_where_there_are_some() {
+    let cluster = Cluster::start().await;
+    let mut wanted = app("cuda");
+    wanted["gpus"] = json!(2);
+    cluster.service.post("/v2/apps", &wanted).await;
+    let waits = |answer: &Value| answer["queue"][0]["app"]["id"] == "/cuda";
+    cluster.until("/v2/queue", waits).await;
+    assert!(cluster.tasks().is_empty());
+
+    let mut big = Resources::cpus_mem(4_000, 4_096).with_ports(Ranges::interval(31_000, 31_099));
+    big.gpus_milli = 4_000;
+    let big = mete_framework_sdk::testkit::Agent::from(big.with_devices());
+    cluster.master.add_agent(big.on_host("127.0.0.9"));
+
+    let answer = cluster.running("/cuda", 1).await;
+    assert_eq!(answer["app"]["tasks"][0]["host"], "127.0.0.9");
+    assert_eq!(answer["app"]["gpus"], 2);
+    let docker = json!({ "id": "d", "gpus": 1, "container": { "type": "DOCKER", "docker": { "image": "x" } } });
+    let (status, answer) = cluster.service.post("/v2/apps", &docker).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer["details"][0]["path"], "/gpus");
+}
