@@ -14,4 +14,5 @@ mod events; // what subscribers hear
 mod groups; // apps in groups in groups
 mod life; // an app from POST to DELETE
 mod restart;
-mod secrets; // secrets and GPUs reach who asks for them // what a new life knows of the one before
+mod secrets;
+mod table; // every endpoint and every parameter, a line each // secrets and GPUs reach who asks for them // what a new life knows of the one before
