@@ -32,7 +32,8 @@ pub fn assign(
         .filter(|(_, definition)| definition.port == 0)
     {
         let same_place = before.get(at).map(|old| old.port);
-        if let Some(port) = same_place.filter(|port| *port != 0 && !used.contains(port)) {
+        let is_free = |port: &u16| *port != 0 && !used.contains(port) && !is_taken(*port);
+        if let Some(port) = same_place.filter(is_free) {
             used.insert(port);
             definition.port = port;
         }
@@ -40,7 +41,7 @@ pub fn assign(
     let left_over: Vec<u16> = before
         .iter()
         .map(|old| old.port)
-        .filter(|port| *port != 0 && !used.contains(port))
+        .filter(|port| *port != 0 && !used.contains(port) && !is_taken(*port))
         .collect();
     let free =
         range.filter(|port| !is_taken(*port) && !used.contains(port) && !left_over.contains(port));
@@ -96,6 +97,11 @@ mod tests {
         assert_eq!(
             assigned(&[0, 0], &[10_003, 10_001], &[]),
             Ok(vec![10_003, 10_001])
+        );
+        assert_eq!(
+            assigned(&[0, 0], &[10_003, 10_001], &[10_003]),
+            Ok(vec![10_000, 10_001]),
+            "one has gone to another app"
         );
         assert_eq!(
             assigned(&[10_001, 0, 0], &[10_003, 10_001], &[]),

@@ -8,6 +8,9 @@ use mete_model::{AgentId, FrameworkId, TaskId, Timestamp};
 /// Offers are asked for at once when something begins to wait, but not more often than this: a revive makes the master
 /// forget every refusal. (Marathon waits 5 s; our master does it in one pass over what it has.)
 pub const MIN_REVIVE_INTERVAL: Duration = Duration::from_millis(500);
+/// When nothing waited and no offers were made, whoever comes waits no longer than this: it costs the master a pass for each
+/// such change, which are few, since each ends with a launch.
+pub const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(10);
 /// The master is asked for the state of every task this often (Marathon's `reconciliation_interval`).
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(600);
 /// Tasks not ours any more whose kill is repeated; more wait for the next reconciliation.
@@ -57,9 +60,13 @@ impl Master {
     /// When offers are to be asked for; `None`: not.
     pub(crate) fn revive_at(&self) -> Option<Timestamp> {
         let is_wanted = self.has_demand && self.wants_revive;
+        let pause = match self.is_suppressed {
+            true => MIN_WAKE_INTERVAL,
+            false => MIN_REVIVE_INTERVAL,
+        };
         is_wanted.then(|| {
             self.last_revive
-                .map_or(Timestamp::EPOCH, |last| last + MIN_REVIVE_INTERVAL)
+                .map_or(Timestamp::EPOCH, |last| last + pause)
         })
     }
 }

@@ -48,6 +48,15 @@ impl Orchestrator {
         if !violations.is_empty() {
             return Err(Reply::Invalid(violations));
         }
+        // What an app has, it keeps, whoever is given a port before it.
+        for (_, spec) in &specs {
+            let before = self.apps.wanted(&spec.id).map(|before| &before.spec);
+            let had = before.map(|before| &*before.port_definitions);
+            for definition in had.unwrap_or_default().iter().filter(|had| had.port != 0) {
+                let owner = || spec.id.clone();
+                taken.entry(definition.port).or_insert_with(owner);
+            }
+        }
         let mut wish = Wish::default();
         for (_, mut spec) in specs {
             let before = self.apps.wanted(&spec.id);
@@ -112,6 +121,20 @@ impl Orchestrator {
         wish.groups
             .retain(|id, after| self.groups.get(id) != after.as_ref());
         Ok(wish)
+    }
+
+    /// What is wrong with wanting these versions again as they were: service ports that others have by now.
+    pub(super) fn clashes<'a>(
+        &self,
+        versions: impl Iterator<Item = &'a Arc<AppVersion>> + Clone,
+    ) -> Vec<Violation> {
+        let changing = versions.clone().map(|version| version.spec.id.clone());
+        let mut taken = self.service_ports(&changing.collect());
+        let mut violations = Vec::new();
+        for version in versions {
+            claim("", &version.spec, &mut taken, &mut violations);
+        }
+        violations
     }
 
     fn give_ports(

@@ -76,6 +76,26 @@ fn a_wish_that_makes_no_sense_changes_nothing() {
 }
 
 #[test]
+fn an_app_keeps_its_service_port_whoever_is_changed_with_it() {
+    let mut world = World::new(1);
+    world.create(with_ports("/b", &[0]));
+    world.calm();
+    assert_eq!(ports(&world, "/b"), [10_000]);
+
+    let both = Wanted::Put {
+        apps: vec![with_ports("/a", &[0]), with_ports("/b", &[0])],
+        create: true,
+        merged_with: BTreeMap::new(),
+    };
+    world.ask(both, false);
+    world.calm();
+    assert_eq!(
+        (ports(&world, "/a"), ports(&world, "/b")),
+        (vec![10_001], vec![10_000])
+    );
+}
+
+#[test]
 fn an_app_under_deployment_is_locked_unless_forced() {
     let mut world = World::new(1);
     let Reply::Changed { deployment, .. } = world.create(app("/web", 1)) else {

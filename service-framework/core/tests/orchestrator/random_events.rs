@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mete_model::{TaskId, TaskState};
+use mete_model::{TaskId, TaskState, Timestamp};
 use mete_service_framework_core::backends::BackendState;
 use mete_service_framework_core::deployment::upgrade;
 use mete_service_framework_core::probe::Answer;
+use mete_service_framework_core::spec::group::GroupSpec;
 use mete_service_framework_core::state::instances::InstanceState;
-use mete_service_framework_core::{Input, Wanted};
+use mete_service_framework_core::{Input, View, Wanted};
 use proptest::prelude::*;
 
 use crate::kit::{World, app, checked, checked_twice, id, instance_of};
@@ -36,6 +37,18 @@ enum Event {
     Remove {
         app: usize,
     },
+    PutGroup {
+        instances: [Option<u32>; 2],
+        force: bool,
+    },
+    ScaleGroup {
+        twice: bool,
+    },
+    RevertGroup {
+        version: usize,
+        all: bool,
+    },
+    RemoveGroup,
     KillTask {
         task: usize,
         scale: bool,
@@ -88,6 +101,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (app(), 0..5_u32, any::<bool>()).prop_map(|(app, instances, force)| Event::Scale { app, instances, force }),
         1 => (app(), any::<bool>()).prop_map(|(app, force)| Event::Restart { app, force }),
         1 => app().prop_map(|app| Event::Remove { app }),
+        1 => (prop::option::of(0..4_u32), prop::option::of(0..4_u32), any::<bool>())
+            .prop_map(|(b, c, force)| Event::PutGroup { instances: [b, c], force }),
+        1 => any::<bool>().prop_map(|twice| Event::ScaleGroup { twice }),
+        1 => (0..5_usize, any::<bool>()).prop_map(|(version, all)| Event::RevertGroup { version, all }),
+        1 => Just(Event::RemoveGroup),
         1 => (task(), any::<bool>()).prop_map(|(task, scale)| Event::KillTask { task, scale }),
         1 => any::<bool>().prop_map(|force| Event::CancelDeployment { force }),
         5 => Just(Event::Offer),
@@ -170,6 +188,34 @@ impl Run {
                 drop(world.ask(Wanted::Restart(id(APPS[*app])), *force))
             }
             Event::Remove { app } => drop(world.ask(Wanted::Remove(id(APPS[*app])), true)),
+            Event::PutGroup { instances, force } => {
+                let apps = APPS[1..].iter().zip(instances);
+                let apps = apps.filter_map(|(name, instances)| {
+                    Some((String::new(), app(name, (*instances)?)))
+                });
+                let group = GroupSpec {
+                    id: Some(id("/g")),
+                    apps: Some(apps.collect()),
+                    ..GroupSpec::default()
+                };
+                world.ask(Wanted::PutGroup(Box::new(group)), *force);
+            }
+            Event::ScaleGroup { twice } => {
+                // Bounded by what reverting and putting set back.
+                let view = world.view();
+                let many = view.wanted().filter_map(|app| app.wanted.clone());
+                let many = many.map(|app| app.spec.instances).max().unwrap_or(0);
+                let factor = if *twice && many < 4 { 2.0 } else { 0.5 };
+                world.ask(Wanted::ScaleGroup(Some(id("/g")), factor), true);
+            }
+            Event::RevertGroup { version, all } => {
+                let known: Vec<Timestamp> = world.view().trees().map(|(at, _)| at).collect();
+                let group = (!all).then(|| id("/g"));
+                if let Some(version) = known.get(*version) {
+                    world.ask(Wanted::RevertGroup(group, *version), true);
+                }
+            }
+            Event::RemoveGroup => drop(world.ask(Wanted::RemoveGroup(Some(id("/g"))), true)),
             Event::KillTask { task, scale } => {
                 if let Some(task) = nth(world, *task) {
                     let instances = vec![instance_of(&task)];
@@ -249,7 +295,10 @@ impl Run {
                 self.subscribe();
             }
             Event::RestartFramework => {
+                let trees = |world: &World| world.view().trees().collect::<Vec<_>>();
+                let before = trees(world);
                 world.restart();
+                assert_eq!(trees(world), before);
                 self.subscribe();
             }
         }
@@ -285,6 +334,7 @@ impl Run {
 
     fn check(&self) {
         let view = self.world.view();
+        Self::groups_hold_apps(&view);
         let mut ports = BTreeSet::new();
         for app in view.apps.values() {
             let placed = app.active().filter(|instance| instance.is_placed()).count();
@@ -339,6 +389,19 @@ impl Run {
                 Some(&BackendState::Up),
                 "{killed} was killed without being drained"
             );
+        }
+    }
+
+    /// What every app lies in is there, and is no app.
+    fn groups_hold_apps(view: &View) {
+        for app in view.wanted() {
+            let mut groups = app.id.ancestors();
+            assert!(
+                groups.all(|group| view.groups.get(&group).is_some()),
+                "{}",
+                app.id
+            );
+            assert!(view.groups.get(&app.id).is_none(), "{}", app.id);
         }
     }
 
@@ -445,7 +508,7 @@ proptest! {
         let before = run.world.view();
         run.world.restart();
         let after = run.world.view();
-        let known = |view: &mete_service_framework_core::View| -> Vec<String> {
+        let known = |view: &View| -> Vec<String> {
             view.apps.values().flat_map(|app| {
                 let instances = app.instances.values().filter(|one| one.is_placed());
                 let instances: Vec<String> = instances.map(|one| format!("{} {} {:?}", one.id, one.condition(), one.place)).collect();
@@ -453,7 +516,7 @@ proptest! {
             }).collect()
         };
         prop_assert_eq!(known(&before), known(&after));
-        let listed = |view: &mete_service_framework_core::View| -> Vec<_> { view.backends.services().cloned().collect() };
+        let listed = |view: &View| -> Vec<_> { view.backends.services().cloned().collect() };
         prop_assert_eq!(listed(&before), listed(&after));
     }
 }
