@@ -50,6 +50,7 @@ pub(crate) async fn measure(mete: &Path, apps: u16, answers: &mut Answers) -> Re
     sleep(REST).await;
     weigh(&world, "after they started", empty, instances, answers)?;
 
+    posts(&world, answers).await?;
     read(&world, apps, answers).await?;
     let mut back = Vec::new();
     for _ in 0..ROUNDS {
@@ -63,6 +64,29 @@ pub(crate) async fn measure(mete: &Path, apps: u16, answers: &mut Answers) -> Re
     );
     sleep(REST).await;
     weigh(&world, "after a restart", empty, instances, answers)
+}
+
+/// One more app among all of them.
+async fn posts(world: &World, answers: &mut Answers) -> Result<()> {
+    step("one more");
+    let (mut empty, mut launched) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS * 4 {
+        let mut one = app(0);
+        (one["id"], one["instances"]) = (json!(format!("/one-more-{round}")), json!(0));
+        let begin = Instant::now();
+        world.rest(Method::POST, "/v2/apps", Some(&one)).await?;
+        empty.push(begin.elapsed());
+        let path = format!("/v2/apps/one-more-{round}");
+        let begin = Instant::now();
+        let scaled = json!({ "instances": 1 });
+        world.rest(Method::PATCH, &path, Some(&scaled)).await?;
+        let runs = |answer: &Value| answer["app"]["tasksRunning"] == 1;
+        world.until(&path, runs).await?;
+        launched.push(begin.elapsed());
+    }
+    answers.time("POST of one more app → its answer", empty);
+    answers.time("PATCH of it to one instance → it runs", launched);
+    Ok(())
 }
 
 /// Large answers.
