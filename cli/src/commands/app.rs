@@ -253,7 +253,7 @@ async fn list(services: &Api, json: bool) -> Result<()> {
         };
         [
             table::cell(&app["id"]),
-            format!("{}/{}", count("tasksRunning"), count("instances")),
+            format!("{}/{}", count("tasksRunning"), wait::wanted(app)),
             health(app),
             table::cell(&app["cpus"]),
             table::cell(&app["mem"]),

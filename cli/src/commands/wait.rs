@@ -27,7 +27,7 @@ impl Progress {
     pub(crate) fn read(app: &Value) -> Self {
         let count = |key: &str| app[key].as_u64().unwrap_or(0);
         Self {
-            wanted: count("instances"),
+            wanted: wanted(app),
             running: count("tasksRunning"),
             healthy: count("tasksHealthy"),
             checked: app["healthChecks"]
@@ -66,6 +66,17 @@ impl Progress {
         };
         let deploying = if *deploying { ", deploying" } else { "" };
         format!("{running} of {wanted} running{health}{deploying}")
+    }
+}
+
+/// How many instances an app is to have: a daemon as many as have found an agent, and at least one.
+pub(crate) fn wanted(app: &Value) -> u64 {
+    let count = |key: &str| app[key].as_u64().unwrap_or(0);
+    let label = app["labels"]["METE_DAEMON"].as_str();
+    let is_daemon = label.is_some_and(|label| label.eq_ignore_ascii_case("true"));
+    match (is_daemon, count("instances")) {
+        (true, 1..) => (count("tasksRunning") + count("tasksStaged")).max(1),
+        (_, instances) => instances,
     }
 }
 

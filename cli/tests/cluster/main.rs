@@ -14,4 +14,5 @@ mod images; // apps in containers, from a real registry
 mod inside; // into running tasks, and watching them
 mod limits; // requests and limits, down to control groups
 mod load; // no request is lost
+mod together; // groups of apps, daemons, and why something waits
 mod users; // users of containers that are others outside

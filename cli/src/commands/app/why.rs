@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::client::{Api, app_path};
-use crate::commands::explain;
+use crate::commands::{explain, wait};
 use crate::table;
 
 pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
@@ -44,7 +44,7 @@ fn standing(path: &str, app: &Value) {
     crate::say!(
         "{path}: {} of {} run, {} start, {} healthy, {} not",
         count("tasksRunning"),
-        count("instances"),
+        wait::wanted(app),
         count("tasksStaged"),
         count("tasksHealthy"),
         count("tasksUnhealthy"),
