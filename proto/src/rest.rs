@@ -12,6 +12,7 @@ pub mod groups; // groups of apps
 pub mod info; // what the service framework says of itself
 mod number; // 1 rather than 1.0
 pub mod queue; // what waits, and why
+pub mod readiness; // readiness checks, and what they have said
 pub mod tasks; // what runs where
 
 /// A struct each field of which may be left out: read with `null` as absent, printed only when set.

@@ -11,15 +11,19 @@ use std::time::Duration;
 
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_client;
-use mete_service_framework_core::probe::{Answer, Probe, Question};
+use mete_service_framework_core::probe::{Answer, MAX_BODY_BYTES, Probe, Question, Response};
 use mete_service_framework_core::{Input, Orchestrator};
 use reqwest::Client;
+use reqwest::header::CONTENT_TYPE;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Questions asked at once, as in Marathon: each is a connection, of which a process has some thousands.
 const MAX_AT_ONCE: usize = 256;
+
+/// Of the type of an answer so much is kept: those of RFC 6838 are shorter.
+const MAX_TYPE_CHARS: usize = 255;
 
 /// Who asks.
 const ASKER: &str = concat!("mete-health-check/", env!("CARGO_PKG_VERSION"));
@@ -77,7 +81,15 @@ impl Probes {
 async fn answer(client: &Client, probe: &Probe) -> Answer {
     let asked = async {
         match &probe.question {
-            Question::Http { secure, path } => get(client, probe, *secure, path).await,
+            Question::Http {
+                secure,
+                path,
+                keeps_response,
+            } => {
+                let scheme = if *secure { "https" } else { "http" };
+                let url = format!("{scheme}://{}:{}{path}", host(&probe.host), probe.port);
+                get(client, &url, *keeps_response).await
+            }
             Question::Tcp => connect(probe).await,
         }
     };
@@ -86,12 +98,32 @@ async fn answer(client: &Client, probe: &Probe) -> Answer {
         .unwrap_or_else(|_| Answer::None(no_answer(probe.timeout)))
 }
 
-async fn get(client: &Client, probe: &Probe, secure: bool, path: &str) -> Answer {
-    let scheme = if secure { "https" } else { "http" };
-    let url = format!("{scheme}://{}:{}{path}", host(&probe.host), probe.port);
-    match client.get(&url).send().await {
+async fn get(client: &Client, url: &str, keeps_response: bool) -> Answer {
+    match client.get(url).send().await {
+        Ok(response) if keeps_response => Answer::Response(kept(response).await),
         Ok(response) => Answer::Status(response.status().as_u16()),
         Err(error) => Answer::None(format!("GET {url}: {}", innermost(&error))),
+    }
+}
+
+/// Reads the beginning of the body; where it breaks off, what has come is kept.
+async fn kept(mut response: reqwest::Response) -> Response {
+    let (status, mut body) = (response.status().as_u16(), Vec::new());
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let content_type = content_type
+        .map(|text| String::from_utf8_lossy(text.as_bytes()))
+        .map(|text| text.chars().take(MAX_TYPE_CHARS).collect())
+        .unwrap_or_default();
+    while body.len() < MAX_BODY_BYTES
+        && let Ok(Some(part)) = response.chunk().await
+    {
+        let room = part.len().min(MAX_BODY_BYTES - body.len());
+        body.extend_from_slice(part.get(..room).unwrap_or_default());
+    }
+    Response {
+        status,
+        content_type,
+        body: String::from_utf8_lossy(&body).into_owned(),
     }
 }
 

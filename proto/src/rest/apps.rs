@@ -10,6 +10,7 @@ use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::optional_fields;
+use super::readiness::{ReadinessCheck, TaskReadinessCheckResult};
 use super::tasks::{Task, TaskFailure, TaskStatsByVersion};
 
 optional_fields! {
@@ -93,8 +94,8 @@ optional_fields! {
         executor_resources: serde_json::Value,
         /// A network by name, in the old form.
         ip_address: serde_json::Value,
-        /// Checks during deployments: not carried yet.
-        readiness_checks: serde_json::Value,
+        /// When an instance that a deployment has started is ready.
+        readiness_checks: Vec<ReadinessCheck>,
         /// Volumes that stay: not carried yet.
         residency: serde_json::Value,
         /// Limits above the request: `cpus` and `mem`, each a number or `"unlimited"`.
@@ -407,8 +408,8 @@ optional_fields! {
         tasks_unhealthy: u32,
         /// Deployments that change it.
         deployments: Vec<Identifiable>,
-        /// Results of readiness checks: always empty until those are carried.
-        readiness_check_results: Vec<serde_json::Value>,
+        /// What instances of a running deployment say of their readiness.
+        readiness_check_results: Vec<TaskReadinessCheckResult>,
         /// Its tasks.
         tasks: Vec<Task>,
         /// How an instance failed last.

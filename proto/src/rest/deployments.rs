@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::readiness::TaskReadinessCheckResult;
+
 /// The answer to a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,9 +67,9 @@ pub struct CurrentAction {
     /// What and to which app.
     #[serde(flatten)]
     pub action: Action,
-    /// Always empty until readiness checks are carried.
+    /// What instances of the app say of their readiness.
     #[serde(default)]
-    pub readiness_check_results: Vec<serde_json::Value>,
+    pub readiness_check_results: Vec<TaskReadinessCheckResult>,
 }
 
 /// A plan as events tell it: what, not how far.

@@ -4,14 +4,19 @@
 
 use std::time::Duration;
 
-use crate::spec::app::HealthCheckSpec;
+use crate::spec::app::{HealthCheckSpec, ReadinessCheckSpec};
 use crate::state::instances::{Instance, InstanceId, Place};
+
+/// Of the body of an answer so much is kept: what a person reads, times the instances that a deployment starts.
+pub const MAX_BODY_BYTES: usize = 4_096;
 
 /// Which check of an instance a question is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
     /// The health check at this place of its version's list.
     Health(usize),
+    /// The readiness check.
+    Readiness,
 }
 
 /// One question, to be asked once.
@@ -40,6 +45,8 @@ pub enum Question {
         secure: bool,
         /// Path and query, beginning with a slash.
         path: String,
+        /// Whether more than the status is wanted: the answer is `Answer::Response`.
+        keeps_response: bool,
     },
     /// A connection.
     Tcp,
@@ -52,8 +59,21 @@ pub enum Answer {
     Connected,
     /// HTTP answered.
     Status(u16),
+    /// The same, with all that was said.
+    Response(Response),
     /// No answer, or none in time, in words.
     None(String),
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Its status.
+    pub status: u16,
+    /// The type of its body; empty when not said.
+    pub content_type: String,
+    /// The beginning of its body, at most [`MAX_BODY_BYTES`].
+    pub body: String,
 }
 
 /// What an answer means to a health check.
@@ -69,15 +89,16 @@ pub(crate) enum Meaning {
 
 /// The question of a check; `None` when the instance has no address or no such port.
 pub(crate) fn question(instance: &Instance, check: Check) -> Option<Probe> {
-    let Check::Health(at) = check;
-    let spec = instance.version.spec.health_checks.get(at)?;
-    let (host, port) = address(instance, spec)?;
-    let question = match spec.protocol.is_http() {
-        true => Question::Http {
-            secure: spec.protocol.is_secure(),
-            path: spec.path.clone().unwrap_or_else(|| "/".to_owned()),
-        },
-        false => Question::Tcp,
+    let ((host, port), question, timeout) = match check {
+        Check::Health(at) => {
+            let spec = instance.version.spec.health_checks.get(at)?;
+            (address(instance, spec)?, of_health(spec), spec.timeout)
+        }
+        Check::Readiness => {
+            let spec = instance.version.spec.readiness_check.as_ref()?;
+            let address = named(instance, &spec.port_name)?;
+            (address, of_readiness(spec), spec.timeout)
+        }
     };
     Some(Probe {
         instance: instance.id.clone(),
@@ -85,24 +106,49 @@ pub(crate) fn question(instance: &Instance, check: Check) -> Option<Probe> {
         host,
         port,
         question,
-        timeout: spec.timeout,
+        timeout,
     })
+}
+
+fn of_health(spec: &HealthCheckSpec) -> Question {
+    match spec.protocol.is_http() {
+        true => Question::Http {
+            secure: spec.protocol.is_secure(),
+            path: spec.path.clone().unwrap_or_else(|| "/".to_owned()),
+            keeps_response: false,
+        },
+        false => Question::Tcp,
+    }
+}
+
+fn of_readiness(spec: &ReadinessCheckSpec) -> Question {
+    Question::Http {
+        secure: spec.secure,
+        path: spec.path.clone(),
+        keeps_response: spec.keeps_response,
+    }
 }
 
 /// How often a check is asked; `None` when there is no such check.
 pub(crate) fn interval(instance: &Instance, check: Check) -> Option<Duration> {
-    let Check::Health(at) = check;
-    let spec = instance.version.spec.health_checks.get(at)?;
-    Some(spec.interval)
+    let spec = &instance.version.spec;
+    match check {
+        Check::Health(at) => spec.health_checks.get(at).map(|check| check.interval),
+        Check::Readiness => spec.readiness_check.as_ref().map(|check| check.interval),
+    }
 }
 
 /// What an answer means to a health check: 200 to 399 passes, and that a connection is accepted.
 pub(crate) fn meaning(spec: &HealthCheckSpec, answer: Answer) -> Meaning {
-    match answer {
-        Answer::Connected | Answer::Status(200..=399) => Meaning::Passed,
-        Answer::Status(100..=199) if spec.ignore_http_1xx => Meaning::Ignored,
-        Answer::Status(status) => Meaning::Failed(format!("status {status}")),
-        Answer::None(why) => Meaning::Failed(why),
+    let status = match answer {
+        Answer::Connected => return Meaning::Passed,
+        Answer::None(why) => return Meaning::Failed(why),
+        Answer::Status(status) | Answer::Response(Response { status, .. }) => status,
+    };
+    match status {
+        200..=399 => Meaning::Passed,
+        100..=199 if spec.ignore_http_1xx => Meaning::Ignored,
+        _ => Meaning::Failed(format!("status {status}")),
     }
 }
 
@@ -113,6 +159,14 @@ fn address(instance: &Instance, check: &HealthCheckSpec) -> Option<(String, u16)
         Some(port) => fixed(instance, place, port),
         None => own(instance, place, check.port_index.unwrap_or(0) as usize),
     }
+}
+
+/// The port of this name, as [`own`] has it.
+fn named(instance: &Instance, name: &str) -> Option<(String, u16)> {
+    let place = instance.place.as_ref()?;
+    let mut names = instance.version.spec.port_definitions.iter();
+    let index = names.position(|definition| definition.name.as_deref() == Some(name))?;
+    own(instance, place, index)
 }
 
 /// One of the instance's own ports: at its host, or at an address of its own where it has no port of the host.

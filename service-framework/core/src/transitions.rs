@@ -10,6 +10,7 @@ mod kill; // instances are condemned, drained, killed
 mod leave; // an agent drains, and what is there moves
 mod offers; // match, record, accept; decline the rest
 mod probe; // the framework asks instances itself
+mod readiness; // instances that a deployment has started say that they are ready
 pub mod reconcile; // the link to the master comes and goes; what it is asked
 mod recover; // what the store held is taken back
 mod settle; // what follows from everything else

@@ -78,6 +78,7 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     secrets(spec, &mut found);
     ports(spec, &mut found);
     health_checks(spec, &mut found);
+    readiness_check(spec, &mut found);
     strategies(spec, &mut found);
     placement(spec, role, &mut found);
     found
@@ -370,6 +371,34 @@ fn health_check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut V
     }
 }
 
+fn readiness_check(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let Some(check) = &spec.readiness_check else {
+        return;
+    };
+    let path = |field: &str| format!("/readinessChecks(0)/{field}");
+    let mut names = spec.port_definitions.iter();
+    if !names.any(|definition| definition.name.as_deref() == Some(&check.port_name)) {
+        let text = format!(
+            "No port definition reference for portName {}",
+            check.port_name
+        );
+        found.push(Violation::new(path("portName"), text));
+    }
+    if !check.path.starts_with('/') {
+        found.push(Violation::new(path("path"), "must begin with a slash"));
+    }
+    if check.timeout.is_zero() {
+        found.push(Violation::new(path("timeoutSeconds"), "is less than 1"));
+    } else if check.timeout >= check.interval {
+        let text = format!(
+            "is {}, must be less than intervalSeconds, which is {}",
+            check.timeout.as_secs(),
+            check.interval.as_secs()
+        );
+        found.push(Violation::new(path("timeoutSeconds"), text));
+    }
+}
+
 fn strategies(spec: &AppSpec, found: &mut Vec<Violation>) {
     let upgrade = spec.upgrade_strategy;
     for (name, value) in [
@@ -449,7 +478,7 @@ fn are_unique<T: Ord>(items: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::app::{AppId, PortDefinition};
+    use crate::spec::app::{AppId, PortDefinition, ReadinessCheckSpec};
     use std::time::Duration;
 
     fn good() -> AppSpec {
@@ -537,6 +566,52 @@ mod tests {
             with(|check| check.protocol = HealthProtocol::Command),
             ["/healthChecks(0)/command"]
         );
+    }
+
+    #[test]
+    fn agents_run_one_check_at_most_and_the_framework_the_others() {
+        let with = |protocols: &[HealthProtocol]| {
+            wrong(|spec| {
+                let check = |protocol: &HealthProtocol| HealthCheckSpec {
+                    command: Some("true".to_owned()),
+                    ..HealthCheckSpec::new(*protocol)
+                };
+                spec.health_checks = protocols.iter().map(check).collect();
+            })
+        };
+        use HealthProtocol::{Command, Grpc, Http, Https, MesosHttp, MesosHttps, Tcp};
+
+        assert_eq!(with(&[Http, Https, Tcp, Http]), [""; 0]);
+        assert_eq!(with(&[Http, MesosHttps, Tcp]), [""; 0]);
+        for two in [[MesosHttp, MesosHttps], [Command, Grpc]] {
+            assert_eq!(with(&two), ["/healthChecks"]);
+        }
+        assert_eq!(with(&[Tcp; MAX_HEALTH_CHECKS]), [""; 0]);
+        assert_eq!(with(&[Tcp; MAX_HEALTH_CHECKS + 1]), ["/healthChecks"]);
+    }
+
+    #[test]
+    fn a_readiness_check_names_a_port_that_is_there_and_ends_before_the_next_begins() {
+        let with = |change: fn(&mut ReadinessCheckSpec)| {
+            wrong(|spec| {
+                let mut check = ReadinessCheckSpec {
+                    port_name: "default".to_owned(),
+                    ..ReadinessCheckSpec::default()
+                };
+                change(&mut check);
+                spec.readiness_check = Some(check);
+            })
+        };
+
+        assert_eq!(with(|_| {}), [""; 0]);
+        let port = |check: &mut ReadinessCheckSpec| check.port_name = "http-api".to_owned();
+        assert_eq!(with(port), ["/readinessChecks(0)/portName"]);
+        let path = |check: &mut ReadinessCheckSpec| check.path = "ready".to_owned();
+        assert_eq!(with(path), ["/readinessChecks(0)/path"]);
+        let none = |check: &mut ReadinessCheckSpec| check.timeout = Duration::ZERO;
+        assert_eq!(with(none), ["/readinessChecks(0)/timeoutSeconds"]);
+        let long = |check: &mut ReadinessCheckSpec| check.timeout = check.interval;
+        assert_eq!(with(long), ["/readinessChecks(0)/timeoutSeconds"]);
     }
 
     #[test]

@@ -178,6 +178,7 @@ fn one(api: &Api, view: &View, id: &AppId, embed: Embed) -> Result<Json<AppSingl
     let embed = Embed {
         tasks: true,
         last_task_failure: true,
+        readiness: embed.readiness || version.spec.readiness_check.is_some(),
         ..embed
     };
     let app = info(api, view, app, version, embed);
@@ -236,7 +237,7 @@ pub(super) fn info(
         tasks_healthy: Some(counts.healthy),
         tasks_unhealthy: Some(counts.unhealthy),
         deployments: Some(deployments.collect()),
-        readiness_check_results: embed.readiness.then(Vec::new),
+        readiness_check_results: embed.readiness.then(|| convert::readiness_results(app)),
         tasks: embed.tasks.then(tasks),
         last_task_failure: failure.map(|failure| convert::failure(&app.id, failure)),
         tasks_stats: embed

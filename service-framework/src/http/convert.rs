@@ -10,12 +10,14 @@ mod legacy; // what is not carried yet, and inputs of the old form
 mod limits; // limits above the request, both ways
 mod networks; // networks and the ports of containers, both ways
 mod ports; // port definitions, both ways
+mod readiness; // readiness checks, both ways, and what they have said
 mod task; // instances → tasks, with their statistics
 
 pub(super) use app_in::apply;
 pub(super) use app_out::{app, version_info};
 pub(super) use event::event;
 pub(super) use group::{group, group_id, new_group};
+pub(super) use readiness::results as readiness_results;
 pub(super) use task::{failure, stats, task};
 
 use mete_model::Timestamp;

@@ -9,12 +9,12 @@ use mete_proto::rest::deployments::{Action, CurrentAction, Deployment as Told, P
 use mete_service_framework_core::deployment::plan as core;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::deployments::{Deployment, DeploymentId};
-use mete_service_framework_core::{Input, Reply};
+use mete_service_framework_core::{Input, Reply, View};
 
-use super::Api;
 use super::change::result;
 use super::failure::Failure;
 use super::params::{InPath, Params};
+use super::{Api, convert};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -27,7 +27,7 @@ async fn list(State(api): State<Api>) -> Json<Vec<Told>> {
     Json(
         view.deployments
             .values()
-            .map(|deployment| told(deployment))
+            .map(|deployment| told(&view, deployment))
             .collect(),
     )
 }
@@ -49,12 +49,17 @@ async fn cancel(
     Ok(result(reply)?.into_response())
 }
 
-fn told(deployment: &Deployment) -> Told {
+fn told(view: &View, deployment: &Deployment) -> Told {
     let Plan { id, version, steps } = plan(deployment);
     let current = deployment.current_step().map(step).unwrap_or_default();
+    let results = |app: &str| {
+        let app = view.apps.get(app);
+        app.map(|app| convert::readiness_results(app))
+            .unwrap_or_default()
+    };
     let current = current.actions.into_iter().map(|action| CurrentAction {
+        readiness_check_results: results(&action.app),
         action,
-        readiness_check_results: Vec::new(),
     });
     Told {
         id,

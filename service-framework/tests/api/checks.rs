@@ -208,3 +208,48 @@ async fn who_does_not_answer_in_time_is_killed_and_replaced() {
     );
     assert_eq!(cluster.kills(), 1);
 }
+
+#[tokio::test]
+async fn a_deployment_waits_until_a_new_instance_says_that_it_is_ready() {
+    let cluster = Cluster::start_on(&[&host(4)]).await;
+    let mut wish = with_ports("/web", 1, json!([]));
+    let check = json!({
+        "name": "warm", "protocol": "HTTP", "path": "/health", "portName": "p0", "intervalSeconds": 2,
+        "timeoutSeconds": 1, "httpStatusCodesForReady": [200], "preserveLastResponse": true,
+    });
+    wish["readinessChecks"] = json!([check]);
+
+    cluster.service.post("/v2/apps", &wish).await;
+    let answer = cluster.running("/web", 1).await;
+    assert_eq!(answer["app"]["readinessChecks"], json!([check]));
+    let mut instance = Instance::of(&answer);
+    let status = instance.serve(0).await;
+    let has_answered =
+        |answer: &Value| answer["app"]["readinessCheckResults"][0]["lastResponse"]["status"] == 302;
+    let answer = cluster.until("/v2/apps/web", has_answered).await;
+
+    let task = &answer["app"]["tasks"][0];
+    let results = json!([{
+        "name": "warm", "taskId": task["id"], "ready": false,
+        "lastResponse": { "status": 302, "contentType": "", "body": "" },
+    }]);
+    assert_eq!(answer["app"]["readinessCheckResults"], results);
+    let all = "/v2/apps?embed=apps.readiness";
+    let (_, shown) = cluster.service.get(all).await;
+    assert_eq!(shown["apps"][0]["readinessCheckResults"], results);
+    let (_, plans) = cluster.service.get("/v2/deployments").await;
+    let current = &plans[0]["currentActions"][0];
+    assert_eq!(current["readinessCheckResults"], results);
+    let (_, backends) = cluster.service.get("/v2/backends").await;
+    assert_eq!(backends["services"][0]["instances"], json!([]));
+
+    let cluster = cluster.restart().await;
+    let (_, plans) = cluster.service.get("/v2/deployments").await;
+    assert_eq!(plans.as_array().map(Vec::len), Some(1), "it goes on");
+    status.store(200, Ordering::SeqCst);
+    let answer = cluster.settled("/web").await;
+
+    assert_eq!(answer["app"]["readinessCheckResults"], json!([]));
+    let (_, backends) = cluster.service.get("/v2/backends").await;
+    assert_eq!(backends["services"][0]["instances"][0]["state"], "up");
+}

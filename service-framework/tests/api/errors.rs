@@ -189,7 +189,6 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             json!({ "taskLostBehavior": "WAIT_FOREVER" }),
             "/residency",
         ),
-        ("readinessChecks", json!([{}]), "/readinessChecks"),
         ("check", json!({ "exec": {} }), "/check"),
         (
             "ipAddress",
@@ -218,6 +217,36 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             "healthChecks",
             json!([{ "protocol": "HTTP" }, { "protocol": "COMMAND", "command": { "value": "true" } }, { "protocol": "MESOS_TCP" }]),
             "/healthChecks",
+        ),
+        (
+            "readinessChecks",
+            json!([{ "portName": "default" }, { "portName": "default" }]),
+            "/readinessChecks",
+        ),
+        (
+            "readinessChecks",
+            json!([{}]),
+            "/readinessChecks(0)/portName",
+        ),
+        (
+            "readinessChecks",
+            json!([{ "portName": "default", "timeoutSeconds": 30 }]),
+            "/readinessChecks(0)/timeoutSeconds",
+        ),
+        (
+            "readinessChecks",
+            json!([{ "portName": "default", "protocol": "TCP" }]),
+            "/readinessChecks(0)/protocol",
+        ),
+        (
+            "readinessChecks",
+            json!([{ "portName": "default", "httpStatusCodesForReady": [200, 1000] }]),
+            "/readinessChecks(0)/httpStatusCodesForReady(1)",
+        ),
+        (
+            "readinessChecks",
+            json!([{ "portName": "default", "httpStatusCodesForReady": [] }]),
+            "/readinessChecks(0)/httpStatusCodesForReady",
         ),
         (
             "healthChecks",

@@ -179,6 +179,8 @@ pub(super) struct Instance {
     health: Health,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     more_health: Vec<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    readiness: Option<Readiness>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_leaving: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -218,6 +220,11 @@ struct Place {
     attributes: Vec<(String, String)>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Readiness {
+    is_ready: Option<bool>,
+}
+
 #[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Health {
     first_success_us: Option<u64>,
@@ -253,6 +260,9 @@ impl From<&instances::Instance> for Instance {
                 .map(Health::from)
                 .unwrap_or_default(),
             more_health: instance.health.iter().skip(1).map(Health::from).collect(),
+            readiness: instance.readiness.as_ref().map(|readiness| Readiness {
+                is_ready: readiness.is_ready,
+            }),
             is_leaving: instance.is_leaving,
             is_ending: instance.is_ending,
         }
@@ -281,6 +291,10 @@ impl Instance {
             staged_at: moment(self.staged_us),
             started_at: moment(self.started_us),
             health: healths(self.health, self.more_health),
+            readiness: self.readiness.map(|readiness| instances::Readiness {
+                is_ready: readiness.is_ready,
+                last_response: None,
+            }),
             is_leaving: self.is_leaving,
             is_ending: self.is_ending,
         })

@@ -8,6 +8,7 @@ mod health; // health checks
 mod id; // ids of apps and groups
 mod limits; // how far an instance may go beyond what it asks for
 mod network; // which network instances have, and which ports lead to them
+mod readiness; // readiness checks
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 pub use limits::{ResourceLimit, ResourceLimits};
 pub use network::{AppNetwork, InstancePort, Mapping, NamedNetwork};
+pub use readiness::{MAX_PATH_BYTES, ReadinessCheckSpec};
 
 /// The label of apps that run once on each agent that can have them; Marathon's clients carry labels through.
 pub const DAEMON_LABEL: &str = "METE_DAEMON";
@@ -81,6 +83,9 @@ pub struct AppSpec {
     pub dependencies: BTreeSet<AppId>,
     /// When an instance counts as healthy: when all of them pass.
     pub health_checks: Vec<HealthCheckSpec>,
+    /// When an instance that a deployment has started is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness_check: Option<ReadinessCheckSpec>,
     /// How many may be missing or too many while it changes.
     pub upgrade_strategy: UpgradeStrategy,
     /// How fast failed instances are tried again.
@@ -123,6 +128,7 @@ impl AppSpec {
             role: None,
             dependencies: BTreeSet::new(),
             health_checks: Vec::new(),
+            readiness_check: None,
             upgrade_strategy: UpgradeStrategy::default(),
             backoff: Backoff::default(),
             task_kill_grace_period: None,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use mete_model::{AgentId, OfferId, TaskId, Timestamp};
 
+use crate::probe::Response;
 use crate::spec::app::{AppId, UnreachableStrategy};
 use crate::spec::history::AppVersion;
 
@@ -109,6 +110,8 @@ pub struct Instance {
     /// What its health checks have said so far, in the order of its version's list; those at the end that have said
     /// nothing may be missing.
     pub health: Vec<Health>,
+    /// What it says of its readiness; `None`: nobody asks.
+    pub readiness: Option<Readiness>,
     /// Whether its agent drains: it goes when another has taken its place.
     pub is_leaving: bool,
     /// Whether its agent is ending it by itself: whatever its checks say, it counts as unhealthy.
@@ -218,8 +221,17 @@ pub struct Health {
     pub consecutive_failures: u32,
 }
 
+/// What an instance says of its readiness, while a deployment asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether it is ready, by its last answer; `None` before the first. Once it is, it is asked no more.
+    pub is_ready: Option<bool>,
+    /// That answer, when its check wants it kept. Not stored.
+    pub last_response: Option<Arc<Response>>,
+}
+
 impl Health {
-    /// Whether it passed when it was last known to begin or fail; `None` before the first result.
+    /// Whether it passes, as far as is known; `None` before the first result.
     pub fn is_alive(&self) -> Option<bool> {
         match (self.consecutive_failures, self.last_success) {
             (1.., _) => Some(false),
@@ -284,9 +296,16 @@ impl Instance {
         !matches!(self.state, InstanceState::Waiting)
     }
 
-    /// Whether it does its work: runs, is not condemned, and is healthy or has no check.
+    /// Whether it is asked for its readiness and has not said yet that it is ready.
+    pub fn awaits_readiness(&self) -> bool {
+        let readiness = self.readiness.as_ref();
+        readiness.is_some_and(|readiness| readiness.is_ready != Some(true))
+    }
+
+    /// Whether it does its work: runs, is not condemned, is healthy or has no check, and is ready where that is asked.
     pub fn is_ready(&self) -> bool {
         match self.state {
+            InstanceState::Running { .. } if self.awaits_readiness() => false,
             InstanceState::Running { healthy } => {
                 // A task that is being killed by its agent counts as unhealthy, with a check or without.
                 healthy == Some(true)

@@ -34,8 +34,12 @@ impl Probes {
             self.forget(&instance.id);
             return;
         }
-        for at in instance.version.spec.own_checks() {
-            let check = Check::Health(at);
+        if !instance.awaits_readiness() {
+            self.drop_check(&instance.id, Check::Readiness);
+        }
+        let readiness = instance.awaits_readiness().then_some(Check::Readiness);
+        let checks = instance.version.spec.own_checks().map(Check::Health);
+        for check in checks.chain(readiness) {
             let key = (instance.id.clone(), check);
             if !self.all.contains_key(&key)
                 && let Some(every) = probe::interval(instance, check)
@@ -50,10 +54,14 @@ impl Probes {
         let first = (id.clone(), Check::Health(0));
         let of_it = self.all.range(first..).take_while(|((of, _), _)| of == id);
         let keys: Vec<_> = of_it.map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            if let Some(Some(at)) = self.all.remove(&key) {
-                self.due.remove(&(at, key.0, key.1));
-            }
+        for (id, check) in keys {
+            self.drop_check(&id, check);
+        }
+    }
+
+    fn drop_check(&mut self, id: &InstanceId, check: Check) {
+        if let Some(Some(at)) = self.all.remove(&(id.clone(), check)) {
+            self.due.remove(&(at, id.clone(), check));
         }
     }
 
@@ -108,8 +116,11 @@ pub(crate) fn next(
 
 /// A number that a check of an instance always has: FNV-1a, which scatters names that differ in little.
 fn place(id: &InstanceId, check: Check) -> u64 {
-    let Check::Health(at) = check;
-    let bytes = id.as_str().bytes().chain(at.to_le_bytes());
+    let number = match check {
+        Check::Health(at) => at,
+        Check::Readiness => usize::MAX,
+    };
+    let bytes = id.as_str().bytes().chain(number.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -46,11 +46,16 @@ impl Orchestrator {
         }
         let (before, all) = (known(instance), together(instance, &after, status.healthy));
         let state = InstanceState::Running { healthy: all };
+        let is_first = instance.started_at.is_none();
+        let readiness = self.first_readiness(instance).filter(|_| is_first);
         if state != instance.state || after.health != instance.health {
             self.edit_instance(now, &instance.id, out, |instance| {
                 instance.state = state;
                 instance.health.clone_from(&after.health);
                 instance.started_at = instance.started_at.or(Some(now));
+                if readiness.is_some() {
+                    instance.readiness = readiness;
+                }
                 if let Some(place) = instance
                     .place
                     .as_mut()

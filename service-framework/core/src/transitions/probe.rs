@@ -55,14 +55,27 @@ impl Orchestrator {
         };
         let again = probes::next(now + every / 2, id, check, every);
         self.probes.put_off(id, check, again);
-        let Check::Health(at) = check;
+        match check {
+            Check::Health(at) => self.health_answered(now, &instance, at, answer, out),
+            Check::Readiness => self.readiness_answered(now, &instance, answer, out),
+        }
+    }
+
+    fn health_answered(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        at: usize,
+        answer: Answer,
+        out: &mut Effects<Self>,
+    ) {
         let Some(spec) = instance.version.spec.health_checks.get(at) else {
             return;
         };
         match probe::meaning(spec, answer) {
             Meaning::Ignored => {}
-            Meaning::Passed => self.passed(now, &instance, at, out),
-            Meaning::Failed(cause) => self.failed(now, &instance, at, spec, cause, out),
+            Meaning::Passed => self.passed(now, instance, at, out),
+            Meaning::Failed(cause) => self.failed(now, instance, at, spec, cause, out),
         }
     }
 

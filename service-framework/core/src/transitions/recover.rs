@@ -10,6 +10,7 @@ use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
 use crate::orchestrator::Orchestrator;
+use crate::probe::Check;
 use crate::record::Stored;
 use crate::spec::group::Former;
 use crate::state::probes;
@@ -39,8 +40,9 @@ impl Orchestrator {
                 self.leaving.add(&place.agent, instance.id.clone());
             }
             let instance = self.apps.put(instance);
-            self.probes.follow(&instance, |(check, every)| {
-                probes::next(now, &instance.id, check, every)
+            self.probes.follow(&instance, |(check, every)| match check {
+                Check::Health(_) => probes::next(now, &instance.id, check, every),
+                Check::Readiness => now, // a deployment waits for it
             });
         }
         for deployment in stored.deployments {

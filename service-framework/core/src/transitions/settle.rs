@@ -67,6 +67,8 @@ impl Orchestrator {
         for _ in 0..todo.add {
             self.add_waiting(now, &version);
         }
+        // After it was decided who goes: where a deployment was stopped, those not ready go first.
+        self.forget_readiness(now, id, out);
         self.queue.note(now, &version, todo.missing);
     }
 
@@ -81,6 +83,7 @@ impl Orchestrator {
             staged_at: None,
             started_at: None,
             health: Vec::new(),
+            readiness: None,
             is_leaving: false,
             is_ending: false,
         });

@@ -81,6 +81,7 @@ fn an_instance_of_several_checks_is_healthy_when_all_have_passed() {
     let http = Question::Http {
         secure: false,
         path: "/".to_owned(),
+        keeps_response: false,
     };
     world
         .probes

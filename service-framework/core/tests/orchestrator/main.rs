@@ -14,5 +14,6 @@ mod launches; // from a wish to healthy instances
 mod moves; // agents that drain, and what is on them
 mod plans; // wanted + present → steps, as text
 mod random_events; // what holds whatever happens
+mod readiness; // new instances say that they are ready
 mod restarts; // what the store brings back
 mod upgrades; // one version replaces another

@@ -7,6 +7,7 @@ use mete_model::{TaskId, TaskState, Timestamp};
 use mete_service_framework_core::backends::BackendState;
 use mete_service_framework_core::deployment::upgrade;
 use mete_service_framework_core::probe::Answer;
+use mete_service_framework_core::spec::app::ReadinessCheckSpec;
 use mete_service_framework_core::spec::group::GroupSpec;
 use mete_service_framework_core::state::instances::InstanceState;
 use mete_service_framework_core::{Input, View, Wanted};
@@ -162,7 +163,14 @@ impl Run {
                 let mut spec = match at {
                     0 => checked(APPS[*at], *instances),
                     1 => app(APPS[*at], *instances),
-                    _ => checked_twice(APPS[*at], *instances),
+                    _ => {
+                        let mut spec = checked_twice(APPS[*at], *instances);
+                        spec.readiness_check = Some(ReadinessCheckSpec {
+                            port_name: "default".to_owned(),
+                            ..ReadinessCheckSpec::default()
+                        });
+                        spec
+                    }
                 };
                 spec.cmd = Some(format!("serve {command}"));
                 if !over {

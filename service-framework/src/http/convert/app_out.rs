@@ -12,7 +12,7 @@ use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
-use super::{container, health, limits, networks, ports};
+use super::{container, health, limits, networks, ports, readiness};
 
 /// One version of an app, without its `versionInfo`. `role` is that of the framework.
 pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
@@ -76,6 +76,8 @@ fn lists(app: &mut App, spec: &AppSpec) {
     app.dependencies = unless_empty(&dependencies.collect::<Vec<String>>());
     let checks = spec.health_checks.iter().map(health::write);
     app.health_checks = unless_empty(&checks.collect::<Vec<_>>());
+    let readiness_check = spec.readiness_check.as_ref();
+    app.readiness_checks = readiness_check.map(|check| vec![readiness::write(check)]);
     let fetch = spec.fetch.iter().map(|fetch| Fetch {
         uri: Some(fetch.uri.clone()),
         extract: Some(fetch.extract),
