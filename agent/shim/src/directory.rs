@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use mete_agent_core::task_dir::{
-    BadTaskFile, EXIT_FILE, Exit, FORMAT_VERSION, MAX_FILE_BYTES, PID_FILE, PidFile, ProcStat,
+    BadTaskFile, EXIT_FILE, End, Exit, FORMAT_VERSION, MAX_FILE_BYTES, PID_FILE, PidFile, ProcStat,
     Process, Runner, SHIM_LOG_FILE, TaskFile,
 };
 use rustix::fs::{
@@ -37,6 +37,11 @@ pub(crate) enum Error {
     Malformed(BadTaskFile),
     /// Somebody else runs this directory, or has given it up.
     Taken,
+    /// The process that was to claim it has ended before.
+    Unclaimed {
+        /// How, if anybody knows.
+        end: Option<End>,
+    },
 }
 
 impl std::fmt::Display for Error {
@@ -50,6 +55,11 @@ impl std::fmt::Display for Error {
             Self::Taken => f.write_str(
                 "the directory was claimed before; its task is not started a second time",
             ),
+            Self::Unclaimed { end } => {
+                f.write_str("the task's process has ended before it had claimed the directory")?;
+                let how = end.clone().map(|end| Exit::new(end, 0).sentence());
+                how.map_or(Ok(()), |how| write!(f, ": {how}"))
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::directory::{self, Directory};
 use crate::image::{Image, program_of};
 use crate::output::Output;
 use crate::report::{self, Fault, STEPS, Told};
+use crate::supervise::end_of;
 use crate::system::{self, CStringArray};
 
 /// Exit code of a child that never became the program; only the shim sees it.
@@ -193,26 +194,40 @@ fn share(ready: &Ready<'_>, directory: &Directory) -> Result<Result<Pid, directo
     );
     let group = ready.entry.v2.as_ref();
     let shim = getpid();
-    let mut claimed = Err(directory::Error::Taken);
+    let mut claimed = None;
     let pid = system::fork_sharing(group.map(|group| group.directory.as_fd()), || {
         // If the shim dies before the directory is claimed, nobody would know of this process.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
         if getppid() != Some(shim) {
             return NEVER_RAN;
         }
-        claimed = directory.claim(shim, getpid());
-        if claimed.is_err() {
+        let done = directory.claim(shim, getpid());
+        let is_ours = done.is_ok();
+        claimed = Some(done);
+        if !is_ours {
             return NEVER_RAN;
         }
         let _ = set_parent_process_death_signal(None);
         ready.stand_alone();
         ready.become_program(&pointers, group.is_some())
     })?;
-    if let Err(error) = claimed {
-        let _ = waitpid(Some(pid), WaitOptions::empty());
-        return Ok(Err(error));
+    Ok(claimed_by(pid, claimed))
+}
+
+/// The process that was to claim the directory, if it has; else it is waited for. `None`: it has not come so far.
+fn claimed_by(
+    pid: Pid,
+    claimed: Option<Result<(), directory::Error>>,
+) -> Result<Pid, directory::Error> {
+    if let Some(Ok(())) = claimed {
+        return Ok(pid);
     }
-    Ok(Ok(pid))
+    let ended = waitpid(Some(pid), WaitOptions::empty()).ok().flatten();
+    let end = ended.map(|(_, status)| end_of(status));
+    Err(match claimed {
+        Some(Err(error)) => error,
+        Some(Ok(())) | None => directory::Error::Unclaimed { end },
+    })
 }
 
 /// The child is a copy of this process; it waits until this one has claimed the directory.
@@ -429,5 +444,34 @@ impl Entry {
         }
         system::default_signals();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A process of this one that ends as the line says.
+    fn ending(line: &str) -> Pid {
+        let child = Command::new("/bin/sh").args(["-c", line]).spawn();
+        Pid::from_child(&child.expect("a shell"))
+    }
+
+    #[test]
+    fn a_process_that_dies_before_it_has_claimed_is_told_so() {
+        let killed = claimed_by(ending("kill -9 $$"), None).expect_err("not claimed");
+        let taken = claimed_by(ending("exit 127"), Some(Err(directory::Error::Taken)));
+
+        assert_eq!(
+            killed.to_string(),
+            "the task's process has ended before it had claimed the directory: killed by signal 9 (SIGKILL)"
+        );
+        let taken = taken.expect_err("claimed by another").to_string();
+        assert!(
+            taken.starts_with("the directory was claimed before"),
+            "{taken}"
+        );
     }
 }
