@@ -1,12 +1,14 @@
-//! What an executor of a framework's own, which is a process, finds in its environment: who it is, where its agent is,
-//! how long it waits for it. Names and forms are Mesos', so that executors written for it can be started as they are.
+//! What tasks and executors find in their environment: who they are and where their agent is; and, an executor of a
+//! framework's own, how long it waits for it. Names and forms are Mesos', so that what was written for it can be started
+//! as it is.
 //!
-//! Masters refuse such executors until agents speak the executor API; this is what their launch begins with then.
+//! Masters refuse a framework's own executors until agents speak the executor API; this is what their launch begins with
+//! then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_model::{AgentId, Endpoint, ExecutorId, FrameworkId};
+use mete_model::{AgentId, Endpoint, FrameworkId};
 
 /// How long an executor has after SHUTDOWN when its framework does not say (Mesos: 5 s).
 pub const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -17,13 +19,13 @@ pub const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// The most it waits between two attempts to subscribe again (Mesos: 2 s).
 pub const SUBSCRIPTION_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// An executor that is about to be started.
+/// Who is about to be started, and where.
 #[derive(Clone, Copy, Debug)]
-pub struct CustomExecutor<'a> {
+pub struct Whereabouts<'a> {
     /// Whose it is.
     pub framework: &'a FrameworkId,
-    /// Chosen by the framework.
-    pub executor: &'a ExecutorId,
+    /// The executor: chosen by the framework, or of the same name as its only task.
+    pub executor: &'a str,
     /// Where it runs.
     pub agent: &'a AgentId,
     /// Where that agent answers.
@@ -32,6 +34,30 @@ pub struct CustomExecutor<'a> {
     pub directory: &'a str,
     /// Its sandbox as it sees it: another path inside an image.
     pub sandbox: &'a str,
+}
+
+impl Whereabouts<'_> {
+    /// The variables that tasks and executors alike have.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let Endpoint { ip, port, .. } = self.endpoint;
+        let agent = self.agent.to_string();
+        named([
+            ("MESOS_FRAMEWORK_ID", self.framework.to_string()),
+            ("MESOS_EXECUTOR_ID", self.executor.to_owned()),
+            ("MESOS_DIRECTORY", self.directory.to_owned()),
+            ("MESOS_SANDBOX", self.sandbox.to_owned()),
+            ("MESOS_SLAVE_ID", agent.clone()),
+            ("MESOS_AGENT_ID", agent),
+            ("MESOS_AGENT_ENDPOINT", format!("{ip}:{port}")),
+        ])
+    }
+}
+
+/// An executor of a framework's own that is about to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct CustomExecutor<'a> {
+    /// Who it is, and where.
+    pub whereabouts: Whereabouts<'a>,
     /// Whether it outlives its agent (`FrameworkInfo.checkpoint`).
     pub checkpoint: bool,
     /// From SHUTDOWN to SIGKILL.
@@ -40,18 +66,11 @@ pub struct CustomExecutor<'a> {
 
 /// The variables that an agent adds to those of the executor's command, which win.
 pub fn executor_environment(of: &CustomExecutor<'_>) -> BTreeMap<String, String> {
-    let Endpoint { ip, port, .. } = of.endpoint;
-    let agent = of.agent.to_string();
-    let mut all = vec![
-        ("MESOS_FRAMEWORK_ID", of.framework.to_string()),
-        ("MESOS_EXECUTOR_ID", of.executor.to_string()),
-        ("MESOS_DIRECTORY", of.directory.to_owned()),
-        ("MESOS_SANDBOX", of.sandbox.to_owned()),
-        ("MESOS_SLAVE_ID", agent.clone()),
-        ("MESOS_AGENT_ID", agent),
+    let Endpoint { ip, port, .. } = of.whereabouts.endpoint;
+    let mut all = of.whereabouts.environment();
+    all.extend(named([
         // The libprocess name of an agent; only the address is of use to an executor that speaks HTTP.
         ("MESOS_SLAVE_PID", format!("slave(1)@{ip}:{port}")),
-        ("MESOS_AGENT_ENDPOINT", format!("{ip}:{port}")),
         ("MESOS_CHECKPOINT", u8::from(of.checkpoint).to_string()),
         // For Mesos' own command executor alone.
         ("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned()),
@@ -62,12 +81,18 @@ pub fn executor_environment(of: &CustomExecutor<'_>) -> BTreeMap<String, String>
         // Else libprocess takes the port of an agent that has one in its environment.
         ("LIBPROCESS_PORT", "0".to_owned()),
         ("LIBPROCESS_IP", ip.clone()),
-    ];
+    ]));
     if of.checkpoint {
-        all.push(("MESOS_RECOVERY_TIMEOUT", duration(RECOVERY_TIMEOUT)));
         let most = duration(SUBSCRIPTION_BACKOFF_MAX);
-        all.push(("MESOS_SUBSCRIPTION_BACKOFF_MAX", most));
+        all.extend(named([
+            ("MESOS_RECOVERY_TIMEOUT", duration(RECOVERY_TIMEOUT)),
+            ("MESOS_SUBSCRIPTION_BACKOFF_MAX", most),
+        ]));
     }
+    all
+}
+
+fn named<const COUNT: usize>(all: [(&str, String); COUNT]) -> BTreeMap<String, String> {
     all.into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
@@ -106,12 +131,14 @@ mod tests {
             port: 5051,
         };
         executor_environment(&CustomExecutor {
-            framework: &"f-1".parse().expect("good"),
-            executor: &"e".parse().expect("good"),
-            agent: &"m-S1".parse().expect("good"),
-            endpoint: &endpoint,
-            directory: "/w/runs/latest",
-            sandbox: "/mnt/mesos/sandbox",
+            whereabouts: Whereabouts {
+                framework: &"f-1".parse().expect("good"),
+                executor: "e",
+                agent: &"m-S1".parse().expect("good"),
+                endpoint: &endpoint,
+                directory: "/w/runs/latest",
+                sandbox: "/mnt/mesos/sandbox",
+            },
             checkpoint,
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
         })

@@ -5,7 +5,7 @@
 //! Start with [`Node`] and its `step`, then follow one [`Input`] into `transitions`; what there is lies in `state`.
 
 mod effects; // what follows: messages, launches, kills
-pub mod executor_environment; // what a framework's own executor finds in its environment
+pub mod executor_environment; // what tasks and executors find in their environment
 mod fit; // is what the agent has enough for the tasks of before?
 pub mod image; // what an image says of the program in it
 mod input; // all that can happen

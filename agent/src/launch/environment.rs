@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mete_agent_core::executor_environment::Whereabouts;
 use mete_model::Endpoint;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
@@ -24,27 +25,24 @@ pub(super) fn of(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<Str
 pub(super) fn of_agent(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
     let sandbox = sandbox.display().to_string();
     let task = job.key.task.to_string();
-    let executor = job.parent.as_ref();
-    let executor = executor.map_or_else(|| task.clone(), |parent| parent.key.executor.to_string());
-    let agent = job.agent.to_string();
-    let ours = [
-        ("MESOS_SANDBOX", sandbox.clone()),
-        ("MESOS_DIRECTORY", sandbox),
+    let parent = job.parent.as_ref();
+    let executor = parent.map_or_else(|| task.clone(), |parent| parent.key.executor.to_string());
+    let whereabouts = Whereabouts {
+        framework: &job.key.framework,
+        executor: &executor,
+        agent: &job.agent,
+        endpoint,
+        directory: &sandbox,
+        sandbox: &sandbox,
+    };
+    let of_tasks = [
         ("MESOS_TASK_ID", task),
-        ("MESOS_EXECUTOR_ID", executor),
-        ("MESOS_FRAMEWORK_ID", job.key.framework.to_string()),
-        ("MESOS_SLAVE_ID", agent.clone()),
-        ("MESOS_AGENT_ID", agent),
-        (
-            "MESOS_AGENT_ENDPOINT",
-            format!("{}:{}", endpoint.ip, endpoint.port),
-        ),
         ("MESOS_ALLOCATION_ROLE", allocation_role(job)),
         ("MESOS_CONTAINER_IP", endpoint.ip.clone()),
     ];
-    ours.into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    let mut all = whereabouts.environment();
+    all.extend(of_tasks.map(|(name, value)| (name.to_owned(), value)));
+    all
 }
 
 /// The folder of the agent's own program comes last, so that tasks can call `mete` wherever it is installed.
