@@ -34,7 +34,7 @@ use super::params::{InPath, Params};
 /// After a silence of so long a follower gets a heartbeat (contracts §5).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// Where a follower wants to go on.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()

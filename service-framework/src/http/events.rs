@@ -3,12 +3,15 @@
 //! ```text
 //! attached ──events it asked for, or a heartbeat──▶ … ──gone, too slow, or the end──▶ detached
 //! ```
-//! One ring of frames serves all: a subscriber that falls behind by the whole ring has lost some and is cut, so that
-//! it comes back and reads everything anew.
+//! One ring of frames serves all. Each frame has an id, so that a subscriber that comes back goes on where it was; one
+//! that falls behind is told so and cut, and comes back.
+
+mod ring; // the newest events, each encoded once
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -22,32 +25,37 @@ use mete_daemon::clock;
 use mete_proto::rest::events::{Event as Told, Happening as What};
 use mete_service_framework_core::events::Event;
 use mete_service_framework_core::spec::time;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::broadcast::{Receiver, Sender};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::ring::{Found, Ring};
+use super::backends::LAST_EVENT_ID;
 use super::failure::Failure;
 use super::params::{Caller, Params};
 use super::{Api, convert};
 
 /// Events a subscriber may be behind (Marathon's `event_stream_max_outstanding_messages`).
-const MAX_BEHIND: usize = 1024;
+const MAX_BEHIND: u64 = 1024;
 /// Who listens at once: load balancers and dashboards, some of each; every one is a connection and a task.
-const MAX_SUBSCRIBERS: usize = 512;
+const MAX_SUBSCRIBERS: usize = 2_048;
 /// After a silence of so long there is a bare line end, so that both sides know that the other lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// One event, ready to be sent.
-#[derive(Debug)]
-struct Frame {
-    event_type: String,
-    bytes: Bytes,
-}
+/// The head of the answer goes out at once, with this.
+const HELLO: Bytes = Bytes::from_static(b"\r\n");
+/// What one hears who cannot go on where it was. Readers of events pass over lines that begin with a colon.
+const LOST: Bytes = Bytes::from_static(
+    b": what came after this Last-Event-ID is not kept: events are missing, read everything anew\r\n\r\n",
+);
+/// What one hears who is cut.
+const CUT: Bytes = Bytes::from_static(
+    b": cut for being more than 1024 events behind; say Last-Event-ID to go on\r\n\r\n",
+);
 
 /// Everybody who listens. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscribers {
-    ring: Sender<Arc<Frame>>,
+    ring: Arc<Ring>,
+    listening: Arc<AtomicUsize>,
     role: Arc<str>,
 }
 
@@ -55,34 +63,45 @@ impl Subscribers {
     /// Nobody yet. `role` is that of the framework.
     pub(crate) fn new(role: &str) -> Self {
         Self {
-            ring: Sender::new(MAX_BEHIND),
+            ring: Arc::new(Ring::new(uuid::Uuid::new_v4().to_string())),
+            listening: Arc::default(),
             role: role.into(),
         }
     }
 
-    /// Tells an event; costs nothing when nobody listens.
+    /// Tells an event, also when nobody listens: somebody may come back.
     pub(crate) fn publish(&self, event: &Event) {
-        if self.ring.receiver_count() > 0 {
-            self.send(&convert::event(event, &self.role));
-        }
+        self.send(event.what.type_name(), &convert::event(event, &self.role));
     }
 
-    fn tell(&self, what: What) {
+    fn tell(&self, event_type: &'static str, what: What) {
         let timestamp = time::text(clock::now());
-        self.send(&Told { what, timestamp });
+        self.send(event_type, &Told { what, timestamp });
     }
 
-    fn send(&self, told: &Told) {
-        let frame = serde_json::to_value(told).ok().and_then(|value| {
-            let event_type = value.get("eventType")?.as_str()?.to_owned();
-            let text = format!("event: {event_type}\r\ndata: {value}\r\n\r\n");
-            let bytes = Bytes::from(text);
-            Some(Frame { event_type, bytes })
-        });
-        if let Some(frame) = frame {
-            // Nobody to hear it is no failure.
-            drop(self.ring.send(Arc::new(frame)));
-        }
+    fn send(&self, event_type: &'static str, told: &Told) {
+        let data = match serde_json::to_string(told) {
+            Ok(data) => data,
+            Err(error) => {
+                tracing::error!(event_type, %error, "an event has no JSON form");
+                return;
+            }
+        };
+        let write =
+            |id: &str| format!("event: {event_type}\r\ndata: {data}\r\nid: {id}\r\n\r\n").into();
+        self.ring.push(event_type, write);
+    }
+
+    /// A place among those who listen, until it is dropped; `None` when all are taken.
+    fn attach(&self, address: String) -> Option<Attached> {
+        let more = |now: usize| (now < MAX_SUBSCRIBERS).then_some(now + 1);
+        let taken = self
+            .listening
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.ok().map(|_| Attached {
+            subscribers: self.clone(),
+            address,
+        })
     }
 }
 
@@ -103,23 +122,18 @@ async fn subscribe(
     if !accepted.any(|value| value.contains("text/event-stream")) {
         return Err(Failure::method_not_allowed());
     }
-    if api.subscribers.ring.receiver_count() >= MAX_SUBSCRIBERS {
+    let Some(attached) = api.subscribers.attach(caller.address.clone()) else {
         let message = format!("{MAX_SUBSCRIBERS} subscribers listen already");
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
-    }
-    let listener = Listener {
-        frames: api.subscribers.ring.subscribe(),
-        asked: params.all("event_type").map(str::to_owned).collect(),
-        is_new: true,
-        stop: api.stop.clone(),
-        attached: Attached {
-            subscribers: api.subscribers.clone(),
-            address: caller.address.clone(),
-        },
     };
-    api.subscribers.tell(What::EventStreamAttached {
-        remote_address: caller.address,
-    });
+    let asked = params.all("event_type").map(str::to_owned).collect();
+    let last = headers
+        .get(LAST_EVENT_ID)
+        .map(|id| id.to_str().unwrap_or_default());
+    let listener = Listener::new(attached, asked, last, api.stop.clone());
+    let remote_address = caller.address;
+    let attached = What::EventStreamAttached { remote_address };
+    api.subscribers.tell("event_stream_attached", attached);
     let frames = futures::stream::unfold(listener, |mut listener| async {
         let bytes = listener.next().await?;
         Some((Ok::<_, Infallible>(bytes), listener))
@@ -130,40 +144,81 @@ async fn subscribe(
 
 /// One subscriber.
 struct Listener {
-    frames: Receiver<Arc<Frame>>,
+    news: watch::Receiver<u64>,
+    /// The number of the event it reads next.
+    next: u64,
+    /// How far it may be behind: one that came back for old events until it has caught up, then [`MAX_BEHIND`].
+    may_be_behind: u64,
     /// The types it asked for; all when empty.
     asked: BTreeSet<String>,
-    is_new: bool,
+    /// What it reads before anything else.
+    first: Option<Bytes>,
+    is_cut: bool,
     stop: CancellationToken,
     attached: Attached,
 }
 
 impl Listener {
+    /// One that goes on after the event it had `last`, or begins now.
+    fn new(
+        attached: Attached,
+        asked: BTreeSet<String>,
+        last: Option<&str>,
+        stop: CancellationToken,
+    ) -> Self {
+        let ring = &attached.subscribers.ring;
+        let resumed = last.map(|id| ring.after(id));
+        let newest = ring.next();
+        let next = resumed.flatten().unwrap_or(newest);
+        Self {
+            news: ring.news(),
+            next,
+            may_be_behind: newest - next + MAX_BEHIND,
+            asked,
+            first: Some(if resumed == Some(None) { LOST } else { HELLO }),
+            is_cut: false,
+            stop,
+            attached,
+        }
+    }
+
     /// What it reads next; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
-        const LINE_END: Bytes = Bytes::from_static(b"\r\n");
-        if std::mem::take(&mut self.is_new) {
-            return Some(LINE_END); // the head of the answer goes out at once
+        if self.is_cut {
+            return None;
+        }
+        if let Some(first) = self.first.take() {
+            return Some(first);
         }
         let silence = tokio::time::sleep(HEARTBEAT);
         tokio::pin!(silence);
         loop {
-            let frame = tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = &mut silence => return Some(LINE_END),
-                frame = self.frames.recv() => frame,
-            };
-            match frame {
-                Ok(frame) if self.asked.is_empty() || self.asked.contains(&frame.event_type) => {
-                    return Some(frame.bytes.clone());
+            self.news.borrow_and_update(); // what comes from here on wakes it below
+            match self.attached.subscribers.ring.find(self.next) {
+                Found::Event(frame, behind) if behind < self.may_be_behind => {
+                    self.next += 1;
+                    self.may_be_behind = self.may_be_behind.min(behind + MAX_BEHIND);
+                    if self.asked.is_empty() || self.asked.contains(frame.event_type) {
+                        return Some(frame.bytes.clone());
+                    }
+                    continue;
                 }
-                Ok(_) => {}
-                Err(RecvError::Lagged(lost)) => {
+                Found::Event(..) | Found::Lost => {
                     let address = &self.attached.address;
-                    tracing::warn!(address, lost, "subscriber is too slow and is cut");
-                    return None;
+                    tracing::warn!(
+                        address,
+                        next = self.next,
+                        "subscriber is too slow and is cut"
+                    );
+                    self.is_cut = true;
+                    return Some(CUT);
                 }
-                Err(RecvError::Closed) => return None,
+                Found::Nothing => {}
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = &mut silence => return Some(HELLO),
+                changed = self.news.changed() => changed.ok()?,
             }
         }
     }
@@ -177,9 +232,10 @@ struct Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
+        self.subscribers.listening.fetch_sub(1, Ordering::Relaxed);
         let remote_address = std::mem::take(&mut self.address);
-        self.subscribers
-            .tell(What::EventStreamDetached { remote_address });
+        let detached = What::EventStreamDetached { remote_address };
+        self.subscribers.tell("event_stream_detached", detached);
     }
 }
 
@@ -190,43 +246,117 @@ mod tests {
 
     use super::*;
 
-    fn listener(subscribers: &Subscribers) -> Listener {
-        Listener {
-            frames: subscribers.ring.subscribe(),
-            asked: BTreeSet::new(),
-            is_new: false,
-            stop: CancellationToken::new(),
-            attached: Attached {
-                subscribers: subscribers.clone(),
-                address: "127.0.0.1:9".to_owned(),
-            },
-        }
+    const NOBODY: Event = Event {
+        at: Timestamp::from_millis(0),
+        what: Happening::SchedulerDisconnected,
+    };
+
+    /// One that has read its first line.
+    fn listener(subscribers: &Subscribers, last: Option<&str>) -> Listener {
+        let attached = subscribers.attach("127.0.0.1:9".to_owned());
+        let attached = attached.expect("a free place");
+        let stop = CancellationToken::new();
+        let mut listener = Listener::new(attached, BTreeSet::new(), last, stop);
+        assert_eq!(listener.first.take(), Some(HELLO));
+        listener
+    }
+
+    async fn text(listener: &mut Listener) -> String {
+        let bytes = listener.next().await.expect("news");
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    /// The id that stands in a frame.
+    fn id(frame: &str) -> String {
+        let line = frame.lines().find_map(|line| line.strip_prefix("id: "));
+        line.expect("an id").to_owned()
     }
 
     #[tokio::test]
-    async fn a_subscriber_that_is_too_slow_is_cut_and_the_others_hear_of_it() {
+    async fn a_subscriber_that_is_too_slow_is_cut_with_a_word_and_the_others_hear_of_it() {
         let subscribers = Subscribers::new("*");
-        let (mut slow, mut quick) = (listener(&subscribers), listener(&subscribers));
-        let event = Event {
-            at: Timestamp::from_millis(0),
-            what: Happening::SchedulerDisconnected,
-        };
+        let mut slow = listener(&subscribers, None);
+        let mut quick = listener(&subscribers, None);
 
         for _ in 0..=MAX_BEHIND {
-            subscribers.publish(&event);
-            assert!(quick.next().await.is_some());
+            subscribers.publish(&NOBODY);
+            assert!(
+                text(&mut quick)
+                    .await
+                    .starts_with("event: scheduler_disconnected")
+            );
         }
 
+        assert_eq!(slow.next().await, Some(CUT));
         assert_eq!(slow.next().await, None);
         drop(slow);
-        let told = quick.next().await.expect("news");
-        assert!(told.starts_with(b"event: event_stream_detached\r\ndata: {"));
+        let told = text(&mut quick).await;
+        assert!(
+            told.starts_with("event: event_stream_detached\r\ndata: {"),
+            "{told}"
+        );
     }
 
     #[tokio::test]
-    async fn a_frame_is_a_name_and_one_line() {
+    async fn one_that_comes_back_hears_what_it_missed_however_much_it_is() {
         let subscribers = Subscribers::new("*");
-        let mut listener = listener(&subscribers);
+        let mut first = listener(&subscribers, None);
+        subscribers.publish(&NOBODY);
+        let last = id(&text(&mut first).await);
+        for _ in 0..2 * MAX_BEHIND {
+            subscribers.publish(&NOBODY);
+        }
+
+        let mut back = listener(&subscribers, Some(&last));
+        let mut seen = BTreeSet::new();
+        for _ in 0..2 * MAX_BEHIND {
+            seen.insert(id(&text(&mut back).await));
+        }
+
+        assert_eq!(seen.len() as u64, 2 * MAX_BEHIND);
+        assert!(!seen.contains(&last));
+        // It has caught up: from now on it is as any other.
+        for _ in 0..=MAX_BEHIND {
+            subscribers.publish(&NOBODY);
+        }
+        assert_eq!(back.next().await, Some(CUT));
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_go_on_is_told_and_begins_now() {
+        let subscribers = Subscribers::new("*");
+        subscribers.publish(&NOBODY);
+        let attached = subscribers.attach(String::new()).expect("a free place");
+
+        let of_another_life = Some("1b4e28ba-1");
+        let mut back = Listener::new(
+            attached,
+            BTreeSet::new(),
+            of_another_life,
+            CancellationToken::new(),
+        );
+        subscribers.publish(&NOBODY);
+
+        assert_eq!(back.next().await, Some(LOST));
+        assert!(id(&text(&mut back).await).ends_with("-2"));
+    }
+
+    #[tokio::test]
+    async fn places_are_counted_and_given_back() {
+        let subscribers = Subscribers::new("*");
+        let mut all: Vec<Attached> =
+            std::iter::from_fn(|| subscribers.attach(String::new())).collect();
+        assert_eq!(all.len(), MAX_SUBSCRIBERS);
+
+        all.pop();
+
+        assert!(subscribers.attach(String::new()).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_a_name_one_line_and_an_id() {
+        let subscribers = Subscribers::new("*");
+        let mut listener = listener(&subscribers, None);
 
         subscribers.publish(&Event {
             at: Timestamp::from_millis(0),
@@ -235,9 +365,11 @@ mod tests {
             },
         });
 
-        let frame = listener.next().await.expect("a frame");
+        let frame = text(&mut listener).await;
+        let (frame, id) = frame.split_once("id: ").expect("an id");
         let expected = "event: scheduler_reregistered_event\r\ndata: {\"eventType\":\"scheduler_reregistered_event\",\
-                        \"master\":\"line\\nend\",\"timestamp\":\"1970-01-01T00:00:00.000Z\"}\r\n\r\n";
-        assert_eq!(std::str::from_utf8(&frame).expect("text"), expected);
+                        \"master\":\"line\\nend\",\"timestamp\":\"1970-01-01T00:00:00.000Z\"}\r\n";
+        assert_eq!(frame, expected);
+        assert!(id.ends_with("-1\r\n\r\n"), "{id}");
     }
 }

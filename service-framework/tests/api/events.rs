@@ -142,3 +142,43 @@ async fn streams_end_with_the_service_framework() {
 
     assert!(events.ends().await && backends.ends().await);
 }
+
+#[tokio::test]
+async fn a_subscriber_that_comes_back_goes_on_where_it_was() {
+    let cluster = Cluster::start().await;
+    let path = "/v2/events?event_type=api_post_event";
+    let mut events = cluster.service.stream(path, &[]).await;
+    cluster.service.post("/v2/apps", &app("/a")).await;
+    let last = events.next().await.id.expect("an id");
+    drop(events);
+    cluster.service.post("/v2/apps", &app("/b")).await;
+    cluster.service.post("/v2/apps", &app("/c")).await;
+
+    let headers = [("Last-Event-ID", last.as_str())];
+    let mut events = cluster.service.stream(path, &headers).await;
+
+    let (second, third) = (events.next().await, events.next().await);
+    let ids = [&second, &third].map(|event| event.data["appDefinition"]["id"].clone());
+    assert_eq!(ids, [json!("/b"), json!("/c")]);
+    assert!(second.id != third.id && second.id.as_ref() != Some(&last));
+}
+
+/// Numbers of a former life say nothing: the stream begins anew, after a line that readers pass over.
+#[tokio::test]
+async fn after_a_restart_a_stream_says_that_events_are_missing() {
+    let cluster = Cluster::start().await;
+    let mut events = cluster.service.stream("/v2/events", &[]).await;
+    let last = events.next().await.id.expect("an id");
+    drop(events);
+    let cluster = cluster.restart().await;
+
+    let headers = [("Last-Event-ID", last.as_str())];
+    let mut events = cluster.service.stream("/v2/events", &headers).await;
+
+    let first = events.block().await.expect("a first line");
+    assert!(
+        first.starts_with(": ") && first.contains("missing"),
+        "{first}"
+    );
+    assert_eq!(events.next().await.name, "event_stream_attached");
+}

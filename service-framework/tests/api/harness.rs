@@ -334,7 +334,7 @@ impl Events {
     }
 
     /// The text up to the next empty line; `None` at the end.
-    async fn block(&mut self) -> Option<String> {
+    pub(crate) async fn block(&mut self) -> Option<String> {
         loop {
             self.text = self.text.replace("\r\n", "\n");
             if let Some((block, rest)) = self.text.split_once("\n\n") {
