@@ -1,7 +1,9 @@
-//! Who calls: a bearer token from a file, the same for gRPC and HTTP, and the rule that nobody is reachable from
+//! Who calls: a bearer token from a file, the same for gRPC and HTTP, or a secret of one's own, and the rule that nobody is reachable from
 //! beyond this machine without one.
 //!
 //! Invariants: a token is never printed, and compared in constant time. Health is open to all, nothing else.
+
+mod principals; // who has a secret of its own
 
 use std::fmt;
 use std::fs::File;
@@ -17,6 +19,7 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 
 use crate::config::{Checked, Fault};
+pub use principals::{BadDigest, Callers, Known, SecretDigest};
 
 /// The shortest token: 16 random characters of base64 are 96 bits.
 pub const MIN_TOKEN_CHARACTERS: usize = 16;
@@ -115,10 +118,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Who a caller is. There is one kind; roles and permissions will hang on it.
+/// Who a caller is. There is one kind; what it may is for the daemon to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// `token` for who has shown the token, `anyone` where none is needed.
+    /// `token` for who has shown the token, `anyone` where none is needed, otherwise the name of who has a secret of
+    /// its own.
     pub name: Arc<str>,
 }
 

@@ -25,7 +25,7 @@ use tonic::transport::Server;
 use tracing::debug;
 
 use self::connection::Cut;
-use crate::auth::Token;
+use crate::auth::{Callers, Token};
 use crate::http_error::HttpError;
 
 /// The largest body of an HTTP request: a group of thousands of apps is about a MiB of JSON.
@@ -154,10 +154,23 @@ pub async fn serve(
     token: Option<Token>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    serve_to(listener, routes, token.into(), shutdown).await
+}
+
+/// As [`serve`], to callers of whom each may have a secret of its own.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_to(
+    listener: TcpListener,
+    routes: impl Into<Routes>,
+    callers: Callers,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
     let guarded = routes
         .into()
         .into_axum_router()
-        .layer(middleware::from_fn_with_state(token, guard::check));
+        .layer(middleware::from_fn_with_state(callers, guard::check));
     let cut = Cut::default();
     let connections = connection::accept(listener, cut.clone());
     let mut serving = std::pin::pin!(

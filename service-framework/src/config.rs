@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mete_daemon::auth::{ListenOptions, Token, TokenError};
+use mete_daemon::auth::{ListenOptions, Token, TokenError, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_framework_sdk::{BadAddress, Connection, Role};
@@ -31,6 +31,10 @@ pub struct Options {
     /// File with the token to show to the master; the one of --token-file when absent.
     #[arg(long, value_name = "FILE")]
     pub master_token_file: Option<PathBuf>,
+    /// File of principals, each with a secret of its own and rights to apps by their paths; it is read again on SIGHUP.
+    /// Without it whoever is let in may everything.
+    #[arg(long, value_name = "FILE")]
+    pub access_file: Option<PathBuf>,
     /// Directory in which apps, deployments and instances are kept.
     #[arg(long, value_name = "DIR", default_value = ".mete/services")]
     pub state_dir: PathBuf,
@@ -119,7 +123,9 @@ impl Options {
 
 impl Checked for Options {
     fn faults(&self) -> Vec<Fault> {
-        let mut faults = self.listen.faults();
+        let is_guarded = self.listen.token_file.is_some() || self.access_file.is_some();
+        let exposed = check_exposure(self.listen.ip, is_guarded, self.listen.insecure_no_auth);
+        let mut faults: Vec<Fault> = exposed.err().into_iter().collect();
         faults.extend(self.telemetry.faults());
         let mut fault = |key: &str, reason: String| faults.push(Fault::new(key, reason));
         if let Err(bad) = Role::new(&self.role) {

@@ -3,6 +3,7 @@
 //! Reads come from the published view and hold up nobody; writes are asked of the loop and answered once they are
 //! stored. Errors have the statuses and bodies of Marathon (`failure.rs`).
 
+mod access; // what each request needs, and what a caller may
 mod body; // JSON as Marathon reads it
 mod failure; // every error, with its status and body
 mod params; // what a path and a query say
@@ -37,6 +38,7 @@ use mete_service_framework_core::Orchestrator;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::config::Options;
 use crate::why::Why;
 pub(crate) use events::Subscribers;
@@ -51,6 +53,7 @@ pub(crate) struct Api {
     handle: Handle<Orchestrator>,
     subscribers: Subscribers,
     why: Why,
+    access: Access,
     options: Arc<Options>,
     /// `host:port` under which others find us.
     leader: Arc<str>,
@@ -63,6 +66,7 @@ impl Api {
         handle: Handle<Orchestrator>,
         subscribers: Subscribers,
         why: Why,
+        access: Access,
         options: &Options,
         leader: String,
         stop: CancellationToken,
@@ -71,6 +75,7 @@ impl Api {
             handle,
             subscribers,
             why,
+            access,
             options: Arc::new(options.clone()),
             leader: leader.into(),
             stop,
@@ -98,8 +103,9 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .route("/{*path}", any(|| async { Failure::no_such_uri() }))
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
         .layer(middleware::from_fn_with_state(leader, common_headers))
-        .with_state(api)
+        .with_state(api.clone())
         .merge(mete_daemon::metrics::routes(registry))
+        .layer(middleware::from_fn_with_state(api, access::check))
 }
 
 /// What Marathon says with every answer.

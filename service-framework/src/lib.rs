@@ -9,6 +9,7 @@
 //! It knows no other daemon than the master, and that one through the public SDK alone. Start with [`run`], then
 //! `http.rs` for what comes in and `hands.rs` for what goes out.
 
+mod access; // who may what
 mod config; // what the operator may say
 mod run; // store, recover, loop, link, server
 
@@ -22,6 +23,7 @@ mod why; // what the master says of apps that wait
 mod http; // /v2
 mod metrics; // what is, as numbers
 
+pub use access::AccessError;
 pub use config::Options;
 pub use probes::NoClient;
 pub use run::{RunError, run, run_on};

@@ -17,9 +17,11 @@ use mete_framework_sdk::{Capability, Framework, FrameworkSpec, Role};
 use mete_service_framework_core::orchestrator::Life;
 use mete_service_framework_core::{BadRecord, Orchestrator};
 use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::access::{Access, AccessError};
 use crate::config::{BadMaster, Options};
 use crate::hands::ServiceHands;
 use crate::http::{self, Api, Subscribers};
@@ -42,6 +44,9 @@ pub enum RunError {
     /// The token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Who may what cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The master cannot be asked.
     #[error(transparent)]
     Master(#[from] BadMaster),
@@ -82,7 +87,7 @@ pub async fn run_on(
     shutdown: CancellationToken,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<(), RunError> {
-    let token = options.listen.token()?;
+    let access = Access::read(options.access_file.as_deref(), options.listen.token()?)?;
     let connection = options.connection()?;
     let store = Arc::new(store::redb::open(options.store()).await?);
     let machine = recover(&options, store.as_ref()).await?;
@@ -119,20 +124,46 @@ pub async fn run_on(
     let running = tokio::spawn(until_end(running, stop.clone()));
     let linked = link::follow(framework, handle.clone(), table, stop_link.clone());
     let linked = tokio::spawn(until_end(linked, stop.clone()));
-    let api = Api::new(handle, subscribers, why, &options, leader, stop.clone());
+    let reread = tokio::spawn(reread(access.clone(), stop.clone()));
+    let callers = access.callers();
+    let api = Api::new(
+        handle,
+        subscribers,
+        why,
+        access,
+        &options,
+        leader,
+        stop.clone(),
+    );
     let routes = server::http(http::routes(api, Arc::new(registry)));
     info!(%address, "listening");
     listening(address);
 
     // Requests in flight are answered, and what follows from them goes out: so the link ends after the server, the
     // loop last.
-    let served = server::serve(listener, routes, token, stop.clone()).await;
+    let served = server::serve_to(listener, routes, callers, stop.clone()).await;
     stop_link.cancel();
+    reread.abort();
     let followed = flat(linked.await, "the link to the master");
     stop_loop.cancel();
     flat(running.await, "the event loop")?;
     followed?;
     Ok(served?)
+}
+
+/// Reads the access file again on each SIGHUP, until `stop`.
+async fn reread(access: Access, stop: CancellationToken) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            return warn!(%error, "SIGHUP cannot be heard: the access file is not read again");
+        }
+    };
+    while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+        if let Err(error) = access.read_again() {
+            warn!(%error, "the access file cannot be used; what was read before holds on");
+        }
+    }
 }
 
 /// Runs a part of the daemon; when it ends, also by a panic, the others are asked to end.

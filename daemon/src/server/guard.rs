@@ -14,22 +14,22 @@ use tonic::Status;
 use tracing::{debug, error};
 
 use super::{HTTP_BODY_LIMIT_BYTES, is_grpc};
-use crate::auth::{self, Token, Unauthenticated};
+use crate::auth::{self, Callers, Unauthenticated};
 use crate::http_error::HttpError;
 
 /// The outermost layer, for gRPC and HTTP alike.
 pub(super) async fn check(
-    State(token): State<Option<Token>>,
+    State(callers): State<Callers>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let (grpc, path) = (is_grpc(&request), request.uri().path().to_owned());
-    match auth::authenticate(token.as_ref(), request.headers()) {
+    match callers.authenticate(request.headers()) {
         Ok(principal) => drop(request.extensions_mut().insert(principal)),
         Err(_) if auth::is_open(&path) => {}
         Err(refusal) => {
             debug!(path, reason = %refusal, "caller refused");
-            return unauthenticated(grpc, refusal);
+            return unauthenticated(grpc, refusal, callers.challenge());
         }
     }
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -41,15 +41,13 @@ pub(super) async fn check(
     }
 }
 
-fn unauthenticated(grpc: bool, refusal: Unauthenticated) -> Response {
+fn unauthenticated(grpc: bool, refusal: Unauthenticated, challenge: HeaderValue) -> Response {
     if grpc {
         return Status::unauthenticated(refusal.to_string()).into_http();
     }
     let mut response =
         HttpError::new(StatusCode::UNAUTHORIZED, refusal.to_string()).into_response();
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }
 

@@ -190,7 +190,46 @@ pub struct StatusUpdate {
     pub version: Timestamp,
 }
 
+/// What an event tells something of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Of these apps and groups.
+    Paths(Vec<AppId>),
+    /// Of the service framework itself.
+    Itself,
+}
+
 impl Happening {
+    /// What it tells something of: who may not see all of it should not hear it.
+    pub fn about(&self) -> About {
+        let paths = match self {
+            Self::ApiPost { app, .. } => vec![app.spec.id.clone()],
+            Self::StatusUpdate(update) => vec![update.app.clone()],
+            Self::InstanceChanged { app, .. }
+            | Self::InstanceHealthChanged { app, .. }
+            | Self::HealthStatusChanged { app, .. }
+            | Self::FailedHealthCheck { app, .. }
+            | Self::UnhealthyInstanceKill { app, .. }
+            | Self::UnknownInstanceTerminated { app, .. }
+            | Self::AddHealthCheck { app, .. }
+            | Self::RemoveHealthCheck { app }
+            | Self::AppTerminated { app } => vec![app.clone()],
+            Self::GroupChangeSuccess { group, .. } | Self::GroupChangeFailed { group, .. } => {
+                group.iter().cloned().collect()
+            }
+            Self::DeploymentInfo(deployment)
+            | Self::DeploymentStepSuccess(deployment)
+            | Self::DeploymentSuccess(deployment)
+            | Self::DeploymentFailed { deployment, .. } => {
+                deployment.affected.keys().cloned().collect()
+            }
+            Self::SchedulerRegistered { .. }
+            | Self::SchedulerReregistered { .. }
+            | Self::SchedulerDisconnected => return About::Itself,
+        };
+        About::Paths(paths)
+    }
+
     /// The `eventType`.
     pub const fn type_name(&self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::apps::App;
 
+use super::access::May;
 use super::failure::Failure;
 use super::params::{InPath, Params, Target};
 use super::selector::Selector;
@@ -71,7 +72,7 @@ impl Embed {
     }
 }
 
-async fn list(State(api): State<Api>, params: Params) -> Result<Json<AppList>, Failure> {
+async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Json<AppList>, Failure> {
     let contains = |text: &str, part: Option<&str>| {
         part.is_none_or(|part| text.to_lowercase().contains(&part.to_lowercase()))
     };
@@ -81,7 +82,8 @@ async fn list(State(api): State<Api>, params: Params) -> Result<Json<AppList>, F
     let (cmd, id) = (params.first("cmd"), params.first("id"));
     let apps = all(&api, &view, embed, |version| {
         let spec = &*version.spec;
-        contains(spec.cmd.as_deref().unwrap_or_default(), cmd)
+        may.sees(&spec.id)
+            && contains(spec.cmd.as_deref().unwrap_or_default(), cmd)
             && contains(spec.id.as_str(), id)
             && selector
                 .as_ref()
@@ -92,6 +94,7 @@ async fn list(State(api): State<Api>, params: Params) -> Result<Json<AppList>, F
 
 async fn read(
     State(api): State<Api>,
+    may: May,
     InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
@@ -99,7 +102,10 @@ async fn read(
     match Target::parse(&path) {
         Target::App(id) => one(&api, &view, &id, embed).map(IntoResponse::into_response),
         Target::Below(group) => {
-            let is_below = |version: &AppVersion| is_below(&version.spec.id, group.as_ref());
+            let is_below = |version: &AppVersion| {
+                let id = &version.spec.id;
+                is_below(id, group.as_ref()) && may.sees(id)
+            };
             let apps = all(&api, &view, embed, is_below);
             Ok(Json(AppsBelow { apps }).into_response())
         }
@@ -121,7 +127,7 @@ async fn read(
             Ok(Json(instances::of(&api, &view, |app| *app == id)).into_response())
         }
         Target::TasksBelow(group) => {
-            let is_below = |app: &AppId| is_below(app, group.as_ref());
+            let is_below = |app: &AppId| is_below(app, group.as_ref()) && may.sees(app);
             Ok(Json(instances::of(&api, &view, is_below)).into_response())
         }
         Target::Restart(_) | Target::Task(..) => Err(Failure::method_not_allowed()),

@@ -27,6 +27,7 @@ use mete_service_framework_core::{Input, Orchestrator, ProxyAck, Reply};
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
+use super::access::May;
 use super::body::Said;
 use super::failure::Failure;
 use super::params::{InPath, Params};
@@ -44,11 +45,12 @@ pub(super) fn routes() -> Router<Api> {
 
 async fn list(
     State(api): State<Api>,
+    may: May,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     if !params.switch("watch", false)? {
-        return Ok(Json(snapshot(&api.handle.view().backends)).into_response());
+        return Ok(Json(snapshot(&api.handle.view().backends, &may)).into_response());
     }
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     // An id that cannot be read is of an epoch nobody knows: everything anew.
@@ -59,6 +61,7 @@ async fn list(
     let watcher = Watcher {
         views: api.handle.follow(),
         seen,
+        may,
         is_new: true,
         stop: api.stop.clone(),
     };
@@ -75,6 +78,7 @@ struct Watcher {
     views: Follower<Orchestrator>,
     /// What it has.
     seen: EventId,
+    may: May,
     is_new: bool,
     stop: CancellationToken,
 }
@@ -85,7 +89,7 @@ impl Watcher {
         if std::mem::take(&mut self.is_new) {
             let view = self.views.current();
             // One that has everything still hears at once that it is connected.
-            let news = news(&mut self.seen, &view.backends);
+            let news = news(&mut self.seen, &view.backends, &self.may);
             return Some(news.unwrap_or_else(|| heartbeat(&self.seen)));
         }
         let silence = tokio::time::sleep(HEARTBEAT_INTERVAL);
@@ -96,15 +100,16 @@ impl Watcher {
                 () = &mut silence => return Some(heartbeat(&self.seen)),
                 view = self.views.changed() => view.ok()?,
             };
-            if let Some(news) = news(&mut self.seen, &view.backends) {
+            if let Some(news) = news(&mut self.seen, &view.backends, &self.may) {
                 return Some(news);
             }
         }
     }
 }
 
-/// The frame from what is seen to the newest version, which is seen then; `None` when they are the same.
-fn news(seen: &mut EventId, list: &Backends) -> Option<String> {
+/// The frame from what is seen to the newest version, which is seen then; `None` when they are the same, or nothing has
+/// changed that may be seen.
+fn news(seen: &mut EventId, list: &Backends, may: &May) -> Option<String> {
     let changes = list.changes_since(&seen.epoch, seen.version);
     let at = |version| EventId {
         epoch: list.epoch().to_owned(),
@@ -116,7 +121,7 @@ fn news(seen: &mut EventId, list: &Backends) -> Option<String> {
             let all = List {
                 epoch: list.epoch().to_owned(),
                 version,
-                services: services.iter().map(|one| service(one)).collect(),
+                services: shown(services.iter().map(|one| &**one), may),
             };
             (at(version), SNAPSHOT, json(&all))
         }
@@ -125,12 +130,17 @@ fn news(seen: &mut EventId, list: &Backends) -> Option<String> {
             changed,
             removed,
         } => {
+            let removed = removed.iter().filter(|key| may.sees(&key.app));
             let change = Change {
                 epoch: list.epoch().to_owned(),
                 version,
-                services: changed.iter().map(|one| service(one)).collect(),
-                removed: removed.iter().map(key).collect(),
+                services: shown(changed.iter().map(|one| &**one), may),
+                removed: removed.map(key).collect(),
             };
+            if change.services.is_empty() && change.removed.is_empty() {
+                *seen = at(version);
+                return None;
+            }
             (at(version), CHANGE, json(&change))
         }
     };
@@ -154,11 +164,17 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("texts, numbers and lists of them have a JSON form")
 }
 
-fn snapshot(list: &Backends) -> List {
+/// What may be seen of services.
+fn shown<'a>(services: impl Iterator<Item = &'a core::Service>, may: &May) -> Vec<Service> {
+    let seen = services.filter(|one| may.sees(&one.key.app));
+    seen.map(service).collect()
+}
+
+fn snapshot(list: &Backends, may: &May) -> List {
     List {
         epoch: list.epoch().to_owned(),
         version: list.version(),
-        services: list.services().map(|one| service(one)).collect(),
+        services: shown(list.services().map(|one| &**one), may),
     }
 }
 

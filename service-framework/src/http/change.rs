@@ -20,6 +20,7 @@ use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Change, Input, Origin, Reply, View, Wanted};
 
 use super::Api;
+use super::access::May;
 use super::body::Said;
 use super::convert;
 use super::failure::Failure;
@@ -81,12 +82,14 @@ impl IntoResponse for Changed {
 /// POST: 201 and the app.
 pub(super) async fn create(
     State(api): State<Api>,
+    may: May,
     params: Params,
     caller: Caller,
     Said(said): Said<App>,
 ) -> Result<Response, Failure> {
     let force = params.switch("force", false)?;
     let id = id_of(&said, "/id")?;
+    may.make(Some(&id))?;
     let spec = convert::apply(AppSpec::new(id.clone()), &said)?;
     let wanted = Wanted::Create(Box::new(spec));
     let changed = ask(&api, wanted, force, Some(caller.origin())).await?;
@@ -160,6 +163,7 @@ pub(super) async fn patch_one(
 /// PUT of a list.
 pub(super) async fn put_many(
     State(api): State<Api>,
+    may: May,
     params: Params,
     Said(said): Said<Vec<App>>,
 ) -> Result<Changed, Failure> {
@@ -168,7 +172,7 @@ pub(super) async fn put_many(
         partial: params.switch("partialUpdate", true)?,
         create: true,
         origin: None,
-        apps: listed(said)?,
+        apps: listed(said, &may)?,
     };
     wish.make(&api).await
 }
@@ -176,6 +180,7 @@ pub(super) async fn put_many(
 /// PATCH of a list.
 pub(super) async fn patch_many(
     State(api): State<Api>,
+    may: May,
     params: Params,
     Said(said): Said<Vec<App>>,
 ) -> Result<Changed, Failure> {
@@ -184,7 +189,7 @@ pub(super) async fn patch_many(
         partial: true,
         create: false,
         origin: None,
-        apps: listed(said)?,
+        apps: listed(said, &may)?,
     };
     wish.make(&api).await
 }
@@ -306,8 +311,8 @@ fn former(view: &View, id: &AppId, said: &App, version: &str) -> Result<AppSpec,
     Ok((*former.spec).clone())
 }
 
-/// Apps of a list by their ids, each of which occurs once.
-fn listed(said: Vec<App>) -> Result<Vec<(AppId, App)>, Failure> {
+/// Apps of a list by their ids, each of which occurs once and may be changed.
+fn listed(said: Vec<App>, may: &May) -> Result<Vec<(AppId, App)>, Failure> {
     if said.len() > MAX_APPS {
         let message = format!("has {} apps, may have {MAX_APPS}", said.len());
         return Err(Failure::wrong_shape(vec![Violation::new("/", message)]));
@@ -317,6 +322,7 @@ fn listed(said: Vec<App>) -> Result<Vec<(AppId, App)>, Failure> {
     for (at, app) in said.into_iter().enumerate() {
         let path = format!("/({at})/id");
         let id = id_of(&app, &path)?;
+        may.make(Some(&id))?;
         if !seen.insert(id.clone()) {
             let message = format!("{id} occurs more than once in the list");
             return Err(Failure::invalid(vec![Violation::new(path, message)]));

@@ -11,6 +11,7 @@ use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::deployments::{Deployment, DeploymentId};
 use mete_service_framework_core::{Input, Reply, View};
 
+use super::access::May;
 use super::change::result;
 use super::failure::Failure;
 use super::params::{InPath, Params};
@@ -22,11 +23,12 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v2/deployments/{id}", delete(cancel))
 }
 
-async fn list(State(api): State<Api>) -> Json<Vec<Told>> {
+async fn list(State(api): State<Api>, may: May) -> Json<Vec<Told>> {
     let view = api.handle.view();
     Json(
         view.deployments
             .values()
+            .filter(|deployment| may.sees_deployment(deployment))
             .map(|deployment| told(&view, deployment))
             .collect(),
     )
@@ -35,11 +37,20 @@ async fn list(State(api): State<Api>) -> Json<Vec<Told>> {
 /// With force it just stops; otherwise a new deployment undoes it.
 async fn cancel(
     State(api): State<Api>,
+    may: May,
     InPath(id): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
+    let id = DeploymentId::from_text(&id);
+    match api.handle.view().deployments.get(&id) {
+        Some(deployment) => may.change_deployment(deployment)?,
+        // Perhaps the view is older than it.
+        None => may
+            .make(None)
+            .map_err(|_| Failure::no_such_deployment(&id))?,
+    }
     let input = Input::CancelDeployment {
-        id: DeploymentId::from_text(&id),
+        id,
         force: params.switch("force", false)?,
     };
     let reply = api.handle.ask(input).await?;

@@ -23,12 +23,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mete_daemon::clock;
 use mete_proto::rest::events::{Event as Told, Happening as What};
-use mete_service_framework_core::events::Event;
+use mete_service_framework_core::events::{About, Event};
 use mete_service_framework_core::spec::time;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::ring::{Found, Ring};
+use self::ring::{Found, Frame, Ring};
+use super::access::May;
 use super::backends::LAST_EVENT_ID;
 use super::failure::Failure;
 use super::params::{Caller, Params};
@@ -71,15 +72,16 @@ impl Subscribers {
 
     /// Tells an event, also when nobody listens: somebody may come back.
     pub(crate) fn publish(&self, event: &Event) {
-        self.send(event.what.type_name(), &convert::event(event, &self.role));
+        let (name, about) = (event.what.type_name(), event.what.about());
+        self.send(name, about, &convert::event(event, &self.role));
     }
 
     fn tell(&self, event_type: &'static str, what: What) {
         let timestamp = time::text(clock::now());
-        self.send(event_type, &Told { what, timestamp });
+        self.send(event_type, About::Itself, &Told { what, timestamp });
     }
 
-    fn send(&self, event_type: &'static str, told: &Told) {
+    fn send(&self, event_type: &'static str, about: About, told: &Told) {
         let data = match serde_json::to_string(told) {
             Ok(data) => data,
             Err(error) => {
@@ -89,7 +91,7 @@ impl Subscribers {
         };
         let write =
             |id: &str| format!("event: {event_type}\r\ndata: {data}\r\nid: {id}\r\n\r\n").into();
-        self.ring.push(event_type, write);
+        self.ring.push(event_type, about, write);
     }
 
     /// A place among those who listen, until it is dropped; `None` when all are taken.
@@ -111,6 +113,7 @@ pub(super) fn routes() -> Router<Api> {
 
 async fn subscribe(
     State(api): State<Api>,
+    may: May,
     headers: HeaderMap,
     params: Params,
     caller: Caller,
@@ -126,7 +129,8 @@ async fn subscribe(
         let message = format!("{MAX_SUBSCRIBERS} subscribers listen already");
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
     };
-    let asked = params.all("event_type").map(str::to_owned).collect();
+    let types = params.all("event_type").map(str::to_owned).collect();
+    let asked = Asked { types, may };
     let last = headers
         .get(LAST_EVENT_ID)
         .map(|id| id.to_str().unwrap_or_default());
@@ -142,6 +146,26 @@ async fn subscribe(
     Ok((kind, Body::from_stream(frames)).into_response())
 }
 
+/// What a subscriber is to hear.
+struct Asked {
+    /// The types it asked for; all when empty.
+    types: BTreeSet<String>,
+    may: May,
+}
+
+impl Asked {
+    fn takes(&self, frame: &Frame) -> bool {
+        let is_asked = self.types.is_empty() || self.types.contains(frame.event_type);
+        is_asked
+            && match &frame.about {
+                About::Paths(paths) => {
+                    self.may.sees_all() || paths.iter().all(|path| self.may.sees(path))
+                }
+                About::Itself => self.may.sees_all(),
+            }
+    }
+}
+
 /// One subscriber.
 struct Listener {
     news: watch::Receiver<u64>,
@@ -149,8 +173,7 @@ struct Listener {
     next: u64,
     /// How far it may be behind: one that came back for old events until it has caught up, then [`MAX_BEHIND`].
     may_be_behind: u64,
-    /// The types it asked for; all when empty.
-    asked: BTreeSet<String>,
+    asked: Asked,
     /// What it reads before anything else.
     first: Option<Bytes>,
     is_cut: bool,
@@ -160,12 +183,7 @@ struct Listener {
 
 impl Listener {
     /// One that goes on after the event it had `last`, or begins now.
-    fn new(
-        attached: Attached,
-        asked: BTreeSet<String>,
-        last: Option<&str>,
-        stop: CancellationToken,
-    ) -> Self {
+    fn new(attached: Attached, asked: Asked, last: Option<&str>, stop: CancellationToken) -> Self {
         let ring = &attached.subscribers.ring;
         let resumed = last.map(|id| ring.after(id));
         let newest = ring.next();
@@ -198,7 +216,7 @@ impl Listener {
                 Found::Event(frame, behind) if behind < self.may_be_behind => {
                     self.next += 1;
                     self.may_be_behind = self.may_be_behind.min(behind + MAX_BEHIND);
-                    if self.asked.is_empty() || self.asked.contains(frame.event_type) {
+                    if self.asked.takes(&frame) {
                         return Some(frame.bytes.clone());
                     }
                     continue;
@@ -251,12 +269,19 @@ mod tests {
         what: Happening::SchedulerDisconnected,
     };
 
+    fn everything() -> Asked {
+        Asked {
+            types: BTreeSet::new(),
+            may: May::everything(),
+        }
+    }
+
     /// One that has read its first line.
     fn listener(subscribers: &Subscribers, last: Option<&str>) -> Listener {
         let attached = subscribers.attach("127.0.0.1:9".to_owned());
         let attached = attached.expect("a free place");
         let stop = CancellationToken::new();
-        let mut listener = Listener::new(attached, BTreeSet::new(), last, stop);
+        let mut listener = Listener::new(attached, everything(), last, stop);
         assert_eq!(listener.first.take(), Some(HELLO));
         listener
     }
@@ -331,7 +356,7 @@ mod tests {
         let of_another_life = Some("1b4e28ba-1");
         let mut back = Listener::new(
             attached,
-            BTreeSet::new(),
+            everything(),
             of_another_life,
             CancellationToken::new(),
         );

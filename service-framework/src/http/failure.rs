@@ -52,6 +52,10 @@ impl Failure {
         Self::not_found(format!("Group '{id}' does not exist"))
     }
 
+    pub(super) fn no_such_deployment(id: impl std::fmt::Display) -> Self {
+        Self::not_found(format!("DeploymentPlan {id} does not exist"))
+    }
+
     pub(super) fn no_such_task(id: &str) -> Self {
         Self::not_found(format!("Task '{id}' does not exist"))
     }
@@ -115,9 +119,7 @@ impl Failure {
                 id.as_ref().map_or("/", AppId::as_str),
                 time::text(*version)
             )),
-            Missing::Deployment(id) => {
-                Self::not_found(format!("DeploymentPlan {id} does not exist"))
-            }
+            Missing::Deployment(id) => Self::no_such_deployment(id),
             Missing::Queued(id) => Self::not_queued(id),
         }
     }

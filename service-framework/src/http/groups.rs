@@ -20,6 +20,7 @@ use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Input, Reply, View, Wanted};
 
 use super::Api;
+use super::access::May;
 use super::apps::{Embed, described, info};
 use super::body::Said;
 use super::change::{ask, location};
@@ -67,6 +68,15 @@ impl Target {
             _ => Self::Group(group(path)?),
         })
     }
+
+    /// Of which group something is asked; `None` is the root.
+    fn group(&self) -> Option<&AppId> {
+        match self {
+            Self::Group(id) | Self::Apps(id) | Self::Versions(id) | Self::Version(id, _) => {
+                id.as_ref()
+            }
+        }
+    }
 }
 
 /// The group of a path; `None` for the root.
@@ -100,22 +110,27 @@ impl Parts {
     }
 }
 
-async fn root(State(api): State<Api>, params: Params) -> Response {
+async fn root(State(api): State<Api>, may: May, params: Params) -> Response {
     let view = api.handle.view();
-    let all = present(&api, &view, &params);
+    let all = present(&api, &view, &may, &params);
     Json(all.of(None, &params)).into_response()
 }
 
 async fn read(
     State(api): State<Api>,
+    may: May,
     InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
     let view = api.handle.view();
-    match Target::parse(&path)? {
+    let target = Target::parse(&path)?;
+    if let Some(group) = target.group().filter(|group| !may.sees_in(group)) {
+        return Err(no_such(Some(group)));
+    }
+    match target {
         Target::Group(id) => {
             there(&view, id.as_ref())?;
-            let all = present(&api, &view, &params);
+            let all = present(&api, &view, &may, &params);
             Ok(Json(all.of(id, &params)).into_response())
         }
         Target::Apps(id) => {
@@ -123,7 +138,7 @@ async fn read(
             let below = view.wanted().filter_map(|app| {
                 let version = app.wanted.as_ref()?;
                 let is_in = id.as_ref().is_none_or(|id| app.id.is_within(id));
-                is_in.then(|| info(&api, &view, app, version, embed))
+                (is_in && may.sees(&app.id)).then(|| info(&api, &view, app, version, embed))
             });
             Ok(Json(below.collect::<Vec<AppInfo>>()).into_response())
         }
@@ -142,7 +157,7 @@ async fn read(
             let Some((version, tree)) = tree else {
                 return Err(no_such(id.as_ref()));
             };
-            let all = All::former(&api, version, &tree);
+            let all = All::former(&api, version, &tree, &may);
             Ok(Json(all.of(id, &params)).into_response())
         }
     }
@@ -166,10 +181,10 @@ struct All<'a> {
 }
 
 /// As they are now.
-fn present<'a>(api: &Api, view: &'a View, params: &Params) -> All<'a> {
+fn present<'a>(api: &Api, view: &'a View, may: &May, params: &Params) -> All<'a> {
     let parts = Parts::read(params);
-    let mut all = All::new(view.groups.all(), view.groups.version());
-    for app in view.wanted().filter(|_| parts.apps) {
+    let mut all = All::new(view.groups.all(), view.groups.version(), may);
+    for app in view.wanted().filter(|app| parts.apps && may.sees(&app.id)) {
         let Some(version) = &app.wanted else { continue };
         let info = info(api, view, app, version, parts.of_apps);
         all.apps.entry(app.id.parent()).or_default().push(info);
@@ -178,9 +193,9 @@ fn present<'a>(api: &Api, view: &'a View, params: &Params) -> All<'a> {
 }
 
 impl<'a> All<'a> {
-    fn new(groups: &'a BTreeMap<AppId, Arc<Group>>, version: Timestamp) -> Self {
+    fn new(groups: &'a BTreeMap<AppId, Arc<Group>>, version: Timestamp, may: &May) -> Self {
         let mut below: BTreeMap<Option<AppId>, Vec<&AppId>> = BTreeMap::new();
-        for id in groups.keys() {
+        for id in groups.keys().filter(|id| may.sees_in(id)) {
             below.entry(id.parent()).or_default().push(id);
         }
         Self {
@@ -192,9 +207,9 @@ impl<'a> All<'a> {
     }
 
     /// As they were, without how anything stood.
-    fn former(api: &Api, version: Timestamp, tree: &'a Tree) -> Self {
-        let mut all = Self::new(&tree.groups, version);
-        for (id, app) in &tree.apps {
+    fn former(api: &Api, version: Timestamp, tree: &'a Tree, may: &May) -> Self {
+        let mut all = Self::new(&tree.groups, version, may);
+        for (id, app) in tree.apps.iter().filter(|(id, _)| may.sees(id)) {
             let info = AppInfo {
                 app: described(api, app),
                 ..AppInfo::default()
@@ -229,16 +244,18 @@ impl<'a> All<'a> {
 
 async fn create_in_root(
     state: State<Api>,
+    may: May,
     params: Params,
     caller: Caller,
     said: Said<GroupUpdate>,
 ) -> Result<Response, Failure> {
-    create(state, InPath(String::new()), params, caller, said).await
+    create(state, may, InPath(String::new()), params, caller, said).await
 }
 
 /// POST: 201, and where it is.
 async fn create(
     State(api): State<Api>,
+    may: May,
     InPath(path): InPath,
     params: Params,
     caller: Caller,
@@ -246,6 +263,7 @@ async fn create(
 ) -> Result<Response, Failure> {
     let force = params.switch("force", false)?;
     let id = convert::group_id(&said, writable(&path)?.as_ref())?;
+    may.make(id.as_ref())?;
     let what = convert::new_group(id.clone(), &said)?;
     let changed = ask(&api, what, force, None).await?;
     let path = id.as_ref().map_or("/", AppId::as_str);
@@ -255,15 +273,17 @@ async fn create(
 
 async fn put_root(
     state: State<Api>,
+    may: May,
     params: Params,
     said: Said<GroupUpdate>,
 ) -> Result<Response, Failure> {
-    put(state, InPath(String::new()), params, said).await
+    put(state, may, InPath(String::new()), params, said).await
 }
 
 /// PUT: 200 whether it is new or not; with `dryRun` what would be done.
 async fn put(
     State(api): State<Api>,
+    may: May,
     InPath(path): InPath,
     params: Params,
     Said(said): Said<GroupUpdate>,
@@ -273,6 +293,7 @@ async fn put(
         params.switch("dryRun", false)?,
     );
     let id = convert::group_id(&said, writable(&path)?.as_ref())?;
+    may.make(id.as_ref())?;
     let what = convert::group(id, &said)?;
     if !dry {
         return Ok(ask(&api, what, force, None).await?.into_response());
@@ -288,10 +309,12 @@ async fn put(
 /// PATCH: only whether a group at the top has a role, and that it has none is so already.
 async fn patch(
     State(api): State<Api>,
+    may: May,
     InPath(path): InPath,
     Said(said): Said<GroupUpdate>,
 ) -> Result<StatusCode, Failure> {
     let id = writable(&path)?;
+    may.make(id.as_ref())?;
     if id.as_ref().is_none_or(|id| id.parent().is_some()) {
         return Err(Failure::unprocessable("Path needs to be top-level"));
     }
@@ -304,11 +327,16 @@ async fn patch(
     Ok(StatusCode::OK)
 }
 
-async fn patch_root(state: State<Api>, said: Said<GroupUpdate>) -> Result<StatusCode, Failure> {
-    patch(state, InPath(String::new()), said).await
+async fn patch_root(
+    state: State<Api>,
+    may: May,
+    said: Said<GroupUpdate>,
+) -> Result<StatusCode, Failure> {
+    patch(state, may, InPath(String::new()), said).await
 }
 
-async fn remove_all(State(api): State<Api>, params: Params) -> Result<Response, Failure> {
+async fn remove_all(State(api): State<Api>, may: May, params: Params) -> Result<Response, Failure> {
+    may.make(None)?;
     let force = params.switch("force", false)?;
     let changed = ask(&api, Wanted::RemoveGroup(None), force, None).await?;
     Ok(changed.into_response())
@@ -316,6 +344,7 @@ async fn remove_all(State(api): State<Api>, params: Params) -> Result<Response, 
 
 async fn remove(
     State(api): State<Api>,
+    may: May,
     InPath(path): InPath,
     params: Params,
 ) -> Result<Response, Failure> {
@@ -323,6 +352,7 @@ async fn remove(
     let Target::Group(id) = Target::parse(&path)? else {
         return Err(Failure::method_not_allowed());
     };
+    may.make(id.as_ref())?;
     let changed = ask(&api, Wanted::RemoveGroup(id), force, None).await?;
     Ok(changed.into_response())
 }

@@ -9,6 +9,7 @@ use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::state::instances::InstanceId;
 use mete_service_framework_core::{Input, Reply, View};
 
+use super::access::May;
 use super::body::Said;
 use super::change::result;
 use super::failure::Failure;
@@ -22,7 +23,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v2/tasks/delete", post(kill_named))
 }
 
-async fn list(State(api): State<Api>, params: Params) -> Result<Json<TaskList>, Failure> {
+async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Json<TaskList>, Failure> {
     let asked: Vec<&str> = params.all("status").chain(params.all("status[]")).collect();
     if let Some(unknown) = asked
         .iter()
@@ -31,7 +32,7 @@ async fn list(State(api): State<Api>, params: Params) -> Result<Json<TaskList>, 
         let message = format!("query parameter status is '{unknown}', must be running or staging");
         return Err(Failure::bad_request(message));
     }
-    let mut list = of(&api, &api.handle.view(), |_| true);
+    let mut list = of(&api, &api.handle.view(), |app| may.sees(app));
     if !asked.is_empty() {
         list.tasks.retain(|task| match task.state.as_str() {
             "TASK_RUNNING" => asked.contains(&"running"),
@@ -55,6 +56,7 @@ pub(super) fn of(api: &Api, view: &View, is_asked: impl Fn(&AppId) -> bool) -> T
 /// `POST /v2/tasks/delete`: those unknown are skipped.
 async fn kill_named(
     State(api): State<Api>,
+    may: May,
     params: Params,
     Said(said): Said<DeleteTasks>,
 ) -> Result<Response, Failure> {
@@ -68,8 +70,10 @@ async fn kill_named(
     };
     let ids: Vec<InstanceId> = said.ids.iter().map(read).collect::<Result<_, Failure>>()?;
     let view = api.handle.view();
-    let known = ids.into_iter().filter(|id| view.instance(id).is_some());
-    kill(&api, known.collect(), &params).await
+    let is_known = |id: &InstanceId| view.instance(id).is_some() && may.sees(&id.app());
+    let known: Vec<InstanceId> = ids.into_iter().filter(is_known).collect();
+    known.iter().try_for_each(|id| may.change(&id.app()))?;
+    kill(&api, known, &params).await
 }
 
 /// `DELETE /v2/apps/{id}/tasks`.

@@ -23,6 +23,7 @@ use mete_service_framework_core::{Input, Reply};
 use serde_json::Value;
 
 use super::Api;
+use super::access::May;
 use super::convert;
 use super::failure::Failure;
 use super::params::{InPath, Params};
@@ -34,7 +35,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v2/queue/{*path}", delete(reset_delay).get(why))
 }
 
-async fn list(State(api): State<Api>, params: Params) -> Json<Queue> {
+async fn list(State(api): State<Api>, may: May, params: Params) -> Json<Queue> {
     let with_offers = params.all("embed").any(|word| word == "lastUnusedOffers");
     let (now, view) = (clock::now(), api.handle.view());
     let role = &api.options.role;
@@ -50,6 +51,7 @@ async fn list(State(api): State<Api>, params: Params) -> Json<Queue> {
     // A daemon always waits for agents that may come.
     let waits = view.queue.values();
     let waits = waits.filter(|queued| !queued.version.spec.is_daemon());
+    let waits = waits.filter(|queued| may.sees(&queued.version.spec.id));
     Json(Queue {
         queue: waits.map(entry).collect(),
     })

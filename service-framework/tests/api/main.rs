@@ -7,6 +7,7 @@
 
 mod harness; // a service framework, its master, its callers
 
+mod access; // who may what
 mod backends; // the healthy-task list, its followers, draining
 mod checks; // instances that are asked, and what they answer
 mod errors; // every bad input has its answer

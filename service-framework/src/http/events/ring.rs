@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
+use mete_service_framework_core::events::About;
 use tokio::sync::watch;
 
 /// Events kept for those who come back: four times what a subscriber may be behind, minutes of a busy cluster.
@@ -17,6 +18,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) event_type: &'static str,
+    pub(super) about: About,
     pub(super) bytes: Bytes,
 }
 
@@ -65,13 +67,22 @@ impl Ring {
     }
 
     /// Keeps an event, whose bytes are made with its id, and wakes all who wait.
-    pub(super) fn push(&self, event_type: &'static str, write: impl FnOnce(&str) -> Bytes) {
+    pub(super) fn push(
+        &self,
+        event_type: &'static str,
+        about: About,
+        write: impl FnOnce(&str) -> Bytes,
+    ) {
         let mut kept = self.kept();
         kept.newest += 1;
         let number = kept.newest;
         let bytes = write(&format!("{}-{number}", self.epoch));
         kept.bytes += bytes.len();
-        kept.frames.push_back(Arc::new(Frame { event_type, bytes }));
+        kept.frames.push_back(Arc::new(Frame {
+            event_type,
+            about,
+            bytes,
+        }));
         while kept.frames.len() > 1 && (kept.frames.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
             let oldest = kept.frames.pop_front();
             kept.bytes -= oldest.map_or(0, |oldest| oldest.bytes.len());
@@ -128,7 +139,7 @@ mod tests {
     fn ring(sizes: &[usize]) -> Ring {
         let ring = Ring::new("e".to_owned());
         for size in sizes {
-            ring.push("t", |_| Bytes::from(vec![b'x'; *size]));
+            ring.push("t", About::Itself, |_| Bytes::from(vec![b'x'; *size]));
         }
         ring
     }
