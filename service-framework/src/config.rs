@@ -35,6 +35,10 @@ pub struct Options {
     /// Without it whoever is let in may everything.
     #[arg(long, value_name = "FILE")]
     pub access_file: Option<PathBuf>,
+    /// File to which a line of JSON is added for each request that changes something or was to: who, from where, what,
+    /// with which end. It is put aside at 16 MiB; four old ones are kept.
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// Directory in which apps, deployments and instances are kept.
     #[arg(long, value_name = "DIR", default_value = ".mete/services")]
     pub state_dir: PathBuf,

@@ -4,6 +4,7 @@
 //! stored. Errors have the statuses and bodies of Marathon (`failure.rs`).
 
 mod access; // what each request needs, and what a caller may
+mod audit; // what is written down of each change
 mod body; // JSON as Marathon reads it
 mod failure; // every error, with its status and body
 mod params; // what a path and a query say
@@ -39,6 +40,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::config::Options;
 use crate::why::Why;
 pub(crate) use events::Subscribers;
@@ -47,6 +49,12 @@ use failure::Failure;
 /// Who answers: Marathon's followers and leaders tell it with every answer.
 const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
 
+/// Who may pass, and who writes down that they did.
+pub(crate) struct Doors {
+    pub(crate) access: Access,
+    pub(crate) audit: Option<Audit>,
+}
+
 /// What every handler has at hand.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -54,6 +62,7 @@ pub(crate) struct Api {
     subscribers: Subscribers,
     why: Why,
     access: Access,
+    audit: Option<Audit>,
     options: Arc<Options>,
     /// `host:port` under which others find us.
     leader: Arc<str>,
@@ -66,7 +75,7 @@ impl Api {
         handle: Handle<Orchestrator>,
         subscribers: Subscribers,
         why: Why,
-        access: Access,
+        doors: Doors,
         options: &Options,
         leader: String,
         stop: CancellationToken,
@@ -75,7 +84,8 @@ impl Api {
             handle,
             subscribers,
             why,
-            access,
+            access: doors.access,
+            audit: doors.audit,
             options: Arc::new(options.clone()),
             leader: leader.into(),
             stop,
@@ -105,7 +115,8 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .layer(middleware::from_fn_with_state(leader, common_headers))
         .with_state(api.clone())
         .merge(mete_daemon::metrics::routes(registry))
-        .layer(middleware::from_fn_with_state(api, access::check))
+        .layer(middleware::from_fn_with_state(api.clone(), access::check))
+        .layer(middleware::from_fn_with_state(api, audit::note))
 }
 
 /// What Marathon says with every answer.

@@ -10,6 +10,7 @@
 //! `http.rs` for what comes in and `hands.rs` for what goes out.
 
 mod access; // who may what
+mod audit; // who changed what
 mod config; // what the operator may say
 mod run; // store, recover, loop, link, server
 
@@ -24,6 +25,7 @@ mod http; // /v2
 mod metrics; // what is, as numbers
 
 pub use access::AccessError;
+pub use audit::AuditError;
 pub use config::Options;
 pub use probes::NoClient;
 pub use run::{RunError, run, run_on};

@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::access::{Access, AccessError};
+use crate::audit::{Audit, AuditError, Writing};
 use crate::config::{BadMaster, Options};
 use crate::hands::ServiceHands;
-use crate::http::{self, Api, Subscribers};
+use crate::http::{self, Api, Doors, Subscribers};
 use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
@@ -47,6 +48,9 @@ pub enum RunError {
     /// Who may what cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Who changes what cannot be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The master cannot be asked.
     #[error(transparent)]
     Master(#[from] BadMaster),
@@ -87,7 +91,7 @@ pub async fn run_on(
     shutdown: CancellationToken,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<(), RunError> {
-    let access = Access::read(options.access_file.as_deref(), options.listen.token()?)?;
+    let (doors, writing) = doors(&options)?;
     let connection = options.connection()?;
     let store = Arc::new(store::redb::open(options.store()).await?);
     let machine = recover(&options, store.as_ref()).await?;
@@ -124,13 +128,13 @@ pub async fn run_on(
     let running = tokio::spawn(until_end(running, stop.clone()));
     let linked = link::follow(framework, handle.clone(), table, stop_link.clone());
     let linked = tokio::spawn(until_end(linked, stop.clone()));
-    let reread = tokio::spawn(reread(access.clone(), stop.clone()));
-    let callers = access.callers();
+    let reread = tokio::spawn(reread(doors.access.clone(), stop.clone()));
+    let callers = doors.access.callers();
     let api = Api::new(
         handle,
         subscribers,
         why,
-        access,
+        doors,
         &options,
         leader,
         stop.clone(),
@@ -144,11 +148,27 @@ pub async fn run_on(
     let served = server::serve_to(listener, routes, callers, stop.clone()).await;
     stop_link.cancel();
     reread.abort();
+    written(writing).await;
     let followed = flat(linked.await, "the link to the master");
     stop_loop.cancel();
     flat(running.await, "the event loop")?;
     followed?;
     Ok(served?)
+}
+
+/// Who may pass, and what is written down of it.
+fn doors(options: &Options) -> Result<(Doors, Option<Writing>), RunError> {
+    let access = Access::read(options.access_file.as_deref(), options.listen.token()?)?;
+    let audit = options.audit_log.as_deref().map(Audit::begin).transpose()?;
+    let (audit, writing) = audit.unzip();
+    Ok((Doors { access, audit }, writing))
+}
+
+/// Waits until all is written down; its disk may be slow, others go on meanwhile.
+async fn written(writing: Option<Writing>) {
+    if let Some(writing) = writing {
+        drop(tokio::task::spawn_blocking(|| writing.end()).await);
+    }
 }
 
 /// Reads the access file again on each SIGHUP, until `stop`.

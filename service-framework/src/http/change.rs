@@ -21,13 +21,14 @@ use mete_service_framework_core::{Change, Input, Origin, Reply, View, Wanted};
 
 use super::Api;
 use super::access::May;
+use super::audit::touched;
 use super::body::Said;
 use super::convert;
 use super::failure::Failure;
 use super::params::{Caller, InPath, Params, Target};
 
 /// Which deployment a change started.
-const DEPLOYMENT: HeaderName = HeaderName::from_static("marathon-deployment-id");
+pub(super) const DEPLOYMENT: HeaderName = HeaderName::from_static("marathon-deployment-id");
 
 /// A wish is merged so often while others change the same app; then its user is told to try again.
 const MAX_MERGES: usize = 10;
@@ -114,7 +115,8 @@ pub(super) async fn create(
         },
     };
     let location = location(&api, &caller, id.as_str());
-    Ok((StatusCode::CREATED, changed.header(), location, Json(body)).into_response())
+    let answer = (StatusCode::CREATED, changed.header(), location, Json(body));
+    Ok(touched(answer, [&id]))
 }
 
 /// PUT of one app: 200, or 201 when it is new.
@@ -166,7 +168,7 @@ pub(super) async fn put_many(
     may: May,
     params: Params,
     Said(said): Said<Vec<App>>,
-) -> Result<Changed, Failure> {
+) -> Result<Response, Failure> {
     let wish = Wish {
         force: params.switch("force", false)?,
         partial: params.switch("partialUpdate", true)?,
@@ -174,7 +176,8 @@ pub(super) async fn put_many(
         origin: None,
         apps: listed(said, &may)?,
     };
-    wish.make(&api).await
+    let changed = wish.make(&api).await?;
+    Ok(touched(changed, wish.apps.iter().map(|(id, _)| id)))
 }
 
 /// PATCH of a list.
@@ -183,7 +186,7 @@ pub(super) async fn patch_many(
     may: May,
     params: Params,
     Said(said): Said<Vec<App>>,
-) -> Result<Changed, Failure> {
+) -> Result<Response, Failure> {
     let wish = Wish {
         force: params.switch("force", false)?,
         partial: true,
@@ -191,7 +194,8 @@ pub(super) async fn patch_many(
         origin: None,
         apps: listed(said, &may)?,
     };
-    wish.make(&api).await
+    let changed = wish.make(&api).await?;
+    Ok(touched(changed, wish.apps.iter().map(|(id, _)| id)))
 }
 
 /// DELETE of an app. Marathon's code forces by default, whatever its documents say.

@@ -22,6 +22,7 @@ use mete_service_framework_core::{Input, Reply, View, Wanted};
 use super::Api;
 use super::access::May;
 use super::apps::{Embed, described, info};
+use super::audit::touched;
 use super::body::Said;
 use super::change::{ask, location};
 use super::convert;
@@ -268,7 +269,8 @@ async fn create(
     let changed = ask(&api, what, force, None).await?;
     let path = id.as_ref().map_or("/", AppId::as_str);
     let location = location(&api, &caller, path);
-    Ok((StatusCode::CREATED, location, changed).into_response())
+    let answer = (StatusCode::CREATED, location, changed);
+    Ok(touched(answer, &id))
 }
 
 async fn put_root(
@@ -294,9 +296,9 @@ async fn put(
     );
     let id = convert::group_id(&said, writable(&path)?.as_ref())?;
     may.make(id.as_ref())?;
-    let what = convert::group(id, &said)?;
+    let what = convert::group(id.clone(), &said)?;
     if !dry {
-        return Ok(ask(&api, what, force, None).await?.into_response());
+        return Ok(touched(ask(&api, what, force, None).await?, &id));
     }
     let reply = api.handle.ask(Input::DryRun(what)).await?;
     let Reply::Planned(steps) = reply else {

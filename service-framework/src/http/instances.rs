@@ -1,5 +1,7 @@
 //! `/v2/tasks` and `/v2/apps/{id}/tasks`: what runs where, and an end to some of it.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -10,6 +12,7 @@ use mete_service_framework_core::state::instances::InstanceId;
 use mete_service_framework_core::{Input, Reply, View};
 
 use super::access::May;
+use super::audit::touched;
 use super::body::Said;
 use super::change::result;
 use super::failure::Failure;
@@ -73,7 +76,8 @@ async fn kill_named(
     let is_known = |id: &InstanceId| view.instance(id).is_some() && may.sees(&id.app());
     let known: Vec<InstanceId> = ids.into_iter().filter(is_known).collect();
     known.iter().try_for_each(|id| may.change(&id.app()))?;
-    kill(&api, known, &params).await
+    let apps: BTreeSet<AppId> = known.iter().map(InstanceId::app).collect();
+    Ok(touched(kill(&api, known, &params).await?, &apps))
 }
 
 /// `DELETE /v2/apps/{id}/tasks`.

@@ -50,6 +50,10 @@ async fn world() -> World {
         format!("--access-file={}", access.display()),
         format!("--token-file={}", token.display()),
         format!("--master-token-file={}", master_token.display()),
+        format!(
+            "--audit-log={}",
+            directory.path().join("audit.log").display()
+        ),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let service = Service::start(&master, directory.path(), &arguments).await;
@@ -315,6 +319,56 @@ async fn what_one_may_not_change_stays_as_it_is() {
     ] {
         let told = world.ask(SHOP, method.clone(), path, &body).await;
         assert_eq!(told.0, StatusCode::OK, "{method} {path} {}", told.1);
+    }
+}
+
+#[tokio::test]
+async fn changes_and_refusals_are_written_down_and_questions_are_not() {
+    let world = world().await;
+    world.get(SHOP, "/v2/apps").await;
+    let wish = json!({ "cmd": "echo a-text-of-the-body", "labels": { "a": "b" } });
+    let patched = world
+        .ask(SHOP, Method::PATCH, "/v2/apps/shop/web?force=true", &wish)
+        .await;
+    world
+        .ask(SHOP, Method::PUT, "/v2/apps", &json!([app("/bank/vault")]))
+        .await;
+    world.service.stop().await;
+
+    let text = fs::read_to_string(world._directory.path().join("audit.log")).expect("a log");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let told: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            json!([
+                line["principal"],
+                line["method"],
+                line["path"],
+                line["ids"],
+                line["status"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["token", "POST", "/v2/apps", ["/shop/web"], 201]),
+            json!(["token", "POST", "/v2/apps", ["/bank/vault"], 201]),
+            json!(["shop", "PATCH", "/v2/apps/shop/web", null, 200]),
+            json!(["shop", "PUT", "/v2/apps", null, 403]),
+        ]
+    );
+    assert_eq!(lines[2]["deployment"], patched.1["deploymentId"]);
+    assert!(
+        lines[2]["address"]
+            .as_str()
+            .is_some_and(|from| from.starts_with("127.0.0.1:"))
+    );
+    for secret in [TOKEN, SHOP, EDGE, "a-text-of-the-body"] {
+        assert!(!text.contains(secret), "{secret}");
     }
 }
 

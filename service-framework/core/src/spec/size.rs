@@ -15,7 +15,9 @@ pub fn text_bytes(spec: &AppSpec) -> usize {
     let plain = [&spec.cmd, &spec.user, &spec.role];
     plain.into_iter().flatten().for_each(|text| add(text));
     spec.args.iter().for_each(|text| add(text));
-    for (name, value) in spec.env.iter().chain(&spec.labels) {
+    let texts = spec.env.iter().chain(&spec.labels);
+    let secrets = spec.env_secrets.iter().chain(&spec.secrets);
+    for (name, value) in texts.chain(secrets) {
         add(name);
         add(value);
     }
