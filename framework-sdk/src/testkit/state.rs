@@ -20,8 +20,8 @@ use super::offers::Offers;
 use super::tasks::Task;
 use super::{Agent, Options, Refusal};
 
-/// Events that wait for the network; a framework that takes none for so long is cut off, as by any master.
-pub(super) const MAX_QUEUED_EVENTS: usize = 1_024;
+/// Events that wait for the network, as many as with the real master; a framework that takes none for so long is cut off.
+pub(super) const MAX_QUEUED_EVENTS: usize = 131_072;
 /// Calls that are remembered; then the oldest are forgotten.
 const MAX_RECORDED_CALLS: usize = 100_000;
 
