@@ -5,6 +5,7 @@ mod harness; // a cluster, REST, HAProxy's counters, waiting with a deadline
 
 mod bridges; // apps on bridges, behind HAProxy
 mod changed; // an agent that comes back with more
+mod checks; // several checks, readiness, a rolling upgrade
 mod demo; // what the README promises
 mod drain; // an agent is emptied, and what is on it moves first
 mod faults; // kill -9 of everything
