@@ -1,5 +1,5 @@
-//! Who calls: a bearer token from a file, the same for gRPC and HTTP, or a secret of one's own, and the rule that nobody is reachable from
-//! beyond this machine without one.
+//! Who calls: a bearer token from a file, the same for gRPC and HTTP, or a secret of one's own, and the rule that nobody
+//! is reachable from beyond this machine without one.
 //!
 //! Invariants: a token is never printed, and compared in constant time. Health is open to all, nothing else.
 

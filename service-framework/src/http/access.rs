@@ -158,7 +158,7 @@ fn need(method: &Method, path: &str) -> Need {
         "/ping" | "/health" | "/v2/info" | "/v2/leader" | "/v2/plugins" if reads => Need::Nothing,
         "/v2/tasks" | "/v2/tasks/" | "/v2/events" | "/v2/backends" if reads => Need::Nothing,
         "/v2/tasks/delete" => Need::Nothing,
-        "/metrics" if reads => Need::SeeAll,
+        "/metrics" | "/metrics/prometheus" if reads => Need::SeeAll,
         _ if is_below("/v2/deployments") => Need::Nothing,
         // Not carried.
         _ if is_below("/v2/pods") => Need::Nothing,
@@ -264,6 +264,7 @@ mod tests {
             (Method::DELETE, "/v2/queue/a/delay", Need::Change(id("/a"))),
             (Method::PUT, "/v2/backends/acks/edge", Need::SeeAll),
             (Method::GET, "/metrics", Need::SeeAll),
+            (Method::GET, "/metrics/prometheus", Need::SeeAll),
             (Method::DELETE, "/v2/leader", Need::Admin),
             (Method::GET, "/logging", Need::Admin),
             (Method::GET, "/v2/appsx", Need::Admin),
