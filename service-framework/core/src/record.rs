@@ -25,7 +25,7 @@ use mete_model::Timestamp;
 use mete_model::machine::{Change, Durable};
 
 use crate::spec::app::AppId;
-use crate::spec::group::{Former, Group};
+use crate::spec::group::{Difference, Group};
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, LastFailure};
 use crate::state::deployments::{Deployment, DeploymentId};
@@ -55,7 +55,7 @@ pub enum Record {
     /// A group is gone.
     GroupRemoved(AppId),
     /// What the change of this version took the place of.
-    Former(Timestamp, Arc<Former>),
+    Former(Timestamp, Arc<Difference>),
     /// A change too long ago to go back to.
     FormerRemoved(Timestamp),
     /// The last instance of an app that failed.

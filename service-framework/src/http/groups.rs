@@ -138,23 +138,21 @@ async fn read(
             let embed = Embed::read(&params);
             let below = view.wanted().filter_map(|app| {
                 let version = app.wanted.as_ref()?;
-                let is_in = id.as_ref().is_none_or(|id| app.id.is_within(id));
+                let is_in = app.id.is_in(id.as_ref());
                 (is_in && may.sees(&app.id)).then(|| info(&api, &view, app, version, embed))
             });
             Ok(Json(below.collect::<Vec<AppInfo>>()).into_response())
         }
         Target::Versions(id) => {
             there(&view, id.as_ref())?;
-            let known = |tree: &Tree| id.as_ref().is_none_or(|id| tree.groups.contains_key(id));
-            let versions = view.trees().filter(|(_, tree)| known(tree));
+            let versions = view.trees().filter(|(_, tree)| tree.has(id.as_ref()));
             let versions = versions.map(|(version, _)| time::text(version));
             Ok(Json(versions.collect::<Vec<String>>()).into_response())
         }
         Target::Version(id, version) => {
             let moment = convert::timestamp(&version)?;
             let tree = view.trees().find(|(version, _)| *version == moment);
-            let known = |tree: &Tree| id.as_ref().is_none_or(|id| tree.groups.contains_key(id));
-            let tree = tree.filter(|(_, tree)| known(tree));
+            let tree = tree.filter(|(_, tree)| tree.has(id.as_ref()));
             let Some((version, tree)) = tree else {
                 return Err(no_such(id.as_ref()));
             };

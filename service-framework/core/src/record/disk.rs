@@ -89,8 +89,8 @@ pub(super) struct Former {
     groups: BTreeMap<String, Option<Group>>,
 }
 
-impl From<&group::Former> for Former {
-    fn from(former: &group::Former) -> Self {
+impl From<&group::Difference> for Former {
+    fn from(former: &group::Difference) -> Self {
         let app = |(id, app): (&AppId, &Option<Arc<AppVersion>>)| {
             (id.to_string(), app.as_deref().map(Version::from))
         };
@@ -105,14 +105,14 @@ impl From<&group::Former> for Former {
 }
 
 impl Former {
-    pub(super) fn back(self) -> Result<group::Former, BadAppId> {
+    pub(super) fn back(self) -> Result<group::Difference, BadAppId> {
         let app = |(id, app): (String, Option<Version>)| {
             Ok((AppId::new(&id)?, app.map(|app| Arc::new(app.back()))))
         };
         let group = |(id, group): (String, Option<Group>)| {
             Ok((AppId::stored_group(&id)?, group.map(Arc::new)))
         };
-        Ok(group::Former {
+        Ok(group::Difference {
             apps: self.apps.into_iter().map(app).collect::<Result<_, _>>()?,
             groups: self
                 .groups

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{FORMAT, disk};
 use crate::spec::app::AppId;
-use crate::spec::group::{Former, Group};
+use crate::spec::group::{Difference, Group};
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, Target};
 use crate::state::deployments::{Deployment, DeploymentId};
@@ -34,7 +34,7 @@ pub(crate) struct Stored {
     /// Without their instances.
     pub(crate) apps: BTreeMap<AppId, App>,
     pub(crate) groups: BTreeMap<AppId, Arc<Group>>,
-    pub(crate) former: BTreeMap<Timestamp, Former>,
+    pub(crate) former: BTreeMap<Timestamp, Difference>,
     pub(crate) instances: Vec<Instance>,
     pub(crate) deployments: Vec<Deployment>,
     pub(crate) proxies: Vec<String>,

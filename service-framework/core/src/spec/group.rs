@@ -31,11 +31,19 @@ pub struct GroupSpec {
     pub dependencies: Option<BTreeSet<AppId>>,
 }
 
-/// What a change took the place of, so that it can be looked at and gone back to. `None`: there was nothing.
+/// Some apps and groups, each as it is to be or as it was; `None`: not there. A wish is one, and so is what a change took
+/// the place of.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Former {
-    /// Of the apps that changed, the version wanted before.
+pub struct Difference {
+    /// The apps that are different, by version.
     pub apps: BTreeMap<AppId, Option<Arc<AppVersion>>>,
-    /// Of the groups that changed, what they were before.
+    /// The groups that are different.
     pub groups: BTreeMap<AppId, Option<Arc<Group>>>,
+}
+
+impl Difference {
+    /// Whether it makes none.
+    pub fn is_empty(&self) -> bool {
+        self.apps.is_empty() && self.groups.is_empty()
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mete_model::Timestamp;
 
 use crate::spec::app::AppId;
-use crate::spec::group::{Former, Group};
+use crate::spec::group::{Difference, Group};
 use crate::spec::history::AppVersion;
 use crate::state::apps::MAX_VERSIONS;
 
@@ -17,7 +17,7 @@ use crate::state::apps::MAX_VERSIONS;
 pub struct Groups {
     all: Arc<BTreeMap<AppId, Arc<Group>>>,
     /// By the version that a change made, what it took the place of.
-    former: Arc<BTreeMap<Timestamp, Arc<Former>>>,
+    former: Arc<BTreeMap<Timestamp, Arc<Difference>>>,
 }
 
 /// What was wanted at one moment.
@@ -27,6 +27,28 @@ pub struct Tree {
     pub apps: BTreeMap<AppId, Arc<AppVersion>>,
     /// The groups, without the root.
     pub groups: BTreeMap<AppId, Arc<Group>>,
+}
+
+impl Tree {
+    /// Whether a group is there; `None`: the root, which always is.
+    pub fn has(&self, group: Option<&AppId>) -> bool {
+        group.is_none_or(|group| self.groups.contains_key(group))
+    }
+
+    /// Makes it different.
+    pub(crate) fn lay(&mut self, difference: &Difference) {
+        lay(&mut self.apps, &difference.apps);
+        lay(&mut self.groups, &difference.groups);
+    }
+}
+
+fn lay<V>(all: &mut BTreeMap<AppId, Arc<V>>, different: &BTreeMap<AppId, Option<Arc<V>>>) {
+    for (id, value) in different {
+        match value {
+            Some(value) => all.insert(id.clone(), Arc::clone(value)),
+            None => all.remove(id),
+        };
+    }
 }
 
 impl Groups {
@@ -59,7 +81,7 @@ impl Groups {
     }
 
     /// What a change took the place of, if it is known still.
-    pub(crate) fn before(&self, version: Timestamp) -> Option<&Arc<Former>> {
+    pub(crate) fn before(&self, version: Timestamp) -> Option<&Arc<Difference>> {
         self.former.get(&version)
     }
 
@@ -72,7 +94,11 @@ impl Groups {
     }
 
     /// Remembers what a change took the place of; the versions that are forgotten for it.
-    pub(crate) fn remember(&mut self, version: Timestamp, former: Arc<Former>) -> Vec<Timestamp> {
+    pub(crate) fn remember(
+        &mut self,
+        version: Timestamp,
+        former: Arc<Difference>,
+    ) -> Vec<Timestamp> {
         let all = Arc::make_mut(&mut self.former);
         all.insert(version, former);
         let surplus = all.len().saturating_sub(MAX_VERSIONS);
@@ -85,7 +111,7 @@ impl Groups {
 /// What was wanted in each version, newest first.
 #[derive(Debug)]
 pub struct Trees<'a> {
-    left: std::iter::Rev<std::collections::btree_map::Iter<'a, Timestamp, Arc<Former>>>,
+    left: std::iter::Rev<std::collections::btree_map::Iter<'a, Timestamp, Arc<Difference>>>,
     next: Tree,
 }
 
@@ -95,18 +121,7 @@ impl Iterator for Trees<'_> {
     fn next(&mut self) -> Option<(Timestamp, Tree)> {
         let (version, former) = self.left.next()?;
         let mut before = self.next.clone();
-        for (id, app) in &former.apps {
-            match app {
-                Some(app) => before.apps.insert(id.clone(), Arc::clone(app)),
-                None => before.apps.remove(id),
-            };
-        }
-        for (id, group) in &former.groups {
-            match group {
-                Some(group) => before.groups.insert(id.clone(), Arc::clone(group)),
-                None => before.groups.remove(id),
-            };
-        }
+        before.lay(former);
         Some((*version, std::mem::replace(&mut self.next, before)))
     }
 }

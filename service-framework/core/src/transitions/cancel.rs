@@ -6,12 +6,12 @@ use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
 use super::change::Asked;
-use super::wish::Wish;
 use crate::effects::{Missing, Reply};
 use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
+use crate::spec::group::Difference;
 use crate::spec::history::AppVersion;
 use crate::state::apps::Target;
 use crate::state::deployments::DeploymentId;
@@ -66,7 +66,7 @@ impl Orchestrator {
             return Reply::Cancelled;
         }
         let version = self.stamp(now);
-        let mut wish = Wish::default();
+        let mut wish = Difference::default();
         if let Some(former) = self.groups.before(deployment.version) {
             wish.groups.clone_from(&former.groups);
         }

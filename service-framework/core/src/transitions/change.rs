@@ -6,12 +6,12 @@ use std::sync::Arc;
 use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
-use super::wish::Wish;
 use crate::effects::{Missing, Reply};
 use crate::events::Happening;
 use crate::input::{Change, Origin, Wanted};
 use crate::orchestrator::{Orchestrator, publish};
 use crate::spec::app::{AppId, AppSpec};
+use crate::spec::group::Difference;
 use crate::spec::history::AppVersion;
 use crate::validate::Violation;
 
@@ -80,7 +80,7 @@ impl Orchestrator {
     }
 
     /// What the change comes down to: the apps whose version is another from now on. The answer when it makes no sense.
-    fn wish(&self, version: Timestamp, what: Wanted) -> Result<Wish, Reply> {
+    fn wish(&self, version: Timestamp, what: Wanted) -> Result<Difference, Reply> {
         match what {
             Wanted::Create(spec) => {
                 if self.apps.wanted(&spec.id).is_some() {
@@ -104,16 +104,16 @@ impl Orchestrator {
             }
             Wanted::Remove(app) => {
                 self.wanted(&app)?;
-                Ok(Wish {
+                Ok(Difference {
                     apps: BTreeMap::from([(app, None)]),
-                    ..Wish::default()
+                    ..Difference::default()
                 })
             }
             Wanted::Restart(app) => {
                 let restarted = self.wanted(&app)?.restarted(version);
-                Ok(Wish {
+                Ok(Difference {
                     apps: BTreeMap::from([(app, Some(Arc::new(restarted)))]),
-                    ..Wish::default()
+                    ..Difference::default()
                 })
             }
             Wanted::CreateGroup(spec) => self.new_group(version, *spec),

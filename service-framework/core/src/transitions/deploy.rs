@@ -7,7 +7,6 @@ use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
 use super::change::Asked;
-use super::wish::Wish;
 use crate::deployment::plan::{self, Action, ActionKind, Step};
 use crate::deployment::progress;
 use crate::effects::Reply;
@@ -15,7 +14,7 @@ use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
-use crate::spec::group::Former;
+use crate::spec::group::Difference;
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, MAX_VERSIONS, Target};
 use crate::state::deployments::{Deployment, DeploymentId, MAX_DEPLOYMENTS};
@@ -27,7 +26,7 @@ impl Orchestrator {
         &mut self,
         now: Timestamp,
         asked: Asked,
-        wish: Wish,
+        wish: Difference,
         out: &mut Effects<Self>,
     ) -> Reply {
         let Asked {
@@ -92,24 +91,13 @@ impl Orchestrator {
         }
     }
 
-    pub(super) fn steps(&self, wish: &Wish) -> Result<Vec<Step>, Reply> {
-        if wish.apps.is_empty() && wish.groups.is_empty() {
+    pub(super) fn steps(&self, wish: &Difference) -> Result<Vec<Step>, Reply> {
+        if wish.is_empty() {
             return Ok(Vec::new());
         }
         let present = self.tree();
         let mut after = present.clone();
-        for (app, version) in &wish.apps {
-            match version {
-                Some(version) => after.apps.insert(app.clone(), Arc::clone(version)),
-                None => after.apps.remove(app),
-            };
-        }
-        for (id, group) in &wish.groups {
-            match group {
-                Some(group) => after.groups.insert(id.clone(), Arc::clone(group)),
-                None => after.groups.remove(id),
-            };
-        }
+        after.lay(wish);
         plan::plan(&present.apps, &after.apps, &after.groups).map_err(|disorder| {
             let violation = Violation::new("/", disorder.to_string());
             Reply::Invalid(vec![violation])
@@ -120,11 +108,11 @@ impl Orchestrator {
     fn take_wish(
         &mut self,
         version: Timestamp,
-        wish: Wish,
+        wish: Difference,
         out: &mut Effects<Self>,
     ) -> BTreeMap<AppId, Option<Timestamp>> {
         let mut affected = BTreeMap::new();
-        let mut former = Former::default();
+        let mut former = Difference::default();
         for (id, after) in wish.groups {
             let before = match after {
                 Some(group) => {
@@ -157,7 +145,7 @@ impl Orchestrator {
             self.store_app(&id, out);
             self.unlisted.insert(id);
         }
-        if former != Former::default() {
+        if !former.is_empty() {
             let former = Arc::new(former);
             out.store.push(Record::Former(version, Arc::clone(&former)));
             let forgotten = self.groups.remember(version, former);

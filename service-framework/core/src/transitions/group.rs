@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use mete_model::Timestamp;
 
-use super::wish::Wish;
 use crate::effects::{Missing, Reply};
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{AppId, AppSpec};
 use crate::spec::dependencies::within;
-use crate::spec::group::{Group, GroupSpec};
+use crate::spec::group::{Difference, Group, GroupSpec};
 use crate::spec::history::AppVersion;
 use crate::state::groups::Tree;
 
@@ -36,7 +35,11 @@ struct Present {
 }
 
 impl Orchestrator {
-    pub(super) fn new_group(&self, version: Timestamp, spec: GroupSpec) -> Result<Wish, Reply> {
+    pub(super) fn new_group(
+        &self,
+        version: Timestamp,
+        spec: GroupSpec,
+    ) -> Result<Difference, Reply> {
         let id = spec.id.as_ref();
         if id.is_none_or(|id| self.groups.get(id).is_some()) {
             return Err(Reply::GroupExists(spec.id));
@@ -47,7 +50,7 @@ impl Orchestrator {
         self.group(version, spec)
     }
 
-    pub(super) fn group(&self, version: Timestamp, spec: GroupSpec) -> Result<Wish, Reply> {
+    pub(super) fn group(&self, version: Timestamp, spec: GroupSpec) -> Result<Difference, Reply> {
         let mut laid = Laid::default();
         self.lie_of_groups().lay(spec, &mut laid);
         self.wish_for_group(version, laid)
@@ -58,17 +61,17 @@ impl Orchestrator {
         version: Timestamp,
         id: Option<AppId>,
         former: Timestamp,
-    ) -> Result<Wish, Reply> {
+    ) -> Result<Difference, Reply> {
         let present = self.tree();
         let was = self.groups.trees(present.apps.clone());
         let was = was
             .into_iter()
             .find_map(|(version, tree)| (version == former).then_some(tree))
-            .filter(|tree| id.as_ref().is_none_or(|id| tree.groups.contains_key(id)));
+            .filter(|tree| tree.has(id.as_ref()));
         let Some(was) = was else {
             return Err(Reply::NotFound(Missing::GroupVersion(id, former)));
         };
-        let is_in = |path: &AppId| id.as_ref().is_none_or(|id| path.is_within(id));
+        let is_in = |path: &AppId| path.is_in(id.as_ref());
         let mut laid = Laid::default();
         for (id, app) in was.apps.iter().filter(|(id, _)| is_in(id)) {
             laid.put.push((format!("/apps({id})"), (*app.spec).clone()));
@@ -89,12 +92,10 @@ impl Orchestrator {
         version: Timestamp,
         id: Option<AppId>,
         factor: f64,
-    ) -> Result<Wish, Reply> {
+    ) -> Result<Difference, Reply> {
         let mut laid = Laid::default();
         let apps = self.tree().apps;
-        let below = apps
-            .into_iter()
-            .filter(|(app, _)| id.as_ref().is_none_or(|id| app.is_within(id)));
+        let below = apps.into_iter().filter(|(app, _)| app.is_in(id.as_ref()));
         for (id, app) in below {
             let mut spec = (*app.spec).clone();
             let scaled = (f64::from(spec.instances) * factor).ceil();
@@ -107,14 +108,14 @@ impl Orchestrator {
         self.wish_for_group(version, laid)
     }
 
-    pub(super) fn no_group(&self, id: Option<&AppId>) -> Result<Wish, Reply> {
+    pub(super) fn no_group(&self, id: Option<&AppId>) -> Result<Difference, Reply> {
         if let Some(id) = id.filter(|id| self.groups.get(id).is_none()) {
             return Err(Reply::NotFound(Missing::Group(id.clone())));
         }
-        let is_in = |path: &AppId| id.is_none_or(|id| path.is_within(id));
+        let is_in = |path: &AppId| path.is_in(id);
         let Tree { apps, groups } = self.tree();
         let (apps, groups) = (apps.into_keys(), groups.into_keys());
-        Ok(Wish {
+        Ok(Difference {
             apps: apps.filter(is_in).map(|id| (id, None)).collect(),
             groups: groups.filter(is_in).map(|id| (id, None)).collect(),
         })
@@ -148,7 +149,7 @@ impl Orchestrator {
         }
     }
 
-    fn wish_for_group(&self, version: Timestamp, laid: Laid) -> Result<Wish, Reply> {
+    fn wish_for_group(&self, version: Timestamp, laid: Laid) -> Result<Difference, Reply> {
         let mut wish = self.wish_for(version, laid.put)?;
         wish.apps.extend(laid.gone.into_iter().map(|id| (id, None)));
         wish.groups.extend(laid.groups);

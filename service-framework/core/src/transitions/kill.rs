@@ -11,12 +11,12 @@ use mete_model::Timestamp;
 use mete_model::machine::Effects;
 
 use super::change::Asked;
-use super::wish::Wish;
 use crate::effects::Reply;
 use crate::input::ProxyAck;
 use crate::orchestrator::{Orchestrator, takes_sessions};
 use crate::record::Record;
 use crate::spec::app::AppId;
+use crate::spec::group::Difference;
 use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY, KillReason};
 use crate::state::proxies::{MAX_PROXIES, MAX_PROXY_ID_BYTES, Proxy, Seen};
 
@@ -75,12 +75,12 @@ impl Orchestrator {
         &self,
         version: Timestamp,
         instances: impl Iterator<Item = &'a Arc<Instance>>,
-    ) -> Wish {
+    ) -> Difference {
         let mut fewer: BTreeMap<&AppId, u32> = BTreeMap::new();
         for instance in instances.filter(|instance| !instance.is_condemned()) {
             *fewer.entry(instance.app()).or_default() += 1;
         }
-        let mut wish = Wish::default();
+        let mut wish = Difference::default();
         for (app, fewer) in fewer {
             let Some(wanted) = self.apps.wanted(app) else {
                 continue;

@@ -12,7 +12,7 @@ use mete_model::machine::Effects;
 use crate::orchestrator::Orchestrator;
 use crate::probe::Check;
 use crate::record::Stored;
-use crate::spec::group::Former;
+use crate::spec::group::Difference;
 use crate::state::probes;
 
 impl Orchestrator {
@@ -57,7 +57,7 @@ impl Orchestrator {
     }
 
     /// A version that an app has still is kept once.
-    fn share_versions(&self, former: &mut Former) {
+    fn share_versions(&self, former: &mut Difference) {
         for (id, version) in &mut former.apps {
             let Some(version) = version else { continue };
             let kept = self.apps.get(id).map(|app| &app.versions);

@@ -10,17 +10,10 @@ use crate::effects::Reply;
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{AppId, AppSpec};
 use crate::spec::dependencies::within;
-use crate::spec::group::Group;
+use crate::spec::group::Difference;
 use crate::spec::history::AppVersion;
 use crate::spec::ports;
 use crate::validate::{self, Violation};
-
-/// What is wanted from now on of what changes; `None`: nothing.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wish {
-    pub(super) apps: BTreeMap<AppId, Option<Arc<AppVersion>>>,
-    pub(super) groups: BTreeMap<AppId, Option<Arc<Group>>>,
-}
 
 impl Orchestrator {
     /// Validates, gives service ports, and compares with what is wanted already. Each app comes with its place in what was
@@ -29,7 +22,7 @@ impl Orchestrator {
         &self,
         version: Timestamp,
         specs: Vec<(String, AppSpec)>,
-    ) -> Result<Wish, Reply> {
+    ) -> Result<Difference, Reply> {
         let mut violations = Vec::new();
         let mut seen = BTreeSet::new();
         for (place, spec) in &specs {
@@ -57,7 +50,7 @@ impl Orchestrator {
                 taken.entry(definition.port).or_insert_with(owner);
             }
         }
-        let mut wish = Wish::default();
+        let mut wish = Difference::default();
         for (_, mut spec) in specs {
             let before = self.apps.wanted(&spec.id);
             self.give_ports(&mut spec, before, &mut taken)?;
@@ -77,7 +70,7 @@ impl Orchestrator {
     ///
     /// # Errors
     /// An app and a group may not have one id; but an app takes the place of a group that holds nothing.
-    pub(super) fn complete(&self, mut wish: Wish) -> Result<Wish, Reply> {
+    pub(super) fn complete(&self, mut wish: Difference) -> Result<Difference, Reply> {
         let is_put = |app: &AppId| {
             let wished = wish.apps.get(app).map(Option::is_some);
             wished.unwrap_or_else(|| self.apps.wanted(app).is_some())

@@ -133,6 +133,11 @@ impl AppId {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// The same of a group or, when `None`, the root, in which everything lies.
+    pub fn is_in(&self, group: Option<&Self>) -> bool {
+        group.is_none_or(|group| self.is_within(group))
+    }
+
     /// The segments reversed and joined by dots, as tasks are called: `/shop/web` is `web.shop`.
     pub fn task_name(&self) -> String {
         self.segments().rev().collect::<Vec<_>>().join(".")
