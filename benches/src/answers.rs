@@ -84,8 +84,8 @@ impl Answers {
     }
 }
 
-/// Right-aligned but for the first column, in the form that READMEs take.
-fn table(header: &[&str]) -> Table {
+/// A table, right-aligned but for the first column, in the form that READMEs take.
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::ASCII_MARKDOWN);
     table.set_header(header.to_vec());

@@ -1,20 +1,27 @@
-//! What `/proc` says of a process: its memory, its time.
+//! What `/proc` says of a process: its memory, its time; and its end.
 
 use std::fs;
+use std::process::Child;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// In `/proc/<pid>/stat`: USER_HZ is 100 wherever Linux has a stable interface to tell it by.
 const TICK: Duration = Duration::from_millis(10);
+/// A daemon ends within 10 s.
+const END_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at one that is to end.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Memory of one process, in KiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Nobody else's.
-    pub private_kib: u64,
-    /// Nobody else's, and written to.
+    /// Written to, and nobody else's.
     pub private_dirty_kib: u64,
+    /// Read from a file that nobody else has mapped; the kernel may drop it.
+    pub private_clean_kib: u64,
     /// All that is in memory, what is shared included.
     pub resident_kib: u64,
 }
@@ -33,12 +40,17 @@ impl Memory {
             let number = number.and_then(|number| number.trim().parse::<u64>().ok());
             number.with_context(|| format!("no {name} in {path}"))
         };
-        let private_dirty_kib = value("Private_Dirty:")?;
         Ok(Self {
-            private_kib: private_dirty_kib + value("Private_Clean:")?,
-            private_dirty_kib,
+            private_dirty_kib: value("Private_Dirty:")?,
+            private_clean_kib: value("Private_Clean:")?,
             resident_kib: value("Rss:")?,
         })
+    }
+
+    /// Nobody else's, written to or not.
+    #[must_use]
+    pub const fn private_kib(&self) -> u64 {
+        self.private_dirty_kib + self.private_clean_kib
     }
 }
 
@@ -54,4 +66,27 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     let ticks = behind.split_whitespace().skip(11).take(2);
     let ticks: u32 = ticks.map(|word| word.parse().unwrap_or(0)).sum();
     Ok(TICK * ticks)
+}
+
+/// Sends a signal to a process, which may be gone already.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// SIGTERM, and SIGKILL when that takes longer than a daemon may take; whether it did not.
+pub fn end(child: &mut Child) -> bool {
+    signal(child.id(), Signal::TERM);
+    let mut waited = Duration::ZERO;
+    while waited < END_PATIENCE {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return true;
+        }
+        thread::sleep(LOOK);
+        waited += LOOK;
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    false
 }

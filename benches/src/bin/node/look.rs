@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use mete_benches::process::Memory;
+use mete_benches::process::{Memory, signal};
 use mete_framework_sdk::TaskId;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 /// The process of a task whose sandbox is below `dir`.
@@ -45,13 +45,6 @@ fn pids() -> Vec<u32> {
 
 pub(crate) fn kill(pid: u32) {
     signal(pid, Signal::KILL);
-}
-
-/// Sends a signal to a process, which may be gone already.
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
-    }
 }
 
 /// The command of the tasks, until its first word.

@@ -282,7 +282,8 @@ async fn full(
         &format!("agent with {many} tasks: memory"),
         format!(
             "{} KiB private, {} KiB resident",
-            memory.private_kib, memory.resident_kib
+            memory.private_kib(),
+            memory.resident_kib
         ),
     );
     let shims = look::shims(world.dir())?;

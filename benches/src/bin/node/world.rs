@@ -9,18 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mete_benches::process::end;
 use reqwest::{Method, header};
-use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::look;
-
 /// Longest wait for anything that happens by itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// An agent ends within 10 s with its tasks.
-const END_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 /// Away from the ports of a cluster somebody may be running, and from those of other measurements.
@@ -189,10 +185,7 @@ impl World {
         let daemons = [self.services.take(), self.agent.take(), self.master.take()];
         for mut child in daemons.into_iter().flatten() {
             if !end(&mut child) {
-                bail!(
-                    "a daemon has not ended within {END_PATIENCE:?}\n{}",
-                    self.logs()
-                );
+                bail!("a daemon has not ended in time\n{}", self.logs());
             }
         }
         Ok(())
@@ -224,22 +217,6 @@ impl Drop for World {
             end(&mut child);
         }
     }
-}
-
-/// SIGTERM, and SIGKILL when that takes too long; whether it was not too long.
-fn end(child: &mut Child) -> bool {
-    look::signal(child.id(), Signal::TERM);
-    let mut waited = Duration::ZERO;
-    while waited < END_PATIENCE {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return true;
-        }
-        std::thread::sleep(LOOK);
-        waited += LOOK;
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    false
 }
 
 fn live_tasks(state: &Value) -> usize {

@@ -138,10 +138,10 @@ fn weigh(
     answers: &mut Answers,
 ) -> Result<()> {
     let full = Memory::of(world.pid()?)?;
-    let each = full.private_kib.saturating_sub(empty.private_kib) as f64 / instances as f64;
+    let each = full.private_kib().saturating_sub(empty.private_kib()) as f64 / instances as f64;
     let told = format!(
         "{} MiB, {each:.2} KiB an instance",
-        full.private_kib / 1_024
+        full.private_kib() / 1_024
     );
     answers.figure(&format!("private memory {when}"), told);
     Ok(())

@@ -8,18 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mete_benches::process::end;
 use mete_framework_sdk::testkit::{Agent, Master};
 use mete_framework_sdk::{Ranges, Resources};
 use reqwest::{Method, Response, header};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 /// Longest wait for anything that happens by itself: fifty thousand launches take the better part of a minute.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
-/// A daemon ends within 10 s.
-const END_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks; each costs the process that is measured.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 /// Away from the ports of a cluster somebody may be running, and from those of other measurements.
@@ -187,23 +185,4 @@ impl Drop for World {
             end(&mut child);
         }
     }
-}
-
-/// SIGTERM, and SIGKILL when that takes too long; whether it was not too long.
-fn end(child: &mut Child) -> bool {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // It may have ended already.
-        let _ = kill_process(pid, Signal::TERM);
-    }
-    let mut waited = Duration::ZERO;
-    while waited < END_PATIENCE {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return true;
-        }
-        std::thread::sleep(LOOK);
-        waited += LOOK;
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    false
 }

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::app;
-use crate::cluster::{Cluster, by_and_by, signal};
+use mete_benches::process::signal;
+
+use crate::cluster::{Cluster, by_and_by};
 use crate::report::Report;
 use crate::stream::Stream;
 

@@ -1,9 +1,9 @@
 //! Memory that a process has to itself, and the CPU time it takes for doing nothing.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use mete_benches::process::{Memory, cpu_time};
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Process};
@@ -13,8 +13,6 @@ use crate::report::{Report, Row};
 const REST: Duration = Duration::from_secs(5);
 /// How long its CPU time is watched; one tick is 0.1 % of it.
 const WATCH: Duration = Duration::from_secs(10);
-/// In `/proc/<pid>/stat`: USER_HZ is 100 wherever Linux has a stable interface to tell it by.
-const TICK_MS: u64 = 10;
 /// A median of fewer shims says little.
 const MIN_SHIMS: usize = 5;
 
@@ -26,19 +24,19 @@ pub(crate) async fn daemons(
 ) -> Result<()> {
     sleep(REST).await;
     let daemons = cluster.daemons()?;
-    let before: Vec<u64> = daemons
+    let before: Vec<Duration> = daemons
         .iter()
-        .map(|(_, pid)| cpu_ms(*pid))
+        .map(|(_, pid)| cpu_time(*pid))
         .collect::<Result<_>>()?;
     sleep(WATCH).await;
     for ((name, pid), before) in daemons.into_iter().zip(before) {
-        let spent = cpu_ms(pid)?.saturating_sub(before);
+        let spent = cpu_time(pid)?.saturating_sub(before);
         report.process(Row {
             process: name,
             when,
             count: 1,
             memory: Memory::of(pid)?,
-            cpu_ms_in_10_s: Some(spent),
+            cpu_ms_in_10_s: u64::try_from(spent.as_millis()).ok(),
         });
     }
     Ok(())
@@ -71,44 +69,4 @@ pub(crate) fn shims(cluster: &Cluster, report: &mut Report) -> Result<()> {
         cpu_ms_in_10_s: None,
     });
     Ok(())
-}
-
-/// Of one process, in KiB.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// Written to, and nobody else's.
-    pub(crate) private_dirty_kib: u64,
-    /// Read from a file that nobody else has mapped; the kernel may drop it.
-    pub(crate) private_clean_kib: u64,
-    /// All that is in memory, what is shared included.
-    pub(crate) resident_kib: u64,
-}
-
-impl Memory {
-    fn of(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.trim().strip_suffix("kB"));
-            let number = number.and_then(|number| number.trim().parse().ok());
-            number.with_context(|| format!("no {name} in {path}"))
-        };
-        Ok(Self {
-            private_dirty_kib: value("Private_Dirty:")?,
-            private_clean_kib: value("Private_Clean:")?,
-            resident_kib: value("Rss:")?,
-        })
-    }
-}
-
-/// User and system time of a process so far, all its threads together.
-fn cpu_ms(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // The name in parentheses may hold anything; utime and stime are the 12th and 13th word behind it.
-    let behind = text.rsplit(')').next().unwrap_or_default();
-    let ticks = behind.split_whitespace().skip(11).take(2);
-    let ticks: u64 = ticks.map(|word| word.parse().unwrap_or(0_u64)).sum();
-    Ok(ticks * TICK_MS)
 }

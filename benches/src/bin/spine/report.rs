@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table};
-use mete_benches::answers::{machine_line, percentile};
+use mete_benches::answers::{machine_line, percentile, table};
+use mete_benches::process::Memory;
 use serde_json::{Value, json};
-
-use crate::memory::Memory;
 
 /// All answers so far.
 #[derive(Debug)]
@@ -120,17 +119,6 @@ impl Report {
             "processesKib": self.processes.iter().map(process).collect::<Vec<_>>(),
         })
     }
-}
-
-/// Right-aligned but for the first column, in the form that READMEs take.
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-    table.set_header(header.to_vec());
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 /// p50, p90, least and most, in milliseconds.
