@@ -25,6 +25,18 @@ pub(super) fn contained(id: &str, line: &str, change: impl FnOnce(&mut Container
     spec
 }
 
+/// Healthy once the task has made `here`, and only where it is asked inside: the machine has a /usr, the images have none.
+pub(super) fn asked_inside() -> HealthCheck {
+    HealthCheck {
+        probe: Probe::Command(CommandSpec::shell("test -f here && test ! -e /usr")),
+        delay: Duration::ZERO,
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_secs(20),
+        grace_period: Duration::from_secs(60),
+        consecutive_failures: 3,
+    }
+}
+
 #[tokio::test]
 async fn a_task_in_a_container_runs_is_healthy_and_survives_its_agent() {
     if !possible() {
@@ -45,14 +57,7 @@ async fn a_task_in_a_container_runs_is_healthy_and_survives_its_agent() {
         container.user = Some("web".into());
         container.network = Network::None;
     });
-    spec.health_check = Some(HealthCheck {
-        probe: Probe::Command(CommandSpec::shell("test -f here && test ! -e /usr")),
-        delay: Duration::ZERO,
-        interval: Duration::from_millis(50),
-        timeout: Duration::from_secs(20),
-        grace_period: Duration::from_secs(60),
-        consecutive_failures: 3,
-    });
+    spec.health_check = Some(asked_inside());
 
     link.run(&spec).await;
     let healthy = link.until_it(|status| status.healthy == Some(true)).await;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mete_model::container::ContainerKind;
-use mete_model::{CommandSpec, ContainerSpec, HealthCheck, Probe, TaskSpec, TaskState};
+use mete_model::{ContainerSpec, TaskSpec, TaskState};
 
+use super::contained::asked_inside;
 use super::master::{Master, task};
 use super::world::Work;
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
@@ -39,15 +40,7 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
     let line =
         "echo $MESOS_TASK_ID; echo up > here; trap 'exit 0' TERM; while :; do sleep 0.1; done";
     let mut spec = on_engine("web", line, IMAGE);
-    spec.health_check = Some(HealthCheck {
-        // The machine has a /usr, the image has none: it is asked inside.
-        probe: Probe::Command(CommandSpec::shell("test -f here && test ! -e /usr")),
-        delay: Duration::ZERO,
-        interval: Duration::from_millis(50),
-        timeout: Duration::from_secs(20),
-        grace_period: Duration::from_secs(60),
-        consecutive_failures: 3,
-    });
+    spec.health_check = Some(asked_inside());
 
     link.run(&spec).await;
     let healthy = link.until_it(|status| status.healthy == Some(true)).await;

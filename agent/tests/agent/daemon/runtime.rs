@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use mete_agent::RunError;
 use mete_model::container::{Network, Transport};
-use mete_model::{CommandSpec, HealthCheck, LinuxCapability, Probe, TaskState};
+use mete_model::{LinuxCapability, TaskState};
 use mete_proto::mete::v1::exec_ended::How;
 
-use super::contained::contained;
+use super::contained::{asked_inside, contained};
 use super::master::Master;
 use super::networks::{EVERY_PORT, SERVE, bridged, bridges, free_port, page};
 use super::sessions::{Exec, start};
@@ -45,14 +44,7 @@ async fn a_task_that_crun_has_built_is_checked_entered_and_taken_over() {
         container.network = Network::None;
         container.hostname = Some("inside".into());
     });
-    spec.health_check = Some(HealthCheck {
-        probe: Probe::Command(CommandSpec::shell("test -f here && test ! -e /usr")),
-        delay: Duration::ZERO,
-        interval: Duration::from_millis(50),
-        timeout: Duration::from_secs(20),
-        grace_period: Duration::from_secs(60),
-        consecutive_failures: 3,
-    });
+    spec.health_check = Some(asked_inside());
     link.run(&spec).await;
     link.until_it(|status| status.healthy == Some(true)).await;
     let look = "id -u; pwd; hostname; echo /proc/[0-9]*; busybox grep -E 'Seccomp:|NoNewPrivs|CapEff' /proc/self/status";
