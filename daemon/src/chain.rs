@@ -10,3 +10,12 @@ pub fn chain(error: &dyn Error) -> String {
         .collect::<Vec<_>>()
         .join(": ")
 }
+
+/// The cause at the bottom, where it alone tells something: `connection refused`.
+pub fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

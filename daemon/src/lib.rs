@@ -20,4 +20,4 @@ pub mod http_error; // the one shape of an HTTP error
 pub mod metrics; // /metrics and /health
 pub mod server; // gRPC and HTTP on one port
 
-pub use chain::chain;
+pub use chain::{chain, innermost};

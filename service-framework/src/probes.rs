@@ -4,7 +4,6 @@
 //! Invariants: a question is over at its timeout; the number asked at once is bounded; one that waits for its turn does
 //! not use up its time.
 
-use std::error::Error;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +101,7 @@ async fn get(client: &Client, url: &str, keeps_response: bool) -> Answer {
     match client.get(url).send().await {
         Ok(response) if keeps_response => Answer::Response(kept(response).await),
         Ok(response) => Answer::Status(response.status().as_u16()),
-        Err(error) => Answer::None(format!("GET {url}: {}", innermost(&error))),
+        Err(error) => Answer::None(format!("GET {url}: {}", mete_daemon::innermost(&error))),
     }
 }
 
@@ -149,13 +148,4 @@ fn host(host: &str) -> String {
 
 fn no_answer(timeout: Duration) -> String {
     format!("no answer within {} s", timeout.as_secs_f64())
-}
-
-/// The cause at the bottom, which is the one that tells something: `connection refused`.
-fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

@@ -33,7 +33,7 @@ pub(super) async fn get(
     let url = format!("GET {scheme}://{}{path}", connection.address);
     let status = ask(connection, path, tls).await;
     let status = status
-        .map_err(|error| format!("{url}: {}", innermost(&*error)))?
+        .map_err(|error| format!("{url}: {}", mete_daemon::innermost(&*error)))?
         .as_u16();
     let passes = if statuses.is_empty() {
         (200..400).contains(&status)
@@ -77,13 +77,4 @@ async fn converse(
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;
     Ok(sender.send_request(question).await?.status())
-}
-
-/// The cause at the bottom, which is the one that tells something: `connection refused`.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

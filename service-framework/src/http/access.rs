@@ -3,6 +3,7 @@
 //! A path that is not in the table is for admins, so that a new endpoint is closed until somebody opens it. What one may
 //! not see is not there (404, and left out of lists); what one sees and may not change is 403.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use mete_daemon::auth::Principal;
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::state::deployments::Deployment;
+use percent_encoding::percent_decode_str;
 
 use super::Api;
 use super::failure::Failure;
@@ -222,26 +224,9 @@ fn of_queue(reads: bool, path: &str) -> Need {
 }
 
 /// The path as handlers see it; what is no UTF-8 stays as it is, and no handler takes it.
-fn percent_decoded(path: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
-    while let [first, left @ ..] = rest {
-        let digits = left
-            .get(..2)
-            .filter(|two| two.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|two| std::str::from_utf8(two).ok());
-        let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
-        match (first, byte) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &left[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = left;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| path.to_owned())
+fn percent_decoded(path: &str) -> Cow<'_, str> {
+    let decoded = percent_decode_str(path).decode_utf8();
+    decoded.unwrap_or(Cow::Borrowed(path))
 }
 
 #[cfg(test)]

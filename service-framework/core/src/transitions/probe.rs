@@ -4,8 +4,6 @@
 //! fails; one that has failed as often as its check allows is killed when it fails once more. What is known of it stands
 //! until an answer says otherwise, also over a restart.
 
-use std::sync::Arc;
-
 use mete_model::machine::Effects;
 use mete_model::{TaskState, Timestamp};
 
@@ -14,7 +12,6 @@ use crate::effects::Action;
 use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::probe::{self, Answer, Check, Meaning};
-use crate::record::Record;
 use crate::spec::app::HealthCheckSpec;
 use crate::state::apps::LastFailure;
 use crate::state::instances::{Health, Instance, InstanceId, InstanceState, KillReason};
@@ -155,7 +152,7 @@ impl Orchestrator {
         let place = instance.place.as_ref();
         let host = place.map(|place| place.host.clone()).unwrap_or_default();
         let agent = place.map(|place| place.agent.clone());
-        let failure = Arc::new(LastFailure {
+        let failure = LastFailure {
             task: task.clone(),
             state: TaskState::Killed,
             message: format!("it was killed because its health check failed: {cause}"),
@@ -163,7 +160,7 @@ impl Orchestrator {
             agent: agent.clone(),
             version: instance.version.version,
             timestamp: now,
-        });
+        };
         let kill = Happening::UnhealthyInstanceKill {
             app: app.clone(),
             task,
@@ -174,9 +171,7 @@ impl Orchestrator {
             agent,
         };
         publish(now, out, kill);
-        out.store
-            .push(Record::Failure(app.clone(), Arc::clone(&failure)));
-        self.apps.edit(&app, |app| app.last_failure = Some(failure));
+        self.keep_failure(&app, failure, out);
         self.kill_now(now, &instance.id, KillReason::Unhealthy, out);
     }
 }

@@ -1,5 +1,7 @@
 //! A report about a task: its instance's state moves, then the report is acknowledged.
 
+use std::sync::Arc;
+
 use mete_model::machine::Effects;
 use mete_model::{Reason, TaskState, TaskStatus, Timestamp};
 
@@ -7,6 +9,7 @@ use crate::effects::Action;
 use crate::events::{Happening, StatusUpdate};
 use crate::orchestrator::{Orchestrator, kill, publish};
 use crate::record::Record;
+use crate::spec::app::AppId;
 use crate::state::apps::LastFailure;
 use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY};
 use crate::state::master::{MAX_STRAYS, Stray};
@@ -194,7 +197,7 @@ impl Orchestrator {
             | TaskState::Unknown => false,
         };
         if is_shown {
-            let failure = std::sync::Arc::new(LastFailure {
+            let failure = LastFailure {
                 task: status.task.clone(),
                 state: status.state,
                 message: status.message.clone().unwrap_or_default(),
@@ -206,11 +209,22 @@ impl Orchestrator {
                 agent: status.agent.clone(),
                 version: instance.version.version,
                 timestamp: now,
-            });
-            out.store
-                .push(Record::Failure(app.clone(), failure.clone()));
-            self.apps.edit(&app, |app| app.last_failure = Some(failure));
+            };
+            self.keep_failure(&app, failure, out);
         }
+    }
+
+    /// How an app failed last, until it fails again.
+    pub(super) fn keep_failure(
+        &mut self,
+        app: &AppId,
+        failure: LastFailure,
+        out: &mut Effects<Self>,
+    ) {
+        let failure = Arc::new(failure);
+        out.store
+            .push(Record::Failure(app.clone(), Arc::clone(&failure)));
+        self.apps.edit(app, |app| app.last_failure = Some(failure));
     }
 
     /// A task nobody knows: killed when it runs, until it does not.
