@@ -14,10 +14,40 @@ pub mod mesos {
     #[allow(
         missing_docs,
         clippy::all,
-        reason = "generated from proto/mesos/v1/mesos.proto"
+        clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
+        reason = "generated from proto/mesos/v1/**/*.proto"
     )]
     pub mod v1 {
         tonic::include_proto!("mesos.v1");
+        /// What operators and executors ask of an agent.
+        pub mod agent {
+            tonic::include_proto!("mesos.v1.agent");
+        }
+        /// What frameworks answer to inverse offers.
+        pub mod allocator {
+            tonic::include_proto!("mesos.v1.allocator");
+        }
+        /// The executor API.
+        pub mod executor {
+            tonic::include_proto!("mesos.v1.executor");
+        }
+        /// When machines are away.
+        pub mod maintenance {
+            tonic::include_proto!("mesos.v1.maintenance");
+        }
+        /// The operator API.
+        pub mod master {
+            tonic::include_proto!("mesos.v1.master");
+        }
+        /// What roles are promised and limited to.
+        pub mod quota {
+            tonic::include_proto!("mesos.v1.quota");
+        }
+        /// The resource provider API.
+        pub mod resource_provider {
+            tonic::include_proto!("mesos.v1.resource_provider");
+        }
         /// The scheduler API.
         pub mod scheduler {
             tonic::include_proto!("mesos.v1.scheduler");

@@ -3,98 +3,22 @@
 use mete_proto::DESCRIPTORS;
 use prost::Message as _;
 use prost_types::field_descriptor_proto::Label;
-use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
+    FileDescriptorSet,
+};
 
-/// Message, field, number; `!` stands for required, `*` for repeated.
+/// All of Mesos' v1 API: a line for each message with its fields in the order in which Mesos declares them, and for each enum
+/// with its values. A field is `name=number`, a label, a type, its default in brackets, `~` if it is deprecated, `@` and the
+/// oneof that it is in; labels are `!` required, `?` optional, `*` repeated, `%` a map. Names stand without `mesos.v1`.
+const MESOS: &str = include_str!("mesos-v1.txt");
+
+/// What is ours: message, field, number; `!` stands for required, `*` for repeated.
 const FIELDS: &[(&str, &str, i32, char)] = &[
-    ("mesos.v1.AgentID", "value", 1, '!'),
-    ("mesos.v1.AgentInfo", "hostname", 1, '!'),
-    ("mesos.v1.AgentInfo", "resources", 3, '*'),
-    ("mesos.v1.AgentInfo", "attributes", 5, '*'),
-    ("mesos.v1.AgentInfo", "id", 6, '?'),
-    ("mesos.v1.AgentInfo", "port", 8, '?'),
     ("mesos.v1.AgentInfo", "ip", 1000, '?'),
-    ("mesos.v1.Attribute", "text", 5, '?'),
-    ("mesos.v1.CommandInfo", "uris", 1, '*'),
-    ("mesos.v1.CommandInfo", "environment", 2, '?'),
-    ("mesos.v1.CommandInfo", "value", 3, '?'),
-    ("mesos.v1.CommandInfo", "user", 5, '?'),
-    ("mesos.v1.CommandInfo", "shell", 6, '?'),
-    ("mesos.v1.CommandInfo", "arguments", 7, '*'),
-    ("mesos.v1.Filters", "refuse_seconds", 1, '?'),
-    ("mesos.v1.FrameworkInfo", "user", 1, '!'),
-    ("mesos.v1.FrameworkInfo", "name", 2, '!'),
-    ("mesos.v1.FrameworkInfo", "id", 3, '?'),
-    ("mesos.v1.FrameworkInfo", "failover_timeout", 4, '?'),
-    ("mesos.v1.FrameworkInfo", "role", 6, '?'),
-    ("mesos.v1.FrameworkInfo", "capabilities", 10, '*'),
-    ("mesos.v1.FrameworkInfo", "roles", 12, '*'),
-    ("mesos.v1.HealthCheck", "http", 1, '?'),
-    ("mesos.v1.HealthCheck", "type", 8, '?'),
-    ("mesos.v1.HealthCheck", "tcp", 9, '?'),
-    ("mesos.v1.KillPolicy", "grace_period", 1, '?'),
-    ("mesos.v1.Offer", "id", 1, '!'),
-    ("mesos.v1.Offer", "framework_id", 2, '!'),
-    ("mesos.v1.Offer", "agent_id", 3, '!'),
-    ("mesos.v1.Offer", "hostname", 4, '!'),
-    ("mesos.v1.Offer", "resources", 5, '*'),
-    ("mesos.v1.Offer", "attributes", 7, '*'),
-    ("mesos.v1.Offer", "url", 8, '?'),
-    ("mesos.v1.Offer", "allocation_info", 10, '?'),
-    ("mesos.v1.Offer.Operation", "launch", 2, '?'),
-    ("mesos.v1.Offer.Operation.Launch", "task_infos", 1, '*'),
-    ("mesos.v1.Resource", "name", 1, '!'),
-    ("mesos.v1.Resource", "type", 2, '!'),
-    ("mesos.v1.Resource", "scalar", 3, '?'),
-    ("mesos.v1.Resource", "ranges", 4, '?'),
-    ("mesos.v1.Resource", "role", 6, '?'),
-    ("mesos.v1.Resource", "disk", 7, '?'),
-    ("mesos.v1.Resource", "reservation", 8, '?'),
-    ("mesos.v1.Resource", "revocable", 9, '?'),
-    ("mesos.v1.Resource", "shared", 10, '?'),
-    ("mesos.v1.Resource", "allocation_info", 11, '?'),
     ("mesos.v1.Resource", "devices", 1000, '*'),
     ("mesos.v1.Resource.Device", "index", 1, '!'),
     ("mesos.v1.Resource.Device", "milli", 2, '!'),
-    ("mesos.v1.Resource.DiskInfo", "persistence", 1, '?'),
-    ("mesos.v1.Resource.DiskInfo", "volume", 2, '?'),
-    ("mesos.v1.Resource.DiskInfo.Persistence", "id", 1, '!'),
-    ("mesos.v1.Resource.ReservationInfo", "principal", 1, '?'),
-    ("mesos.v1.Resource.ReservationInfo", "labels", 2, '?'),
-    ("mesos.v1.Resource.ReservationInfo", "role", 3, '?'),
-    ("mesos.v1.Resource.ReservationInfo", "type", 4, '?'),
-    ("mesos.v1.Resource", "reservations", 13, '*'),
-    ("mesos.v1.TaskInfo", "name", 1, '!'),
-    ("mesos.v1.TaskInfo", "task_id", 2, '!'),
-    ("mesos.v1.TaskInfo", "agent_id", 3, '!'),
-    ("mesos.v1.TaskInfo", "resources", 4, '*'),
-    ("mesos.v1.TaskInfo", "command", 7, '?'),
-    ("mesos.v1.TaskInfo", "health_check", 8, '?'),
-    ("mesos.v1.TaskInfo", "container", 9, '?'),
-    ("mesos.v1.TaskInfo", "labels", 10, '?'),
-    ("mesos.v1.TaskInfo", "kill_policy", 12, '?'),
-    ("mesos.v1.TaskStatus", "task_id", 1, '!'),
-    ("mesos.v1.TaskStatus", "state", 2, '!'),
-    ("mesos.v1.TaskStatus", "message", 4, '?'),
-    ("mesos.v1.TaskStatus", "agent_id", 5, '?'),
-    ("mesos.v1.TaskStatus", "timestamp", 6, '?'),
-    ("mesos.v1.TaskStatus", "healthy", 8, '?'),
-    ("mesos.v1.TaskStatus", "source", 9, '?'),
-    ("mesos.v1.TaskStatus", "reason", 10, '?'),
-    ("mesos.v1.TaskStatus", "uuid", 11, '?'),
-    ("mesos.v1.Value.Range", "begin", 1, '!'),
-    ("mesos.v1.Value.Scalar", "value", 1, '!'),
-    ("mesos.v1.scheduler.Call", "framework_id", 1, '?'),
-    ("mesos.v1.scheduler.Call", "type", 2, '?'),
-    ("mesos.v1.scheduler.Call", "subscribe", 3, '?'),
-    ("mesos.v1.scheduler.Call", "accept", 4, '?'),
-    ("mesos.v1.scheduler.Call", "decline", 5, '?'),
-    ("mesos.v1.scheduler.Call", "kill", 6, '?'),
-    ("mesos.v1.scheduler.Call", "acknowledge", 8, '?'),
-    ("mesos.v1.scheduler.Call", "reconcile", 9, '?'),
-    ("mesos.v1.scheduler.Call", "revive", 15, '?'),
-    ("mesos.v1.scheduler.Call", "suppress", 16, '?'),
-    ("mesos.v1.scheduler.Call", "update_framework", 19, '?'),
     ("mesos.v1.scheduler.Call", "demand", 1000, '?'),
     ("mesos.v1.scheduler.Call.Shape", "name", 1, '?'),
     ("mesos.v1.scheduler.Call.Shape", "resources", 2, '*'),
@@ -113,47 +37,6 @@ const FIELDS: &[(&str, &str, i32, char)] = &[
     ("mesos.v1.scheduler.Call.Shape.Constraint", "value", 3, '?'),
     (
         "mesos.v1.scheduler.Call.Subscribe",
-        "offer_constraints",
-        3,
-        '?',
-    ),
-    (
-        "mesos.v1.scheduler.Call.UpdateFramework",
-        "offer_constraints",
-        3,
-        '?',
-    ),
-    (
-        "mesos.v1.scheduler.OfferConstraints",
-        "role_constraints",
-        1,
-        '*',
-    ),
-    ("mesos.v1.scheduler.AttributeConstraint", "selector", 1, '!'),
-    (
-        "mesos.v1.scheduler.AttributeConstraint",
-        "predicate",
-        2,
-        '!',
-    ),
-    ("mesos.v1.FrameworkInfo", "offer_filters", 13, '*'),
-    ("mesos.v1.scheduler.Call.Accept", "offer_ids", 1, '*'),
-    ("mesos.v1.scheduler.Call.Accept", "operations", 2, '*'),
-    ("mesos.v1.scheduler.Call.Acknowledge", "uuid", 3, '!'),
-    (
-        "mesos.v1.scheduler.Call.Subscribe",
-        "framework_info",
-        1,
-        '!',
-    ),
-    (
-        "mesos.v1.scheduler.Call.Subscribe",
-        "suppressed_roles",
-        2,
-        '*',
-    ),
-    (
-        "mesos.v1.scheduler.Call.Subscribe",
         "protocol_version",
         1000,
         '?',
@@ -163,25 +46,6 @@ const FIELDS: &[(&str, &str, i32, char)] = &[
         "protocol_capabilities",
         1001,
         '*',
-    ),
-    ("mesos.v1.scheduler.Event", "type", 1, '?'),
-    ("mesos.v1.scheduler.Event", "subscribed", 2, '?'),
-    ("mesos.v1.scheduler.Event", "offers", 3, '?'),
-    ("mesos.v1.scheduler.Event", "rescind", 4, '?'),
-    ("mesos.v1.scheduler.Event", "update", 5, '?'),
-    ("mesos.v1.scheduler.Event", "failure", 7, '?'),
-    ("mesos.v1.scheduler.Event", "error", 8, '?'),
-    (
-        "mesos.v1.scheduler.Event.Subscribed",
-        "framework_id",
-        1,
-        '!',
-    ),
-    (
-        "mesos.v1.scheduler.Event.Subscribed",
-        "heartbeat_interval_seconds",
-        2,
-        '?',
     ),
     (
         "mesos.v1.scheduler.Event.Subscribed",
@@ -208,65 +72,127 @@ const FIELDS: &[(&str, &str, i32, char)] = &[
     ("mete.v1.MasterMessage", "ping", 8, '?'),
 ];
 
-/// Enum, value, number.
+/// What is ours: enum, value, number.
 const VALUES: &[(&str, &str, i32)] = &[
-    ("mesos.v1.TaskState", "TASK_STARTING", 0),
-    ("mesos.v1.TaskState", "TASK_RUNNING", 1),
-    ("mesos.v1.TaskState", "TASK_FINISHED", 2),
-    ("mesos.v1.TaskState", "TASK_FAILED", 3),
-    ("mesos.v1.TaskState", "TASK_KILLED", 4),
-    ("mesos.v1.TaskState", "TASK_LOST", 5),
-    ("mesos.v1.TaskState", "TASK_STAGING", 6),
-    ("mesos.v1.TaskState", "TASK_ERROR", 7),
-    ("mesos.v1.TaskState", "TASK_KILLING", 8),
-    ("mesos.v1.TaskState", "TASK_DROPPED", 9),
-    ("mesos.v1.TaskState", "TASK_UNREACHABLE", 10),
-    ("mesos.v1.TaskState", "TASK_GONE", 11),
-    ("mesos.v1.TaskState", "TASK_GONE_BY_OPERATOR", 12),
-    ("mesos.v1.TaskState", "TASK_UNKNOWN", 13),
-    ("mesos.v1.TaskStatus.Reason", "REASON_INVALID_OFFERS", 6),
-    ("mesos.v1.TaskStatus.Reason", "REASON_RECONCILIATION", 9),
-    ("mesos.v1.TaskStatus.Source", "SOURCE_MASTER", 0),
-    ("mesos.v1.Value.Type", "SCALAR", 0),
-    ("mesos.v1.Value.Type", "TEXT", 3),
-    ("mesos.v1.Offer.Operation.Type", "LAUNCH", 1),
-    (
-        "mesos.v1.FrameworkInfo.Capability.Type",
-        "PARTITION_AWARE",
-        5,
-    ),
-    ("mesos.v1.FrameworkInfo.Capability.Type", "MULTI_ROLE", 6),
     (
         "mesos.v1.FrameworkInfo.Capability.Type",
         "GPU_FRACTIONS",
         1000,
     ),
-    ("mesos.v1.Offer.Operation.Type", "RESERVE", 2),
-    ("mesos.v1.Offer.Operation.Type", "UNRESERVE", 3),
-    ("mesos.v1.Offer.Operation.Type", "CREATE", 4),
-    ("mesos.v1.Offer.Operation.Type", "DESTROY", 5),
-    ("mesos.v1.scheduler.Call.Type", "SUBSCRIBE", 1),
-    ("mesos.v1.scheduler.Call.Type", "TEARDOWN", 2),
-    ("mesos.v1.scheduler.Call.Type", "ACCEPT", 3),
-    ("mesos.v1.scheduler.Call.Type", "DECLINE", 4),
-    ("mesos.v1.scheduler.Call.Type", "REVIVE", 5),
-    ("mesos.v1.scheduler.Call.Type", "KILL", 6),
-    ("mesos.v1.scheduler.Call.Type", "ACKNOWLEDGE", 8),
-    ("mesos.v1.scheduler.Call.Type", "RECONCILE", 9),
-    ("mesos.v1.scheduler.Call.Type", "SUPPRESS", 12),
-    ("mesos.v1.scheduler.Call.Type", "UPDATE_FRAMEWORK", 17),
     ("mesos.v1.scheduler.Call.Type", "DEMAND", 1000),
-    ("mesos.v1.scheduler.Event.Type", "SUBSCRIBED", 1),
-    ("mesos.v1.scheduler.Event.Type", "OFFERS", 2),
-    ("mesos.v1.scheduler.Event.Type", "RESCIND", 3),
-    ("mesos.v1.scheduler.Event.Type", "UPDATE", 4),
-    ("mesos.v1.scheduler.Event.Type", "FAILURE", 6),
-    ("mesos.v1.scheduler.Event.Type", "ERROR", 7),
-    ("mesos.v1.scheduler.Event.Type", "HEARTBEAT", 8),
 ];
 
 #[test]
-fn fields_have_the_numbers_that_clients_know() {
+fn each_message_and_enum_of_mesos_is_there_as_mesos_declares_it() {
+    let (messages, enums) = all();
+    let messages = messages
+        .iter()
+        .filter(|(_, message)| !is_map_entry(message));
+    let mut ours: Vec<(String, Vec<(i32, String)>)> = messages
+        .map(|(name, message)| (format!("{name}:"), fields_of(name, message)))
+        .chain(
+            enums
+                .iter()
+                .map(|(name, kind)| (format!("{name} ="), values_of(kind))),
+        )
+        .collect();
+    ours.sort();
+
+    for line in MESOS.lines() {
+        let (name, rest) = line.split_at(line.find([':', '=']).expect("a name") + 1);
+        let theirs: Vec<&str> = rest.split_whitespace().collect();
+
+        let at =
+            ours.binary_search_by(|(found, _)| found.as_str().cmp(&format!("mesos.v1.{name}")));
+        let (_, found) = &ours[at.unwrap_or_else(|_| panic!("{name} is not there"))];
+        let found = found
+            .iter()
+            .filter(|(number, text)| *number < 1000 || theirs.contains(&text.as_str()));
+        let found: Vec<&str> = found.map(|(_, text)| text.as_str()).collect();
+
+        assert_eq!(found, theirs, "{name}");
+    }
+    assert_eq!(
+        MESOS.lines().count(),
+        351 + 53,
+        "messages without entries of maps, and enums"
+    );
+}
+
+/// Number and text of each field, as a line of [`MESOS`] has them.
+fn fields_of(name: &str, message: &DescriptorProto) -> Vec<(i32, String)> {
+    let text = |field: &FieldDescriptorProto| {
+        let entry = message.nested_type.iter().find(|nested| {
+            is_map_entry(nested) && field.type_name() == format!(".{name}.{}", nested.name())
+        });
+        let held = entry.map_or(field, |entry| &entry.field[1]);
+        let label = match (entry, field.label()) {
+            (Some(_), _) => '%',
+            (None, Label::Optional) => '?',
+            (None, Label::Required) => '!',
+            (None, Label::Repeated) => '*',
+        };
+        let kind = match held.type_name() {
+            "" => format!("{:?}", held.r#type()).to_lowercase(),
+            named => match named.strip_prefix(".mesos.v1") {
+                Some(named) => named.to_owned(),
+                None => named[1..].to_owned(),
+            },
+        };
+        let mut text = format!("{}={}{label}{kind}", field.name(), field.number());
+        if let Some(default) = &field.default_value {
+            text += &format!("[{default}]");
+        }
+        if field
+            .options
+            .as_ref()
+            .is_some_and(|options| options.deprecated())
+        {
+            text.push('~');
+        }
+        if let Some(oneof) = field.oneof_index {
+            text += &format!(
+                "@{}",
+                message.oneof_decl[usize::try_from(oneof).expect("small")].name()
+            );
+        }
+        text
+    };
+    message
+        .field
+        .iter()
+        .map(|field| (field.number(), text(field)))
+        .collect()
+}
+
+/// Number and text of each value, by number.
+fn values_of(kind: &EnumDescriptorProto) -> Vec<(i32, String)> {
+    let text = |value: &EnumValueDescriptorProto| {
+        let deprecated = value
+            .options
+            .as_ref()
+            .is_some_and(|options| options.deprecated());
+        let mark = if deprecated { "~" } else { "" };
+        format!("{}={}{mark}", value.name(), value.number())
+    };
+    let mut values: Vec<_> = kind
+        .value
+        .iter()
+        .map(|value| (value.number(), text(value)))
+        .collect();
+    values.sort();
+    values
+}
+
+fn is_map_entry(message: &DescriptorProto) -> bool {
+    message
+        .options
+        .as_ref()
+        .is_some_and(|options| options.map_entry())
+}
+
+#[test]
+fn our_fields_keep_their_numbers() {
     let (messages, _) = all();
     for (message, field, number, kind) in FIELDS {
         let (_, found) = messages
@@ -289,7 +215,7 @@ fn fields_have_the_numbers_that_clients_know() {
 }
 
 #[test]
-fn values_have_the_numbers_that_clients_know() {
+fn our_values_keep_their_numbers() {
     let (_, enums) = all();
     for (kind, value, number) in VALUES {
         let (_, found) = enums.iter().find(|(name, _)| name == kind).expect(kind);

@@ -1,16 +1,22 @@
 //! Compiles the `.proto` files: messages and services by prost and tonic, the table of required fields by
-//! `required` below. No protoc: protox is a compiler in Rust.
+//! [`required`]. No protoc: protox is a compiler in Rust.
+
+mod required; // what each message must have
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use prost::Message as _;
-use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 10] = [
+    "mesos/v1/agent/agent.proto",
+    "mesos/v1/allocator/allocator.proto",
+    "mesos/v1/executor/executor.proto",
+    "mesos/v1/master/master.proto",
+    "mesos/v1/quota/quota.proto",
+    "mesos/v1/resource_provider/resource_provider.proto",
     "mete/v1/scheduler.proto",
     "mete/v1/agent.proto",
     "mete/v1/operator.proto",
@@ -27,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.source_code_info = None; // Comments are for the generated code, reflection needs none.
     }
     std::fs::write(out.join("descriptors.bin"), bare.encode_to_vec())?;
-    std::fs::write(out.join("required.rs"), required(&files)?)?;
+    std::fs::write(out.join("required.rs"), required::table(&files)?)?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names(); // By which a codec finds what is required of its message.
@@ -64,61 +70,17 @@ fn without_deprecations(mut files: FileDescriptorSet) -> FileDescriptorSet {
     files
 }
 
-/// Writes `TABLE`: for each message its required fields, and the fields through which more of them can be reached.
-fn required(files: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
+/// Every message by its full name with a dot before it, map entries included.
+fn messages(files: &FileDescriptorSet) -> BTreeMap<String, &DescriptorProto> {
     let mut messages = BTreeMap::new();
     for file in &files.file {
         for message in &file.message_type {
             collect(&format!(".{}", file.package()), message, &mut messages);
         }
     }
-    let demanding = demanding(&messages);
-    let mut out = String::new();
-    for name in &demanding {
-        writeln!(
-            out,
-            "static {}: Fields = Fields {{ required: &[",
-            constant(name)
-        )?;
-        for field in messages[*name]
-            .field
-            .iter()
-            .filter(|field| field.label() == Label::Required)
-        {
-            writeln!(out, "    ({}, {:?}),", field.number(), field.name())?;
-        }
-        writeln!(out, "], nested: &[")?;
-        for field in messages[*name]
-            .field
-            .iter()
-            .filter(|field| demanding.contains(&field.type_name()))
-        {
-            let (number, name, repeated) = (
-                field.number(),
-                field.name(),
-                field.label() == Label::Repeated,
-            );
-            let fields = constant(field.type_name());
-            writeln!(
-                out,
-                "    Nested {{ number: {number}, name: {name:?}, repeated: {repeated}, fields: &{fields} }},"
-            )?;
-        }
-        writeln!(out, "] }};")?;
-    }
-    writeln!(
-        out,
-        "static TABLE: [(&str, &Fields); {}] = [",
-        demanding.len()
-    )?;
-    for name in &demanding {
-        writeln!(out, "    ({:?}, &{}),", &name[1..], constant(name))?;
-    }
-    writeln!(out, "];")?;
-    Ok(out)
+    messages
 }
 
-/// Every message by its full name, map entries included.
 fn collect<'a>(
     scope: &str,
     message: &'a DescriptorProto,
@@ -131,26 +93,7 @@ fn collect<'a>(
     into.insert(name, message);
 }
 
-/// The messages that have a required field, or can hold a message that has one, sorted by name.
-fn demanding<'a>(messages: &'a BTreeMap<String, &DescriptorProto>) -> Vec<&'a str> {
-    let mut found: Vec<&str> = Vec::new();
-    loop {
-        let more = messages.iter().filter(|(name, message)| {
-            !found.contains(&name.as_str())
-                && message.field.iter().any(|field| {
-                    field.label() == Label::Required
-                        || (field.r#type() == Type::Message && found.contains(&field.type_name()))
-                })
-        });
-        let more: Vec<&str> = more.map(|(name, _)| name.as_str()).collect();
-        if more.is_empty() {
-            found.sort_unstable();
-            return found;
-        }
-        found.extend(more);
-    }
-}
-
+/// What a message is called among the generated constants.
 fn constant(name: &str) -> String {
     name[1..].replace('.', "_").to_uppercase()
 }
