@@ -1,6 +1,7 @@
-//! Compiles the `.proto` files: messages and services by prost and tonic, the table of required fields by
-//! [`required`]. No protoc: protox is a compiler in Rust.
+//! Compiles the `.proto` files: messages and services by prost and tonic, the table of required fields by [`required`],
+//! the shapes by which messages become JSON by [`json`]. No protoc: protox is a compiler in Rust.
 
+mod json; // the shape of each message
 mod required; // what each message must have
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     std::fs::write(out.join("descriptors.bin"), bare.encode_to_vec())?;
     std::fs::write(out.join("required.rs"), required::table(&files)?)?;
+    std::fs::write(out.join("json.rs"), json::shapes(&files)?)?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names(); // By which a codec finds what is required of its message.

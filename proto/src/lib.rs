@@ -1,10 +1,12 @@
-//! Everything that crosses the network: the messages of `proto/*.proto` and their services, the JSON of the service
-//! framework's `/v2`, and what turns them into the words of `mete-model` and back.
+//! Everything that crosses the network: the messages of `proto/*.proto` and their services, in protobuf and in JSON, the
+//! JSON of the service framework's `/v2`, and what turns them into the words of `mete-model` and back.
 //!
 //! No I/O and no decisions. A message that lacks a required field never gets past [`strict`]; a message that makes no
 //! sense never gets past [`convert`]; either way the error names the field.
 
 pub mod convert; // messages → words of the model, with reasons, and back
+mod encoded; // protobuf, field by field
+pub mod json; // messages as Mesos' HTTP API has them in JSON
 pub mod resources_text; // resources and attributes as people write them
 pub mod rest; // the JSON of HTTP
 pub mod strict; // decoding that insists on required fields, and the codec that uses it

@@ -13,6 +13,8 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstEncoder;
 
+use crate::encoded::{self, Held, Malformed};
+
 include!(concat!(env!("OUT_DIR"), "/required.rs"));
 
 /// How deep messages may stand in each other: prost's own limit.
@@ -109,7 +111,7 @@ fn walk(fields: &Fields, encoded: &[u8], depth: usize) -> Result<(), Fault> {
     let mut seen = 0_u64;
     let mut rest = encoded;
     while !rest.is_empty() {
-        let (number, payload) = field(&mut rest)?;
+        let (number, held) = encoded::field(&mut rest)?;
         if let Some(at) = fields
             .required
             .iter()
@@ -120,7 +122,11 @@ fn walk(fields: &Fields, encoded: &[u8], depth: usize) -> Result<(), Fault> {
         let Some(nested) = fields.nested.iter().find(|nested| nested.number == number) else {
             continue;
         };
-        if let Err(fault) = walk(nested.fields, payload, depth - 1) {
+        let message = match held {
+            Held::Delimited(message) => message,
+            Held::Varint(_) | Held::Fixed64(_) | Held::Fixed32(_) => &[],
+        };
+        if let Err(fault) = walk(nested.fields, message, depth - 1) {
             return Err(fault.below(nested, encoded.len() - rest.len(), encoded));
         }
     }
@@ -135,6 +141,12 @@ fn walk(fields: &Fields, encoded: &[u8], depth: usize) -> Result<(), Fault> {
     }
 }
 
+impl From<Malformed> for Fault {
+    fn from(Malformed(reason): Malformed) -> Self {
+        Self::Malformed(reason)
+    }
+}
+
 impl Fault {
     /// The same fault seen from one level up; `end` is where the faulty element ends.
     fn below(self, nested: &Nested, end: usize, encoded: &[u8]) -> Self {
@@ -146,7 +158,7 @@ impl Fault {
         }
         let mut before = 0;
         let mut rest = &encoded[..end];
-        while let Ok((number, _)) = field(&mut rest) {
+        while let Ok((number, _)) = encoded::field(&mut rest) {
             before += usize::from(number == nested.number);
         }
         Self::Missing(format!(
@@ -155,51 +167,6 @@ impl Fault {
             before.saturating_sub(1)
         ))
     }
-}
-
-/// Takes one field off the front: its number, and its bytes when they are delimited.
-fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, &'a [u8]), Fault> {
-    let key = varint(rest)?;
-    let number =
-        u32::try_from(key >> 3).map_err(|_| Fault::Malformed("a field number is too large"))?;
-    let payload: &[u8] = match key & 7 {
-        0 => {
-            varint(rest)?;
-            &[]
-        }
-        1 => take(rest, 8)?,
-        2 => {
-            let length = varint(rest)?;
-            take(rest, usize::try_from(length).unwrap_or(usize::MAX))?
-        }
-        5 => take(rest, 4)?,
-        _ => {
-            return Err(Fault::Malformed(
-                "a field has a wire type that is not carried",
-            ));
-        }
-    };
-    Ok((number, payload))
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Fault> {
-    let (taken, left) = rest
-        .split_at_checked(length)
-        .ok_or(Fault::Malformed("it ends within a field"))?;
-    *rest = left;
-    Ok(taken)
-}
-
-fn varint(rest: &mut &[u8]) -> Result<u64, Fault> {
-    let mut value = 0_u64;
-    for at in 0..10 {
-        let byte = take(rest, 1)?[0];
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(Fault::Malformed("a number does not end"))
 }
 
 /// Protobuf as tonic's own codec writes it, read with [`decode`].

@@ -1,9 +1,13 @@
 //! What crosses the network: numbers that must never change, required fields, refusals by name, round trips, JSON.
 
+#[path = "wire/arbitrary.rs"]
+mod arbitrary;
 #[path = "wire/demand.rs"]
 mod demand;
 #[path = "wire/descriptors.rs"]
 mod descriptors;
+#[path = "wire/json.rs"]
+mod json;
 #[path = "wire/refusals.rs"]
 mod refusals;
 #[path = "wire/reservations.rs"]

@@ -1,0 +1,127 @@
+//! The encoding of protobuf, piece by piece, for those who look at it before or instead of prost.
+
+/// What a field holds, by its wire type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    /// A text, bytes, a message, or a packed list.
+    Delimited(&'a [u8]),
+    Fixed32(u32),
+}
+
+/// Why bytes are not protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// Takes one field off the front: its number, and what it holds.
+pub(crate) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Held<'a>), Malformed> {
+    let key = varint(rest)?;
+    let number = u32::try_from(key >> 3).map_err(|_| Malformed("a field number is too large"))?;
+    let held = match key & 7 {
+        0 => Held::Varint(varint(rest)?),
+        1 => Held::Fixed64(u64::from_le_bytes(fixed(rest)?)),
+        2 => {
+            let length = varint(rest)?;
+            Held::Delimited(take(rest, usize::try_from(length).unwrap_or(usize::MAX))?)
+        }
+        5 => Held::Fixed32(u32::from_le_bytes(fixed(rest)?)),
+        _ => return Err(Malformed("a field has a wire type that is not carried")),
+    };
+    Ok((number, held))
+}
+
+fn fixed<const LENGTH: usize>(rest: &mut &[u8]) -> Result<[u8; LENGTH], Malformed> {
+    let (taken, left) = rest.split_first_chunk().ok_or(ENDS)?;
+    *rest = left;
+    Ok(*taken)
+}
+
+const ENDS: Malformed = Malformed("it ends within a field");
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
+    let (taken, left) = rest.split_at_checked(length).ok_or(ENDS)?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut value = 0_u64;
+    for at in 0..10 {
+        let (byte, left) = rest.split_first().ok_or(ENDS)?;
+        *rest = left;
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Malformed("a number does not end"))
+}
+
+/// Appends a field that holds an integer, a boolean or an enum's value.
+pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
+    put(out, u64::from(number) << 3);
+    put(out, value);
+}
+
+/// Appends a field that holds a double.
+pub(crate) fn put_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
+    put(out, u64::from(number) << 3 | 1);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a field that holds a text or bytes.
+pub(crate) fn put_delimited(out: &mut Vec<u8>, number: u32, held: &[u8]) {
+    put(out, u64::from(number) << 3 | 2);
+    put(out, held.len() as u64);
+    out.extend_from_slice(held);
+}
+
+/// Begins a field that holds a message: what is appended from here on belongs to it, until [`close`] gets what this returns.
+pub(crate) fn open(out: &mut Vec<u8>, number: u32) -> usize {
+    put(out, u64::from(number) << 3 | 2);
+    out.push(0); // Most messages are shorter than 128 bytes, and their length fits.
+    out.len()
+}
+
+/// Ends the message that begins at `from`: now its length is known.
+pub(crate) fn close(out: &mut Vec<u8>, from: usize) {
+    let length = out.len() - from;
+    if let Ok(length @ ..0x80) = u8::try_from(length) {
+        out[from - 1] = length;
+        return;
+    }
+    let mut encoded = Vec::with_capacity(10);
+    put(&mut encoded, length as u64);
+    out.splice(from - 1..from, encoded);
+}
+
+/// Takes all fields of a number out of the message that begins at `start` and goes to the end.
+pub(crate) fn remove(out: &mut Vec<u8>, start: usize, number: u32) {
+    let mut kept = Vec::with_capacity(out.len() - start);
+    let mut rest = &out[start..];
+    while !rest.is_empty() {
+        let whole = rest;
+        let Ok((found, _)) = field(&mut rest) else {
+            return;
+        };
+        if found != number {
+            kept.extend_from_slice(&whole[..whole.len() - rest.len()]);
+        }
+    }
+    out.truncate(start);
+    out.extend_from_slice(&kept);
+}
+
+fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the lowest seven bits are meant"
+        )]
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "less than 128")]
+    out.push(value as u8);
+}

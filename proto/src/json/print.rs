@@ -1,0 +1,269 @@
+//! Protobuf to JSON. What comes in is what prost has just written, so nothing in it is refused: what no table knows is left
+//! out, as Mesos leaves out numbers of enums that it has no name for.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::shape::{Field, Kind, Label, MAX_FIELDS, Names, Shape};
+use crate::encoded::{self, Held};
+
+/// The doubles that are written without an exponent, as RapidJSON does it, which Mesos prints with.
+const PLAIN: std::ops::Range<f64> = 1e-6..1e21;
+
+/// 2^53: every whole double below is written as the integer that it is.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Nearly all messages have no more fields: noting where each lies takes 256 bytes of stack instead of 1,024.
+const FEW_FIELDS: usize = 16;
+
+/// Writes one encoded message.
+pub(super) fn message(shape: &Shape, encoded: &[u8], out: &mut Vec<u8>) {
+    if shape.fields.len() <= FEW_FIELDS {
+        fields::<FEW_FIELDS>(shape, encoded, out);
+    } else {
+        fields::<MAX_FIELDS>(shape, encoded, out);
+    }
+}
+
+/// The same for messages of at most `MOST` fields: the encoding is in the order of numbers, JSON in that of the declaration.
+fn fields<const MOST: usize>(shape: &Shape, encoded: &[u8], out: &mut Vec<u8>) {
+    let mut extents = [(0, 0); MOST];
+    find(shape, encoded, &mut extents);
+    out.push(b'{');
+    let first = out.len();
+    for (field, &(from, to)) in shape.fields.iter().zip(&extents) {
+        let before = out.len();
+        if from == to && field.default.is_none() && field.label != Label::Required {
+            continue;
+        }
+        if before > first {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(field.name.as_bytes());
+        out.extend_from_slice(b"\":");
+        if held(field, &encoded[from..to], out) {
+            continue;
+        }
+        match field.default {
+            Some(default) => out.extend_from_slice(default.as_bytes()),
+            None if field.label == Label::Required => unset(field.kind, out),
+            None => out.truncate(before),
+        }
+    }
+    out.push(b'}');
+}
+
+/// Notes from where to where each field lies; of one that occurs several times, from the first to the last.
+fn find(shape: &Shape, encoded: &[u8], extents: &mut [(usize, usize)]) {
+    let mut rest = encoded;
+    let mut order = shape.by_number.iter().map(|&at| usize::from(at)).peekable();
+    while !rest.is_empty() {
+        let from = encoded.len() - rest.len();
+        let Ok((number, _)) = encoded::field(&mut rest) else {
+            return;
+        };
+        while order
+            .next_if(|&at| shape.fields[at].number < number)
+            .is_some()
+        {}
+        let next = order
+            .peek()
+            .filter(|&&at| shape.fields[at].number == number);
+        let found = next.copied().or_else(|| {
+            // A member of a oneof stands where the first of them would.
+            shape.fields.iter().position(|field| field.number == number)
+        });
+        if let Some(extent) = found.and_then(|at| extents.get_mut(at)) {
+            let to = encoded.len() - rest.len();
+            *extent = (if extent.1 == 0 { from } else { extent.0 }, to);
+        }
+    }
+}
+
+/// Writes what a field holds; false when there is nothing that can be written.
+fn held(field: &Field, encoded: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut values = each(field.number, encoded);
+    match field.label {
+        Label::Required | Label::Optional => values
+            .last()
+            .is_some_and(|last| value(field.kind, last, out)),
+        Label::Repeated => list(values.by_ref(), field.kind, out),
+        Label::Map => map(values.by_ref(), field.kind, out),
+    }
+}
+
+/// What the fields of one number hold.
+fn each(number: u32, encoded: &[u8]) -> impl Iterator<Item = Held<'_>> {
+    let mut rest = encoded;
+    std::iter::from_fn(move || encoded::field(&mut rest).ok())
+        .filter_map(move |(found, held)| (found == number).then_some(held))
+}
+
+fn list<'a>(values: impl Iterator<Item = Held<'a>>, kind: Kind, out: &mut Vec<u8>) -> bool {
+    let mut open = b'[';
+    for element in values {
+        let before = out.len();
+        out.push(open);
+        if value(kind, element, out) {
+            open = b',';
+        } else {
+            out.truncate(before);
+        }
+    }
+    if open == b',' {
+        out.push(b']');
+    }
+    open == b','
+}
+
+/// Entries are messages of a key, number 1, and a value, number 2; what has the default of its type is not in them.
+fn map<'a>(entries: impl Iterator<Item = Held<'a>>, kind: Kind, out: &mut Vec<u8>) -> bool {
+    let mut open = b'{';
+    for entry in entries {
+        let Held::Delimited(entry) = entry else {
+            continue;
+        };
+        out.push(open);
+        open = b',';
+        match each(1, entry).last() {
+            Some(Held::Delimited(key)) => string(key, out),
+            Some(Held::Varint(_) | Held::Fixed64(_) | Held::Fixed32(_)) | None => string(b"", out),
+        }
+        out.push(b':');
+        if !each(2, entry)
+            .last()
+            .is_some_and(|held| value(kind, held, out))
+        {
+            unset(kind, out);
+        }
+    }
+    if open == b',' {
+        out.push(b'}');
+    }
+    open == b','
+}
+
+/// Writes one value; false when it is an enum's and has no name.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "that is how 32-bit and signed integers are encoded"
+)]
+fn value(kind: Kind, held: Held<'_>, out: &mut Vec<u8>) -> bool {
+    match (kind, held) {
+        (Kind::Message(shape), Held::Delimited(encoded)) => message(shape, encoded, out),
+        (Kind::String, Held::Delimited(text)) => string(text, out),
+        (Kind::Bytes, Held::Delimited(bytes)) => base64(bytes, out),
+        (Kind::Double, Held::Fixed64(bits)) => double(f64::from_bits(bits), out),
+        (Kind::Uint32 | Kind::Uint64, Held::Varint(number)) => integer(number, out),
+        (Kind::Int32 | Kind::Int64, Held::Varint(number)) => integer(number as i64, out),
+        (Kind::Bool, Held::Varint(number)) => boolean(number != 0, out),
+        (Kind::Enum(names), Held::Varint(number)) => return name(names, number as i32, out),
+        (
+            Kind::Message(_)
+            | Kind::String
+            | Kind::Bytes
+            | Kind::Double
+            | Kind::Uint32
+            | Kind::Uint64
+            | Kind::Int32
+            | Kind::Int64
+            | Kind::Bool
+            | Kind::Enum(_),
+            Held::Varint(_) | Held::Fixed64(_) | Held::Delimited(_) | Held::Fixed32(_),
+        ) => return false,
+    }
+    true
+}
+
+/// What a field that has to be there holds when nobody has set it.
+fn unset(kind: Kind, out: &mut Vec<u8>) {
+    match kind {
+        Kind::Message(shape) => message(shape, b"", out),
+        Kind::String | Kind::Bytes => string(b"", out),
+        Kind::Double => double(0.0, out),
+        Kind::Uint32 | Kind::Uint64 | Kind::Int32 | Kind::Int64 => out.push(b'0'),
+        Kind::Bool => boolean(false, out),
+        Kind::Enum(names) => string(names.first.as_bytes(), out),
+    }
+}
+
+fn name(names: &Names, number: i32, out: &mut Vec<u8>) -> bool {
+    let name = names.name_of(number);
+    if let Some(name) = name {
+        string(name.as_bytes(), out);
+    }
+    name.is_some()
+}
+
+fn boolean(value: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// The shortest text that is read as the same number again; always one that tells it from an integer.
+fn double(number: f64, out: &mut Vec<u8>) {
+    use std::io::Write as _;
+    let size = number.abs();
+    let written = if size < EXACT && number.fract() == 0.0 {
+        if number.is_sign_negative() {
+            out.push(b'-');
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole, not negative and below 2^53"
+        )]
+        integer(size as u64, out);
+        out.extend_from_slice(b".0");
+        Ok(())
+    } else if PLAIN.contains(&size) {
+        let whole = if number.fract() == 0.0 { ".0" } else { "" };
+        write!(out, "{number}{whole}")
+    } else if number.is_finite() {
+        write!(out, "{number:e}")
+    } else if number.is_nan() {
+        write!(out, "\"NaN\"")
+    } else {
+        let sign = if number < 0.0 { "-" } else { "" };
+        write!(out, "\"{sign}Infinity\"")
+    };
+    debug_assert!(written.is_ok(), "memory takes all that is written to it");
+}
+
+/// Standard base64 with padding.
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    string(STANDARD.encode(bytes).as_bytes(), out);
+}
+
+/// A string in quotes. `/` and all that is not ASCII stand as they are.
+fn string(text: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push(b'"');
+    let mut plain = 0;
+    for (at, &byte) in text.iter().enumerate() {
+        let escaped = match byte {
+            b'"' | b'\\' => byte,
+            0x08 => b'b',
+            0x09 => b't',
+            0x0a => b'n',
+            0x0c => b'f',
+            0x0d => b'r',
+            0x00..=0x1f => b'u',
+            _ => continue,
+        };
+        out.extend_from_slice(&text[plain..at]);
+        out.extend_from_slice(&[b'\\', escaped]);
+        if escaped == b'u' {
+            let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
+            out.extend_from_slice(&[b'0', b'0', digit(byte >> 4), digit(byte)]);
+        }
+        plain = at + 1;
+    }
+    out.extend_from_slice(&text[plain..]);
+    out.push(b'"');
+}
