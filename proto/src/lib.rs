@@ -7,6 +7,7 @@
 pub mod convert; // messages → words of the model, with reasons, and back
 mod encoded; // protobuf, field by field
 pub mod json; // messages as Mesos' HTTP API has them in JSON
+pub mod recordio; // messages one after another in a stream
 pub mod resources_text; // resources and attributes as people write them
 pub mod rest; // the JSON of HTTP
 pub mod strict; // decoding that insists on required fields, and the codec that uses it

@@ -8,6 +8,8 @@ mod demand;
 mod descriptors;
 #[path = "wire/json.rs"]
 mod json;
+#[path = "wire/recordio.rs"]
+mod recordio;
 #[path = "wire/refusals.rs"]
 mod refusals;
 #[path = "wire/reservations.rs"]
