@@ -592,6 +592,8 @@ async fn nothing_of_the_agents_environment_reaches_shim_or_task() {
 
     let environment = |pid: i32| fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
     assert_eq!(environment(runner.shim.pid), "");
+    // The task is told to run when its exec is past failing, which is before the kernel shows its environment.
+    until(|| !environment(runner.task.pid).is_empty()).await;
     assert_eq!(
         environment(runner.task.pid).trim_end_matches('\0'),
         "PATH=/usr/bin:/bin"

@@ -31,6 +31,9 @@ const OWN: Mode = Mode::RWXU;
 /// Where the one hierarchy of version 2 is mounted when there is no other.
 const UNIFIED: &str = "/sys/fs/cgroup";
 
+/// Where in the task's group of version 2 runc puts the task. Limits are those of the group above.
+const GROUP_BELOW: &str = "/task";
+
 /// Puts all of it there.
 pub(super) fn set(launch: &Launch, container: &Container, runtime: &Runtime) -> Result<(), Fault> {
     for limit in &container.rlimits {
@@ -128,11 +131,13 @@ fn show_groups(launch: &Launch, runtime: &Runtime) -> Result<Option<String>, Fau
     let text = read_text(table).map_err(Fault::of(table))?;
     let all: Vec<Hierarchy> = text.lines().filter_map(Hierarchy::parse).collect();
     if all.iter().any(|one| one.point == UNIFIED) {
-        return Ok(launch
-            .cgroups
-            .v2
-            .as_deref()
-            .and_then(|group| below(group, UNIFIED)));
+        let group = launch.cgroups.v2.as_deref();
+        let group = group.and_then(|group| below(group, UNIFIED));
+        return Ok(group.map(|group| match runtime.kind {
+            // When it fails it freezes the group it was given, and kills all in it: not this process, and not itself.
+            RuntimeKind::Runc => group + GROUP_BELOW,
+            RuntimeKind::Crun => group,
+        }));
     }
     let mut own = None;
     for hierarchy in all.iter().rev() {
