@@ -13,6 +13,7 @@ mod frameworks; // two-level sharing: examples beside the service framework
 mod groups; // tasks that belong together, and volumes that stay
 mod images; // apps in containers, from a real registry
 mod inside; // into running tasks, and watching them
+mod languages; // a framework in Python
 mod limits; // requests and limits, down to control groups
 mod load; // no request is lost
 mod together; // groups of apps, daemons, and why something waits
