@@ -6,6 +6,7 @@
 //! Cloning the map copies one pointer. The first write after that copies the list of chunks and one chunk: with 100,000
 //! entries about 800 pointers and 256 entries, instead of all of them.
 
+use std::cmp::Ordering;
 use std::ops::Index;
 use std::sync::Arc;
 
@@ -14,6 +15,48 @@ use std::sync::Arc;
 const MAX_CHUNK: usize = 256;
 
 type Chunk<K, V> = Arc<Vec<(K, V)>>;
+
+/// A key, the value that it had, the value that it has.
+pub type Change<'a, K, V> = (&'a K, Option<&'a V>, Option<&'a V>);
+
+/// A place in a map that is walked through.
+struct Cursor<'a, K, V> {
+    chunks: &'a [Chunk<K, V>],
+    at: usize,
+}
+
+impl<'a, K, V> Cursor<'a, K, V> {
+    fn new(chunks: &'a [Chunk<K, V>]) -> Self {
+        Self { chunks, at: 0 }
+    }
+
+    /// The chunk, when nothing of it was passed yet.
+    fn whole_chunk(&self) -> Option<&'a Chunk<K, V>> {
+        self.chunks.first().filter(|_| self.at == 0)
+    }
+
+    fn skip_chunk(&mut self) {
+        self.chunks = self.chunks.get(1..).unwrap_or_default();
+        self.at = 0;
+    }
+
+    fn entry(&self) -> Option<&'a (K, V)> {
+        self.chunks.first()?.get(self.at)
+    }
+
+    fn step(&mut self) -> Option<&'a (K, V)> {
+        let entry = self.entry()?;
+        self.at += 1;
+        if self
+            .chunks
+            .first()
+            .is_some_and(|chunk| self.at == chunk.len())
+        {
+            self.skip_chunk();
+        }
+        Some(entry)
+    }
+}
 
 /// A sorted map, shared with readers, copied on write. Values are best an `Arc` or small.
 #[derive(Debug)]
@@ -93,6 +136,42 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
             .iter()
             .flat_map(|chunk| chunk.iter().map(|(key, value)| (key, value)))
             .skip(skip)
+    }
+
+    /// What is different from `older`, in the order of keys: the key, the value that it had, the value that it has. What
+    /// both maps share is not looked at; `is_same` says of two values of one key whether nothing has changed.
+    pub fn changes<'a>(
+        &'a self,
+        older: &'a Self,
+        is_same: impl Fn(&V, &V) -> bool,
+    ) -> Vec<Change<'a, K, V>> {
+        let mut changes = Vec::new();
+        let (mut was, mut is) = (Cursor::new(&older.chunks), Cursor::new(&self.chunks));
+        loop {
+            if let (Some(left), Some(right)) = (was.whole_chunk(), is.whole_chunk())
+                && Arc::ptr_eq(left, right)
+            {
+                was.skip_chunk();
+                is.skip_chunk();
+                continue;
+            }
+            let order = match (was.entry(), is.entry()) {
+                (None, None) => return changes,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((left, _)), Some((right, _))) => left.cmp(right),
+            };
+            let before = (order != Ordering::Greater).then(|| was.step()).flatten();
+            let now = (order != Ordering::Less).then(|| is.step()).flatten();
+            match (before, now) {
+                (Some((_, before)), Some((_, now))) if is_same(before, now) => {}
+                (Some((key, before)), now) => {
+                    changes.push((key, Some(before), now.map(|(_, now)| now)));
+                }
+                (None, Some((key, now))) => changes.push((key, None, Some(now))),
+                (None, None) => return changes,
+            }
+        }
     }
 
     /// The value of a key, to be changed: copied first if a reader shares it.
@@ -198,6 +277,36 @@ mod tests {
                 prop_assert!(ours.after(|key| *key < start).eq(model.range(start..)));
             }
             prop_assert!(published.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn changes_are_what_differs(
+            first in proptest::collection::btree_map(0_u16..2_000, any::<u8>(), 0..1_500),
+            steps in proptest::collection::vec((0_u16..2_000, 0_u8..2, any::<u8>()), 0..300),
+        ) {
+            let mut map = SharedMap::default();
+            for (key, value) in &first {
+                map.insert(*key, *value);
+            }
+            let (older, mut model) = (map.clone(), first.clone());
+            for (key, what, value) in steps {
+                if what == 0 {
+                    map.remove(&key);
+                    model.remove(&key);
+                } else {
+                    map.insert(key, value);
+                    model.insert(key, value);
+                }
+            }
+
+            let changes = map.changes(&older, u8::eq);
+
+            let keys: std::collections::BTreeSet<u16> = first.keys().chain(model.keys()).copied().collect();
+            let different = keys.iter().filter(|key| first.get(key) != model.get(key));
+            let expected: Vec<_> = different.map(|key| (key, first.get(key), model.get(key))).collect();
+            prop_assert_eq!(changes, expected);
         }
     }
 
