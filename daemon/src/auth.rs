@@ -126,6 +126,18 @@ pub struct Principal {
     pub name: Arc<str>,
 }
 
+impl Principal {
+    /// Whether it is who it says by a secret of its own, and not by a token that others have too, or none.
+    pub fn has_own_secret(&self) -> bool {
+        ![SHARED, ANYONE].contains(&&*self.name)
+    }
+}
+
+/// The name of whoever shows the token.
+const SHARED: &str = "token";
+/// The name of whoever calls where no token is needed.
+const ANYONE: &str = "anyone";
+
 /// The caller has shown no token, or a wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthenticated {
@@ -147,7 +159,7 @@ pub fn authenticate(
 ) -> Result<Principal, Unauthenticated> {
     let Some(token) = token else {
         return Ok(Principal {
-            name: "anyone".into(),
+            name: ANYONE.into(),
         });
     };
     let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
@@ -158,7 +170,7 @@ pub fn authenticate(
         .ok_or(Unauthenticated::Wrong)?;
     if scheme.eq_ignore_ascii_case("bearer") && token.matches(presented.trim()) {
         return Ok(Principal {
-            name: "token".into(),
+            name: SHARED.into(),
         });
     }
     Err(Unauthenticated::Wrong)

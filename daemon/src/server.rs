@@ -105,7 +105,8 @@ fn limited(router: Router) -> Router {
         .layer(middleware::from_fn(guard::limit_body))
 }
 
-async fn unknown(request: Request) -> Response {
+/// The answer at a path where nothing is: as a gRPC status for gRPC calls.
+pub async fn unknown(request: Request) -> Response {
     if is_grpc(&request) {
         return Status::unimplemented(format!("no service for {}", request.uri().path()))
             .into_http();

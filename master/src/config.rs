@@ -1,5 +1,6 @@
 //! The options of `mete master`: each field's comment is its help text.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +82,41 @@ impl Options {
     /// The name under which others reach a master that listens on `ip`.
     pub(crate) fn hostname(&self, ip: IpAddr) -> String {
         self.hostname.clone().unwrap_or_else(|| ip.to_string())
+    }
+
+    /// What it was started with, by the names and in the units of Mesos' flags where it has them. No secrets.
+    pub(crate) fn flags(&self) -> BTreeMap<String, String> {
+        let span = |span: Duration| format!("{}secs", span.as_secs_f64());
+        let flags = [
+            ("ip", self.listen.ip.to_string()),
+            ("port", self.port.to_string()),
+            ("cluster", self.cluster.clone()),
+            ("work_dir", self.state_dir.display().to_string()),
+            ("agent_ping_timeout", span(self.agent_ping_timeout)),
+            (
+                "max_agent_ping_timeouts",
+                self.max_agent_ping_timeouts.to_string(),
+            ),
+            (
+                "agent_reregister_timeout",
+                span(self.agent_reregister_timeout),
+            ),
+            ("offer_timeout", span(self.offer_timeout)),
+            ("allocation_policy", self.allocation_policy.to_string()),
+            (
+                "authenticate_http_readwrite",
+                self.listen.token_file.is_some().to_string(),
+            ),
+        ];
+        let named = flags.map(|(name, value)| (name.to_owned(), value));
+        let mut flags = BTreeMap::from(named);
+        if let Some(hostname) = &self.hostname {
+            flags.insert("hostname".to_owned(), hostname.clone());
+        }
+        if let Some(domain) = &self.domain {
+            flags.insert("domain".to_owned(), domain.to_string());
+        }
+        flags
     }
 
     /// The cluster's behaviour, for one start of the master.

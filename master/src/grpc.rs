@@ -7,6 +7,7 @@ pub(crate) mod framework; // where frameworks connect
 pub(crate) mod messages; // what agents say and hear
 pub(crate) mod operator; // where operators' tools connect
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct About {
     pub(crate) address: SocketAddr,
     pub(crate) hostname: String,
     pub(crate) cluster: String,
+    /// What it was started with, by the names of Mesos.
+    pub(crate) flags: Arc<BTreeMap<String, String>>,
 }
 
 /// What a service needs.

@@ -1,29 +1,37 @@
 //! What people and tools read over HTTP, and what operators change, each also below `/master` as in Mesos. Everything that
 //! is read is made from the published view: no reader ever holds up a decision.
 
+mod about; // what this master is
 mod agents; // agents drained, deactivated, reactivated, marked gone
 mod body; // JSON in, or an error in words
 pub(crate) mod explain; // why somebody got what it got, and what if
+mod forms; // what operators order with forms, as in Mesos
+mod jsonp; // answers as scripts
 mod maintenance; // machines planned to be away, down, up
 pub(crate) mod metrics; // the view as numbers
+mod prefixes; // longer paths, and those below `/master`
 mod quota; // what roles may have, and what is kept for them
 mod roles; // roles, their weights and packing policies
 mod state; // the view as Mesos' operators know it
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_error::HttpError;
 use prometheus_client::registry::Registry;
-use serde_json::{Value, json};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 
-use crate::grpc::About;
+use crate::grpc::{About, Desk};
 use crate::rounds::Timed;
+use crate::v1;
 use explain::Explainers;
 
 /// What the pages are made from.
@@ -33,33 +41,53 @@ struct Pages {
     about: Arc<About>,
 }
 
-/// `/health`, `/metrics`, `/version`, `/state`, and what operators change.
+/// `/health`, `/metrics`, `/version`, `/state` and its parts, what operators change, and Mesos' v1 API.
 pub(crate) fn router(
-    handle: Handle<Timed>,
+    desk: Desk,
     explainers: Explainers,
     about: About,
     metrics: Registry,
 ) -> Router {
+    let about = Arc::new(about);
     let explain = explain::routes(explainers);
     let pages = Pages {
-        handle,
-        about: Arc::new(about),
+        handle: desk.handle.clone(),
+        about: Arc::clone(&about),
     };
-    let routes = Router::new()
-        .route("/version", get(version))
+    let read = Router::new()
         .route("/state", get(state))
+        .route("/metrics/snapshot", get(snapshot))
+        .merge(state::lists::routes())
+        .merge(about::routes())
         .merge(roles::routes())
         .merge(quota::routes())
         .merge(agents::routes())
         .merge(maintenance::routes())
+        .merge(forms::routes())
         .with_state(pages)
         .merge(explain)
-        .merge(mete_daemon::metrics::routes(Arc::new(metrics)));
-    Router::new().merge(routes.clone()).nest("/master", routes)
+        .layer(middleware::from_fn(jsonp::wrap));
+    let routes = read
+        .merge(v1::routes(desk, about))
+        .merge(mete_daemon::metrics::routes(Arc::new(metrics)))
+        .layer(compression());
+    prefixes::route(routes)
 }
 
-async fn version() -> Json<Value> {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION") }))
+/// As in Mesos: answers of a KiB and more for who reads gzip, never what is streamed.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let is_whole = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+        extensions.get::<v1::Streamed>().is_none()
+    };
+    CompressionLayer::new().compress_when(SizeAbove::new(MIN_GZIP_BYTES).and(is_whole))
+}
+
+/// Below this, an answer is not written shorter.
+const MIN_GZIP_BYTES: u64 = 1_024;
+
+/// Numbers in the names of Mesos.
+async fn snapshot(State(pages): State<Pages>) -> Json<BTreeMap<String, f64>> {
+    Json(v1::snapshot(&pages.handle.view()))
 }
 
 /// The whole state can be megabytes: it is written by a thread that may take its time.
@@ -69,7 +97,7 @@ async fn state(State(pages): State<Pages>) -> Result<Response, HttpError> {
     match written {
         Ok(Ok(json)) => Ok(([(CONTENT_TYPE, "application/json")], json).into_response()),
         Ok(Err(_)) | Err(_) => Err(HttpError::new(
-            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            StatusCode::INTERNAL_SERVER_ERROR,
             "the state cannot be written",
         )),
     }

@@ -17,6 +17,8 @@ mod links; // live streams, each with a bounded queue
 mod orders; // what operators want: asked of the cluster, and what they are told when it cannot be
 mod rounds; // how long rounds of allocation take
 mod run; // from the options to the end
+mod sums; // what is used and offered, by agent and by framework
+mod v1; // Mesos' v1 HTTP API
 
 pub use config::Options;
 pub use run::{RunError, run, run_on};

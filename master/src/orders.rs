@@ -79,7 +79,7 @@ pub(crate) fn machine(
 
 /// What an error is to HTTP and to gRPC.
 impl OrderError {
-    const fn codes(&self) -> (StatusCode, tonic::Code) {
+    fn codes(&self) -> (StatusCode, tonic::Code) {
         match self {
             Self::Bad(_) => BAD,
             Self::Refused(error) => match error {
@@ -88,9 +88,12 @@ impl OrderError {
                 | OperatorError::AnyRole
                 | OperatorError::GuaranteeOverLimit { .. }
                 | OperatorError::Schedule(_) => BAD,
+                OperatorError::Operation(error) if error.is_about_the_order() => BAD,
                 OperatorError::LimitUnderUse { .. }
                 | OperatorError::GuaranteesOverCapacity { .. }
                 | OperatorError::TooManyRoles
+                | OperatorError::Operation(_)
+                | OperatorError::AgentAway(_)
                 | OperatorError::AgentGone(_)
                 | OperatorError::AgentDraining(_) => CONFLICT,
             },

@@ -181,6 +181,7 @@ async fn recover(
         address,
         hostname: options.hostname(address.ip()),
         cluster: options.cluster.clone(),
+        flags: Arc::new(options.flags()),
     };
     Ok((
         Cluster::recover(settings, registry, clock::now()),
@@ -191,7 +192,7 @@ async fn recover(
 
 async fn routes(desk: Desk, about: About, metrics: Metrics) -> Result<Routes, RunError> {
     let explainers = Explainers::new(desk.handle.clone());
-    let http = http::router(desk.handle.clone(), explainers.clone(), about, metrics);
+    let http = http::router(desk.clone(), explainers.clone(), about, metrics);
     let frameworks =
         SchedulerServer::new(Frameworks(desk.clone())).max_decoding_message_size(MAX_CALL_BYTES);
     let agents =

@@ -16,5 +16,11 @@ mod operators_http;
 mod peers;
 #[path = "api/scenarios.rs"]
 mod scenarios;
+#[path = "api/v1.rs"]
+mod v1;
+#[path = "api/v1_operator.rs"]
+mod v1_operator;
+#[path = "api/v1_scheduler.rs"]
+mod v1_scheduler;
 #[path = "api/walk.rs"]
 mod walk;

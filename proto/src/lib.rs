@@ -7,6 +7,7 @@
 pub mod convert; // messages → words of the model, with reasons, and back
 mod encoded; // protobuf, field by field
 pub mod json; // messages as Mesos' HTTP API has them in JSON
+pub mod media; // JSON or protobuf, as a request means it
 pub mod recordio; // messages one after another in a stream
 pub mod resources_text; // resources and attributes as people write them
 pub mod rest; // the JSON of HTTP
@@ -74,6 +75,9 @@ pub mod mete {
 
 /// The descriptors of all messages and services, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The version of Mesos whose v1 API this is. Clients of that API ask for a version, and some talk to none below 1.0.
+pub const MESOS_VERSION: &str = "1.11.0";
 
 /// The version of the protocols of this build, as streams open with it.
 pub const PROTOCOL_VERSION: u32 = 1;

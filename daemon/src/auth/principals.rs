@@ -123,7 +123,7 @@ impl Callers {
             let is_token = |token: &Token| token.matches(presented);
             if self.token.as_ref().is_some_and(is_token) {
                 return Ok(Principal {
-                    name: "token".into(),
+                    name: super::SHARED.into(),
                 });
             }
             find(&all, presented, |_| true)

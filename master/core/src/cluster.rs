@@ -30,6 +30,9 @@ use crate::view::View;
 /// What follows from a step of the cluster.
 pub(crate) type Out = Effects<Cluster>;
 
+/// What a call on a stream hears that is not the framework's, or not any more.
+const NOT_ITS_STREAM: &str = "the framework is not subscribed on this stream";
+
 /// The first level: agents, frameworks, offers, tasks. Made by [`Cluster::recover`].
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -156,6 +159,7 @@ impl Cluster {
             Input::SetSchedule(windows) => self.set_schedule(now, windows, out),
             Input::MachinesDown(machines) => self.machines_down(now, &machines, out),
             Input::MachinesUp(machines) => self.machines_up(now, &machines, out),
+            Input::ReshapeAgent(operation) => self.reshape_agent(now, &operation, out),
             Input::TearDown { framework } => self.tear_down_by_operator(now, &framework, out),
             Input::Snapshot => out.reply = Some(Reply::Snapshot(Snapshot::of(&self.allocator))),
         }
@@ -171,7 +175,7 @@ impl Cluster {
     ) {
         if self.frameworks.on_link(framework, link).is_none() {
             self.count().stale_messages += 1;
-            return;
+            return out.reply = Some(Reply::Refused(NOT_ITS_STREAM.to_owned()));
         }
         match call {
             Call::Accept(accept) => self.accept(now, framework, accept, out),
@@ -194,6 +198,9 @@ impl Cluster {
                 self.acknowledge(framework, &agent, &task, uuid, out);
             }
             Call::Reconcile(tasks) => self.reconcile(now, framework, tasks, out),
+            Call::ReconcileOperations(named) => {
+                self.reconcile_operations(now, framework, named, out);
+            }
             Call::Teardown => self.tear_down(now, framework, out),
             Call::Demand(shapes) => self.set_demand(framework, shapes, out),
             Call::UpdateFramework {
@@ -207,7 +214,7 @@ impl Cluster {
                 tracing::debug!(%framework, call = name, "call without effect");
                 self.count().calls_ignored += 1;
             }
-            Call::Refused { why } => self.refuse_call(framework, why, out),
+            Call::Refused { why } => self.refuse_call(why, out),
         }
     }
 
@@ -225,9 +232,9 @@ impl Cluster {
     }
 
     /// Answers a call that nobody can act on; the stream stays.
-    pub(crate) fn refuse_call(&mut self, framework: &FrameworkId, why: String, out: &mut Out) {
+    pub(crate) fn refuse_call(&mut self, why: String, out: &mut Out) {
         self.count().calls_refused += 1;
-        self.tell_framework(framework, Event::Error(why), out);
+        out.reply = Some(Reply::Refused(why));
     }
 
     /// The counters, to be moved.

@@ -13,6 +13,7 @@ use mete_model::{
 use mete_placement::Allocator;
 
 use crate::input::LinkId;
+use crate::operations::OperationError;
 use crate::state::schedule::ScheduleError;
 
 /// Roles for which an operator may have set weights, quotas or policies: far more than are of use, few enough to load
@@ -98,6 +99,14 @@ pub enum OperationOutcome {
     Error(String),
     /// Not done: the offers were no good, in words.
     Dropped(String),
+    /// Asked for by name, and nothing is known of it.
+    Unknown,
+    /// The same, and its agent cannot be reached.
+    Unreachable,
+    /// The same, and its agent never comes back.
+    GoneByOperator,
+    /// The same, and its agent may still come back to this master.
+    Recovering,
 }
 
 /// What an agent hears.
@@ -277,4 +286,10 @@ pub enum OperatorError {
     /// The schedule is refused.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// Only what an agent that is there has can be changed.
+    #[error("agent {0} is not connected")]
+    AgentAway(AgentId),
+    /// Resources of an agent cannot become what was asked for.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
 }

@@ -73,7 +73,8 @@ pub enum Input {
         /// Which stream.
         link: LinkId,
     },
-    /// A framework calls.
+    /// A framework calls. DEMAND and UPDATE_FRAMEWORK are answered with `Done`, each call that cannot be acted on, or
+    /// comes on a stream that is not the framework's, with `Refused`; the others have no answer but what follows.
     Call {
         /// Which framework.
         framework: FrameworkId,
@@ -134,6 +135,8 @@ pub enum Input {
         /// Which agent.
         agent: AgentId,
     },
+    /// An operator reserves resources of an agent, makes volumes, and back. Answered with `Done` or `Failed`.
+    ReshapeAgent(Box<AgentOperation>),
     /// An operator ends a framework. Answered with `Done` or `Failed`.
     TearDown {
         /// Which framework.
@@ -141,6 +144,17 @@ pub enum Input {
     },
     /// Somebody wants to ask the allocator at leisure. Answered with `Snapshot`; changes nothing.
     Snapshot,
+}
+
+/// What an operator makes of an agent's resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentOperation {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Which of the four.
+    pub kind: OperationKind,
+    /// What is to be reserved or created, or what is not to be any more.
+    pub resources: Resources,
 }
 
 /// How an agent comes.
@@ -260,6 +274,8 @@ pub enum Call {
     },
     /// Tell the latest state of these tasks, or of all when there are none.
     Reconcile(Vec<(TaskId, Option<AgentId>)>),
+    /// Tell how these operations stand, each by the framework's name for it and the agent where it thinks it happened.
+    ReconcileOperations(Vec<(String, Option<AgentId>)>),
     /// End the framework with all its tasks.
     Teardown,
     /// What waits to run, most urgent first.
@@ -278,11 +294,31 @@ pub enum Call {
         /// Its name.
         name: &'static str,
     },
-    /// Unknown, not carried yet, or not understood. Answered with an ERROR event; the stream stays.
+    /// Unknown, not carried yet, or not understood. Answered with `Refused`; the stream stays.
     Refused {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl Call {
+    /// Whether it has an answer of its own, which may be that it is refused.
+    pub const fn is_answered(&self) -> bool {
+        match self {
+            Self::Demand(_) | Self::UpdateFramework { .. } | Self::Refused { .. } => true,
+            Self::Accept(_)
+            | Self::Decline { .. }
+            | Self::AnswerInverse { .. }
+            | Self::Revive { .. }
+            | Self::Suppress { .. }
+            | Self::Kill { .. }
+            | Self::Acknowledge { .. }
+            | Self::Reconcile(_)
+            | Self::ReconcileOperations(_)
+            | Self::Teardown
+            | Self::Ignored { .. } => false,
+        }
+    }
 }
 
 /// ACCEPT: use offers of one agent.

@@ -28,11 +28,11 @@ pub use effects::{
     Action, Event, MessageToAgent, OperationOutcome, OperatorError, Reply, Snapshot,
 };
 pub use input::{
-    Accept, AgentTask, BadGroup, BadTask, Call, Input, LinkId, Operation, Registration,
-    Subscription, Update,
+    Accept, AgentOperation, AgentTask, BadGroup, BadTask, Call, Input, LinkId, Operation,
+    Registration, Subscription, Update,
 };
 pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape};
-pub use operations::OperationKind;
+pub use operations::{OperationError, OperationKind};
 pub use registry::{AgentRecord, BadRecord, Record, Registry};
 pub use settings::Settings;
 pub use state::agents::{Admission, Agent, Drain, Pace, Reach};

@@ -48,56 +48,122 @@ pub(crate) struct Change {
 
 /// Who operates, and on what.
 pub(crate) struct Operator<'a> {
-    /// What the offers hold by now.
+    /// What the offers hold by now, or what is free.
     pub(crate) pool: &'a Resources,
     /// What the agent has, so that volumes have names of their own.
     pub(crate) total: &'a Resources,
-    /// In which role the offers are.
-    pub(crate) role: &'a Role,
-    /// Who the framework is.
-    pub(crate) principal: Option<&'a str>,
-    pub(crate) capabilities: &'a BTreeSet<Capability>,
+    pub(crate) who: Who<'a>,
     /// Shared volumes that tasks or other offers hold.
     pub(crate) in_use: &'a BTreeSet<Tag>,
     /// Destroyed volumes that the agent has not erased yet.
     pub(crate) erasing: &'a BTreeSet<VolumeName>,
 }
 
-/// Why an operation is not done. The framework gets the text.
+/// On whose word.
+#[derive(Clone, Copy)]
+pub(crate) enum Who<'a> {
+    /// A framework's.
+    Framework {
+        /// In which role the offers are.
+        role: &'a Role,
+        /// Who the framework is.
+        principal: Option<&'a str>,
+        capabilities: &'a BTreeSet<Capability>,
+    },
+    /// That of people, who act for any role and name whom they like.
+    People,
+}
+
+/// Why an operation is not done. Whoever wanted it gets the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum OperationError {
+pub enum OperationError {
+    /// No resources are named.
     #[error("it names no resources")]
     Nothing,
+    /// They are for everybody.
     #[error("{0} has no reservation")]
     Unreserved(Resources),
+    /// The agent was started with it.
     #[error("reservation for role {0} is static; only dynamic ones come and go")]
     Static(Role),
+    /// A framework acts for the role in which it was offered the resources.
     #[error("reservation for role {named} by a framework that was offered them in role {offered}")]
-    OtherRole { named: Role, offered: Role },
+    OtherRole {
+        /// Of the reservation.
+        named: Role,
+        /// Of the offers.
+        offered: Role,
+    },
+    /// A framework names nobody but itself.
     #[error("principal {named:?} is not that of the framework, {own:?}")]
-    OtherPrincipal { named: String, own: Option<String> },
+    OtherPrincipal {
+        /// In the order.
+        named: String,
+        /// Its own.
+        own: Option<String>,
+    },
+    /// They may be taken back at any time.
     #[error("revocable resources cannot be reserved: {0}")]
     Revocable(Resources),
+    /// Devices are reserved whole.
     #[error("GPUs are reserved whole, not {0}")]
     PartOfGpu(Resources),
+    /// A volume is on them.
     #[error("volume {0} is on them; it has to be destroyed first")]
     HasVolume(String),
+    /// They are no volume.
     #[error("{0} is no volume")]
     NoVolume(Resources),
+    /// Nobody could write to it.
     #[error("volume {0} is created to be read only")]
     ReadOnly(String),
+    /// Volumes of a role have names of their own.
     #[error("volume {id} for role {role} exists on this agent")]
-    VolumeExists { id: String, role: Role },
+    VolumeExists {
+        /// Of the volume.
+        id: String,
+        /// Whose.
+        role: Role,
+    },
+    /// Of the same name.
     #[error("a volume {0} was destroyed on this agent and is not erased yet")]
     BeingErased(VolumeName),
+    /// The agent has enough to do.
     #[error("{MAX_ERASURES} volumes of this agent are being erased already")]
     TooManyErasures,
+    /// The framework does not know what that is.
     #[error("a shared volume needs the capability SHARED_RESOURCES")]
     CannotShare,
+    /// Somebody holds it.
     #[error("volume {0} is in use by a task or in another offer")]
     InUse(String),
-    #[error("the offers do not hold it: {}", .0.join(", "))]
+    /// Less than that is there; what is missing.
+    #[error("it is not there: {}", .0.join(", "))]
     NotThere(Vec<String>),
+}
+
+impl OperationError {
+    /// Whether the order makes no sense on any agent, whatever is there.
+    pub const fn is_about_the_order(&self) -> bool {
+        match self {
+            Self::Nothing
+            | Self::Unreserved(_)
+            | Self::Static(_)
+            | Self::OtherRole { .. }
+            | Self::OtherPrincipal { .. }
+            | Self::Revocable(_)
+            | Self::PartOfGpu(_)
+            | Self::HasVolume(_)
+            | Self::NoVolume(_)
+            | Self::ReadOnly(_)
+            | Self::CannotShare => true,
+            Self::VolumeExists { .. }
+            | Self::BeingErased(_)
+            | Self::TooManyErasures
+            | Self::InUse(_)
+            | Self::NotThere(_) => false,
+        }
+    }
 }
 
 /// What an operation on `asked` changes; `asked` says what is to be reserved and created, or what is not to be any more.
@@ -151,11 +217,14 @@ fn reserve(tag: &Tag, part: &Resources, by: &Operator<'_>) -> Result<Tag, Operat
     if reservation.kind == ReservationKind::Static {
         return Err(OperationError::Static(reservation.role));
     }
-    if reservation.role != *by.role {
-        return Err(OperationError::OtherRole {
-            named: reservation.role,
-            offered: by.role.clone(),
-        });
+    match by.who {
+        Who::Framework { role, .. } if reservation.role != *role => {
+            return Err(OperationError::OtherRole {
+                named: reservation.role,
+                offered: role.clone(),
+            });
+        }
+        Who::Framework { .. } | Who::People => {}
     }
     is_own_principal(reservation.principal.as_deref(), by)?;
     Ok(from)
@@ -192,7 +261,7 @@ fn create(
     if volume.read_only {
         return Err(OperationError::ReadOnly(volume.id.clone()));
     }
-    if tag.shared && !by.capabilities.contains(&Capability::SharedResources) {
+    if tag.shared && !by.who.can(Capability::SharedResources) {
         return Err(OperationError::CannotShare);
     }
     is_own_principal(volume.principal.as_deref(), by)?;
@@ -250,12 +319,23 @@ fn take(
 }
 
 fn is_own_principal(named: Option<&str>, by: &Operator<'_>) -> Result<(), OperationError> {
-    match named {
-        Some(named) if by.principal != Some(named) => Err(OperationError::OtherPrincipal {
-            named: named.to_owned(),
-            own: by.principal.map(str::to_owned),
-        }),
-        Some(_) | None => Ok(()),
+    match (named, by.who) {
+        (Some(named), Who::Framework { principal, .. }) if principal != Some(named) => {
+            Err(OperationError::OtherPrincipal {
+                named: named.to_owned(),
+                own: principal.map(str::to_owned),
+            })
+        }
+        (Some(_) | None, Who::Framework { .. } | Who::People) => Ok(()),
+    }
+}
+
+impl Who<'_> {
+    fn can(&self, capability: Capability) -> bool {
+        match self {
+            Self::Framework { capabilities, .. } => capabilities.contains(&capability),
+            Self::People => true,
+        }
     }
 }
 

@@ -38,12 +38,7 @@ pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription
     let subscribe = part(call.subscribe.as_ref(), "subscribe")?;
     let mut info =
         FrameworkInfo::try_from(&subscribe.framework_info).within("subscribe.framework_info")?;
-    if let Some(id) = call.framework_id.as_ref().filter(|id| !id.value.is_empty()) {
-        let id: FrameworkId = id.try_into().within("framework_id")?;
-        if info.id.as_ref().is_some_and(|other| *other != id) {
-            let rule = "it is not the id in subscribe.framework_info";
-            return Err(ConvertError::bad_value("framework_id", id, rule));
-        }
+    if let Some(id) = returning(call)? {
         info.id = Some(id);
     }
     Ok(Subscription {
@@ -57,6 +52,30 @@ pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription
         )
         .within("subscribe")?,
     })
+}
+
+/// The id with which a framework comes back, which must be the same wherever it stands.
+///
+/// # Errors
+/// Names the id that is none, or is not the other one.
+pub(crate) fn returning(call: &WireCall) -> Result<Option<FrameworkId>, ConvertError> {
+    let named = |id: Option<&wire::FrameworkId>, path: &str| {
+        let id = id.filter(|id| !id.value.is_empty());
+        id.map(FrameworkId::try_from).transpose().within(path)
+    };
+    let info = call.subscribe.as_ref().map(|part| &part.framework_info);
+    let info = named(
+        info.and_then(|info| info.id.as_ref()),
+        "subscribe.framework_info.id",
+    )?;
+    let id = named(call.framework_id.as_ref(), "framework_id")?;
+    match (id, info) {
+        (Some(id), Some(info)) if id != info => {
+            let rule = "it is not the id in subscribe.framework_info";
+            Err(ConvertError::bad_value("framework_id", id, rule))
+        }
+        (id, info) => Ok(id.or(info)),
+    }
 }
 
 /// Any call but the first, of the framework whose stream it is.
@@ -78,7 +97,11 @@ pub(crate) fn from_wire(call: &WireCall, framework: &FrameworkId) -> Call {
     })
 }
 
-fn convert(call: &WireCall) -> Result<Call, ConvertError> {
+/// Any call but the first.
+///
+/// # Errors
+/// Names the part that is missing, or the field that makes no sense.
+pub(crate) fn convert(call: &WireCall) -> Result<Call, ConvertError> {
     let Some(Ok(kind)) = call.r#type.map(Type::try_from) else {
         return Ok(refused(call, "is not known"));
     };
@@ -94,18 +117,16 @@ fn convert(call: &WireCall) -> Result<Call, ConvertError> {
                 refuse_for: refusal(decline.filters.as_ref()),
             }
         }
-        Type::Revive => Call::Revive {
-            roles: call.revive.as_ref().map_or_else(
-                || Ok(BTreeSet::new()),
-                |revive| roles(&revive.roles, "revive.roles"),
-            )?,
-        },
-        Type::Suppress => Call::Suppress {
-            roles: call.suppress.as_ref().map_or_else(
-                || Ok(BTreeSet::new()),
-                |suppress| roles(&suppress.roles, "suppress.roles"),
-            )?,
-        },
+        Type::Revive => {
+            let named = call.revive.as_ref().map_or(&[][..], |part| &part.roles);
+            let roles = roles(named, "revive.roles")?;
+            Call::Revive { roles }
+        }
+        Type::Suppress => {
+            let named = call.suppress.as_ref().map_or(&[][..], |part| &part.roles);
+            let roles = roles(named, "suppress.roles")?;
+            Call::Suppress { roles }
+        }
         Type::Kill => kill(part(call.kill.as_ref(), "kill")?)?,
         Type::Acknowledge => acknowledge(part(call.acknowledge.as_ref(), "acknowledge")?)?,
         Type::Reconcile => reconcile(part(call.reconcile.as_ref(), "reconcile")?)?,
@@ -121,24 +142,26 @@ fn convert(call: &WireCall) -> Result<Call, ConvertError> {
         Type::AcceptInverseOffers => {
             let path = "accept_inverse_offers";
             let accept = part(call.accept_inverse_offers.as_ref(), path)?;
-            Call::AnswerInverse {
-                offers: offers(&accept.inverse_offer_ids, path)?,
-                accepted: true,
-                refuse_for: refusal(accept.filters.as_ref()),
-            }
+            answer_inverse(
+                &accept.inverse_offer_ids,
+                path,
+                accept.filters.as_ref(),
+                true,
+            )?
         }
         Type::DeclineInverseOffers => {
             let path = "decline_inverse_offers";
             let decline = part(call.decline_inverse_offers.as_ref(), path)?;
-            Call::AnswerInverse {
-                offers: offers(&decline.inverse_offer_ids, path)?,
-                accepted: false,
-                refuse_for: refusal(decline.filters.as_ref()),
-            }
+            answer_inverse(
+                &decline.inverse_offer_ids,
+                path,
+                decline.filters.as_ref(),
+                false,
+            )?
         }
-        Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {
-            refused(call, "is not carried yet")
-        }
+        // No news of an operation asks for it.
+        Type::AcknowledgeOperationStatus => acknowledge_operation(call)?,
+        Type::ReconcileOperations => reconcile_operations(call)?,
     })
 }
 
@@ -307,6 +330,42 @@ fn reconcile(reconcile: &call::Reconcile) -> Result<Call, ConvertError> {
     });
     let tasks: Result<_, ConvertError> = tasks.collect();
     Ok(Call::Reconcile(tasks.within("reconcile.tasks")?))
+}
+
+fn answer_inverse(
+    ids: &[wire::OfferId],
+    path: &str,
+    filters: Option<&wire::Filters>,
+    accepted: bool,
+) -> Result<Call, ConvertError> {
+    Ok(Call::AnswerInverse {
+        offers: offers(ids, path)?,
+        accepted,
+        refuse_for: refusal(filters),
+    })
+}
+
+fn acknowledge_operation(call: &WireCall) -> Result<Call, ConvertError> {
+    let path = "acknowledge_operation_status";
+    let acknowledge = part(call.acknowledge_operation_status.as_ref(), path)?;
+    part(acknowledge.agent_id.as_ref(), &format!("{path}.agent_id"))?; // The rule of Mesos.
+    update_id(&format!("{path}.uuid"), &acknowledge.uuid)?;
+    Ok(Call::Ignored {
+        name: "ACKNOWLEDGE_OPERATION_STATUS",
+    })
+}
+
+fn reconcile_operations(call: &WireCall) -> Result<Call, ConvertError> {
+    let path = "reconcile_operations";
+    let reconcile = part(call.reconcile_operations.as_ref(), path)?;
+    let named = reconcile.operations.iter().map(|named| {
+        let agent = named.agent_id.as_ref().map(TryInto::try_into).transpose();
+        let agent = agent.within(format_args!("{path}.operations.agent_id"))?;
+        Ok((named.operation_id.value.clone(), agent))
+    });
+    Ok(Call::ReconcileOperations(
+        named.collect::<Result<_, ConvertError>>()?,
+    ))
 }
 
 /// Which offers a framework takes at all.

@@ -5,15 +5,19 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use mete_master_core::{Event, OperationOutcome};
 use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId, Resources, TaskStatus};
-use mete_proto::PROTOCOL_VERSION;
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
+use mete_proto::{MESOS_VERSION, PROTOCOL_VERSION};
 use prost::Message as _;
 use wire::scheduler::event::{self, Type};
 
 use crate::grpc::About;
 use crate::grpc::framework::HEARTBEAT_INTERVAL;
+
+/// The longest event as protobuf where a stream has records. Clients of Mesos in Go take records of 4 MiB at most, and JSON
+/// is up to four times as long.
+const MAX_PART_BYTES: usize = 1 << 20;
 
 pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
     match event {
@@ -70,16 +74,17 @@ fn operation(
     agent: Option<&AgentId>,
     outcome: OperationOutcome,
 ) -> wire::scheduler::Event {
+    use wire::OperationState as State;
     let (state, message, now) = match outcome {
-        OperationOutcome::Finished(now) => (wire::OperationState::OperationFinished, None, now),
-        OperationOutcome::Error(why) => {
-            let nothing = Resources::none();
-            (wire::OperationState::OperationError, Some(why), nothing)
+        OperationOutcome::Finished(now) => (State::OperationFinished, None, now),
+        OperationOutcome::Error(why) => (State::OperationError, Some(why), Resources::none()),
+        OperationOutcome::Dropped(why) => (State::OperationDropped, Some(why), Resources::none()),
+        OperationOutcome::Unknown => (State::OperationUnknown, None, Resources::none()),
+        OperationOutcome::Unreachable => (State::OperationUnreachable, None, Resources::none()),
+        OperationOutcome::GoneByOperator => {
+            (State::OperationGoneByOperator, None, Resources::none())
         }
-        OperationOutcome::Dropped(why) => {
-            let nothing = Resources::none();
-            (wire::OperationState::OperationDropped, Some(why), nothing)
-        }
+        OperationOutcome::Recovering => (State::OperationRecovering, None, Resources::none()),
     };
     let status = wire::OperationStatus {
         operation_id: Some(wire::OperationId { value: id }),
@@ -130,6 +135,35 @@ fn rescind_inverse(offer: &OfferId) -> wire::scheduler::Event {
     }
 }
 
+/// One event, or several of less than [`MAX_PART_BYTES`] each as far as offers can be told apart.
+pub(crate) fn in_parts(event: wire::scheduler::Event) -> Vec<wire::scheduler::Event> {
+    if event.encoded_len() <= MAX_PART_BYTES {
+        return vec![event];
+    }
+    let Some(event::Offers { offers }) = event.offers else {
+        return vec![event];
+    };
+    let mut parts: Vec<event::Offers> = Vec::new();
+    let mut room = 0;
+    for offer in offers {
+        let length = offer.encoded_len();
+        match parts.last_mut().filter(|_| length <= room) {
+            Some(part) => part.offers.push(offer),
+            None => {
+                room = MAX_PART_BYTES;
+                let offers = vec![offer];
+                parts.push(event::Offers { offers });
+            }
+        }
+        room = room.saturating_sub(length);
+    }
+    let parts = parts.into_iter().map(|offers| wire::scheduler::Event {
+        offers: Some(offers),
+        ..bare(Type::Offers)
+    });
+    parts.collect()
+}
+
 /// An event without a part.
 pub(crate) fn bare(kind: Type) -> wire::scheduler::Event {
     wire::scheduler::Event {
@@ -178,7 +212,7 @@ pub(crate) fn master_info(about: &About) -> wire::MasterInfo {
         port: port.into(),
         pid: Some(format!("master@{}", about.address)),
         hostname: Some(about.hostname.clone()),
-        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        version: Some(MESOS_VERSION.to_owned()),
         address: Some(wire::Address {
             hostname: Some(about.hostname.clone()),
             ip: Some(ip.to_string()),

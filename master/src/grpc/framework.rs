@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use futures::{Stream, StreamExt as _};
 use mete_daemon::event_loop::Gone;
 use mete_master_core::{Input, LinkId, Reply};
 use mete_model::FrameworkId;
@@ -36,7 +37,7 @@ impl Scheduler for Frameworks {
         request: Request<Streaming<Call>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let opened = self.0.links.open_to_framework();
-        let stream = Stream {
+        let stream = Talk {
             desk: self.0.clone(),
             link: opened.link,
             over: opened.over,
@@ -46,15 +47,21 @@ impl Scheduler for Frameworks {
     }
 }
 
-/// One stream, from the side of its reader.
-struct Stream {
-    desk: Desk,
-    link: LinkId,
-    over: CancellationToken,
+/// What a framework says on one stream.
+pub(crate) trait Calls: Stream<Item = Result<Call, Status>> + Send + Unpin {}
+
+impl<T: Stream<Item = Result<Call, Status>> + Send + Unpin> Calls for T {}
+
+/// One stream, from the side of who reads the calls on it.
+pub(crate) struct Talk {
+    pub(crate) desk: Desk,
+    pub(crate) link: LinkId,
+    pub(crate) over: CancellationToken,
 }
 
-impl Stream {
-    async fn run(self, mut calls: Streaming<Call>) {
+impl Talk {
+    /// Reads calls, the first of which must be SUBSCRIBE, until the stream breaks or is over.
+    pub(crate) async fn run(self, mut calls: impl Calls) {
         match self.talk(&mut calls).await {
             Ok(()) => self.desk.links.close(self.link),
             Err(status) => {
@@ -64,7 +71,7 @@ impl Stream {
         }
     }
 
-    async fn talk(&self, calls: &mut Streaming<Call>) -> Result<(), Status> {
+    async fn talk(&self, calls: &mut impl Calls) -> Result<(), Status> {
         let Some(framework) = self.subscribe(calls).await? else {
             return Ok(());
         };
@@ -76,16 +83,16 @@ impl Stream {
     }
 
     /// The first call; `None` when it was answered with why not.
-    async fn subscribe(&self, calls: &mut Streaming<Call>) -> Result<Option<FrameworkId>, Status> {
+    async fn subscribe(&self, calls: &mut impl Calls) -> Result<Option<FrameworkId>, Status> {
         let first = tokio::select! {
-            first = timeout(self.desk.greeting_timeout, calls.message()) => first,
+            first = timeout(self.desk.greeting_timeout, calls.next()) => first,
             () = self.over.cancelled() => return Ok(None),
         };
         let first = first.map_err(|_| {
             let seconds = self.desk.greeting_timeout.as_secs_f64();
             Status::deadline_exceeded(format!("no SUBSCRIBE came within {seconds} s"))
-        })??;
-        let Some(first) = first else {
+        })?;
+        let Some(first) = first.transpose()? else {
             return Ok(None);
         };
         if first.r#type() != call::Type::Subscribe {
@@ -112,16 +119,12 @@ impl Stream {
         }
     }
 
-    async fn follow(
-        &self,
-        framework: &FrameworkId,
-        calls: &mut Streaming<Call>,
-    ) -> Result<(), Status> {
+    async fn follow(&self, framework: &FrameworkId, calls: &mut impl Calls) -> Result<(), Status> {
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                call = calls.message() => match call? {
+                call = calls.next() => match call.transpose()? {
                     Some(call) => self.take(framework, &call).await?,
                     None => return Ok(()),
                 },
@@ -135,12 +138,21 @@ impl Stream {
     }
 
     async fn take(&self, framework: &FrameworkId, call: &Call) -> Result<(), Status> {
+        let call = calls::from_wire(call, framework);
+        let is_answered = call.is_answered();
         let input = Input::Call {
             framework: framework.clone(),
             link: self.link,
-            call: calls::from_wire(call, framework),
+            call,
         };
-        self.desk.handle.tell(input).await.map_err(leaving)
+        if !is_answered {
+            return self.desk.handle.tell(input).await.map_err(leaving);
+        }
+        if let Reply::Refused(why) = self.desk.handle.ask(input).await.map_err(leaving)? {
+            let event = events::error(why);
+            self.desk.links.send_to_framework(self.link, event);
+        }
+        Ok(())
     }
 }
 

@@ -1,21 +1,24 @@
 //! `/state` as Mesos' operators and tools know it: names, nesting and units are those of its legacy endpoint.
 
+pub(super) mod lists; // parts of it: `/slaves`, `/frameworks`, `/tasks`, `/state-summary`
 pub(super) mod shapes; // the JSON
 
-use std::collections::BTreeMap;
-
 use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
-use mete_model::{
-    AgentId, AttributeValue, FrameworkId, Offer, Resources, TaskState, TaskStatus, Timestamp,
-};
+use mete_model::{AttributeValue, Offer, TaskState, TaskStatus, Timestamp};
 use serde_json::{Value, json};
 
 use self::shapes::{
-    AddressShape, AgentShape, ContainerStatusShape, FrameworkShape, LabelShape, LeaderShape,
-    NetworkShape, OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape, TaskShape,
+    AddressShape, AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape,
+    LeaderShape, NetworkShape, OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape,
+    TaskShape,
 };
 use super::maintenance::Nanoseconds;
 use crate::grpc::About;
+use crate::sums::Sums;
+use mete_proto::MESOS_VERSION;
+
+/// What a master of Mete can do, in the words of Mesos.
+const MASTER_CAPABILITIES: [&str; 3] = ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"];
 
 /// Writes the whole state.
 ///
@@ -25,67 +28,14 @@ pub(super) fn write(view: &View, about: &About) -> Result<Vec<u8>, serde_json::E
     serde_json::to_vec(&state(view, about))
 }
 
-/// Sums over tasks and offers, made once for all agents and frameworks.
-#[derive(Default)]
-struct Sums<'a> {
-    used_on: BTreeMap<&'a AgentId, Resources>,
-    offered_on: BTreeMap<&'a AgentId, Resources>,
-    used_by: BTreeMap<&'a FrameworkId, Resources>,
-    offered_to: BTreeMap<&'a FrameworkId, Resources>,
-    offers_to: BTreeMap<&'a FrameworkId, Vec<&'a Offer>>,
-}
-
-impl<'a> Sums<'a> {
-    fn of(view: &'a View) -> Self {
-        let mut sums = Self::default();
-        let live = |task: &&'a std::sync::Arc<Task>| {
-            task.holds_resources() && task.state != TaskState::Unreachable
-        };
-        for task in view.tasks.values().filter(live) {
-            let used = &task.spec.resources;
-            sums.used_on.entry(&task.agent).or_default().add(used);
-            sums.used_by
-                .entry(&task.key.framework)
-                .or_default()
-                .add(used);
-        }
-        for (key, executor) in view.executors.iter() {
-            let used = &executor.spec.resources;
-            if view
-                .agents
-                .get(&key.agent)
-                .is_some_and(|agent| agent.link().is_some())
-            {
-                sums.used_on.entry(&key.agent).or_default().add(used);
-                sums.used_by.entry(&key.framework).or_default().add(used);
-            }
-        }
-        for offer in view.offers.values() {
-            let offered = &offer.resources;
-            sums.offered_on
-                .entry(&offer.agent)
-                .or_default()
-                .add(offered);
-            sums.offered_to
-                .entry(&offer.framework)
-                .or_default()
-                .add(offered);
-            sums.offers_to
-                .entry(&offer.framework)
-                .or_default()
-                .push(offer);
-        }
-        sums
-    }
-}
-
 fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
     let sums = Sums::of(view);
     let pid = format!("master@{}", about.address);
     let connected = |agent: &Agent| agent.link().is_some() && !agent.is_gone();
     let known = view.agents.values();
     let mut shape = StateShape {
-        version: env!("CARGO_PKG_VERSION"),
+        version: MESOS_VERSION,
+        mete_version: env!("CARGO_PKG_VERSION"),
         id: &about.settings.incarnation,
         start_time: view.started.as_secs_f64(),
         elected_time: view.started.as_secs_f64(),
@@ -100,7 +50,16 @@ fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
         },
         pid,
         activated_slaves: known.filter(|agent| agent.is_offerable()).count(),
-        ..StateShape::default()
+        flags: &about.flags,
+        deactivated_slaves: 0,
+        unreachable_slaves: 0,
+        capabilities: MASTER_CAPABILITIES,
+        slaves: Vec::new(),
+        recovered_slaves: Vec::new(),
+        frameworks: Vec::new(),
+        completed_frameworks: Vec::new(),
+        orphan_tasks: [],
+        unregistered_frameworks: [],
     };
     for agent in view.agents.values().map(std::sync::Arc::as_ref) {
         match agent.reach {
@@ -147,8 +106,8 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
         registered_time: agent.registered_at.as_secs_f64(),
         reregistered_time: agent.reregistered_at.map(Timestamp::as_secs_f64),
         resources: ResourcesShape::of(total),
-        used_resources: ResourcesShape::sum(sums.used_on.get(&agent.id)),
-        offered_resources: ResourcesShape::sum(sums.offered_on.get(&agent.id)),
+        used_resources: ResourcesShape::of(&sums.used_on(&agent.id).together()),
+        offered_resources: ResourcesShape::of(&sums.offered_on(&agent.id).together()),
         reserved_resources: reserved
             .iter()
             .map(|(role, kept)| (role.clone(), ResourcesShape::of(kept)))
@@ -208,32 +167,38 @@ fn framework_shape<'a>(
     view: &'a View,
     sums: &Sums<'a>,
 ) -> FrameworkShape<'a> {
+    let user = &framework.info.user;
+    let (unreachable, tasks) = view
+        .tasks_of(&framework.id)
+        .map(|task| (task.state, task_shape(task, user)))
+        .partition::<Vec<_>, _>(|(state, _)| *state == TaskState::Unreachable);
+    let shapes = |tasks: Vec<(TaskState, TaskShape<'a>)>| {
+        let shapes = tasks.into_iter().map(|(_, shape)| shape);
+        shapes.collect()
+    };
+    let completed = view.ended_tasks_of(&framework.id);
+    FrameworkShape {
+        tasks: shapes(tasks),
+        unreachable_tasks: shapes(unreachable),
+        completed_tasks: completed.map(|task| task_shape(task, user)).collect(),
+        offers: sums.offers_to(&framework.id).map(offer_shape).collect(),
+        executors: executors_of(framework, view),
+        ..framework_alone(framework, sums)
+    }
+}
+
+/// A framework without what it has.
+fn framework_alone<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkShape<'a> {
     let info = &framework.info;
-    let (mut tasks, mut unreachable, mut completed) = (Vec::new(), Vec::new(), Vec::new());
-    for task in view.tasks_of(&framework.id) {
-        if task.state == TaskState::Unreachable {
-            unreachable.push(task_shape(task, &info.user));
-        } else {
-            tasks.push(task_shape(task, &info.user));
-        }
-    }
-    for task in view.ended_tasks_of(&framework.id) {
-        completed.push(task_shape(task, &info.user));
-    }
     let (recovered, unregistered) = match framework.life {
         Life::Active { .. } => (false, None),
         Life::Disconnected { recovered, .. } => (recovered, None),
         Life::Completed { at } => (false, Some(at)),
     };
     let (used, offered) = (
-        sums.used_by.get(&framework.id),
-        sums.offered_to.get(&framework.id),
+        sums.used_by(&framework.id).together(),
+        sums.offered_to(&framework.id).together(),
     );
-    let together = used
-        .cloned()
-        .unwrap_or_default()
-        .plus(&offered.cloned().unwrap_or_default());
-    let offers = sums.offers_to.get(&framework.id).into_iter().flatten();
     FrameworkShape {
         id: framework.id.as_str(),
         name: &info.name,
@@ -251,15 +216,30 @@ fn framework_shape<'a>(
         registered_time: framework.registered_at.as_secs_f64(),
         reregistered_time: framework.reregistered_at.map(Timestamp::as_secs_f64),
         unregistered_time: unregistered.map_or(0.0, Timestamp::as_secs_f64),
-        used_resources: ResourcesShape::sum(used),
-        offered_resources: ResourcesShape::sum(offered),
-        resources: ResourcesShape::of(&together),
-        tasks,
-        unreachable_tasks: unreachable,
-        completed_tasks: completed,
-        offers: offers.map(|offer| offer_shape(offer)).collect(),
-        executors: [],
+        used_resources: ResourcesShape::of(&used),
+        offered_resources: ResourcesShape::of(&offered),
+        resources: ResourcesShape::of(&used.plus(&offered)),
+        tasks: Vec::new(),
+        unreachable_tasks: Vec::new(),
+        completed_tasks: Vec::new(),
+        offers: Vec::new(),
+        executors: Vec::new(),
     }
+}
+
+/// Those that look after groups of tasks; a task that came alone has none that anybody sees.
+fn executors_of<'a>(framework: &Framework, view: &'a View) -> Vec<ExecutorShape<'a>> {
+    let all = view.executors.iter();
+    let its = all.filter(|(key, _)| key.framework == framework.id);
+    its.map(|(key, executor)| ExecutorShape {
+        executor_id: key.executor.as_str(),
+        name: &executor.spec.name,
+        framework_id: key.framework.as_str(),
+        slave_id: key.agent.as_str(),
+        role: executor.role.as_str(),
+        resources: ResourcesShape::of(&executor.spec.resources),
+    })
+    .collect()
 }
 
 fn offer_shape(offer: &Offer) -> OfferShape<'_> {

@@ -288,7 +288,7 @@ async fn a_call_nobody_knows_is_answered_by_its_number_and_the_stream_stays() {
         .await;
     assert_eq!(
         scene.framework.error().await,
-        "RECONCILE_OPERATIONS is not carried yet"
+        "RECONCILE_OPERATIONS makes no sense: reconcile_operations: it is missing"
     );
     scene.framework.say(bare(call::Type::Accept)).await;
     assert_eq!(

@@ -8,6 +8,7 @@ use mete_master::{Options, RunError};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
 use mete_proto::mete::v1::agent_client::AgentClient;
+pub(crate) use mete_proto::mete::v1::master_message::Message;
 use mete_proto::mete::v1::scheduler_client::SchedulerClient;
 use mete_proto::mete::v1::{self as mete, agent_message, master_message};
 use mete_proto::resources_text::parse_resources;

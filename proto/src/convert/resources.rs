@@ -56,6 +56,16 @@ pub fn to_older_form(resources: &mut [wire::Resource]) {
     resources.iter_mut().for_each(tag::write_older_form);
 }
 
+/// Adds to each resource what readers of the older form look for: for whom it is, and who reserved it. Refined
+/// reservations stand in the newer form alone.
+pub fn to_endpoint_form(resources: &mut [wire::Resource]) {
+    for resource in resources {
+        let newer = resource.reservations.clone();
+        tag::write_older_form(resource);
+        resource.reservations = newer;
+    }
+}
+
 fn plain_to_wire(resources: &Resources) -> Vec<wire::Resource> {
     let scalars = [
         ("cpus", resources.cpus_milli),

@@ -13,6 +13,7 @@
 use mete_model::{AgentId, FrameworkId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
 
 use crate::cluster::{Cluster, Out};
+use crate::effects::{Event, OperationOutcome};
 use crate::state::agents::{Admission, Reach};
 use crate::state::tasks;
 
@@ -65,6 +66,28 @@ impl Cluster {
         };
         mark(&mut status);
         self.answer(framework, status, out);
+    }
+
+    /// RECONCILE_OPERATIONS: an operation is over when its ACCEPT is, so none is known by name later; what can be said is
+    /// where its agent is. Nothing is said when none is named.
+    pub(crate) fn reconcile_operations(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        named: Vec<(String, Option<AgentId>)>,
+        out: &mut Out,
+    ) {
+        self.count().reconciliations += 1;
+        for (id, agent) in named {
+            let outcome = match self.state_of_unknown(now, agent.as_ref()) {
+                None => OperationOutcome::Recovering,
+                Some((TaskState::Unreachable, _)) => OperationOutcome::Unreachable,
+                Some((TaskState::GoneByOperator, _)) => OperationOutcome::GoneByOperator,
+                Some(_) => OperationOutcome::Unknown,
+            };
+            let event = Event::Operation { id, agent, outcome };
+            self.tell_framework(framework, event, out);
+        }
     }
 
     /// What can be said of a task that is not known; `None`: nothing yet.

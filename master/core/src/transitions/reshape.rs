@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use mete_model::{AgentId, Resources, Tag};
+use mete_model::{AgentId, Resources, Tag, Timestamp};
 use tracing::info;
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::{Event, OperationOutcome};
-use crate::operations::{self, Change, OperationKind, Operator};
+use crate::effects::{Event, OperationOutcome, OperatorError, Reply};
+use crate::input::AgentOperation;
+use crate::operations::{self, Change, OperationError, OperationKind, Operator, Who};
 use crate::registry::Record;
 use crate::transitions::accept::Bench;
 
@@ -60,19 +61,16 @@ impl Cluster {
     ) -> Result<Resources, String> {
         let gone = || format!("agent {} is not known any more", bench.agent);
         let agent = self.agents.get(&bench.agent).ok_or_else(gone)?;
-        let in_use = match kind {
-            OperationKind::Destroy => self.shared_in_use(&bench.agent),
-            OperationKind::Reserve | OperationKind::Unreserve | OperationKind::Create => {
-                BTreeSet::new()
-            }
-        };
+        let in_use = self.in_use(kind, &bench.agent);
         let erasing = self.erasures.of(&bench.agent);
         let operator = Operator {
             pool: &bench.pool,
             total: &agent.info.resources,
-            role: &bench.role,
-            principal: bench.info.principal.as_deref(),
-            capabilities: &bench.info.capabilities,
+            who: Who::Framework {
+                role: &bench.role,
+                principal: bench.info.principal.as_deref(),
+                capabilities: &bench.info.capabilities,
+            },
             in_use: &in_use,
             erasing: &erasing,
         };
@@ -86,15 +84,105 @@ impl Cluster {
             .reshape(&bench.agent, &bench.framework, &bench.role, &from, &to)
             .map_err(|error| error.to_string())?;
         bench.pool = pool;
-        if let Some(agent) = self.agents.get_mut(&bench.agent) {
+        self.reshaped(&bench.agent, kind, &from, total, out);
+        Ok(to)
+    }
+
+    /// An operator's wish. Offers of the agent are withdrawn, the oldest first, until what it takes is free.
+    pub(crate) fn reshape_agent(
+        &mut self,
+        now: Timestamp,
+        operation: &AgentOperation,
+        out: &mut Out,
+    ) {
+        let AgentOperation {
+            agent: id,
+            kind,
+            resources: asked,
+        } = operation;
+        let mut result = self.try_reshape_free(id, *kind, asked, out);
+        for offer in self.offers.of_agent(id) {
+            match result {
+                Err(OperatorError::Operation(
+                    OperationError::NotThere(_) | OperationError::InUse(_),
+                )) => {}
+                Ok(()) | Err(_) => break,
+            }
+            self.rescind(now, &offer, out);
+            result = self.try_reshape_free(id, *kind, asked, out);
+        }
+        match &result {
+            Ok(()) => self.count().operations += 1,
+            Err(_) => self.count().operations_dropped += 1,
+        }
+        info!(agent = %id, operation = kind.as_str(), resources = %asked, ?result, "an operator changes resources");
+        out.reply = Some(match result {
+            Ok(()) => Reply::Done,
+            Err(error) => Reply::Failed(error),
+        });
+    }
+
+    fn try_reshape_free(
+        &mut self,
+        id: &AgentId,
+        kind: OperationKind,
+        asked: &Resources,
+        out: &mut Out,
+    ) -> Result<(), OperatorError> {
+        let unknown = || OperatorError::UnknownAgent(id.clone());
+        let agent = self.agents.get(id).ok_or_else(unknown)?;
+        if agent.link().is_none() {
+            return Err(OperatorError::AgentAway(id.clone()));
+        }
+        let in_use = self.in_use(kind, id);
+        let change = operations::change(
+            kind,
+            asked,
+            &Operator {
+                pool: self.allocator.free(id).ok_or_else(unknown)?,
+                total: &agent.info.resources,
+                who: Who::People,
+                in_use: &in_use,
+                erasing: &self.erasures.of(id),
+            },
+        );
+        let Change { from, to } = change?;
+        let not_there = || OperationError::NotThere(agent.info.resources.shortages(&from));
+        let total = agent.info.resources.reshaped(&from, &to);
+        let total = total.ok_or_else(not_there)?;
+        let reshaped = self.allocator.reshape_free(id, &from, &to);
+        reshaped.map_err(|error| OperationError::NotThere(vec![error.to_string()]))?;
+        self.reshaped(id, kind, &from, total, out);
+        Ok(())
+    }
+
+    /// What an agent has now is on disk with the step, and what was on destroyed volumes will be erased.
+    fn reshaped(
+        &mut self,
+        id: &AgentId,
+        kind: OperationKind,
+        from: &Resources,
+        total: Resources,
+        out: &mut Out,
+    ) {
+        if let Some(agent) = self.agents.get_mut(id) {
             agent.info.resources = total;
             out.store.push(Record::Agent(agent.record()));
         }
         if kind == OperationKind::Destroy {
             let destroyed = from.volumes().map(|(name, ..)| name).collect();
-            self.erase(&bench.agent, destroyed, out);
+            self.erase(id, destroyed, out);
         }
-        Ok(to)
+    }
+
+    /// Shared volumes that cannot be destroyed.
+    fn in_use(&self, kind: OperationKind, agent: &AgentId) -> BTreeSet<Tag> {
+        match kind {
+            OperationKind::Destroy => self.shared_in_use(agent),
+            OperationKind::Reserve | OperationKind::Unreserve | OperationKind::Create => {
+                BTreeSet::new()
+            }
+        }
     }
 
     /// Shared volumes that somebody holds beside the offers of this ACCEPT: taking them does not use them up, so they may

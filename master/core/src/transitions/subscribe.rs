@@ -149,7 +149,7 @@ impl Cluster {
             .and_then(|()| same_principal(id, &known.info, &info))
             .and_then(|()| same_user(id, &known.info, &info));
         if let Err(error) = checked {
-            return self.refuse_call(id, error.to_string(), out);
+            return self.refuse_call(error.to_string(), out);
         }
         let woken: BTreeSet<Role> = known.suppressed.difference(&suppressed).cloned().collect();
         for offer in self.offers.of_framework(id) {
@@ -171,6 +171,7 @@ impl Cluster {
         if !suppressed.is_empty() {
             self.allocator.suppress(id, Some(&suppressed));
         }
+        out.reply = Some(Reply::Done);
     }
 
     /// The allocator hears what a framework says of itself now. What waits in a role that it left waits no more.
@@ -246,7 +247,7 @@ impl Cluster {
                 "DEMAND has {} shapes, at most {MAX_SHAPES} count",
                 shapes.len()
             );
-            return self.refuse_call(id, why, out);
+            return self.refuse_call(why, out);
         }
         let Some(framework) = self.frameworks.get_mut(id) else {
             return;
@@ -256,7 +257,7 @@ impl Cluster {
         if let Some(role) = left.next() {
             let why =
                 format!("DEMAND names role {role}, which is not one of the framework's roles");
-            return self.refuse_call(id, why, out);
+            return self.refuse_call(why, out);
         }
         let takes_parts = framework.info.can(Capability::GpuFractions);
         let is_part = |shape: &&Shape| !shape.resources.gpus_milli.is_multiple_of(1_000);
@@ -265,10 +266,11 @@ impl Cluster {
             let why = format!(
                 "DEMAND asks for gpus {gpus}: parts of GPUs are for frameworks with the capability GPU_FRACTIONS"
             );
-            return self.refuse_call(id, why, out);
+            return self.refuse_call(why, out);
         }
         framework.demand = shapes.clone().into();
         self.allocator.set_demand(id, shapes);
+        out.reply = Some(Reply::Done);
     }
 }
 

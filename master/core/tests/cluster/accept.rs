@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mete_master_core::{Accept, BadTask, Call, Event, Operation};
+use mete_master_core::{Accept, BadTask, Call, Operation, Reply};
 use mete_model::{
     AgentId, CommandSpec, Limit, Offer, OfferId, Ranges, Reason, Resources, TaskSpec, TaskState,
 };
@@ -364,6 +364,7 @@ fn a_call_that_is_refused_is_answered_and_the_stream_stays() {
         .world
         .call(&client, Call::Refused { why: why.clone() });
 
-    assert_eq!(events(&out, client.link), [Event::Error(why)]);
+    assert_eq!(out.reply, Some(Reply::Refused(why)));
+    assert_eq!(events(&out, client.link), []);
     assert_eq!(crate::world::closed(&out), []);
 }

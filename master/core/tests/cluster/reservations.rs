@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_master_core::{
-    Accept, Call, Event, Input, LinkId, MessageToAgent, Operation, OperationKind, OperationOutcome,
-    Record, Registration, Reply, Settings,
+    Accept, AgentOperation, Call, Event, Input, LinkId, MessageToAgent, Operation, OperationKind,
+    OperationOutcome, OperatorError, Record, Registration, Reply, Settings,
 };
 use mete_model::{
     AgentId, Capability, Device, Devices, FrameworkInfo, MEBIBYTE, Machine, Offer, Reservation,
@@ -481,7 +481,7 @@ fn a_named_operation_is_answered() {
     let agent = Some(scene.agent.clone());
     let heard: Vec<_> = events(&out, scene.client.link);
     let done = OperationOutcome::Finished(reserved.clone());
-    let failed = "the offers do not hold it: cpus 9 asked, 3 there".to_owned();
+    let failed = "it is not there: cpus 9 asked, 3 there".to_owned();
     for (id, outcome) in [("one", done), ("two", OperationOutcome::Error(failed))] {
         let event = Event::Operation {
             id: id.to_owned(),
@@ -499,6 +499,92 @@ fn a_named_operation_is_answered() {
     assert!(
         matches!(outcome, OperationOutcome::Dropped(why) if why.contains("not valid any more"))
     );
+}
+
+#[test]
+fn an_operator_reserves_what_is_on_offer_and_everybody_hears_of_it() {
+    let mut scene = Scene::new();
+    let (offer, link) = (scene.client.offers[0].id.clone(), scene.client.link);
+    let reserve = |agent: &AgentId, asked: Resources| {
+        Input::ReshapeAgent(Box::new(AgentOperation {
+            agent: agent.clone(),
+            kind: OperationKind::Reserve,
+            resources: asked,
+        }))
+    };
+    let kept = part(dynamic("db"), disk(400));
+    let order = reserve(&scene.agent, kept.clone());
+
+    let out = scene.world.step(order);
+
+    assert_eq!(out.reply, Some(Reply::Done));
+    assert!(events(&out, link).contains(&Event::Rescind(offer)));
+    assert_eq!(
+        offers_of(&out, &scene.client)
+            .iter()
+            .map(|offer| offer.resources.disk_bytes)
+            .sum::<u64>(),
+        600 * MEBIBYTE
+    );
+    assert!(scene.total().contains(&kept));
+    let stored = out.store.iter();
+    assert_eq!(
+        stored
+            .filter(|record| matches!(record, Record::Agent(agent) if agent.id == scene.agent))
+            .count(),
+        1
+    );
+    let before = scene.total();
+
+    let too_much = reserve(&scene.agent, part(dynamic("db"), disk(601)));
+    let out = scene.world.step(too_much);
+
+    let Some(Reply::Failed(error)) = &out.reply else {
+        panic!("done: {out:?}");
+    };
+    assert_eq!(
+        error.to_string(),
+        "it is not there: disk 601 asked, 600 there"
+    );
+    assert_eq!((scene.total(), out.store.len()), (before, 0));
+    let elsewhere = AgentId::new("nobody").expect("an id");
+    let out = scene
+        .world
+        .step(reserve(&elsewhere, part(dynamic("db"), disk(1))));
+    let unknown = OperatorError::UnknownAgent(elsewhere);
+    assert_eq!(out.reply, Some(Reply::Failed(unknown)));
+}
+
+#[test]
+fn an_operator_makes_volumes_and_destroys_them() {
+    let mut scene = Scene::new();
+    let kept = dynamic("db");
+    let data = part(volume(kept.clone(), "v", false), disk(100));
+    let order = |kind, resources| {
+        Input::ReshapeAgent(Box::new(AgentOperation {
+            agent: scene.agent.clone(),
+            kind,
+            resources,
+        }))
+    };
+    let orders = [
+        order(OperationKind::Reserve, part(kept.clone(), disk(100))),
+        order(OperationKind::Create, data.clone()),
+        order(OperationKind::Destroy, data.clone()),
+        order(OperationKind::Unreserve, part(kept, disk(100))),
+    ];
+    let before = scene.total();
+
+    for (at, order) in orders.into_iter().enumerate() {
+        let out = scene.world.step(order);
+
+        assert_eq!(out.reply, Some(Reply::Done), "order {at}");
+        assert_eq!(scene.total().contains(&data), at == 1, "order {at}");
+        let erasing = messages(&out, scene.link);
+        let is_erasing = |told: &MessageToAgent| matches!(told, MessageToAgent::EraseVolumes(_));
+        assert_eq!(erasing.iter().any(is_erasing), at == 2, "order {at}");
+    }
+    assert_eq!(scene.total(), before);
 }
 
 #[test]

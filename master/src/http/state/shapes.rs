@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Everything.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 pub(super) struct StateShape<'a> {
     pub(super) version: &'a str,
+    pub(super) mete_version: &'a str,
     pub(super) id: &'a str,
     pub(super) pid: String,
     pub(super) hostname: &'a str,
@@ -24,11 +25,11 @@ pub(super) struct StateShape<'a> {
     pub(super) elected_time: f64,
     pub(super) leader: String,
     pub(super) leader_info: LeaderShape<'a>,
-    pub(super) capabilities: [&'a str; 0],
+    pub(super) capabilities: [&'a str; 3],
     pub(super) activated_slaves: usize,
     pub(super) deactivated_slaves: usize,
     pub(super) unreachable_slaves: usize,
-    pub(super) flags: BTreeMap<&'a str, &'a str>,
+    pub(super) flags: &'a BTreeMap<String, String>,
     pub(super) slaves: Vec<AgentShape<'a>>,
     pub(super) recovered_slaves: Vec<RecoveredShape<'a>>,
     pub(super) frameworks: Vec<FrameworkShape<'a>>,
@@ -64,6 +65,10 @@ pub(super) struct AgentShape<'a> {
     pub(super) reserved_resources_full: BTreeMap<String, Vec<Value>>,
     pub(super) unreserved_resources: ResourcesShape,
     pub(super) unreserved_resources_full: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) used_resources_full: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) offered_resources_full: Option<Vec<Value>>,
     pub(super) active: bool,
     pub(super) deactivated: bool,
     pub(super) admission: &'a str,
@@ -110,7 +115,18 @@ pub(super) struct FrameworkShape<'a> {
     pub(super) unreachable_tasks: Vec<TaskShape<'a>>,
     pub(super) completed_tasks: Vec<TaskShape<'a>>,
     pub(super) offers: Vec<OfferShape<'a>>,
-    pub(super) executors: [(); 0],
+    pub(super) executors: Vec<ExecutorShape<'a>>,
+}
+
+/// What looks after a group of tasks.
+#[derive(Serialize)]
+pub(super) struct ExecutorShape<'a> {
+    pub(super) executor_id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) framework_id: &'a str,
+    pub(super) slave_id: &'a str,
+    pub(super) role: &'a str,
+    pub(super) resources: ResourcesShape,
 }
 
 /// An offer on the table.
@@ -211,11 +227,6 @@ impl ResourcesShape {
                 .map(|(name, milli)| (name.to_owned(), milli as f64 / 1e3))
                 .collect(),
         }
-    }
-
-    /// Nothing when there is no sum.
-    pub(super) fn sum(resources: Option<&Resources>) -> Self {
-        resources.map(Self::of).unwrap_or_default()
     }
 }
 

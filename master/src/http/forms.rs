@@ -1,0 +1,143 @@
+//! What operators order with forms, as scripts written for Mesos do: `/teardown`, `/reserve`, `/unreserve`,
+//! `/create-volumes`, `/destroy-volumes`.
+
+use axum::Router;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use mete_daemon::http_error::HttpError;
+use mete_master_core::{AgentOperation, Input, OperationKind};
+use mete_model::{AgentId, FrameworkId};
+use mete_proto::convert::{Within as _, resources};
+use mete_proto::json;
+use mete_proto::mesos::v1 as wire;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Pages;
+use crate::orders::{self, OrderError};
+
+pub(super) fn routes() -> Router<Pages> {
+    Router::new()
+        .route("/teardown", post(teardown))
+        .route("/reserve", post(reserve))
+        .route("/unreserve", post(unreserve))
+        .route("/create-volumes", post(create))
+        .route("/destroy-volumes", post(destroy))
+}
+
+type Filled<T> = Result<Form<T>, FormRejection>;
+
+/// The fields of a form, or what is wrong with it.
+fn fields<T: DeserializeOwned>(form: Filled<T>) -> Result<T, HttpError> {
+    let form = form.map_err(|bad| HttpError::new(bad.status(), bad.body_text()))?;
+    Ok(form.0)
+}
+
+#[derive(Deserialize)]
+struct TeardownForm {
+    #[serde(rename = "frameworkId")]
+    framework_id: String,
+}
+
+async fn teardown(State(pages): State<Pages>, form: Filled<TeardownForm>) -> Result<(), HttpError> {
+    let id = fields(form)?.framework_id;
+    let framework = FrameworkId::new(&id).map_err(|bad| OrderError::Bad(bad.to_string()))?;
+    orders::carry_out(&pages.handle, Input::TearDown { framework }).await?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct ResourcesForm {
+    #[serde(rename = "slaveId")]
+    slave_id: String,
+    /// A list in JSON.
+    resources: String,
+}
+
+#[derive(Deserialize)]
+struct VolumesForm {
+    #[serde(rename = "slaveId")]
+    slave_id: String,
+    /// A list in JSON.
+    volumes: String,
+}
+
+async fn reserve(
+    State(pages): State<Pages>,
+    form: Filled<ResourcesForm>,
+) -> Result<StatusCode, HttpError> {
+    let form = fields(form)?;
+    reshape(
+        &pages,
+        OperationKind::Reserve,
+        &form.slave_id,
+        &form.resources,
+    )
+    .await
+}
+
+async fn unreserve(
+    State(pages): State<Pages>,
+    form: Filled<ResourcesForm>,
+) -> Result<StatusCode, HttpError> {
+    let form = fields(form)?;
+    reshape(
+        &pages,
+        OperationKind::Unreserve,
+        &form.slave_id,
+        &form.resources,
+    )
+    .await
+}
+
+async fn create(
+    State(pages): State<Pages>,
+    form: Filled<VolumesForm>,
+) -> Result<StatusCode, HttpError> {
+    let form = fields(form)?;
+    reshape(&pages, OperationKind::Create, &form.slave_id, &form.volumes).await
+}
+
+async fn destroy(
+    State(pages): State<Pages>,
+    form: Filled<VolumesForm>,
+) -> Result<StatusCode, HttpError> {
+    let form = fields(form)?;
+    reshape(
+        &pages,
+        OperationKind::Destroy,
+        &form.slave_id,
+        &form.volumes,
+    )
+    .await
+}
+
+async fn reshape(
+    pages: &Pages,
+    kind: OperationKind,
+    agent: &str,
+    list: &str,
+) -> Result<StatusCode, HttpError> {
+    let order = Input::ReshapeAgent(Box::new(AgentOperation {
+        agent: AgentId::new(agent).map_err(|bad| OrderError::Bad(bad.to_string()))?,
+        kind,
+        resources: resources::from_wire(&read(list)?)
+            .within("resources")
+            .map_err(OrderError::from)?,
+    }));
+    orders::carry_out(&pages.handle, order).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The JSON of a list of resources.
+fn read(list: &str) -> Result<Vec<wire::Resource>, OrderError> {
+    let bad = |why: String| OrderError::Bad(format!("the list of resources makes no sense: {why}"));
+    let list: Vec<Value> = serde_json::from_str(list).map_err(|error| bad(error.to_string()))?;
+    let one = |value: Value| {
+        json::from_slice(value.to_string().as_bytes()).map_err(|error| bad(error.to_string()))
+    };
+    list.into_iter().map(one).collect()
+}

@@ -1,0 +1,282 @@
+//! Parts of the state, in the shapes of Mesos: `/slaves`, `/frameworks`, `/tasks`, and `/state-summary`, which counts tasks
+//! instead of listing them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use mete_daemon::http_error::HttpError;
+use mete_master_core::{Agent, Framework, Reach, Task, View};
+use mete_model::TaskState;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::shapes::{self, AgentShape, FrameworkShape, RecoveredShape, TaskShape};
+use super::{agent_shape, framework_alone, framework_shape, task_shape};
+use crate::grpc::About;
+use crate::http::Pages;
+use crate::sums::Sums;
+
+/// Tasks on one page of `/tasks` unless the reader says how many (as in Mesos).
+const TASKS_PER_PAGE: usize = 100;
+
+pub(in crate::http) fn routes() -> Router<Pages> {
+    Router::new()
+        .route("/slaves", get(slaves))
+        .route("/frameworks", get(frameworks))
+        .route("/tasks", get(tasks))
+        .route("/state-summary", get(summary))
+}
+
+type Written = Result<Vec<u8>, serde_json::Error>;
+
+/// Made and written by a thread that may take its time.
+async fn written(
+    pages: Pages,
+    write: impl FnOnce(&View, &About) -> Written + Send + 'static,
+) -> Result<Response, HttpError> {
+    let (view, about) = (pages.handle.view(), pages.about);
+    let body = tokio::task::spawn_blocking(move || write(&view, &about)).await;
+    match body {
+        Ok(Ok(body)) => Ok(([(CONTENT_TYPE, "application/json")], body).into_response()),
+        Ok(Err(_)) | Err(_) => Err(HttpError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer cannot be written",
+        )),
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OneAgent {
+    slave_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AgentsShape<'a> {
+    slaves: Vec<AgentShape<'a>>,
+    recovered_slaves: Vec<RecoveredShape<'a>>,
+}
+
+async fn slaves(
+    State(pages): State<Pages>,
+    Query(asked): Query<OneAgent>,
+) -> Result<Response, HttpError> {
+    let write = move |view: &View, _: &About| {
+        let sums = Sums::of(view);
+        let is_meant = |agent: &&Arc<Agent>| {
+            let id = asked.slave_id.as_deref();
+            id.is_none_or(|id| id == agent.id.as_str())
+        };
+        let mut shape = AgentsShape {
+            slaves: Vec::new(),
+            recovered_slaves: Vec::new(),
+        };
+        for agent in view.agents.values().filter(is_meant) {
+            match agent.reach {
+                Reach::Registered { .. } | Reach::Disconnected { .. } if !agent.is_gone() => {
+                    let mut one = agent_shape(agent, &sums);
+                    let used = sums.used_on(&agent.id).together();
+                    let offered = sums.offered_on(&agent.id).together();
+                    one.used_resources_full = Some(shapes::full(&used));
+                    one.offered_resources_full = Some(shapes::full(&offered));
+                    shape.slaves.push(one);
+                }
+                Reach::Recovered { .. } => shape.recovered_slaves.push(RecoveredShape {
+                    id: agent.id.as_str(),
+                    hostname: &agent.info.endpoint.hostname,
+                    port: agent.info.endpoint.port,
+                }),
+                Reach::Registered { .. }
+                | Reach::Disconnected { .. }
+                | Reach::Unreachable { .. } => {}
+            }
+        }
+        serde_json::to_vec(&shape)
+    };
+    written(pages, write).await
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OneFramework {
+    framework_id: Option<String>,
+}
+
+#[derive(Default, Serialize)]
+struct FrameworksShape<'a> {
+    frameworks: Vec<FrameworkShape<'a>>,
+    completed_frameworks: Vec<FrameworkShape<'a>>,
+    unregistered_frameworks: [(); 0],
+}
+
+async fn frameworks(
+    State(pages): State<Pages>,
+    Query(asked): Query<OneFramework>,
+) -> Result<Response, HttpError> {
+    let write = move |view: &View, _: &About| {
+        let sums = Sums::of(view);
+        let is_meant = |framework: &&Arc<Framework>| {
+            let id = asked.framework_id.as_deref();
+            id.is_none_or(|id| id == framework.id.as_str())
+        };
+        let mut shape = FrameworksShape::default();
+        for framework in view.frameworks.values().filter(is_meant) {
+            let one = framework_shape(framework, view, &sums);
+            match framework.is_completed() {
+                true => shape.completed_frameworks.push(one),
+                false => shape.frameworks.push(one),
+            }
+        }
+        serde_json::to_vec(&shape)
+    };
+    written(pages, write).await
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct SomeTasks {
+    limit: usize,
+    offset: usize,
+    order: Order,
+    framework_id: Option<String>,
+    task_id: Option<String>,
+}
+
+/// By the time of the first report.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Asc,
+    Desc,
+}
+
+impl Default for SomeTasks {
+    fn default() -> Self {
+        Self {
+            limit: TASKS_PER_PAGE,
+            offset: 0,
+            order: Order::Desc,
+            framework_id: None,
+            task_id: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TasksShape<'a> {
+    tasks: Vec<TaskShape<'a>>,
+}
+
+async fn tasks(
+    State(pages): State<Pages>,
+    Query(asked): Query<SomeTasks>,
+) -> Result<Response, HttpError> {
+    let write = move |view: &View, _: &About| {
+        let is_meant = |task: &&Arc<Task>| {
+            let (framework, id) = (asked.framework_id.as_deref(), asked.task_id.as_deref());
+            framework.is_none_or(|framework| framework == task.key.framework.as_str())
+                && id.is_none_or(|id| id == task.key.task.as_str())
+        };
+        let all = view.tasks.values().chain(view.ended_tasks.values());
+        let mut all: Vec<&Arc<Task>> = all.filter(is_meant).collect();
+        let began = |task: &Arc<Task>| task.statuses.first().map(|status| status.timestamp);
+        match asked.order {
+            Order::Asc => all.sort_by_key(|task| began(task)),
+            Order::Desc => all.sort_by_key(|task| Reverse(began(task))),
+        }
+        let page = all.into_iter().skip(asked.offset).take(asked.limit);
+        let tasks = page.map(|task| {
+            let framework = view.frameworks.get(&task.key.framework);
+            task_shape(task, framework.map_or("", |one| &one.info.user))
+        });
+        serde_json::to_vec(&TasksShape {
+            tasks: tasks.collect(),
+        })
+    };
+    written(pages, write).await
+}
+
+/// How many tasks there are in each state, and who they have to do with.
+#[derive(Default)]
+struct Tally<'a> {
+    states: BTreeMap<TaskState, usize>,
+    others: BTreeSet<&'a str>,
+}
+
+impl<'a> Tally<'a> {
+    fn add(&mut self, state: TaskState, other: &'a str) {
+        *self.states.entry(state).or_default() += 1;
+        self.others.insert(other);
+    }
+}
+
+async fn summary(State(pages): State<Pages>) -> Result<Response, HttpError> {
+    let write = |view: &View, about: &About| {
+        let sums = Sums::of(view);
+        let (mut on, mut of) = (BTreeMap::new(), BTreeMap::new());
+        for task in view.tasks.values().chain(view.ended_tasks.values()) {
+            let (agent, framework) = (&task.agent, &task.key.framework);
+            let tally: &mut Tally<'_> = on.entry(agent).or_default();
+            tally.add(task.state, framework.as_str());
+            let tally: &mut Tally<'_> = of.entry(framework).or_default();
+            tally.add(task.state, agent.as_str());
+        }
+        let nothing = Tally::default();
+        let admitted = view.agents.values().filter(|agent| match agent.reach {
+            Reach::Registered { .. } | Reach::Disconnected { .. } => !agent.is_gone(),
+            Reach::Recovered { .. } | Reach::Unreachable { .. } => false,
+        });
+        let slaves = admitted.map(|agent| {
+            let tally = on.get(&agent.id).unwrap_or(&nothing);
+            counted(&agent_shape(agent, &sums), tally, "framework_ids")
+        });
+        let living = view.frameworks.values().filter(|one| !one.is_completed());
+        let frameworks = living.map(|framework| {
+            let tally = of.get(&framework.id).unwrap_or(&nothing);
+            counted(&framework_alone(framework, &sums), tally, "slave_ids")
+        });
+        let slaves: Result<Vec<_>, _> = slaves.collect();
+        let frameworks: Result<Vec<_>, _> = frameworks.collect();
+        serde_json::to_vec(&json!({
+            "hostname": about.hostname,
+            "cluster": about.cluster,
+            "slaves": slaves?,
+            "frameworks": frameworks?,
+        }))
+    };
+    written(pages, write).await
+}
+
+/// A shape with the numbers of its tasks, instead of the tasks.
+fn counted(
+    shape: &impl Serialize,
+    tally: &Tally<'_>,
+    others: &'static str,
+) -> Result<Value, serde_json::Error> {
+    let mut shape = serde_json::to_value(shape)?;
+    let Some(fields) = shape.as_object_mut() else {
+        return Ok(shape);
+    };
+    for list in [
+        "tasks",
+        "unreachable_tasks",
+        "completed_tasks",
+        "offers",
+        "executors",
+    ] {
+        fields.remove(list);
+    }
+    for state in TaskState::ALL {
+        let count = tally.states.get(&state).copied().unwrap_or_default();
+        fields.insert(state.as_str().to_owned(), json!(count));
+    }
+    fields.insert(others.to_owned(), json!(tally.others));
+    Ok(shape)
+}

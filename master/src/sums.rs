@@ -1,0 +1,112 @@
+//! What is used and offered, summed up once by agent and by framework for whoever tells the whole state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_master_core::{Task, View};
+use mete_model::{AgentId, FrameworkId, Offer, Resources, Role, TaskState};
+use mete_proto::convert::resources;
+use mete_proto::mesos::v1 as wire;
+
+/// On whose account.
+type ByRole<'a> = BTreeMap<&'a Role, Resources>;
+
+/// One of the sums.
+pub(crate) struct Sum<'a>(Option<&'a ByRole<'a>>);
+
+/// The sums of one view.
+#[derive(Default)]
+pub(crate) struct Sums<'a> {
+    used_on: BTreeMap<&'a AgentId, ByRole<'a>>,
+    offered_on: BTreeMap<&'a AgentId, ByRole<'a>>,
+    used_by: BTreeMap<&'a FrameworkId, ByRole<'a>>,
+    offered_to: BTreeMap<&'a FrameworkId, ByRole<'a>>,
+    offers_to: BTreeMap<&'a FrameworkId, Vec<&'a Offer>>,
+}
+
+impl<'a> Sums<'a> {
+    /// What tasks and executors use of agents that can be reached, and what is on offer.
+    pub(crate) fn of(view: &'a View) -> Self {
+        let mut sums = Self::default();
+        let live =
+            |task: &&'a Arc<Task>| task.holds_resources() && task.state != TaskState::Unreachable;
+        for task in view.tasks.values().filter(live) {
+            let (framework, used) = (&task.key.framework, &task.spec.resources);
+            add(&mut sums.used_on, &task.agent, &task.role, used);
+            add(&mut sums.used_by, framework, &task.role, used);
+        }
+        for (key, executor) in view.executors.iter() {
+            let agent = view.agents.get(&key.agent);
+            if agent.is_some_and(|agent| agent.link().is_some()) {
+                let (role, used) = (&executor.role, &executor.spec.resources);
+                add(&mut sums.used_on, &key.agent, role, used);
+                add(&mut sums.used_by, &key.framework, role, used);
+            }
+        }
+        for offer in view.offers.values() {
+            let (role, offered) = (&offer.role, &offer.resources);
+            add(&mut sums.offered_on, &offer.agent, role, offered);
+            add(&mut sums.offered_to, &offer.framework, role, offered);
+            let offers = sums.offers_to.entry(&offer.framework).or_default();
+            offers.push(offer);
+        }
+        sums
+    }
+
+    /// What is used of an agent.
+    pub(crate) fn used_on(&self, agent: &AgentId) -> Sum<'_> {
+        Sum(self.used_on.get(agent))
+    }
+
+    /// What of an agent is on offer.
+    pub(crate) fn offered_on(&self, agent: &AgentId) -> Sum<'_> {
+        Sum(self.offered_on.get(agent))
+    }
+
+    /// What a framework uses.
+    pub(crate) fn used_by(&self, framework: &FrameworkId) -> Sum<'_> {
+        Sum(self.used_by.get(framework))
+    }
+
+    /// What is offered to a framework.
+    pub(crate) fn offered_to(&self, framework: &FrameworkId) -> Sum<'_> {
+        Sum(self.offered_to.get(framework))
+    }
+
+    /// The offers that a framework has.
+    pub(crate) fn offers_to(&self, framework: &FrameworkId) -> impl Iterator<Item = &'a Offer> {
+        self.offers_to.get(framework).into_iter().flatten().copied()
+    }
+}
+
+fn add<'a, K: Ord>(
+    sums: &mut BTreeMap<&'a K, ByRole<'a>>,
+    key: &'a K,
+    role: &'a Role,
+    more: &Resources,
+) {
+    let sum = sums.entry(key).or_default().entry(role).or_default();
+    sum.add(more);
+}
+
+impl Sum<'_> {
+    /// On whose account soever.
+    pub(crate) fn together(&self) -> Resources {
+        let mut sum = Resources::none();
+        for part in self.0.into_iter().flat_map(BTreeMap::values) {
+            sum.add(part);
+        }
+        sum
+    }
+
+    /// As messages, each part with the role on whose account it is.
+    pub(crate) fn to_wire(&self) -> Vec<wire::Resource> {
+        let mut all = Vec::new();
+        for (role, part) in self.0.into_iter().flatten() {
+            let mut list = resources::to_wire(part);
+            resources::allocate(&mut list, role);
+            all.append(&mut list);
+        }
+        all
+    }
+}

@@ -1,0 +1,343 @@
+//! Where operators and tools ask and order: `POST /api/v1`.
+//!
+//! ```text
+//! GET_…      ─▶ 200 and a Response, made from the published view by a thread that may take its time
+//! SUBSCRIBE  ─▶ 200 and records: see `watch`
+//! all others ─▶ 200 or 202 without a body once they are stored, or why not
+//! ```
+
+mod answers; // what is asked for, but for the state
+mod metrics; // the view as numbers, in the names of Mesos
+mod orders; // what is to change, in words of the core
+mod state; // agents, frameworks, tasks, executors
+mod watch; // the stream of what happens
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use mete_daemon::telemetry;
+use mete_master_core::{Input, OperationKind, View};
+use mete_proto::convert::{ConvertError, duration_of};
+use mete_proto::media::Media;
+use mete_proto::mesos::v1::master::call::{self, Type};
+use mete_proto::mesos::v1::master::{self as wire, Call, response};
+
+use super::refusal::Refusal;
+use super::request;
+use crate::grpc::{About, Desk};
+use crate::orders::{self as house_orders, OrderError};
+use crate::sums::Sums;
+pub(crate) use metrics::snapshot;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    desk: Desk,
+    about: Arc<About>,
+    watchers: watch::Watchers,
+}
+
+pub(super) fn routes(desk: Desk, about: Arc<About>) -> Router {
+    let watchers = watch::Watchers::start(&desk.handle);
+    let door = Door {
+        desk,
+        about,
+        watchers,
+    };
+    Router::new().route("/api/v1", any(take)).with_state(door)
+}
+
+async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
+    let (headers, call): (HeaderMap, Call) = request::read(request).await?;
+    if call.r#type.is_none() {
+        return Err(Refusal::bad("the call has no type"));
+    }
+    let accepted = || Media::accepted(request::text(&headers, &ACCEPT));
+    let kind = call.r#type();
+    if kind == Type::Unknown {
+        return Err(unknown(&call));
+    }
+    if kind == Type::Subscribe {
+        return Ok(door.watchers.subscribe(accepted()?));
+    }
+    if is_question(kind) {
+        return answer(door, call, accepted()?).await;
+    }
+    order(&door, &call).await
+}
+
+fn unknown(call: &Call) -> Refusal {
+    let number = call.r#type.unwrap_or_default();
+    let why = format!("call {number} is not known here");
+    Refusal::with(StatusCode::NOT_IMPLEMENTED, why)
+}
+
+/// Whether a call only asks.
+const fn is_question(kind: Type) -> bool {
+    match kind {
+        Type::GetHealth
+        | Type::GetFlags
+        | Type::GetVersion
+        | Type::GetMetrics
+        | Type::GetLoggingLevel
+        | Type::ListFiles
+        | Type::ReadFile
+        | Type::GetState
+        | Type::GetAgents
+        | Type::GetFrameworks
+        | Type::GetExecutors
+        | Type::GetOperations
+        | Type::GetTasks
+        | Type::GetRoles
+        | Type::GetWeights
+        | Type::GetMaster
+        | Type::GetMaintenanceStatus
+        | Type::GetMaintenanceSchedule
+        | Type::GetQuota => true,
+        Type::Unknown
+        | Type::SetLoggingLevel
+        | Type::UpdateWeights
+        | Type::Subscribe
+        | Type::ReserveResources
+        | Type::UnreserveResources
+        | Type::CreateVolumes
+        | Type::DestroyVolumes
+        | Type::GrowVolume
+        | Type::ShrinkVolume
+        | Type::UpdateMaintenanceSchedule
+        | Type::StartMaintenance
+        | Type::StopMaintenance
+        | Type::DrainAgent
+        | Type::DeactivateAgent
+        | Type::ReactivateAgent
+        | Type::UpdateQuota
+        | Type::SetQuota
+        | Type::RemoveQuota
+        | Type::Teardown
+        | Type::MarkAgentGone => false,
+    }
+}
+
+/// Made and written by a thread that may take its time: it can be megabytes.
+async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusal> {
+    let view = door.desk.handle.view();
+    let written = tokio::task::spawn_blocking(move || {
+        let answer = respond(&view, &door.about, &call);
+        answer.map(|answer| media.encode(&answer))
+    });
+    let written = written.await.map_err(|_| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Refusal::with(status, "the answer cannot be written")
+    })??;
+    Ok(([(CONTENT_TYPE, media.name())], written).into_response())
+}
+
+/// A response with one part.
+macro_rules! told {
+    ($kind:ident, $field:ident, $part:expr) => {
+        wire::Response {
+            r#type: Some(response::Type::$kind.into()),
+            $field: Some($part),
+            ..wire::Response::default()
+        }
+    };
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "is_question has told questions from orders"
+)]
+fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Refusal> {
+    let sums = || Sums::of(view);
+    Ok(match call.r#type() {
+        Type::GetHealth => {
+            let health = response::GetHealth { healthy: true };
+            told!(GetHealth, get_health, health)
+        }
+        Type::GetFlags => told!(GetFlags, get_flags, answers::flags(about)),
+        Type::GetVersion => told!(GetVersion, get_version, answers::version()),
+        Type::GetMetrics => {
+            part(call.get_metrics.as_ref(), "get_metrics")?;
+            told!(GetMetrics, get_metrics, answers::metrics(snapshot(view)))
+        }
+        Type::GetLoggingLevel => {
+            let level = response::GetLoggingLevel { level: verbosity() };
+            told!(GetLoggingLevel, get_logging_level, level)
+        }
+        Type::GetState => told!(GetState, get_state, state::all(view)),
+        Type::GetAgents => told!(GetAgents, get_agents, state::agents(view, &sums())),
+        Type::GetFrameworks => {
+            told!(
+                GetFrameworks,
+                get_frameworks,
+                state::frameworks(view, &sums())
+            )
+        }
+        Type::GetExecutors => told!(GetExecutors, get_executors, state::executors(view)),
+        // Over as soon as they are stored: none is ever under way.
+        Type::GetOperations => {
+            let none = response::GetOperations::default();
+            told!(GetOperations, get_operations, none)
+        }
+        Type::GetTasks => told!(GetTasks, get_tasks, state::tasks(view)),
+        Type::GetRoles => told!(GetRoles, get_roles, answers::roles(view)),
+        Type::GetWeights => told!(GetWeights, get_weights, answers::weights(view)),
+        Type::GetMaster => told!(GetMaster, get_master, answers::master(view, about)),
+        Type::GetMaintenanceStatus => {
+            let status = answers::maintained(view);
+            told!(GetMaintenanceStatus, get_maintenance_status, status)
+        }
+        Type::GetMaintenanceSchedule => {
+            let schedule = answers::schedule(view);
+            told!(GetMaintenanceSchedule, get_maintenance_schedule, schedule)
+        }
+        Type::GetQuota => told!(GetQuota, get_quota, answers::quota(view)),
+        Type::ListFiles => {
+            return Err(no_file(&part(call.list_files.as_ref(), "list_files")?.path));
+        }
+        Type::ReadFile => return Err(no_file(&part(call.read_file.as_ref(), "read_file")?.path)),
+        _ => return Err(unknown(call)),
+    })
+}
+
+/// The master logs to where its standard error leads, and has no files that others may read.
+fn no_file(path: &str) -> Refusal {
+    Refusal::with(
+        StatusCode::NOT_FOUND,
+        format!("the master shows no file {path}"),
+    )
+}
+
+/// The level of the log as Mesos counts: the higher, the more is said.
+fn verbosity() -> u32 {
+    let levels = telemetry::levels();
+    match levels.get(telemetry::ROOT).map(String::as_str) {
+        Some("TRACE") => 2,
+        Some("DEBUG") => 1,
+        Some(_) | None => 0,
+    }
+}
+
+fn part<'a, T>(part: Option<&'a T>, name: &'static str) -> Result<&'a T, OrderError> {
+    part.ok_or_else(|| ConvertError::missing(name).into())
+}
+
+async fn order(door: &Door, call: &Call) -> Result<Response, Refusal> {
+    if call.r#type() == Type::SetLoggingLevel {
+        set_level(part(call.set_logging_level.as_ref(), "set_logging_level")?)?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    for input in inputs(call)? {
+        house_orders::carry_out(&door.desk.handle, input).await?;
+    }
+    Ok(done(call.r#type()).into_response())
+}
+
+/// As in Mesos, what changes resources of an agent is accepted; the rest is done.
+fn done(kind: Type) -> StatusCode {
+    let about_resources = [
+        Type::ReserveResources,
+        Type::UnreserveResources,
+        Type::CreateVolumes,
+        Type::DestroyVolumes,
+    ];
+    match about_resources.contains(&kind) {
+        true => StatusCode::ACCEPTED,
+        false => StatusCode::OK,
+    }
+}
+
+fn set_level(set: &call::SetLoggingLevel) -> Result<(), OrderError> {
+    let level = match set.level {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let span = duration_of("set_logging_level.duration", set.duration)?;
+    telemetry::set_level(telemetry::ROOT, level, Some(span))
+        .map_err(|bad| OrderError::Bad(bad.to_string()))
+}
+
+/// What the cluster is asked to do, in order.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "is_question has told questions from orders"
+)]
+fn inputs(call: &Call) -> Result<Vec<Input>, OrderError> {
+    let one = match call.r#type() {
+        Type::UpdateWeights => {
+            orders::weights(part(call.update_weights.as_ref(), "update_weights")?)?
+        }
+        Type::UpdateQuota => {
+            return orders::quotas(part(call.update_quota.as_ref(), "update_quota")?);
+        }
+        Type::SetQuota => orders::quota(part(call.set_quota.as_ref(), "set_quota")?)?,
+        Type::RemoveQuota => orders::no_quota(part(call.remove_quota.as_ref(), "remove_quota")?)?,
+        Type::UpdateMaintenanceSchedule => {
+            let field = "update_maintenance_schedule";
+            orders::schedule(part(call.update_maintenance_schedule.as_ref(), field)?)?
+        }
+        Type::StartMaintenance => {
+            let start = part(call.start_maintenance.as_ref(), "start_maintenance")?;
+            Input::MachinesDown(orders::machines(&start.machines)?)
+        }
+        Type::StopMaintenance => {
+            let stop = part(call.stop_maintenance.as_ref(), "stop_maintenance")?;
+            Input::MachinesUp(orders::machines(&stop.machines)?)
+        }
+        Type::DrainAgent => orders::drain(part(call.drain_agent.as_ref(), "drain_agent")?)?,
+        Type::DeactivateAgent => {
+            let named = part(call.deactivate_agent.as_ref(), "deactivate_agent")?;
+            let agent = orders::agent(&named.agent_id)?;
+            Input::DeactivateAgent { agent }
+        }
+        Type::ReactivateAgent => {
+            let named = part(call.reactivate_agent.as_ref(), "reactivate_agent")?;
+            let agent = orders::agent(&named.agent_id)?;
+            Input::ReactivateAgent { agent }
+        }
+        Type::MarkAgentGone => {
+            let named = part(call.mark_agent_gone.as_ref(), "mark_agent_gone")?;
+            let agent = orders::agent(&named.agent_id)?;
+            Input::MarkAgentGone { agent }
+        }
+        Type::Teardown => orders::teardown(part(call.teardown.as_ref(), "teardown")?)?,
+        _ => reshape(call)?,
+    };
+    Ok(vec![one])
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all others have been looked at"
+)]
+fn reshape(call: &Call) -> Result<Input, OrderError> {
+    use OperationKind::{Create, Destroy, Reserve, Unreserve};
+    match call.r#type() {
+        Type::ReserveResources => {
+            let part = part(call.reserve_resources.as_ref(), "reserve_resources")?;
+            orders::reshape(&part.agent_id, Reserve, &part.resources, "resources")
+        }
+        Type::UnreserveResources => {
+            let part = part(call.unreserve_resources.as_ref(), "unreserve_resources")?;
+            orders::reshape(&part.agent_id, Unreserve, &part.resources, "resources")
+        }
+        Type::CreateVolumes => {
+            let part = part(call.create_volumes.as_ref(), "create_volumes")?;
+            orders::reshape(&part.agent_id, Create, &part.volumes, "volumes")
+        }
+        Type::DestroyVolumes => {
+            let part = part(call.destroy_volumes.as_ref(), "destroy_volumes")?;
+            orders::reshape(&part.agent_id, Destroy, &part.volumes, "volumes")
+        }
+        kind => Err(OrderError::Bad(format!(
+            "{} is not carried: volumes keep the size that they were made with",
+            kind.as_str_name()
+        ))),
+    }
+}

@@ -1,0 +1,199 @@
+//! The stream of what happens, for tools that follow the cluster: SUBSCRIBE.
+//!
+//! ```text
+//! SUBSCRIBED with all there is ─▶ HEARTBEAT ─▶ …_ADDED, …_UPDATED, …_REMOVED, HEARTBEAT … ─▶ (not read fast enough) cut
+//! ```
+//! One herald compares each published view with the one before, so that no decision ever waits for a reader. What happens
+//! between two views is told as far as the later one knows it: every state of a task that was reported, but once.
+//! Invariants: each event is written once for each form and shared by all readers; what waits for one reader is bounded.
+
+mod news; // what has happened between two views
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
+use mete_daemon::event_loop::{Follower, Handle};
+use mete_master_core::View;
+use mete_proto::media::Media;
+use mete_proto::mesos::v1::master::{Event, event};
+use mete_proto::recordio;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, warn};
+
+use super::state;
+use crate::grpc::framework::HEARTBEAT_INTERVAL;
+use crate::rounds::Timed;
+use crate::v1::Streamed;
+use crate::v1::refusal::Refusal;
+
+/// Readers at the same time; one more, and the oldest is cut (as in Mesos).
+const MAX_WATCHERS: usize = 1_000;
+/// Events that may wait for one reader: the start of 100,000 tasks. They are shared between readers.
+const QUEUE_CAPACITY: usize = 131_072;
+/// Readers that come at the same moment and wait for their first event.
+const MAX_COMING: usize = 64;
+
+/// The way to the herald. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Watchers(mpsc::Sender<Coming>);
+
+/// A reader who comes.
+#[derive(Debug)]
+struct Coming {
+    media: Media,
+    queue: mpsc::Sender<Bytes>,
+}
+
+/// Who tells.
+struct Herald {
+    views: Follower<Timed>,
+    /// What all readers know; `None` while there is none, so that nothing old is held.
+    told: Option<Arc<View>>,
+    /// The oldest first.
+    readers: VecDeque<Coming>,
+}
+
+impl Watchers {
+    /// Starts the herald, which lives as long as the loop.
+    pub(super) fn start(handle: &Handle<Timed>) -> Self {
+        let (sender, coming) = mpsc::channel(MAX_COMING);
+        let herald = Herald {
+            views: handle.follow(),
+            told: None,
+            readers: VecDeque::new(),
+        };
+        tokio::spawn(herald.run(coming));
+        Self(sender)
+    }
+
+    /// A stream for one reader more.
+    pub(super) fn subscribe(&self, media: Media) -> Response {
+        let (queue, records) = mpsc::channel(QUEUE_CAPACITY);
+        if self.0.try_send(Coming { media, queue }).is_err() {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let why = "too many come at once, or the master is shutting down";
+            return Refusal::with(status, why).into_response();
+        }
+        let records = ReceiverStream::new(records).map(Ok::<Bytes, Infallible>);
+        let kind = [(CONTENT_TYPE, media.name())];
+        (kind, Extension(Streamed), Body::from_stream(records)).into_response()
+    }
+}
+
+impl Herald {
+    async fn run(mut self, mut coming: mpsc::Receiver<Coming>) {
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                reader = coming.recv() => match reader {
+                    Some(reader) => self.welcome(reader).await,
+                    None => return,
+                },
+                view = self.views.changed(), if !self.readers.is_empty() => match view {
+                    Ok(view) => self.tell_news(view),
+                    Err(_) => return, // The loop has ended.
+                },
+                _ = heartbeat.tick() => self.tell(&[bare(event::Type::Heartbeat)]),
+            }
+        }
+    }
+
+    /// A reader begins with all that the others know by now.
+    async fn welcome(&mut self, reader: Coming) {
+        let view = self.views.current();
+        self.tell_news(Arc::clone(&view));
+        let media = reader.media;
+        let first = tokio::task::spawn_blocking({
+            let view = Arc::clone(&view);
+            move || record(media, &subscribed(&view))
+        });
+        let Ok(first) = first.await else {
+            return self.rest();
+        };
+        let beat = record(media, &bare(event::Type::Heartbeat));
+        if reader.queue.try_send(first).is_err() || reader.queue.try_send(beat).is_err() {
+            return self.rest(); // Gone already.
+        }
+        if self.readers.len() >= MAX_WATCHERS {
+            warn!(
+                readers = MAX_WATCHERS,
+                "too many follow the cluster: the oldest is cut"
+            );
+            self.readers.pop_front();
+        }
+        self.told = Some(view);
+        self.readers.push_back(reader);
+    }
+
+    fn tell_news(&mut self, now: Arc<View>) {
+        if let Some(before) = self.told.replace(Arc::clone(&now)) {
+            let events = news::between(&before, &now);
+            self.tell(&events);
+        }
+    }
+
+    /// Nothing is held for nobody.
+    fn rest(&mut self) {
+        if self.readers.is_empty() {
+            self.told = None;
+        }
+    }
+
+    fn tell(&mut self, events: &[Event]) {
+        for event in events {
+            let mut written: BTreeMap<&'static str, Bytes> = BTreeMap::new();
+            self.readers.retain(|reader| {
+                let record = written
+                    .entry(reader.media.name())
+                    .or_insert_with(|| record(reader.media, event));
+                match reader.queue.try_send(record.clone()) {
+                    Ok(()) => true,
+                    Err(TrySendError::Full(_)) => {
+                        warn!(
+                            capacity = QUEUE_CAPACITY,
+                            "a reader is not fast enough and is cut"
+                        );
+                        false
+                    }
+                    Err(TrySendError::Closed(_)) => {
+                        debug!("a reader has gone");
+                        false
+                    }
+                }
+            });
+        }
+        self.rest();
+    }
+}
+
+fn record(media: Media, event: &Event) -> Bytes {
+    recordio::encode(&media.encode(event))
+}
+
+fn subscribed(view: &View) -> Event {
+    Event {
+        subscribed: Some(event::Subscribed {
+            get_state: Some(state::all(view)),
+            heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
+        }),
+        ..bare(event::Type::Subscribed)
+    }
+}
+
+fn bare(kind: event::Type) -> Event {
+    Event {
+        r#type: Some(kind.into()),
+        ..Event::default()
+    }
+}

@@ -1,0 +1,186 @@
+//! Where frameworks subscribe and call: `POST /api/v1/scheduler`.
+//!
+//! ```text
+//! SUBSCRIBE ─▶ 200, Mesos-Stream-Id, records: SUBSCRIBED, HEARTBEAT … until either side ends it
+//! each other call, with that id ─▶ 202 (200 for UPDATE_FRAMEWORK); what follows comes as records of the subscription
+//! ```
+//! A subscription is one stream of the same kind as over gRPC; only how calls reach it differs.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Extension, Router};
+use futures::StreamExt as _;
+use mete_daemon::auth::Principal;
+use mete_master_core::{Call, Input, LinkId, Reply};
+use mete_model::FrameworkId;
+use mete_proto::media::Media;
+use mete_proto::mesos::v1::scheduler::call::Type;
+use mete_proto::mesos::v1::scheduler::{Call as WireCall, Event};
+use mete_proto::recordio;
+use tonic::Status;
+
+use super::refusal::Refusal;
+use super::streams::Streams;
+use super::{Streamed, request};
+use crate::grpc::framework::Talk;
+use crate::grpc::{Desk, calls, events};
+use crate::links::Opened;
+
+/// Names a subscription, in its answer and in each call that belongs to it.
+const STREAM_ID: HeaderName = HeaderName::from_static("mesos-stream-id");
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+struct Door {
+    desk: Desk,
+    streams: Streams,
+}
+
+pub(super) fn routes(desk: Desk) -> Router {
+    let door = Door {
+        desk,
+        streams: Streams::default(),
+    };
+    Router::new()
+        .route("/api/v1/scheduler", any(take))
+        .with_state(door)
+}
+
+async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
+    let principal = request.extensions().get::<Principal>().cloned();
+    let (headers, call): (HeaderMap, WireCall) = request::read(request).await?;
+    check_principal(&call, principal.as_ref())?;
+    if call.r#type.is_none() {
+        return Err(Refusal::bad("the call has no type"));
+    }
+    if call.r#type() == Type::Subscribe {
+        return subscribe(&door, &headers, call);
+    }
+    answer(&door, &headers, &call).await
+}
+
+/// Who has a name of its own speaks for frameworks of that name alone.
+fn check_principal(call: &WireCall, caller: Option<&Principal>) -> Result<(), Refusal> {
+    let info = call.subscribe.as_ref().map(|part| &part.framework_info);
+    let update = call.update_framework.as_ref();
+    let info = info.or_else(|| update.map(|part| &part.framework_info));
+    let named = info.and_then(|info| info.principal.as_deref());
+    match (named, caller.filter(|caller| caller.has_own_secret())) {
+        (Some(named), Some(caller)) if *named != *caller.name => Err(Refusal::forbidden(format!(
+            "the caller is {}, framework_info.principal is {named}",
+            caller.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn subscribe(door: &Door, headers: &HeaderMap, call: WireCall) -> Result<Response, Refusal> {
+    let media = Media::accepted(request::text(headers, &ACCEPT))?;
+    if headers.contains_key(STREAM_ID) {
+        let why = "SUBSCRIBE begins a subscription: it has no Mesos-Stream-Id yet";
+        return Err(Refusal::bad(why));
+    }
+    if call.subscribe.is_none() {
+        return Err(Refusal::bad("subscribe is missing"));
+    }
+    calls::returning(&call).map_err(|bad| Refusal::bad(bad.to_string()))?;
+
+    let Opened {
+        link,
+        outbound,
+        over,
+    } = door.desk.links.open_to_framework();
+    let (id, read, unread) = door.streams.open(link);
+    let talk = Talk {
+        desk: door.desk.clone(),
+        link,
+        over,
+    };
+    // The one call that comes on this stream; then it stands until nobody reads it any more.
+    let said = futures::stream::once(async { Ok::<_, Status>(call) });
+    let ends = futures::stream::once(unread.cancelled_owned()).filter_map(async |()| None);
+    tokio::spawn(talk.run(said.chain(ends).boxed()));
+
+    let records = outbound.flat_map(move |sent| {
+        let _held = &read; // As long as this stream lives, somebody reads it.
+        let events = sent.map(events::in_parts).unwrap_or_default(); // How a stream ends in gRPC is not said here.
+        futures::stream::iter(events.into_iter().map(move |event| record(media, &event)))
+    });
+    let headers = [
+        (CONTENT_TYPE, media.name().to_owned()),
+        (STREAM_ID, id.to_string()),
+    ];
+    Ok((headers, Extension(Streamed), Body::from_stream(records)).into_response())
+}
+
+fn record(media: Media, event: &Event) -> Result<Bytes, Infallible> {
+    Ok(recordio::encode(&media.encode(event)))
+}
+
+async fn answer(door: &Door, headers: &HeaderMap, call: &WireCall) -> Result<Response, Refusal> {
+    if call.r#type() == Type::Unknown {
+        let why = format!("{} is not known here", calls::name(call));
+        return Err(Refusal::with(StatusCode::NOT_IMPLEMENTED, why));
+    }
+    if call.r#type() == Type::ReconcileOperations {
+        Media::accepted(request::text(headers, &ACCEPT))?;
+    }
+    let framework = call.framework_id.as_ref();
+    let framework = framework.ok_or_else(|| Refusal::bad("framework_id is missing"))?;
+    let framework = FrameworkId::try_from(framework);
+    let framework = framework.map_err(|bad| Refusal::bad(format!("framework_id: {bad}")))?;
+    let converted = calls::convert(call);
+    let converted = converted
+        .map_err(|bad| Refusal::bad(format!("{} makes no sense: {bad}", calls::name(call))))?;
+    let link = subscription(door, headers, &framework)?;
+
+    let updates = matches!(converted, Call::UpdateFramework { .. });
+    let is_answered = converted.is_answered();
+    let input = Input::Call {
+        framework,
+        link,
+        call: converted,
+    };
+    if !is_answered {
+        door.desk.handle.tell(input).await?;
+    } else if let Reply::Refused(why) = door.desk.handle.ask(input).await? {
+        return Err(Refusal::bad(why));
+    }
+    let status = if updates {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    Ok(status.into_response())
+}
+
+/// The stream of the subscription that a call belongs to.
+fn subscription(
+    door: &Door,
+    headers: &HeaderMap,
+    framework: &FrameworkId,
+) -> Result<LinkId, Refusal> {
+    let view = door.desk.handle.view();
+    let known = view.frameworks.get(framework);
+    let known = known.filter(|known| !known.is_completed());
+    let known =
+        known.ok_or_else(|| Refusal::bad(format!("no framework has the id {framework}")))?;
+    let subscribed = known.link();
+    let subscribed = subscribed.and_then(|link| Some((link, door.streams.id(link)?)));
+    let (link, id) = subscribed.ok_or_else(|| {
+        Refusal::forbidden(format!("framework {framework} is not subscribed over HTTP"))
+    })?;
+    match request::text(headers, &STREAM_ID) {
+        Some(named) if named == id.to_string() => Ok(link),
+        Some(named) => Err(Refusal::bad(format!(
+            "Mesos-Stream-Id {named:?} is not that of the subscription of framework {framework}"
+        ))),
+        None => Err(Refusal::bad("the header Mesos-Stream-Id is missing")),
+    }
+}

@@ -1,0 +1,385 @@
+//! Operators and tools over Mesos' v1 HTTP API, and by the older paths: `POST /api/v1` and what is read with GET.
+
+use mete_daemon::http_client;
+use mete_proto::mesos::v1 as mesos;
+use mete_proto::mesos::v1::master::{Response, response};
+use prost::Message as _;
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::peers::{self, Agent, Framework, Master, task};
+use crate::v1::{JSON, PROTOBUF, Records, ask, call, post};
+
+/// A master with an agent and a framework whose task runs.
+struct Scene {
+    master: Master,
+    agent: Agent,
+    framework: Framework,
+    _dir: tempfile::TempDir,
+}
+
+async fn scene() -> Scene {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut agent = Agent::registered(&master).await;
+    let mut framework = Framework::subscribed(&master).await;
+    let offer = framework.offers().await.remove(0);
+    let task = task("one", &offer, "cpus:1;mem:64");
+    framework.accept(&[&offer], vec![task]).await;
+    agent.run_task().await;
+    let running = agent.status("one", mesos::TaskState::TaskRunning, 1);
+    agent.report(&framework.id, running).await;
+    framework.update().await;
+    Scene {
+        master,
+        agent,
+        framework,
+        _dir: dir,
+    }
+}
+
+#[tokio::test]
+async fn every_question_is_answered() {
+    let scene = scene().await;
+    for name in [
+        "HEALTH",
+        "FLAGS",
+        "VERSION",
+        "METRICS",
+        "LOGGING_LEVEL",
+        "STATE",
+        "AGENTS",
+        "FRAMEWORKS",
+        "EXECUTORS",
+        "OPERATIONS",
+        "TASKS",
+        "ROLES",
+        "WEIGHTS",
+        "MASTER",
+        "MAINTENANCE_STATUS",
+        "MAINTENANCE_SCHEDULE",
+        "QUOTA",
+    ] {
+        let question = format!("GET_{name}");
+        let told = ask(
+            &scene.master,
+            &json!({ "type": question, "get_metrics": {} }),
+        )
+        .await;
+        assert_eq!(told["type"], question);
+        assert!(told[question.to_lowercase()].is_object(), "{told}");
+    }
+
+    let state = ask(&scene.master, &json!({ "type": "GET_STATE" })).await;
+
+    let state = &state["get_state"];
+    let task = &state["get_tasks"]["tasks"][0];
+    assert_eq!(task["task_id"]["value"], "one");
+    assert_eq!(task["state"], "TASK_RUNNING");
+    assert_eq!(task["statuses"][0]["state"], "TASK_RUNNING");
+    let cpus = json!({ "name": "cpus", "type": "SCALAR", "scalar": { "value": 1.0 },
+        "allocation_info": { "role": "web" } });
+    assert_eq!(task["resources"][0], cpus);
+    let agent = &state["get_agents"]["agents"][0];
+    assert_eq!(
+        agent["agent_info"]["id"]["value"],
+        json!(scene.agent.id.value)
+    );
+    assert_eq!(agent["pid"], "slave(1)@127.0.0.2:5051");
+    assert_eq!(agent["allocated_resources"][0], cpus);
+    assert_eq!(agent["total_resources"][0]["role"], "*");
+    let framework = &state["get_frameworks"]["frameworks"][0];
+    assert_eq!(
+        framework["framework_info"]["id"]["value"],
+        json!(scene.framework.id.value)
+    );
+    assert_eq!(
+        (&framework["active"], &framework["recovered"]),
+        (&json!(true), &json!(false))
+    );
+    let version = ask(&scene.master, &json!({ "type": "GET_VERSION" })).await;
+    assert_eq!(version["get_version"]["version_info"]["version"], "1.11.0");
+}
+
+#[tokio::test]
+async fn protobuf_is_answered_to_who_wants_it() {
+    let scene = scene().await;
+    let headers = [("content-type", JSON), ("accept", PROTOBUF)];
+
+    let answer = post(
+        &scene.master,
+        "/api/v1/operator",
+        &headers,
+        r#"{"type":"GET_TASKS"}"#,
+    )
+    .await;
+
+    assert_eq!(answer.headers()[CONTENT_TYPE], PROTOBUF);
+    let told = Response::decode(answer.bytes().await.expect("a body")).expect("a response");
+    assert_eq!(told.r#type(), response::Type::GetTasks);
+    assert_eq!(told.get_tasks.expect("tasks").tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn who_subscribes_hears_all_there_is_and_then_what_happens() {
+    let mut scene = scene().await;
+    let subscribe = r#"{"type":"SUBSCRIBE"}"#;
+    let mut watch = Records::open(&scene.master, "/api/v1", JSON, subscribe).await;
+    let first = watch.event().await;
+    assert_eq!(first["type"], "SUBSCRIBED");
+    assert_eq!(first["subscribed"]["heartbeat_interval_seconds"], 15.0);
+    let tasks = &first["subscribed"]["get_state"]["get_tasks"]["tasks"];
+    assert_eq!(tasks[0]["task_id"]["value"], "one");
+
+    let finished = scene.agent.status("one", mesos::TaskState::TaskFinished, 2);
+    let running = scene.agent.status("one", mesos::TaskState::TaskRunning, 1);
+    scene.framework.acknowledge(&running).await;
+    scene.agent.next().await;
+    scene
+        .agent
+        .report(&scene.framework.id, finished.clone())
+        .await;
+
+    let updated = watch.wait_for("TASK_UPDATED").await;
+    let updated = &updated["task_updated"];
+    assert_eq!(updated["status"]["state"], "TASK_FINISHED");
+    assert_eq!(updated["state"], "TASK_FINISHED");
+    let _second = Agent::registered_as(&scene.master, {
+        let mut registration = peers::registration();
+        registration.agent_info.hostname = "second".to_owned();
+        registration
+    })
+    .await;
+    let added = watch.wait_for("AGENT_ADDED").await;
+    let added = &added["agent_added"]["agent"]["agent_info"];
+    assert_eq!(added["hostname"], "second");
+    let other = Framework::subscribed(&scene.master).await;
+    let added = watch.wait_for("FRAMEWORK_ADDED").await;
+    let added = &added["framework_added"]["framework"]["framework_info"];
+    assert_eq!(added["id"]["value"], json!(other.id.value));
+    let teardown = json!({ "type": "TEARDOWN",
+        "teardown": { "framework_id": { "value": other.id.value } } });
+    assert_eq!(call(&scene.master, "/api/v1", &teardown).await.0, 200);
+    let removed = watch.wait_for("FRAMEWORK_REMOVED").await;
+    let removed = &removed["framework_removed"]["framework_info"];
+    assert_eq!(removed["id"]["value"], json!(other.id.value));
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+#[tokio::test]
+async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
+    let scene = scene().await;
+    let master = &scene.master;
+    let agent = json!({ "value": scene.agent.id.value });
+    let nobody = json!({ "value": "nobody" });
+    let reserved = json!([{ "name": "cpus", "type": "SCALAR", "scalar": { "value": 1.0 },
+        "reservations": [{ "type": "DYNAMIC", "role": "db" }] }]);
+    let too_much = json!([{ "name": "cpus", "type": "SCALAR", "scalar": { "value": 9.0 },
+        "reservations": [{ "type": "DYNAMIC", "role": "db" }] }]);
+    for (order, status) in [
+        (
+            json!({ "type": "UPDATE_WEIGHTS", "update_weights": { "weight_infos": [{ "role": "web", "weight": 2 }] } }),
+            200,
+        ),
+        (
+            json!({ "type": "UPDATE_WEIGHTS", "update_weights": { "weight_infos": [{ "role": "web", "weight": -1 }] } }),
+            400,
+        ),
+        (
+            json!({ "type": "UPDATE_QUOTA", "update_quota": { "quota_configs": [{ "role": "web", "limits": { "cpus": { "value": 3 } } }] } }),
+            200,
+        ),
+        (
+            json!({ "type": "RESERVE_RESOURCES", "reserve_resources": { "agent_id": agent, "resources": reserved } }),
+            202,
+        ),
+        (
+            json!({ "type": "RESERVE_RESOURCES", "reserve_resources": { "agent_id": agent, "resources": too_much } }),
+            409,
+        ),
+        (
+            json!({ "type": "RESERVE_RESOURCES", "reserve_resources": { "agent_id": agent, "resources": [] } }),
+            400,
+        ),
+        (
+            json!({ "type": "UNRESERVE_RESOURCES", "unreserve_resources": { "agent_id": agent, "resources": reserved } }),
+            202,
+        ),
+        (
+            json!({ "type": "UPDATE_MAINTENANCE_SCHEDULE", "update_maintenance_schedule": { "schedule": {} } }),
+            200,
+        ),
+        (
+            json!({ "type": "START_MAINTENANCE", "start_maintenance": { "machines": [] } }),
+            400,
+        ),
+        (
+            json!({ "type": "DRAIN_AGENT", "drain_agent": { "agent_id": agent, "max_grace_period": { "seconds": -1 } } }),
+            400,
+        ),
+        (
+            json!({ "type": "DEACTIVATE_AGENT", "deactivate_agent": { "agent_id": agent } }),
+            200,
+        ),
+        (
+            json!({ "type": "REACTIVATE_AGENT", "reactivate_agent": { "agent_id": agent } }),
+            200,
+        ),
+        (
+            json!({ "type": "DRAIN_AGENT", "drain_agent": { "agent_id": agent, "max_grace_period": { "seconds": "60" } } }),
+            200,
+        ),
+        (
+            json!({ "type": "MARK_AGENT_GONE", "mark_agent_gone": { "agent_id": nobody } }),
+            404,
+        ),
+        (
+            json!({ "type": "TEARDOWN", "teardown": { "framework_id": nobody } }),
+            404,
+        ),
+        (json!({ "type": "TEARDOWN" }), 400),
+        (
+            json!({ "type": "GROW_VOLUME", "grow_volume": { "volume": { "name": "disk", "type": "SCALAR" }, "addition": { "name": "disk", "type": "SCALAR" } } }),
+            400,
+        ),
+        (
+            json!({ "type": "SET_LOGGING_LEVEL", "set_logging_level": { "level": 1, "duration": { "nanoseconds": -5 } } }),
+            400,
+        ),
+        (
+            json!({ "type": "READ_FILE", "read_file": { "path": "/master/log", "offset": 0 } }),
+            404,
+        ),
+        (json!({ "type": "UNKNOWN" }), 501),
+    ] {
+        let (got, text) = call(master, "/api/v1", &order).await;
+        assert_eq!(got, status, "{order}: {text}");
+        assert_eq!(text.is_empty(), status < 300, "{order}: {text}");
+    }
+
+    let weights = ask(master, &json!({ "type": "GET_WEIGHTS" })).await;
+    let told = &weights["get_weights"]["weight_infos"];
+    assert_eq!(told, &json!([{ "weight": 2.0, "role": "web" }]));
+    let quota = ask(master, &json!({ "type": "GET_QUOTA" })).await;
+    let config = &quota["get_quota"]["status"]["configs"][0];
+    assert_eq!(config["limits"]["cpus"]["value"], 3.0);
+    let agents = ask(master, &json!({ "type": "GET_AGENTS" })).await;
+    let drained = &agents["get_agents"]["agents"][0]["drain_info"];
+    assert_eq!(drained["state"], "DRAINING");
+}
+
+#[tokio::test]
+async fn older_paths_are_read_as_tools_for_mesos_read_them() {
+    let scene = scene().await;
+    let master = &scene.master;
+    let agent = scene.agent.id.value.as_str();
+
+    let slaves = master.json(&format!("/slaves?slave_id={agent}")).await;
+    let slave = &slaves["slaves"][0];
+    assert_eq!(slave["id"], agent);
+    assert_eq!(slave["used_resources_full"][0]["role"], "*");
+    assert_eq!(master.json("/slaves?slave_id=x").await["slaves"], json!([]));
+    let tasks = master
+        .json("/master/tasks?limit=5&order=asc&task_id=one")
+        .await;
+    assert_eq!(tasks["tasks"][0]["state"], "TASK_RUNNING");
+    assert_eq!(master.json("/tasks?offset=1").await["tasks"], json!([]));
+    let frameworks = master.json("/frameworks").await;
+    assert_eq!(frameworks["frameworks"][0]["tasks"][0]["id"], "one");
+    let summary = master.json("/state-summary").await;
+    assert_eq!(summary["slaves"][0]["TASK_RUNNING"], 1);
+    assert_eq!(summary["frameworks"][0]["slave_ids"], json!([agent]));
+    assert_eq!(summary["frameworks"][0].get("tasks"), None);
+    assert_eq!(master.json("/version").await["version"], "1.11.0");
+    assert_eq!(master.json("/flags").await["flags"]["cluster"], "mete");
+    let metrics = master.json("/metrics/snapshot").await;
+    for (name, value) in [
+        ("master/elected", 1.0),
+        ("master/tasks_running", 1.0),
+        ("master/tasks_finished", 0.0),
+        ("master/slaves_active", 1.0),
+        ("master/frameworks_active", 1.0),
+        ("master/cpus_used", 1.0),
+        ("master/cpus_percent", 0.25),
+    ] {
+        assert_eq!(metrics[name], json!(value), "{name}");
+    }
+    for path in ["/state/", "/master/state", "/state/more"] {
+        assert_eq!(master.get(path).await.status(), 200, "{path}");
+    }
+    for path in ["/state.json", "/master", "/nothing"] {
+        assert_eq!(master.get(path).await.status(), 404, "{path}");
+    }
+    let script = master
+        .get("/state-summary?jsonp=angular.callbacks._0")
+        .await;
+    assert_eq!(script.headers()[CONTENT_TYPE], "text/javascript");
+    let script = script.text().await.expect("a body");
+    assert!(script.starts_with("angular.callbacks._0({") && script.ends_with("});"));
+    assert_eq!(master.get("/state?jsonp=alert(1)").await.status(), 400);
+}
+
+#[tokio::test]
+async fn the_leader_is_told_and_long_answers_are_packed() {
+    let scene = scene().await;
+    let client = http_client::plain().redirect(reqwest::redirect::Policy::none());
+    let client = client.build().expect("a client");
+    let get = |path: &str| {
+        let request = client.request(Method::GET, format!("{}{path}", scene.master.url));
+        request.header("accept-encoding", "gzip").send()
+    };
+
+    let redirect = get("/redirect").await.expect("an answer");
+    let long = get("/state").await.expect("an answer");
+    let short = get("/version").await.expect("an answer");
+
+    assert_eq!(redirect.status(), 307);
+    let place = scene.master.url.trim_start_matches("http:");
+    assert_eq!(redirect.headers()["location"], place);
+    assert_eq!(long.headers()["content-encoding"], "gzip");
+    assert!(!short.headers().contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn forms_order_as_scripts_for_mesos_do() {
+    let scene = scene().await;
+    let master = &scene.master;
+    let agent = scene.agent.id.value.as_str();
+    let list = |value: f64| {
+        json!([{ "name": "disk", "type": "SCALAR", "scalar": { "value": value },
+            "role": "db", "reservation": { "principal": "ops" } }])
+    };
+    let form = |resources: &Value| {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("slaveId", agent);
+        form.append_pair("resources", &resources.to_string());
+        form.finish()
+    };
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    for (path, body, status) in [
+        ("/reserve", form(&list(100.0)), 202),
+        ("/reserve", form(&list(1e6)), 409),
+        ("/reserve", form(&json!({})), 400),
+        ("/reserve", "slaveId=x".to_owned(), 422),
+        ("/master/unreserve", form(&list(100.0)), 202),
+        ("/teardown", "frameworkId=nobody".to_owned(), 404),
+        (
+            "/teardown",
+            format!("frameworkId={}", scene.framework.id.value),
+            200,
+        ),
+    ] {
+        let answer = post(master, path, &kind, body.clone()).await;
+        let got = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        assert_eq!(got, status, "{path} {body}: {text}");
+    }
+    let state = master.state().await;
+    assert_eq!(state["frameworks"], json!([]));
+    assert_eq!(
+        state["completed_frameworks"][0]["id"],
+        json!(scene.framework.id.value)
+    );
+}

@@ -1,0 +1,388 @@
+//! Frameworks over Mesos' v1 HTTP API: `POST /api/v1/scheduler`.
+
+use mete_proto::json;
+use mete_proto::mesos::v1 as mesos;
+use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
+use prost::Message as _;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::peers::{self, Agent, Framework, Master, framework_info};
+use crate::v1::{self, JSON, PROTOBUF, Records, STREAM_ID, post};
+
+const PATH: &str = "/api/v1/scheduler";
+
+fn info() -> Value {
+    serde_json::from_slice(&json::to_vec(&framework_info())).expect("JSON")
+}
+
+fn subscribe(info: &Value) -> Value {
+    json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": info } })
+}
+
+/// A framework that is subscribed over HTTP.
+struct Client<'a> {
+    master: &'a Master,
+    events: Records,
+    id: String,
+    stream: String,
+}
+
+impl<'a> Client<'a> {
+    async fn subscribed(master: &'a Master) -> Self {
+        Self::subscribed_as(master, &info()).await
+    }
+
+    async fn subscribed_as(master: &'a Master, info: &Value) -> Self {
+        let mut call = subscribe(info);
+        if let Some(id) = info.get("id") {
+            call["framework_id"] = id.clone();
+        }
+        let mut events = Records::open(master, PATH, JSON, call.to_string()).await;
+        let first = events.event().await;
+        assert_eq!(first["type"], "SUBSCRIBED", "{first}");
+        let id = &first["subscribed"]["framework_id"]["value"];
+        Self {
+            master,
+            stream: events.stream_id(),
+            events,
+            id: id.as_str().expect("an id").to_owned(),
+        }
+    }
+
+    /// A call of this framework; the status and the text.
+    async fn call(&self, mut call: Value) -> (u16, String) {
+        call["framework_id"] = json!({ "value": self.id });
+        let headers = [("content-type", JSON), (STREAM_ID, self.stream.as_str())];
+        let answer = post(self.master, PATH, &headers, call.to_string()).await;
+        let status = answer.status().as_u16();
+        if status == 202 {
+            assert!(!answer.headers().contains_key("content-type"));
+        }
+        (status, answer.text().await.expect("a body"))
+    }
+
+    async fn offer(&mut self) -> Value {
+        let offers = self.events.wait_for("OFFERS").await;
+        offers["offers"]["offers"][0].clone()
+    }
+
+    async fn launch(&self, offer: &Value, task: &Value) {
+        let launch = json!({ "type": "LAUNCH", "launch": { "task_infos": [task] } });
+        let accept = json!({ "offer_ids": [offer["id"]], "operations": [launch] });
+        let call = json!({ "type": "ACCEPT", "accept": accept });
+        assert_eq!(self.call(call).await, (202, String::new()));
+    }
+}
+
+/// A task in the words of Mesos' own documentation.
+fn task(offer: &Value) -> Value {
+    json!({
+        "name": "sleeper",
+        "task_id": { "value": "one" },
+        "agent_id": offer["agent_id"],
+        "command": { "value": "sleep 60" },
+        "resources": [
+            { "name": "cpus", "type": "SCALAR", "scalar": { "value": "0.5" } },
+            { "name": "mem", "type": "SCALAR", "scalar": { "value": 64 } },
+        ],
+    })
+}
+
+#[tokio::test]
+async fn a_task_is_launched_told_of_and_acknowledged() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut agent = Agent::registered(&master).await;
+    let mut client = Client::subscribed(&master).await;
+    let offer = client.offer().await;
+    assert_eq!(offer["allocation_info"], json!({ "role": "web" }));
+    assert_eq!(offer["url"]["path"], "/slave(1)");
+
+    client.launch(&offer, &task(&offer)).await;
+
+    let run = agent.run_task().await;
+    assert_eq!(run.task_info.task_id.value, "one");
+    let framework = run.framework_info.id.clone().expect("an id");
+    assert_eq!(framework.value, client.id);
+    let status = agent.status("one", mesos::TaskState::TaskRunning, 7);
+    agent.report(&framework, status).await;
+    let update = client.events.wait_for("UPDATE").await;
+    let status = &update["update"]["status"];
+    assert_eq!(status["state"], "TASK_RUNNING");
+    assert_eq!(status["uuid"], "BwcHBwcHBwcHBwcHBwcHBw==");
+    let acknowledge = json!({
+        "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"],
+    });
+    let call = json!({ "type": "ACKNOWLEDGE", "acknowledge": acknowledge });
+    assert_eq!(client.call(call).await.0, 202);
+    let peers::Message::Acknowledge(acknowledged) = agent.next().await else {
+        panic!("acknowledged");
+    };
+    assert_eq!(acknowledged.uuid, vec![7; 16]);
+    let reconcile = json!({ "type": "RECONCILE", "reconcile": { "tasks": [] } });
+    assert_eq!(client.call(reconcile).await.0, 202);
+    let update = client.events.wait_for("UPDATE").await;
+    assert_eq!(
+        update["update"]["status"]["reason"],
+        "REASON_RECONCILIATION"
+    );
+    assert_eq!(update["update"]["status"].get("uuid"), None);
+}
+
+#[tokio::test]
+async fn protobuf_is_said_and_heard_as_well() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let call = Call {
+        subscribe: Some(call::Subscribe {
+            framework_info: framework_info(),
+            ..call::Subscribe::default()
+        }),
+        ..peers::bare(call::Type::Subscribe)
+    };
+    // Also by a longer path, below the name of the process.
+    let path = "/master/api/v1/scheduler/x";
+    let mut events = Records::open(&master, path, PROTOBUF, call.encode_to_vec()).await;
+    let mut event = async || {
+        let record = events.next().await.expect("no end");
+        Event::decode(record).expect("an event")
+    };
+
+    let (first, second) = (event().await, event().await);
+
+    let subscribed = first.subscribed.expect("SUBSCRIBED first");
+    assert_eq!(subscribed.heartbeat_interval_seconds, Some(15.0));
+    assert_eq!(second.r#type(), event::Type::Heartbeat);
+    let id = subscribed.framework_id;
+    let suppress = Call {
+        framework_id: Some(id),
+        ..peers::bare(call::Type::Suppress)
+    };
+    let stream = events.stream_id();
+    let headers = [("content-type", PROTOBUF), (STREAM_ID, stream.as_str())];
+    let answer = post(&master, PATH, &headers, suppress.encode_to_vec()).await;
+    assert_eq!(answer.status(), 202);
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_in_the_order_of_mesos() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let client = Client::subscribed(&master).await;
+    let overgrpc = Framework::subscribed(&master).await;
+    let id = json!({ "value": client.id });
+    let revive = json!({ "type": "REVIVE", "framework_id": id });
+    let (stream, other) = (client.stream.as_str(), "another");
+    let json = ("content-type", JSON);
+    let mine = (STREAM_ID, stream);
+    let with = |more: Value| {
+        let mut call = revive.clone();
+        let more = more.as_object().expect("fields").clone();
+        call.as_object_mut().expect("fields").extend(more);
+        call.to_string()
+    };
+    let subscribe = subscribe(&info());
+    let twice = json!({ "type": "SUBSCRIBE", "framework_id": { "value": "x" }, "subscribe":
+        { "framework_info": { "user": "u", "name": "n", "id": { "value": "y" } } } });
+    let nameless =
+        json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": { "user": "u" } } });
+    for (headers, body, status, words) in [
+        (vec![], revive.to_string(), 400, "Content-Type is missing"),
+        (
+            vec![("content-type", "application/json; charset=utf-8")],
+            revive.to_string(),
+            415,
+            "charset",
+        ),
+        (vec![json, mine], "{".to_owned(), 400, "at byte 1"),
+        (vec![json, mine], "{}".to_owned(), 400, "no type"),
+        (
+            vec![json],
+            nameless.to_string(),
+            400,
+            "framework_info.name is missing",
+        ),
+        (vec![json], twice.to_string(), 400, "framework_id"),
+        (
+            vec![json, mine],
+            subscribe.to_string(),
+            400,
+            "no Mesos-Stream-Id yet",
+        ),
+        (
+            vec![json, ("accept", "text/html")],
+            subscribe.to_string(),
+            406,
+            "text/html",
+        ),
+        (
+            vec![json],
+            revive.to_string(),
+            400,
+            "Mesos-Stream-Id is missing",
+        ),
+        (
+            vec![json, (STREAM_ID, other)],
+            revive.to_string(),
+            400,
+            "\"another\"",
+        ),
+        (
+            vec![json, mine],
+            with(json!({ "type": "ACCEPT" })),
+            400,
+            "accept",
+        ),
+        (
+            vec![json, mine],
+            with(json!({ "type": "UNKNOWN" })),
+            501,
+            "UNKNOWN",
+        ),
+        (
+            vec![json, mine],
+            with(json!({ "framework_id": { "value": "nobody" } })),
+            400,
+            "nobody",
+        ),
+        (
+            vec![json, mine],
+            with(json!({ "framework_id": { "value": overgrpc.id.value } })),
+            403,
+            "not subscribed over HTTP",
+        ),
+        (
+            vec![json, mine],
+            with(
+                json!({ "type": "ACKNOWLEDGE", "acknowledge": { "agent_id": { "value": "a" },
+                "task_id": { "value": "t" }, "uuid": "AAAA" } }),
+            ),
+            400,
+            "16 bytes",
+        ),
+        (vec![json, mine], revive.to_string(), 202, ""),
+    ] {
+        let answer = post(&master, PATH, &headers, body.clone()).await;
+        let got = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        assert_eq!(got, status, "{headers:?} {body}: {text}");
+        assert!(text.contains(words), "{headers:?} {body}: {text}");
+    }
+    let answer = master.get(PATH).await;
+    assert_eq!(answer.status(), 405);
+    assert_eq!(answer.headers()["allow"], "POST");
+}
+
+#[tokio::test]
+async fn a_subscription_that_makes_no_sense_is_a_stream_with_one_error() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let client = Client::subscribed(&master).await;
+    let torn_down = json!({ "type": "TEARDOWN" });
+    assert_eq!(client.call(torn_down).await.0, 202);
+    let mut removed = info();
+    removed["id"] = json!({ "value": client.id });
+    let mut no_roles = info();
+    no_roles["roles"] = json!([]);
+    let mut twice = info();
+    twice["roles"] = json!(["web", "web"]);
+    for (info, words) in [
+        (removed, "Framework has been removed"),
+        (no_roles, "roles"),
+        (twice, "twice"),
+    ] {
+        let mut events = Records::open(&master, PATH, JSON, subscribe(&info).to_string()).await;
+
+        let event = events.event().await;
+
+        assert_eq!(event["type"], "ERROR", "{event}");
+        let said = event["error"]["message"].as_str().expect("words");
+        assert!(said.contains(words), "{said}");
+        assert_eq!(events.next().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_second_subscription_takes_over_and_the_first_id_is_void() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut first = Client::subscribed(&master).await;
+    let mut again = info();
+    again["id"] = json!({ "value": first.id });
+
+    let second = Client::subscribed_as(&master, &again).await;
+
+    assert_eq!(second.id, first.id);
+    let last = first.events.wait_for("ERROR").await;
+    assert_eq!(last["error"]["message"], "Framework failed over");
+    assert_eq!(first.events.next().await, None);
+    let revive = json!({ "type": "REVIVE" });
+    assert_eq!(first.call(revive.clone()).await.0, 400);
+    assert_eq!(second.call(revive).await.0, 202);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_any_more_is_a_framework_that_is_away() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut watch = Records::open(&master, "/api/v1", JSON, r#"{"type":"SUBSCRIBE"}"#).await;
+    watch.wait_for("SUBSCRIBED").await;
+    let client = Client::subscribed(&master).await;
+    watch.wait_for("FRAMEWORK_ADDED").await;
+    let id = client.id.clone();
+    drop(client);
+
+    let updated = watch.wait_for("FRAMEWORK_UPDATED").await;
+
+    let framework = &updated["framework_updated"]["framework"];
+    assert_eq!(framework["framework_info"]["id"]["value"], json!(id));
+    assert_eq!(framework["connected"], false);
+}
+
+#[tokio::test]
+async fn a_framework_changes_what_it_says_of_itself_all_or_nothing() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let client = Client::subscribed(&master).await;
+    let update = |field: &str, value: Value| {
+        let mut info = info();
+        info["id"] = json!({ "value": client.id });
+        info[field] = value;
+        json!({ "type": "UPDATE_FRAMEWORK", "update_framework": { "framework_info": info } })
+    };
+
+    let done = client.call(update("name", json!("renamed"))).await;
+    let refused = client.call(update("user", json!("nobody"))).await;
+
+    assert_eq!(done, (200, String::new()));
+    assert_eq!(refused.0, 400, "{}", refused.1);
+    assert!(refused.1.contains("user of framework"), "{}", refused.1);
+    let told = v1::ask(&master, &json!({ "type": "GET_FRAMEWORKS" })).await;
+    let framework = &told["get_frameworks"]["frameworks"][0];
+    assert_eq!(framework["framework_info"]["name"], "renamed");
+}
+
+#[tokio::test]
+async fn operations_are_reconciled_by_where_their_agents_are() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let agent = Agent::registered(&master).await;
+    let mut client = Client::subscribed(&master).await;
+    let operations = json!([
+        { "operation_id": { "value": "here" }, "agent_id": { "value": agent.id.value } },
+        { "operation_id": { "value": "nowhere" } },
+    ]);
+    let call = json!({ "type": "RECONCILE_OPERATIONS",
+        "reconcile_operations": { "operations": operations } });
+
+    assert_eq!(client.call(call).await.0, 202);
+
+    for id in ["here", "nowhere"] {
+        let event = client.events.wait_for("UPDATE_OPERATION_STATUS").await;
+        let status = &event["update_operation_status"]["status"];
+        assert_eq!(status["operation_id"]["value"], id);
+        assert_eq!(status["state"], "OPERATION_UNKNOWN");
+    }
+}
