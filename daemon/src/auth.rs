@@ -3,6 +3,7 @@
 //!
 //! Invariants: a token is never printed, and compared in constant time. Health is open to all, nothing else.
 
+pub mod credentials; // principals and their secrets in a file of Mesos' form
 mod principals; // who has a secret of its own
 
 use std::fmt;
@@ -134,9 +135,9 @@ impl Principal {
 }
 
 /// The name of whoever shows the token.
-const SHARED: &str = "token";
+pub(crate) const SHARED: &str = "token";
 /// The name of whoever calls where no token is needed.
-const ANYONE: &str = "anyone";
+pub(crate) const ANYONE: &str = "anyone";
 
 /// The caller has shown no token, or a wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

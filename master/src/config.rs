@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mete_daemon::auth::ListenOptions;
+use mete_daemon::auth::credentials::{self, CredentialsError};
+use mete_daemon::auth::{Callers, ListenOptions, TokenError, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_master_core::{Policy, Settings};
@@ -60,6 +61,10 @@ pub struct Options {
     /// A stream that has not said who it is within this is ended.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = config::duration)]
     pub greeting_timeout: Duration,
+    /// File with principals and their secrets, in the form of Mesos: {"credentials":[{"principal":"…","secret":"…"}]}.
+    /// Each may call with HTTP Basic or its secret as bearer token; a framework that does has its name as principal.
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
     /// Where the master listens, and the token.
     #[command(flatten)]
     pub listen: ListenOptions,
@@ -72,6 +77,18 @@ impl Options {
     /// Where to listen.
     pub fn address(&self) -> SocketAddr {
         self.listen.address(self.port)
+    }
+
+    /// Who may call.
+    ///
+    /// # Errors
+    /// When the token or the credentials cannot be read or make no sense.
+    pub(crate) fn callers(&self) -> Result<Callers, CallersError> {
+        let token = self.listen.token()?;
+        let Some(path) = &self.credentials else {
+            return Ok(Callers::from(token));
+        };
+        Ok(Callers::known(token, credentials::read(path)?))
     }
 
     /// The file with what survives a restart.
@@ -105,7 +122,7 @@ impl Options {
             ("allocation_policy", self.allocation_policy.to_string()),
             (
                 "authenticate_http_readwrite",
-                self.listen.token_file.is_some().to_string(),
+                (self.listen.token_file.is_some() || self.credentials.is_some()).to_string(),
             ),
         ];
         let named = flags.map(|(name, value)| (name.to_owned(), value));
@@ -138,7 +155,9 @@ impl Options {
 
 impl Checked for Options {
     fn faults(&self) -> Vec<Fault> {
-        let mut faults = self.listen.faults();
+        let is_guarded = self.listen.token_file.is_some() || self.credentials.is_some();
+        let exposed = check_exposure(self.listen.ip, is_guarded, self.listen.insecure_no_auth);
+        let mut faults: Vec<Fault> = exposed.err().into_iter().collect();
         faults.extend(self.telemetry.faults());
         for (key, span) in [
             ("agent-ping-timeout", self.agent_ping_timeout),
@@ -160,6 +179,17 @@ impl Checked for Options {
         }
         faults
     }
+}
+
+/// Why it cannot be told who may call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallersError {
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The credentials cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
 }
 
 /// What is done again and again is not done more often than this: thousands of agents times this is still little work.

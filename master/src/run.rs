@@ -8,7 +8,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mete_daemon::auth::TokenError;
 use mete_daemon::clock;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
@@ -24,7 +23,7 @@ use tonic::service::Routes;
 use tracing::info;
 use uuid::Uuid;
 
-use crate::config::Options;
+use crate::config::{CallersError, Options};
 use crate::grpc::agent::Agents;
 use crate::grpc::framework::Frameworks;
 use crate::grpc::operator::Operators;
@@ -52,9 +51,9 @@ pub enum RunError {
     /// The store cannot be used, or holds what this version cannot read.
     #[error("the master's store cannot be used")]
     Store(#[from] StoreError),
-    /// The token cannot be read.
+    /// The token or the credentials cannot be read.
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Callers(#[from] CallersError),
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -93,7 +92,7 @@ pub async fn run_on(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let token = options.listen.token()?;
+    let callers = options.callers()?;
     let address = listener.local_addr()?;
     let store: Arc<dyn Store> = Arc::new(open_store(&options).await?);
     let (cluster, about, journal) = recover(&options, address, &store).await?;
@@ -115,7 +114,12 @@ pub async fn run_on(
     let routes = routes(desk, about, metrics).await?;
     let (loop_end, server_end) = (CancellationToken::new(), CancellationToken::new());
     let mut looping = ready.start(journal, hands, loop_end.clone());
-    let mut serving = tokio::spawn(server::serve(listener, routes, token, server_end.clone()));
+    let mut serving = tokio::spawn(server::serve_to(
+        listener,
+        routes,
+        callers,
+        server_end.clone(),
+    ));
     info!(%address, "listening");
 
     let (mut loop_ended, mut server_ended) = (None, None);

@@ -18,6 +18,8 @@ mod peers;
 mod scenarios;
 #[path = "api/v1.rs"]
 mod v1;
+#[path = "api/v1_fuzz.rs"]
+mod v1_fuzz;
 #[path = "api/v1_operator.rs"]
 mod v1_operator;
 #[path = "api/v1_scheduler.rs"]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use mete_daemon::auth::Principal;
 use mete_master_core::{
     Accept, BadGroup, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
 };
@@ -52,6 +53,24 @@ pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription
         )
         .within("subscribe")?,
     })
+}
+
+/// Who has a secret of its own speaks for frameworks of its name alone.
+///
+/// # Errors
+/// Names both.
+pub(crate) fn check_principal(call: &WireCall, caller: Option<&Principal>) -> Result<(), String> {
+    let info = call.subscribe.as_ref().map(|part| &part.framework_info);
+    let update = call.update_framework.as_ref();
+    let info = info.or_else(|| update.map(|part| &part.framework_info));
+    let named = info.and_then(|info| info.principal.as_deref());
+    match (named, caller.filter(|caller| caller.has_own_secret())) {
+        (Some(named), Some(caller)) if *named != *caller.name => Err(format!(
+            "the caller is {}, framework_info.principal is {named}",
+            caller.name
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The id with which a framework comes back, which must be the same wherever it stands.

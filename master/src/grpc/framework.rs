@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
+use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Gone;
 use mete_master_core::{Input, LinkId, Reply};
 use mete_model::FrameworkId;
@@ -39,6 +40,7 @@ impl Scheduler for Frameworks {
         let opened = self.0.links.open_to_framework();
         let stream = Talk {
             desk: self.0.clone(),
+            caller: request.extensions().get().cloned(),
             link: opened.link,
             over: opened.over,
         };
@@ -55,6 +57,8 @@ impl<T: Stream<Item = Result<Call, Status>> + Send + Unpin> Calls for T {}
 /// One stream, from the side of who reads the calls on it.
 pub(crate) struct Talk {
     pub(crate) desk: Desk,
+    /// Who says them.
+    pub(crate) caller: Option<Principal>,
     pub(crate) link: LinkId,
     pub(crate) over: CancellationToken,
 }
@@ -100,6 +104,7 @@ impl Talk {
             let why = format!("the first call must be SUBSCRIBE, not {name}");
             return Err(Status::failed_precondition(why));
         }
+        calls::check_principal(&first, self.caller.as_ref()).map_err(Status::permission_denied)?;
         let subscription = match calls::subscription(&first, self.link) {
             Ok(subscription) => subscription,
             Err(bad) => {
@@ -138,6 +143,7 @@ impl Talk {
     }
 
     async fn take(&self, framework: &FrameworkId, call: &Call) -> Result<(), Status> {
+        calls::check_principal(call, self.caller.as_ref()).map_err(Status::permission_denied)?;
         let call = calls::from_wire(call, framework);
         let is_answered = call.is_answered();
         let input = Input::Call {

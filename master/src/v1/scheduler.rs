@@ -53,34 +53,24 @@ pub(super) fn routes(desk: Desk) -> Router {
 }
 
 async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
-    let principal = request.extensions().get::<Principal>().cloned();
+    let caller = request.extensions().get::<Principal>().cloned();
     let (headers, call): (HeaderMap, WireCall) = request::read(request).await?;
-    check_principal(&call, principal.as_ref())?;
+    calls::check_principal(&call, caller.as_ref()).map_err(Refusal::forbidden)?;
     if call.r#type.is_none() {
         return Err(Refusal::bad("the call has no type"));
     }
     if call.r#type() == Type::Subscribe {
-        return subscribe(&door, &headers, call);
+        return subscribe(&door, &headers, caller, call);
     }
     answer(&door, &headers, &call).await
 }
 
-/// Who has a name of its own speaks for frameworks of that name alone.
-fn check_principal(call: &WireCall, caller: Option<&Principal>) -> Result<(), Refusal> {
-    let info = call.subscribe.as_ref().map(|part| &part.framework_info);
-    let update = call.update_framework.as_ref();
-    let info = info.or_else(|| update.map(|part| &part.framework_info));
-    let named = info.and_then(|info| info.principal.as_deref());
-    match (named, caller.filter(|caller| caller.has_own_secret())) {
-        (Some(named), Some(caller)) if *named != *caller.name => Err(Refusal::forbidden(format!(
-            "the caller is {}, framework_info.principal is {named}",
-            caller.name
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn subscribe(door: &Door, headers: &HeaderMap, call: WireCall) -> Result<Response, Refusal> {
+fn subscribe(
+    door: &Door,
+    headers: &HeaderMap,
+    caller: Option<Principal>,
+    call: WireCall,
+) -> Result<Response, Refusal> {
     let media = Media::accepted(request::text(headers, &ACCEPT))?;
     if headers.contains_key(STREAM_ID) {
         let why = "SUBSCRIBE begins a subscription: it has no Mesos-Stream-Id yet";
@@ -99,6 +89,7 @@ fn subscribe(door: &Door, headers: &HeaderMap, call: WireCall) -> Result<Respons
     let (id, read, unread) = door.streams.open(link);
     let talk = Talk {
         desk: door.desk.clone(),
+        caller,
         link,
         over,
     };

@@ -386,3 +386,54 @@ async fn operations_are_reconciled_by_where_their_agents_are() {
         assert_eq!(status["state"], "OPERATION_UNKNOWN");
     }
 }
+
+/// Basic of `name` with `secret`.
+fn basic(name: &str, secret: &str) -> String {
+    let client = mete_daemon::http_client::plain().build().expect("a client");
+    let request = client.get("http://x").basic_auth(name, Some(secret));
+    let request = request.build().expect("a request");
+    let shown = request.headers()["authorization"].to_str();
+    shown.expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn principals_are_who_they_say_and_speak_for_themselves() {
+    let dir = tempdir().expect("a directory");
+    let file = dir.path().join("credentials");
+    let secrets = r#"{"credentials":[{"principal":"ops","secret":"0123456789abcdef"}]}"#;
+    std::fs::write(&file, secrets).expect("written");
+    let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, owner).expect("set");
+    let option = format!("--credentials={}", file.display());
+    let master = Master::with(dir.path(), &[&option]).await;
+    let with = |principal: &str| {
+        let mut info = info();
+        info["principal"] = json!(principal);
+        subscribe(&info).to_string()
+    };
+    let (good, bad) = (
+        basic("ops", "0123456789abcdef"),
+        basic("ops", "0123456789abcdeX"),
+    );
+    for (shown, principal, status) in [
+        (bad.as_str(), "ops", 401),
+        (good.as_str(), "marathon", 403),
+        (good.as_str(), "ops", 200),
+        ("Bearer 0123456789abcdef", "ops", 200),
+    ] {
+        let headers = [("content-type", JSON), ("authorization", shown)];
+        let answer = post(&master, PATH, &headers, with(principal)).await;
+        assert_eq!(answer.status(), status, "{shown} {principal}");
+        if status == 401 {
+            let challenge = &answer.headers()["www-authenticate"];
+            assert!(
+                challenge
+                    .to_str()
+                    .expect("text")
+                    .starts_with("Basic realm=")
+            );
+        }
+    }
+    assert_eq!(master.get("/state").await.status(), 401);
+    assert_eq!(master.get("/health").await.status(), 200);
+}
