@@ -9,6 +9,10 @@ use super::shape::{Field, Kind, Label, Names, Shape};
 use super::text::{self, Malformed, Sort, Text};
 use crate::encoded;
 
+/// How many fields of a text may occur again. Each costs a walk over the message that it is in, and a copy: without a bound
+/// eight megabytes could keep a thread busy for minutes. Nobody repeats fields on purpose.
+const MAX_REPEATED: usize = 16;
+
 /// As much of a value as an error shows, in characters.
 const MAX_SHOWN: usize = 64;
 
@@ -25,6 +29,7 @@ pub(super) fn message(shape: &'static Shape, text: &[u8]) -> Result<Vec<u8>, Jso
             text,
             encoded: Vec::new(),
             path: Vec::new(),
+            repeated: 0,
         },
         Err(malformed) => return Err(Fault::from(malformed).of(shape, &[])),
     };
@@ -40,6 +45,8 @@ struct Reader<'a> {
     encoded: Vec<u8>,
     /// Where the text is: the way to what is read right now.
     path: Vec<Step>,
+    /// Fields so far that had occurred before.
+    repeated: usize,
 }
 
 enum Step {
@@ -80,11 +87,11 @@ impl Reader<'_> {
             };
             next = at + 1;
             let field = &shape.fields[at];
+            self.path.push(Step::Field(field.name));
             if seen & (1 << at) != 0 {
-                encoded::remove(&mut self.encoded, start, field.number);
+                self.forget(start, field)?;
                 seen &= !(1 << at);
             }
-            self.path.push(Step::Field(field.name));
             if self.field(field)? {
                 seen |= 1 << at;
             }
@@ -95,6 +102,17 @@ impl Reader<'_> {
             Some(field) if missing != 0 => Err(Fault::Missing(field.name)),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Takes a field back that occurs again: the last one counts, whole.
+    fn forget(&mut self, start: usize, field: &Field) -> Result<(), Fault> {
+        self.repeated += 1;
+        if self.repeated > MAX_REPEATED {
+            let reason = format!("occurs again, and {MAX_REPEATED} fields have done so before");
+            return Err(Fault::Value(reason));
+        }
+        encoded::remove(&mut self.encoded, start, field.number);
+        Ok(())
     }
 
     /// Reads what one field holds; false when that is nothing.

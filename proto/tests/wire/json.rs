@@ -577,6 +577,21 @@ fn refusals_name_the_path_and_the_value() {
 }
 
 #[test]
+fn fields_that_occur_again_are_bounded_so_that_they_cost_no_minutes() {
+    let text = |again: usize| {
+        let elements = r#"{"value":"u"},"#.repeat(100_000);
+        let again = r#","environment":{"variables":[]}"#.repeat(again + 1);
+        format!(r#"{{"uris":[{elements}{{"value":"u"}}]{again}}}"#)
+    };
+
+    assert_eq!(read::<wire::CommandInfo>(&text(16)).uris.len(), 100_001);
+    assert_eq!(
+        refused::<wire::CommandInfo>(&text(100_000)),
+        "bad mesos.v1.CommandInfo: environment: occurs again, and 16 fields have done so before"
+    );
+}
+
+#[test]
 fn values_stand_two_hundred_deep_and_no_deeper_whoever_reads_them() {
     let unknown = |depth: usize| {
         let inner = depth - 1; // The message itself is one.
