@@ -76,8 +76,9 @@ fn shape(
         };
         writeln!(
             out,
-            "    Field {{ name: {:?}, number: {}, label: Label::{label}, kind: {}, default: {:?} }},",
+            "    Field {{ name: {:?}, key: {:?}, number: {}, label: Label::{label}, kind: {}, default: {:?} }},",
             field.name(),
+            format!(",\"{}\":", field.name()),
             field.number(),
             kind(value)?,
             default(field)?,

@@ -15,6 +15,7 @@ pub(crate) enum Held<'a> {
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// Takes one field off the front: its number, and what it holds.
+#[inline]
 pub(crate) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Held<'a>), Malformed> {
     let key = varint(rest)?;
     let number = u32::try_from(key >> 3).map_err(|_| Malformed("a field number is too large"))?;
@@ -45,7 +46,18 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
     Ok(taken)
 }
 
+#[inline]
 fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    match rest.split_first() {
+        Some((&byte, left)) if byte < 0x80 => {
+            *rest = left; // Nearly all keys and lengths are one byte.
+            Ok(u64::from(byte))
+        }
+        Some(_) | None => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0_u64;
     for at in 0..10 {
         let (byte, left) = rest.split_first().ok_or(ENDS)?;

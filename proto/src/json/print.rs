@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::shape::{Field, Kind, Label, MAX_FIELDS, Names, Shape};
+use super::text::plain_length;
 use crate::encoded::{self, Held};
 
 /// The doubles that are written without an exponent, as RapidJSON does it, which Mesos prints with.
@@ -25,24 +26,37 @@ pub(super) fn message(shape: &Shape, encoded: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// What the encoding has of one field; `to` is 0 when that is nothing.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    /// Where it occurs first.
+    from: usize,
+    /// The end of the last time that it occurs.
+    to: usize,
+    /// What it holds there: all that counts of a field that is no list.
+    last: Held<'a>,
+}
+
+const NOTHING: Found<'_> = Found {
+    from: 0,
+    to: 0,
+    last: Held::Varint(0),
+};
+
 /// The same for messages of at most `MOST` fields: the encoding is in the order of numbers, JSON in that of the declaration.
 fn fields<const MOST: usize>(shape: &Shape, encoded: &[u8], out: &mut Vec<u8>) {
-    let mut extents = [(0, 0); MOST];
-    find(shape, encoded, &mut extents);
+    let mut all = [NOTHING; MOST];
+    find(shape, encoded, &mut all);
     out.push(b'{');
     let first = out.len();
-    for (field, &(from, to)) in shape.fields.iter().zip(&extents) {
-        let before = out.len();
-        if from == to && field.default.is_none() && field.label != Label::Required {
+    for (field, found) in shape.fields.iter().zip(&all) {
+        if found.to == 0 && field.default.is_none() && field.label != Label::Required {
             continue;
         }
-        if before > first {
-            out.push(b',');
-        }
-        out.push(b'"');
-        out.extend_from_slice(field.name.as_bytes());
-        out.extend_from_slice(b"\":");
-        if held(field, &encoded[from..to], out) {
+        let before = out.len();
+        let key = field.key.as_bytes();
+        out.extend_from_slice(if before > first { key } else { &key[1..] });
+        if found.to > 0 && held(field, found, encoded, out) {
             continue;
         }
         match field.default {
@@ -54,42 +68,43 @@ fn fields<const MOST: usize>(shape: &Shape, encoded: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Notes from where to where each field lies; of one that occurs several times, from the first to the last.
-fn find(shape: &Shape, encoded: &[u8], extents: &mut [(usize, usize)]) {
+/// Notes what there is of each field.
+fn find<'a>(shape: &Shape, encoded: &'a [u8], all: &mut [Found<'a>]) {
+    let number_of = |at: &u8| shape.fields[usize::from(*at)].number;
     let mut rest = encoded;
-    let mut order = shape.by_number.iter().map(|&at| usize::from(at)).peekable();
+    let mut order = shape.by_number;
     while !rest.is_empty() {
         let from = encoded.len() - rest.len();
-        let Ok((number, _)) = encoded::field(&mut rest) else {
+        let Ok((number, last)) = encoded::field(&mut rest) else {
             return;
         };
-        while order
-            .next_if(|&at| shape.fields[at].number < number)
-            .is_some()
-        {}
-        let next = order
-            .peek()
-            .filter(|&&at| shape.fields[at].number == number);
-        let found = next.copied().or_else(|| {
+        while let [next, later @ ..] = order
+            && number_of(next) < number
+        {
+            order = later;
+        }
+        let found = match order.first() {
+            Some(next) if number_of(next) == number => Some(usize::from(*next)),
             // A member of a oneof stands where the first of them would.
-            shape.fields.iter().position(|field| field.number == number)
-        });
-        if let Some(extent) = found.and_then(|at| extents.get_mut(at)) {
-            let to = encoded.len() - rest.len();
-            *extent = (if extent.1 == 0 { from } else { extent.0 }, to);
+            Some(_) | None => shape.fields.iter().position(|field| field.number == number),
+        };
+        if let Some(found) = found.and_then(|at| all.get_mut(at)) {
+            if found.to == 0 {
+                found.from = from;
+            }
+            found.to = encoded.len() - rest.len();
+            found.last = last;
         }
     }
 }
 
 /// Writes what a field holds; false when there is nothing that can be written.
-fn held(field: &Field, encoded: &[u8], out: &mut Vec<u8>) -> bool {
-    let mut values = each(field.number, encoded);
+fn held(field: &Field, found: &Found<'_>, encoded: &[u8], out: &mut Vec<u8>) -> bool {
+    let all = || each(field.number, &encoded[found.from..found.to]);
     match field.label {
-        Label::Required | Label::Optional => values
-            .last()
-            .is_some_and(|last| value(field.kind, last, out)),
-        Label::Repeated => list(values.by_ref(), field.kind, out),
-        Label::Map => map(values.by_ref(), field.kind, out),
+        Label::Required | Label::Optional => value(field.kind, found.last, out),
+        Label::Repeated => list(all(), field.kind, out),
+        Label::Map => map(all(), field.kind, out),
     }
 }
 
@@ -244,26 +259,28 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 fn string(text: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.push(b'"');
-    let mut plain = 0;
-    for (at, &byte) in text.iter().enumerate() {
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain_length(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, left)) = special.split_first() else {
+            break;
+        };
+        rest = left;
         let escaped = match byte {
-            b'"' | b'\\' => byte,
             0x08 => b'b',
             0x09 => b't',
             0x0a => b'n',
             0x0c => b'f',
             0x0d => b'r',
             0x00..=0x1f => b'u',
-            _ => continue,
+            _ => byte,
         };
-        out.extend_from_slice(&text[plain..at]);
         out.extend_from_slice(&[b'\\', escaped]);
         if escaped == b'u' {
             let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
             out.extend_from_slice(&[b'0', b'0', digit(byte >> 4), digit(byte)]);
         }
-        plain = at + 1;
     }
-    out.extend_from_slice(&text[plain..]);
     out.push(b'"');
 }

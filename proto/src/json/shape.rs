@@ -19,6 +19,8 @@ pub struct Shape {
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: &'static str,
+    /// The name as it stands in JSON after another field: a comma, the name in quotes, a colon.
+    pub(super) key: &'static str,
     pub(super) number: u32,
     pub(super) label: Label,
     pub(super) kind: Kind,
@@ -61,16 +63,14 @@ pub(super) struct Names {
 }
 
 impl Shape {
-    /// The place of a field, looked for first at `guess`: texts mostly keep the order of the declaration.
+    /// The place of a field, looked for from `guess` on and then before it: texts mostly keep the order of the declaration.
     pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {
-        if self
-            .fields
-            .get(guess)
-            .is_some_and(|field| field.name == name)
-        {
-            return Some(guess);
-        }
-        self.fields.iter().position(|field| field.name == name)
+        let (before, after) = self.fields.split_at_checked(guess)?;
+        let found = after.iter().position(|field| field.name == name);
+        found.map_or_else(
+            || before.iter().position(|field| field.name == name),
+            |at| Some(guess + at),
+        )
     }
 }
 

@@ -113,14 +113,7 @@ impl<'a> Text<'a> {
         let mut from = self.at;
         let mut unescaped: Option<String> = None;
         loop {
-            let length = self.text.as_bytes()[self.at..]
-                .iter()
-                .position(|&byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-            let Some(length) = length else {
-                self.at = self.text.len();
-                return Err(self.unexpected("the end of a string"));
-            };
-            self.at += length;
+            self.at += plain_length(&self.text.as_bytes()[self.at..]);
             let plain = &self.text[from..self.at];
             match self.peek() {
                 Some(b'"') => {
@@ -137,7 +130,8 @@ impl<'a> Text<'a> {
                     unescaped.push(character);
                     from = self.at;
                 }
-                Some(_) | None => return Err(self.unexpected("no control character in a string")),
+                Some(_) => return Err(self.unexpected("no control character in a string")),
+                None => return Err(self.unexpected("the end of a string")),
             }
         }
     }
@@ -195,8 +189,12 @@ impl<'a> Text<'a> {
             return Ok(false);
         }
         if !first {
-            let close = char::from(close);
-            self.expect(b',', &format!("a comma or {close}"))?;
+            let expected = if close == b']' {
+                "a comma or ]"
+            } else {
+                "a comma or }"
+            };
+            self.expect(b',', expected)?;
             self.skip_space();
         }
         Ok(true)
@@ -313,6 +311,32 @@ fn number_length(text: &[u8]) -> Option<usize> {
         end = digits(end + 1 + usize::from(signed))?;
     }
     Some(end)
+}
+
+/// How many bytes stand in a string as they are: up to a quote, a backslash or a control character. Looks at eight at a time.
+pub(super) fn plain_length(text: &[u8]) -> usize {
+    /// A byte in each byte of a word.
+    const fn each(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    /// The highest bit of each byte that is less than `bound`, as far as the first one.
+    const fn less(word: u64, bound: u8) -> u64 {
+        word.wrapping_sub(each(bound)) & !word & each(0x80)
+    }
+    let mut length = 0;
+    while let Some(eight) = text[length..].first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        let quote = less(word ^ each(b'"'), 1);
+        let backslash = less(word ^ each(b'\\'), 1);
+        let special = quote | backslash | less(word, 0x20);
+        if special != 0 {
+            return length + special.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    let rest = text[length..].iter();
+    let plain = |byte: &&u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+    length + rest.take_while(plain).count()
 }
 
 /// A text that is one number and nothing else.
