@@ -14,8 +14,9 @@ pub(crate) enum Held<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// Takes one field off the front: its number, and what it holds.
-#[inline]
+/// Takes one field off the front: its number, and what it holds. Always inlined: what it returns does not fit into registers,
+/// and a call that hands it over in memory took longer than the reading itself.
+#[inline(always)]
 pub(crate) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Held<'a>), Malformed> {
     let key = varint(rest)?;
     let number = u32::try_from(key >> 3).map_err(|_| Malformed("a field number is too large"))?;

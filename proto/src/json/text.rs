@@ -110,30 +110,39 @@ impl<'a> Text<'a> {
     /// A string, without its quotes and escapes.
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Malformed> {
         self.at += 1;
-        let mut from = self.at;
-        let mut unescaped: Option<String> = None;
+        let plain = self.plain();
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(plain));
+        }
+        self.escaped(plain).map(Cow::Owned)
+    }
+
+    /// The rest of a string that begins with `plain`.
+    fn escaped(&mut self, plain: &str) -> Result<String, Malformed> {
+        let mut unescaped = plain.to_owned();
         loop {
-            self.at += plain_length(&self.text.as_bytes()[self.at..]);
-            let plain = &self.text[from..self.at];
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(match unescaped {
-                        None => Cow::Borrowed(plain),
-                        Some(before) => Cow::Owned(before + plain),
-                    });
+                    return Ok(unescaped);
                 }
                 Some(b'\\') => {
-                    let character = self.escape()?;
-                    let unescaped = unescaped.get_or_insert_default();
-                    unescaped.push_str(plain);
-                    unescaped.push(character);
-                    from = self.at;
+                    unescaped.push(self.escape()?);
+                    unescaped.push_str(self.plain());
                 }
                 Some(_) => return Err(self.unexpected("no control character in a string")),
                 None => return Err(self.unexpected("the end of a string")),
             }
         }
+    }
+
+    /// What comes next in a string and stands for itself.
+    #[inline]
+    fn plain(&mut self) -> &'a str {
+        let from = self.at;
+        self.at += plain_length(&self.text.as_bytes()[from..]);
+        &self.text[from..self.at]
     }
 
     /// Passes over one value, whatever it is.
