@@ -40,11 +40,16 @@ impl Group {
     /// # Errors
     /// [`BadId`] when `executor` cannot be an id.
     pub fn new(executor: impl AsRef<str>) -> Result<Self, BadId> {
+        ExecutorId::new(executor).map(Self::of)
+    }
+
+    /// The same of an id that is one.
+    pub fn of(executor: ExecutorId) -> Self {
         // The least that a master asks of an executor.
         let mut least = Resources::cpus_mem(10, 32);
         least.disk_bytes = MEBIBYTE;
         let executor = ExecutorSpec {
-            id: ExecutorId::new(executor)?,
+            id: executor,
             kind: ExecutorKind::Default,
             name: String::new(),
             resources: least,
@@ -53,10 +58,10 @@ impl Group {
             shutdown_grace_period: None,
             original: [].as_slice().into(),
         };
-        Ok(Self {
+        Self {
             executor,
             tasks: Vec::new(),
-        })
+        }
     }
 
     /// Adds a task.
