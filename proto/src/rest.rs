@@ -11,6 +11,7 @@ pub mod events; // what subscribers hear
 pub mod groups; // groups of apps
 pub mod info; // what the service framework says of itself
 mod number; // 1 rather than 1.0
+pub mod pods; // containers that run together, and how they stand
 pub mod queue; // what waits, and why
 pub mod readiness; // readiness checks, and what they have said
 pub mod tasks; // what runs where

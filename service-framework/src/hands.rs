@@ -6,10 +6,10 @@
 
 use mete_daemon::clock;
 use mete_daemon::event_loop::{Handle, Hands};
-use mete_framework_sdk::{CallError, Client, Filters, OfferId, Task, TaskPort};
+use mete_framework_sdk::{CallError, Client, Filters, Group, OfferId, Operation, Task, TaskPort};
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::app::Protocol;
-use mete_service_framework_core::{Action, Input, Launch, Orchestrator};
+use mete_service_framework_core::{Action, Input, Launch, LaunchGroup, Orchestrator};
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -34,8 +34,9 @@ impl Hands<Action> for ServiceHands {
             Action::Accept {
                 offers,
                 launches,
+                groups,
                 refuse,
-            } => ("accept", self.accept(&offers, launches, refuse)),
+            } => ("accept", self.accept(&offers, launches, groups, refuse)),
             Action::Decline { offers, refuse } => {
                 self.table.take(&offers);
                 let filters = Filters::refuse_for(refuse);
@@ -82,6 +83,7 @@ impl ServiceHands {
         &self,
         ids: &[OfferId],
         launches: Vec<Launch>,
+        groups: Vec<LaunchGroup>,
         refuse: Duration,
     ) -> Result<(), CallError> {
         let offers = self.table.take(ids);
@@ -97,59 +99,116 @@ impl ServiceHands {
                 Filters::refuse_for(Duration::ZERO),
             );
         }
-        if launches.iter().any(|launch| !launch.secrets.is_empty()) {
+        let in_groups = groups.iter().flat_map(|group| &group.tasks);
+        let mut all = launches.iter().chain(in_groups);
+        if all.any(|launch| !launch.secrets.is_empty()) {
             // Where secrets lie may be slow: everything else goes on. A kill that overtakes the launch is repeated.
             let (secrets, handle) = (self.secrets.clone(), self.handle.clone());
             let client = self.client.clone();
             tokio::spawn(async move {
-                let launches = with_secrets(secrets, handle, launches).await;
-                let filters = Filters::refuse_for(refuse);
-                let done = match launches.is_empty() {
-                    true => client.decline(offers.iter().map(|offer| &offer.id), filters),
-                    false => client.accept(&offers, launches.into_iter().map(task), filters),
-                };
+                let launches = with_secrets(&secrets, &handle, launches).await;
+                let mut ready = Vec::new();
+                for group in groups {
+                    ready.extend(together_with_secrets(&secrets, &handle, group).await);
+                }
+                let operations = operations(launches, ready);
+                let done = client.operate(&offers, operations, Filters::refuse_for(refuse));
                 if let Err(reason @ CallError::NotConnected) = done {
                     debug!(call = "accept", %reason, "call not made");
                 }
             });
             return Ok(());
         }
-        let tasks = launches.into_iter().map(task);
+        let operations = operations(launches, groups);
         self.client
-            .accept(&offers, tasks, Filters::refuse_for(refuse))
+            .operate(&offers, operations, Filters::refuse_for(refuse))
     }
+}
+
+/// What is done with offers: tasks, each for itself, and groups; nothing when there are none.
+fn operations(launches: Vec<Launch>, groups: Vec<LaunchGroup>) -> Vec<Operation> {
+    let tasks: Vec<Task> = launches.into_iter().map(task).collect();
+    let alone = (!tasks.is_empty()).then_some(Operation::Launch(tasks));
+    let groups = groups.into_iter().map(|group| {
+        let around = Group::of(group.executor).name(group.name);
+        let around = around.overhead(group.overhead);
+        let tasks = group.tasks.into_iter().map(task);
+        Operation::LaunchGroup(Box::new(tasks.fold(around, Group::task)))
+    });
+    alone.into_iter().chain(groups).collect()
 }
 
 /// Launches with the secrets they ask for in their environment. Those that cannot have them have failed.
 async fn with_secrets(
-    secrets: Secrets,
-    handle: Handle<Orchestrator>,
+    secrets: &Secrets,
+    handle: &Handle<Orchestrator>,
     launches: Vec<Launch>,
 ) -> Vec<Launch> {
     let mut ready = Vec::new();
-    for mut launch in launches {
-        let (secrets, wanted) = (secrets.clone(), std::mem::take(&mut launch.secrets));
-        let fetched = tokio::task::spawn_blocking(move || secrets.fetch(&wanted)).await;
-        match fetched.unwrap_or_else(|_| Err("secrets cannot be read".to_owned())) {
-            Ok(fetched) => {
-                launch.task.command.environment.extend(fetched);
-                ready.push(launch);
-            }
-            Err(why) => {
-                warn!(task = %launch.task.id, %why, "an instance cannot be launched");
-                let (task, failed) = (launch.task.id, TaskState::Failed);
-                let status = TaskStatus {
-                    message: Some(why),
-                    agent: Some(launch.task.agent),
-                    ..TaskStatus::new(task, failed, Source::Master, clock::now())
-                };
-                if handle.tell(Input::Update(status)).await.is_err() {
-                    return Vec::new(); // The loop has ended: nothing is launched any more.
+    for launch in launches {
+        match fetched(secrets, launch).await {
+            Ok(launch) => ready.push(launch),
+            Err((launch, why)) => {
+                if !tell_failed(handle, &[launch.task], &why).await {
+                    return Vec::new();
                 }
             }
         }
     }
     ready
+}
+
+/// The same of tasks that start together: all of them, or none, and then all have failed.
+async fn together_with_secrets(
+    secrets: &Secrets,
+    handle: &Handle<Orchestrator>,
+    group: LaunchGroup,
+) -> Option<LaunchGroup> {
+    let specs: Vec<TaskSpec> = group.tasks.iter().map(|one| one.task.clone()).collect();
+    let mut tasks = Vec::new();
+    for launch in group.tasks {
+        match fetched(secrets, launch).await {
+            Ok(launch) => tasks.push(launch),
+            Err((_, why)) => {
+                tell_failed(handle, &specs, &why).await;
+                return None;
+            }
+        }
+    }
+    Some(LaunchGroup { tasks, ..group })
+}
+
+async fn fetched(secrets: &Secrets, mut launch: Launch) -> Result<Launch, (Box<Launch>, String)> {
+    let (secrets, wanted) = (secrets.clone(), std::mem::take(&mut launch.secrets));
+    let fetched = tokio::task::spawn_blocking(move || secrets.fetch(&wanted)).await;
+    match fetched.unwrap_or_else(|_| Err("secrets cannot be read".to_owned())) {
+        Ok(fetched) => {
+            launch.task.command.environment.extend(fetched);
+            Ok(launch)
+        }
+        Err(why) => Err((Box::new(launch), why)),
+    }
+}
+
+/// False when the loop has ended: nothing is launched any more.
+async fn tell_failed(handle: &Handle<Orchestrator>, tasks: &[TaskSpec], why: &str) -> bool {
+    for task in tasks {
+        warn!(task = %task.id, %why, "an instance cannot be launched");
+        let status = TaskStatus {
+            message: Some(why.to_owned()),
+            agent: Some(task.agent.clone()),
+            ..TaskStatus::new(
+                task.id.clone(),
+                TaskState::Failed,
+                Source::Master,
+                clock::now(),
+            )
+        };
+        if handle.tell(Input::Update(status)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// A task as the SDK launches it.

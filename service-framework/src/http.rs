@@ -15,11 +15,12 @@ mod change; // /v2/apps: write
 mod convert; // /v2 ↔ the core's words
 mod groups; // /v2/groups
 mod instances; // /v2/tasks, /v2/apps/{id}/tasks
+mod pods; // /v2/pods
 
 mod backends; // the healthy-task list, its stream, and the proxies' acknowledgements
 mod deployments; // /v2/deployments
 mod events; // /v2/events
-mod info; // /v2/info, /v2/leader, /ping, and what is not carried
+mod info; // /v2/info, /v2/leader, /ping
 mod logging; // /logging
 mod queue; // /v2/queue
 
@@ -99,6 +100,7 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .merge(apps::routes())
         .merge(groups::routes())
         .merge(instances::routes())
+        .merge(pods::routes())
         .merge(deployments::routes())
         .merge(queue::routes())
         .merge(info::routes())

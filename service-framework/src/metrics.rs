@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-/// `mete_services_apps`, `_instances{state}`, `_deployments`, `_waiting`, `_connected`, `_backends_version`.
+/// `mete_services_apps`, `_pods`, `_instances{state}`, `_deployments`, `_waiting`, `_connected`, `_backends_version`.
 pub(crate) fn register(registry: &mut Registry, handle: Handle<Orchestrator>) {
     registry.register_collector(Box::new(Standing(handle)));
 }
@@ -29,6 +29,7 @@ impl Collector for Standing {
             .sum();
         for (name, help, value) in [
             ("apps", "Apps that are wanted", view.wanted().count() as i64),
+            ("pods", "Pods that are wanted", view.pods().count() as i64),
             (
                 "deployments",
                 "Deployments that run",

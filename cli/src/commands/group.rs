@@ -130,7 +130,7 @@ async fn add(services: &Api, group: &Value, dry_run: bool, force: bool) -> Resul
                     "{} {} {}",
                     at + 1,
                     text(&action["action"]),
-                    text(&action["app"])
+                    text(action.get("app").unwrap_or_else(|| &action["pod"]))
                 );
             }
         }

@@ -24,7 +24,7 @@ pub struct Deployment {
     pub version: String,
     /// The apps it changes.
     pub affected_apps: Vec<String>,
-    /// Always empty until pods are carried.
+    /// The pods it changes.
     #[serde(default)]
     pub affected_pods: Vec<String>,
     /// What is done, one step after the other.
@@ -51,13 +51,17 @@ pub struct Step {
     pub actions: Vec<Action>,
 }
 
-/// One thing done to one app.
+/// One thing done to one app or pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
-    /// `StartApplication`, `ScaleApplication`, `RestartApplication` or `StopApplication`.
+    /// `StartApplication`, `ScaleApplication`, `RestartApplication` or `StopApplication`; `StartPod` and so on.
     pub action: String,
     /// To which app.
-    pub app: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// To which pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
 }
 
 /// One thing being done.

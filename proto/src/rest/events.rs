@@ -34,6 +34,12 @@ pub enum Happening {
         uri: String,
         app_definition: Box<App>,
     },
+    /// Somebody has posted a pod.
+    PodCreatedEvent { client_ip: String, uri: String },
+    /// Somebody has put a pod.
+    PodUpdatedEvent { client_ip: String, uri: String },
+    /// Somebody has deleted a pod.
+    PodDeletedEvent { client_ip: String, uri: String },
     /// News of a task.
     StatusUpdateEvent {
         slave_id: String,

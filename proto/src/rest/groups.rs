@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apps::{App, AppInfo};
 use super::optional_fields;
+use super::pods::PodStatus;
 
 optional_fields! {
     /// What a user says of a group: either its parts, or only a version, or only a factor.
@@ -33,8 +34,8 @@ pub struct GroupInfo {
     pub id: String,
     /// The apps right below.
     pub apps: Vec<AppInfo>,
-    /// Always empty until pods are carried.
-    pub pods: Vec<serde_json::Value>,
+    /// The pods right below.
+    pub pods: Vec<PodStatus>,
     /// The groups right below.
     pub groups: Vec<GroupInfo>,
     /// Apps or groups that are started before anything below.

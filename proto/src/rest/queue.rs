@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::apps::App;
+use super::pods::Pod;
 
 /// `GET /v2/queue`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -11,7 +12,7 @@ pub struct Queue {
     pub queue: Vec<Entry>,
 }
 
-/// An app that waits.
+/// An app or a pod that waits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -29,7 +30,11 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_unused_offers: Option<Vec<UnusedOffer>>,
     /// The app, in the version to be launched.
-    pub app: App,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<App>,
+    /// The pod, in the version to be launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
 }
 
 /// How failures delay an app.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, OfferId, TaskId, TaskSpec, Timestamp, UpdateId};
+use mete_model::{AgentId, ExecutorId, OfferId, Resources, TaskId, TaskSpec, Timestamp, UpdateId};
 
 use mete_placement::Shape;
 
@@ -26,8 +26,10 @@ pub enum Action {
     Accept {
         /// The offers, all of one agent.
         offers: Vec<OfferId>,
-        /// What to launch.
+        /// Tasks, each for itself.
         launches: Vec<Launch>,
+        /// Tasks that belong together.
+        groups: Vec<LaunchGroup>,
         /// What is left of the offers is not wanted again for so long.
         refuse: Duration,
     },
@@ -86,6 +88,19 @@ pub struct Launch {
     pub secrets: BTreeMap<String, String>,
 }
 
+/// The tasks of one instance of a pod: all are launched, or none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchGroup {
+    /// In the order of its containers.
+    pub tasks: Vec<Launch>,
+    /// Names what is around them.
+    pub executor: ExecutorId,
+    /// For people.
+    pub name: String,
+    /// What is taken of the offer beside the tasks.
+    pub overhead: Resources,
+}
+
 /// The answer to one input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -110,6 +125,8 @@ pub enum Reply {
     NotFound(Missing),
     /// An app of this id is there.
     AlreadyExists(AppId),
+    /// A pod of this id is there.
+    PodExists(AppId),
     /// A group of this id is there; `None`: the root.
     GroupExists(Option<AppId>),
     /// An app of the id of a new group is there.
@@ -144,6 +161,8 @@ pub enum Reply {
 pub enum Missing {
     /// No such app.
     App(AppId),
+    /// No such pod.
+    Pod(AppId),
     /// No such group.
     Group(AppId),
     /// A group was not there in that version, or nobody knows any more; `None`: the root.

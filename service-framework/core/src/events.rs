@@ -29,6 +29,15 @@ pub enum Happening {
         /// What is wanted.
         app: Arc<AppVersion>,
     },
+    /// `pod_created_event`, `pod_updated_event`, `pod_deleted_event`
+    PodChanged {
+        /// Who asked.
+        origin: Origin,
+        /// Which pod.
+        pod: AppId,
+        /// What became of it.
+        change: PodChange,
+    },
     /// `status_update_event`
     StatusUpdate(Box<StatusUpdate>),
     /// `instance_changed_event`
@@ -167,6 +176,17 @@ pub enum Happening {
     SchedulerDisconnected,
 }
 
+/// What a user has made of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodChange {
+    /// It is new.
+    Created,
+    /// It is another.
+    Updated,
+    /// It is wanted no more.
+    Deleted,
+}
+
 /// What `status_update_event` tells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusUpdate {
@@ -204,6 +224,7 @@ impl Happening {
     pub fn about(&self) -> About {
         let paths = match self {
             Self::ApiPost { app, .. } => vec![app.spec.id.clone()],
+            Self::PodChanged { pod, .. } => vec![pod.clone()],
             Self::StatusUpdate(update) => vec![update.app.clone()],
             Self::InstanceChanged { app, .. }
             | Self::InstanceHealthChanged { app, .. }
@@ -234,6 +255,11 @@ impl Happening {
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::ApiPost { .. } => "api_post_event",
+            Self::PodChanged { change, .. } => match change {
+                PodChange::Created => "pod_created_event",
+                PodChange::Updated => "pod_updated_event",
+                PodChange::Deleted => "pod_deleted_event",
+            },
             Self::StatusUpdate(_) => "status_update_event",
             Self::InstanceChanged { .. } => "instance_changed_event",
             Self::InstanceHealthChanged { .. } => "instance_health_changed_event",

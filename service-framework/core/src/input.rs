@@ -13,8 +13,8 @@ use crate::state::instances::InstanceId;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// A user wants something else. Answered by `Reply::{Changed, AlreadyExists, NotFound, Conflict, Invalid, Stale,
-    /// TooManyDeployments, GroupExists}`.
+    /// A user wants something else. Answered by `Reply::{Changed, AlreadyExists, PodExists, NotFound, Conflict, Invalid,
+    /// Stale, TooManyDeployments, GroupExists}`.
     Change(Change),
     /// A user asks what would be done. Answered by `Reply::Planned`, or as the change itself would be turned down.
     DryRun(Wanted),
@@ -82,16 +82,17 @@ pub struct Change {
     pub what: Wanted,
     /// Whether running deployments of the same apps are cancelled for it.
     pub force: bool,
-    /// Who asked, when an `api_post_event` is due (POST of an app, PUT and PATCH of a single one).
+    /// Who asked, when subscribers are to hear of it by itself (POST of an app or pod, PUT and PATCH of a single one,
+    /// DELETE of a pod).
     pub origin: Option<Origin>,
 }
 
 /// The parts of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
-    /// POST: a new app.
+    /// POST: a new app or pod.
     Create(Box<AppSpec>),
-    /// PUT and PATCH: these apps as they are written here.
+    /// PUT and PATCH: these apps or pods as they are written here.
     Put {
         /// Each whole; the shell has merged what was left out. Ids occur once.
         apps: Vec<AppSpec>,
@@ -101,8 +102,10 @@ pub enum Wanted {
         /// `Reply::Stale`. Apps left out are not checked.
         merged_with: BTreeMap<AppId, Timestamp>,
     },
-    /// DELETE.
+    /// DELETE of an app.
     Remove(AppId),
+    /// DELETE of a pod.
+    RemovePod(AppId),
     /// POST restart.
     Restart(AppId),
     /// POST of a group: it is new.

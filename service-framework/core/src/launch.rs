@@ -2,6 +2,8 @@
 //!
 //! The environment is Marathon's, name for name; the app's own variables win over all of it.
 
+mod pod; // the tasks of a pod's instance
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use mete_model::{
 
 use crate::spec::app::{
     AppNetwork, AppSpec, Container, ContainerKind, HealthCheckSpec, HealthProtocol, HostVolume,
-    InstancePort, Protocol,
+    InstancePort, PortDefinition, Protocol,
 };
 use crate::spec::history::AppVersion;
 use crate::spec::time;
@@ -50,8 +52,13 @@ pub struct Grant<'a> {
     pub resources: Resources,
 }
 
+pub use pod::group;
+
 /// What an instance takes, its ports aside.
 pub fn resources(spec: &AppSpec) -> Resources {
+    if let Some(pod) = &spec.pod {
+        return pod::resources(pod);
+    }
     let mut resources = Resources::none();
     resources.cpus_milli = spec.cpus_milli;
     resources.mem_bytes = spec.mem_bytes;
@@ -60,7 +67,7 @@ pub fn resources(spec: &AppSpec) -> Resources {
     resources
 }
 
-/// The task of an instance; `original` is left empty.
+/// The task of an app's instance; `original` is left empty.
 pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
     let (spec, task) = (&*version.spec, id.task());
     let environment = environment(version, &task, grant.host, grant.ports);
@@ -102,9 +109,16 @@ pub fn secrets(spec: &AppSpec) -> BTreeMap<String, String> {
     spec.env_secrets.iter().filter_map(source).collect()
 }
 
-/// The ports of a task for discovery.
+/// The ports of an app's task for discovery.
 pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
-    let port = |(definition, port): (&crate::spec::app::PortDefinition, InstancePort)| TaskPort {
+    told(spec.ports(), &spec.instance_ports(ports))
+}
+
+fn told<'a>(
+    definitions: impl Iterator<Item = &'a PortDefinition>,
+    ports: &[InstancePort],
+) -> Vec<TaskPort> {
+    let port = |(definition, port): (&PortDefinition, &InstancePort)| TaskPort {
         number: port.told(),
         name: definition.name.clone(),
         protocol: definition.protocol,
@@ -114,8 +128,7 @@ pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
     };
-    let ports = spec.instance_ports(ports);
-    spec.port_definitions.iter().zip(ports).map(port).collect()
+    definitions.zip(ports).map(port).collect()
 }
 
 fn program(spec: &AppSpec) -> Program {
@@ -236,7 +249,13 @@ fn health_check(
             service: check.path.clone().unwrap_or_default(),
         },
         HealthProtocol::Command => Probe::Command(CommandSpec {
-            program: Program::Shell(check.command.clone()?),
+            program: match check.argv.first() {
+                Some(path) => Program::Exec {
+                    path: path.clone(),
+                    argv: check.argv.clone(),
+                },
+                None => Program::Shell(check.command.clone()?),
+            },
             uris: Vec::new(),
             ..command.clone()
         }),
@@ -268,7 +287,6 @@ pub fn environment(
     ports: &[u16],
 ) -> BTreeMap<String, String> {
     let spec = &*version.spec;
-    let number = |value: f64| format!("{value:?}"); // 1.0 and 0.1, as Scala prints them
     let mut all = BTreeMap::from([
         ("HOST".to_owned(), host.to_owned()),
         ("MESOS_TASK_ID".to_owned(), task.to_string()),
@@ -309,6 +327,11 @@ pub fn environment(
             .map(|(name, value)| (name.clone(), value.clone())),
     );
     all
+}
+
+/// 1.0 and 0.1, as Scala prints them.
+fn number(value: f64) -> String {
+    format!("{value:?}")
 }
 
 fn add_labels(all: &mut BTreeMap<String, String>, labels: &BTreeMap<String, String>) {
@@ -358,7 +381,7 @@ fn variable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::app::{AppId, Mapping, NamedNetwork, PortDefinition};
+    use crate::spec::app::{AppId, Mapping, NamedNetwork};
     use mete_model::Timestamp;
     use std::sync::Arc;
 

@@ -204,13 +204,12 @@ impl Orchestrator {
         self.touched.insert(instance.app().clone());
     }
 
-    /// Sends a kill, or sends it again.
+    /// Sends a kill of each of its tasks that has not ended, or sends it again.
     pub(crate) fn send_kill(&self, instance: &Instance, out: &mut Effects<Self>) {
-        out.act.push(kill(
-            instance.id.task(),
-            instance.place.as_ref().map(|place| place.agent.clone()),
-            instance.version.spec.task_kill_grace_period,
-        ));
+        let agent = instance.place.as_ref().map(|place| place.agent.clone());
+        let tasks = instance.tasks().into_iter();
+        out.act
+            .extend(tasks.map(|(task, grace)| kill(task, agent.clone(), grace)));
     }
 }
 
@@ -343,7 +342,6 @@ pub(crate) fn takes_sessions(instance: &Instance) -> bool {
         && instance
             .version
             .spec
-            .port_definitions
-            .iter()
+            .ports()
             .any(|definition| definition.port != 0)
 }

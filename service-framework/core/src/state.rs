@@ -1,6 +1,7 @@
 //! What is: apps with their instances, deployments, the launch queue, proxies. They do not know each other.
 
 pub mod apps; // what is wanted, what is kept
+pub mod containers; // where each container of a pod stands
 pub(crate) mod demand; // what waits, as the master is told it
 pub mod deployments; // running plans, who locks which app
 pub mod groups; // groups of apps, and their former versions

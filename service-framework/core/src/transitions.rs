@@ -2,6 +2,7 @@
 
 mod cancel; // a deployment is stopped or undone
 mod change; // POST, PUT, PATCH, DELETE, restart, scale
+mod container; // a report about a container of a pod
 mod deadline; // time alone
 mod deploy; // a plan begins, goes on, ends
 mod group; // what is wanted of a group → apps and groups that are put or go

@@ -1,16 +1,18 @@
 //! Whether what a user wants makes sense, in Marathon's words where it has some.
 //!
-//! Looks at one app by itself; what it shares with others (service ports, dependencies) is looked at where the change
+//! Looks at one app or pod by itself; what it shares with others (service ports, dependencies) is looked at where the change
 //! is made. Every fault is reported, not only the first.
 
-use std::collections::BTreeSet;
+mod pod; // the same of a pod
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS};
 use mete_model::{Checksum, TaskLimits};
 use mete_placement::Constraint;
 
 use crate::spec::app::{
-    AppNetwork, AppSpec, ContainerKind, DAEMON_LABEL, HealthCheckSpec, HealthProtocol,
+    AppNetwork, AppSpec, ContainerKind, DAEMON_LABEL, Fetch, HealthCheckSpec, HealthProtocol,
     UnreachableStrategy,
 };
 use crate::spec::size::{MAX_TEXT_BYTES, text_bytes};
@@ -68,8 +70,11 @@ pub fn quantity(path: &str, value: f64, minimum: f64, unit: u64) -> Result<u64, 
     Ok(units.round() as u64)
 }
 
-/// Everything that is wrong with an app by itself. `role`: the framework's.
+/// Everything that is wrong with an app or a pod by itself. `role`: the framework's.
 pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
+    if let Some(parts) = &spec.pod {
+        return pod::pod(spec, parts, role);
+    }
     let mut found = Vec::new();
     size(spec, &mut found);
     program(spec, &mut found);
@@ -111,16 +116,18 @@ fn program(spec: &AppSpec, found: &mut Vec<Violation>) {
             "must be \"//cmd\": executors of one's own are not carried yet",
         ));
     }
-    for (at, fetch) in spec.fetch.iter().enumerate() {
+    fetches("/fetch", &spec.fetch, found);
+}
+
+fn fetches(list: &str, all: &[Fetch], found: &mut Vec<Violation>) {
+    for (at, fetch) in all.iter().enumerate() {
+        let path = format!("{list}({at})/uri");
         if fetch.uri.is_empty() {
-            found.push(Violation::new(
-                format!("/fetch({at})/uri"),
-                "must not be empty",
-            ));
+            found.push(Violation::new(&path, "must not be empty"));
         }
         // Agents would fail at it, again and again.
         if let Err(bad) = Checksum::split(&fetch.uri) {
-            found.push(Violation::new(format!("/fetch({at})/uri"), bad.to_string()));
+            found.push(Violation::new(path, bad.to_string()));
         }
     }
 }
@@ -177,12 +184,7 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
 
 /// Variables name secrets that are there.
 fn secrets(spec: &AppSpec, found: &mut Vec<Violation>) {
-    for (variable, secret) in &spec.env_secrets {
-        if !spec.secrets.contains_key(secret) {
-            let text = format!("references an undefined secret '{secret}'");
-            found.push(Violation::new(format!("/env/{variable}"), text));
-        }
-    }
+    named_secrets("/env", &spec.env_secrets, &spec.secrets, found);
     for (name, source) in &spec.secrets {
         if source.is_empty() {
             let text = "must not be empty";
@@ -191,9 +193,24 @@ fn secrets(spec: &AppSpec, found: &mut Vec<Violation>) {
     }
 }
 
+fn named_secrets(
+    path: &str,
+    variables: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+    found: &mut Vec<Violation>,
+) {
+    for (variable, secret) in variables {
+        if !secrets.contains_key(secret) {
+            let text = format!("references an undefined secret '{secret}'");
+            found.push(Violation::new(format!("{path}/{variable}"), text));
+        }
+    }
+}
+
+const NO_NUL: &str = "must not hold the character NUL";
+
 /// What becomes an argument or a variable of a process cannot hold what ends it there.
 fn texts(spec: &AppSpec, found: &mut Vec<Violation>) {
-    const NO_NUL: &str = "must not hold the character NUL";
     if spec.cmd.as_ref().is_some_and(|cmd| cmd.contains('\0')) {
         found.push(Violation::new("/cmd", NO_NUL));
     }
@@ -205,12 +222,21 @@ fn texts(spec: &AppSpec, found: &mut Vec<Violation>) {
     {
         found.push(Violation::new(format!("/args({at})"), NO_NUL));
     }
-    for (name, value) in spec.env.iter().chain(&spec.env_secrets) {
+    variables("/env", &spec.env, &spec.env_secrets, found);
+}
+
+fn variables(
+    path: &str,
+    plain: &BTreeMap<String, String>,
+    secret: &BTreeMap<String, String>,
+    found: &mut Vec<Violation>,
+) {
+    for (name, value) in plain.iter().chain(secret) {
         if name.is_empty() || name.contains(['=', '\0']) {
             let text = format!("{name:?} is no name of an environment variable");
-            found.push(Violation::new("/env", text));
+            found.push(Violation::new(path, text));
         } else if value.contains('\0') {
-            found.push(Violation::new(format!("/env({name})"), NO_NUL));
+            found.push(Violation::new(format!("{path}({name})"), NO_NUL));
         }
     }
 }
@@ -317,7 +343,8 @@ fn health_checks(spec: &AppSpec, found: &mut Vec<Violation>) {
 fn health_check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut Vec<Violation>) {
     match check.protocol {
         HealthProtocol::Command => {
-            if check.command.as_ref().is_none_or(String::is_empty) {
+            let line = check.command.as_ref().or_else(|| check.argv.first());
+            if line.is_none_or(String::is_empty) {
                 found.push(Violation::new(
                     format!("{path}/command"),
                     "must not be empty",
@@ -412,8 +439,11 @@ fn strategies(spec: &AppSpec, found: &mut Vec<Violation>) {
             found.push(Violation::new(path, "is less than 0"));
         }
     }
-    if !spec.backoff.factor.is_finite() || spec.backoff.factor < 1.0 {
-        found.push(Violation::new("/backoffFactor", "is less than 1"));
+    // Of a pod Marathon's schema takes any factor from 0 on; less than 1 is counted as 1.
+    let least = if spec.is_pod() { 0.0 } else { 1.0 };
+    if !spec.backoff.factor.is_finite() || spec.backoff.factor < least {
+        let text = format!("is less than {least}");
+        found.push(Violation::new("/backoffFactor", text));
     }
     if let UnreachableStrategy::Enabled {
         inactive_after,

@@ -17,7 +17,7 @@ use crate::state::launch_queue::Queued;
 /// The state as readers may see it.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Every app, also those wanted no more whose instances have not ended.
+    /// Every app and pod, also those wanted no more whose instances have not ended.
     pub apps: Arc<BTreeMap<AppId, Arc<App>>>,
     /// Every group, and their former versions.
     pub groups: Groups,
@@ -36,9 +36,20 @@ pub struct View {
 }
 
 impl View {
-    /// The apps that are wanted.
-    pub fn wanted(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.apps.values().filter(|app| app.wanted.is_some())
+    /// The apps that are wanted, each in its version; no pods.
+    pub fn wanted(&self) -> impl Iterator<Item = (&Arc<App>, &Arc<AppVersion>)> {
+        self.versions()
+            .filter(|(_, version)| !version.spec.is_pod())
+    }
+
+    /// The pods that are wanted, each in its version.
+    pub fn pods(&self) -> impl Iterator<Item = (&Arc<App>, &Arc<AppVersion>)> {
+        self.versions().filter(|(_, version)| version.spec.is_pod())
+    }
+
+    fn versions(&self) -> impl Iterator<Item = (&Arc<App>, &Arc<AppVersion>)> {
+        let apps = self.apps.values();
+        apps.filter_map(|app| Some((app, app.wanted.as_ref()?)))
     }
 
     /// What was wanted in each version that is kept, newest first.
@@ -49,9 +60,18 @@ impl View {
         self.groups.trees(present)
     }
 
-    /// An app that is wanted.
+    /// An app that is wanted; no pod.
     pub fn app(&self, id: &AppId) -> Option<&Arc<App>> {
-        self.apps.get(id).filter(|app| app.wanted.is_some())
+        let is_app = |app: &AppVersion| !app.spec.is_pod();
+        let app = self.apps.get(id)?;
+        app.wanted.as_deref().is_some_and(is_app).then_some(app)
+    }
+
+    /// A pod that is wanted, and its version.
+    pub fn pod(&self, id: &AppId) -> Option<(&Arc<App>, &Arc<AppVersion>)> {
+        let app = self.apps.get(id)?;
+        let version = app.wanted.as_ref()?;
+        version.spec.is_pod().then_some((app, version))
     }
 
     /// An instance, also of an app wanted no more.

@@ -17,9 +17,9 @@ use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::state::deployments::Deployment;
 use percent_encoding::percent_decode_str;
 
-use super::Api;
 use super::failure::Failure;
 use super::params::Target;
+use super::{Api, pods};
 use crate::access::{Right, Rights};
 
 /// What a request needs before its handler is asked.
@@ -31,6 +31,10 @@ enum Need {
     See(AppId),
     /// To change an app that is there.
     Change(AppId),
+    /// To see a pod.
+    SeePod(AppId),
+    /// To change a pod that is there.
+    ChangePod(AppId),
     /// To change what may not be there yet; `None` is the root.
     Make(Option<AppId>),
     /// To see everything.
@@ -108,6 +112,11 @@ impl May {
             Need::See(app) if self.sees(app) => Ok(()),
             Need::See(app) => Err(Failure::no_such_app(app)),
             Need::Change(app) => self.change(app),
+            Need::SeePod(pod) | Need::ChangePod(pod) if !self.sees(pod) => {
+                Err(Failure::no_such_pod(pod))
+            }
+            Need::SeePod(_) => Ok(()),
+            Need::ChangePod(pod) => self.make(Some(pod)),
             Need::Make(path) => self.make(path.as_ref()),
             Need::SeeAll if self.sees_all() => Ok(()),
             Need::Admin if self.0.has(Right::Admin, None) => Ok(()),
@@ -155,15 +164,17 @@ fn need(method: &Method, path: &str) -> Need {
     if let Some(path) = below(path, "/v2/queue") {
         return of_queue(reads, path);
     }
+    if let Some(path) = below(path, "/v2/pods") {
+        return of_pod(method, reads, path);
+    }
     let is_below = |of| below(path, of).is_some();
     match path {
         "/ping" | "/health" | "/v2/info" | "/v2/leader" | "/v2/plugins" if reads => Need::Nothing,
-        "/v2/tasks" | "/v2/tasks/" | "/v2/events" | "/v2/backends" if reads => Need::Nothing,
+        "/v2/tasks" | "/v2/tasks/" | "/v2/pods::status" if reads => Need::Nothing,
+        "/v2/events" | "/v2/backends" if reads => Need::Nothing,
         "/v2/tasks/delete" => Need::Nothing,
         "/metrics" | "/metrics/prometheus" if reads => Need::SeeAll,
         _ if is_below("/v2/deployments") => Need::Nothing,
-        // Not carried.
-        _ if is_below("/v2/pods") => Need::Nothing,
         // A proxy that shows everything tells what it has in effect.
         _ if is_below("/v2/backends/acks") => Need::SeeAll,
         _ => Need::Admin,
@@ -196,6 +207,30 @@ fn of_app(method: &Method, reads: bool, path: &str) -> Need {
                 Need::See(id)
             } else {
                 Need::Change(id)
+            }
+        }
+    }
+}
+
+fn of_pod(method: &Method, reads: bool, path: &str) -> Need {
+    if path.trim_matches('/').is_empty() {
+        return Need::Nothing;
+    }
+    match pods::Target::parse(path) {
+        // The handler has the words for it.
+        pods::Target::Bad(..) | pods::Target::Unknown => Need::Nothing,
+        pods::Target::AllStatuses => Need::Nothing,
+        pods::Target::Pod(id) if method == Method::PUT => Need::Make(Some(id)),
+        pods::Target::Pod(id)
+        | pods::Target::Status(id)
+        | pods::Target::Versions(id)
+        | pods::Target::Version(id, _)
+        | pods::Target::Instances(id)
+        | pods::Target::Instance(id, _) => {
+            if reads {
+                Need::SeePod(id)
+            } else {
+                Need::ChangePod(id)
             }
         }
     }
@@ -245,6 +280,17 @@ mod tests {
             (Method::POST, "/v2/apps/a/restart", Need::Change(id("/a"))),
             (Method::DELETE, "/v2/apps/a/tasks/x", Need::Change(id("/a"))),
             (Method::PUT, "/v2/groups/a/b", Need::Make(Some(id("/a/b")))),
+            (Method::HEAD, "/v2/pods", Need::Nothing),
+            (Method::GET, "/v2/pods::status", Need::Nothing),
+            (Method::GET, "/v2/pods/::status", Need::Nothing),
+            (Method::GET, "/v2/pods/a::status", Need::SeePod(id("/a"))),
+            (Method::PUT, "/v2/pods/a", Need::Make(Some(id("/a")))),
+            (Method::DELETE, "/v2/pods/a", Need::ChangePod(id("/a"))),
+            (
+                Method::DELETE,
+                "/v2/pods/a::instances",
+                Need::ChangePod(id("/a")),
+            ),
             (Method::GET, "/v2/queue/a/why", Need::See(id("/a"))),
             (Method::DELETE, "/v2/queue/a/delay", Need::Change(id("/a"))),
             (Method::PUT, "/v2/backends/acks/edge", Need::SeeAll),

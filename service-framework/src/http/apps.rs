@@ -166,10 +166,7 @@ fn all(
     embed: Embed,
     is_asked: impl Fn(&AppVersion) -> bool,
 ) -> Vec<AppInfo> {
-    let wanted = view
-        .wanted()
-        .filter_map(|app| Some((app, app.wanted.as_ref()?)));
-    wanted
+    view.wanted()
         .filter(|(_, version)| is_asked(version))
         .map(|(app, version)| info(api, view, app, version, embed))
         .collect()

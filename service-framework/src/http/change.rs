@@ -64,7 +64,7 @@ pub(super) fn result(reply: Reply) -> Result<Changed, Failure> {
 }
 
 impl Changed {
-    fn header(&self) -> [(HeaderName, HeaderValue); 1] {
+    pub(super) fn header(&self) -> [(HeaderName, HeaderValue); 1] {
         let id = HeaderValue::try_from(self.deployment.as_str());
         [(DEPLOYMENT, id.unwrap_or(HeaderValue::from_static("")))]
     }
@@ -89,7 +89,7 @@ pub(super) async fn create(
     Said(said): Said<App>,
 ) -> Result<Response, Failure> {
     let force = params.switch("force", false)?;
-    let id = id_of(&said, "/id")?;
+    let id = id_of(said.id.as_ref(), "/id")?;
     may.make(Some(&id))?;
     let spec = convert::apply(AppSpec::new(id.clone()), &said)?;
     let wanted = Wanted::Create(Box::new(spec));
@@ -325,7 +325,7 @@ fn listed(said: Vec<App>, may: &May) -> Result<Vec<(AppId, App)>, Failure> {
     let mut apps = Vec::new();
     for (at, app) in said.into_iter().enumerate() {
         let path = format!("/({at})/id");
-        let id = id_of(&app, &path)?;
+        let id = id_of(app.id.as_ref(), &path)?;
         may.make(Some(&id))?;
         if !seen.insert(id.clone()) {
             let message = format!("{id} occurs more than once in the list");
@@ -336,8 +336,9 @@ fn listed(said: Vec<App>, may: &May) -> Result<Vec<(AppId, App)>, Failure> {
     Ok(apps)
 }
 
-fn id_of(said: &App, path: &str) -> Result<AppId, Failure> {
-    let Some(id) = &said.id else {
+/// The id that is said of an app or a pod.
+pub(super) fn id_of(said: Option<&String>, path: &str) -> Result<AppId, Failure> {
+    let Some(id) = said else {
         let missing = Violation::new(path, "error.path.missing");
         return Err(Failure::wrong_shape(vec![missing]));
     };

@@ -9,6 +9,9 @@ mod health; // health checks, both ways
 mod legacy; // what is not carried yet, and inputs of the old form
 mod limits; // limits above the request, both ways
 mod networks; // networks and the ports of containers, both ways
+mod pod_in; // what a user says of a pod → AppSpec
+mod pod_out; // AppSpec → a pod as it is printed
+mod pod_status; // how a pod and its instances stand
 mod ports; // port definitions, both ways
 mod readiness; // readiness checks, both ways, and what they have said
 mod task; // instances → tasks, with their statistics
@@ -17,6 +20,9 @@ pub(super) use app_in::apply;
 pub(super) use app_out::{app, version_info};
 pub(super) use event::event;
 pub(super) use group::{group, group_id, new_group};
+pub(super) use pod_in::pod as apply_pod;
+pub(super) use pod_out::pod;
+pub(super) use pod_status::{pod_instance, pod_status};
 pub(super) use readiness::results as readiness_results;
 pub(super) use task::{failure, stats, task};
 

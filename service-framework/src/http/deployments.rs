@@ -63,24 +63,23 @@ async fn cancel(
 fn told(view: &View, deployment: &Deployment) -> Told {
     let Plan { id, version, steps } = plan(deployment);
     let current = deployment.current_step().map(step).unwrap_or_default();
-    let results = |app: &str| {
-        let app = view.apps.get(app);
+    let results = |app: Option<&String>| {
+        let app = app.and_then(|app| view.apps.get(app.as_str()));
         app.map(|app| convert::readiness_results(app))
             .unwrap_or_default()
     };
     let current = current.actions.into_iter().map(|action| CurrentAction {
-        readiness_check_results: results(&action.app),
+        readiness_check_results: results(action.app.as_ref()),
         action,
     });
+    let pods = deployment.pods();
+    let apps = deployment.affected.keys();
+    let apps = apps.filter(|app| !pods.contains(app));
     Told {
         id,
         version,
-        affected_apps: deployment
-            .affected
-            .keys()
-            .map(ToString::to_string)
-            .collect(),
-        affected_pods: Vec::new(),
+        affected_apps: apps.map(ToString::to_string).collect(),
+        affected_pods: pods.iter().map(ToString::to_string).collect(),
         total_steps: steps.len(),
         steps,
         current_actions: current.collect(),
@@ -99,9 +98,17 @@ pub(super) fn plan(deployment: &Deployment) -> Plan {
 
 /// One step of it.
 pub(super) fn step(step: &core::Step) -> Step {
-    let action = |action: &core::Action| Action {
-        action: action.kind.as_str().to_owned(),
-        app: action.app.to_string(),
+    let action = |action: &core::Action| {
+        let id = action.app.to_string();
+        let (app, pod) = match action.is_pod {
+            true => (None, Some(id)),
+            false => (Some(id), None),
+        };
+        Action {
+            action: action.name().to_owned(),
+            app,
+            pod,
+        }
     };
     Step {
         actions: step.actions.iter().map(action).collect(),

@@ -48,6 +48,10 @@ impl Failure {
         Self::not_found(format!("App '{id}' does not exist"))
     }
 
+    pub(super) fn no_such_pod(id: impl std::fmt::Display) -> Self {
+        Self::not_found(format!("Pod '{id}' does not exist"))
+    }
+
     pub(super) fn no_such_group(id: impl std::fmt::Display) -> Self {
         Self::not_found(format!("Group '{id}' does not exist"))
     }
@@ -113,6 +117,7 @@ impl Failure {
     fn missing(missing: &Missing) -> Self {
         match missing {
             Missing::App(id) => Self::no_such_app(id),
+            Missing::Pod(id) => Self::no_such_pod(id),
             Missing::Group(id) => Self::no_such_group(id),
             Missing::GroupVersion(id, version) => Self::unprocessable(format!(
                 "Group {} not available in version {}",
@@ -137,6 +142,10 @@ impl From<Reply> for Failure {
             Reply::AlreadyExists(id) => Self::new(
                 StatusCode::CONFLICT,
                 format!("An app with id [{id}] already exists."),
+            ),
+            Reply::PodExists(id) => Self::new(
+                StatusCode::CONFLICT,
+                format!("A pod with id [{id}] already exists."),
             ),
             Reply::GroupExists(id) => Self::new(
                 StatusCode::CONFLICT,

@@ -12,9 +12,11 @@ use mete_model::Timestamp;
 use mete_proto::rest::apps::AppInfo;
 use mete_proto::rest::deployments::DeploymentSteps;
 use mete_proto::rest::groups::{GroupInfo, GroupUpdate};
+use mete_proto::rest::pods::PodStatus;
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::group::Group;
 use mete_service_framework_core::spec::time;
+use mete_service_framework_core::state::apps::App;
 use mete_service_framework_core::state::groups::Tree;
 use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Input, Reply, View, Wanted};
@@ -95,6 +97,7 @@ fn group(path: &str) -> Result<Option<AppId>, Failure> {
 #[derive(Clone, Copy)]
 struct Parts {
     apps: bool,
+    pods: bool,
     groups: bool,
     of_apps: Embed,
 }
@@ -105,6 +108,7 @@ impl Parts {
         let has = |word| all.is_empty() || all.contains(&word);
         Self {
             apps: has("group.apps") || all.iter().any(|word| word.starts_with("group.apps.")),
+            pods: has("group.pods"),
             groups: has("group.groups"),
             of_apps: Embed::read(params),
         }
@@ -136,8 +140,7 @@ async fn read(
         }
         Target::Apps(id) => {
             let embed = Embed::read(&params);
-            let below = view.wanted().filter_map(|app| {
-                let version = app.wanted.as_ref()?;
+            let below = view.wanted().filter_map(|(app, version)| {
                 let is_in = app.id.is_in(id.as_ref());
                 (is_in && may.sees(&app.id)).then(|| info(&api, &view, app, version, embed))
             });
@@ -171,11 +174,12 @@ fn no_such(id: Option<&AppId>) -> Failure {
     Failure::no_such_group(id.map_or("/", AppId::as_str))
 }
 
-/// All groups, and the apps right below each.
+/// All groups, and the apps and pods right below each.
 struct All<'a> {
     groups: &'a BTreeMap<AppId, Arc<Group>>,
     below: BTreeMap<Option<AppId>, Vec<&'a AppId>>,
     apps: BTreeMap<Option<AppId>, Vec<AppInfo>>,
+    pods: BTreeMap<Option<AppId>, Vec<PodStatus>>,
     version: Timestamp,
 }
 
@@ -183,10 +187,15 @@ struct All<'a> {
 fn present<'a>(api: &Api, view: &'a View, may: &May, params: &Params) -> All<'a> {
     let parts = Parts::read(params);
     let mut all = All::new(view.groups.all(), view.groups.version(), may);
-    for app in view.wanted().filter(|app| parts.apps && may.sees(&app.id)) {
-        let Some(version) = &app.wanted else { continue };
+    let is_asked = |app: &App| parts.apps && may.sees(&app.id);
+    for (app, version) in view.wanted().filter(|(app, _)| is_asked(app)) {
         let info = info(api, view, app, version, parts.of_apps);
         all.apps.entry(app.id.parent()).or_default().push(info);
+    }
+    let is_asked = |pod: &App| parts.pods && may.sees(&pod.id);
+    for (pod, version) in view.pods().filter(|(pod, _)| is_asked(pod)) {
+        let status = convert::pod_status(pod, version, &api.options.role);
+        all.pods.entry(pod.id.parent()).or_default().push(status);
     }
     all
 }
@@ -201,6 +210,7 @@ impl<'a> All<'a> {
             groups,
             below,
             apps: BTreeMap::new(),
+            pods: BTreeMap::new(),
             version,
         }
     }
@@ -209,6 +219,11 @@ impl<'a> All<'a> {
     fn former(api: &Api, version: Timestamp, tree: &'a Tree, may: &May) -> Self {
         let mut all = Self::new(&tree.groups, version, may);
         for (id, app) in tree.apps.iter().filter(|(id, _)| may.sees(id)) {
+            if app.spec.is_pod() {
+                let status = convert::pod_status(&App::new(id.clone()), app, &api.options.role);
+                all.pods.entry(id.parent()).or_default().push(status);
+                continue;
+            }
             let info = AppInfo {
                 app: described(api, app),
                 ..AppInfo::default()
@@ -228,12 +243,13 @@ impl<'a> All<'a> {
         let dependencies = group.map(|group| &group.dependencies).into_iter().flatten();
         let dependencies = dependencies.map(ToString::to_string).collect();
         let apps = self.apps.remove(&id).filter(|_| parts.apps);
+        let pods = self.pods.remove(&id).filter(|_| parts.pods);
         let below = self.below.remove(&id).filter(|_| parts.groups);
         let below = below.unwrap_or_default().into_iter();
         GroupInfo {
             id: id.map_or_else(|| "/".to_owned(), |id| id.to_string()),
             apps: apps.unwrap_or_default(),
-            pods: Vec::new(),
+            pods: pods.unwrap_or_default(),
             groups: below.map(|id| self.take(Some(id.clone()), parts)).collect(),
             dependencies,
             version: time::text(self.version),

@@ -1,30 +1,24 @@
-//! What the service framework says of itself, and of what it does not carry yet.
+//! What the service framework says of itself.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use axum::routing::get;
 use axum::{Json, Router};
 use mete_proto::rest::info::{Config, HttpConfig, Info, Leader, ZooKeeperConfig};
 use mete_service_framework_core::state::apps::MAX_VERSIONS;
 use mete_service_framework_core::state::instances::{LAUNCH_CONFIRM, LAUNCH_TIMEOUT};
-use mete_service_framework_core::validate::Violation;
 
-use super::failure::Failure;
 use super::{Api, accepts};
 
 pub(super) fn routes() -> Router<Api> {
-    let mut router = Router::new()
+    Router::new()
         .route("/v2/info", get(info))
         .route("/v2/leader", get(leader))
         .route(
             "/v2/plugins",
             get(|| async { Json(serde_json::json!({ "plugins": [] })) }),
-        );
-    for path in ["/v2/pods", "/v2/pods/{*path}"] {
-        router = router.route(path, any(not_carried));
-    }
-    router
+        )
 }
 
 /// Plain text, unless JSON is asked for.
@@ -89,16 +83,4 @@ async fn leader(State(api): State<Api>) -> Json<Leader> {
     Json(Leader {
         leader: api.leader.to_string(),
     })
-}
-
-/// Pods: 404 to those who look (`HEAD /v2/pods` asks whether there are pods), 422 to those who want some.
-async fn not_carried(request: Request) -> Response {
-    let is_wish = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-    let message = "pods are not carried yet";
-    let failure = if is_wish {
-        Failure::invalid(vec![Violation::new("/pods", message)])
-    } else {
-        Failure::not_found(message)
-    };
-    failure.into_response()
 }

@@ -114,6 +114,7 @@ fn entry(
             .iter()
             .map(|(offer, reasons, at)| unused(offer, reasons, *at))
     };
+    let is_pod = queued.version.spec.is_pod();
     Entry {
         count: queued.count,
         role: queued
@@ -130,7 +131,8 @@ fn entry(
         since: time::text(queued.since),
         processed_offers_summary: summary(offers, told),
         last_unused_offers: with_offers.then(|| unused().collect()),
-        app: convert::app(&queued.version, role),
+        app: (!is_pod).then(|| convert::app(&queued.version, role)),
+        pod: is_pod.then(|| convert::pod(&queued.version, role)),
     }
 }
 

@@ -35,9 +35,11 @@ pub(crate) struct Cluster {
     pub(crate) directory: TempDir,
 }
 
-/// Ports 31000 to 31099, 4 CPUs, 4096 MB.
+/// Ports 31000 to 31099, 4 CPUs, 4096 MB of memory, 1 GiB of disk.
 pub(crate) fn agent(host: &str) -> Agent {
-    let resources = Resources::cpus_mem(4_000, 4_096).with_ports(Ranges::interval(31_000, 31_099));
+    let ports = Ranges::interval(31_000, 31_099);
+    let mut resources = Resources::cpus_mem(4_000, 4_096).with_ports(ports);
+    resources.disk_bytes = 1 << 30;
     Agent::from(resources).on_host(host)
 }
 

@@ -14,6 +14,7 @@ mod errors; // every bad input has its answer
 mod events; // what subscribers hear
 mod groups; // apps in groups in groups
 mod life; // an app from POST to DELETE
-mod restart;
-mod secrets;
-mod table; // every endpoint and every parameter, a line each // secrets and GPUs reach who asks for them // what a new life knows of the one before
+mod pods; // containers that run together
+mod restart; // what a new life knows of the one before
+mod secrets; // secrets and GPUs reach who asks for them
+mod table; // every endpoint and every parameter, a line each

@@ -401,7 +401,6 @@ async fn every_other_endpoint_with_every_parameter() {
     let path = |query: &str| -> &'static str {
         Box::leak(format!("/v2/deployments/{deployment}{query}").into_boxed_str())
     };
-    let pod = || json!({ "id": "/p", "containers": [] });
     let lines: Vec<Line> = vec![
         (
             GET,
@@ -441,43 +440,6 @@ async fn every_other_endpoint_with_every_parameter() {
             405,
             "/message",
         ),
-        // Pods are not carried yet, and say so to those who ask whether they are.
-        (HEAD, "/v2/pods", none(), 404, ""),
-        (GET, "/v2/pods", none(), 404, "/message"),
-        (
-            POST,
-            "/v2/pods?force=true",
-            pod(),
-            422,
-            "/details/0/errors/0",
-        ),
-        (
-            PUT,
-            "/v2/pods/p?force=true",
-            pod(),
-            422,
-            "/details/0/errors/0",
-        ),
-        (GET, "/v2/pods/p", none(), 404, "/message"),
-        (DELETE, "/v2/pods/p", none(), 404, "/message"),
-        (GET, "/v2/pods/::status", none(), 404, "/message"),
-        (GET, "/v2/pods/p::status", none(), 404, "/message"),
-        (GET, "/v2/pods/p::versions", none(), 404, "/message"),
-        (GET, "/v2/pods/p::versions/v", none(), 404, "/message"),
-        (
-            DELETE,
-            "/v2/pods/p::instances/i?wipe=true",
-            none(),
-            404,
-            "/message",
-        ),
-        (
-            DELETE,
-            "/v2/pods/p::instances?wipe=true",
-            json!(["i"]),
-            404,
-            "/message",
-        ),
         // Gone from Marathon too; 404 is what its clients look for.
         (GET, "/v2/eventSubscriptions", none(), 404, "/message"),
         (GET, "/v2/schemas/app", none(), 404, "/message"),
@@ -485,4 +447,104 @@ async fn every_other_endpoint_with_every_parameter() {
     ];
 
     walk(&cluster, lines).await;
+}
+
+#[tokio::test]
+async fn every_endpoint_of_pods_with_every_parameter() {
+    let cluster = Cluster::start().await;
+    let none = || Value::Null;
+    let pod = |command: &str| {
+        let exec = json!({ "command": { "shell": command } });
+        let resources = json!({ "cpus": 0.1, "mem": 16 });
+        json!({ "id": "/p", "containers": [{ "name": "c", "exec": exec, "resources": resources }] })
+    };
+    let service = &cluster.service;
+    let lines: Vec<Line> = vec![
+        (HEAD, "/v2/pods", none(), 200, ""),
+        (GET, "/v2/pods", none(), 200, ""),
+        (POST, "/v2/pods?force=false", pod("a"), 201, "/scheduling"),
+        (POST, "/v2/pods?force=true", pod("a"), 409, "/message"),
+        (PUT, "/v2/pods/p?force=true", pod("b"), 200, "/version"),
+        (GET, "/v2/pods", none(), 200, "/0/id"),
+        (GET, "/v2/pods/p", none(), 200, "/executorResources"),
+        (GET, "/v2/pods/none", none(), 404, "/message"),
+        (GET, "/v2/pods::status", none(), 200, "/0/spec/id"),
+        (GET, "/v2/pods/::status", none(), 200, "/0/spec/id"),
+        (GET, "/v2/pods/p::status", none(), 200, "/statusSince"),
+        (GET, "/v2/pods/p::versions", none(), 200, "/1"),
+        (GET, "/v2/pods/none::versions", none(), 404, "/message"),
+        (GET, "/v2/pods/p::versions/v", none(), 422, "/message"),
+        (GET, "/v2/pods/p::other", none(), 404, "/message"),
+        (PUT, "/v2/pods/p::status", pod("b"), 405, "/message"),
+        (
+            DELETE,
+            "/v2/pods/p::instances?wipe=true",
+            json!([]),
+            200,
+            "",
+        ),
+        (
+            DELETE,
+            "/v2/pods/p::instances?wipe=true",
+            json!(["i"]),
+            422,
+            "/details/0/errors/0",
+        ),
+        (
+            DELETE,
+            "/v2/pods/p::instances/i?wipe=true",
+            none(),
+            422,
+            "/details/0/errors/0",
+        ),
+    ];
+    walk(&cluster, lines).await;
+
+    let is_calm = |told: &Value| told["status"] == "STABLE";
+    let status = cluster.until("/v2/pods/p::status", is_calm).await;
+    let version = status["spec"]["version"].as_str().expect("a version");
+    let instance = status["instances"][0]["id"].as_str().expect("an id");
+    let path = |path: String| -> &'static str { Box::leak(path.into_boxed_str()) };
+    let lines: Vec<Line> = vec![
+        (
+            GET,
+            path(format!("/v2/pods/p::versions/{version}")),
+            none(),
+            200,
+            "/containers/0/name",
+        ),
+        (
+            GET,
+            "/v2/pods/p::versions/2026-01-01T00:00:00.000Z",
+            none(),
+            404,
+            "/message",
+        ),
+        (
+            DELETE,
+            path(format!("/v2/pods/p::instances/{instance}?wipe=false")),
+            none(),
+            200,
+            "/agentInfo/host",
+        ),
+        (
+            DELETE,
+            path(format!("/v2/pods/p::instances/{instance}x")),
+            none(),
+            422,
+            "/message",
+        ),
+        (
+            DELETE,
+            "/v2/pods/p::instances/p.instance-945e4e36-9e4f-49f7-96d0-477add9385ea",
+            none(),
+            404,
+            "/message",
+        ),
+        (DELETE, "/v2/pods/p?force=true", none(), 202, ""),
+        (DELETE, "/v2/pods/p", none(), 404, "/message"),
+        (DELETE, "/v2/pods/none?force=false", none(), 404, "/message"),
+    ];
+    walk(&cluster, lines).await;
+    assert_eq!(service.get("/v2/pods").await.1, json!([]));
 }

@@ -74,7 +74,7 @@ const BARE: [&str; 24] = [
 ];
 
 /// Keys that some object of the API has, to be put where they do not belong.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 24] = [
     "id",
     "version",
     "scaleBy",
@@ -95,6 +95,10 @@ const KEYS: [&str; 20] = [
     "command",
     "readinessChecks",
     "pods",
+    "containers",
+    "volumes",
+    "scaling",
+    "legacySharedCgroups",
 ];
 
 /// Stands for a bare word until the value is text.

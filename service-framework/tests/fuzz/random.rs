@@ -20,8 +20,10 @@ const ROUND: usize = 400;
 /// After so many rounds the service framework starts anew on what it has stored.
 const ROUNDS_OF_A_LIFE: usize = 3;
 /// What the run reads now and then: every list.
-const LISTS: [&str; 8] = [
+const LISTS: [&str; 10] = [
     "/v2/apps?embed=apps.tasks&embed=apps.taskStats",
+    "/v2/pods",
+    "/v2/pods::status",
     "/v2/groups",
     "/v2/groups/versions",
     "/v2/tasks",
@@ -55,7 +57,9 @@ async fn whatever_is_thrown_at_it_it_answers_and_can_read_what_it_took() {
     let seed = number("METE_FUZZ_SEED").unwrap_or_else(|| clock::now().as_millis());
     println!("METE_FUZZ_SEED={seed} METE_FUZZ_SECONDS={seconds}");
     let master = Master::start().await.expect("a port");
-    let resources = Resources::cpus_mem(100, 64).with_ports(Ranges::interval(31_000, 31_019));
+    let ports = Ranges::interval(31_000, 31_019);
+    let mut resources = Resources::cpus_mem(500, 256).with_ports(ports);
+    resources.disk_bytes = 1 << 30;
     master.add_agent(Agent::from(resources).on_host("127.0.0.2"));
     let directory = tempfile::tempdir().expect("a directory");
     let mut service = Service::start(&master, directory.path(), &[]).await;

@@ -71,8 +71,7 @@ pub(crate) fn backend_state(instance: &Instance) -> Option<BackendState> {
 fn keys(version: &AppVersion) -> impl Iterator<Item = Option<ServiceKey>> {
     version
         .spec
-        .port_definitions
-        .iter()
+        .ports()
         .zip(0..)
         .map(|(definition, port_index)| {
             let app = version.spec.id.clone();
@@ -86,7 +85,7 @@ fn keys(version: &AppVersion) -> impl Iterator<Item = Option<ServiceKey>> {
 
 fn add_services(services: &mut BTreeMap<ServiceKey, Service>, version: &AppVersion) {
     let spec = &version.spec;
-    for (key, definition) in keys(version).zip(&spec.port_definitions) {
+    for (key, definition) in keys(version).zip(spec.ports()) {
         let Some(key) = key else { continue };
         services.entry(key).or_insert_with_key(|key| Service {
             key: key.clone(),

@@ -18,13 +18,31 @@ pub struct Step {
     pub actions: Vec<Action>,
 }
 
-/// One thing done to one app.
+/// One thing done to one app or pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// To which app.
+    /// To which.
     pub app: AppId,
+    /// Whether it is a pod.
+    pub is_pod: bool,
     /// What.
     pub kind: ActionKind,
+}
+
+impl Action {
+    /// The name in the API.
+    pub const fn name(&self) -> &'static str {
+        match (self.kind, self.is_pod) {
+            (ActionKind::Stop, false) => "StopApplication",
+            (ActionKind::Stop, true) => "StopPod",
+            (ActionKind::Start, false) => "StartApplication",
+            (ActionKind::Start, true) => "StartPod",
+            (ActionKind::Scale { .. }, false) => "ScaleApplication",
+            (ActionKind::Scale { .. }, true) => "ScalePod",
+            (ActionKind::Restart, false) => "RestartApplication",
+            (ActionKind::Restart, true) => "RestartPod",
+        }
+    }
 }
 
 /// What is done to an app.
@@ -41,18 +59,6 @@ pub enum ActionKind {
     },
     /// Every instance is replaced by one of the new version.
     Restart,
-}
-
-impl ActionKind {
-    /// The name in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "StopApplication",
-            Self::Start => "StartApplication",
-            Self::Scale { .. } => "ScaleApplication",
-            Self::Restart => "RestartApplication",
-        }
-    }
 }
 
 /// Apps by id, each in one version.
@@ -73,25 +79,22 @@ pub fn plan(present: &Apps, wanted: &Apps, groups: &Groups) -> Result<Vec<Step>,
     let levels = dependencies::levels(&specs, groups)?;
     let (mut stop, mut start) = (Vec::new(), Vec::new());
     let mut by_level: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
-    for id in present.keys().filter(|id| !wanted.contains_key(*id)) {
-        stop.push(Action {
-            app: id.clone(),
-            kind: ActionKind::Stop,
-        });
+    let action = |id: &AppId, app: &AppVersion, kind| Action {
+        app: id.clone(),
+        is_pod: app.spec.is_pod(),
+        kind,
+    };
+    for (id, app) in present.iter().filter(|(id, _)| !wanted.contains_key(*id)) {
+        stop.push(action(id, app, ActionKind::Stop));
     }
     for (id, app) in wanted {
         let before = present.get(id);
         if before.is_none() {
-            start.push(Action {
-                app: id.clone(),
-                kind: ActionKind::Start,
-            });
+            start.push(action(id, app, ActionKind::Start));
         }
         if let Some(kind) = change(before, app) {
-            by_level.entry(levels[id]).or_default().push(Action {
-                app: id.clone(),
-                kind,
-            });
+            let level = by_level.entry(levels[id]).or_default();
+            level.push(action(id, app, kind));
         }
     }
     let steps = [stop, start].into_iter().chain(by_level.into_values());

@@ -116,6 +116,7 @@ mod tests {
             readiness: None,
             is_leaving: false,
             is_ending: false,
+            containers: Vec::new(),
         })
     }
 

@@ -10,7 +10,7 @@ use crate::deployment::plan::{Action, ActionKind, Step};
 use crate::spec::app::{AppId, AppSpec, BadAppId};
 use crate::spec::group::{self, Group};
 use crate::spec::history::AppVersion;
-use crate::state::{apps, deployments, instances};
+use crate::state::{apps, containers, deployments, instances};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Framework {
@@ -132,6 +132,8 @@ pub(super) struct Failure {
     agent: Option<String>,
     version_ms: u64,
     at_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_us: Option<u64>,
 }
 
 impl From<&apps::LastFailure> for Failure {
@@ -144,6 +146,7 @@ impl From<&apps::LastFailure> for Failure {
             agent: failure.agent.as_ref().map(AgentId::to_string),
             version_ms: failure.version.as_millis(),
             at_us: failure.timestamp.as_micros(),
+            started_us: failure.started_at.map(Timestamp::as_micros),
         }
     }
 }
@@ -152,8 +155,7 @@ impl Failure {
     pub(super) fn back(self) -> Result<apps::LastFailure, String> {
         Ok(apps::LastFailure {
             task: TaskId::new(self.task).map_err(|bad| bad.to_string())?,
-            state: TaskState::from_name(&self.state)
-                .ok_or_else(|| format!("no task state {:?}", self.state))?,
+            state: task_state(&self.state)?,
             message: self.message,
             host: self.host,
             agent: self
@@ -163,6 +165,7 @@ impl Failure {
                 .map_err(|bad| bad.to_string())?,
             version: Timestamp::from_millis(self.version_ms),
             timestamp: Timestamp::from_micros(self.at_us),
+            started_at: self.started_us.map(Timestamp::from_micros),
         })
     }
 }
@@ -185,6 +188,18 @@ pub(super) struct Instance {
     is_leaving: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_ending: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    containers: Vec<Container>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Container {
+    name: String,
+    state: String,
+    since_us: u64,
+    started_us: Option<u64>,
+    healthy: Option<bool>,
+    message: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -265,8 +280,39 @@ impl From<&instances::Instance> for Instance {
             }),
             is_leaving: instance.is_leaving,
             is_ending: instance.is_ending,
+            containers: instance.containers.iter().map(Container::from).collect(),
         }
     }
+}
+
+impl From<&containers::Container> for Container {
+    fn from(container: &containers::Container) -> Self {
+        Self {
+            name: container.name.clone(),
+            state: container.state.as_str().to_owned(),
+            since_us: container.since.as_micros(),
+            started_us: container.started_at.map(Timestamp::as_micros),
+            healthy: container.healthy,
+            message: container.message.clone(),
+        }
+    }
+}
+
+impl Container {
+    fn back(self) -> Result<containers::Container, String> {
+        Ok(containers::Container {
+            name: self.name,
+            state: task_state(&self.state)?,
+            since: Timestamp::from_micros(self.since_us),
+            started_at: self.started_us.map(Timestamp::from_micros),
+            healthy: self.healthy,
+            message: self.message,
+        })
+    }
+}
+
+fn task_state(name: &str) -> Result<TaskState, String> {
+    TaskState::from_name(name).ok_or_else(|| format!("no task state {name:?}"))
 }
 
 impl Instance {
@@ -297,6 +343,11 @@ impl Instance {
             }),
             is_leaving: self.is_leaving,
             is_ending: self.is_ending,
+            containers: self
+                .containers
+                .into_iter()
+                .map(Container::back)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -441,16 +492,24 @@ enum Kind {
     Start,
     Scale,
     Restart,
+    StopPod,
+    StartPod,
+    ScalePod,
+    RestartPod,
 }
 
 impl From<&deployments::Deployment> for Deployment {
     fn from(deployment: &deployments::Deployment) -> Self {
         let action = |action: &Action| {
-            let (kind, to) = match action.kind {
-                ActionKind::Stop => (Kind::Stop, None),
-                ActionKind::Start => (Kind::Start, None),
-                ActionKind::Scale { to } => (Kind::Scale, Some(to)),
-                ActionKind::Restart => (Kind::Restart, None),
+            let (kind, to) = match (action.kind, action.is_pod) {
+                (ActionKind::Stop, false) => (Kind::Stop, None),
+                (ActionKind::Stop, true) => (Kind::StopPod, None),
+                (ActionKind::Start, false) => (Kind::Start, None),
+                (ActionKind::Start, true) => (Kind::StartPod, None),
+                (ActionKind::Scale { to }, false) => (Kind::Scale, Some(to)),
+                (ActionKind::Scale { to }, true) => (Kind::ScalePod, Some(to)),
+                (ActionKind::Restart, false) => (Kind::Restart, None),
+                (ActionKind::Restart, true) => (Kind::RestartPod, None),
             };
             (action.app.clone(), kind, to)
         };
@@ -472,16 +531,19 @@ impl From<&deployments::Deployment> for Deployment {
 impl Deployment {
     /// As it was made: no step begun.
     pub(super) fn back(self, id: deployments::DeploymentId) -> deployments::Deployment {
-        let action = |(app, kind, to): (AppId, Kind, Option<u32>)| Action {
-            app,
-            kind: match kind {
-                Kind::Stop => ActionKind::Stop,
-                Kind::Start => ActionKind::Start,
-                Kind::Scale => ActionKind::Scale {
-                    to: to.unwrap_or(0),
-                },
-                Kind::Restart => ActionKind::Restart,
-            },
+        let action = |(app, kind, to): (AppId, Kind, Option<u32>)| {
+            let to = to.unwrap_or(0);
+            let (kind, is_pod) = match kind {
+                Kind::Stop => (ActionKind::Stop, false),
+                Kind::Start => (ActionKind::Start, false),
+                Kind::Scale => (ActionKind::Scale { to }, false),
+                Kind::Restart => (ActionKind::Restart, false),
+                Kind::StopPod => (ActionKind::Stop, true),
+                Kind::StartPod => (ActionKind::Start, true),
+                Kind::ScalePod => (ActionKind::Scale { to }, true),
+                Kind::RestartPod => (ActionKind::Restart, true),
+            };
+            Action { app, is_pod, kind }
         };
         let step = |actions: Vec<_>| Step {
             actions: actions.into_iter().map(action).collect(),

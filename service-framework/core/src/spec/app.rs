@@ -8,6 +8,7 @@ mod health; // health checks
 mod id; // ids of apps and groups
 mod limits; // how far an instance may go beyond what it asks for
 mod network; // which network instances have, and which ports lead to them
+mod pod; // what makes an app a pod
 mod readiness; // readiness checks
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +22,19 @@ pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 pub use limits::{ResourceLimit, ResourceLimits};
 pub use network::{AppNetwork, InstancePort, Mapping, NamedNetwork};
+pub use pod::{
+    Endpoint, ExecutorResources, PodContainer, PodImage, PodProgram, PodSpec, PodVolume,
+    VolumeMount, VolumeSource,
+};
 pub use readiness::{MAX_PATH_BYTES, ReadinessCheckSpec};
 
 /// The label of apps that run once on each agent that can have them; Marathon's clients carry labels through.
 pub const DAEMON_LABEL: &str = "METE_DAEMON";
 
-/// One app as its user describes it, with every default filled in.
+/// One app, or one pod, as its user describes it, with every default filled in.
+///
+/// What of it a pod has in each of its containers (command, image, resources, ports, checks, fetch) stands in `pod` and
+/// nowhere else; [`Self::ports`] and [`Self::checks`] are those of either.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppSpec {
     /// Where it stands in the tree of groups.
@@ -98,6 +106,9 @@ pub struct AppSpec {
     pub unreachable_strategy: UnreachableStrategy,
     /// What to bring into the sandbox first.
     pub fetch: Vec<Fetch>,
+    /// What it is made of when it is a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Box<PodSpec>>,
 }
 
 impl AppSpec {
@@ -135,6 +146,7 @@ impl AppSpec {
             kill_selection: KillSelection::YoungestFirst,
             unreachable_strategy: UnreachableStrategy::default(),
             fetch: Vec::new(),
+            pod: None,
         }
     }
 

@@ -1,6 +1,8 @@
-//! How much of an app is text that goes along with each of its tasks.
+//! How much of an app is text that goes along with each of its instances.
 
-use crate::spec::app::{AppNetwork, AppSpec, Container};
+use std::collections::BTreeMap;
+
+use crate::spec::app::{AppNetwork, AppSpec, Container, PodContainer, PodProgram, VolumeSource};
 
 /// The most text of one app, in bytes. It is sent with every task to the master and on to the agent, in messages of a few
 /// MiB, stored there, and the environment becomes that of a process, of which Linux takes 2 MiB with its arguments.
@@ -8,8 +10,58 @@ pub const MAX_TEXT_BYTES: usize = 1024 * 1024;
 /// What an entry of a list costs besides its text.
 const ENTRY_BYTES: usize = 16;
 
-/// The text of an app, in bytes, with something for each entry of its lists.
+/// The text of an app, in bytes, with something for each entry of its lists. What containers of a pod share goes along
+/// with each of them.
 pub fn text_bytes(spec: &AppSpec) -> usize {
+    let of_containers: usize = spec.containers().iter().map(container_bytes).sum();
+    let volumes = spec.pod.iter().flat_map(|pod| &pod.volumes);
+    let volumes = volumes.map(|volume| match &volume.source {
+        VolumeSource::Ephemeral => volume.name.len() + ENTRY_BYTES,
+        VolumeSource::Host(path) => volume.name.len() + path.len() + ENTRY_BYTES,
+    });
+    shared_bytes(spec) * spec.containers().len().max(1) + of_containers + volumes.sum::<usize>()
+}
+
+fn container_bytes(container: &PodContainer) -> usize {
+    let mut bytes = 0;
+    let mut add = |text: &str| bytes += text.len() + ENTRY_BYTES;
+    add(&container.name);
+    container.user.iter().for_each(|user| add(user));
+    match &container.program {
+        Some(PodProgram::Shell(line)) => add(line),
+        Some(PodProgram::Argv { words, .. }) => words.iter().for_each(|word| add(word)),
+        None => {}
+    }
+    let mut pairs: Vec<&BTreeMap<String, String>> =
+        vec![&container.env, &container.env_secrets, &container.labels];
+    if let Some(image) = &container.image {
+        add(&image.id);
+        pairs.push(&image.labels);
+    }
+    for endpoint in &container.endpoints {
+        endpoint.port.name.iter().for_each(|name| add(name));
+        pairs.push(&endpoint.port.labels);
+    }
+    for (name, value) in pairs.into_iter().flatten() {
+        add(name);
+        add(value);
+    }
+    if let Some(check) = &container.health_check {
+        let texts = check.path.iter().chain(&check.command).chain(&check.argv);
+        texts.for_each(|text| add(text));
+    }
+    for mount in &container.mounts {
+        add(&mount.name);
+        add(&mount.path);
+    }
+    for fetch in &container.fetch {
+        add(&fetch.uri);
+        fetch.dest_path.iter().for_each(|path| add(path));
+    }
+    bytes
+}
+
+fn shared_bytes(spec: &AppSpec) -> usize {
     let mut bytes = 0;
     let mut add = |text: &str| bytes += text.len() + ENTRY_BYTES;
     let plain = [&spec.cmd, &spec.user, &spec.role];

@@ -62,6 +62,8 @@ pub struct LastFailure {
     pub version: Timestamp,
     /// When.
     pub timestamp: Timestamp,
+    /// When it began to run, or was launched where it never did; `None`: not known any more.
+    pub started_at: Option<Timestamp>,
 }
 
 /// How many instances of an app stand where, as Marathon counts.
@@ -103,7 +105,7 @@ impl App {
                 }
                 InstanceState::Draining { .. } => {
                     counts.running += 1;
-                    counts.healthy += u32::from(!instance.version.spec.health_checks.is_empty());
+                    counts.healthy += u32::from(instance.is_checked());
                 }
                 InstanceState::Waiting
                 | InstanceState::Unreachable { .. }

@@ -68,6 +68,13 @@ impl Deployment {
             .and_then(|at| self.steps.get(at))
     }
 
+    /// The pods it changes.
+    pub fn pods(&self) -> BTreeSet<&AppId> {
+        let actions = self.steps.iter().flat_map(|step| &step.actions);
+        let of_pods = actions.filter(|action| action.is_pod);
+        of_pods.map(|action| &action.app).collect()
+    }
+
     /// Whether it changes one of `apps`.
     pub fn meets(&self, apps: &BTreeSet<AppId>) -> bool {
         self.affected.keys().any(|app| apps.contains(app))

@@ -15,11 +15,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, OfferId, TaskId, Timestamp};
+use mete_model::{AgentId, ExecutorId, OfferId, TaskId, Timestamp};
 
 use crate::probe::Response;
 use crate::spec::app::{AppId, UnreachableStrategy};
 use crate::spec::history::AppVersion;
+use crate::state::containers::Container;
 
 /// A launch of which nothing is heard is asked about after this time, and again each time it passes (Marathon: the
 /// operation must be confirmed within 30 s).
@@ -29,6 +30,11 @@ pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(300);
 /// A kill is repeated after this time until the task has ended. Shorter than Marathon's 30 s: repeating costs one
 /// message, waiting costs a deployment.
 pub const KILL_RETRY: Duration = Duration::from_secs(10);
+
+/// What stands in the id of an app's task where that of a pod has the name of a container.
+pub(crate) const APP: &str = "_app";
+/// What the id of a task has besides the ids of app and container: `.instance-`, a UUID, two dots and a number.
+pub(crate) const TASK_ID_BYTES: usize = 10 + 36 + 3;
 
 /// Names an instance for ever: `<app id with / as _>.instance-<uuid>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,18 +50,25 @@ impl InstanceId {
         )))
     }
 
-    /// Reads the text of an instance's id, or of its task's id (`<instance>._app.<n>`).
+    /// Reads the text of an instance's id, or of the id of one of its tasks (`<instance>._app.<n>`, of a pod
+    /// `<instance>.<container>.<n>`).
     pub fn parse(text: &str) -> Option<Self> {
-        let (instance, incarnation) = match text.rsplit_once("._app.") {
-            Some((instance, incarnation)) => (instance, Some(incarnation)),
-            None => (text, None),
-        };
-        if incarnation.is_some_and(|number| number.parse::<u32>().is_err()) {
-            return None;
-        }
-        let (flat, uuid) = instance.rsplit_once(".instance-")?;
+        Self::read(text).or_else(|| Self::of_task(text).map(|(instance, _)| instance))
+    }
+
+    /// Reads the text of a task's id: whose, and for a pod's the container.
+    pub fn of_task(text: &str) -> Option<(Self, Option<&str>)> {
+        let (rest, incarnation) = text.rsplit_once('.')?;
+        incarnation.parse::<u32>().ok()?;
+        let (instance, name) = rest.rsplit_once('.')?;
+        let container = (name != APP).then_some(name);
+        Some((Self::read(instance)?, container))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (flat, uuid) = text.rsplit_once(".instance-")?;
         let is_known_form = uuid.len() == 36 && uuid.parse::<mete_model::UpdateId>().is_ok();
-        (is_known_form && AppId::from_flat(flat).is_some()).then(|| Self(Arc::from(instance)))
+        (is_known_form && AppId::from_flat(flat).is_some()).then(|| Self(Arc::from(text)))
     }
 
     /// Whose instance.
@@ -71,10 +84,23 @@ impl InstanceId {
         &self.0
     }
 
-    /// Its one task.
+    /// The one task of an app's instance.
     pub fn task(&self) -> TaskId {
-        TaskId::new(format!("{}._app.1", self.0))
-            .expect("an app id of 190 bytes leaves room, and its characters are fit")
+        self.task_of(APP)
+    }
+
+    /// The task of a container of a pod's instance.
+    pub fn task_of(&self, container: &str) -> TaskId {
+        TaskId::new(format!("{}.{container}.1", self.0)).expect(
+            "ids of 190 bytes leave room, of pods less is let in, and the characters are fit",
+        )
+    }
+
+    /// What is around the tasks of a pod's instance: `instance-<pod id with / as _>.<uuid>`, as Marathon's.
+    pub fn executor(&self) -> ExecutorId {
+        let (flat, uuid) = self.0.rsplit_once(".instance-").unwrap_or((&self.0, ""));
+        ExecutorId::new(format!("instance-{flat}.{uuid}"))
+            .expect("it is as long as the id of the instance, of the same characters")
     }
 }
 
@@ -116,6 +142,8 @@ pub struct Instance {
     pub is_leaving: bool,
     /// Whether its agent is ending it by itself: whatever its checks say, it counts as unhealthy.
     pub is_ending: bool,
+    /// Of a pod, where each container of its version stands, in their order; empty while it waits.
+    pub containers: Vec<Container>,
 }
 
 /// Where an instance stands.
@@ -271,6 +299,37 @@ impl Instance {
         }
     }
 
+    /// Whether it is checked at all.
+    pub fn is_checked(&self) -> bool {
+        self.version.spec.checks().next().is_some()
+    }
+
+    /// Its tasks that have not ended, each with its time from SIGTERM to SIGKILL (`None`: the agent's own).
+    pub fn tasks(&self) -> Vec<(TaskId, Option<Duration>)> {
+        let spec = &self.version.spec;
+        if !spec.is_pod() {
+            return vec![(self.id.task(), spec.task_kill_grace_period)];
+        }
+        let grace = |name: &str| {
+            let mut all = spec.containers().iter();
+            all.find(|one| one.name == name)?.kill_grace_period
+        };
+        let left = self.containers.iter().filter(|one| !one.has_ended());
+        left.map(|one| (self.id.task_of(&one.name), grace(&one.name)))
+            .collect()
+    }
+
+    /// Its tasks that have not ended, each with its agent; none while it waits.
+    pub(crate) fn tasks_at(&self) -> Vec<(TaskId, Option<AgentId>)> {
+        let Some(place) = &self.place else {
+            return Vec::new();
+        };
+        let tasks = self.tasks().into_iter();
+        tasks
+            .map(|(task, _)| (task, Some(place.agent.clone())))
+            .collect()
+    }
+
     /// What one of its health checks has said so far; `None`: nothing.
     pub fn health_of(&self, check: usize) -> Option<&Health> {
         self.health.get(check)
@@ -278,7 +337,7 @@ impl Instance {
 
     /// What its health checks say together: one that fails is enough; it is healthy when all of them pass.
     pub fn verdict(&self) -> Option<bool> {
-        let checks = 0..self.version.spec.health_checks.len();
+        let checks = 0..self.version.spec.checks().count();
         let mut words = checks.map(|at| self.health_of(at).and_then(Health::is_alive));
         let mut all = words.next()?;
         for word in words {
@@ -308,8 +367,7 @@ impl Instance {
             InstanceState::Running { .. } if self.awaits_readiness() => false,
             InstanceState::Running { healthy } => {
                 // A task that is being killed by its agent counts as unhealthy, with a check or without.
-                healthy == Some(true)
-                    || (healthy.is_none() && self.version.spec.health_checks.is_empty())
+                healthy == Some(true) || (healthy.is_none() && !self.is_checked())
             }
             InstanceState::Waiting
             | InstanceState::Launching { .. }
@@ -398,11 +456,25 @@ mod tests {
         assert_eq!(InstanceId::parse(id.task().as_str()), Some(id.clone()));
         assert_eq!(InstanceId::parse(id.as_str()), Some(id.clone()));
         assert_eq!(id.app(), app);
+        let of = |task: TaskId| {
+            let (instance, container) = InstanceId::of_task(task.as_str())?;
+            Some((instance, container.map(str::to_owned)))
+        };
+        assert_eq!(of(id.task()), Some((id.clone(), None)));
+        for name in ["web", "instance-x", "1"] {
+            let container = Some(name.to_owned());
+            assert_eq!(of(id.task_of(name)), Some((id.clone(), container)));
+        }
+        assert_eq!(
+            id.executor().as_str(),
+            "instance-shop_web.30313233-3435-3637-3839-616263646566"
+        );
         for bad in [
             "",
             "web",
             "web.instance-1",
             "a.instance-30313233-3435-3637-3839-616263646566._app.x",
+            "a.instance-30313233-3435-3637-3839-616263646566.web",
         ] {
             assert_eq!(InstanceId::parse(bad), None, "{bad}");
         }

@@ -38,6 +38,7 @@ impl Orchestrator {
         let asked = match &change.what {
             Wanted::Create(spec) => Some(spec.id.clone()),
             Wanted::Put { apps, .. } => apps.first().map(|spec| spec.id.clone()),
+            Wanted::RemovePod(pod) => Some(pod.clone()),
             Wanted::Remove(_)
             | Wanted::Restart(_)
             | Wanted::CreateGroup(_)
@@ -83,8 +84,12 @@ impl Orchestrator {
     fn wish(&self, version: Timestamp, what: Wanted) -> Result<Difference, Reply> {
         match what {
             Wanted::Create(spec) => {
-                if self.apps.wanted(&spec.id).is_some() {
-                    return Err(Reply::AlreadyExists(spec.id));
+                let present = self.apps.wanted(&spec.id).map(|app| app.spec.is_pod());
+                match (present, spec.is_pod()) {
+                    (Some(false), false) => return Err(Reply::AlreadyExists(spec.id)),
+                    (Some(true), true) => return Err(Reply::PodExists(spec.id)),
+                    // One in place of the other is no good either, which is seen with all that is not.
+                    (Some(_), _) | (None, _) => {}
                 }
                 self.wish_for(version, vec![(String::new(), *spec)])
             }
@@ -104,11 +109,12 @@ impl Orchestrator {
             }
             Wanted::Remove(app) => {
                 self.wanted(&app)?;
-                Ok(Difference {
-                    apps: BTreeMap::from([(app, None)]),
-                    ..Difference::default()
-                })
+                Ok(without(app))
             }
+            Wanted::RemovePod(pod) => match self.apps.wanted(&pod) {
+                Some(version) if version.spec.is_pod() => Ok(without(pod)),
+                Some(_) | None => Err(Reply::NotFound(Missing::Pod(pod))),
+            },
             Wanted::Restart(app) => {
                 let restarted = self.wanted(&app)?.restarted(version);
                 Ok(Difference {
@@ -129,9 +135,11 @@ impl Orchestrator {
         }
     }
 
+    /// An app; no pod.
     fn wanted(&self, app: &AppId) -> Result<&Arc<AppVersion>, Reply> {
-        self.apps
-            .wanted(app)
+        let version = self.apps.wanted(app);
+        version
+            .filter(|version| !version.spec.is_pod())
             .ok_or_else(|| Reply::NotFound(Missing::App(app.clone())))
     }
 
@@ -164,6 +172,13 @@ impl Orchestrator {
     }
 }
 
+fn without(app: AppId) -> Difference {
+    Difference {
+        apps: BTreeMap::from([(app, None)]),
+        ..Difference::default()
+    }
+}
+
 /// The group that what changes lies in, as subscribers hear it.
 fn group_of(what: &Wanted) -> Option<AppId> {
     match what {
@@ -172,7 +187,10 @@ fn group_of(what: &Wanted) -> Option<AppId> {
             [one] => one.id.parent(),
             _ => None,
         },
-        Wanted::Remove(app) | Wanted::Restart(app) | Wanted::Scale { app, .. } => app.parent(),
+        Wanted::Remove(app)
+        | Wanted::RemovePod(app)
+        | Wanted::Restart(app)
+        | Wanted::Scale { app, .. } => app.parent(),
         Wanted::CreateGroup(spec) | Wanted::PutGroup(spec) => spec.id.as_ref()?.parent(),
         Wanted::RevertGroup(id, _) | Wanted::ScaleGroup(id, _) | Wanted::RemoveGroup(id) => {
             id.as_ref()?.parent()
@@ -194,6 +212,7 @@ fn reason_of(reply: &Reply) -> Option<&'static str> {
         | Reply::Done
         | Reply::NotFound(_)
         | Reply::AlreadyExists(_)
+        | Reply::PodExists(_)
         | Reply::GroupExists(_)
         | Reply::AppInPlaceOfGroup(_)
         | Reply::Stale(_)

@@ -41,10 +41,8 @@ impl Orchestrator {
             InstanceState::Staging => {}
             InstanceState::Launching { .. } => {
                 if self.master.is_connected {
-                    let agent = instance.place.as_ref().map(|place| place.agent.clone());
-                    out.act.push(Action::Reconcile {
-                        tasks: vec![(id.task(), agent)],
-                    });
+                    let tasks = instance.tasks_at();
+                    out.act.push(Action::Reconcile { tasks });
                 }
                 self.put_off(id, now + LAUNCH_CONFIRM);
             }

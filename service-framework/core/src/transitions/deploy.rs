@@ -10,7 +10,8 @@ use super::change::Asked;
 use crate::deployment::plan::{self, Action, ActionKind, Step};
 use crate::deployment::progress;
 use crate::effects::Reply;
-use crate::events::Happening;
+use crate::events::{Happening, PodChange};
+use crate::input::Origin;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
@@ -63,17 +64,8 @@ impl Orchestrator {
             |(app, after): (&AppId, &Option<_>)| after.is_some() && self.apps.wanted(app).is_none();
         let created = wish.apps.iter().any(is_new);
         let affected = self.take_wish(version, wish, out);
-        if let Some((origin, app)) = origin
-            && let Some(app) = self.apps.wanted(&app)
-        {
-            publish(
-                now,
-                out,
-                Happening::ApiPost {
-                    origin,
-                    app: Arc::clone(app),
-                },
-            );
+        if let Some((origin, app)) = origin {
+            publish(now, out, self.asked_for(origin, app, created));
         }
         let id = DeploymentId::new(self.random.uuid());
         let deployment = Deployment {
@@ -88,6 +80,24 @@ impl Orchestrator {
             version,
             deployment: id,
             created,
+        }
+    }
+
+    /// What subscribers hear of a change to one app or pod, which was made; only pods are heard of when they go.
+    fn asked_for(&self, origin: Origin, id: AppId, created: bool) -> Happening {
+        let change = match self.apps.wanted(&id) {
+            Some(app) if !app.spec.is_pod() => {
+                let app = Arc::clone(app);
+                return Happening::ApiPost { origin, app };
+            }
+            Some(_) if created => PodChange::Created,
+            Some(_) => PodChange::Updated,
+            None => PodChange::Deleted,
+        };
+        Happening::PodChanged {
+            origin,
+            pod: id,
+            change,
         }
     }
 

@@ -27,7 +27,7 @@ struct Laid {
     groups: BTreeMap<AppId, Option<Arc<Group>>>,
 }
 
-/// What lies right below each group; `None`: the root.
+/// What lies right below each group, pods aside; `None`: the root.
 struct Present {
     tree: Tree,
     apps: BTreeMap<Option<AppId>, Vec<AppId>>,
@@ -96,7 +96,7 @@ impl Orchestrator {
         let mut laid = Laid::default();
         let apps = self.tree().apps;
         let below = apps.into_iter().filter(|(app, _)| app.is_in(id.as_ref()));
-        for (id, app) in below {
+        for (id, app) in below.filter(|(_, app)| !app.spec.is_pod()) {
             let mut spec = (*app.spec).clone();
             let scaled = (f64::from(spec.instances) * factor).ceil();
             spec.instances = scaled.min(MAX_INSTANCES) as u32;
@@ -142,8 +142,10 @@ impl Orchestrator {
             }
             below
         };
+        // Pods are changed by themselves only; they go with the group they are in.
+        let apps = tree.apps.iter().filter(|(_, app)| !app.spec.is_pod());
         Present {
-            apps: by_group(&mut tree.apps.keys()),
+            apps: by_group(&mut apps.map(|(id, _)| id)),
             groups: by_group(&mut tree.groups.keys()),
             tree,
         }

@@ -9,7 +9,7 @@ use mete_model::{Reason, TaskState, TaskStatus, Timestamp};
 
 use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
-use crate::state::instances::{Health, Instance, InstanceState};
+use crate::state::instances::{Health, Instance, InstanceId, InstanceState};
 
 /// What one check and all together say of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +36,8 @@ impl Orchestrator {
         // What a reconciliation says has been said before; it is no new failure.
         let is_report = status.reason != Some(Reason::Reconciliation);
         let mut after = instance.clone();
-        let check = instance.version.spec.agent_check();
-        if let Some(at) = check {
-            let known = instance.health_of(at).cloned().unwrap_or_default();
-            let health = noted(&known, now, status, is_report);
-            if health != known {
-                put(&mut after.health, at, health);
-            }
-        }
+        let check = told_of(instance, status);
+        note(&mut after, now, status);
         let (before, all) = (known(instance), together(instance, &after, status.healthy));
         let state = InstanceState::Running { healthy: all };
         let is_first = instance.started_at.is_none();
@@ -67,7 +61,7 @@ impl Orchestrator {
         }
         if status.healthy == Some(false)
             && is_report
-            && let Some(spec) = check.and_then(|at| instance.version.spec.health_checks.get(at))
+            && let Some(spec) = check.and_then(|at| instance.version.spec.checks().nth(at))
         {
             let failed = Happening::FailedHealthCheck {
                 app: instance.app().clone(),
@@ -76,9 +70,9 @@ impl Orchestrator {
             };
             publish(now, out, failed);
         }
-        let word = |of: &Instance, all| match of.version.spec.health_checks.len() {
-            0 | 1 => all,
-            _ => check.and_then(|at| of.health_of(at)?.is_alive()),
+        let word = |of: &Instance, all| match has_one_word(of) {
+            true => all,
+            false => check.and_then(|at| of.health_of(at)?.is_alive()),
         };
         let said = |of: &Instance, all| Words {
             check: word(of, all),
@@ -166,13 +160,41 @@ pub(super) fn known(instance: &Instance) -> Option<bool> {
 /// counts where it runs the only check.
 pub(super) fn together(before: &Instance, after: &Instance, said: Option<bool>) -> Option<bool> {
     let known = known(before);
-    if after.version.spec.health_checks.len() < 2 {
+    if has_one_word(after) {
         return said.or(known); // a report that says nothing of it takes nothing back
     }
     if before.is_ending {
         return Some(false);
     }
     after.verdict()
+}
+
+/// Whether a report about its task is about all of it: it has one task, and no check but that of its agent.
+fn has_one_word(instance: &Instance) -> bool {
+    let spec = &instance.version.spec;
+    !spec.is_pod() && spec.health_checks.len() < 2
+}
+
+/// Which check a report tells of.
+fn told_of(instance: &Instance, status: &TaskStatus) -> Option<usize> {
+    let spec = &instance.version.spec;
+    match InstanceId::of_task(status.task.as_str()) {
+        Some((_, Some(container))) => spec.check_of_container(container),
+        Some((_, None)) | None => spec.agent_check(),
+    }
+}
+
+/// Notes what a report says of a check.
+pub(super) fn note(instance: &mut Instance, now: Timestamp, status: &TaskStatus) {
+    let Some(at) = told_of(instance, status) else {
+        return;
+    };
+    let is_report = status.reason != Some(Reason::Reconciliation);
+    let known = instance.health_of(at).cloned().unwrap_or_default();
+    let health = noted(&known, now, status, is_report);
+    if health != known {
+        put(&mut instance.health, at, health);
+    }
 }
 
 /// Puts what a check says in its place.

@@ -213,7 +213,7 @@ impl Orchestrator {
                 until,
                 reason,
             } = instance.state
-                && (until <= now || self.proxies.have_drained(&id.task(), version))
+                && (until <= now || self.have_drained(instance, version))
             {
                 drained.push((id.clone(), reason));
             }
@@ -221,6 +221,13 @@ impl Orchestrator {
         for (id, reason) in drained {
             self.kill_now(now, &id, reason, out);
         }
+    }
+
+    fn have_drained(&self, instance: &Instance, version: u64) -> bool {
+        let tasks = instance.tasks();
+        tasks
+            .iter()
+            .all(|(task, _)| self.proxies.have_drained(task, version))
     }
 
     /// Waits no longer for proxies that have been silent for too long.

@@ -14,13 +14,14 @@ use mete_placement::{
     Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot, match_tasks,
 };
 
-use crate::effects::{Action, Launch};
+use crate::effects::{Action, Launch, LaunchGroup};
 use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{self, AppId, AppSpec, PortDefinition};
 use crate::spec::history::AppVersion;
 use crate::spec::size::text_bytes;
 use crate::state::apps::App;
+use crate::state::containers::Container;
 use crate::state::demand::Need;
 use crate::state::instances::{InstanceId, InstanceState, LAUNCH_CONFIRM, Place};
 use crate::state::launch_queue::{MAX_LAST_OFFERS, OfferSummary, Reject};
@@ -35,6 +36,14 @@ struct Shape {
     app: AppId,
     version: Arc<AppVersion>,
     instances: Vec<InstanceId>,
+}
+
+/// What an instance is launched as.
+enum Started {
+    /// An app's.
+    Alone(Box<Launch>),
+    /// A pod's.
+    Together(LaunchGroup),
 }
 
 impl Orchestrator {
@@ -55,24 +64,31 @@ impl Orchestrator {
         let mut left: Vec<_> = shapes.iter().map(|shape| shape.instances.iter()).collect();
         for (at, placements) in matched.by_offer() {
             let offer = &offers[at];
-            let (mut launches, mut room) = (Vec::new(), MAX_ACCEPT_BYTES);
+            let (mut launches, mut groups) = (Vec::new(), Vec::new());
+            let mut room = MAX_ACCEPT_BYTES;
             for placement in placements {
                 let version = &shapes[placement.waiting].version;
-                let bytes = TASK_BYTES + 2 * text_bytes(&version.spec);
-                if bytes > room && !launches.is_empty() {
+                let tasks = version.spec.containers().len().max(1);
+                let bytes = TASK_BYTES * tasks + 2 * text_bytes(&version.spec);
+                if bytes > room && !(launches.is_empty() && groups.is_empty()) {
                     // The rest is launched from offers that are asked for anew.
                     self.master.wants_revive = true;
                     break;
                 }
                 room = room.saturating_sub(bytes);
-                if let Some(id) = left[placement.waiting].next() {
-                    launches.push(self.launch(now, id, version, offer, placement, out));
+                let Some(id) = left[placement.waiting].next() else {
+                    continue;
+                };
+                match self.launch(now, id, version, offer, placement, out) {
+                    Started::Alone(launch) => launches.push(*launch),
+                    Started::Together(group) => groups.push(group),
                 }
             }
             let offers = vec![offer.id.clone()];
             out.act.push(Action::Accept {
                 offers,
                 launches,
+                groups,
                 refuse: self.settings.decline,
             });
         }
@@ -173,7 +189,7 @@ impl Orchestrator {
             placed(app, &shape.version)
         };
         Waiting {
-            ports: spec.port_definitions.iter().filter_map(ask).collect(),
+            ports: spec.ports().filter_map(ask).collect(),
             constraints,
             placed,
             count: u32::try_from(shape.instances.len()).unwrap_or(u32::MAX),
@@ -189,7 +205,7 @@ impl Orchestrator {
         offer: &Offer,
         placement: &Placement,
         out: &mut Effects<Self>,
-    ) -> Launch {
+    ) -> Started {
         let spec = &version.spec;
         let ports: Vec<u16> = placement
             .ports
@@ -203,11 +219,16 @@ impl Orchestrator {
             ports: &ports,
             resources: placement.resources.clone(),
         };
-        let launch = Launch {
-            task: launch::task(id, version, &grant),
-            ports: launch::task_ports(spec, &ports),
-            secrets: launch::secrets(spec),
+        let started = match &spec.pod {
+            Some(pod) => Started::Together(launch::group(id, version, pod, &grant)),
+            None => Started::Alone(Box::new(Launch {
+                task: launch::task(id, version, &grant),
+                ports: launch::task_ports(spec, &ports),
+                secrets: launch::secrets(spec),
+            })),
         };
+        let names = spec.containers().iter().map(|one| one.name.clone());
+        let containers = names.map(|name| Container::launched(name, now)).collect();
         let place = Place {
             agent: offer.agent.clone(),
             host,
@@ -222,8 +243,9 @@ impl Orchestrator {
             };
             instance.place = Some(place);
             instance.staged_at = Some(now);
+            instance.containers = containers;
         });
-        launch
+        started
     }
 
     /// Notes for `/v2/queue` what came of the offers.

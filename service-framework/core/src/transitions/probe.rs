@@ -160,6 +160,7 @@ impl Orchestrator {
             agent: agent.clone(),
             version: instance.version.version,
             timestamp: now,
+            started_at: instance.started_at.or(instance.staged_at),
         };
         let kill = Happening::UnhealthyInstanceKill {
             app: app.clone(),

@@ -61,10 +61,7 @@ impl Orchestrator {
             .apps
             .iter()
             .flat_map(|app| app.instances.values())
-            .filter_map(|instance| {
-                let place = instance.place.as_ref()?;
-                Some((instance.id.task(), Some(place.agent.clone())))
-            });
+            .flat_map(|instance| instance.tasks_at());
         let all: Vec<(TaskId, Option<AgentId>)> = placed.collect();
         out.act.extend(
             all.chunks(MAX_RECONCILE_TASKS)

@@ -86,6 +86,7 @@ impl Orchestrator {
             readiness: None,
             is_leaving: false,
             is_ending: false,
+            containers: Vec::new(),
         });
         self.touched.insert(version.spec.id.clone());
         self.master.wants_revive = true;

@@ -16,10 +16,10 @@ use crate::state::master::{MAX_STRAYS, Stray};
 
 impl Orchestrator {
     pub(crate) fn update(&mut self, now: Timestamp, status: TaskStatus, out: &mut Effects<Self>) {
-        let id =
-            InstanceId::parse(status.task.as_str()).filter(|id| self.apps.instance(id).is_some());
-        match id {
-            Some(id) => self.known_task(now, &id, &status, out),
+        let of_ours = InstanceId::of_task(status.task.as_str());
+        match of_ours.filter(|(id, container)| self.has_task(id, *container)) {
+            Some((id, None)) => self.known_task(now, &id, &status, out),
+            Some((id, Some(name))) => self.container_reported(now, &id, name, &status, out),
             None => self.unknown_task(now, &status, out),
         }
         // Last, so that it goes out after what the report led to is stored.
@@ -30,6 +30,14 @@ impl Orchestrator {
                 uuid,
             });
         }
+    }
+
+    fn has_task(&self, id: &InstanceId, container: Option<&str>) -> bool {
+        let instance = self.apps.instance(id);
+        instance.is_some_and(|instance| match container {
+            None => !instance.version.spec.is_pod(),
+            Some(name) => instance.containers.iter().any(|one| one.name == name),
+        })
     }
 
     fn known_task(
@@ -45,11 +53,22 @@ impl Orchestrator {
         if is_news(&instance, status) {
             publish(now, out, status_event(&instance, status));
         }
+        self.stands(now, &instance, status, out);
+    }
+
+    /// An instance stands where its task does, or its tasks together.
+    pub(super) fn stands(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        status: &TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
         match status.state {
-            TaskState::Staging | TaskState::Starting => self.staging(now, &instance, out),
-            TaskState::Running => self.running(now, &instance, status, out),
-            TaskState::Killing => self.being_killed(now, &instance, out),
-            TaskState::Unreachable => self.unreachable(now, &instance, status, out),
+            TaskState::Staging | TaskState::Starting => self.staging(now, instance, out),
+            TaskState::Running => self.running(now, instance, status, out),
+            TaskState::Killing => self.being_killed(now, instance, out),
+            TaskState::Unreachable => self.unreachable(now, instance, status, out),
             TaskState::Finished
             | TaskState::Failed
             | TaskState::Killed
@@ -58,7 +77,7 @@ impl Orchestrator {
             | TaskState::Dropped
             | TaskState::Gone
             | TaskState::GoneByOperator
-            | TaskState::Unknown => self.ended(now, &instance, status, out),
+            | TaskState::Unknown => self.ended(now, instance, status, out),
         }
     }
 
@@ -209,6 +228,7 @@ impl Orchestrator {
                 agent: status.agent.clone(),
                 version: instance.version.version,
                 timestamp: now,
+                started_at: instance.started_at.or(instance.staged_at),
             };
             self.keep_failure(&app, failure, out);
         }
@@ -333,8 +353,15 @@ const fn condition(state: TaskState) -> &'static str {
     }
 }
 
-fn status_event(instance: &Instance, status: &TaskStatus) -> Happening {
+pub(super) fn status_event(instance: &Instance, status: &TaskStatus) -> Happening {
     let place = instance.place.as_ref();
+    let ports = place
+        .map(|place| place.ports.as_slice())
+        .unwrap_or_default();
+    let ports = match InstanceId::of_task(status.task.as_str()) {
+        Some((_, Some(container))) => instance.version.spec.of_container(container, ports),
+        Some((_, None)) | None => ports,
+    };
     Happening::StatusUpdate(Box::new(StatusUpdate {
         agent: status
             .agent
@@ -348,7 +375,7 @@ fn status_event(instance: &Instance, status: &TaskStatus) -> Happening {
         ip_addresses: place
             .map(|place| place.ip_addresses.clone())
             .unwrap_or_default(),
-        ports: place.map(|place| place.ports.clone()).unwrap_or_default(),
+        ports: ports.to_vec(),
         version: instance.version.version,
     }))
 }

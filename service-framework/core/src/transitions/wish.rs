@@ -28,6 +28,11 @@ impl Orchestrator {
         for (place, spec) in &specs {
             let found = validate::app(spec, &self.settings.role).into_iter();
             violations.extend(found.map(|found| found.below(place)));
+            let is_other = |before: &Arc<AppVersion>| before.spec.is_pod() != spec.is_pod();
+            if self.apps.wanted(&spec.id).is_some_and(is_other) {
+                let text = "Applications and Pods may not share the same id";
+                violations.push(Violation::new("/", text).below(place));
+            }
             if !seen.insert(&spec.id) {
                 let message = format!("app {} is given twice", spec.id);
                 violations.push(Violation::new("/id", message).below(place));
@@ -84,28 +89,35 @@ impl Orchestrator {
         let apps: Vec<AppId> = apps.filter_map(put).collect();
         let groups = wish.groups.iter().map(|(id, group)| (id, group.is_some()));
         let mut named: BTreeSet<AppId> = groups.filter_map(put).collect();
-        let mut clash = false;
+        let mut clash = BTreeSet::new();
         let (mut made, mut gone) = (Vec::new(), Vec::new());
         for app in &apps {
-            if named.contains(app) || self.groups.get(app).is_some() && holds_apps(app) {
-                clash |= wish.groups.get(app) != Some(&None);
+            let is_group = named.contains(app) || self.groups.get(app).is_some() && holds_apps(app);
+            if is_group && wish.groups.get(app) != Some(&None) {
+                clash.insert(app.clone());
             }
             gone.extend(within(self.groups.all(), app).cloned());
         }
         named.extend(apps);
         for group in named.iter().flat_map(AppId::ancestors) {
-            clash |= is_put(&group);
+            if is_put(&group) {
+                clash.insert(group.clone());
+            }
             let is_wished = matches!(wish.groups.get(&group), Some(Some(_)));
             let is_there = self.groups.get(&group).is_some();
             if !is_wished && (!is_there || wish.groups.contains_key(&group)) {
                 made.push(group);
             }
         }
-        for (group, after) in &wish.groups {
-            clash |= after.is_some() && is_put(group);
-        }
-        if clash {
-            let text = "Groups and Applications may not have the same identifier.";
+        let put = wish.groups.iter().filter(|(_, after)| after.is_some());
+        clash.extend(put.map(|(group, _)| group).filter(|id| is_put(id)).cloned());
+        if let Some(id) = clash.first() {
+            let wished = wish.apps.get(id).and_then(Option::as_ref);
+            let app = wished.or_else(|| self.apps.wanted(id));
+            let text = match app.is_some_and(|app| app.spec.is_pod()) {
+                true => "Groups and Pods may not have the same identifier.",
+                false => "Groups and Applications may not have the same identifier.",
+            };
             return Err(Reply::Invalid(vec![Violation::new("/", text)]));
         }
         wish.groups.extend(gone.into_iter().map(|id| (id, None)));

@@ -36,10 +36,7 @@ fn wanted(world: &World) -> Vec<String> {
     world
         .view()
         .wanted()
-        .map(|app| {
-            let instances = app.wanted.as_ref().map_or(0, |app| app.spec.instances);
-            format!("{} {instances}", app.id)
-        })
+        .map(|(app, version)| format!("{} {}", app.id, version.spec.instances))
         .collect()
 }
 
@@ -113,7 +110,7 @@ fn nested_groups_wait_for_each_other() {
     let told: Vec<_> = steps
         .iter()
         .flat_map(|step| &step.actions)
-        .map(|action| format!("{} {}", action.kind.as_str(), action.app))
+        .map(|action| format!("{} {}", action.name(), action.app))
         .collect();
     assert_eq!(
         told,

@@ -18,7 +18,8 @@ use mete_service_framework_core::spec::app::{AppId, AppSpec, HealthCheckSpec, He
 use mete_service_framework_core::state::apps::App;
 use mete_service_framework_core::state::instances::{Instance, InstanceId, InstanceState};
 use mete_service_framework_core::{
-    Action, Change, Input, Launch, Life, Orchestrator, ProxyAck, Reply, Settings, View, Wanted,
+    Action, Change, Input, Launch, LaunchGroup, Life, Orchestrator, ProxyAck, Reply, Settings,
+    View, Wanted,
 };
 
 /// Where every test begins.
@@ -42,6 +43,8 @@ pub(crate) struct World {
     agents: BTreeMap<AgentId, Resources>,
     /// Tasks that the agents have.
     pub(crate) tasks: BTreeMap<TaskId, Running>,
+    /// What is taken beside the tasks of a group, as long as one of them is there.
+    overheads: Vec<(AgentId, Vec<TaskId>, Resources)>,
     /// Tasks that run on agents nobody hears of.
     pub(crate) away: BTreeMap<TaskId, Running>,
     /// Kills that were sent and not carried out.
@@ -62,7 +65,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A master and agents of 4 CPUs, 4 GiB and a hundred ports each.
+    /// A master and agents of 4 CPUs, 4 GiB of memory, 1 GiB of disk and a hundred ports each.
     pub(crate) fn new(agents: u8) -> Self {
         let mut world = Self::alone(Settings::default());
         for number in 1..=agents {
@@ -84,6 +87,7 @@ impl World {
             store: BTreeMap::new(),
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            overheads: Vec::new(),
             away: BTreeMap::new(),
             kills: Vec::new(),
             probes: Vec::new(),
@@ -99,10 +103,9 @@ impl World {
 
     pub(crate) fn add_agent(&mut self, number: u8) {
         let ports = Ranges::interval(31_000, 31_099);
-        self.agents.insert(
-            agent(number),
-            Resources::cpus_mem(4_000, 4_096).with_ports(ports),
-        );
+        let mut resources = Resources::cpus_mem(4_000, 4_096).with_ports(ports);
+        resources.disk_bytes = 1 << 30;
+        self.agents.insert(agent(number), resources);
     }
 
     pub(crate) fn remove_agent(&mut self, number: u8) {
@@ -139,8 +142,20 @@ impl World {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Accept { launches, .. } => {
-                for Launch { task, .. } in launches {
+            Action::Accept {
+                launches, groups, ..
+            } => {
+                for LaunchGroup {
+                    tasks, overhead, ..
+                } in &groups
+                {
+                    let ids = tasks.iter().map(|launch| launch.task.id.clone());
+                    let agent = tasks[0].task.agent.clone();
+                    self.overheads
+                        .push((agent, ids.collect(), overhead.clone()));
+                }
+                let in_groups = groups.into_iter().flat_map(|group| group.tasks);
+                for Launch { task, .. } in launches.into_iter().chain(in_groups) {
                     let running = Running {
                         agent: task.agent.clone(),
                         state: TaskState::Staging,
@@ -269,6 +284,12 @@ impl World {
                     .minus(&task.spec.resources)
                     .expect("nothing is given away twice");
             }
+            for (_, tasks, overhead) in self.overheads.iter().filter(|(on, ..)| on == agent) {
+                let there = |task: &TaskId| self.tasks.contains_key(task);
+                if tasks.iter().any(there) {
+                    free = free.minus(overhead).expect("nothing is given away twice");
+                }
+            }
             self.offers += 1;
             offers.push(offer(self.offers, agent.clone(), free));
         }
@@ -335,8 +356,27 @@ impl World {
         if state.is_terminal() {
             self.tasks.remove(task);
             self.kills.retain(|killed| killed != task);
+            if state != TaskState::Finished {
+                self.end_others(task);
+            }
         }
         self.step(Input::Update(status))
+    }
+
+    /// The agent ends the others of a group.
+    fn end_others(&mut self, task: &TaskId) {
+        for other in self.together(task) {
+            if self.tasks.contains_key(&other) && !self.kills.contains(&other) {
+                self.kills.push(other);
+            }
+        }
+    }
+
+    /// A task and those of its group, whether they are there or not.
+    pub(crate) fn together(&self, task: &TaskId) -> Vec<TaskId> {
+        let mut groups = self.overheads.iter().map(|(_, tasks, _)| tasks);
+        let group = groups.find(|tasks| tasks.contains(task)).cloned();
+        group.unwrap_or_else(|| vec![task.clone()])
     }
 
     /// What was launched runs, and passes its check when it has one.

@@ -13,6 +13,7 @@ mod groups; // made, replaced, scaled, gone back to, removed
 mod launches; // from a wish to healthy instances
 mod moves; // agents that drain, and what is on them
 mod plans; // wanted + present → steps, as text
+mod pods; // containers that start and end together
 mod random_events; // what holds whatever happens
 mod readiness; // new instances say that they are ready
 mod restarts; // what the store brings back

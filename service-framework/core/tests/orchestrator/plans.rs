@@ -55,10 +55,10 @@ fn steps(given: &str) -> String {
                         .kind
                     {
                         ActionKind::Scale { to } => {
-                            format!("{} {} to {to}", action.kind.as_str(), action.app)
+                            format!("{} {} to {to}", action.name(), action.app)
                         }
                         ActionKind::Stop | ActionKind::Start | ActionKind::Restart => {
-                            format!("{} {}", action.kind.as_str(), action.app)
+                            format!("{} {}", action.name(), action.app)
                         }
                     };
                 let actions: Vec<String> = step.actions.iter().map(action).collect();
@@ -84,16 +84,19 @@ fn groups(lines: &str) -> Groups {
     groups
 }
 
-/// Lines of `<app> config <n> instances <n> [after <app>…]`.
+/// Lines of `[pod ]<app> config <n> instances <n> [after <app>…]`.
 fn apps(lines: &str) -> Apps {
     let mut apps = BTreeMap::new();
     let is_app = |line: &&str| !line.trim().is_empty() && !line.starts_with("group ");
     for line in lines.lines().filter(is_app) {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let app = line.strip_prefix("pod ");
+        let words: Vec<&str> = app.unwrap_or(line).split_whitespace().collect();
+        let is_pod = app.is_some();
         let [app, "config", config, "instances", instances, rest @ ..] = &*words else {
             panic!("cannot read {line:?}")
         };
         let mut spec = AppSpec::new(id(app));
+        spec.pod = is_pod.then(Box::default);
         spec.instances = instances.parse().expect("a number");
         spec.dependencies = rest.iter().skip(1).map(|other| id(other)).collect();
         let version = Timestamp::from_millis(config.parse().expect("a number"));

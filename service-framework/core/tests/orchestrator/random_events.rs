@@ -14,8 +14,10 @@ use mete_service_framework_core::{Input, View, Wanted};
 use proptest::prelude::*;
 
 use crate::kit::{World, app, checked, checked_twice, id, instance_of};
+use crate::pods::pod;
 
 const APPS: [&str; 3] = ["/a", "/g/b", "/g/c"];
+const POD: &str = "/g/p";
 const AGENTS: u8 = 3;
 
 #[derive(Clone, Debug)]
@@ -50,6 +52,11 @@ enum Event {
         all: bool,
     },
     RemoveGroup,
+    PutPod {
+        instances: u32,
+        command: u8,
+    },
+    RemovePod,
     KillTask {
         task: usize,
         scale: bool,
@@ -107,6 +114,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(|twice| Event::ScaleGroup { twice }),
         1 => (0..5_usize, any::<bool>()).prop_map(|(version, all)| Event::RevertGroup { version, all }),
         1 => Just(Event::RemoveGroup),
+        2 => (0..4_u32, 0..3_u8).prop_map(|(instances, command)| Event::PutPod { instances, command }),
+        1 => Just(Event::RemovePod),
         1 => (task(), any::<bool>()).prop_map(|(task, scale)| Event::KillTask { task, scale }),
         1 => any::<bool>().prop_map(|force| Event::CancelDeployment { force }),
         5 => Just(Event::Offer),
@@ -211,8 +220,8 @@ impl Run {
             Event::ScaleGroup { twice } => {
                 // Bounded by what reverting and putting set back.
                 let view = world.view();
-                let many = view.wanted().filter_map(|app| app.wanted.clone());
-                let many = many.map(|app| app.spec.instances).max().unwrap_or(0);
+                let many = view.wanted().map(|(_, version)| version.spec.instances);
+                let many = many.max().unwrap_or(0);
                 let factor = if *twice && many < 4 { 2.0 } else { 0.5 };
                 world.ask(Wanted::ScaleGroup(Some(id("/g")), factor), true);
             }
@@ -224,6 +233,12 @@ impl Run {
                 }
             }
             Event::RemoveGroup => drop(world.ask(Wanted::RemoveGroup(Some(id("/g"))), true)),
+            Event::PutPod { instances, command } => {
+                let mut spec = pod(POD, *instances);
+                spec.env.insert("COMMAND".to_owned(), command.to_string());
+                world.put(spec);
+            }
+            Event::RemovePod => drop(world.ask(Wanted::RemovePod(id(POD)), true)),
             Event::KillTask { task, scale } => {
                 if let Some(task) = nth(world, *task) {
                     let instances = vec![instance_of(&task)];
@@ -256,12 +271,13 @@ impl Run {
                 world.answer(&probe, Answer::Status(status));
             }
             Event::Unreachable { task } => {
-                if let Some(task) = nth(world, *task) {
-                    self.hurt.insert(task.clone());
-                    world.report(&task, TaskState::Unreachable, None);
-                    world
-                        .away
-                        .extend(world.tasks.remove(&task).map(|running| (task, running)));
+                let lost = nth(world, *task).map(|task| world.together(&task));
+                for task in lost.into_iter().flatten() {
+                    if let Some(running) = world.tasks.remove(&task) {
+                        self.hurt.insert(task.clone());
+                        world.report(&task, TaskState::Unreachable, None);
+                        world.away.insert(task, running);
+                    }
                 }
             }
             Event::Return { task } => {
@@ -270,10 +286,12 @@ impl Run {
                     .keys()
                     .nth(*task % world.away.len().max(1))
                     .cloned();
-                if let Some((task, running)) = back.and_then(|task| world.away.remove_entry(&task))
-                {
-                    world.tasks.insert(task.clone(), running);
-                    world.report(&task, TaskState::Running, None);
+                let back = back.map(|task| world.together(&task));
+                for task in back.into_iter().flatten() {
+                    if let Some(running) = world.away.remove(&task) {
+                        world.tasks.insert(task.clone(), running);
+                        world.report(&task, TaskState::Running, None);
+                    }
                 }
             }
             Event::EndKilled => world.end_killed(),
@@ -402,7 +420,7 @@ impl Run {
 
     /// What every app lies in is there, and is no app.
     fn groups_hold_apps(view: &View) {
-        for app in view.wanted() {
+        for (app, _) in view.wanted().chain(view.pods()) {
             let mut groups = app.id.ancestors();
             assert!(
                 groups.all(|group| view.groups.get(&group).is_some()),
@@ -478,11 +496,15 @@ impl Run {
         let mut wanted = 0;
         for app in view.apps.values() {
             let version = app.wanted.as_ref().expect("what is not wanted is gone");
-            wanted += version.spec.instances as usize;
-            assert_eq!(
-                world.backends(app.id.as_str()).len(),
-                version.spec.instances as usize
-            );
+            let instances = version.spec.instances as usize;
+            let ready = app.instances.values().filter(|one| one.is_ready());
+            assert_eq!(ready.count(), instances, "{}", app.id);
+            if version.spec.is_pod() {
+                wanted += instances * version.spec.containers().len();
+                continue;
+            }
+            wanted += instances;
+            assert_eq!(world.backends(app.id.as_str()).len(), instances);
         }
         assert_eq!(world.tasks.len(), wanted);
         let effects = world.step(Input::Deadline);

@@ -3,7 +3,7 @@
 use mete_model::machine::Effects;
 use mete_placement::Shape;
 use mete_service_framework_core::record::Record;
-use mete_service_framework_core::{Action, Orchestrator};
+use mete_service_framework_core::{Action, Launch, Orchestrator};
 
 /// Names for ids that come from chance.
 #[derive(Default)]
@@ -85,12 +85,17 @@ fn record(record: &Record) -> String {
 fn action(action: &Action) -> String {
     match action {
         Action::Accept {
-            offers, launches, ..
+            offers,
+            launches,
+            groups,
+            ..
         } => {
-            let tasks: Vec<_> = launches
-                .iter()
-                .map(|launch| format!(" {} on {}", launch.task.id, launch.task.agent))
-                .collect();
+            let task = |launch: &Launch| format!(" {} on {}", launch.task.id, launch.task.agent);
+            let mut tasks: Vec<_> = launches.iter().map(task).collect();
+            tasks.extend(groups.iter().map(|group| {
+                let members: Vec<_> = group.tasks.iter().map(task).collect();
+                format!(" together{}", members.join(" and"))
+            }));
             format!(
                 "accept {}:{}",
                 offers

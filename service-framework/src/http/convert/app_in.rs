@@ -1,6 +1,6 @@
 //! What a user says of an app, laid over what was there before: each key that is given replaces the whole field.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_model::MEBIBYTE;
@@ -96,23 +96,35 @@ fn resources(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
 
 fn texts(spec: &mut AppSpec, said: &App) {
     if let Some(env) = &said.env {
-        spec.env.clear();
-        spec.env_secrets.clear();
-        for (name, value) in env {
-            let (of, value) = match value {
-                EnvValue::Text(text) => (&mut spec.env, text),
-                EnvValue::Secret(secret) => (&mut spec.env_secrets, secret),
-            };
-            of.insert(name.clone(), value.clone());
-        }
+        (spec.env, spec.env_secrets) = variables(env);
     }
-    if let Some(secrets) = &said.secrets {
-        let one = |(name, secret): (&String, &SecretDef)| (name.clone(), secret.source.clone());
-        spec.secrets = secrets.iter().map(one).collect();
+    if let Some(said) = &said.secrets {
+        spec.secrets = secrets(said);
     }
     if let Some(labels) = &said.labels {
         spec.labels.clone_from(labels);
     }
+}
+
+/// Variables with a value, and those that hold a secret.
+pub(super) fn variables(
+    said: &BTreeMap<String, EnvValue>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let (mut plain, mut secret) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in said {
+        let (of, value) = match value {
+            EnvValue::Text(text) => (&mut plain, text),
+            EnvValue::Secret(name) => (&mut secret, name),
+        };
+        of.insert(name.clone(), value.clone());
+    }
+    (plain, secret)
+}
+
+/// Where each secret lies, by name.
+pub(super) fn secrets(said: &BTreeMap<String, SecretDef>) -> BTreeMap<String, String> {
+    let one = |(name, secret): (&String, &SecretDef)| (name.clone(), secret.source.clone());
+    said.iter().map(one).collect()
 }
 
 fn placement(spec: &mut AppSpec, said: &App, group: Option<&AppId>, faults: &mut Faults) {
@@ -198,30 +210,35 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         };
     }
     if let Some(said) = &said.unreachable_strategy {
-        spec.unreachable_strategy = unreachable(said, faults);
+        spec.unreachable_strategy = unreachable("/unreachableStrategy", said, faults);
     }
     if let Some(word) = &said.kill_selection {
-        let known = [KillSelection::YoungestFirst, KillSelection::OldestFirst];
-        match known.into_iter().find(|known| known.as_str() == word) {
-            Some(selection) => spec.kill_selection = selection,
-            None => faults.shape("/killSelection", "must be YOUNGEST_FIRST or OLDEST_FIRST"),
-        }
+        let selection = kill_selection("/killSelection", word, faults);
+        spec.kill_selection = selection.unwrap_or(spec.kill_selection);
     }
 }
 
-fn unreachable(said: &Said, faults: &mut Faults) -> UnreachableStrategy {
-    const PATH: &str = "/unreachableStrategy";
+pub(super) fn kill_selection(path: &str, word: &str, faults: &mut Faults) -> Option<KillSelection> {
+    let mut known = [KillSelection::YoungestFirst, KillSelection::OldestFirst].into_iter();
+    let selection = known.find(|known| known.as_str() == word);
+    if selection.is_none() {
+        faults.shape(path, "must be YOUNGEST_FIRST or OLDEST_FIRST");
+    }
+    selection
+}
+
+pub(super) fn unreachable(path: &str, said: &Said, faults: &mut Faults) -> UnreachableStrategy {
     let enabled = match said {
         Said::Word(word) => {
             if word != "disabled" {
-                faults.shape(PATH, "must be \"disabled\" or an object");
+                faults.shape(path, "must be \"disabled\" or an object");
             }
             return UnreachableStrategy::Disabled;
         }
         Said::Enabled(enabled) => enabled,
     };
     let mut after =
-        |key: &str, value: Option<i64>| seconds(&format!("{PATH}/{key}"), value, faults);
+        |key: &str, value: Option<i64>| seconds(&format!("{path}/{key}"), value, faults);
     let inactive_after = after("inactiveAfterSeconds", enabled.inactive_after_seconds);
     let expunge_after = after("expungeAfterSeconds", enabled.expunge_after_seconds);
     UnreachableStrategy::Enabled {
@@ -230,7 +247,7 @@ fn unreachable(said: &Said, faults: &mut Faults) -> UnreachableStrategy {
     }
 }
 
-fn seconds(path: &str, value: Option<i64>, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn seconds(path: &str, value: Option<i64>, faults: &mut Faults) -> Option<Duration> {
     let seconds = faults.whole(path, value?, MAX_SECONDS)?;
     Some(Duration::from_secs(seconds.into()))
 }

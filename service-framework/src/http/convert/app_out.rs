@@ -8,7 +8,7 @@ use mete_proto::rest::apps::{
     App, EnvValue, Fetch, SecretDef, UnreachableEnabled, UnreachableStrategy as Said,
     UpgradeStrategy, VersionInfo,
 };
-use mete_service_framework_core::spec::app::{AppSpec, UnreachableStrategy};
+use mete_service_framework_core::spec::app::{AppSpec, Fetch as Wanted, UnreachableStrategy};
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
@@ -54,17 +54,8 @@ pub(in crate::http) fn version_info(version: &AppVersion) -> VersionInfo {
 }
 
 fn lists(app: &mut App, spec: &AppSpec) {
-    let env = spec.env.iter();
-    let env = env.map(|(name, value)| (name.clone(), EnvValue::Text(value.clone())));
-    let secrets = spec.env_secrets.iter();
-    let secrets = secrets.map(|(name, secret)| (name.clone(), EnvValue::Secret(secret.clone())));
-    let env: BTreeMap<String, EnvValue> = env.chain(secrets).collect();
-    app.env = (!env.is_empty()).then_some(env);
-    let secrets = spec.secrets.iter().map(|(name, source)| {
-        let source = source.clone();
-        (name.clone(), SecretDef { source })
-    });
-    app.secrets = (!spec.secrets.is_empty()).then(|| secrets.collect());
+    app.env = variables(&spec.env, &spec.env_secrets);
+    app.secrets = secrets(&spec.secrets);
     let constraints = spec.constraints.iter().map(|constraint| {
         let parts = [&constraint.field, &constraint.operator].into_iter();
         parts.chain(&constraint.value).cloned().collect()
@@ -78,14 +69,41 @@ fn lists(app: &mut App, spec: &AppSpec) {
     app.health_checks = unless_empty(&checks.collect::<Vec<_>>());
     let readiness_check = spec.readiness_check.as_ref();
     app.readiness_checks = readiness_check.map(|check| vec![readiness::write(check)]);
-    let fetch = spec.fetch.iter().map(|fetch| Fetch {
+    app.fetch = fetched(&spec.fetch);
+}
+
+/// Variables with a value, and those that hold a secret; `None` when there are none.
+pub(super) fn variables(
+    plain: &BTreeMap<String, String>,
+    secret: &BTreeMap<String, String>,
+) -> Option<BTreeMap<String, EnvValue>> {
+    let plain = plain.iter();
+    let plain = plain.map(|(name, value)| (name.clone(), EnvValue::Text(value.clone())));
+    let secret = secret.iter();
+    let secret = secret.map(|(name, secret)| (name.clone(), EnvValue::Secret(secret.clone())));
+    let all: BTreeMap<String, EnvValue> = plain.chain(secret).collect();
+    (!all.is_empty()).then_some(all)
+}
+
+/// Where each secret lies; `None` when there are none.
+pub(super) fn secrets(secrets: &BTreeMap<String, String>) -> Option<BTreeMap<String, SecretDef>> {
+    let one = |(name, source): (&String, &String)| {
+        let source = source.clone();
+        (name.clone(), SecretDef { source })
+    };
+    (!secrets.is_empty()).then(|| secrets.iter().map(one).collect())
+}
+
+/// What is brought into a sandbox; `None` when there is nothing.
+pub(super) fn fetched(all: &[Wanted]) -> Option<Vec<Fetch>> {
+    let one = |fetch: &Wanted| Fetch {
         uri: Some(fetch.uri.clone()),
         extract: Some(fetch.extract),
         executable: Some(fetch.executable),
         cache: Some(fetch.cache),
         dest_path: fetch.dest_path.clone(),
-    });
-    app.fetch = unless_empty(&fetch.collect::<Vec<_>>());
+    };
+    (!all.is_empty()).then(|| all.iter().map(one).collect())
 }
 
 fn numbers(app: &mut App, spec: &AppSpec) {
@@ -105,7 +123,7 @@ fn numbers(app: &mut App, spec: &AppSpec) {
     });
 }
 
-fn unreachable(strategy: UnreachableStrategy) -> Said {
+pub(super) fn unreachable(strategy: UnreachableStrategy) -> Said {
     match strategy {
         UnreachableStrategy::Disabled => Said::Word("disabled".to_owned()),
         UnreachableStrategy::Enabled {
@@ -118,10 +136,10 @@ fn unreachable(strategy: UnreachableStrategy) -> Said {
     }
 }
 
-fn seconds(duration: Duration) -> i64 {
+pub(super) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn unless_empty<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+pub(super) fn unless_empty<T: Clone>(list: &[T]) -> Option<Vec<T>> {
     (!list.is_empty()).then(|| list.to_vec())
 }

@@ -94,18 +94,8 @@ fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option
             None
         }
     };
-    let mut place = |field: &str, text: &Option<String>| {
-        let text = text.clone().unwrap_or_default();
-        let parts = || text.split('/').filter(|part| !part.is_empty());
-        if parts().next().is_none()
-            || parts().any(|part| part == "..")
-            || text.contains([':', '\0'])
-        {
-            faults.shape(path(field), "must be a path without '..' and ':'");
-            return None;
-        }
-        Some(text)
-    };
+    let mut place =
+        |field: &str, text: &Option<String>| path_inside(&path(field), text.as_ref(), faults);
     let container_path = place("/containerPath", &said.container_path);
     let host_path = place("/hostPath", &said.host_path);
     Some(HostVolume {
@@ -113,6 +103,21 @@ fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option
         host_path: host_path?,
         read_only: read_only?,
     })
+}
+
+/// A path that leads to no other place than it seems to.
+pub(super) fn path_inside(
+    path: &str,
+    said: Option<&String>,
+    faults: &mut Faults,
+) -> Option<String> {
+    let text = said.cloned().unwrap_or_default();
+    let parts = || text.split('/').filter(|part| !part.is_empty());
+    if parts().next().is_none() || parts().any(|part| part == "..") || text.contains([':', '\0']) {
+        faults.shape(path, "must be a path without '..' and ':'");
+        return None;
+    }
+    Some(text)
 }
 
 /// As it is printed.

@@ -3,7 +3,7 @@
 use mete_proto::rest::deployments::Step;
 use mete_proto::rest::events::{Event as Told, Happening as What};
 use mete_proto::rest::tasks::IpAddress;
-use mete_service_framework_core::events::{Event, Happening, StatusUpdate};
+use mete_service_framework_core::events::{Event, Happening, PodChange, StatusUpdate};
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::deployments::Deployment;
@@ -30,6 +30,14 @@ fn what(happening: &Happening, role: &str) -> What {
             uri: origin.uri.clone(),
             app_definition: Box::new(app(version, role)),
         },
+        Happening::PodChanged { origin, change, .. } => {
+            let (client_ip, uri) = (origin.client_ip.clone(), origin.uri.clone());
+            match change {
+                PodChange::Created => What::PodCreatedEvent { client_ip, uri },
+                PodChange::Updated => What::PodUpdatedEvent { client_ip, uri },
+                PodChange::Deleted => What::PodDeletedEvent { client_ip, uri },
+            }
+        }
         Happening::StatusUpdate(update) => status(update),
         Happening::InstanceChanged {
             instance,

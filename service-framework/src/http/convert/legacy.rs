@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Faults;
 
 /// The longest address and path, in bytes (Marathon's schema).
-const MAX_URI_BYTES: usize = 1024;
+pub(super) const MAX_URI_BYTES: usize = 1024;
 
 /// Endings of what Marathon unpacks when an address is given in the old form.
 const ARCHIVES: [&str; 7] = [
@@ -71,16 +71,16 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
             .collect();
     }
     if let Some(fetch) = said.fetch.as_ref().filter(|_| !has_both[0]) {
-        let one = |(at, said): (usize, &Said)| one(at, said, faults);
+        let one = |(at, said): (usize, &Said)| fetched(&format!("/fetch({at})"), said, faults);
         spec.fetch = fetch.iter().enumerate().map(one).collect();
     }
 }
 
-fn one(at: usize, said: &Said, faults: &mut Faults) -> Fetch {
+pub(super) fn fetched(place: &str, said: &Said, faults: &mut Faults) -> Fetch {
     let uri = said.uri.as_deref().unwrap_or_default();
-    faults.text(&format!("/fetch({at})/uri"), uri, MAX_URI_BYTES);
+    faults.text(&format!("{place}/uri"), uri, MAX_URI_BYTES);
     if let Some(path) = &said.dest_path {
-        faults.text(&format!("/fetch({at})/destPath"), path, MAX_URI_BYTES);
+        faults.text(&format!("{place}/destPath"), path, MAX_URI_BYTES);
     }
     Fetch {
         extract: said.extract.unwrap_or(true),

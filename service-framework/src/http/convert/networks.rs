@@ -46,7 +46,7 @@ pub(super) fn read(said: &App, faults: &mut Faults) -> Option<AppNetwork> {
     }
 }
 
-fn list(said: &[Said], faults: &mut Faults) -> Option<AppNetwork> {
+pub(super) fn list(said: &[Said], faults: &mut Faults) -> Option<AppNetwork> {
     let mut named = Vec::new();
     for (at, network) in said.iter().enumerate() {
         let path = format!("/networks({at})");

@@ -11,10 +11,10 @@ use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::apps::{App, LastFailure};
 use mete_service_framework_core::state::instances::{Instance, InstanceState};
 
-/// An instance as a task; `None` while it waits for a place.
+/// An instance as a task; `None` while it waits for a place, and of a pod, which `/v2/tasks` does not show.
 pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
     let place = instance.place.as_ref()?;
-    let spec = &*instance.version.spec;
+    let spec = Some(&*instance.version.spec).filter(|spec| !spec.is_pod())?;
     let addresses = place.ip_addresses.iter();
     Some(Task {
         app_id: spec.id.to_string(),

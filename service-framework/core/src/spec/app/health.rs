@@ -19,6 +19,9 @@ pub struct HealthCheckSpec {
     pub port_index: Option<u32>,
     /// The line of the COMMAND kind.
     pub command: Option<String>,
+    /// The argument vector of the COMMAND kind in place of a line; containers of pods only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argv: Vec<String>,
     /// Failures in this time do not count until the first success (300 s).
     pub grace_period: Duration,
     /// Between two probes (60 s).
@@ -42,6 +45,7 @@ impl HealthCheckSpec {
             port: None,
             port_index: None,
             command: None,
+            argv: Vec::new(),
             grace_period: Duration::from_secs(300),
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(20),
@@ -151,7 +155,7 @@ impl HealthProtocol {
 }
 
 impl AppSpec {
-    /// Which of its health checks the agents run, by place in the list: the only one, whatever it asks, so that it goes
+    /// Which of an app's health checks the agents run, by place in the list: the only one, whatever it asks, so that it goes
     /// on while the framework is down; of several that of the agents' kinds, of which validation lets in one.
     pub fn agent_check(&self) -> Option<usize> {
         let is_of_agents = |check: &HealthCheckSpec| check.protocol.is_of_agents();
@@ -161,7 +165,7 @@ impl AppSpec {
         }
     }
 
-    /// Which of its health checks the framework runs itself: all others.
+    /// Which of its health checks the framework runs itself: of an app all others, of a pod none.
     pub fn own_checks(&self) -> impl Iterator<Item = usize> {
         let others = self.agent_check();
         (0..self.health_checks.len()).filter(move |at| Some(*at) != others)

@@ -86,7 +86,7 @@ impl AppSpec {
     pub fn instance_ports(&self, granted: &[u16]) -> Vec<InstancePort> {
         let mut granted = granted.iter().copied();
         let mut ports = Vec::new();
-        for (definition, inner) in self.port_definitions.iter().zip(FIRST_INNER_PORT..) {
+        for (definition, inner) in self.ports().zip(FIRST_INNER_PORT..) {
             let host = match definition.has_host_port() {
                 true => match granted.next() {
                     Some(port) => Some(port),
