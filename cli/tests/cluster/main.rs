@@ -16,5 +16,6 @@ mod inside; // into running tasks, and watching them
 mod languages; // a framework in Python
 mod limits; // requests and limits, down to control groups
 mod load; // no request is lost
+mod pods; // containers that start and end together
 mod together; // groups of apps, daemons, and why something waits
 mod users; // users of containers that are others outside

@@ -1,0 +1,120 @@
+//! Pods through all levels: containers that share a directory, end together, roll, and are adopted by a new life of the
+//! service framework.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, PATIENCE, eventually};
+
+/// Containers `web`, which answers, and `log`, which write to a directory that both see, where that can be.
+fn pod() -> Value {
+    let resources = json!({ "cpus": 0.05, "mem": 32 });
+    let web = "echo web >> words; exec mete whoami --port $ENDPOINT_HTTP";
+    let log = "while sleep 0.1; do echo log >> words; done";
+    let mut pod = json!({ "id": "/shop/pod", "containers": [
+        { "name": "web", "exec": { "command": { "shell": web } }, "resources": resources,
+            "endpoints": [{ "name": "http" }],
+            "healthCheck": { "http": { "endpoint": "http", "path": "/health" }, "intervalSeconds": 2,
+                "timeoutSeconds": 1, "delaySeconds": 0 } },
+        { "name": "log", "exec": { "command": { "shell": log } }, "resources": resources },
+    ] });
+    if can_share() {
+        pod["volumes"] = json!([{ "name": "data" }]);
+        for container in pod["containers"].as_array_mut().into_iter().flatten() {
+            let line = container["exec"]["command"]["shell"].as_str();
+            let line = format!("cd data; {}", line.unwrap_or_default());
+            container["exec"]["command"]["shell"] = json!(line);
+            container["volumeMounts"] = json!([{ "name": "data", "mountPath": "data" }]);
+        }
+    }
+    pod
+}
+
+/// Walls of containers, and so mounts, are for root to build.
+fn can_share() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// How the pod stands once it is as wanted and `is_so`.
+async fn stable(cluster: &Cluster, is_so: impl Fn(&Value) -> bool) -> Value {
+    eventually("the pod is stable", async || {
+        let (_, told) = cluster.rest("GET", "/v2/pods/shop/pod::status", None).await;
+        let instances = told["instances"].as_array()?;
+        let done = told["status"] == "STABLE" && instances.len() == 1 && is_so(&instances[0]);
+        let (_, deployments) = cluster.rest("GET", "/v2/deployments", None).await;
+        (done && deployments == json!([])).then(|| instances[0].clone())
+    })
+    .await
+}
+
+/// Waits until the endpoint of an instance answers.
+async fn answers(cluster: &Cluster, instance: &Value) -> Value {
+    let host = instance["agentHostname"].as_str().expect("a host");
+    let port = &instance["containers"][0]["endpoints"][0]["allocatedHostPort"];
+    let url = format!("http://{host}:{port}/");
+    eventually("the endpoint answers", async || {
+        let (status, answer) = cluster.call("GET", &url, None).await;
+        (status == 200).then_some(answer)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_shares_ends_together_rolls_is_adopted_and_ends() {
+    let mut cluster = Cluster::start(&["--agents", "1"]).await;
+    cluster.ok("POST", "/v2/pods", Some(&pod())).await;
+
+    let first = stable(&cluster, |_| true).await;
+    let told = answers(&cluster, &first).await;
+    assert_eq!(told["task"], first["containers"][0]["containerId"]);
+    if can_share() {
+        eventually("both have written to one file", async || {
+            let find = std::process::Command::new("find")
+                .arg(cluster.dir.path())
+                .args(["-path", "*/volumes/data/words"])
+                .output()
+                .expect("find runs");
+            let path = String::from_utf8_lossy(&find.stdout).trim().to_owned();
+            let words = fs::read_to_string(path).ok()?;
+            (words.contains("web\n") && words.contains("log\n")).then_some(())
+        })
+        .await;
+    }
+
+    // A container dies: the others go with it, and another instance comes.
+    let log = json!({ "id": first["containers"][1]["containerId"] });
+    let pid = i32::try_from(cluster.task_pid(&log).await).expect("a pid");
+    kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("it was there");
+    let second = stable(&cluster, |one| one["id"] != first["id"]).await;
+    answers(&cluster, &second).await;
+    let (_, told) = cluster.rest("GET", "/v2/pods/shop/pod::status", None).await;
+    let ended = &told["terminationHistory"][0];
+    assert_eq!(ended["instanceID"], first["id"]);
+    assert_eq!(ended["containers"][0]["containerId"], log["id"]);
+
+    let mut wanted = pod();
+    wanted["environment"] = json!({ "VERSION": "2" });
+    cluster.ok("PUT", "/v2/pods/shop/pod", Some(&wanted)).await;
+    let third = stable(&cluster, |one| one["id"] != second["id"]).await;
+
+    cluster.kill("services").await;
+    let adopted = stable(&cluster, |_| true).await;
+    assert_eq!(adopted["id"], third["id"], "within {PATIENCE:?}");
+    let told = answers(&cluster, &adopted).await;
+    assert_eq!(told["task"], third["containers"][0]["containerId"]);
+
+    cluster.ok("DELETE", "/v2/pods/shop/pod", None).await;
+    eventually("nothing of the pod is left", async || {
+        let (_, state) = cluster
+            .call("GET", &format!("{}/state", cluster.url("master")), None)
+            .await;
+        let used = &state["slaves"][0]["used_resources"]["cpus"];
+        let (status, _) = cluster.rest("GET", "/v2/pods/shop/pod", None).await;
+        (status == 404 && *used == 0.0).then_some(())
+    })
+    .await;
+    cluster.down().await;
+    assert_eq!(cluster.leftovers(), Vec::<String>::new());
+}
