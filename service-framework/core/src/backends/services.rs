@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Backend, BackendState, Mode, Service, ServiceKey};
-use crate::spec::app::AppSpec;
+use crate::spec::app::{AppSpec, HealthCheckSpec, PROXY_LABELS};
 use crate::spec::history::AppVersion;
 use crate::state::apps::App;
 use crate::state::instances::{Instance, InstanceState};
@@ -27,7 +27,7 @@ pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
         };
         add_services(&mut services, &instance.version);
         let ports = instance.version.spec.instance_ports(&place.ports);
-        for (key, port) in keys(&instance.version).zip(ports) {
+        for (at, (key, port)) in keys(&instance.version).zip(ports).enumerate() {
             let Some(service) = key.and_then(|key| services.get_mut(&key)) else {
                 continue;
             };
@@ -37,7 +37,7 @@ pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
                 None => place.ip_addresses.first(),
             };
             let Some(host) = host.cloned() else { continue };
-            let task = instance.id.task();
+            let task = instance.task_of_port(at);
             service.backends.push(Backend {
                 task,
                 host,
@@ -94,7 +94,7 @@ fn add_services(services: &mut BTreeMap<ServiceKey, Service>, version: &AppVersi
             labels: spec
                 .labels
                 .iter()
-                .filter(|(name, _)| name.starts_with("HAPROXY_"))
+                .filter(|(name, _)| name.starts_with(PROXY_LABELS))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             backends: Vec::new(),
@@ -112,12 +112,22 @@ fn mode(spec: &AppSpec, port_index: u32) -> Mode {
             Mode::Tcp
         };
     }
-    let is_checked = spec.health_checks.iter().any(|check| {
+    let asks = |check: &HealthCheckSpec, index: u32| {
         check.protocol.is_http()
             && !check.protocol.is_secure() // a proxy would have to speak TLS to it
             && check.port.is_none()
-            && check.port_index.unwrap_or(0) == port_index
-    });
+            && check.port_index.unwrap_or(0) == index
+    };
+    let is_checked = match spec.container_of_port(port_index as usize) {
+        Some((container, at)) => {
+            let mut checks = container.health_check.iter();
+            checks.any(|check| u32::try_from(at).is_ok_and(|at| asks(check, at)))
+        }
+        None => spec
+            .health_checks
+            .iter()
+            .any(|check| asks(check, port_index)),
+    };
     if is_checked || label("VHOST").is_some() {
         Mode::Http
     } else {

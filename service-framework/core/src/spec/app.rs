@@ -23,8 +23,8 @@ pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 pub use limits::{ResourceLimit, ResourceLimits};
 pub use network::{AppNetwork, InstancePort, Mapping, NamedNetwork};
 pub use pod::{
-    Endpoint, ExecutorResources, PodContainer, PodImage, PodProgram, PodSpec, PodVolume,
-    VolumeMount, VolumeSource,
+    Endpoint, ExecutorResources, PROXY_LABELS, PodContainer, PodImage, PodProgram, PodSpec,
+    PodVolume, VolumeMount, VolumeSource,
 };
 pub use readiness::{MAX_PATH_BYTES, ReadinessCheckSpec};
 

@@ -319,6 +319,14 @@ impl Instance {
             .collect()
     }
 
+    /// The task that serves a port, by its place among those of its version.
+    pub(crate) fn task_of_port(&self, at: usize) -> TaskId {
+        match self.version.spec.container_of_port(at) {
+            Some((container, _)) => self.id.task_of(&container.name),
+            None => self.id.task(),
+        }
+    }
+
     /// Its tasks that have not ended, each with its agent; none while it waits.
     pub(crate) fn tasks_at(&self) -> Vec<(TaskId, Option<AgentId>)> {
         let Some(place) = &self.place else {

@@ -3,7 +3,7 @@
 use mete_model::machine::Effects;
 use mete_model::{TaskState, TaskStatus, Timestamp};
 
-use super::health;
+use super::health::{self, Words};
 use super::status::status_event;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::state::containers::{self, Container};
@@ -34,24 +34,36 @@ impl Orchestrator {
         let mut after = (*instance).clone();
         after.containers[at].note(now, status);
         let stands = containers::together(&after.containers);
-        if stands == TaskState::Staging {
+        let early = stands == TaskState::Staging;
+        if early {
             // What its check says is not forgotten until the others run, too.
             health::note(&mut after, now, status);
         }
         if after != *instance {
-            let Instance {
-                containers, health, ..
-            } = after;
+            let (containers, health) = (after.containers.clone(), after.health.clone());
             self.edit_instance(now, id, out, |instance| {
                 instance.containers = containers;
                 instance.health = health;
             });
+        }
+        if early {
+            let (before, after) = (word(&instance, name), word(&after, name));
+            self.tell_health(now, &instance, before, after, out);
         }
         let Some(instance) = self.apps.instance(id).cloned() else {
             return;
         };
         let status = told(&instance, stands, status);
         self.stands(now, &instance, &status, out);
+    }
+}
+
+/// What the check of a container says while nothing is said of all.
+fn word(instance: &Instance, container: &str) -> Words {
+    let check = instance.version.spec.check_of_container(container);
+    Words {
+        check: check.and_then(|at| instance.health_of(at)?.is_alive()),
+        all: None,
     }
 }
 

@@ -8,7 +8,7 @@ use mete_model::Timestamp;
 
 use crate::effects::Reply;
 use crate::orchestrator::Orchestrator;
-use crate::spec::app::{AppId, AppSpec};
+use crate::spec::app::{AppId, AppSpec, PortDefinition};
 use crate::spec::dependencies::within;
 use crate::spec::group::Difference;
 use crate::spec::history::AppVersion;
@@ -49,8 +49,8 @@ impl Orchestrator {
         // What an app has, it keeps, whoever is given a port before it.
         for (_, spec) in &specs {
             let before = self.apps.wanted(&spec.id).map(|before| &before.spec);
-            let had = before.map(|before| &*before.port_definitions);
-            for definition in had.unwrap_or_default().iter().filter(|had| had.port != 0) {
+            let had = before.iter().flat_map(|before| before.ports());
+            for definition in had.filter(|had| had.port != 0) {
                 let owner = || spec.id.clone();
                 taken.entry(definition.port).or_insert_with(owner);
             }
@@ -152,18 +152,18 @@ impl Orchestrator {
             self.settings.first_service_port,
             self.settings.last_service_port,
         );
-        let (id, definitions) = (&spec.id, &mut spec.port_definitions);
-        let is_taken = |port| taken.get(&port).is_some_and(|app| app != id);
-        let old = before
-            .map(|before| &*before.spec.port_definitions)
-            .unwrap_or_default();
-        ports::assign(definitions, old, is_taken, first..=last)
+        if !spec.is_proxied() {
+            return Ok(());
+        }
+        let is_taken = |port| taken.get(&port).is_some_and(|app| *app != spec.id);
+        let old = before.iter().flat_map(|before| before.spec.ports());
+        let old: Vec<PortDefinition> = old.cloned().collect();
+        let mut definitions: Vec<PortDefinition> = spec.ports().cloned().collect();
+        ports::assign(&mut definitions, &old, is_taken, first..=last)
             .map_err(|ports::UsedUp| Reply::NoServicePort { first, last })?;
-        taken.extend(
-            spec.port_definitions
-                .iter()
-                .map(|definition| (definition.port, spec.id.clone())),
-        );
+        let numbers = definitions.iter().map(|definition| definition.port);
+        taken.extend(numbers.clone().map(|port| (port, spec.id.clone())));
+        spec.set_service_ports(numbers);
         Ok(())
     }
 
@@ -172,11 +172,7 @@ impl Orchestrator {
     fn service_ports(&self, changing: &BTreeSet<AppId>) -> BTreeMap<u16, AppId> {
         let mut ports = BTreeMap::new();
         let mut note = |app: &AppId, spec: &AppSpec| {
-            for definition in spec
-                .port_definitions
-                .iter()
-                .filter(|definition| definition.port != 0)
-            {
+            for definition in spec.ports().filter(|definition| definition.port != 0) {
                 ports.insert(definition.port, app.clone());
             }
         };
@@ -200,8 +196,7 @@ fn claim(
     violations: &mut Vec<Violation>,
 ) {
     for (at, definition) in spec
-        .port_definitions
-        .iter()
+        .ports()
         .enumerate()
         .filter(|(_, definition)| definition.port != 0)
     {
@@ -211,7 +206,10 @@ fn claim(
                     "service port {} is already used by app {other}",
                     definition.port
                 );
-                let path = format!("/portDefinitions({at})/port");
+                let path = match spec.is_pod() {
+                    true => "/containers".to_owned(),
+                    false => format!("/portDefinitions({at})/port"),
+                };
                 violations.push(Violation::new(path, text).below(place));
             }
             Some(_) | None => {

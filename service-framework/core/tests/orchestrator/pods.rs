@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mete_model::{TaskId, TaskState};
+use mete_service_framework_core::backends::BackendState;
 use mete_service_framework_core::events::{Happening, PodChange};
 use mete_service_framework_core::spec::app::{
     AppSpec, Endpoint, HealthCheckSpec, HealthProtocol, Mapping, PodContainer, PodProgram, PodSpec,
@@ -385,4 +386,40 @@ fn an_instance_on_an_agent_nobody_hears_of_is_replaced_and_its_tasks_are_killed_
     }
 
     assert_eq!(world.kills, lost);
+}
+
+#[test]
+fn endpoints_of_a_pod_with_labels_for_proxies_are_listed_and_drain() {
+    let mut spec = pod("/p", 1);
+    spec.labels
+        .insert("HAPROXY_0_VHOST".to_owned(), "a.example".to_owned());
+    let mut world = World::new(1);
+    world.create(app("/web", 1));
+    world.create(spec.clone());
+    world.calm();
+    let web = tasks_of(&world, "web");
+
+    let backends = world.view().backends;
+    let services = backends.services();
+    let service = services.into_iter().find(|one| one.key.app == id("/p"));
+    let service = service.expect("listed");
+    assert_eq!(service.key.service_port, 10_001, "the next that is free");
+    assert_eq!(service.backends[0].task, web[0]);
+    let port = world.tasks[&web[0]].spec.resources.ports.iter().next();
+    assert_eq!(Some(service.backends[0].port.into()), port);
+    world.heard();
+    assert!(matches!(world.put(spec), Reply::Changed { .. }));
+    assert_eq!(
+        world.task_ids().len(),
+        3,
+        "it keeps its port, so nothing changed"
+    );
+    world.ask(Wanted::RemovePod(id("/p")), false);
+
+    assert_eq!(world.kills, [], "it drains first");
+    assert_eq!(world.backends("/p")[&web[0]], BackendState::Draining);
+    world.acknowledge("p", &[(&web[0], 1)]);
+    assert_eq!(world.kills, []);
+    world.acknowledge_all();
+    assert_eq!(world.kills.len(), 2);
 }

@@ -236,6 +236,8 @@ impl Run {
             Event::PutPod { instances, command } => {
                 let mut spec = pod(POD, *instances);
                 spec.env.insert("COMMAND".to_owned(), command.to_string());
+                spec.labels
+                    .insert("HAPROXY_GROUP".to_owned(), "external".to_owned());
                 world.put(spec);
             }
             Event::RemovePod => drop(world.ask(Wanted::RemovePod(id(POD)), true)),
@@ -341,7 +343,7 @@ impl Run {
 
     fn report(&mut self, at: usize, state: TaskState, healthy: Option<bool>) {
         if let Some(task) = nth(&self.world, at) {
-            self.hurt.insert(task.clone());
+            self.hurt.extend(self.world.together(&task));
             self.world.report(&task, state, healthy);
         }
     }
@@ -377,11 +379,8 @@ impl Run {
                 "{}: {placed} and {launching} of {most}",
                 app.id
             );
-            for port in app
-                .wanted
-                .iter()
-                .flat_map(|wanted| &wanted.spec.port_definitions)
-            {
+            let ports_of = app.wanted.iter().flat_map(|wanted| wanted.spec.ports());
+            for port in ports_of {
                 assert!(
                     ports.insert(port.port),
                     "service port {} is given twice",
@@ -499,11 +498,7 @@ impl Run {
             let instances = version.spec.instances as usize;
             let ready = app.instances.values().filter(|one| one.is_ready());
             assert_eq!(ready.count(), instances, "{}", app.id);
-            if version.spec.is_pod() {
-                wanted += instances * version.spec.containers().len();
-                continue;
-            }
-            wanted += instances;
+            wanted += instances * version.spec.containers().len().max(1);
             assert_eq!(world.backends(app.id.as_str()).len(), instances);
         }
         assert_eq!(world.tasks.len(), wanted);

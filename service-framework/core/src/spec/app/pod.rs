@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AppId, AppSpec, Fetch, HealthCheckSpec, PortDefinition, ResourceLimits};
 
+/// How labels begin that are told to proxies.
+pub const PROXY_LABELS: &str = "HAPROXY_";
+
 /// What a pod has beside what every app has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PodSpec {
@@ -203,6 +206,34 @@ impl AppSpec {
         self.port_definitions.iter().chain(endpoints)
     }
 
+    /// Whether proxies offer its ports: those of an app always, those of a pod when a label says how.
+    pub fn is_proxied(&self) -> bool {
+        let is_for_proxies = |label: &String| label.starts_with(PROXY_LABELS);
+        !self.is_pod() || self.labels.keys().any(is_for_proxies)
+    }
+
+    /// Gives each of its [`Self::ports`], in their order, a service port.
+    pub(crate) fn set_service_ports(&mut self, numbers: impl Iterator<Item = u16>) {
+        let containers = self.pod.iter_mut().flat_map(|pod| &mut pod.containers);
+        let endpoints = containers.flat_map(|one| &mut one.endpoints);
+        let endpoints = endpoints.map(|endpoint| &mut endpoint.port);
+        let ports = self.port_definitions.iter_mut().chain(endpoints);
+        for (definition, number) in ports.zip(numbers) {
+            definition.port = number;
+        }
+    }
+
+    /// The container that has a port, by its place among [`Self::ports`], and its place among those of the container.
+    pub fn container_of_port(&self, mut at: usize) -> Option<(&PodContainer, usize)> {
+        for container in self.containers() {
+            if at < container.endpoints.len() {
+                return Some((container, at));
+            }
+            at -= container.endpoints.len();
+        }
+        None
+    }
+
     /// The health checks of an instance: of an app its own, of a pod those of its containers, in their order.
     pub fn checks(&self) -> impl Iterator<Item = &HealthCheckSpec> {
         let containers = self.containers().iter();
@@ -272,6 +303,13 @@ mod tests {
         assert_eq!(spec.of_container("b", &[1, 2, 3]), [0; 0]);
         assert_eq!(spec.of_container("c", &[1, 2, 3]), [3]);
         assert_eq!(spec.of_container("c", &[1]), [0; 0], "not all were given");
+        let owner = |at| {
+            let (container, place) = spec.container_of_port(at)?;
+            Some((&*container.name, place))
+        };
+        assert_eq!(owner(1), Some(("a", 1)));
+        assert_eq!(owner(2), Some(("c", 0)));
+        assert_eq!(owner(3), None);
         assert_eq!(spec.check_of_container("c"), Some(1));
         assert_eq!(spec.check_of_container("a"), None);
         assert_eq!(spec.checks().count(), 2);
