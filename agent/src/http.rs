@@ -8,10 +8,12 @@ mod images; // images: list, import, remove
 mod json; // quantities, attributes, reports as Mesos' tools read them
 pub(crate) mod metrics; // counts for Prometheus
 pub(crate) mod nested; // commands inside tasks, as Mesos has them
+mod questions; // what tools ask over Mesos' operator API
 mod state; // the agent as Mesos' operators know it
 mod tasks; // each task and where its sandbox is
 mod volumes; // persistent volumes and how much is on them
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -19,10 +21,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use mete_agent_core::Node;
+use mete_agent_core::{Node, View};
 use mete_daemon::event_loop::Handle;
+use mete_daemon::mesos_http;
 use mete_model::{Attributes, Endpoint, Resources, Timestamp};
+use mete_proto::MESOS_VERSION;
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 
 use crate::images::Images;
 use crate::places::Places;
@@ -44,11 +49,59 @@ pub(crate) struct About {
     pub(crate) started: Timestamp,
 }
 
-pub(crate) fn router(about: Arc<About>, registry: Arc<Registry>) -> Router {
+impl About {
+    /// What the agent was started with, by the names of Mesos. No secrets.
+    fn flags(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("hostname", self.endpoint.hostname.clone()),
+            ("ip", self.endpoint.ip.clone()),
+            ("master", self.masters.join(",")),
+            ("port", self.endpoint.port.to_string()),
+            ("work_dir", self.places.root().display().to_string()),
+        ])
+    }
+}
+
+/// All of it: what is read, calls, and what is reached by other paths. What takes bodies of any size stands in the second,
+/// and bounds them itself.
+pub(crate) fn routers(
+    about: &Arc<About>,
+    desk: Arc<TaskDesk>,
+    registry: Arc<Registry>,
+) -> (Router, Router) {
+    let read = mesos_http::packed(read(Arc::clone(about), registry));
+    let calls = calls(Arc::clone(about), desk);
+    let both = read.clone().merge(calls.clone());
+    let more = mesos_http::beside(&both, "/slave(1)", &MESOS_PATHS);
+    let uploads = Router::new()
+        .route("/v1/images/import", post(images::import))
+        .with_state(Arc::clone(about));
+    (read, uploads.merge(calls).merge(more))
+}
+
+/// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
+const MESOS_PATHS: [&str; 12] = [
+    "/api/v1",
+    "/containers",
+    "/files/browse",
+    "/files/download",
+    "/files/read",
+    "/flags",
+    "/health",
+    "/metrics",
+    "/metrics/snapshot",
+    "/monitor/statistics",
+    "/state",
+    "/version",
+];
+
+fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
     let look = middleware::from_fn_with_state(Arc::clone(&about), look_first);
     Router::new()
         .route("/version", get(version))
+        .route("/flags", get(flags))
         .route("/state", get(state::state))
+        .route("/metrics/snapshot", get(snapshot))
         .route("/v1/tasks", get(tasks::tasks))
         .route("/v1/volumes", get(volumes::volumes))
         .route("/containers", get(containers::containers))
@@ -58,6 +111,7 @@ pub(crate) fn router(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/files/read", get(files::read))
         .route("/files/download", get(files::download))
         .route("/v1/images", get(images::list).delete(images::remove))
+        .layer(middleware::from_fn(mesos_http::jsonp))
         .with_state(about)
         .merge(mete_daemon::metrics::routes(registry).layer(look))
 }
@@ -70,16 +124,10 @@ async fn look_first(State(about): State<Arc<About>>, request: Request, next: Nex
     next.run(request).await
 }
 
-/// What takes bodies of any size, and bounds them itself.
-pub(crate) fn uploads(about: Arc<About>) -> Router {
-    Router::new()
-        .route("/v1/images/import", post(images::import))
-        .with_state(about)
-}
-
 /// Calls whose bodies go on for as long as somebody types.
-pub(crate) fn calls(desk: Arc<TaskDesk>) -> Router {
+fn calls(about: Arc<About>, desk: Arc<TaskDesk>) -> Router {
     let nested = nested::Nested {
+        about,
         desk,
         sessions: nested::ByName::default(),
     };
@@ -88,6 +136,29 @@ pub(crate) fn calls(desk: Arc<TaskDesk>) -> Router {
         .with_state(Arc::new(nested))
 }
 
-async fn version() -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
+/// What live tasks and executors use.
+fn used(view: &View) -> Resources {
+    let mut used = Resources::none();
+    for task in view.tasks.values().filter(|task| task.is_live()) {
+        used.add(&task.spec.resources);
+    }
+    for executor in view.executors.values() {
+        used.add(&executor.spec.resources);
+    }
+    used
+}
+
+/// Clients written for Mesos look whether they can talk to its version, which here is that of its API.
+async fn version() -> Json<Value> {
+    Json(serde_json::json!({ "version": MESOS_VERSION, "mete_version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn flags(State(about): State<Arc<About>>) -> Json<Value> {
+    Json(serde_json::json!({ "flags": about.flags() }))
+}
+
+/// Numbers in the names of Mesos.
+async fn snapshot(State(about): State<Arc<About>>) -> Json<BTreeMap<String, f64>> {
+    let view = about.handle.view();
+    Json(questions::snapshot(&about, &view))
 }

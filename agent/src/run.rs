@@ -440,11 +440,8 @@ impl Agent {
             started: mete_daemon::clock::now(),
         };
         let state = Arc::new(state);
-        let routes = server::http_with_uploads(
-            http::router(Arc::clone(&state), Arc::new(registry)),
-            http::uploads(state).merge(http::calls(Arc::clone(&desk))),
-        )
-        .add_service(grpc::service(desk));
+        let (read, uploads) = http::routers(&state, Arc::clone(&desk), Arc::new(registry));
+        let routes = server::http_with_uploads(read, uploads).add_service(grpc::service(desk));
         let routes =
             server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &["mete.v1.Tasks"])
                 .await?;

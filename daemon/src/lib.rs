@@ -17,6 +17,7 @@ pub mod telemetry; // logs on stderr
 pub mod auth; // bearer token; nobody is reachable without one by accident
 pub mod http_client; // how HTTP clients begin, TLS included
 pub mod http_error; // the one shape of an HTTP error
+pub mod mesos_http; // habits of Mesos' HTTP servers
 pub mod metrics; // /metrics and /health
 pub mod server; // gRPC and HTTP on one port
 

@@ -9,7 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Checked, Fault};
 
-pub use levels::{BadLevel, ROOT, levels, set_level};
+pub use levels::{BadLevel, ROOT, levels, set_level, set_verbosity, verbosity};
 
 /// How a daemon logs. Flatten it into the daemon's options.
 #[derive(Clone, Debug, clap::Args)]

@@ -6,10 +6,8 @@ mod agents; // agents drained, deactivated, reactivated, marked gone
 mod body; // JSON in, or an error in words
 pub(crate) mod explain; // why somebody got what it got, and what if
 mod forms; // what operators order with forms, as in Mesos
-mod jsonp; // answers as scripts
 mod maintenance; // machines planned to be away, down, up
 pub(crate) mod metrics; // the view as numbers
-mod prefixes; // longer paths, and those below `/master`
 mod quota; // what roles may have, and what is kept for them
 mod roles; // roles, their weights and packing policies
 mod state; // the view as Mesos' operators know it
@@ -17,22 +15,20 @@ mod state; // the view as Mesos' operators know it
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{Extensions, HeaderMap, StatusCode, Version};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router, middleware};
-use mete_daemon::event_loop::Handle;
-use mete_daemon::http_error::HttpError;
-use prometheus_client::registry::Registry;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{Predicate, SizeAbove};
-
 use crate::grpc::{About, Desk};
 use crate::rounds::Timed;
 use crate::v1;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
 use explain::Explainers;
+use mete_daemon::event_loop::Handle;
+use mete_daemon::http_error::HttpError;
+use mete_daemon::mesos_http;
+use prometheus_client::registry::Registry;
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -66,24 +62,49 @@ pub(crate) fn router(
         .merge(forms::routes())
         .with_state(pages)
         .merge(explain)
-        .layer(middleware::from_fn(jsonp::wrap));
+        .layer(middleware::from_fn(mesos_http::jsonp));
     let routes = read
         .merge(v1::routes(desk, about))
-        .merge(mete_daemon::metrics::routes(Arc::new(metrics)))
-        .layer(compression());
-    prefixes::route(routes)
+        .merge(mete_daemon::metrics::routes(Arc::new(metrics)));
+    let routes = mesos_http::packed(routes);
+    let more = mesos_http::beside(&routes, "/master", &MESOS_PATHS);
+    routes.merge(more)
 }
 
-/// As in Mesos: answers of a KiB and more for who reads gzip, never what is streamed.
-fn compression() -> CompressionLayer<impl Predicate> {
-    let is_whole = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
-        extensions.get::<v1::Streamed>().is_none()
-    };
-    CompressionLayer::new().compress_when(SizeAbove::new(MIN_GZIP_BYTES).and(is_whole))
-}
-
-/// Below this, an answer is not written shorter.
-const MIN_GZIP_BYTES: u64 = 1_024;
+/// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
+const MESOS_PATHS: [&str; 31] = [
+    "/api/v1",
+    "/api/v1/scheduler",
+    "/create-volumes",
+    "/destroy-volumes",
+    "/files/browse",
+    "/files/debug",
+    "/files/download",
+    "/files/read",
+    "/flags",
+    "/frameworks",
+    "/health",
+    "/machine/down",
+    "/machine/up",
+    "/maintenance/schedule",
+    "/maintenance/status",
+    "/metrics",
+    "/metrics/snapshot",
+    "/quota",
+    "/redirect",
+    "/reserve",
+    "/roles",
+    "/slaves",
+    "/state",
+    "/state-summary",
+    "/tasks",
+    "/teardown",
+    "/unreserve",
+    "/version",
+    "/weights",
+    "/policy",
+    "/explain",
+];
 
 /// Numbers in the names of Mesos.
 async fn snapshot(State(pages): State<Pages>) -> Json<BTreeMap<String, f64>> {

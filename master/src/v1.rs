@@ -17,10 +17,6 @@ use axum::Router;
 use crate::grpc::{About, Desk};
 pub(crate) use operator::snapshot;
 
-/// Marks an answer that goes on as things happen: it is sent as it is written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Streamed;
-
 /// `/api/v1` and `/api/v1/scheduler`.
 pub(crate) fn routes(desk: Desk, about: Arc<About>) -> Router {
     scheduler::routes(desk.clone()).merge(operator::routes(desk, about))

@@ -58,7 +58,8 @@ impl Known {
     }
 }
 
-fn of(task: &Task, sample: &Sample) -> Value {
+/// What one container uses.
+pub(super) fn of(task: &Task, sample: &Sample) -> Value {
     let usage = &sample.usage;
     let resources = task.spec.resources.flat();
     let mut known = Known(Map::new());

@@ -58,17 +58,10 @@ pub(super) async fn browse(
     State(about): State<Arc<About>>,
     Asked(Place { path }): Asked<Place>,
 ) -> Result<Json<Value>, HttpError> {
-    let listing = look(&about.places, path.clone(), |sandbox, inside| {
-        sandbox.list(inside)
-    })
-    .await?;
-    if listing.is_cut {
-        tracing::debug!(path, "listing is cut");
-    }
-    let base = path.trim_end_matches('/');
-    let entries = listing.entries.iter().map(|entry| {
+    let entries = entries(&about, &path).await?;
+    let entries = entries.iter().map(|(path, entry)| {
         json!({
-            "path": format!("{base}/{}", entry.name),
+            "path": path,
             "nlink": entry.links,
             "size": entry.size,
             "mtime": entry.modified_seconds,
@@ -80,21 +73,46 @@ pub(super) async fn browse(
     Ok(Json(entries.collect()))
 }
 
+/// What a directory holds, each by its path.
+pub(super) async fn entries(about: &About, path: &str) -> Result<Vec<(String, Entry)>, HttpError> {
+    let list = |sandbox: &Sandbox, inside: &str| sandbox.list(inside);
+    let listing = look(&about.places, path.to_owned(), list).await?;
+    if listing.is_cut {
+        tracing::debug!(path, "listing is cut");
+    }
+    let base = path.trim_end_matches('/');
+    let entries = listing.entries.into_iter();
+    Ok(entries
+        .map(|entry| (format!("{base}/{}", entry.name), entry))
+        .collect())
+}
+
+/// A part of a file.
+pub(super) async fn chunk(
+    about: &About,
+    path: String,
+    offset: i64,
+    length: Option<usize>,
+) -> Result<Chunk, HttpError> {
+    let length = length.unwrap_or(MAX_READ_BYTES);
+    look(&about.places, path, move |sandbox, inside| {
+        sandbox.read(inside, offset, length)
+    })
+    .await
+}
+
 pub(super) async fn read(
     State(about): State<Arc<About>>,
     Asked(part): Asked<Part>,
 ) -> Result<Json<Value>, HttpError> {
     let offset = part.offset.unwrap_or(-1);
     let length = match part.length {
-        None | Some(-1) => MAX_READ_BYTES,
-        Some(length) => usize::try_from(length).map_err(|_| {
+        None | Some(-1) => None,
+        Some(length) => Some(usize::try_from(length).map_err(|_| {
             HttpError::bad_request(format!("length {length} is not a number of bytes"))
-        })?,
+        })?),
     };
-    let chunk = look(&about.places, part.path, move |sandbox, inside| {
-        sandbox.read(inside, offset, length)
-    })
-    .await?;
+    let chunk = chunk(&about, part.path, offset, length).await?;
     Ok(Json(
         json!({ "data": text(&chunk), "offset": chunk.offset }),
     ))

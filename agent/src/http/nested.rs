@@ -6,7 +6,8 @@
 //! ATTACH_CONTAINER_INPUT ─▶ the request is its input, record by record
 //! WAIT_NESTED_CONTAINER, KILL_NESTED_CONTAINER        ATTACH_CONTAINER_OUTPUT of a task: what it prints from now on
 //! ```
-//! Only JSON is taken: a web page in somebody's browser cannot send that here without being asked first.
+//! Questions ([`questions`]) come here too, in JSON or protobuf: a web page in somebody's browser cannot send either here
+//! without being asked first.
 
 mod records; // RecordIO: length, line feed, bytes
 mod sessions; // sessions by the id that callers gave them
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body};
@@ -26,9 +27,14 @@ use futures::{Stream, StreamExt, stream};
 use mete_agent_core::task_dir::End;
 use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
+use mete_daemon::telemetry;
+use mete_proto::convert::duration_of;
+use mete_proto::media::Media;
+use mete_proto::mesos::v1::agent;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
 
+use super::{About, questions};
 use crate::named::NameError;
 use crate::output::{Piece, Wanted};
 use crate::sessions::{Heard, SessionError};
@@ -44,10 +50,12 @@ const MAX_CALL_BYTES: usize = 256 << 10;
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
 const RECORDS: &str = "application/recordio";
 
 /// What calls are answered with.
 pub(crate) struct Nested {
+    pub(crate) about: Arc<About>,
     pub(crate) desk: Arc<TaskDesk>,
     pub(crate) sessions: ByName,
 }
@@ -57,74 +65,115 @@ pub(crate) async fn call(
     request: HttpRequest,
 ) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
-    match (
+    let kinds = (
         kind(&parts.headers, CONTENT_TYPE.as_str()),
         kind(&parts.headers, "message-content-type"),
-    ) {
+    );
+    let media = match kinds {
         (Some(RECORDS), Some(JSON)) => return nested.input(body).await,
-        (Some(JSON), _) => {}
+        (Some(JSON), _) => Media::Json,
+        (Some(PROTOBUF), _) => Media::Protobuf,
         _ => {
-            let words = "calls are application/json; input is application/recordio with Message-Content-Type: application/json";
+            let words = "calls are application/json or application/x-protobuf; input is application/recordio with Message-Content-Type: application/json";
             return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
         }
+    };
+    let body = whole(body).await?;
+    let asked: Result<agent::Call, _> = media.decode(&body);
+    let asked = asked.map_err(|error| HttpError::bad_request(error.to_string()))?;
+    if let Some(answer) = questions::answer(&nested.about, &asked).await? {
+        return told(&parts.headers, &answer);
     }
-    let call = read(body).await?;
-    match call.kind {
-        Kind::LaunchNestedContainerSession => {
-            let launch = call.launch_nested_container_session;
-            let launch = launch.ok_or_else(|| missing("launch_nested_container_session"))?;
-            let principal = parts.extensions.get::<Principal>();
-            nested.launch(&launch, principal).await
-        }
-        Kind::AttachContainerOutput => {
-            let attach = call.attach_container_output;
-            let attach = attach.ok_or_else(|| missing("attach_container_output"))?;
-            nested.output(&attach.container_id)
-        }
-        Kind::WaitNestedContainer | Kind::WaitContainer => {
-            let (wait, answer) = match call.kind == Kind::WaitContainer {
-                true => (call.wait_container, "WAIT_CONTAINER"),
-                false => (call.wait_nested_container, "WAIT_NESTED_CONTAINER"),
-            };
-            let wait = wait.ok_or_else(|| missing(&answer.to_lowercase()))?;
-            let end = nested.sessions.ended(&wait.container_id.name()).await;
-            let end = end.ok_or_else(|| unknown(&wait.container_id.name()))?;
-            let status = json!({ "exit_status": wait_status(&end) });
-            let mut object = json!({ "type": answer });
-            object[answer.to_lowercase()] = status;
-            Ok(Json(object).into_response())
-        }
-        Kind::KillNestedContainer | Kind::KillContainer => {
-            let kill = call.kill_nested_container.or(call.kill_container);
-            let kill = kill.ok_or_else(|| missing("kill_nested_container"))?;
-            let signal = kill.signal.unwrap_or(wire::KILL);
-            match nested
-                .sessions
-                .signal(&kill.container_id.name(), signal)
-                .await
-            {
-                true => Ok(StatusCode::OK.into_response()),
-                false => Err(unknown(&kill.container_id.name())),
-            }
-        }
-        Kind::AttachContainerInput => Err(HttpError::bad_request(
-            "ATTACH_CONTAINER_INPUT is a stream of records: application/recordio",
-        )),
+    if let Some(set) = &asked.set_logging_level {
+        return set_level(set);
     }
+    // What is to be done is read from JSON.
+    let body = match media {
+        Media::Json => body,
+        Media::Protobuf => mete_proto::json::to_vec(&asked).into(),
+    };
+    let call: Call = serde_json::from_slice(&body)
+        .map_err(|error| HttpError::bad_request(format!("the call cannot be read: {error}")))?;
+    let principal = parts.extensions.get::<Principal>();
+    nested.carry_out(call, principal).await
 }
 
-/// A whole call.
-async fn read(body: Body) -> Result<Call, HttpError> {
+/// The body of a call.
+async fn whole(body: Body) -> Result<Bytes, HttpError> {
     let bytes = body::to_bytes(body, MAX_CALL_BYTES).await;
-    let bytes = bytes.map_err(|_| {
+    bytes.map_err(|_| {
         let words = format!("the call is larger than {MAX_CALL_BYTES} bytes, or has broken off");
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
-    })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| HttpError::bad_request(format!("the call cannot be read: {error}")))
+    })
+}
+
+/// An answer in the form that the caller understands.
+fn told(headers: &HeaderMap, answer: &agent::Response) -> Result<Response, HttpError> {
+    let accept = headers.get(ACCEPT);
+    let accept = accept.map(|value| value.to_str().unwrap_or_default());
+    let media = Media::accepted(accept)
+        .map_err(|error| HttpError::new(StatusCode::NOT_ACCEPTABLE, error.to_string()))?;
+    Ok(([(CONTENT_TYPE, media.name())], media.encode(answer)).into_response())
+}
+
+fn set_level(set: &agent::call::SetLoggingLevel) -> Result<Response, HttpError> {
+    let span = duration_of("set_logging_level.duration", set.duration);
+    let span = span.map_err(|bad| HttpError::bad_request(bad.to_string()))?;
+    telemetry::set_verbosity(set.level, span)
+        .map_err(|bad| HttpError::bad_request(bad.to_string()))?;
+    Ok(StatusCode::OK.into_response())
 }
 
 impl Nested {
+    /// What is to be done, not only told.
+    async fn carry_out(
+        &self,
+        call: Call,
+        principal: Option<&Principal>,
+    ) -> Result<Response, HttpError> {
+        match call.kind {
+            Kind::LaunchNestedContainerSession => {
+                let launch = call.launch_nested_container_session;
+                let launch = launch.ok_or_else(|| missing("launch_nested_container_session"))?;
+                self.launch(&launch, principal).await
+            }
+            Kind::AttachContainerOutput => {
+                let attach = call.attach_container_output;
+                let attach = attach.ok_or_else(|| missing("attach_container_output"))?;
+                self.output(&attach.container_id)
+            }
+            Kind::WaitNestedContainer | Kind::WaitContainer => {
+                let (wait, answer) = match call.kind == Kind::WaitContainer {
+                    true => (call.wait_container, "WAIT_CONTAINER"),
+                    false => (call.wait_nested_container, "WAIT_NESTED_CONTAINER"),
+                };
+                let wait = wait.ok_or_else(|| missing(&answer.to_lowercase()))?;
+                let end = self.sessions.ended(&wait.container_id.name()).await;
+                let end = end.ok_or_else(|| unknown(&wait.container_id.name()))?;
+                let status = json!({ "exit_status": wait_status(&end) });
+                let mut object = json!({ "type": answer });
+                object[answer.to_lowercase()] = status;
+                Ok(Json(object).into_response())
+            }
+            Kind::KillNestedContainer | Kind::KillContainer => {
+                let kill = call.kill_nested_container.or(call.kill_container);
+                let kill = kill.ok_or_else(|| missing("kill_nested_container"))?;
+                let signal = kill.signal.unwrap_or(wire::KILL);
+                match self
+                    .sessions
+                    .signal(&kill.container_id.name(), signal)
+                    .await
+                {
+                    true => Ok(StatusCode::OK.into_response()),
+                    false => Err(unknown(&kill.container_id.name())),
+                }
+            }
+            Kind::AttachContainerInput => Err(HttpError::bad_request(
+                "ATTACH_CONTAINER_INPUT is a stream of records: application/recordio",
+            )),
+        }
+    }
+
     async fn launch(
         &self,
         launch: &wire::Launch,
@@ -226,7 +275,7 @@ fn answer(records: impl Stream<Item = Value> + Send + 'static) -> Response {
 fn kind(headers: &HeaderMap, name: &str) -> Option<&'static str> {
     let said = headers.get(name)?.to_str().ok()?;
     let said = said.split(';').next()?.trim();
-    [JSON, RECORDS]
+    [JSON, PROTOBUF, RECORDS]
         .into_iter()
         .find(|kind| said.eq_ignore_ascii_case(kind))
 }

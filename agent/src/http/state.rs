@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use mete_agent_core::{Sandbox, Stage, Task, View};
-use mete_model::{FrameworkId, Resources};
+use mete_model::FrameworkId;
+use mete_proto::MESOS_VERSION;
 use serde_json::{Value, json};
 
 use super::{About, json};
@@ -16,22 +17,15 @@ const MAX_COMPLETED: usize = 150;
 
 pub(super) async fn state(State(about): State<Arc<About>>) -> Json<Value> {
     let view = about.handle.view();
-    let used = view
-        .tasks
-        .values()
-        .filter(|task| task.is_live())
-        .fold(Resources::none(), |sum, task| {
-            sum.plus(&task.spec.resources)
-        });
-    let executors = view.executors.values();
-    let used = executors.fold(used, |sum, executor| sum.plus(&executor.spec.resources));
+    let used = super::used(&view);
     let endpoint = &about.endpoint;
     let (frameworks, completed) = frameworks(&about, &view);
     Json(json!({
         "id": view.agent.as_ref().map_or("", |id| id.as_str()),
         "pid": format!("slave(1)@{}:{}", endpoint.ip, endpoint.port),
         "hostname": endpoint.hostname,
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": MESOS_VERSION,
+        "mete_version": env!("CARGO_PKG_VERSION"),
         "start_time": about.started.as_secs_f64(),
         "master_hostname": about.masters.first().map_or("", |url| host(url)),
         "registered": matches!(view.stage, Stage::Registered { .. }),
@@ -40,7 +34,7 @@ pub(super) async fn state(State(about): State<Arc<About>>) -> Json<Value> {
         "unreserved_resources": json::resources(&about.resources.plain()),
         "reserved_resources": json::reserved(&about.resources),
         "attributes": json::attributes(&about.attributes),
-        "flags": { "work_dir": about.places.root().display().to_string() },
+        "flags": about.flags(),
         "volumes": super::volumes::all_of(&about, &view),
         "frameworks": frameworks,
         "completed_frameworks": completed,

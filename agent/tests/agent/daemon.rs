@@ -16,6 +16,7 @@ mod limits; // what tasks may have beyond what they ask for
 mod master; // a master that says what the test wants
 mod nested; // sessions over HTTP
 mod networks; // containers on a bridge
+mod questions; // what tools ask
 mod runtime; // an agent whose containers a runtime builds
 mod sessions; // commands inside tasks, what tasks print
 mod stages; // killed at each stage of a launch

@@ -73,6 +73,28 @@ pub fn levels() -> BTreeMap<String, String> {
     told
 }
 
+/// How much is logged, as Mesos counts it: 0 for no more than what is usual, 1 and 2 for more.
+pub fn verbosity() -> u32 {
+    match levels().get(ROOT).map(String::as_str) {
+        Some("TRACE") => 2,
+        Some("DEBUG") => 1,
+        Some(_) | None => 0,
+    }
+}
+
+/// Logs so much for `duration`. Must be called within a tokio runtime.
+///
+/// # Errors
+/// As [`set_level`].
+pub fn set_verbosity(verbosity: u32, duration: Duration) -> Result<(), BadLevel> {
+    let level = match verbosity {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    set_level(ROOT, level, Some(duration))
+}
+
 /// Sets the level of a module, or of [`ROOT`]; after `duration`, when one is given, it is again what it was at the start.
 /// Case does not matter. Must be called within a tokio runtime.
 ///

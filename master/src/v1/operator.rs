@@ -166,7 +166,8 @@ fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Re
             told!(GetMetrics, get_metrics, answers::metrics(snapshot(view)))
         }
         Type::GetLoggingLevel => {
-            let level = response::GetLoggingLevel { level: verbosity() };
+            let level = telemetry::verbosity();
+            let level = response::GetLoggingLevel { level };
             told!(GetLoggingLevel, get_logging_level, level)
         }
         Type::GetState => told!(GetState, get_state, state::all(view)),
@@ -213,16 +214,6 @@ fn no_file(path: &str) -> Refusal {
     )
 }
 
-/// The level of the log as Mesos counts: the higher, the more is said.
-fn verbosity() -> u32 {
-    let levels = telemetry::levels();
-    match levels.get(telemetry::ROOT).map(String::as_str) {
-        Some("TRACE") => 2,
-        Some("DEBUG") => 1,
-        Some(_) | None => 0,
-    }
-}
-
 fn part<'a, T>(part: Option<&'a T>, name: &'static str) -> Result<&'a T, OrderError> {
     part.ok_or_else(|| ConvertError::missing(name).into())
 }
@@ -253,14 +244,8 @@ fn done(kind: Type) -> StatusCode {
 }
 
 fn set_level(set: &call::SetLoggingLevel) -> Result<(), OrderError> {
-    let level = match set.level {
-        0 => "info",
-        1 => "debug",
-        _ => "trace",
-    };
     let span = duration_of("set_logging_level.duration", set.duration)?;
-    telemetry::set_level(telemetry::ROOT, level, Some(span))
-        .map_err(|bad| OrderError::Bad(bad.to_string()))
+    telemetry::set_verbosity(set.level, span).map_err(|bad| OrderError::Bad(bad.to_string()))
 }
 
 /// What the cluster is asked to do, in order.

@@ -17,6 +17,7 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use futures::StreamExt as _;
 use mete_daemon::auth::Principal;
+use mete_daemon::mesos_http::Streamed;
 use mete_master_core::{Call, Input, LinkId, Reply};
 use mete_model::FrameworkId;
 use mete_proto::media::Media;
@@ -26,8 +27,8 @@ use mete_proto::recordio;
 use tonic::Status;
 
 use super::refusal::Refusal;
+use super::request;
 use super::streams::Streams;
-use super::{Streamed, request};
 use crate::grpc::framework::Talk;
 use crate::grpc::{Desk, calls, events};
 use crate::links::Opened;

@@ -20,6 +20,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
 use mete_daemon::event_loop::{Follower, Handle};
+use mete_daemon::mesos_http::Streamed;
 use mete_master_core::View;
 use mete_proto::media::Media;
 use mete_proto::mesos::v1::master::{Event, event};
@@ -33,7 +34,6 @@ use tracing::{debug, warn};
 use super::state;
 use crate::grpc::framework::HEARTBEAT_INTERVAL;
 use crate::rounds::Timed;
-use crate::v1::Streamed;
 use crate::v1::refusal::Refusal;
 
 /// Readers at the same time; one more, and the oldest is cut (as in Mesos).

@@ -7,65 +7,31 @@ use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use axum::response::Response;
 use axum::routing::any;
-use mete_daemon::server;
 use tower::ServiceExt as _;
 
-/// The paths of Mesos; ours are taken by their whole name.
-const KNOWN: [&str; 31] = [
-    "/api/v1",
-    "/api/v1/scheduler",
-    "/create-volumes",
-    "/destroy-volumes",
-    "/files/browse",
-    "/files/debug",
-    "/files/download",
-    "/files/read",
-    "/flags",
-    "/frameworks",
-    "/health",
-    "/machine/down",
-    "/machine/up",
-    "/maintenance/schedule",
-    "/maintenance/status",
-    "/metrics",
-    "/metrics/snapshot",
-    "/quota",
-    "/redirect",
-    "/reserve",
-    "/roles",
-    "/slaves",
-    "/state",
-    "/state-summary",
-    "/tasks",
-    "/teardown",
-    "/unreserve",
-    "/version",
-    "/weights",
-    "/policy",
-    "/explain",
-];
+use crate::server;
 
-/// The process that these paths belong to, by whose name they are reached too.
-const PROCESS: &str = "/master";
-
-/// Whatever `routes` has, also below `/master`, and by longer paths.
-pub(super) fn route(routes: Router) -> Router {
+/// What is reached beside `routes`: the same below the name of the `process`, as `/master`, and by longer paths of those
+/// that are `known`. Merge it with them.
+pub fn beside(routes: &Router, process: &'static str, known: &'static [&'static str]) -> Router {
     let shorter = routes.clone();
-    let shorter = move |request: Request| take(shorter.clone(), request);
+    let shorter = move |request: Request| {
+        let path = longest(request.uri().path(), process, known);
+        let path = path.map(str::to_owned);
+        take(shorter.clone(), path, request)
+    };
     Router::new()
-        .merge(routes.clone())
-        .nest(PROCESS, routes)
+        .nest(process, routes.clone())
         .route("/{*path}", any(shorter))
 }
 
-async fn take(routes: Router, mut request: Request) -> Response {
-    let Some(path) = known(request.uri().path()) else {
+async fn take(routes: Router, path: Option<String>, mut request: Request) -> Response {
+    let Some(mut path) = path else {
         return server::unknown(request).await;
     };
-    let path = match request.uri().query() {
-        None => path.to_owned(),
-        Some(query) => format!("{path}?{query}"),
-    };
+    if let Some(query) = request.uri().query() {
+        path = format!("{path}?{query}");
+    }
     let mut parts = request.uri().clone().into_parts();
     parts.path_and_query = PathAndQuery::try_from(path).ok();
     let Ok(uri) = Uri::from_parts(parts) else {
@@ -79,13 +45,11 @@ async fn take(routes: Router, mut request: Request) -> Response {
 }
 
 /// The longest known path that `path` begins with.
-fn known(path: &str) -> Option<&str> {
-    let mut path = path
-        .strip_prefix(PROCESS)
-        .filter(|rest| rest.starts_with('/'))
-        .unwrap_or(path);
+fn longest<'a>(path: &'a str, process: &str, known: &[&str]) -> Option<&'a str> {
+    let below = path.strip_prefix(process);
+    let mut path = below.filter(|rest| rest.starts_with('/')).unwrap_or(path);
     loop {
-        if KNOWN.contains(&path) {
+        if known.contains(&path) {
             return Some(path);
         }
         path = &path[..path.rfind('/')?];
@@ -112,7 +76,8 @@ mod tests {
             ("", None),
             ("//", None),
         ] {
-            assert_eq!(known(path), is, "{path}");
+            let known = ["/api/v1", "/api/v1/scheduler", "/state", "/state-summary"];
+            assert_eq!(longest(path, "/master", &known), is, "{path}");
         }
     }
 }

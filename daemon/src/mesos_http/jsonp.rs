@@ -6,8 +6,9 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use mete_daemon::http_error::HttpError;
 use serde::Deserialize;
+
+use crate::http_error::HttpError;
 
 /// Names of functions are short.
 const MAX_NAME: usize = 128;
@@ -18,8 +19,8 @@ struct Wanted {
     jsonp: Option<String>,
 }
 
-/// Around every page that is read.
-pub(super) async fn wrap(request: Request, next: Next) -> Response {
+/// A middleware around pages that are read.
+pub async fn wrap(request: Request, next: Next) -> Response {
     let wanted = Query::<Wanted>::try_from_uri(request.uri());
     let wanted = wanted.ok().and_then(|wanted| wanted.0.jsonp);
     let Some(name) = wanted.filter(|_| request.method() == Method::GET) else {

@@ -1,0 +1,162 @@
+//! What tools ask of an agent over Mesos' v1 operator API: `GET_…`, LIST_FILES, READ_FILE.
+
+mod metrics; // the agent as numbers, in the names of Mesos
+mod state; // frameworks, executors, tasks, containers
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use mete_daemon::http_error::HttpError;
+use mete_daemon::telemetry;
+use mete_proto::MESOS_VERSION;
+use mete_proto::convert::{attributes, resources};
+use mete_proto::mesos::v1 as wire;
+use wire::agent::call::Type;
+use wire::agent::{Call, Response, response};
+
+use super::About;
+use super::files;
+pub(super) use metrics::snapshot;
+
+/// A response with one part.
+macro_rules! told {
+    ($kind:ident, $field:ident, $part:expr) => {
+        Response {
+            r#type: Some(response::Type::$kind.into()),
+            $field: Some($part),
+            ..Response::default()
+        }
+    };
+}
+
+/// The answer to a question; `None` when the call is none.
+///
+/// # Errors
+/// A part is missing, or the file that is asked for is not to be had.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all other calls want something done"
+)]
+pub(super) async fn answer(about: &Arc<About>, call: &Call) -> Result<Option<Response>, HttpError> {
+    let view = about.handle.view();
+    Ok(Some(match call.r#type() {
+        Type::GetHealth => {
+            let health = response::GetHealth { healthy: true };
+            told!(GetHealth, get_health, health)
+        }
+        Type::GetFlags => told!(GetFlags, get_flags, flags(about)),
+        Type::GetVersion => told!(GetVersion, get_version, version()),
+        Type::GetMetrics => {
+            let metrics = snapshot(about, &view).into_iter().map(|(name, value)| {
+                let value = Some(value);
+                wire::Metric { name, value }
+            });
+            let metrics = metrics.collect();
+            told!(GetMetrics, get_metrics, response::GetMetrics { metrics })
+        }
+        Type::GetLoggingLevel => {
+            let level = telemetry::verbosity();
+            let level = response::GetLoggingLevel { level };
+            told!(GetLoggingLevel, get_logging_level, level)
+        }
+        Type::ListFiles => told!(ListFiles, list_files, list(about, call).await?),
+        Type::ReadFile => told!(ReadFile, read_file, read(about, call).await?),
+        Type::GetState => told!(GetState, get_state, state::all(&view)),
+        Type::GetFrameworks => told!(GetFrameworks, get_frameworks, state::frameworks(&view)),
+        Type::GetExecutors => told!(GetExecutors, get_executors, state::executors(&view)),
+        Type::GetTasks => told!(GetTasks, get_tasks, state::tasks(&view)),
+        Type::GetContainers => {
+            let look = about.statistics.fresh().await;
+            let containers = state::containers(&view, &look);
+            told!(GetContainers, get_containers, containers)
+        }
+        Type::GetAgent => told!(GetAgent, get_agent, agent(about, view.agent.as_ref())),
+        // Neither is there ever one.
+        Type::GetOperations => {
+            let none = response::GetOperations::default();
+            told!(GetOperations, get_operations, none)
+        }
+        Type::GetResourceProviders => {
+            let none = response::GetResourceProviders::default();
+            told!(GetResourceProviders, get_resource_providers, none)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn version() -> response::GetVersion {
+    response::GetVersion {
+        version_info: wire::VersionInfo {
+            version: MESOS_VERSION.to_owned(),
+            ..wire::VersionInfo::default()
+        },
+    }
+}
+
+/// What the agent was started with, by the names of Mesos.
+fn flags(about: &About) -> response::GetFlags {
+    let flags = about.flags().into_iter().map(|(name, value)| wire::Flag {
+        name: name.to_owned(),
+        value: Some(value),
+    });
+    response::GetFlags {
+        flags: flags.collect(),
+    }
+}
+
+fn agent(about: &About, id: Option<&mete_model::AgentId>) -> response::GetAgent {
+    let mut all = resources::to_wire(&about.resources);
+    resources::to_endpoint_form(&mut all);
+    let info = wire::AgentInfo {
+        hostname: about.endpoint.hostname.clone(),
+        ip: Some(about.endpoint.ip.clone()),
+        port: Some(about.endpoint.port.into()),
+        resources: all,
+        attributes: attributes::to_wire(&about.attributes),
+        id: id.map(Into::into),
+        ..wire::AgentInfo::default()
+    };
+    response::GetAgent {
+        agent_info: Some(info),
+        ..response::GetAgent::default()
+    }
+}
+
+fn missing(part: &str) -> HttpError {
+    HttpError::bad_request(format!("{part} is missing"))
+}
+
+async fn list(about: &About, call: &Call) -> Result<response::ListFiles, HttpError> {
+    let list = call.list_files.as_ref();
+    let path = &list.ok_or_else(|| missing("list_files"))?.path;
+    let entries = files::entries(about, path).await?;
+    let file_infos = entries.into_iter().map(|(path, entry)| wire::FileInfo {
+        path,
+        nlink: i32::try_from(entry.links).ok(),
+        size: Some(entry.size),
+        mtime: Some(wire::TimeInfo {
+            nanoseconds: entry.modified_seconds.saturating_mul(1_000_000_000),
+        }),
+        mode: Some(entry.mode),
+        uid: Some(entry.uid.to_string()),
+        gid: Some(entry.gid.to_string()),
+    });
+    Ok(response::ListFiles {
+        file_infos: file_infos.collect(),
+    })
+}
+
+async fn read(about: &About, call: &Call) -> Result<response::ReadFile, HttpError> {
+    let part = call.read_file.as_ref();
+    let part = part.ok_or_else(|| missing("read_file"))?;
+    let offset = i64::try_from(part.offset)
+        .map_err(|_| HttpError::new(StatusCode::BAD_REQUEST, "offset is beyond any file"))?;
+    let length = part
+        .length
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let chunk = files::chunk(about, part.path.clone(), offset, length).await?;
+    Ok(response::ReadFile {
+        size: chunk.size,
+        data: chunk.data.into(),
+    })
+}

@@ -1,0 +1,150 @@
+//! What tools ask of an agent over Mesos' operator API, and by its older paths.
+
+use mete_model::TaskState;
+use mete_proto::mesos::v1::agent::{Call, Response, call};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::master::{Master, task};
+use super::world::{Work, get, json as get_json};
+use crate::support::soon;
+
+/// Asks an agent; status and JSON.
+async fn ask(port: i32, path: &str, question: &Value) -> (u16, Value) {
+    let client = mete_daemon::http_client::plain().build().unwrap();
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let answer = soon(client.post(url).json(question).send()).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = soon(answer.bytes()).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn every_question_is_answered_and_the_task_is_in_the_answers() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "echo hello; sleep 1000")).await;
+    link.until(TaskState::Running).await;
+
+    for name in [
+        "HEALTH",
+        "FLAGS",
+        "VERSION",
+        "METRICS",
+        "LOGGING_LEVEL",
+        "STATE",
+        "CONTAINERS",
+        "FRAMEWORKS",
+        "EXECUTORS",
+        "TASKS",
+        "AGENT",
+        "OPERATIONS",
+        "RESOURCE_PROVIDERS",
+    ] {
+        let question = format!("GET_{name}");
+        let (status, told) = ask(port, "/api/v1", &json!({ "type": question })).await;
+        assert_eq!((status, &told["type"]), (200, &json!(question)), "{told}");
+        assert!(told[question.to_lowercase()].is_object(), "{told}");
+    }
+
+    let (_, state) = ask(port, "/slave(1)/api/v1/x", &json!({ "type": "GET_STATE" })).await;
+    let tasks = &state["get_state"]["get_tasks"]["launched_tasks"];
+    assert_eq!(tasks[0]["task_id"]["value"], "t");
+    assert_eq!(tasks[0]["state"], "TASK_RUNNING");
+    let executors = &state["get_state"]["get_executors"]["executors"];
+    assert_eq!(executors[0]["executor_info"]["executor_id"]["value"], "t");
+    let (_, containers) = ask(port, "/api/v1", &json!({ "type": "GET_CONTAINERS" })).await;
+    let container = &containers["get_containers"]["containers"][0];
+    assert_eq!(container["executor_id"]["value"], "t");
+    assert!(
+        container["resource_statistics"]["timestamp"].is_f64(),
+        "{container}"
+    );
+    let (_, agent) = ask(port, "/api/v1", &json!({ "type": "GET_AGENT" })).await;
+    let info = &agent["get_agent"]["agent_info"];
+    assert_eq!(info["port"], json!(port));
+    let metrics = get_json(port, "/metrics/snapshot", &[]).await.1;
+    assert_eq!(metrics["slave/tasks_running"], 1.0);
+    assert_eq!(metrics["slave/registered"], 1.0);
+}
+
+#[tokio::test]
+async fn files_are_listed_and_read_and_nothing_outside_of_sandboxes() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "echo hello")).await;
+    link.until(TaskState::Finished).await;
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
+    let list = |path: &str| json!({ "type": "LIST_FILES", "list_files": { "path": path } });
+    let read = |path: &str| {
+        let part = json!({ "path": path, "offset": 1, "length": 3 });
+        json!({ "type": "READ_FILE", "read_file": part })
+    };
+
+    let (_, listed) = ask(port, "/api/v1", &list(&sandbox)).await;
+    let (_, part) = ask(port, "/api/v1", &read(&format!("{sandbox}/stdout"))).await;
+
+    let files = listed["list_files"]["file_infos"].as_array().unwrap();
+    let stdout = files.iter().find(|file| file["size"] == 6).unwrap();
+    assert_eq!(stdout["path"], format!("{sandbox}/stdout"));
+    assert_eq!(part["read_file"], json!({ "size": 6, "data": "ZWxs" }));
+    for bad in [
+        list("/etc"),
+        read("/etc/passwd"),
+        read(&format!("{sandbox}/nothing")),
+    ] {
+        assert_eq!(ask(port, "/api/v1", &bad).await.0, 404, "{bad}");
+    }
+    let nameless = json!({ "type": "READ_FILE" });
+    assert_eq!(ask(port, "/api/v1", &nameless).await.0, 400);
+}
+
+#[tokio::test]
+async fn protobuf_scripts_and_other_paths_are_understood() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (_link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let question = Call {
+        r#type: Some(call::Type::GetVersion.into()),
+        ..Call::default()
+    };
+    let client = mete_daemon::http_client::plain().build().unwrap();
+    let protobuf = "application/x-protobuf";
+    let post = client
+        .post(format!("http://127.0.0.1:{port}/api/v1"))
+        .header("content-type", protobuf)
+        .header("accept", protobuf)
+        .body(question.encode_to_vec());
+
+    let answer = soon(post.send()).await.unwrap();
+
+    let kind = answer.headers()["content-type"].clone();
+    let body = soon(answer.bytes()).await.unwrap();
+    assert_eq!(kind, protobuf, "{body:?}");
+    let told = Response::decode(body).unwrap();
+    assert_eq!(told.get_version.unwrap().version_info.version, "1.11.0");
+    let (_, script) = get(port, "/slave(1)/state", &[("jsonp", "f")]).await;
+    assert!(script.starts_with(b"f({") && script.ends_with(b"});"));
+    let (_, version) = get_json(port, "/version/", &[]).await;
+    assert_eq!(version["version"], "1.11.0");
+    let (_, flags) = get_json(port, "/slave(1)/flags", &[]).await;
+    assert_eq!(flags["flags"]["port"], json!(port.to_string()));
+    assert_eq!(get(port, "/state.json", &[]).await.0, 404);
+    for (body, status) in [
+        (json!({ "type": "NONSENSE" }), 400),
+        (json!({}), 400),
+        (json!({ "type": "PRUNE_IMAGES" }), 400),
+        (json!({ "type": "SET_LOGGING_LEVEL" }), 400),
+    ] {
+        assert_eq!(ask(port, "/api/v1", &body).await.0, status, "{body}");
+    }
+}
