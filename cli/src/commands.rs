@@ -8,6 +8,7 @@ mod explain; // why somebody got what it got
 mod group; // apps that belong together
 mod image; // images that lie on an agent
 mod maintenance; // machines that are planned to be away
+mod pod; // containers that start and end together
 mod policy; // how places for tasks are chosen
 mod quota; // what roles may have, and what is kept for them
 mod role; // roles with their weights
@@ -51,6 +52,9 @@ enum Ask {
     /// Groups of apps, changed as one.
     #[command(subcommand)]
     Group(group::Ask),
+    /// Pods: containers that start and end together on one agent.
+    #[command(subcommand)]
+    Pod(pod::Ask),
     /// Tasks: the running instances of apps.
     #[command(subcommand)]
     Task(task::Ask),
@@ -187,6 +191,7 @@ async fn answer(line: Line) -> Result<()> {
         Ask::Up(options) => up::run(options).await,
         Ask::App(ask) => app::run(&addresses, ask).await,
         Ask::Group(ask) => group::run(&addresses, ask).await,
+        Ask::Pod(ask) => pod::run(&addresses, ask).await,
         Ask::Task(ask) => task::run(&addresses, ask).await,
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
         Ask::Image(ask) => image::run(&addresses, ask).await,

@@ -31,7 +31,11 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         };
         [
             table::cell(&deployment["id"]),
-            list("affectedApps", ""),
+            [list("affectedApps", ""), list("affectedPods", "")]
+                .into_iter()
+                .filter(|paths| !paths.is_empty())
+                .collect::<Vec<_>>()
+                .join(","),
             format!(
                 "{}/{}",
                 table::cell(&deployment["currentStep"]),
@@ -41,6 +45,9 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
             table::cell(&deployment["version"]),
         ]
     });
-    table::print(["DEPLOYMENT", "APPS", "STEP", "DOING", "SINCE"], rows);
+    table::print(
+        ["DEPLOYMENT", "APPS AND PODS", "STEP", "DOING", "SINCE"],
+        rows,
+    );
     Ok(())
 }

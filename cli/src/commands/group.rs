@@ -164,6 +164,10 @@ fn show(group: &Value, depth: usize) {
             text(&app["instances"])
         );
     }
+    for pod in list(&group["pods"]) {
+        let instances = &pod["spec"]["scaling"]["instances"];
+        crate::say!("{indent}  {} × {}", text(&pod["id"]), text(instances));
+    }
     for inner in list(&group["groups"]) {
         show(inner, depth + 1);
     }

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::{Cluster, PATIENCE, eventually};
+use crate::together::done;
 
 /// Containers `web`, which answers, and `log`, which write to a directory that both see, where that can be.
 fn pod() -> Value {
@@ -61,26 +62,57 @@ async fn answers(cluster: &Cluster, instance: &Value) -> Value {
     .await
 }
 
+/// Waits until both containers have written to the file that they share.
+async fn both_write(cluster: &Cluster) {
+    eventually("both have written to one file", async || {
+        let find = std::process::Command::new("find")
+            .arg(cluster.dir.path())
+            .args(["-path", "*/volumes/data/words"])
+            .output()
+            .expect("find runs");
+        let path = String::from_utf8_lossy(&find.stdout).trim().to_owned();
+        let words = fs::read_to_string(path).ok()?;
+        (words.contains("web\n") && words.contains("log\n")).then_some(())
+    })
+    .await;
+}
+
+/// What the command line tells of the pod while an instance runs that was not the first.
+async fn people_see(cluster: &Cluster, instance: &Value) {
+    let listed = done(cluster, &["pod", "list"]).await;
+    let row: Vec<&str> = listed
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split_whitespace()
+        .collect();
+    assert_eq!(row, ["/shop/pod", "1/1", "STABLE", "web,log"]);
+    let shown = done(cluster, &["pod", "show", "/shop/pod"]).await;
+    let web = instance["containers"][0]["containerId"]
+        .as_str()
+        .expect("an id");
+    assert!(shown.contains(web), "{shown}");
+    assert!(
+        shown.contains("TASK_KILLED") || shown.contains("TASK_FAILED"),
+        "{shown}"
+    );
+    let shown = done(cluster, &["group", "show", "/shop"]).await;
+    assert!(shown.contains("/shop/pod × 1"), "{shown}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_shares_ends_together_rolls_is_adopted_and_ends() {
     let mut cluster = Cluster::start(&["--agents", "1"]).await;
-    cluster.ok("POST", "/v2/pods", Some(&pod())).await;
+    let file = cluster.dir.path().join("pod.json");
+    fs::write(&file, pod().to_string()).expect("written");
+    let file = file.to_str().expect("text");
+    done(&cluster, &["pod", "add", file]).await;
 
     let first = stable(&cluster, |_| true).await;
     let told = answers(&cluster, &first).await;
     assert_eq!(told["task"], first["containers"][0]["containerId"]);
     if can_share() {
-        eventually("both have written to one file", async || {
-            let find = std::process::Command::new("find")
-                .arg(cluster.dir.path())
-                .args(["-path", "*/volumes/data/words"])
-                .output()
-                .expect("find runs");
-            let path = String::from_utf8_lossy(&find.stdout).trim().to_owned();
-            let words = fs::read_to_string(path).ok()?;
-            (words.contains("web\n") && words.contains("log\n")).then_some(())
-        })
-        .await;
+        both_write(&cluster).await;
     }
 
     // A container dies: the others go with it, and another instance comes.
@@ -105,7 +137,8 @@ async fn a_pod_shares_ends_together_rolls_is_adopted_and_ends() {
     let told = answers(&cluster, &adopted).await;
     assert_eq!(told["task"], third["containers"][0]["containerId"]);
 
-    cluster.ok("DELETE", "/v2/pods/shop/pod", None).await;
+    people_see(&cluster, &third).await;
+    done(&cluster, &["pod", "rm", "/shop/pod"]).await;
     eventually("nothing of the pod is left", async || {
         let (_, state) = cluster
             .call("GET", &format!("{}/state", cluster.url("master")), None)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Cluster, eventually, mete};
 
 /// What `mete` printed, which must have done what it should.
-async fn done(cluster: &Cluster, arguments: &[&str]) -> String {
+pub(crate) async fn done(cluster: &Cluster, arguments: &[&str]) -> String {
     let mut command = mete(arguments);
     command
         .env("METE_SERVICES", cluster.url("services"))
