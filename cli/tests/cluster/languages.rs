@@ -1,4 +1,5 @@
-//! Frameworks in other languages: the definitions compile, and what is made of them runs a task.
+//! Frameworks in other languages: the definitions compile, and what is made of them runs a task; and one over a client
+//! library that was written for Mesos.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +15,18 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A directory with Python, gRPC, and all messages compiled for them.
-async fn python() -> Option<PathBuf> {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let script = repository().join("scripts/python-protos");
-    let made = Command::new(script).arg(&directory).output().await;
-    let made = made.expect("scripts/python-protos runs");
+/// Packages, pinned, of a client library that was written for Mesos' HTTP API.
+const MESOS_CLIENT: [&str; 3] = ["mesoshttp==0.4.2", "kazoo==2.10.0", "requests==2.32.5"];
+
+/// What a script has put into a directory; `None`, with a word, where PyPI cannot be reached.
+async fn made_by(script: &str, name: &str, arguments: &[&str]) -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let script = repository().join("scripts").join(script);
+    let made = Command::new(script)
+        .arg(&directory)
+        .args(arguments)
+        .output();
+    let made = made.await.expect("the script runs");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     if made.status.code() == Some(UNAVAILABLE) {
         eprintln!("skipped: PyPI cannot be reached:\n{said}");
@@ -29,23 +36,12 @@ async fn python() -> Option<PathBuf> {
     Some(directory)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_framework_in_python_runs_its_task_and_ends() {
-    let Some(python) = python().await else { return };
-    let cluster = Cluster::start(&[]).await;
-    let master = cluster.url("master");
-
-    let run = Command::new(python.join("venv/bin/python"))
-        .arg(repository().join("examples/python/hello.py"))
-        .arg(master.strip_prefix("http://").expect("an HTTP address"))
-        .env("PYTHONPATH", python.join("modules"))
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(PATIENCE, run)
+/// What a program in Python says until it ends well.
+async fn run(cluster: &Cluster, python: &mut Command) -> String {
+    let output = timeout(PATIENCE, python.kill_on_drop(true).output())
         .await
-        .unwrap_or_else(|_| panic!("hello.py does not end\n{}", cluster.logs()))
-        .expect("hello.py runs");
-
+        .unwrap_or_else(|_| panic!("it does not end\n{}", cluster.logs()))
+        .expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
@@ -53,7 +49,44 @@ async fn a_framework_in_python_runs_its_task_and_ends() {
         String::from_utf8_lossy(&output.stderr),
         cluster.logs()
     );
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_framework_in_python_runs_its_task_and_ends() {
+    // With Python, gRPC, and all messages compiled for them.
+    let Some(python) = made_by("python-protos", "python", &[]).await else {
+        return;
+    };
+    let cluster = Cluster::start(&[]).await;
+    let master = cluster.url("master");
+    let mut hello = Command::new(python.join("venv/bin/python"));
+    hello
+        .arg(repository().join("examples/python/hello.py"))
+        .arg(master.strip_prefix("http://").expect("an HTTP address"))
+        .env("PYTHONPATH", python.join("modules"));
+
+    let said = run(&cluster, &mut hello).await;
+
     assert!(said.contains("subscribed as"), "{said}");
     assert!(said.contains("TASK_RUNNING"), "{said}");
     assert!(said.contains("TASK_FINISHED exited with code 0"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_written_for_mesos_runs_unchanged() {
+    let Some(python) = made_by("python-packages", "mesos-client", &MESOS_CLIENT).await else {
+        return;
+    };
+    let cluster = Cluster::start(&[]).await;
+    let mut client = Command::new(python.join("venv/bin/python"));
+    client
+        .arg(repository().join("cli/tests/cluster/mesos_client.py"))
+        .arg(cluster.url("master"));
+
+    let said = run(&cluster, &mut client).await;
+
+    for word in ["subscribed", "TASK_RUNNING", "TASK_FINISHED", "torn down"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
 }
