@@ -387,6 +387,14 @@ impl Cgroups {
         }
     }
 
+    /// Sets the limits of groups that are there. Meant for more than before: memory that is in use cannot be taken away.
+    ///
+    /// # Errors
+    /// [`CgroupError`] names the file.
+    pub fn widen(&self, container: &str, limits: Limits) -> Result<(), CgroupError> {
+        limits::set(&self.options, &self.plan_for(container), limits)
+    }
+
     /// The groups that [`Cgroups::create`] makes, there or not.
     pub fn plan_for(&self, container: &str) -> CgroupPlan {
         let below = |group: &PathBuf| group.join(container).to_string_lossy().into_owned();

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mete_agent_core::{Action, Input, LaunchOutcome, Node, StopReason};
+use mete_agent_core::{Action, ForExecutor, Input, LaunchOutcome, Node, StopReason};
 use mete_daemon::clock;
 use mete_daemon::event_loop::{self, Handle};
 use mete_model::{ContainerId, Probe, TaskKey, VolumeName};
@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use crate::cgroups::Limits;
 use crate::containerizer::image::Tell;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::containerizer::{Containerizer, Found, KillSignal};
+use crate::executors::ExecutorStreams;
 use crate::images::Images;
 use crate::launch::{Job, Launcher};
 use crate::master_link::MasterLink;
@@ -44,6 +46,7 @@ pub(crate) struct Hands {
     /// That one and others: by these tasks are found, killed and removed.
     pub(crate) tasks: Arc<dyn Containerizer>,
     pub(crate) images: Images,
+    pub(crate) executors: ExecutorStreams,
     pub(crate) probes: Arc<Probes>,
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
@@ -81,7 +84,9 @@ impl event_loop::Hands<Action> for Hands {
                 spec,
                 framework,
                 parent,
+                shutdown_grace: None,
             }),
+            Action::ForExecutor(work) => self.for_executor(work),
             Action::CancelLaunch { container } => {
                 if let Some(job) = self.jobs.get(&container) {
                     job.cancel();
@@ -124,6 +129,33 @@ impl event_loop::Hands<Action> for Hands {
 }
 
 impl Hands {
+    fn for_executor(&mut self, work: ForExecutor) {
+        match work {
+            ForExecutor::Launch {
+                key,
+                executor,
+                program,
+                framework,
+                shutdown_grace,
+            } => self.launch(Job {
+                key,
+                container: executor.container.clone(),
+                agent: executor.agent.clone(),
+                spec: program,
+                framework,
+                parent: None,
+                shutdown_grace: Some(shutdown_grace),
+            }),
+            ForExecutor::Widen {
+                container,
+                cpus_milli,
+                mem_bytes,
+            } => self.widen(container, cpus_milli, mem_bytes),
+            ForExecutor::Tell { link, event } => self.executors.tell(link, &event),
+            ForExecutor::Close { link } => self.executors.close(link),
+        }
+    }
+
     fn launch(&mut self, job: Job) {
         let cancelled = CancellationToken::new();
         self.jobs.insert(job.container.clone(), cancelled.clone());
@@ -269,6 +301,16 @@ impl Hands {
         self.releases.spawn_blocking(move || {
             if let Err(error) = namespaces.remove(&container) {
                 warn!(%container, %error, "network of an executor stays");
+            }
+        });
+    }
+
+    fn widen(&self, container: ContainerId, cpus_milli: u64, mem_bytes: u64) {
+        let containerizer = Arc::clone(&self.containerizer);
+        tokio::task::spawn_blocking(move || {
+            let limits = Limits::new(cpus_milli, mem_bytes);
+            if let Err(error) = containerizer.widen(&container, limits) {
+                warn!(%container, %error, "executor may use no more than before");
             }
         });
     }

@@ -3,6 +3,7 @@
 //! Everything is read from the published view, from the kernel or from the disk: no reader ever holds up a decision.
 
 pub(crate) mod containers; // what runs, and what it uses
+pub(crate) mod executor; // where executors of frameworks' own subscribe and call
 mod files; // sandboxes: list, read, download
 mod images; // images: list, import, remove
 mod json; // quantities, attributes, reports as Mesos' tools read them
@@ -143,6 +144,9 @@ fn used(view: &View) -> Resources {
         used.add(&task.spec.resources);
     }
     for executor in view.executors.values() {
+        used.add(&executor.spec.resources);
+    }
+    for executor in view.custom_executors.values() {
         used.add(&executor.spec.resources);
     }
     used

@@ -14,6 +14,7 @@ mod volumes; // the volumes that a task holds
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
@@ -27,6 +28,7 @@ use crate::containerizer::image::{ImageSource, Tell};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
 use crate::docker::Setup;
+use crate::executors::ExecutorTokens;
 use crate::fetcher::Fetcher;
 use crate::namespaces::Namespaces;
 use crate::places::Places;
@@ -35,7 +37,7 @@ use crate::shims::Shim;
 use crate::volumes::Volumes;
 use inner::Inner;
 
-/// A task to be started.
+/// A task, or an executor of a framework's own, to be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) key: TaskKey,
@@ -45,6 +47,8 @@ pub(crate) struct Job {
     pub(crate) framework: Arc<FrameworkInfo>,
     /// What it shares with others, when it came in a group.
     pub(crate) parent: Option<Arc<Executor>>,
+    /// Set when it is an executor of a framework's own: from SHUTDOWN to SIGKILL.
+    pub(crate) shutdown_grace: Option<Duration>,
 }
 
 /// Why a task was not started.
@@ -91,6 +95,8 @@ pub(crate) struct Launcher {
     /// The Docker Engine, if there is one.
     pub(crate) docker: Option<Arc<Setup>>,
     pub(crate) endpoint: Endpoint,
+    /// What executors of frameworks' own show to be let in; `None` where all are.
+    pub(crate) executor_tokens: Option<ExecutorTokens>,
     pub(crate) output: OutputLimits,
     /// With less free disk than this nothing is launched. The core knows the disk as it was measured last, up to a
     /// minute ago.

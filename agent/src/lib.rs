@@ -22,6 +22,7 @@ pub mod shims; // start a shim, find it again, learn when it ends
 
 pub mod config; // the options
 mod equipment; // what tasks are run with, set up and tried
+mod executors; // streams to executors of frameworks' own, and their tokens
 mod fetcher; // what tasks need, into their sandboxes
 mod grpc; // commands inside tasks, and what tasks print, over gRPC
 mod hands; // actions become work

@@ -9,6 +9,8 @@
 
 mod messages; // from and to the words of the core
 
+pub(crate) use messages::agent_info;
+
 use std::time::Duration;
 
 use mete_agent_core::{Input, Node, Order, Outgoing};

@@ -72,7 +72,7 @@ pub(crate) fn running_in(view: &View, container: &str) -> Result<Arc<Task>, Name
 fn if_it_runs(task: &Arc<Task>) -> Result<Arc<Task>, NameError> {
     match task.phase {
         Phase::Running | Phase::Killing(_) => Ok(Arc::clone(task)),
-        Phase::Accepted | Phase::Starting | Phase::Ended { .. } => {
+        Phase::Accepted | Phase::Starting | Phase::Delegated | Phase::Ended { .. } => {
             Err(NameError::NotRunning(task.key.task.to_string()))
         }
     }

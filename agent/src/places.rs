@@ -83,6 +83,11 @@ impl Places {
         self.root.join("images")
     }
 
+    /// The key of the tokens of executors.
+    pub(crate) fn executor_key(&self) -> PathBuf {
+        self.root.join("executor.key")
+    }
+
     /// The persistent volumes.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
@@ -151,6 +156,14 @@ impl Places {
 
     /// The same for a task that the core knows.
     pub(crate) fn sandbox_of(&self, task: &Task, view: &View) -> PathBuf {
+        let own = task.executor.clone().map(|executor| ExecutorKey {
+            framework: task.key.framework.clone(),
+            executor,
+        });
+        // A task that an executor of its framework's own runs has the sandbox of that.
+        if let Some(own) = own.and_then(|key| view.custom_executors.get(&key)) {
+            return self.executor_sandbox(&own.agent, &own.key.framework, &own.within());
+        }
         let within = within(task, view);
         self.sandbox_within(&task.agent, &task.key, &task.container, within.as_ref())
     }

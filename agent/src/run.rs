@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mete_agent_core::task_dir::OutputLimits;
 use mete_agent_core::{BadRecord, Findings, Input, Node, Settings, StopReason};
-use mete_daemon::auth::{Credentials, Token, TokenError};
+use mete_daemon::auth::{Callers, Credentials, Token, TokenError};
 use mete_daemon::config::{Fault, Faults};
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
@@ -35,6 +35,7 @@ use crate::containerizer::docker::Containerizers;
 use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::process::ProcessContainerizer;
 use crate::equipment::{Equipment, name_networks, permissions, set_up_containers};
+use crate::executors::{ExecutorStreams, ExecutorTokens};
 use crate::fetcher::{Fetcher, FetcherError};
 use crate::grpc;
 use crate::hands::Hands;
@@ -249,21 +250,15 @@ impl Agent {
         let counted = self.count(&handle, registry);
         let (stop, mut stopped) = mpsc::channel(1);
         let releases = TaskTracker::new();
-        let hands = self.hands(
-            &handle,
-            fetcher,
-            Arc::clone(&reserve),
-            found,
-            &releases,
-            stop,
-        )?;
-        let journal = AgentJournal::new(self.places.store(), store, reserve, handle.clone());
         let end = CancellationToken::new();
+        let door = self.executor_door(&handle, &end).await?;
+        let hands = self.hands(&door, fetcher, Arc::clone(&reserve), found, &releases, stop)?;
+        let journal = AgentJournal::new(self.places.store(), store, reserve, handle.clone());
         let mut looping = ready.start(journal, hands, end.clone());
         // The loop has ended when this fails, and says why below.
         let _ = handle.tell(Input::Recovered(findings)).await;
 
-        let mut serving = self.serve(listener, &handle, counted, end.clone()).await?;
+        let mut serving = self.serve(listener, door, counted, end.clone()).await?;
         tokio::spawn(images::collect_for_ever(self.images.clone(), end.clone()));
         info!(%address, "listening");
         let outcome = tokio::select! {
@@ -358,13 +353,14 @@ impl Agent {
 
     fn hands(
         &self,
-        handle: &event_loop::Handle<Node>,
+        door: &http::executor::Door,
         fetcher: Fetcher,
         reserve: Arc<Reserve>,
         found: BTreeMap<ContainerId, Shim>,
         releases: &TaskTracker,
         stop: mpsc::Sender<StopReason>,
     ) -> Result<Hands, RunError> {
+        let handle = &door.handle;
         let probes = Probes::new(self.containerizer.shim());
         let launcher = Launcher {
             places: self.places.clone(),
@@ -377,18 +373,14 @@ impl Agent {
             process: self.equipment.process,
             docker: self.equipment.docker.clone(),
             endpoint: self.endpoint.clone(),
+            executor_tokens: door.tokens.clone(),
             output: OutputLimits {
                 max_bytes: self.options.output_bytes,
                 max_files: self.options.output_files,
             },
             disk_reserve_bytes: self.options.disk_reserve,
         };
-        let introduction = Introduction {
-            endpoint: self.endpoint.clone(),
-            resources: self.inventory.resources.clone(),
-            attributes: self.inventory.attributes.clone(),
-            domain: self.options.domain.clone(),
-        };
+        let introduction = self.introduction();
         let master = MasterLink::new(
             self.options.master.clone(),
             Credentials::new(self.token.as_ref()),
@@ -402,6 +394,7 @@ impl Agent {
             containerizer: Arc::clone(&self.containerizer),
             tasks: Arc::new(self.tasks.clone()),
             images: self.images.clone(),
+            executors: door.streams.clone(),
             probes: Arc::new(probes),
             places: self.places.clone(),
             volumes: self.volumes.clone(),
@@ -415,13 +408,43 @@ impl Agent {
         })
     }
 
+    fn introduction(&self) -> Introduction {
+        Introduction {
+            endpoint: self.endpoint.clone(),
+            resources: self.inventory.resources.clone(),
+            attributes: self.inventory.attributes.clone(),
+            domain: self.options.domain.clone(),
+        }
+    }
+
+    /// Where executors of frameworks' own call. Where the agent has a token, they have theirs.
+    async fn executor_door(
+        &self,
+        handle: &event_loop::Handle<Node>,
+        end: &CancellationToken,
+    ) -> Result<http::executor::Door, RunError> {
+        let mut tokens = None;
+        if self.token.is_some() {
+            let path = self.places.executor_key();
+            let opened = spawn_blocking(move || ExecutorTokens::open(&path)).await?;
+            tokens = Some(opened.map_err(RunError::WorkDir)?);
+        }
+        Ok(http::executor::Door {
+            handle: handle.clone(),
+            streams: ExecutorStreams::new(self.introduction()),
+            tokens,
+            end: end.clone(),
+        })
+    }
+
     async fn serve(
         &self,
         listener: TcpListener,
-        handle: &event_loop::Handle<Node>,
+        door: http::executor::Door,
         (registry, statistics): (Registry, Arc<Statistics>),
         end: CancellationToken,
     ) -> Result<JoinHandle<Result<(), ServeError>>, RunError> {
+        let handle = &door.handle;
         let desk = Arc::new(TaskDesk::new(
             handle.clone(),
             self.places.clone(),
@@ -441,15 +464,14 @@ impl Agent {
         };
         let state = Arc::new(state);
         let (read, uploads) = http::routers(&state, Arc::clone(&desk), Arc::new(registry));
+        let read = read.merge(http::executor::routes(door.clone()));
         let routes = server::http_with_uploads(read, uploads).add_service(grpc::service(desk));
         let routes =
             server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &["mete.v1.Tasks"])
                 .await?;
-        Ok(tokio::spawn(server::serve(
-            listener,
-            routes,
-            self.token.clone(),
-            end,
+        let callers = Callers::from(self.token.clone()).leaving(http::executor::PATHS);
+        Ok(tokio::spawn(server::serve_to(
+            listener, routes, callers, end,
         )))
     }
 

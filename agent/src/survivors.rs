@@ -36,27 +36,37 @@ impl Survivors {
         self.recover_networks().await;
         let mut running = BTreeMap::new();
         for task in node.unaccounted() {
-            let found = match self.tasks.find(task.container.clone()).await {
-                Ok(shims::Found::Running(shim)) => {
-                    for digest in self.containerizer.images_of(&task.container) {
-                        self.images.hold(&task.container, &digest);
-                    }
-                    running.insert(task.container, shim);
-                    Found::Running
-                }
-                Ok(shims::Found::Ended(exit)) => Found::Ended(exit),
-                Ok(shims::Found::NeverStarted) => Found::NeverStarted,
-                Ok(shims::Found::Vanished) => Found::Vanished,
-                Err(error) => {
-                    error!(task = %task.key.task, container = %task.container, %error, "task cannot be looked after");
-                    Found::Vanished
-                }
-            };
+            let (found, shim) = self.find(&task.container).await;
+            running.extend(shim.map(|shim| (task.container, shim)));
             findings.found.insert(task.key, found);
+        }
+        for (key, executor) in node.view().custom_executors.iter() {
+            let (found, shim) = self.find(&executor.container).await;
+            running.extend(shim.map(|shim| (executor.container.clone(), shim)));
+            findings.executors.insert(key.clone(), found);
         }
         self.remove_strays(node).await;
         self.remove_stray_networks(node).await;
         (findings, running)
+    }
+
+    /// What there is in a container; its images are held as long as it runs.
+    async fn find(&self, container: &ContainerId) -> (Found, Option<Shim>) {
+        match self.tasks.find(container.clone()).await {
+            Ok(shims::Found::Running(shim)) => {
+                for digest in self.containerizer.images_of(container) {
+                    self.images.hold(container, &digest);
+                }
+                (Found::Running, Some(shim))
+            }
+            Ok(shims::Found::Ended(exit)) => (Found::Ended(exit), None),
+            Ok(shims::Found::NeverStarted) => (Found::NeverStarted, None),
+            Ok(shims::Found::Vanished) => (Found::Vanished, None),
+            Err(error) => {
+                error!(%container, %error, "container cannot be looked after");
+                (Found::Vanished, None)
+            }
+        }
     }
 
     async fn recover_networks(&self) {
@@ -71,7 +81,9 @@ impl Survivors {
     /// Ends and removes containers that no task of the store owns.
     async fn remove_strays(&self, node: &Node) {
         let view = node.view();
-        let known: Vec<_> = view.tasks.values().map(|task| &task.container).collect();
+        let executors = view.custom_executors.values().map(|one| &one.container);
+        let tasks = view.tasks.values().map(|task| &task.container);
+        let known: Vec<_> = tasks.chain(executors).collect();
         let listing = Arc::clone(&self.containerizer);
         let there = spawn_blocking(move || listing.containers()).await;
         let there = match there {

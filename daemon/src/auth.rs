@@ -1,7 +1,8 @@
 //! Who calls: a bearer token from a file, the same for gRPC and HTTP, or a secret of one's own, and the rule that nobody
 //! is reachable from beyond this machine without one.
 //!
-//! Invariants: a token is never printed, and compared in constant time. Health is open to all, nothing else.
+//! Invariants: a token is never printed, and compared in constant time. Health is open to all; what else is not asked for
+//! the token asks itself, as an agent does of the executors it has started.
 
 pub mod credentials; // principals and their secrets in a file of Mesos' form
 mod principals; // who has a secret of its own

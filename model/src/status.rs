@@ -1,6 +1,7 @@
 //! One report about one task.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::ids::{AgentId, TaskId, UpdateId};
 use crate::machine::Timestamp;
@@ -33,6 +34,9 @@ pub struct TaskStatus {
     pub ip_addresses: Vec<String>,
     /// What it had too little of when it was ended for that: the memory it was given, in bytes.
     pub memory_limitation_bytes: Option<u64>,
+    /// The `mesos.v1.TaskStatus` as an executor of a framework's own sent it, with what is not decided on; `None` when it
+    /// was made here.
+    pub original: Option<Arc<[u8]>>,
 }
 
 impl TaskStatus {
@@ -51,6 +55,7 @@ impl TaskStatus {
             unreachable_time: None,
             ip_addresses: Vec::new(),
             memory_limitation_bytes: None,
+            original: None,
         }
     }
 }

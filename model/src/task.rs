@@ -9,11 +9,13 @@
 //! A terminal state is final: nothing follows it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::container::{CommandSpec, ContainerSpec};
+use crate::executor::ExecutorSpec;
 use crate::health::HealthCheck;
 use crate::ids::{AgentId, TaskId};
 use crate::limits::TaskLimits;
@@ -32,8 +34,10 @@ pub struct TaskSpec {
     pub resources: Resources,
     /// How much more it may have.
     pub limits: TaskLimits,
-    /// What it runs.
+    /// What it runs; an empty line where its executor knows what to do.
     pub command: CommandSpec,
+    /// The framework's own program that is told to run it; `None`: its agent runs it.
+    pub executor: Option<Arc<ExecutorSpec>>,
     /// What is around it; `None`: nothing but the limits every task has.
     pub container: Option<Box<ContainerSpec>>,
     /// Run by the agent.

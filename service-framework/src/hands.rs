@@ -218,7 +218,7 @@ fn task(launch: Launch) -> Task {
         ports,
         secrets: _,
     } = launch;
-    // Each field by name: none is forgotten. The offer says which agent, and there is no original.
+    // Each field by name: none is forgotten. The offer says which agent, and there is neither an executor nor an original.
     let TaskSpec {
         id,
         name,
@@ -226,6 +226,7 @@ fn task(launch: Launch) -> Task {
         resources,
         limits,
         command,
+        executor: _,
         container,
         health_check,
         kill_grace_period,

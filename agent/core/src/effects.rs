@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mete_model::{
     AgentId, ContainerId, FrameworkId, FrameworkInfo, Probe, TaskKey, TaskSpec, TaskState,
     TaskStatus, VolumeName,
 };
 
-use crate::state::executors::Executor;
+use crate::state::custom_executors::{CustomExecutor, ToExecutor};
+use crate::state::executors::{Executor, ExecutorKey};
 use crate::state::sandboxes::Within;
 use crate::state::tasks::Task;
 
@@ -47,6 +49,8 @@ pub enum Action {
         /// What it shares with others, when it came in a group.
         parent: Option<Arc<Executor>>,
     },
+    /// Something for an executor of a framework's own.
+    ForExecutor(ForExecutor),
     /// Give a launch job up if it has not started its program; it is still answered by `Launched`.
     CancelLaunch {
         /// Which.
@@ -120,6 +124,45 @@ pub enum Action {
     Stop(StopReason),
 }
 
+/// What is done for executors of frameworks' own. They are adopted, killed and released as tasks are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ForExecutor {
+    /// One launch job, as for a task; `Launched` and `Exited` name it by `key`.
+    Launch {
+        /// Whose, and the executor's id.
+        key: TaskKey,
+        /// Which.
+        executor: Arc<CustomExecutor>,
+        /// What to run, with what it and its tasks may use.
+        program: Arc<TaskSpec>,
+        /// For whom.
+        framework: Arc<FrameworkInfo>,
+        /// From SHUTDOWN to SIGKILL, as it is told.
+        shutdown_grace: Duration,
+    },
+    /// It was given one more task: from now on it may use so much. One that cannot be widened stays as it is.
+    Widen {
+        /// Which.
+        container: ContainerId,
+        /// Its share of the CPUs.
+        cpus_milli: u64,
+        /// Its memory.
+        mem_bytes: u64,
+    },
+    /// Say something to it. A stream that cannot take it is cut.
+    Tell {
+        /// On which stream.
+        link: u64,
+        /// What.
+        event: Box<ToExecutor>,
+    },
+    /// End its stream, after what was said on it before.
+    Close {
+        /// Which.
+        link: u64,
+    },
+}
+
 /// Why the agent ends by its own decision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StopReason {
@@ -143,6 +186,20 @@ pub enum Outgoing {
     Register(Registration),
     /// News of a task.
     Update(Report),
+    /// An executor says something to its framework.
+    ExecutorMessage {
+        /// Which.
+        executor: ExecutorKey,
+        /// What; nobody looks into it.
+        data: Bytes,
+    },
+    /// An executor of a framework's own is over.
+    ExecutorExited {
+        /// Which.
+        executor: ExecutorKey,
+        /// As from waitpid(2); -1 when nobody knows.
+        status: i32,
+    },
     /// It answers for a volume that it is to erase.
     VolumeErased {
         /// Which.
@@ -165,6 +222,8 @@ pub struct Registration {
     pub tasks: Vec<Arc<Task>>,
     /// Each executor of a group that has live tasks here.
     pub executors: Vec<Arc<Executor>>,
+    /// Each executor of a framework's own.
+    pub custom_executors: Vec<Arc<CustomExecutor>>,
     /// Each framework that has tasks here.
     pub frameworks: Vec<Arc<FrameworkInfo>>,
     /// What nobody has acknowledged yet, in the order in which it happened.

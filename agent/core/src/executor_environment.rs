@@ -1,9 +1,6 @@
 //! What tasks and executors find in their environment: who they are and where their agent is; and, an executor of a
 //! framework's own, how long it waits for it. Names and forms are Mesos', so that what was written for it can be started
 //! as it is.
-//!
-//! Masters refuse a framework's own executors until agents speak the executor API; this is what their launch begins with
-//! then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -23,6 +23,9 @@ impl Node {
             return Resources::none(); // The machine was restarted: nothing runs.
         }
         let stays = self.tasks.iter().filter(|task| {
+            if task.is_delegated() {
+                return task.is_live(); // As long as its executor lives.
+            }
             let found = findings.found.get(&task.key);
             task.is_live()
                 && match found {
@@ -34,6 +37,8 @@ impl Node {
         let tasks = stays.map(|task| &task.spec.resources);
         let executors = self.executors.shared();
         let executors = executors.values().map(|executor| &executor.spec.resources);
+        let own = self.custom_executors.iter().map(|one| &one.spec.resources);
+        let executors = executors.chain(own);
         // Summed with their tags, so that a shared volume counts once, however tasks see it.
         let all = tasks.chain(executors).fold(Resources::none(), |sum, one| {
             sum.plus(&one.with_volumes_as_in(&sum))

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mete_model::{
-    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskGroup, TaskKey, TaskSpec, UpdateId,
-    VolumeName,
+    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskGroup, TaskId, TaskKey, TaskSpec,
+    TaskStatus, UpdateId, VolumeName,
 };
 
+use crate::state::executors::ExecutorKey;
 use crate::task_dir::Exit;
 
 /// One thing that happened.
@@ -72,6 +74,13 @@ pub enum Input {
         /// How; `None`: it ended and left no record of how.
         exit: Option<Exit>,
     },
+    /// An executor of a framework's own says something, or nothing more.
+    FromExecutor {
+        /// Which.
+        executor: ExecutorKey,
+        /// What.
+        said: FromExecutor,
+    },
     /// A probe has a result.
     Probed {
         /// Whose.
@@ -104,6 +113,29 @@ pub enum Input {
         /// The longest grace period from now on.
         grace: Duration,
     },
+}
+
+/// What an executor of a framework's own says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromExecutor {
+    /// It subscribes, for the first time or again.
+    Subscribe {
+        /// Names its stream, once for as long as the agent runs.
+        link: u64,
+        /// Tasks it has begun, of which no report was acknowledged to it.
+        tasks: BTreeSet<TaskId>,
+        /// Reports that were not acknowledged to it, each with a uuid.
+        updates: Vec<TaskStatus>,
+    },
+    /// Its stream has ended.
+    Left {
+        /// Which.
+        link: u64,
+    },
+    /// How a task goes; with a uuid.
+    Update(Box<TaskStatus>),
+    /// Something for its framework; nobody looks into it.
+    Message(Bytes),
 }
 
 /// What the master says.
@@ -167,6 +199,15 @@ pub enum Order {
     },
     /// These volumes were destroyed: erase what is on them.
     EraseVolumes(BTreeSet<VolumeName>),
+    /// A framework says something to an executor of its own.
+    MessageExecutor {
+        /// Which.
+        executor: ExecutorKey,
+        /// What; nobody looks into it.
+        data: Bytes,
+    },
+    /// End an executor of a framework's own.
+    ShutdownExecutor(ExecutorKey),
     /// End all tasks of a framework and forget it.
     ShutdownFramework(FrameworkId),
     /// End all tasks, then the agent.
@@ -225,6 +266,8 @@ pub struct Findings {
     pub boot_id: String,
     /// By task; a task that is not listed has vanished.
     pub found: BTreeMap<TaskKey, Found>,
+    /// The same of executors of frameworks' own.
+    pub executors: BTreeMap<ExecutorKey, Found>,
 }
 
 /// What was found of one task.

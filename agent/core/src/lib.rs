@@ -12,14 +12,17 @@ mod input; // all that can happen
 mod names; // ids and chances from a seed
 mod node; // the whole state, and `step`
 mod record; // what outlives a restart, and its bytes
-mod state; // what is: link, tasks, executors, reports, probes, sandboxes, volumes, disk
+mod state; // what is: link, tasks, executors, frameworks' own executors, reports, probes, sandboxes, volumes, disk
 pub mod task_dir; // layout of one task's directory: the protocol between agent and shim
 mod transitions; // what happens: register, run, finish, kill, report, probe, recover, collect
 
-pub use effects::{Action, Outgoing, Registration, Report, StopReason};
-pub use input::{DiskSpace, Findings, Found, Input, LaunchOutcome, LaunchStage, Order};
+pub use effects::{Action, ForExecutor, Outgoing, Registration, Report, StopReason};
+pub use input::{
+    DiskSpace, Findings, Found, FromExecutor, Input, LaunchOutcome, LaunchStage, Order,
+};
 pub use node::{Node, Settings, Unaccounted, View};
 pub use record::{BadRecord, Record};
+pub use state::custom_executors::{CustomExecutor, Ending, ExecutorPhase, ToExecutor};
 pub use state::executors::{Executor, ExecutorKey, Group};
 pub use state::link::Stage;
 pub use state::sandboxes::{Sandbox, Within};

@@ -16,6 +16,7 @@ use crate::effects::{Action, StopReason};
 use crate::input::{DiskSpace, Input, Order};
 use crate::names::Names;
 use crate::record::{self, BadRecord, Entry, Identity, Record};
+use crate::state::custom_executors::{CustomExecutor, CustomExecutors, ToExecutor};
 use crate::state::disk::Disk;
 use crate::state::executors::{Executor, ExecutorKey, Executors};
 use crate::state::link::{Link, Stage};
@@ -49,6 +50,7 @@ pub struct Node {
     pub(crate) link: Link,
     pub(crate) tasks: Tasks,
     pub(crate) executors: Executors,
+    pub(crate) custom_executors: CustomExecutors,
     pub(crate) updates: Updates,
     pub(crate) probes: Probes,
     pub(crate) sandboxes: Sandboxes,
@@ -95,6 +97,8 @@ pub struct View {
     pub tasks: SharedMap<TaskKey, Arc<Task>>,
     /// Executors of groups that have live tasks.
     pub executors: Arc<BTreeMap<ExecutorKey, Arc<Executor>>>,
+    /// Executors of frameworks' own.
+    pub custom_executors: Arc<BTreeMap<ExecutorKey, Arc<CustomExecutor>>>,
     /// Each framework that has tasks here.
     pub frameworks: BTreeMap<FrameworkId, Arc<FrameworkInfo>>,
     /// What ended tasks left behind.
@@ -130,6 +134,7 @@ impl Node {
             link: Link::new(),
             tasks: Tasks::default(),
             executors: Executors::default(),
+            custom_executors: CustomExecutors::default(),
             updates: Updates::default(),
             probes: Probes::default(),
             sandboxes: Sandboxes::default(),
@@ -152,6 +157,7 @@ impl Node {
                 Entry::Life(life) => lives.push(life),
                 Entry::Sandbox(sandbox) => node.sandboxes.keep(sandbox),
                 Entry::Executor(executor) => node.executors.insert(*executor),
+                Entry::CustomExecutor(executor) => drop(node.custom_executors.insert(*executor)),
                 Entry::Volume(volume) => drop(node.volumes.keep(volume)),
             }
         }
@@ -172,7 +178,11 @@ impl Node {
 
     /// The tasks whose fate [`Input::Recovered`] must tell.
     pub fn unaccounted(&self) -> Vec<Unaccounted> {
-        let live = self.tasks.iter().filter(|task| task.is_live());
+        // What an executor of its framework's own runs has no container of its own.
+        let live = self
+            .tasks
+            .iter()
+            .filter(|task| task.is_live() && !task.is_delegated());
         live.map(|task| Unaccounted {
             key: task.key.clone(),
             container: task.container.clone(),
@@ -193,12 +203,25 @@ impl Node {
             Order::Unrunnable { key, reason } => self.unrunnable(now, key, reason),
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
+            Order::MessageExecutor { executor, data } => {
+                self.tell_executor(&executor, ToExecutor::Message(data), out);
+            }
+            Order::ShutdownExecutor(executor) => self.shutdown_asked(now, &executor, out),
             Order::EraseVolumes(volumes) => self.erase_volumes(now, volumes, out),
             Order::ShutdownFramework(id) => self.shutdown_framework(now, &id, out),
             Order::Shutdown { reason } => {
                 self.stop_with_tasks(now, StopReason::ShutDown(reason), None, out);
             }
         }
+    }
+
+    fn pass_deadlines(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        self.link_due(now, out);
+        self.kills_due(now, out);
+        self.executors_due(now, out);
+        self.reports_due(now, out);
+        self.probes_due(now, out);
+        self.collection_due(now, out);
     }
 
     /// What every input may have made possible.
@@ -232,13 +255,7 @@ impl Machine for Node {
             return out;
         }
         match input {
-            Input::Deadline => {
-                self.link_due(now, &mut out);
-                self.kills_due(now, &mut out);
-                self.reports_due(now, &mut out);
-                self.probes_due(now, &mut out);
-                self.collection_due(now, &mut out);
-            }
+            Input::Deadline => self.pass_deadlines(now, &mut out),
             Input::Recovered(findings) => self.recovered(now, findings, &mut out),
             Input::Connected { link } => self.connected(now, link, &mut out),
             Input::Disconnected { link, reason } => self.disconnected(now, link, &reason),
@@ -267,6 +284,9 @@ impl Machine for Node {
                 container,
                 exit,
             } => self.exited(now, &key, &container, exit, &mut out),
+            Input::FromExecutor { executor, said } => {
+                self.executor_says(now, &executor, said, &mut out);
+            }
             Input::Probed {
                 key,
                 container,
@@ -296,6 +316,7 @@ impl Machine for Node {
         let deadlines = [
             self.link.deadline(),
             self.tasks.deadline(),
+            self.custom_executors.deadline(),
             self.updates.deadline(),
             self.probes.deadline(),
             self.disk.deadline(),
@@ -312,6 +333,7 @@ impl Machine for Node {
             recovered: self.recovered,
             tasks: self.tasks.shared(),
             executors: self.executors.shared(),
+            custom_executors: self.custom_executors.shared(),
             frameworks: frameworks
                 .map(|(id, framework)| (id.clone(), Arc::clone(&framework.info)))
                 .collect(),

@@ -6,6 +6,7 @@
 //! task/<framework>/<task>         the launch as it came; written once
 //! life/<framework>/<task>         where the task stands, and its unacknowledged reports
 //! executor/<framework>/<executor> what tasks of groups have in common
+//! program/<framework>/<executor>  an executor of a framework's own
 //! sandbox/<container>             what an ended task left behind
 //! volume/<role>: <id>             a persistent volume, or one that is to be erased
 //! ```
@@ -22,6 +23,7 @@ use mete_model::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::state::custom_executors::CustomExecutor;
 use crate::state::executors::{Executor, ExecutorKey};
 use crate::state::sandboxes::Sandbox;
 use crate::state::tasks::Task;
@@ -63,6 +65,10 @@ pub enum Record {
     Executor(Arc<Executor>),
     /// The last task of an executor has ended.
     ExecutorGone(ExecutorKey),
+    /// An executor of a framework's own was started, is awaited, or is being ended.
+    CustomExecutor(Arc<CustomExecutor>),
+    /// Such an executor is over.
+    CustomExecutorGone(ExecutorKey),
     /// A sandbox is kept.
     SandboxKept(Arc<Sandbox>),
     /// A sandbox is gone.
@@ -102,6 +108,7 @@ pub(crate) enum Entry {
     },
     Accepted(Box<Task>),
     Executor(Box<Executor>),
+    CustomExecutor(Box<CustomExecutor>),
     Life(Box<Life>),
     Sandbox(Sandbox),
     Volume(Volume),
@@ -145,9 +152,14 @@ impl Durable for Record {
             }
             Self::Executor(executor) => {
                 let form = forms::Executor::from(&**executor);
-                vec![put(executor_key(&executor.key), &form)]
+                vec![put(executor_key("executor", &executor.key), &form)]
             }
-            Self::ExecutorGone(key) => vec![remove(executor_key(key))],
+            Self::ExecutorGone(key) => vec![remove(executor_key("executor", key))],
+            Self::CustomExecutor(executor) => {
+                let form = forms::CustomExecutor::from(&**executor);
+                vec![put(executor_key("program", &executor.key), &form)]
+            }
+            Self::CustomExecutorGone(key) => vec![remove(executor_key("program", key))],
             Self::SandboxKept(sandbox) => {
                 let form = forms::Sandbox::from(&**sandbox);
                 vec![put(format!("sandbox/{}", sandbox.container), &form)]
@@ -170,8 +182,8 @@ fn task_key(kind: &str, key: &TaskKey) -> String {
     format!("{kind}/{}/{}", key.framework, key.task)
 }
 
-fn executor_key(key: &ExecutorKey) -> String {
-    format!("executor/{}/{}", key.framework, key.executor)
+fn executor_key(kind: &str, key: &ExecutorKey) -> String {
+    format!("{kind}/{}/{}", key.framework, key.executor)
 }
 
 fn put(key: String, form: &impl Serialize) -> Change {
@@ -232,12 +244,14 @@ fn parse(key: &str, value: &[u8]) -> Result<Entry, String> {
             Ok(Entry::Life(Box::new(life)))
         }
         ["executor", framework, executor] => {
-            let key = ExecutorKey {
-                framework: FrameworkId::new(framework).map_err(|bad| bad.to_string())?,
-                executor: ExecutorId::new(executor).map_err(|bad| bad.to_string())?,
-            };
+            let key = named_executor(framework, executor)?;
             let executor = form::<forms::Executor>(json)?.read(key)?;
             Ok(Entry::Executor(Box::new(executor)))
+        }
+        ["program", framework, executor] => {
+            let key = named_executor(framework, executor)?;
+            let executor = form::<forms::CustomExecutor>(json)?.read(key)?;
+            Ok(Entry::CustomExecutor(Box::new(executor)))
         }
         ["sandbox", container] => {
             let container = ContainerId::new(container).map_err(|bad| bad.to_string())?;
@@ -253,6 +267,13 @@ fn named(framework: &str, task: &str) -> Result<TaskKey, String> {
     Ok(TaskKey {
         framework: FrameworkId::new(framework).map_err(|bad| bad.to_string())?,
         task: TaskId::new(task).map_err(|bad| bad.to_string())?,
+    })
+}
+
+fn named_executor(framework: &str, executor: &str) -> Result<ExecutorKey, String> {
+    Ok(ExecutorKey {
+        framework: FrameworkId::new(framework).map_err(|bad| bad.to_string())?,
+        executor: ExecutorId::new(executor).map_err(|bad| bad.to_string())?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What is: one file per noun. They do not know each other; a transition joins them.
 
+pub(crate) mod custom_executors; // Starting · Awaited · Subscribed · Ending
 pub(crate) mod disk; // how full the work directory's disk is
 pub(crate) mod executors; // what tasks of groups have in common
 pub(crate) mod link; // with or without a master

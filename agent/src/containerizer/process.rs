@@ -152,6 +152,18 @@ impl ProcessContainerizer {
         Ok(orphans.into_keys().collect())
     }
 
+    /// Lets what runs in a container use more than before. Blocks.
+    ///
+    /// # Errors
+    /// [`CgroupError`](cgroups::CgroupError) names the file.
+    pub fn widen(
+        &self,
+        container: &ContainerId,
+        limits: cgroups::Limits,
+    ) -> Result<(), cgroups::CgroupError> {
+        self.cgroups.widen(container.as_str(), limits)
+    }
+
     /// Removes the groups above those of the tasks, once there are no tasks.
     pub fn tear_down(&self) {
         self.cgroups.tear_down();

@@ -93,7 +93,14 @@ fn tasks(encoder: &mut DescriptorEncoder<'_>, view: &View) -> Result<(), fmt::Er
     };
     let kind = ConstGauge::new(0_i64).metric_type();
     let mut family = encoder.encode_descriptor("tasks", "Tasks by phase", None, kind)?;
-    for name in ["accepted", "starting", "running", "killing", "ended"] {
+    for name in [
+        "accepted",
+        "starting",
+        "running",
+        "delegated",
+        "killing",
+        "ended",
+    ] {
         let labels = [("phase", name)];
         ConstGauge::new(in_phase(name)).encode(family.encode_family(&labels)?)?;
     }
@@ -105,6 +112,7 @@ const fn phase(phase: &Phase) -> &'static str {
         Phase::Accepted => "accepted",
         Phase::Starting => "starting",
         Phase::Running => "running",
+        Phase::Delegated => "delegated",
         Phase::Killing(_) => "killing",
         Phase::Ended { .. } => "ended",
     }

@@ -1,4 +1,4 @@
-//! `GET /state`: the agent as Mesos' operators know it. Here every task is its own executor.
+//! `GET /state`: the agent as Mesos' operators know it. Here every task that comes alone is its own executor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use mete_agent_core::{Sandbox, Stage, Task, View};
-use mete_model::FrameworkId;
+use mete_model::{ExecutorKind, FrameworkId};
 use mete_proto::MESOS_VERSION;
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ fn frameworks(about: &About, view: &View) -> (Vec<Value>, Vec<Value>) {
         let role = info.roles.first().cloned().unwrap_or_default().to_string();
         let alone = tasks.filter(|task| task.executor.is_none());
         let mut executors: Vec<Value> = alone.map(|task| executor(about, task, &role)).collect();
-        executors.extend(executors_of_groups(about, view, id, &role));
+        executors.extend(executors_with_tasks(about, view, id, &role));
         present.push(json!({
             "id": id.as_str(),
             "name": info.name,
@@ -143,23 +143,23 @@ fn task_entry(task: &Task, role: &str) -> Value {
     })
 }
 
-/// Executors that look after groups, with all their tasks.
-fn executors_of_groups<'a>(
+/// Executors that look after groups, and those of frameworks' own, with all their tasks.
+fn executors_with_tasks<'a>(
     about: &'a About,
     view: &'a View,
     framework: &'a FrameworkId,
     role: &'a str,
 ) -> impl Iterator<Item = Value> + 'a {
-    let mine = view.executors.values();
-    let mine = mine.filter(move |executor| executor.key.framework == *framework);
-    mine.map(move |executor| {
-        let within = executor.within();
-        let directory = about
-            .places
-            .executor_sandbox(&executor.agent, framework, &within);
+    let of_groups = view.executors.values();
+    let of_groups = of_groups.map(|one| (&one.key, &one.spec, one.within(), &one.agent));
+    let own = view.custom_executors.values();
+    let own = own.map(|one| (&one.key, &one.spec, one.within(), &one.agent));
+    let mine = of_groups.chain(own);
+    let mine = mine.filter(move |(key, ..)| key.framework == *framework);
+    mine.map(move |(key, spec, within, agent)| {
+        let directory = about.places.executor_sandbox(agent, framework, &within);
         let its = |task: &&Arc<Task>| {
-            task.key.framework == *framework
-                && task.executor.as_ref() == Some(&executor.key.executor)
+            task.key.framework == *framework && task.executor.as_ref() == Some(&key.executor)
         };
         let (live, ended): (Vec<_>, Vec<_>) = view
             .tasks
@@ -170,12 +170,15 @@ fn executors_of_groups<'a>(
             tasks.iter().map(|task| task_entry(task, role)).collect()
         };
         json!({
-            "id": executor.key.executor.as_str(),
-            "name": executor.spec.name,
-            "type": "DEFAULT",
-            "container": executor.container.as_str(),
+            "id": key.executor.as_str(),
+            "name": spec.name,
+            "type": match spec.kind {
+                ExecutorKind::Default => "DEFAULT",
+                ExecutorKind::Custom => "CUSTOM",
+            },
+            "container": within.container.as_str(),
             "directory": directory.display().to_string(),
-            "resources": json::resources(&executor.spec.resources),
+            "resources": json::resources(&spec.resources),
             "role": role,
             "tasks": entries(live),
             "queued_tasks": [],

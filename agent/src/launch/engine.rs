@@ -31,7 +31,12 @@ impl Launcher {
             pulled.map_err(|why| Failure::new(LaunchStage::Fetch, why))?;
         }
         let command = &job.spec.command;
-        let mut environment = environment::of_agent(job, Path::new(SANDBOX_INSIDE), &self.endpoint);
+        let mut environment = environment::of_agent(
+            job,
+            Path::new(SANDBOX_INSIDE),
+            &self.endpoint,
+            self.executor_tokens.as_ref(),
+        );
         environment.extend(command.environment.clone());
         let user = spec.user.clone().or_else(|| command.user.clone());
         let owner = owner(user.clone()).await?;

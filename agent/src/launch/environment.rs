@@ -2,27 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use mete_agent_core::executor_environment::Whereabouts;
+use mete_agent_core::executor_environment::{CustomExecutor, Whereabouts, executor_environment};
 use mete_model::Endpoint;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 
 use super::Job;
+use crate::executors::ExecutorTokens;
 
 /// Where programs are looked for when the task does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Of a task that runs on the files of the machine.
-pub(super) fn of(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
-    let mut all = of_agent(job, sandbox, endpoint);
+pub(super) fn of(
+    job: &Job,
+    sandbox: &Path,
+    endpoint: &Endpoint,
+    tokens: Option<&ExecutorTokens>,
+) -> BTreeMap<String, String> {
+    let mut all = of_agent(job, sandbox, endpoint, tokens);
     all.insert("PATH".to_owned(), search_path());
     all.extend(job.spec.command.environment.clone());
     all
 }
 
 /// The agent's part alone. Where programs are is not the agent's to say in an image.
-pub(super) fn of_agent(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeMap<String, String> {
+pub(super) fn of_agent(
+    job: &Job,
+    sandbox: &Path,
+    endpoint: &Endpoint,
+    tokens: Option<&ExecutorTokens>,
+) -> BTreeMap<String, String> {
     let sandbox = sandbox.display().to_string();
     let task = job.key.task.to_string();
     let parent = job.parent.as_ref();
@@ -35,6 +47,9 @@ pub(super) fn of_agent(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeM
         directory: &sandbox,
         sandbox: &sandbox,
     };
+    if let Some(shutdown_grace) = job.shutdown_grace {
+        return of_executor(job, whereabouts, shutdown_grace, tokens);
+    }
     let of_tasks = [
         ("MESOS_TASK_ID", task),
         ("MESOS_ALLOCATION_ROLE", allocation_role(job)),
@@ -42,6 +57,26 @@ pub(super) fn of_agent(job: &Job, sandbox: &Path, endpoint: &Endpoint) -> BTreeM
     ];
     let mut all = whereabouts.environment();
     all.extend(of_tasks.map(|(name, value)| (name.to_owned(), value)));
+    all
+}
+
+/// Of an executor of a framework's own.
+fn of_executor(
+    job: &Job,
+    whereabouts: Whereabouts<'_>,
+    shutdown_grace: Duration,
+    tokens: Option<&ExecutorTokens>,
+) -> BTreeMap<String, String> {
+    let info = wire::FrameworkInfo::decode(job.framework.original.clone());
+    let mut all = executor_environment(&CustomExecutor {
+        whereabouts,
+        checkpoint: info.unwrap_or_default().checkpoint(),
+        shutdown_grace,
+    });
+    if let Some(tokens) = tokens {
+        let token = tokens.of(&job.container);
+        all.insert("MESOS_EXECUTOR_AUTHENTICATION_TOKEN".to_owned(), token);
+    }
     all
 }
 
@@ -113,6 +148,7 @@ mod tests {
                 resources: Resources::cpus_mem(100, 32),
                 limits: TaskLimits::default(),
                 command,
+                executor: None,
                 container: None,
                 health_check: None,
                 kill_grace_period: None,
@@ -121,6 +157,7 @@ mod tests {
             }),
             framework: Arc::new(framework),
             parent: None,
+            shutdown_grace: None,
         }
     }
 
@@ -134,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_task_is_told_who_and_where_it_is() {
-        let all = of(&job(), Path::new("/w/s"), &endpoint());
+        let all = of(&job(), Path::new("/w/s"), &endpoint(), None);
 
         assert_eq!(all["MESOS_TASK_ID"], "t");
         assert_eq!(all["MESOS_SANDBOX"], "/w/s");
@@ -154,6 +191,9 @@ mod tests {
         spec.command.environment = [("PATH".into(), "/mine".into())].into();
         job.spec = Arc::new(spec);
 
-        assert_eq!(of(&job, Path::new("/w/s"), &endpoint())["PATH"], "/mine");
+        assert_eq!(
+            of(&job, Path::new("/w/s"), &endpoint(), None)["PATH"],
+            "/mine"
+        );
     }
 }

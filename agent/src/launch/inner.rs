@@ -124,7 +124,12 @@ impl Launcher {
         let user = super::user_of(job, own).await?;
         Ok(Inner {
             command: (&job.spec.command.program).into(),
-            environment: environment::of(job, sandbox, &self.endpoint),
+            environment: environment::of(
+                job,
+                sandbox,
+                &self.endpoint,
+                self.executor_tokens.as_ref(),
+            ),
             owner: user.clone(),
             user,
             around,
@@ -138,7 +143,12 @@ impl Launcher {
         spec: &ContainerSpec,
         image: Image,
     ) -> Result<Inner, Failure> {
-        let agents = environment::of_agent(job, Path::new(SANDBOX_INSIDE), &self.endpoint);
+        let agents = environment::of_agent(
+            job,
+            Path::new(SANDBOX_INSIDE),
+            &self.endpoint,
+            self.executor_tokens.as_ref(),
+        );
         let mut inside = inside(&image.config, agents, &job.spec.command, spec)
             .map_err(|error| Failure::new(LaunchStage::Start, error))?;
         let user = user_in_image(job, spec, &mut inside, image.layers.clone()).await?;

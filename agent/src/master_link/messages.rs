@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_agent_core::{Executor, Order, Outgoing, Registration, Report, Task};
-use mete_model::{FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
+use mete_agent_core::{Executor, ExecutorKey, Order, Outgoing, Registration, Report, Task};
+use mete_model::{AgentId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::task::grace_period;
@@ -50,6 +50,13 @@ pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertEr
         },
         Some(Message::ShutdownFramework(shutdown)) => {
             Order::ShutdownFramework((&shutdown.framework_id).try_into()?)
+        }
+        Some(Message::ExecutorMessage(message)) => Order::MessageExecutor {
+            executor: executor_key(&message.framework_id, &message.executor_id)?,
+            data: message.data,
+        },
+        Some(Message::ShutdownExecutor(shutdown)) => {
+            Order::ShutdownExecutor(executor_key(&shutdown.framework_id, &shutdown.executor_id)?)
         }
         Some(Message::EraseVolumes(erase)) => {
             let volumes = erase.volumes.iter().map(TryInto::try_into);
@@ -124,12 +131,36 @@ fn key(framework: &mesos::FrameworkId, task: &mesos::TaskId) -> Result<TaskKey, 
     })
 }
 
+fn executor_key(
+    framework: &mesos::FrameworkId,
+    executor: &mesos::ExecutorId,
+) -> Result<ExecutorKey, ConvertError> {
+    Ok(ExecutorKey {
+        framework: framework.try_into()?,
+        executor: executor.try_into()?,
+    })
+}
+
 pub(super) fn to_wire(message: &Outgoing, introduction: &Introduction) -> wire::AgentMessage {
     let message = match message {
         Outgoing::Register(registration) => {
             agent_message::Message::Register(register(registration, introduction))
         }
         Outgoing::Update(report) => agent_message::Message::Update(update(report)),
+        Outgoing::ExecutorMessage { executor, data } => {
+            agent_message::Message::ExecutorMessage(wire::ExecutorMessage {
+                framework_id: framework_id(&executor.framework),
+                executor_id: (&executor.executor).into(),
+                data: data.clone(),
+            })
+        }
+        Outgoing::ExecutorExited { executor, status } => {
+            agent_message::Message::ExecutorExited(wire::ExecutorExited {
+                framework_id: framework_id(&executor.framework),
+                executor_id: (&executor.executor).into(),
+                status: *status,
+            })
+        }
         Outgoing::VolumeErased { volume, failure } => {
             agent_message::Message::VolumeErased(wire::VolumeErased {
                 volume: volume.into(),
@@ -148,22 +179,27 @@ pub(super) const fn pong(sequence: u64) -> wire::AgentMessage {
     }
 }
 
-fn register(registration: &Registration, introduction: &Introduction) -> wire::Register {
+/// The agent as masters and executors know it.
+pub(crate) fn agent_info(introduction: &Introduction, id: Option<&AgentId>) -> mesos::AgentInfo {
     let Introduction {
         endpoint,
         resources: all,
         attributes: said,
         domain,
     } = introduction;
-    let info = mesos::AgentInfo {
+    mesos::AgentInfo {
         hostname: endpoint.hostname.clone(),
         ip: Some(endpoint.ip.clone()),
         port: Some(endpoint.port.into()),
         resources: resources::to_wire(all),
         attributes: attributes::to_wire(said),
         domain: domain.as_ref().map(domain_info),
-        id: registration.agent.as_ref().map(Into::into),
-    };
+        id: id.map(Into::into),
+    }
+}
+
+fn register(registration: &Registration, introduction: &Introduction) -> wire::Register {
+    let info = agent_info(introduction, registration.agent.as_ref());
     wire::Register {
         hello: wire::Hello {
             protocol_version: mete_proto::PROTOCOL_VERSION,
@@ -184,6 +220,14 @@ fn register(registration: &Registration, introduction: &Introduction) -> wire::R
             .map(|framework| (&**framework).into())
             .collect(),
         unacknowledged: registration.unacknowledged.iter().map(update).collect(),
+        executors: registration
+            .custom_executors
+            .iter()
+            .map(|executor| wire::AgentExecutor {
+                framework_id: framework_id(&executor.key.framework),
+                executor_info: (&*executor.spec).into(),
+            })
+            .collect(),
     }
 }
 

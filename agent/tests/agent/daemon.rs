@@ -6,6 +6,7 @@ mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
 mod devices; // GPUs as they were given
 mod engine; // tasks on a Docker Engine
+mod executors; // of frameworks' own, as they were written for Mesos
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
 mod groups; // tasks that share, begin in order, end together

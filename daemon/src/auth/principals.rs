@@ -77,6 +77,8 @@ pub struct Known {
 pub struct Callers {
     token: Option<Token>,
     principals: Option<Arc<ArcSwap<Vec<Known>>>>,
+    /// Paths whose handlers find out themselves who calls.
+    left: &'static [&'static str],
 }
 
 impl From<Option<Token>> for Callers {
@@ -84,6 +86,7 @@ impl From<Option<Token>> for Callers {
         Self {
             token,
             principals: None,
+            left: &[],
         }
     }
 }
@@ -94,7 +97,20 @@ impl Callers {
         Self {
             token,
             principals: Some(Arc::new(ArcSwap::from_pointee(principals))),
+            left: &[],
         }
+    }
+
+    /// Leaves these paths to their handlers, which hear who calls when that is known here, and else must find out.
+    #[must_use]
+    pub const fn leaving(mut self, paths: &'static [&'static str]) -> Self {
+        self.left = paths;
+        self
+    }
+
+    /// Whether the handlers of a path find out themselves who calls.
+    pub(crate) fn leaves(&self, path: &str) -> bool {
+        self.left.contains(&path)
     }
 
     /// From now on these, where there were principals before.

@@ -124,6 +124,7 @@ impl Cluster {
                 volume,
                 failure,
             } => self.volume_erased(&agent, link, &volume, failure.as_deref(), out),
+            Input::OfExecutor(news) => self.executor_news(*news, out),
             Input::AgentDisconnected { agent, link } => {
                 self.agent_disconnected(now, &agent, link, out);
             }
@@ -209,6 +210,14 @@ impl Cluster {
                 rules,
             } => {
                 self.update_framework(now, framework, (*info, suppressed, rules), out);
+            }
+            Call::MessageExecutor {
+                agent,
+                executor,
+                data,
+            } => self.message_to_executor(framework, &agent, executor, data, out),
+            Call::ShutdownExecutor { agent, executor } => {
+                self.shut_down_executor(framework, &agent, executor, out);
             }
             Call::Ignored { name } => {
                 tracing::debug!(%framework, call = name, "call without effect");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, Capability, ExecutorSpec, FrameworkId, FrameworkInfo, InverseOffer, Offer, OfferId,
-    Resources, Role, TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
+    AgentId, Capability, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, InverseOffer, Offer,
+    OfferId, Resources, Role, TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
 };
 
 use mete_placement::Allocator;
@@ -86,6 +86,24 @@ pub enum Event {
         /// Which.
         agent: AgentId,
     },
+    /// An executor of its own is over.
+    ExecutorFailure {
+        /// Where it was.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// As from waitpid(2); -1 when nobody knows.
+        status: i32,
+    },
+    /// An executor of its own says something.
+    Message {
+        /// Where it is.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// What; nobody looks into it.
+        data: Bytes,
+    },
     /// Something is wrong; when `Close` follows, the last event of the stream.
     Error(String),
 }
@@ -161,6 +179,22 @@ pub enum MessageToAgent {
         task: TaskId,
         /// Which update.
         uuid: UpdateId,
+    },
+    /// A framework says something to an executor of its own.
+    ExecutorMessage {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// What; nobody looks into it.
+        data: Bytes,
+    },
+    /// End an executor of a framework's own, and with it its tasks.
+    ShutdownExecutor {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
     },
     /// End all tasks of a framework and forget it.
     ShutdownFramework {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, AgentInfo, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, Resources, Role,
-    TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, UpdateId, VolumeName,
+    AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, Resources,
+    Role, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, UpdateId, VolumeName,
 };
 use mete_placement::{Amounts, Policy, Shape};
 
@@ -57,6 +57,8 @@ pub enum Input {
         /// Why it is still there; `None`: nothing of it is left.
         failure: Option<String>,
     },
+    /// News of an executor of a framework's own.
+    OfExecutor(Box<ExecutorNews>),
     /// The stream of an agent broke.
     AgentDisconnected {
         /// Which agent.
@@ -174,10 +176,39 @@ pub struct Registration {
     pub obeyed_epoch: u64,
     /// Every task it knows.
     pub tasks: Vec<AgentTask>,
+    /// Every executor of a framework's own that lives there, and whose it is.
+    pub executors: Vec<(FrameworkId, Arc<ExecutorSpec>)>,
     /// Each framework that has tasks there.
     pub frameworks: Vec<FrameworkInfo>,
     /// Updates that nobody has acknowledged, in the order in which they happened.
     pub unacknowledged: Vec<Update>,
+}
+
+/// What an agent says of an executor of a framework's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutorNews {
+    /// Which agent.
+    pub agent: AgentId,
+    /// On which stream.
+    pub link: LinkId,
+    /// Whose executor.
+    pub framework: FrameworkId,
+    /// Which.
+    pub executor: ExecutorId,
+    /// What.
+    pub news: FromExecutor,
+}
+
+/// What an executor of a framework's own does that others hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromExecutor {
+    /// It says something to its framework; nobody looks into it.
+    Message(Bytes),
+    /// It is over.
+    Exited {
+        /// As from waitpid(2); -1 when nobody knows.
+        status: i32,
+    },
 }
 
 /// A task as its agent knows it.
@@ -289,6 +320,22 @@ pub enum Call {
         /// Which offers it takes at all; replaces what was said before.
         rules: OfferRules,
     },
+    /// Say something to an executor of the framework's own.
+    MessageExecutor {
+        /// Where it is.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// What; nobody looks into it.
+        data: Bytes,
+    },
+    /// End an executor of the framework's own.
+    ShutdownExecutor {
+        /// Where it is.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+    },
     /// Known, legal, and without effect here; counted.
     Ignored {
         /// Its name.
@@ -316,6 +363,8 @@ impl Call {
             | Self::Reconcile(_)
             | Self::ReconcileOperations(_)
             | Self::Teardown
+            | Self::MessageExecutor { .. }
+            | Self::ShutdownExecutor { .. }
             | Self::Ignored { .. } => false,
         }
     }

@@ -28,8 +28,8 @@ pub use effects::{
     Action, Event, MessageToAgent, OperationOutcome, OperatorError, Reply, Snapshot,
 };
 pub use input::{
-    Accept, AgentOperation, AgentTask, BadGroup, BadTask, Call, Input, LinkId, Operation,
-    Registration, Subscription, Update,
+    Accept, AgentOperation, AgentTask, BadGroup, BadTask, Call, ExecutorNews, FromExecutor, Input,
+    LinkId, Operation, Registration, Subscription, Update,
 };
 pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape};
 pub use operations::{OperationError, OperationKind};

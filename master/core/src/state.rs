@@ -3,7 +3,7 @@
 pub(crate) mod agents; // who runs tasks, and whether it can be reached
 pub(crate) mod deadlines; // what happens by time alone
 pub(crate) mod erasures; // destroyed volumes that agents have not erased yet
-pub(crate) mod executors; // what looks after tasks of groups
+pub(crate) mod executors; // what looks after tasks
 pub(crate) mod frameworks; // who launches tasks, and whether it is there
 pub(crate) mod inverse_offers; // who is asked to leave which agent
 pub(crate) mod offers; // what is on the table

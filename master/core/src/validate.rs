@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use mete_model::resources::devices::{WHOLE_DEVICE, is_askable};
 use mete_model::{
-    AgentId, FrameworkId, MEBIBYTE, Offer, OfferId, Program, Resources, Role, TaskId, TaskLimits,
-    TaskSpec,
+    AgentId, ExecutorId, ExecutorSpec, FrameworkId, MEBIBYTE, Offer, OfferId, Program, Resources,
+    Role, TaskId, TaskLimits, TaskSpec,
 };
 
 use crate::state::offers::Offers;
@@ -97,6 +97,10 @@ pub(crate) enum TaskError {
     },
     #[error("task {0} has no command")]
     NoCommand(TaskId),
+    #[error("executor {0} runs on this agent with another description")]
+    OtherExecutor(ExecutorId),
+    #[error("task {0} has an executor and asks for persistent volumes; that is not carried yet")]
+    VolumeOfExecutor(TaskId),
     #[error("task {task} asks for more than the offers hold: {}", shortages.join(", "))]
     TooMuch {
         task: TaskId,
@@ -112,6 +116,8 @@ pub(crate) struct Candidate<'a> {
     /// Whether the framework has said that it does.
     pub(crate) takes_parts_of_gpus: bool,
     pub(crate) id_in_use: bool,
+    /// The executor of the framework's own that it names, when that is there already.
+    pub(crate) running: Option<&'a ExecutorSpec>,
 }
 
 type Rule = fn(&Candidate<'_>) -> Result<(), TaskError>;
@@ -124,6 +130,8 @@ const TASK_RULES: &[Rule] = &[
     limits_are_above,
     gpus_are_devices,
     has_a_command,
+    executor_is_the_same,
+    executor_has_no_volumes,
     fits,
 ];
 
@@ -211,7 +219,11 @@ fn gpus_are_devices(candidate: &Candidate<'_>) -> Result<(), TaskError> {
     Ok(())
 }
 
+/// Or an executor that knows what to do.
 fn has_a_command(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    if candidate.task.executor.is_some() {
+        return Ok(());
+    }
     let empty = match &candidate.task.command.program {
         Program::Shell(line) => line.trim().is_empty(),
         Program::Exec { path, .. } => path.is_empty(),
@@ -224,8 +236,34 @@ fn has_a_command(candidate: &Candidate<'_>) -> Result<(), TaskError> {
     Ok(())
 }
 
+fn executor_is_the_same(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    let (Some(named), Some(running)) = (&candidate.task.executor, candidate.running) else {
+        return Ok(());
+    };
+    // What was pinned to devices when it started does not make it another.
+    if named.original == running.original {
+        return Ok(());
+    }
+    Err(TaskError::OtherExecutor(named.id.clone()))
+}
+
+fn executor_has_no_volumes(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    let Some(executor) = &candidate.task.executor else {
+        return Ok(());
+    };
+    let mut all = [&candidate.task.resources, &executor.resources].into_iter();
+    if all.any(|resources| resources.volumes().next().is_some()) {
+        return Err(TaskError::VolumeOfExecutor(candidate.task.id.clone()));
+    }
+    Ok(())
+}
+
 fn fits(candidate: &Candidate<'_>) -> Result<(), TaskError> {
-    let shortages = candidate.left.shortages(&candidate.task.resources);
+    let mut needs = candidate.task.resources.clone();
+    if let (Some(executor), None) = (&candidate.task.executor, candidate.running) {
+        needs.add(&executor.resources);
+    }
+    let shortages = candidate.left.shortages(&needs);
     if shortages.is_empty() {
         return Ok(());
     }

@@ -6,6 +6,8 @@ mod accept;
 mod agent_life;
 #[path = "cluster/drain.rs"]
 mod drain;
+#[path = "cluster/executors.rs"]
+mod executors;
 #[path = "cluster/framework_life.rs"]
 mod framework_life;
 #[path = "cluster/groups.rs"]

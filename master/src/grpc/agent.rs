@@ -4,7 +4,7 @@
 //! (open) ─▶ register in time ─▶ registered | refused ─▶ updates, pongs ─▶ broken, closed, garbage
 //! ```
 
-use mete_master_core::{Input, LinkId, Reply};
+use mete_master_core::{FromExecutor, Input, LinkId, Reply};
 use mete_model::{AgentId, VolumeName};
 use mete_proto::mete::v1::agent_message::Message;
 use mete_proto::mete::v1::agent_server::Agent;
@@ -86,7 +86,16 @@ impl Stream {
         let register = match first.map(|first| first.message) {
             None => return Ok(None),
             Some(Some(Message::Register(register))) => register,
-            Some(Some(Message::Update(_) | Message::Pong(_) | Message::VolumeErased(_)) | None) => {
+            Some(
+                Some(
+                    Message::Update(_)
+                    | Message::Pong(_)
+                    | Message::VolumeErased(_)
+                    | Message::ExecutorMessage(_)
+                    | Message::ExecutorExited(_),
+                )
+                | None,
+            ) => {
                 let why = "the first message must be a registration";
                 return Err(Status::failed_precondition(why));
             }
@@ -130,6 +139,31 @@ impl Stream {
         }
     }
 
+    /// What an agent says of an executor of a framework's own.
+    fn of_executor(&self, agent: AgentId, message: Message) -> Option<Input> {
+        let (named, news) = match &message {
+            Message::ExecutorMessage(said) => (
+                (&said.framework_id, &said.executor_id),
+                FromExecutor::Message(said.data.clone()),
+            ),
+            Message::ExecutorExited(exited) => {
+                let status = exited.status;
+                let news = FromExecutor::Exited { status };
+                ((&exited.framework_id, &exited.executor_id), news)
+            }
+            Message::Register(_)
+            | Message::Update(_)
+            | Message::Pong(_)
+            | Message::VolumeErased(_) => return None,
+        };
+        let input = messages::executor_news(agent.clone(), self.link, named, news);
+        input
+            .inspect_err(
+                |bad| warn!(%agent, error = %bad, "what makes no sense of an executor is ignored"),
+            )
+            .ok()
+    }
+
     fn input(&self, agent: &AgentId, message: AgentMessage) -> Option<Input> {
         let (agent, link) = (agent.clone(), self.link);
         match message.message {
@@ -161,6 +195,9 @@ impl Stream {
                     None
                 }
             },
+            Some(message @ (Message::ExecutorMessage(_) | Message::ExecutorExited(_))) => {
+                self.of_executor(agent, message)
+            }
             Some(Message::Register(_)) => {
                 warn!(%agent, "second registration on one stream is ignored");
                 None

@@ -155,9 +155,8 @@ pub(crate) fn convert(call: &WireCall) -> Result<Call, ConvertError> {
         }
         Type::UpdateFramework => update(part(call.update_framework.as_ref(), "update_framework")?)?,
         Type::Request => Call::Ignored { name: "REQUEST" },
-        // There are no executors but the agents' own, which take neither messages nor orders.
-        Type::Message => Call::Ignored { name: "MESSAGE" },
-        Type::Shutdown => Call::Ignored { name: "SHUTDOWN" },
+        Type::Message => message(part(call.message.as_ref(), "message")?)?,
+        Type::Shutdown => shutdown(part(call.shutdown.as_ref(), "shutdown")?)?,
         Type::AcceptInverseOffers => {
             let path = "accept_inverse_offers";
             let accept = part(call.accept_inverse_offers.as_ref(), path)?;
@@ -327,6 +326,23 @@ fn kill(kill: &call::Kill) -> Result<Call, ConvertError> {
         task: (&kill.task_id).try_into().within("kill.task_id")?,
         agent: agent.within("kill.agent_id")?,
         grace_period: policy.within("kill.kill_policy")?,
+    })
+}
+
+fn message(message: &call::Message) -> Result<Call, ConvertError> {
+    let (agent, executor) = (&message.agent_id, &message.executor_id);
+    Ok(Call::MessageExecutor {
+        agent: agent.try_into().within("message.agent_id")?,
+        executor: executor.try_into().within("message.executor_id")?,
+        data: message.data.clone(),
+    })
+}
+
+fn shutdown(shutdown: &call::Shutdown) -> Result<Call, ConvertError> {
+    let (agent, executor) = (&shutdown.agent_id, &shutdown.executor_id);
+    Ok(Call::ShutdownExecutor {
+        agent: agent.try_into().within("shutdown.agent_id")?,
+        executor: executor.try_into().within("shutdown.executor_id")?,
     })
 }
 

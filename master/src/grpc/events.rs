@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use mete_master_core::{Event, OperationOutcome};
-use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId, Resources, TaskStatus};
+use mete_model::{AgentId, ExecutorId, FrameworkId, InverseOffer, OfferId, Resources, TaskStatus};
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
@@ -54,17 +54,48 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
             }
         }
         Event::Operation { id, agent, outcome } => operation(id, agent.as_ref(), outcome),
-        Event::Failure { agent } => {
-            let failure = event::Failure {
-                agent_id: Some((&agent).into()),
-                ..event::Failure::default()
-            };
-            wire::scheduler::Event {
-                failure: Some(failure),
-                ..bare(Type::Failure)
-            }
-        }
+        Event::Failure { agent } => failure(&agent, None, None),
+        Event::ExecutorFailure {
+            agent,
+            executor,
+            status,
+        } => failure(&agent, Some(&executor), Some(status)),
+        Event::Message {
+            agent,
+            executor,
+            data,
+        } => message(&agent, &executor, data),
         Event::Error(message) => error(message),
+    }
+}
+
+/// The end of an agent, or of an executor on it.
+fn failure(
+    agent: &AgentId,
+    executor: Option<&ExecutorId>,
+    status: Option<i32>,
+) -> wire::scheduler::Event {
+    let failure = event::Failure {
+        agent_id: Some(agent.into()),
+        executor_id: executor.map(Into::into),
+        status,
+    };
+    wire::scheduler::Event {
+        failure: Some(failure),
+        ..bare(Type::Failure)
+    }
+}
+
+/// What an executor says to its framework.
+fn message(agent: &AgentId, executor: &ExecutorId, data: Bytes) -> wire::scheduler::Event {
+    let message = event::Message {
+        agent_id: agent.into(),
+        executor_id: executor.into(),
+        data,
+    };
+    wire::scheduler::Event {
+        message: Some(message),
+        ..bare(Type::Message)
     }
 }
 

@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use mete_master_core::{AgentTask, LinkId, MessageToAgent, Registration, Update};
-use mete_model::{AgentInfo, ExecutorSpec, FrameworkInfo, Role, TaskSpec, TaskState, TaskStatus};
+use bytes::Bytes;
+use mete_master_core::{
+    AgentTask, ExecutorNews, FromExecutor, Input, LinkId, MessageToAgent, Registration, Update,
+};
+use mete_model::{
+    AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, Role, TaskSpec,
+    TaskState, TaskStatus,
+};
 use mete_proto::PROTOCOL_VERSION;
-use mete_proto::convert::{ConvertError, Within as _, ids, resources, task};
+use mete_proto::convert::{ConvertError, Within as _, executor, ids, resources, task};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use prost::Message as _;
@@ -33,6 +39,8 @@ pub(crate) fn registration(
         .iter()
         .map(FrameworkInfo::try_from)
         .collect();
+    let executors: Result<_, ConvertError> =
+        register.executors.iter().map(agent_executor).collect();
     let updates: Result<_, ConvertError> = register.unacknowledged.iter().map(update).collect();
     Ok(Registration {
         link,
@@ -45,6 +53,7 @@ pub(crate) fn registration(
         version: register.version().to_owned(),
         obeyed_epoch: register.hello.master_epoch(),
         tasks: tasks.within("tasks")?,
+        executors: executors.within("executors")?,
         frameworks: frameworks.within("frameworks")?,
         unacknowledged: updates.within("unacknowledged")?,
     })
@@ -85,6 +94,35 @@ fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
     })
 }
 
+fn agent_executor(
+    named: &wire::AgentExecutor,
+) -> Result<(FrameworkId, Arc<ExecutorSpec>), ConvertError> {
+    let spec = executor::of_task(&named.executor_info).within("executor_info")?;
+    Ok((
+        (&named.framework_id).try_into().within("framework_id")?,
+        Arc::new(spec),
+    ))
+}
+
+/// News of an executor of a framework's own.
+///
+/// # Errors
+/// Names the id that is none.
+pub(crate) fn executor_news(
+    agent: AgentId,
+    link: LinkId,
+    (framework, executor): (&mesos::FrameworkId, &mesos::ExecutorId),
+    news: FromExecutor,
+) -> Result<Input, ConvertError> {
+    Ok(Input::OfExecutor(Box::new(ExecutorNews {
+        agent,
+        link,
+        framework: framework.try_into().within("framework_id")?,
+        executor: executor.try_into().within("executor_id")?,
+        news,
+    })))
+}
+
 /// On whose account a task's resources were handed out.
 fn role_of(task: &mesos::TaskInfo) -> Option<Role> {
     let mut allocations = task
@@ -103,16 +141,7 @@ pub(crate) fn refused(reason: String) -> wire::MasterMessage {
 
 pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMessage {
     wrap(match message {
-        MessageToAgent::Registered { agent } => Message::Registered(wire::Registered {
-            hello: wire::Hello {
-                protocol_version: PROTOCOL_VERSION,
-                capabilities: Vec::new(),
-                master_epoch: Some(about.settings.epoch),
-            },
-            agent_id: (&agent).into(),
-            ping_interval_seconds: about.settings.ping_interval.as_secs_f64(),
-            max_missed_pings: about.settings.max_missed_pings,
-        }),
+        MessageToAgent::Registered { agent } => registered(&agent, about),
         MessageToAgent::Refused { reason, permanent } => Message::Refused(wire::Refused {
             reason,
             permanent: Some(permanent),
@@ -146,6 +175,15 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             task_id: (&task).into(),
             uuid: ids::uuid(uuid),
         }),
+        MessageToAgent::ExecutorMessage {
+            framework,
+            executor,
+            data,
+        } => executor_message(&framework, &executor, data),
+        MessageToAgent::ShutdownExecutor {
+            framework,
+            executor,
+        } => shutdown_executor(&framework, &executor),
         MessageToAgent::ShutdownFramework { framework } => {
             let framework_id = (&framework).into();
             Message::ShutdownFramework(wire::ShutdownFramework { framework_id })
@@ -157,6 +195,34 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             volumes: volumes.iter().map(Into::into).collect(),
         }),
         MessageToAgent::Ping { sequence } => Message::Ping(wire::Ping { sequence }),
+    })
+}
+
+fn registered(agent: &AgentId, about: &About) -> Message {
+    Message::Registered(wire::Registered {
+        hello: wire::Hello {
+            protocol_version: PROTOCOL_VERSION,
+            capabilities: Vec::new(),
+            master_epoch: Some(about.settings.epoch),
+        },
+        agent_id: agent.into(),
+        ping_interval_seconds: about.settings.ping_interval.as_secs_f64(),
+        max_missed_pings: about.settings.max_missed_pings,
+    })
+}
+
+fn executor_message(framework: &FrameworkId, executor: &ExecutorId, data: Bytes) -> Message {
+    Message::ExecutorMessage(wire::ExecutorMessage {
+        framework_id: framework.into(),
+        executor_id: executor.into(),
+        data,
+    })
+}
+
+fn shutdown_executor(framework: &FrameworkId, executor: &ExecutorId) -> Message {
+    Message::ShutdownExecutor(wire::ShutdownExecutor {
+        framework_id: framework.into(),
+        executor_id: executor.into(),
     })
 }
 

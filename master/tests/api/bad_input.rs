@@ -261,15 +261,16 @@ async fn a_part_of_a_gpu_is_for_frameworks_that_know_of_parts() {
 }
 
 #[tokio::test]
-async fn executors_and_groups_are_refused_by_name() {
+async fn a_task_has_a_command_or_an_executor_and_that_is_a_program() {
     let mut scene = scene().await;
-    let mut spec = task("one", &scene.offer, "cpus:1;mem:64");
-    spec.executor = Some(mesos::ExecutorInfo::default());
+    let mut both = task("one", &scene.offer, "cpus:1;mem:64");
+    both.executor = Some(mesos::ExecutorInfo::default());
 
-    let status = scene.answer(spec).await;
+    let status = scene.answer(both).await;
 
     assert_eq!(status.state(), mesos::TaskState::TaskError);
-    assert!(words(&status).contains("executor"), "{status:?}");
+    let wanted = "command: a value is not possible: a task has a command or an executor, not both";
+    assert_eq!(words(&status), wanted);
 }
 
 #[tokio::test]

@@ -118,6 +118,8 @@ async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Hea
         | Heard::Refused(_)
         | Heard::ShutdownFramework(_)
         | Heard::EraseVolumes(_)
+        | Heard::ExecutorMessage(_)
+        | Heard::ShutdownExecutor(_)
         | Heard::Shutdown(_) => {}
     }
 }

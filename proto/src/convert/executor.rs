@@ -3,6 +3,7 @@
 use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGroup, TaskSpec};
 use prost::Message as _;
 
+use super::command::names_its_program;
 use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources};
 use crate::mesos::v1 as wire;
 use wire::executor_info::Type;
@@ -46,6 +47,32 @@ impl TryFrom<&wire::ExecutorInfo> for ExecutorSpec {
             original: info.encode_to_vec().into(),
         })
     }
+}
+
+/// The executor that a task brings along: a program of the framework's own, whether its type is given or not.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub fn of_task(info: &wire::ExecutorInfo) -> Result<ExecutorSpec, ConvertError> {
+    let mut info = info.clone();
+    match info.r#type() {
+        Type::Default => {
+            let rule = "the agent's own executor is for groups of tasks";
+            return Err(ConvertError::bad_value("type", "DEFAULT", rule));
+        }
+        Type::Unknown => info.set_type(Type::Custom),
+        Type::Custom => {}
+    }
+    let executor = ExecutorSpec::try_from(&info)?;
+    if let Some(command) = &executor.command
+        && executor
+            .container
+            .as_ref()
+            .is_none_or(|one| one.image.is_none())
+    {
+        names_its_program(command).within("command")?;
+    }
+    Ok(executor)
 }
 
 /// The message it came as; made anew when there is none.

@@ -1,6 +1,8 @@
-//! Reports about tasks. What is not decided on (data, check results, usage) is not carried in the model.
+//! Reports about tasks. What is not decided on (data, labels, check results) is carried in the model as an executor sent it,
+//! and else not.
 
 use mete_model::{MEBIBYTE, Reason, Source, TaskState, TaskStatus};
+use prost::Message as _;
 
 use super::ids::{update_id, uuid};
 use super::{ConvertError, Within as _, moment, moment_of, time_info};
@@ -48,12 +50,35 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
                 .transpose()?,
             ip_addresses: ip_addresses(status.container_status.as_ref()),
             memory_limitation_bytes: status.limitation.as_ref().and_then(memory_bytes),
+            original: None,
         })
     }
 }
 
+/// A report as an executor of a framework's own sends it: kept whole, so that its framework hears all of it.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub fn from_executor(status: &wire::TaskStatus) -> Result<TaskStatus, ConvertError> {
+    let original = status.encode_to_vec();
+    Ok(TaskStatus {
+        original: Some(original.into()),
+        ..TaskStatus::try_from(status)?
+    })
+}
+
+/// The message an executor sent, with what is decided on written over; made anew when there is none.
 impl From<&TaskStatus> for wire::TaskStatus {
     fn from(status: &TaskStatus) -> Self {
+        let came = status.original.as_deref();
+        let came = came.and_then(|bytes| Self::decode(bytes).ok());
+        let came = came.unwrap_or_default();
+        let named = came.container_status.as_ref();
+        let named = named.filter(|named| !named.network_infos.is_empty());
+        let container_status = match named {
+            Some(_) => came.container_status.clone(),
+            None => container_status(&status.ip_addresses),
+        };
         Self {
             task_id: (&status.task).into(),
             state: wire::TaskState::from(status.state).into(),
@@ -66,10 +91,10 @@ impl From<&TaskStatus> for wire::TaskStatus {
                 .reason
                 .map(|reason| wire::task_status::Reason::from(reason).into()),
             uuid: status.uuid.map(uuid),
-            container_status: container_status(&status.ip_addresses),
+            container_status,
             unreachable_time: status.unreachable_time.map(time_info),
             limitation: status.memory_limitation_bytes.map(memory_limitation),
-            ..Self::default()
+            ..came
         }
     }
 }

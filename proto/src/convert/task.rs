@@ -1,21 +1,24 @@
-//! Tasks: one command each, run by the agent itself. Executors, groups of containers and checks without consequences
-//! are refused by name until they are carried.
+//! Tasks: one command each, run by the agent itself, or whatever the framework's own executor makes of them. Checks without
+//! consequences are refused by name until they are carried; what an executor does for its tasks is its own business.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskSpec};
+use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskLimits, TaskSpec};
 use prost::Message as _;
 
 use super::command::names_its_program;
 use super::{
-    ConvertError, Within as _, duration_info, duration_of, refuse, resources, task_limits,
+    ConvertError, Within as _, duration_info, duration_of, executor, refuse, resources, task_limits,
 };
 use crate::mesos::v1 as wire;
 
 impl TryFrom<&wire::TaskInfo> for TaskSpec {
     type Error = ConvertError;
     fn try_from(info: &wire::TaskInfo) -> Result<Self, ConvertError> {
-        refuse(info.executor.is_some(), "executor", "executors are")?;
+        if let Some(executor) = &info.executor {
+            return delegated(info, executor);
+        }
         refuse(
             info.check.is_some(),
             "check",
@@ -48,6 +51,7 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             resources: resources::from_wire(&info.resources)?,
             limits: task_limits::read(&info.limits)?,
             command,
+            executor: None,
             container: container.map(Box::new),
             health_check: check.within("health_check")?,
             kill_grace_period: policy.within("kill_policy")?,
@@ -55,6 +59,33 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             original: info.encode_to_vec().into(),
         })
     }
+}
+
+/// A task that an executor of the framework's own is told to run. Command, container and checks that an agent would look
+/// after are left to it.
+fn delegated(
+    info: &wire::TaskInfo,
+    executor: &wire::ExecutorInfo,
+) -> Result<TaskSpec, ConvertError> {
+    if info.command.is_some() {
+        let rule = "a task has a command or an executor, not both";
+        return Err(ConvertError::bad_value("command", "a value", rule));
+    }
+    let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
+    Ok(TaskSpec {
+        id: (&info.task_id).try_into().within("task_id")?,
+        name: info.name.clone(),
+        agent: (&info.agent_id).try_into().within("agent_id")?,
+        resources: resources::from_wire(&info.resources)?,
+        limits: TaskLimits::default(),
+        command: CommandSpec::shell(""),
+        executor: Some(Arc::new(executor::of_task(executor).within("executor")?)),
+        container: None,
+        health_check: None,
+        kill_grace_period: policy.within("kill_policy")?,
+        labels: labels(info.labels.as_ref()),
+        original: info.encode_to_vec().into(),
+    })
 }
 
 /// The message it came as, with what has changed since. An original that cannot be read counts as none.
@@ -72,7 +103,12 @@ impl From<&TaskSpec> for wire::TaskInfo {
         if came.map(|came| &came.limits) != Some(&task.limits) {
             info.limits = task_limits::to_wire(&task.limits);
         }
-        if came.map(|came| &came.command) != Some(&task.command) {
+        if came.map(|came| &came.executor) != Some(&task.executor) {
+            info.executor = task.executor.as_deref().map(Into::into);
+        }
+        if task.executor.is_some() {
+            info.command = None;
+        } else if came.map(|came| &came.command) != Some(&task.command) {
             info.command = Some((&task.command).into());
         }
         if came.map(|came| &came.container) != Some(&task.container) {

@@ -185,7 +185,7 @@ fn a_task_names_what_is_wrong_with_it() {
     );
     assert_eq!(
         refused(|task| task.executor = Some(wire::ExecutorInfo::default())),
-        "executor: executors are not carried yet"
+        "command: a value is not possible: a task has a command or an executor, not both"
     );
 }
 

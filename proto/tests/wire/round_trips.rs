@@ -320,6 +320,7 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
                 resources,
                 limits,
                 command,
+                executor: None,
                 container,
                 health_check,
                 kill_grace_period,

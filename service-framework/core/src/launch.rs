@@ -88,6 +88,7 @@ pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpe
         resources: grant.resources.clone(),
         limits: spec.limits.of_task(),
         command,
+        executor: None,
         container: around(spec, &ports).map(Box::new),
         health_check,
         kill_grace_period: spec.task_kill_grace_period,

@@ -14,7 +14,7 @@ mod words; // bytes, times, states, reports
 use mete_model::{BadId, ContainerId, ExecutorId, TaskKey, TaskState, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::executor::Executor;
+pub(super) use self::executor::{CustomExecutor, Executor};
 pub(super) use self::spec::Framework;
 use self::spec::Spec;
 pub(super) use self::volume::Volume;
@@ -123,6 +123,7 @@ enum PhaseForm {
     Accepted,
     Starting,
     Running,
+    Delegated,
     Killing {
         since: u64,
         next: u64,
@@ -180,6 +181,7 @@ impl From<&Phase> for PhaseForm {
             Phase::Accepted => Self::Accepted,
             Phase::Starting => Self::Starting,
             Phase::Running => Self::Running,
+            Phase::Delegated => Self::Delegated,
             Phase::Killing(kill) => Self::Killing {
                 since: kill.since.as_micros(),
                 next: kill.next.as_micros(),
@@ -205,6 +207,7 @@ impl PhaseForm {
             Self::Accepted => Phase::Accepted,
             Self::Starting => Phase::Starting,
             Self::Running => Phase::Running,
+            Self::Delegated => Phase::Delegated,
             Self::Killing {
                 since,
                 next,

@@ -6,7 +6,8 @@
 //!     └───────────────────── │ ────────┘
 //!                            └─▶ Ended
 //! ```
-//! Accepted: stored, waits for its launch job. Starting: the job is under way. Invariants: a task is known by
+//! Accepted: stored, waits for its launch job. Starting: the job is under way. A task for an executor of its framework's own
+//! waits in Accepted for that, is then Delegated, and Ended when the executor says so, or has ended itself. Invariants: a task is known by
 //! (framework, task) from the launch until the acknowledgement of its end; its container never changes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ pub struct Task {
     pub container: ContainerId,
     /// The agent's id, a part of the sandbox's path.
     pub agent: AgentId,
-    /// Who looks after it, when it came in a group.
+    /// Who looks after it, when it came in a group or with an executor of its framework's own.
     pub executor: Option<ExecutorId>,
     /// When the launch came.
     pub accepted_at: Timestamp,
@@ -55,6 +56,8 @@ pub enum Phase {
     Starting,
     /// Its program runs.
     Running,
+    /// Its executor was told to run it, and says how it goes.
+    Delegated,
     /// It is being ended.
     Killing(Kill),
     /// It has ended; its last report is not acknowledged.
@@ -102,11 +105,20 @@ impl Task {
         !matches!(self.phase, Phase::Ended { .. })
     }
 
+    /// Whether an executor of its framework's own runs it.
+    pub fn is_delegated(&self) -> bool {
+        self.spec.executor.is_some()
+    }
+
     /// The kill under way.
     pub const fn kill(&self) -> Option<&Kill> {
         match &self.phase {
             Phase::Killing(kill) => Some(kill),
-            Phase::Accepted | Phase::Starting | Phase::Running | Phase::Ended { .. } => None,
+            Phase::Accepted
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Delegated
+            | Phase::Ended { .. } => None,
         }
     }
 }
@@ -153,7 +165,7 @@ impl Place {
                 launching: true, ..
             }) => Self::Launching,
             Phase::Killing(kill) => Self::Killed { next: kill.next },
-            Phase::Running => Self::Running,
+            Phase::Running | Phase::Delegated => Self::Running,
             Phase::Ended { .. } => Self::Ended,
         }
     }

@@ -6,19 +6,19 @@
 //!             └───┘ sent again after 10 s, 20 s, … 10 min, while there is a master
 //! ```
 //! Invariants: reports of a task are acknowledged in the order in which they were made; a queue has at most
-//! [`MAX_QUEUED`] reports, then health news that nobody has seen yet are replaced by newer ones.
+//! [`MAX_QUEUED`] reports, then news that nobody has seen yet are replaced by newer ones; a task's end is its last report.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use mete_model::{Deadlines, TaskKey, TaskState, TaskStatus, Timestamp, UpdateId};
+use mete_model::{Deadlines, TaskKey, TaskStatus, Timestamp, UpdateId};
 
 /// First wait for an acknowledgement (Mesos: 10 s doubling to 10 min).
 pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(10);
 /// Longest wait for an acknowledgement.
 pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(600);
-/// Most reports that wait per task. A life has five; the rest is health that changes while the framework is away, of
-/// which only the last matters.
+/// Most reports that wait per task. A life has five; the rest is health that changes while the framework is away, or what an
+/// executor of its own says, of which only the last matters.
 pub(crate) const MAX_QUEUED: usize = 16;
 /// Most queues that belong to no task: answers to launches that were refused and kills of tasks not known.
 pub(crate) const MAX_ORPHANS: usize = 1_000;
@@ -56,9 +56,7 @@ impl Updates {
     pub(crate) fn push(&mut self, key: &TaskKey, status: TaskStatus) {
         let queue = self.queues.entry(key.clone()).or_default();
         if queue.waiting.len() >= MAX_QUEUED
-            && status.state == TaskState::Running
             && let Some(last) = queue.waiting.back_mut()
-            && last.state == TaskState::Running
         {
             *last = status;
         } else {
@@ -146,6 +144,11 @@ impl Updates {
 
     pub(crate) fn has(&self, key: &TaskKey) -> bool {
         self.queues.contains_key(key)
+    }
+
+    /// Whether a report waits for its acknowledgement.
+    pub(crate) fn holds(&self, key: &TaskKey, update: UpdateId) -> bool {
+        self.of(key).any(|status| status.uuid == Some(update))
     }
 
     /// What waits for one task.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mete_model::{ContainerId, Effects, Reason, TaskKey, TaskState, Timestamp};
+use mete_model::{ContainerId, Effects, Reason, TaskKey, TaskState, TaskStatus, Timestamp};
 use tracing::debug;
 
 use super::report::News;
@@ -23,6 +23,9 @@ impl Node {
         exit: Option<Exit>,
         out: &mut Effects<Self>,
     ) {
+        if let Some(executor) = self.executor_in(container) {
+            return self.executor_exited(now, &executor, exit.as_ref(), out);
+        }
         let task = self.tasks.run(key, container).filter(|task| task.is_live());
         let Some(task) = task.map(Arc::clone) else {
             debug!(task = %key.task, framework = %key.framework, "late end of a process is ignored");
@@ -43,8 +46,21 @@ impl Node {
         news: News,
         out: &mut Effects<Self>,
     ) {
+        let status = self.status(now, key, news);
+        self.end_with(now, key, status, out);
+    }
+
+    /// The same with the words of whoever says so. A task that an executor of its framework's own has run leaves nothing of
+    /// its own behind.
+    pub(super) fn end_with(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        news: TaskStatus,
+        out: &mut Effects<Self>,
+    ) {
         let ended = self.tasks.edit(key, |task| {
-            let began = !matches!(task.phase, Phase::Accepted);
+            let began = !matches!(task.phase, Phase::Accepted) && !task.is_delegated();
             task.phase = Phase::Ended { at: now };
             (began, task.clone())
         });
@@ -73,8 +89,12 @@ impl Node {
             });
         }
         let said = news.clone();
-        self.report(now, key, news);
-        self.group_goes_on(now, &task, &said, out);
+        self.report_status(key, news);
+        if task.is_delegated() {
+            self.delegated_over(now, &task, out);
+        } else {
+            self.group_goes_on(now, &task, &said, out);
+        }
         if !self.updates.has(key) {
             self.forget(key, out);
         }

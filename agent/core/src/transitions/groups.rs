@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use mete_model::{
     AgentId, Effects, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkInfo, TaskGroup, TaskId,
-    TaskKey, TaskSpec, TaskState, Timestamp,
+    TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, error, info};
 
-use super::report::News;
 use crate::effects::Action;
 use crate::node::Node;
 use crate::record::Record;
@@ -121,8 +120,11 @@ impl Node {
         }
     }
 
-    /// Whether a task may be launched: one of a group waits for its turn.
+    /// Whether a task may be launched: one of a group waits for its turn, one for an executor is never launched by the agent.
     pub(super) fn is_its_turn(&self, task: &Task) -> bool {
+        if task.is_delegated() {
+            return false;
+        }
         let Some(key) = executor_of(task) else {
             return true;
         };
@@ -136,7 +138,7 @@ impl Node {
         &mut self,
         now: Timestamp,
         task: &Task,
-        news: &News,
+        news: &TaskStatus,
         out: &mut Effects<Self>,
     ) {
         let Some(key) = executor_of(task) else { return };
@@ -244,7 +246,7 @@ fn group_of(tasks: &[TaskSpec]) -> Group {
 }
 
 /// What the others are told.
-fn note(ended: &TaskId, news: &News) -> String {
+fn note(ended: &TaskId, news: &TaskStatus) -> String {
     let how = if news.state == TaskState::Killed {
         "was killed"
     } else {

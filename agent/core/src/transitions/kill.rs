@@ -10,10 +10,12 @@ use super::report::News;
 use crate::effects::{Action, StopReason};
 use crate::node::{Node, Stopping};
 use crate::record::Record;
+use crate::state::custom_executors::ToExecutor;
+use crate::state::executors::ExecutorKey;
 use crate::state::tasks::{Framework, Kill, Phase, Why};
 
 /// From one SIGKILL to the next. What survives one is asleep in the kernel, and may wake up.
-const KILL_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const KILL_AGAIN: Duration = Duration::from_secs(10);
 
 /// The message of a kill that found a task not yet started.
 pub(super) const KILLED_EARLY: &str = "killed before it had started";
@@ -52,6 +54,7 @@ impl Node {
             return;
         };
         let own = task.spec.kill_grace_period;
+        let asked = grace;
         let grace = grace.unwrap_or_else(|| own.unwrap_or(self.settings.kill_grace));
         let launching = match &task.phase {
             Phase::Ended { .. } => return,
@@ -67,6 +70,7 @@ impl Node {
                 }
                 return;
             }
+            Phase::Delegated => return self.kill_delegated(key, asked, why, out),
             Phase::Starting => true,
             Phase::Running => false,
         };
@@ -96,6 +100,29 @@ impl Node {
             news.healthy = healthy;
             self.report(now, key, news);
         }
+    }
+
+    /// The executor of a task is told to end it; one that does not listen hears it when the master says it again. Where the
+    /// executor itself is ended, its tasks need no word of their own.
+    fn kill_delegated(
+        &mut self,
+        key: &TaskKey,
+        grace: Option<Duration>,
+        why: Why,
+        out: &mut Effects<Self>,
+    ) {
+        match why {
+            Why::Asked | Why::Unhealthy | Why::Group => {}
+            Why::FrameworkRemoved | Why::AgentStops => return,
+        }
+        let executor = self.tasks.get(key).and_then(|task| task.executor.clone());
+        let Some(executor) = executor else { return };
+        let executor = ExecutorKey {
+            framework: key.framework.clone(),
+            executor,
+        };
+        let task = key.task.clone();
+        self.tell_executor(&executor, ToExecutor::Kill { task, grace }, out);
     }
 
     /// Moves the SIGKILL of a task that is being ended.
@@ -178,6 +205,8 @@ impl Node {
         let leaving = true;
         self.tasks
             .set_framework(id.clone(), Framework { info, leaving });
+        let why = (Reason::FrameworkRemoved, "its framework was removed");
+        self.dismiss_all(now, Some(id), None, why, out);
         let tasks: Vec<_> = self.tasks.of(id).map(Arc::clone).collect();
         for task in tasks {
             let key = task.key.clone();
@@ -205,6 +234,8 @@ impl Node {
             let said = false;
             self.stopping = Some(Stopping { reason, said });
         }
+        let why = (Reason::AgentRemoved, "its agent ends");
+        self.dismiss_all(now, None, longest, why, out);
         let live: Vec<_> = self
             .tasks
             .iter()
@@ -223,6 +254,7 @@ impl Node {
     pub(crate) fn stop_when_empty(&mut self, out: &mut Effects<Self>) {
         if let Some(stopping) = &mut self.stopping
             && self.tasks.live() == 0
+            && self.custom_executors.len() == 0
             && !stopping.said
         {
             stopping.said = true;

@@ -9,6 +9,9 @@
 //! | live | never started | TASK_DROPPED; TASK_KILLED if it was being killed |
 //! | accepted, of a group | never started | waits on for its turn |
 //! | live | vanished, or another boot | TASK_FAILED |
+//!
+//! An executor of a framework's own that runs is adopted and awaited; its tasks are what it says of them when it comes. With
+//! one that has ended its tasks have.
 
 use std::sync::Arc;
 
@@ -22,6 +25,7 @@ use crate::effects::Action;
 use crate::input::{Findings, Found};
 use crate::node::Node;
 use crate::record::Record;
+use crate::state::executors::ExecutorKey;
 use crate::state::tasks::{Phase, Task};
 
 impl Node {
@@ -43,12 +47,22 @@ impl Node {
             self.identity.boot_id.clone_from(&findings.boot_id);
             out.store.push(Record::Identity(self.identity.clone()));
         }
+        let executors = self.custom_executors.iter().map(|one| one.key.clone());
+        for key in executors.collect::<Vec<_>>() {
+            let found = findings.executors.remove(&key);
+            let found = found.unwrap_or(Found::Vanished);
+            self.account_for_executor(now, &key, found, rebooted, out);
+        }
         let keys: Vec<_> = self.tasks.iter().map(|task| task.key.clone()).collect();
         for key in &keys {
             // Looked up anew: a task that has failed ends its group.
             let Some(task) = self.tasks.get(key).map(Arc::clone) else {
                 continue;
             };
+            if task.is_delegated() {
+                self.account_delegated(now, &task, out);
+                continue;
+            }
             let found = findings.found.remove(key);
             self.account(now, &task, found.unwrap_or(Found::Vanished), rebooted, out);
         }
@@ -105,6 +119,20 @@ impl Node {
         }
     }
 
+    /// Its executor says how it goes, if that is still there.
+    fn account_delegated(&mut self, now: Timestamp, task: &Task, out: &mut Effects<Self>) {
+        let executor = task.executor.clone().map(|executor| ExecutorKey {
+            framework: task.key.framework.clone(),
+            executor,
+        });
+        let lives = executor.is_some_and(|key| self.custom_executors.get(&key).is_some());
+        if task.is_live() && !lives {
+            let message = "the task's executor is gone".to_owned();
+            let news = News::agent(TaskState::Failed, Reason::ExecutorTerminated, message);
+            self.end(now, &task.key, news, out);
+        }
+    }
+
     fn adopt(&mut self, now: Timestamp, task: &Task, out: &mut Effects<Self>) {
         let key = task.key.clone();
         let container = task.container.clone();
@@ -116,7 +144,7 @@ impl Node {
         match &task.phase {
             Phase::Killing(kill) if kill.launching => self.started_too_late(now, &key, out),
             Phase::Killing(_) => out.act.push(Action::Terminate { key, container }),
-            Phase::Accepted | Phase::Starting | Phase::Running => {
+            Phase::Accepted | Phase::Starting | Phase::Running | Phase::Delegated => {
                 let since = task.started_at.unwrap_or(now);
                 self.runs(now, &key, since, task.latest.healthy);
                 if task.latest.state != TaskState::Running {

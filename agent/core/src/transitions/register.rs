@@ -59,6 +59,7 @@ impl Node {
             agent: self.identity.agent.clone(),
             boot_id: self.identity.boot_id.clone(),
             tasks: self.tasks.iter().map(Arc::clone).collect(),
+            custom_executors: self.custom_executors.iter().map(Arc::clone).collect(),
             executors: self.executors.shared().values().map(Arc::clone).collect(),
             frameworks: frameworks
                 .map(|(_, framework)| Arc::clone(&framework.info))
@@ -82,6 +83,8 @@ impl Node {
             | Order::Kill { .. }
             | Order::Acknowledge { .. }
             | Order::EraseVolumes(_)
+            | Order::MessageExecutor { .. }
+            | Order::ShutdownExecutor(_)
             | Order::ShutdownFramework(_) => self.link.registered().is_some(),
         };
         if !current || !greets {

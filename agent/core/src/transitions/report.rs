@@ -52,6 +52,11 @@ impl Node {
     /// Makes a report about a task that is here. Nobody is told of tasks whose framework is gone.
     pub(super) fn report(&mut self, now: Timestamp, key: &TaskKey, news: News) {
         let status = self.status(now, key, news);
+        self.report_status(key, status);
+    }
+
+    /// The same with the words of whoever says so.
+    pub(super) fn report_status(&mut self, key: &TaskKey, status: TaskStatus) {
         let leaving = self
             .tasks
             .framework(&key.framework)
@@ -94,7 +99,7 @@ impl Node {
         }
     }
 
-    fn status(&mut self, now: Timestamp, key: &TaskKey, news: News) -> TaskStatus {
+    pub(super) fn status(&mut self, now: Timestamp, key: &TaskKey, news: News) -> TaskStatus {
         let own = self.tasks.get(key).map(|task| &task.addresses);
         let own = own.filter(|addresses| !addresses.is_empty()).cloned();
         let ip_addresses = own.unwrap_or_else(|| vec![self.settings.ip.clone()]);
@@ -203,11 +208,16 @@ impl Node {
         self.updates.forget(key);
         self.changed.remove(key);
         out.store.push(Record::Forgotten(key.clone()));
-        if self.tasks.of(&key.framework).next().is_none()
-            && self.tasks.remove_framework(&key.framework).is_some()
+        self.forget_framework_if_unused(&key.framework, out);
+    }
+
+    /// A framework that has neither tasks nor executors here is not known any more.
+    pub(super) fn forget_framework_if_unused(&mut self, id: &FrameworkId, out: &mut Effects<Self>) {
+        if self.tasks.of(id).next().is_none()
+            && !self.custom_executors.has_of(id)
+            && self.tasks.remove_framework(id).is_some()
         {
-            out.store
-                .push(Record::FrameworkForgotten(key.framework.clone()));
+            out.store.push(Record::FrameworkForgotten(id.clone()));
         }
     }
 }

@@ -51,7 +51,10 @@ impl Node {
             return;
         };
         self.learn_framework(&key.framework, info, out);
-        self.take(now, key, spec, agent, None, out);
+        match spec.executor.clone() {
+            Some(executor) => self.delegate(now, key, spec, &executor, agent, out),
+            None => self.take(now, key, spec, agent, None, out),
+        }
     }
 
     /// Accepts a task.
@@ -221,6 +224,9 @@ impl Node {
         outcome: LaunchOutcome,
         out: &mut Effects<Self>,
     ) {
+        if let Some(executor) = self.executor_in(container) {
+            return self.executor_launched(now, &executor, outcome, out);
+        }
         let Some(task) = self.tasks.run(key, container).map(Arc::clone) else {
             return;
         };
@@ -237,7 +243,7 @@ impl Node {
                 let news = News::agent(TaskState::Killed, Reason::TaskKilledDuringLaunch, message);
                 self.end(now, key, news, out);
             }
-            (Phase::Accepted | Phase::Running | Phase::Ended { .. }, _) => {
+            (Phase::Accepted | Phase::Running | Phase::Delegated | Phase::Ended { .. }, _) => {
                 debug!(task = %key.task, framework = %key.framework, "late end of a launch job is ignored");
             }
         }

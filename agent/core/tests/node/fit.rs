@@ -9,6 +9,7 @@ use crate::fixture::*;
 
 fn findings<const N: usize>(boot: &str, found: [(TaskKey, Found); N]) -> Findings {
     Findings {
+        executors: [].into(),
         boot_id: boot.into(),
         found: found.into(),
     }

@@ -59,6 +59,7 @@ pub(crate) fn spec(task: &str) -> TaskSpec {
         resources: Resources::cpus_mem(500, 64),
         limits: TaskLimits::default(),
         command: CommandSpec::shell("sleep 1000"),
+        executor: None,
         container: None,
         health_check: None,
         kill_grace_period: Some(seconds(5)),
@@ -167,6 +168,7 @@ impl World {
         let findings = Findings {
             boot_id: boot.into(),
             found: found.into(),
+            executors: [].into(),
         };
         let actions = self.step(NOON, Input::Recovered(findings));
         self.link = opened(&actions).expect("it looks for its master");
@@ -181,7 +183,10 @@ impl World {
             .iter()
             .find_map(|action| match said(action)? {
                 Outgoing::Register(registration) => Some(registration.clone()),
-                Outgoing::Update(_) | Outgoing::VolumeErased { .. } => None,
+                Outgoing::Update(_)
+                | Outgoing::ExecutorMessage { .. }
+                | Outgoing::ExecutorExited { .. }
+                | Outgoing::VolumeErased { .. } => None,
             })
             .expect("it registers first");
         let admitted = Order::Registered {
@@ -328,7 +333,10 @@ fn said(action: &Action) -> Option<&Outgoing> {
 pub(crate) fn reports(actions: &[Action]) -> Vec<Report> {
     let sent = actions.iter().filter_map(|action| match said(action)? {
         Outgoing::Update(report) => Some(report.clone()),
-        Outgoing::Register(_) | Outgoing::VolumeErased { .. } => None,
+        Outgoing::Register(_)
+        | Outgoing::ExecutorMessage { .. }
+        | Outgoing::ExecutorExited { .. }
+        | Outgoing::VolumeErased { .. } => None,
     });
     sent.collect()
 }

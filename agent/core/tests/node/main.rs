@@ -1,6 +1,7 @@
 //! What the agent decides, asked with plain values: one module per happening.
 
 mod collect; // old sandboxes, a full disk
+mod executors; // of frameworks' own: started, told, heard, ended
 mod fit; // resources that have changed
 mod fixture; // an agent with a master and a memory
 mod groups;

@@ -35,11 +35,14 @@ pub(super) fn frameworks(view: &View) -> response::GetFrameworks {
     }
 }
 
-/// Executors of groups; and each task that came alone is one of its own.
+/// Executors of groups and of frameworks' own; and each task that came alone is one of its own.
 pub(super) fn executors(view: &View) -> response::GetExecutors {
-    let of_groups = view.executors.values().map(|executor| {
-        let mut info = wire::ExecutorInfo::from(executor.spec.as_ref());
-        info.framework_id = Some((&executor.key.framework).into());
+    let of_groups = view.executors.values().map(|one| (&one.key, &one.spec));
+    let own = view.custom_executors.values();
+    let named = of_groups.chain(own.map(|one| (&one.key, &one.spec)));
+    let named = named.map(|(key, spec)| {
+        let mut info = wire::ExecutorInfo::from(spec.as_ref());
+        info.framework_id = Some((&key.framework).into());
         info
     });
     let alone = view.tasks.values().filter(|task| task.executor.is_none());
@@ -50,7 +53,7 @@ pub(super) fn executors(view: &View) -> response::GetExecutors {
         infos.collect()
     };
     response::GetExecutors {
-        executors: of_groups.map(executor).chain(own(live)).collect(),
+        executors: named.map(executor).chain(own(live)).collect(),
         completed_executors: own(ended),
     }
 }

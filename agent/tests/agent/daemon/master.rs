@@ -232,6 +232,7 @@ pub(super) fn task(id: &str, line: &str) -> TaskSpec {
         resources: Resources::cpus_mem(100, 64),
         limits: TaskLimits::default(),
         command: CommandSpec::shell(line),
+        executor: None,
         container: None,
         health_check: None,
         kill_grace_period: None,

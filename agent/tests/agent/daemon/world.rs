@@ -46,14 +46,17 @@ impl Work {
     }
 
     pub(super) fn options(&self, master: SocketAddr, more: &[&str]) -> Options {
+        let is_port = |word: &&str| word.starts_with("--port=");
+        let port = more.iter().copied().find(is_port).unwrap_or("--port=0");
         let mut arguments = vec![
-            "--port=0".to_owned(),
+            port.to_owned(),
             format!("--work-dir={}", self.path.display()),
             format!("--master=http://{master}"),
             "--disk-reserve=2MiB".to_owned(),
             "--stop-tasks-on-exit".to_owned(),
         ];
-        arguments.extend(more.iter().map(|&word| word.to_owned()));
+        let more = more.iter().filter(|word| !is_port(word));
+        arguments.extend(more.map(|&word| word.to_owned()));
         if !arguments
             .iter()
             .any(|word| word.starts_with("--oci-runtime"))

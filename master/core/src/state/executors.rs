@@ -1,10 +1,11 @@
-//! Executors that look after groups of tasks: what they take of their agents besides the tasks, once, as long as one of
-//! those holds resources. Nothing of this is stored: agents bring it with their tasks.
+//! Executors: what they take of their agents besides their tasks, once. The agent's own, which look after groups, are here
+//! as long as a task of theirs holds resources; those of frameworks' own until their agent says that they are over.
+//! Nothing of this is stored: agents bring it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_model::{AgentId, ExecutorId, ExecutorSpec, FrameworkId, Role, TaskId};
+use mete_model::{AgentId, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkId, Role, TaskId};
 
 use mete_model::SharedMap;
 
@@ -26,7 +27,7 @@ pub struct Executor {
     pub spec: Arc<ExecutorSpec>,
     /// On whose account it takes resources.
     pub role: Role,
-    /// Its tasks that hold resources; at least one.
+    /// Its tasks that hold resources; at least one when it is the agent's own.
     pub tasks: BTreeSet<TaskId>,
 }
 
@@ -62,22 +63,44 @@ impl Executors {
         true
     }
 
-    /// A task holds nothing any more; its executor when it was the last one, which is over then.
+    /// One that its agent brings without tasks.
+    pub(crate) fn bring(&mut self, key: ExecutorKey, spec: Arc<ExecutorSpec>, role: Role) {
+        let tasks = BTreeSet::new();
+        self.all
+            .insert(key, Arc::new(Executor { spec, role, tasks }));
+    }
+
+    /// One is over; what it was.
+    pub(crate) fn end(&mut self, key: &ExecutorKey) -> Option<Arc<Executor>> {
+        self.all.remove(key)
+    }
+
+    /// Those of a framework that are its own programs.
+    pub(crate) fn custom_of(&self, framework: &FrameworkId) -> Vec<ExecutorKey> {
+        let its = self.all.iter().filter(|(key, executor)| {
+            key.framework == *framework && executor.spec.kind == ExecutorKind::Custom
+        });
+        its.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// A task holds nothing any more; its executor when that is over with its last task.
     pub(crate) fn leave(&mut self, key: &ExecutorKey, task: &TaskId) -> Option<Arc<Executor>> {
         let executor = Arc::make_mut(self.all.get_mut(key)?);
         executor.tasks.remove(task);
-        if executor.tasks.is_empty() {
+        if executor.tasks.is_empty() && executor.spec.kind == ExecutorKind::Default {
             return self.all.remove(key);
         }
         None
     }
 
-    /// An agent is not there any more, or is about to say itself what it has.
-    pub(crate) fn forget_agent(&mut self, agent: &AgentId) {
+    /// An agent is not there any more, or is about to say itself what it has; whose executors it had.
+    pub(crate) fn forget_agent(&mut self, agent: &AgentId) -> BTreeSet<FrameworkId> {
         let its = self.all.after(|key| key.agent < *agent);
         let its = its.take_while(|(key, _)| key.agent == *agent);
-        for key in its.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            self.all.remove(&key);
+        let its: Vec<_> = its.map(|(key, _)| key.clone()).collect();
+        for key in &its {
+            self.all.remove(key);
         }
+        its.into_iter().map(|key| key.framework).collect()
     }
 }

@@ -58,7 +58,7 @@ impl Task {
             key,
             agent: spec.agent.clone(),
             role,
-            executor: None,
+            executor: spec.executor.as_ref().map(|executor| executor.id.clone()),
             spec,
             state: TaskState::Staging,
             statuses: Vec::new(),

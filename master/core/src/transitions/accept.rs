@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, Capability, FrameworkId, FrameworkInfo, OfferId, Reason, Resources, Role, Source,
-    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    AgentId, Capability, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, Reason, Resources,
+    Role, Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, info};
 
 use crate::cluster::{Cluster, Out};
 use crate::effects::{Event, MessageToAgent, OperationOutcome};
 use crate::input::{Accept, Operation};
+use crate::state::executors::ExecutorKey;
 use crate::state::offers::Units;
 use crate::state::tasks::{self, Task};
+use crate::transitions::group::executor_key;
 use crate::validate::{self, Candidate, OffersError};
 
 /// What an ACCEPT works on: one framework, one agent, one role, and a pool that shrinks.
@@ -171,22 +173,25 @@ impl Cluster {
         // A task says itself where it finds a volume, and whether it writes; what it holds is the volume as it was made.
         let asked = spec.resources.clone();
         spec.resources = asked.with_volumes_as_in(&bench.pool);
+        let executor = spec.executor.as_ref();
+        let executor = executor.map(|named| executor_key(bench, &named.id));
+        let running = executor.as_ref().and_then(|key| self.executors.get(key));
+        let running = running.map(|running| Arc::clone(&running.spec));
         let candidate = Candidate {
             task: &spec,
             offered_by: &bench.agent,
             left: &bench.pool,
             takes_parts_of_gpus: bench.info.can(Capability::GpuFractions),
             id_in_use: self.tasks.get(&key).is_some(),
+            running: running.as_deref(),
         };
         if let Err(error) = validate::task(&candidate) {
             return self.task_error(now, bench, spec.id, error.to_string(), out);
         }
-        if let Some(pinned) = bench.pool.pin(&spec.resources) {
-            spec.resources = pinned;
+        if let Some(executor) = executor {
+            self.join_executor(bench, executor, &mut spec, running);
         }
-        bench.pool = bench.pool.minus_at_most(&spec.resources);
-        self.allocator
-            .launched(&bench.agent, &bench.framework, &bench.role, &spec.resources);
+        self.take_from(bench, &mut spec.resources);
         debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
         self.count().tasks_launched += 1;
         bench.count_launch();
@@ -198,6 +203,26 @@ impl Cluster {
         };
         self.tasks.insert(task);
         self.tell_agent(&bench.agent, message, out);
+    }
+
+    /// Puts a task below the executor of its framework's own, which takes its resources when it is new.
+    fn join_executor(
+        &mut self,
+        bench: &mut Bench,
+        key: ExecutorKey,
+        task: &mut TaskSpec,
+        running: Option<Arc<ExecutorSpec>>,
+    ) {
+        if running.is_none()
+            && let Some(executor) = &mut task.executor
+        {
+            self.take_from(bench, &mut Arc::make_mut(executor).resources);
+        }
+        task.executor = running.or_else(|| task.executor.take());
+        if let Some(executor) = &task.executor {
+            self.executors
+                .join(key, executor, &bench.role, task.id.clone());
+        }
     }
 
     fn task_error(

@@ -131,6 +131,7 @@ impl Cluster {
         for key in tasks {
             self.orphan(now, &key, out);
         }
+        self.shut_down_executors(id, out);
         self.settle_framework(id);
     }
 
@@ -180,14 +181,14 @@ impl Cluster {
         self.settle_framework(&key.framework);
     }
 
-    /// Forgets a removed framework where that matters, once its last task is over; then the oldest of the removed ones.
+    /// Forgets a removed framework where that matters, once its last task and executor is over; then the oldest of the removed ones.
     pub(crate) fn settle_framework(&mut self, id: &FrameworkId) {
         let completed = |cluster: &Self, id: &FrameworkId| {
             let framework = cluster.frameworks.get(id);
             framework.is_some_and(|framework| framework.is_completed())
                 && cluster.tasks.of_framework(id).next().is_none()
         };
-        if !completed(self, id) {
+        if !completed(self, id) || !self.executors.custom_of(id).is_empty() {
             return;
         }
         self.allocator.remove_framework(id);

@@ -59,7 +59,7 @@ impl Cluster {
     }
 
     /// Takes resources out of what the offers hold; they stay with the framework in the allocator.
-    fn take_from(&mut self, bench: &mut Bench, resources: &mut Resources) {
+    pub(super) fn take_from(&mut self, bench: &mut Bench, resources: &mut Resources) {
         if let Some(pinned) = bench.pool.pin(resources) {
             *resources = pinned;
         }
@@ -158,7 +158,7 @@ impl Cluster {
     }
 }
 
-fn executor_key(bench: &Bench, executor: &ExecutorId) -> ExecutorKey {
+pub(super) fn executor_key(bench: &Bench, executor: &ExecutorId) -> ExecutorKey {
     ExecutorKey {
         agent: bench.agent.clone(),
         framework: bench.framework.clone(),

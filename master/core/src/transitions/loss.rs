@@ -107,6 +107,7 @@ impl Cluster {
             self.task_unreachable(now, &key, why, out);
         }
         self.allocator.remove_agent(id);
+        self.lose_executors(id);
         self.unplan_agent(id, out);
         self.tell_failure(id, out);
         if let Some(link) = link {
@@ -222,7 +223,7 @@ impl Cluster {
             self.tasks.archive(&key);
         }
         self.agents.all.remove(id);
-        self.executors.forget_agent(id);
+        self.lose_executors(id);
         out.store.push(Record::AgentForgotten(id.clone()));
         if self.erasures.forget(id) {
             out.store.push(Record::Erasing(id.clone(), BTreeSet::new()));

@@ -62,6 +62,7 @@ impl Cluster {
         let mut registration = registration;
         registration.info.resources = resources;
         let brought = std::mem::take(&mut registration.tasks);
+        let executors = std::mem::take(&mut registration.executors);
         let frameworks = std::mem::take(&mut registration.frameworks);
         let unacknowledged = std::mem::take(&mut registration.unacknowledged);
         self.drop_missing(now, &id, &brought, out);
@@ -70,6 +71,7 @@ impl Cluster {
         let message = MessageToAgent::Registered { agent: id.clone() };
         self.tell_agent(&id, message, out);
         self.take_in_tasks(now, &id, brought, out);
+        self.take_in_executors(&id, executors, out);
         self.take_first_updates(&id, unacknowledged, out);
         self.erase_again(&id, out);
         self.settle_drain(now, &id, out);
@@ -273,7 +275,8 @@ impl Cluster {
             warn!(task = %key, %agent, other = %other.agent, "task runs on two agents; the newcomer is killed");
             return self.kill_twin(agent, key, out);
         }
-        let executor = brought.executor.clone();
+        let own = brought.spec.executor.as_ref();
+        let executor = brought.executor.as_ref().or(own).map(Arc::clone);
         let resumed = self.settle_state(agent, key, brought);
         let Some(task) = self.tasks.get(key).map(Arc::clone) else {
             return;
@@ -317,7 +320,9 @@ impl Cluster {
             }
             let mut task = Task::new(key.clone(), role, Arc::new(spec));
             task.agent = agent.clone();
-            task.executor = executor.map(|executor| executor.id.clone());
+            if let Some(executor) = executor {
+                task.executor = Some(executor.id.clone());
+            }
             task.state = status.state;
             task.note(status);
             info!(task = %key, %agent, state = %task.state, "task taken in");
@@ -341,7 +346,7 @@ impl Cluster {
     }
 
     /// The role of a task that does not say it.
-    fn only_role(&self, framework: &FrameworkId) -> Role {
+    pub(super) fn only_role(&self, framework: &FrameworkId) -> Role {
         let framework = self.frameworks.get(framework);
         framework
             .and_then(|framework| framework.info.roles.first().cloned())

@@ -82,6 +82,7 @@ pub(crate) fn check(candidate: &GroupCandidate<'_>) -> Result<(), GroupError> {
             left: candidate.left,
             takes_parts_of_gpus: candidate.takes_parts_of_gpus,
             id_in_use: (candidate.id_in_use)(&task.id),
+            running: None,
         })?;
         needs.add(&task.resources);
     }

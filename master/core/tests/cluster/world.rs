@@ -114,6 +114,7 @@ impl World {
 
     pub(crate) fn registration(&mut self, host: &str) -> Registration {
         Registration {
+            executors: Vec::new(),
             link: self.link(),
             id: None,
             info: agent_info(host),
@@ -310,6 +311,7 @@ pub(crate) fn task(id: &str, agent: &AgentId) -> TaskSpec {
         resources: Resources::cpus_mem(1_000, 512),
         limits: TaskLimits::default(),
         command: CommandSpec::shell("sleep 1"),
+        executor: None,
         container: None,
         health_check: None,
         kill_grace_period: None,

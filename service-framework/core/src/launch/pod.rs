@@ -80,6 +80,7 @@ pub fn group(
             health_check: check.and_then(|check| health_check(check, own, &command)),
             container: around(container, &pod.volumes).map(Box::new),
             command,
+            executor: None,
             kill_grace_period: container.kill_grace_period,
             labels: labels
                 .map(|(name, value)| (name.clone(), Some(value.clone())))

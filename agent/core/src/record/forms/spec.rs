@@ -1,15 +1,17 @@
 //! Tasks and frameworks as they came.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    Capability, CommandSpec, FetchUri, FrameworkId, FrameworkInfo, HealthCheck, Probe, Program,
-    Role, TaskId, TaskSpec,
+    Capability, CommandSpec, ExecutorId, ExecutorSpec, FetchUri, FrameworkId, FrameworkInfo,
+    HealthCheck, Probe, Program, Role, TaskId, TaskSpec,
 };
 use serde::{Deserialize, Serialize};
 
 use super::container::Container;
+use super::executor;
 use super::limits::Limits;
 use super::quantities::Quantities;
 use super::words::{Base64, agent};
@@ -23,6 +25,8 @@ pub(super) struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limits: Option<Limits>,
     command: Command,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    executor: Option<(String, executor::Spec)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     container: Option<Container>,
     health_check: Option<Health>,
@@ -43,6 +47,10 @@ impl From<&TaskSpec> for Spec {
             resources: Quantities::from(&spec.resources),
             limits: Limits::of(&spec.limits),
             command: Command::from(&spec.command),
+            executor: spec
+                .executor
+                .as_deref()
+                .map(|executor| (executor.id.to_string(), executor.into())),
             container: spec.container.as_deref().map(Container::from),
             health_check: spec.health_check.as_ref().map(Health::from),
             kill_grace_us: spec.kill_grace_period.map(micros),
@@ -61,6 +69,7 @@ impl Spec {
             resources: self.resources.read()?,
             limits: self.limits.map(Limits::read).unwrap_or_default(),
             command: self.command.read(),
+            executor: self.executor.map(executor_of).transpose()?,
             container: self
                 .container
                 .map(Container::read)
@@ -72,6 +81,11 @@ impl Spec {
             original: self.original.0,
         })
     }
+}
+
+fn executor_of((id, spec): (String, executor::Spec)) -> Result<Arc<ExecutorSpec>, String> {
+    let id = ExecutorId::new(&id).map_err(|bad| bad.to_string())?;
+    Ok(Arc::new(spec.read(id)?))
 }
 
 /// A command.

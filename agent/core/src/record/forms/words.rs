@@ -53,6 +53,8 @@ pub(super) struct Status {
     ip_addresses: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory_limitation_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    original: Option<Base64>,
 }
 
 impl From<&TaskStatus> for Status {
@@ -69,6 +71,10 @@ impl From<&TaskStatus> for Status {
             unreachable_time: status.unreachable_time.map(Timestamp::as_micros),
             ip_addresses: status.ip_addresses.clone(),
             memory_limitation_bytes: status.memory_limitation_bytes,
+            original: status
+                .original
+                .as_deref()
+                .map(|bytes| Base64(Bytes::copy_from_slice(bytes))),
         }
     }
 }
@@ -94,6 +100,7 @@ impl Status {
             unreachable_time: self.unreachable_time.map(Timestamp::from_micros),
             ip_addresses: self.ip_addresses,
             memory_limitation_bytes: self.memory_limitation_bytes,
+            original: self.original.map(|bytes| bytes.0.to_vec().into()),
         })
     }
 }

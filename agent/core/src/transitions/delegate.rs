@@ -1,0 +1,221 @@
+//! Tasks for executors of frameworks' own: the first one starts its executor, all are given to it once it has subscribed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mete_model::{
+    AgentId, CommandSpec, Effects, ExecutorSpec, FrameworkId, FrameworkInfo, Reason, Resources,
+    TaskId, TaskKey, TaskLimits, TaskSpec, TaskState, Timestamp,
+};
+use tracing::{error, info};
+
+use super::report::News;
+use crate::effects::{Action, ForExecutor};
+use crate::executor_environment::DEFAULT_SHUTDOWN_GRACE;
+use crate::node::Node;
+use crate::record::Record;
+use crate::state::custom_executors::{
+    CustomExecutor, ExecutorPhase, MAX_CUSTOM_EXECUTORS, ToExecutor,
+};
+use crate::state::executors::ExecutorKey;
+use crate::state::tasks::{Phase, Task};
+
+impl Node {
+    /// The master asks for a task that an executor of the framework's own is to run.
+    pub(super) fn delegate(
+        &mut self,
+        now: Timestamp,
+        task: TaskKey,
+        spec: TaskSpec,
+        executor: &Arc<ExecutorSpec>,
+        agent: AgentId,
+        out: &mut Effects<Self>,
+    ) {
+        let key = ExecutorKey {
+            framework: task.framework.clone(),
+            executor: executor.id.clone(),
+        };
+        let refusal = match self.custom_executors.get(&key) {
+            Some(there) if there.ending().is_some() => Some(News::agent(
+                self.dropped(&task.framework),
+                Reason::ExecutorTerminated,
+                format!("executor {} is being ended", executor.id),
+            )),
+            Some(there) if there.spec.original != executor.original => Some(News::agent(
+                TaskState::Error,
+                Reason::TaskInvalid,
+                format!(
+                    "executor {} runs here with another description",
+                    executor.id
+                ),
+            )),
+            Some(_) => None,
+            None => self.no_more_executors(),
+        };
+        if let Some(refusal) = refusal {
+            self.report_orphan(now, &task, refusal);
+            return self.forget_framework_if_unused(&task.framework, out);
+        }
+        let id = Some(executor.id.clone());
+        self.take(now, task.clone(), spec, agent.clone(), id, out);
+        if self.custom_executors.get(&key).is_none() {
+            self.start_executor(now, key, executor, agent, out);
+        } else {
+            self.hand_over(&key, out);
+            self.widen(&key, out);
+        }
+    }
+
+    fn no_more_executors(&self) -> Option<News> {
+        (self.custom_executors.len() >= MAX_CUSTOM_EXECUTORS).then(|| {
+            News::agent(
+                TaskState::Failed,
+                Reason::ContainerLaunchFailed,
+                format!("the agent has {MAX_CUSTOM_EXECUTORS} executors, more than that it does not take"),
+            )
+        })
+    }
+
+    fn start_executor(
+        &mut self,
+        now: Timestamp,
+        key: ExecutorKey,
+        spec: &Arc<ExecutorSpec>,
+        agent: AgentId,
+        out: &mut Effects<Self>,
+    ) {
+        let framework = self.tasks.framework(&key.framework);
+        let Some(framework) = framework.map(|framework| Arc::clone(&framework.info)) else {
+            error!(executor = %key.executor, framework = %key.framework, "executor of a framework that is not known");
+            return;
+        };
+        let given = self.given_to(&key, spec);
+        let Some((pseudo, program)) = program(&key.framework, spec, &agent, given) else {
+            error!(executor = %key.executor, "the id of an executor is none of a task");
+            return;
+        };
+        let mem_bytes = program.resources.flat().mem_bytes;
+        let executor = self.custom_executors.insert(CustomExecutor {
+            key,
+            spec: Arc::clone(spec),
+            container: self.names.container(),
+            agent,
+            since: now,
+            phase: ExecutorPhase::Starting,
+            stream: None,
+            mem_bytes,
+        });
+        info!(executor = %executor.key.executor, framework = %executor.key.framework, container = %executor.container, "executor is started");
+        out.act.push(Action::ForExecutor(ForExecutor::Launch {
+            key: pseudo,
+            executor: Arc::clone(&executor),
+            program: Arc::new(program),
+            framework,
+            shutdown_grace: shutdown_grace(spec),
+        }));
+        out.store.push(Record::CustomExecutor(executor));
+    }
+
+    /// What an executor and its live tasks take.
+    fn given_to(&self, key: &ExecutorKey, spec: &ExecutorSpec) -> Resources {
+        let tasks = self.live_tasks_of(key);
+        tasks.iter().fold(spec.resources.clone(), |sum, task| {
+            sum.plus(&task.spec.resources)
+        })
+    }
+
+    /// An executor with another task may use more.
+    fn widen(&mut self, key: &ExecutorKey, out: &mut Effects<Self>) {
+        let Some(spec) = self
+            .custom_executors
+            .get(key)
+            .map(|one| Arc::clone(&one.spec))
+        else {
+            return;
+        };
+        let given = self.given_to(key, &spec);
+        let (cpus_milli, mem_bytes) = (given.flat().cpus_milli, given.flat().mem_bytes);
+        let widened = self.custom_executors.edit(key, |one| {
+            one.mem_bytes = one.mem_bytes.max(mem_bytes);
+        });
+        if let Some(one) = widened {
+            out.act.push(Action::ForExecutor(ForExecutor::Widen {
+                container: one.container.clone(),
+                cpus_milli,
+                mem_bytes: one.mem_bytes,
+            }));
+        }
+    }
+
+    /// Gives an executor that listens the tasks that wait for it, in the order in which they came.
+    pub(super) fn hand_over(&mut self, key: &ExecutorKey, out: &mut Effects<Self>) {
+        let executor = self.custom_executors.get(key);
+        let Some(link) = executor.and_then(|one| one.stream) else {
+            return;
+        };
+        let waiting = self.live_tasks_of(key);
+        let mut waiting: Vec<_> = waiting
+            .into_iter()
+            .filter(|task| task.phase == Phase::Accepted)
+            .collect();
+        waiting.sort_by_key(|task| task.accepted_at);
+        for task in waiting {
+            self.tasks
+                .edit(&task.key, |task| task.phase = Phase::Delegated);
+            self.changed.insert(task.key.clone());
+            let event = Box::new(ToExecutor::Launch(Arc::clone(&task.spec)));
+            out.act
+                .push(Action::ForExecutor(ForExecutor::Tell { link, event }));
+        }
+    }
+
+    /// The tasks of an executor of a framework's own that have not ended.
+    pub(super) fn live_tasks_of(&self, key: &ExecutorKey) -> Vec<Arc<Task>> {
+        let of_framework = self.tasks.of(&key.framework);
+        let its = of_framework.filter(|task| {
+            task.is_live() && task.is_delegated() && task.executor.as_ref() == Some(&key.executor)
+        });
+        its.map(Arc::clone).collect()
+    }
+}
+
+/// From SHUTDOWN to SIGKILL.
+pub(super) fn shutdown_grace(spec: &ExecutorSpec) -> std::time::Duration {
+    spec.shutdown_grace_period.unwrap_or(DEFAULT_SHUTDOWN_GRACE)
+}
+
+/// An executor as something to be launched: it has the name of a task, and nobody kills it as one.
+fn program(
+    framework: &FrameworkId,
+    spec: &ExecutorSpec,
+    agent: &AgentId,
+    resources: Resources,
+) -> Option<(TaskKey, TaskSpec)> {
+    let id = TaskId::new(spec.id.as_str()).ok()?;
+    let key = TaskKey {
+        framework: framework.clone(),
+        task: id.clone(),
+    };
+    let command = spec.command.clone();
+    let program = TaskSpec {
+        id,
+        name: spec.name.clone(),
+        agent: agent.clone(),
+        resources,
+        limits: TaskLimits::default(),
+        command: command.unwrap_or_else(|| CommandSpec::shell("")),
+        executor: None,
+        container: spec.container.clone(),
+        health_check: None,
+        kill_grace_period: None,
+        labels: Vec::new(),
+        original: Bytes::new(),
+    };
+    Some((key, program))
+}
+
+/// What a framework said of itself, as an executor is told.
+pub(super) fn info_of(node: &Node, framework: &FrameworkId) -> Option<Arc<FrameworkInfo>> {
+    let known = node.tasks.framework(framework);
+    known.map(|known| Arc::clone(&known.info))
+}
