@@ -68,6 +68,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &[
             "mete-model",
             "mete-placement",
+            "mete-proto",
             "mete-master-core",
             "mete-service-framework-core",
             "mete-framework-sdk",
