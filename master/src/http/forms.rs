@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{MethodRouter, post};
 use mete_daemon::http_error::HttpError;
 use mete_master_core::{AgentOperation, Input, OperationKind};
 use mete_model::{AgentId, FrameworkId};
@@ -22,10 +22,22 @@ use crate::orders::{self, OrderError};
 pub(super) fn routes() -> Router<Pages> {
     Router::new()
         .route("/teardown", post(teardown))
-        .route("/reserve", post(reserve))
-        .route("/unreserve", post(unreserve))
-        .route("/create-volumes", post(create))
-        .route("/destroy-volumes", post(destroy))
+        .route(
+            "/reserve",
+            reshapes::<ResourcesForm>(OperationKind::Reserve),
+        )
+        .route(
+            "/unreserve",
+            reshapes::<ResourcesForm>(OperationKind::Unreserve),
+        )
+        .route(
+            "/create-volumes",
+            reshapes::<VolumesForm>(OperationKind::Create),
+        )
+        .route(
+            "/destroy-volumes",
+            reshapes::<VolumesForm>(OperationKind::Destroy),
+        )
 }
 
 type Filled<T> = Result<Form<T>, FormRejection>;
@@ -49,70 +61,44 @@ async fn teardown(State(pages): State<Pages>, form: Filled<TeardownForm>) -> Res
     Ok(())
 }
 
+/// A form about resources of an agent: which agent, and a list in JSON.
+trait AboutAgent: DeserializeOwned + Send + 'static {
+    fn parts(self) -> (String, String);
+}
+
 #[derive(Deserialize)]
 struct ResourcesForm {
     #[serde(rename = "slaveId")]
     slave_id: String,
-    /// A list in JSON.
     resources: String,
+}
+
+impl AboutAgent for ResourcesForm {
+    fn parts(self) -> (String, String) {
+        (self.slave_id, self.resources)
+    }
 }
 
 #[derive(Deserialize)]
 struct VolumesForm {
     #[serde(rename = "slaveId")]
     slave_id: String,
-    /// A list in JSON.
     volumes: String,
 }
 
-async fn reserve(
-    State(pages): State<Pages>,
-    form: Filled<ResourcesForm>,
-) -> Result<StatusCode, HttpError> {
-    let form = fields(form)?;
-    reshape(
-        &pages,
-        OperationKind::Reserve,
-        &form.slave_id,
-        &form.resources,
-    )
-    .await
+impl AboutAgent for VolumesForm {
+    fn parts(self) -> (String, String) {
+        (self.slave_id, self.volumes)
+    }
 }
 
-async fn unreserve(
-    State(pages): State<Pages>,
-    form: Filled<ResourcesForm>,
-) -> Result<StatusCode, HttpError> {
-    let form = fields(form)?;
-    reshape(
-        &pages,
-        OperationKind::Unreserve,
-        &form.slave_id,
-        &form.resources,
-    )
-    .await
-}
-
-async fn create(
-    State(pages): State<Pages>,
-    form: Filled<VolumesForm>,
-) -> Result<StatusCode, HttpError> {
-    let form = fields(form)?;
-    reshape(&pages, OperationKind::Create, &form.slave_id, &form.volumes).await
-}
-
-async fn destroy(
-    State(pages): State<Pages>,
-    form: Filled<VolumesForm>,
-) -> Result<StatusCode, HttpError> {
-    let form = fields(form)?;
-    reshape(
-        &pages,
-        OperationKind::Destroy,
-        &form.slave_id,
-        &form.volumes,
-    )
-    .await
+/// What carries out one kind of operation, as a form says it.
+fn reshapes<T: AboutAgent>(kind: OperationKind) -> MethodRouter<Pages> {
+    let take = move |State(pages): State<Pages>, form: Filled<T>| async move {
+        let (agent, list) = fields(form)?.parts();
+        reshape(&pages, kind, &agent, &list).await
+    };
+    post(take)
 }
 
 async fn reshape(
