@@ -15,6 +15,7 @@ mod hands; // each action to the stream it belongs to
 mod http; // what people and tools read
 mod links; // live streams, each with a bounded queue
 mod orders; // what operators want: asked of the cluster, and what they are told when it cannot be
+mod resize; // volumes of another size, as frameworks and operators say it
 mod rounds; // how long rounds of allocation take
 mod run; // from the options to the end
 mod sums; // what is used and offered, by agent and by framework

@@ -121,6 +121,10 @@ id!(
     ExecutorId, "executor"
 );
 id!(
+    /// Names one operation within its framework; chosen by the framework.
+    OperationId, "operation"
+);
+id!(
     /// Names one container on an agent; chosen by the agent.
     ContainerId, "container"
 );

@@ -37,7 +37,8 @@ pub use executor::{ExecutorKind, ExecutorSpec, TaskGroup};
 pub use framework::{Capability, FrameworkInfo};
 pub use health::{HealthCheck, Probe};
 pub use ids::{
-    AgentId, BadId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId, TaskKey, UpdateId,
+    AgentId, BadId, ContainerId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, TaskKey,
+    UpdateId,
 };
 pub use limits::{Limit, TaskLimits};
 pub use machine::{Change, Durable, Effects, Machine, Timestamp};

@@ -23,6 +23,7 @@ use crate::state::executors::Executors;
 use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
+use crate::state::operations::Operations;
 use crate::state::schedule::Schedule;
 use crate::state::tasks::Tasks;
 use crate::view::View;
@@ -44,6 +45,7 @@ pub struct Cluster {
     pub(crate) tasks: Tasks,
     pub(crate) executors: Executors,
     pub(crate) erasures: Erasures,
+    pub(crate) operations: Operations,
     pub(crate) weights: Arc<BTreeMap<Role, NonZeroU32>>,
     pub(crate) limits: Arc<BTreeMap<Role, Amounts>>,
     pub(crate) guarantees: Arc<BTreeMap<Role, Amounts>>,
@@ -198,6 +200,11 @@ impl Cluster {
             Call::Acknowledge { agent, task, uuid } => {
                 self.acknowledge(framework, &agent, &task, uuid, out);
             }
+            Call::AcknowledgeOperation {
+                agent,
+                operation,
+                uuid,
+            } => self.acknowledge_operation(framework, &agent, operation, uuid, out),
             Call::Reconcile(tasks) => self.reconcile(now, framework, tasks, out),
             Call::ReconcileOperations(named) => {
                 self.reconcile_operations(now, framework, named, out);
@@ -236,6 +243,7 @@ impl Cluster {
                 Due::Failover(framework) => self.failover_due(now, &framework, out),
                 Due::Offer(offer) => self.offer_due(now, &offer, out),
                 Due::Kill(task) => self.kill_due(now, &task, out),
+                Due::Operation(key) => self.operation_due(now, &key, out),
             }
         }
     }

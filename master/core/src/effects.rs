@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mete_model::{
     AgentId, Capability, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, InverseOffer, Offer,
-    OfferId, Resources, Role, TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
+    OfferId, OperationId, Resources, Role, TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
 };
 
 use mete_placement::Allocator;
@@ -72,10 +72,10 @@ pub enum Event {
         /// The message as the agent sent it; `None` when the master made it.
         original: Option<Bytes>,
     },
-    /// How an operation went that the framework has named. Asks for no acknowledgement.
+    /// How an operation went that the framework has named.
     Operation {
         /// As the framework calls it.
-        id: String,
+        id: OperationId,
         /// On which agent's resources; `None` when the offers were no good.
         agent: Option<AgentId>,
         /// How it went.
@@ -111,8 +111,13 @@ pub enum Event {
 /// How an operation went.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperationOutcome {
-    /// Done, and on disk; what the resources are now.
-    Finished(Resources),
+    /// Done, and on disk.
+    Finished {
+        /// What the resources are now.
+        made: Resources,
+        /// To be acknowledged; told again until it is.
+        uuid: UpdateId,
+    },
     /// Not done: it cannot be, in words.
     Error(String),
     /// Not done: the offers were no good, in words.

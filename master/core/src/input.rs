@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, Resources,
-    Role, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, UpdateId, VolumeName,
+    AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, OperationId,
+    Resources, Role, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, UpdateId, VolumeName,
 };
 use mete_placement::{Amounts, Policy, Shape};
 
@@ -153,9 +153,9 @@ pub enum Input {
 pub struct AgentOperation {
     /// Which agent.
     pub agent: AgentId,
-    /// Which of the four.
+    /// What is made of it.
     pub kind: OperationKind,
-    /// What is to be reserved or created, or what is not to be any more.
+    /// What is to be reserved or created, or what is not to be any more; a volume that grows, with what is added to it.
     pub resources: Resources,
 }
 
@@ -303,10 +303,20 @@ pub enum Call {
         /// Which update.
         uuid: UpdateId,
     },
+    /// News of an operation has been dealt with.
+    AcknowledgeOperation {
+        /// On whose resources it was.
+        agent: AgentId,
+        /// Which.
+        operation: OperationId,
+        /// As the news had it.
+        uuid: UpdateId,
+    },
     /// Tell the latest state of these tasks, or of all when there are none.
     Reconcile(Vec<(TaskId, Option<AgentId>)>),
-    /// Tell how these operations stand, each by the framework's name for it and the agent where it thinks it happened.
-    ReconcileOperations(Vec<(String, Option<AgentId>)>),
+    /// Tell how these operations stand, each by the framework's name for it and the agent where it thinks it happened; or all
+    /// that are not acknowledged when there are none.
+    ReconcileOperations(Vec<(OperationId, Option<AgentId>)>),
     /// End the framework with all its tasks.
     Teardown,
     /// What waits to run, most urgent first.
@@ -360,6 +370,7 @@ impl Call {
             | Self::Suppress { .. }
             | Self::Kill { .. }
             | Self::Acknowledge { .. }
+            | Self::AcknowledgeOperation { .. }
             | Self::Reconcile(_)
             | Self::ReconcileOperations(_)
             | Self::Teardown
@@ -388,18 +399,18 @@ pub enum Operation {
     Launch(Vec<Result<TaskSpec, BadTask>>),
     /// Start the tasks of a group, all or none.
     LaunchGroup(Result<Box<TaskGroup>, BadGroup>),
-    /// Reserve, make volumes, and back.
+    /// Reserve, make volumes, and back; change the size of one.
     Reshape {
         /// What the framework calls it; it hears how the operation went.
-        id: Option<String>,
-        /// Which of the four.
+        id: Option<OperationId>,
+        /// What is made of them.
         kind: OperationKind,
-        /// What is to be reserved or created, or what is not to be any more.
+        /// What is to be reserved or created, or what is not to be any more; a volume that grows, with what is added to it.
         resources: Resources,
     },
     /// Not carried yet.
     NotCarried {
-        /// `GROW_VOLUME`.
+        /// `CREATE_DISK`.
         name: String,
     },
 }
@@ -443,7 +454,7 @@ impl Accept {
     }
 
     /// The operations that the framework wants to hear of.
-    pub(crate) fn named_operations(&self) -> Vec<String> {
+    pub(crate) fn named_operations(&self) -> Vec<OperationId> {
         let ids = self
             .operations
             .iter()

@@ -5,6 +5,7 @@
 //! agent      Registered ─▶ Disconnected ─▶ Unreachable        and  Active ─▶ … ─▶ Gone        state/agents.rs
 //! framework  Active ◀─▶ Disconnected ─▶ Completed                                             state/frameworks.rs
 //! offer      on the table ─▶ taken | handed back | withdrawn | timed out                      state/offers.rs
+//! operation  done ─▶ acknowledged                                                             state/operations.rs
 //! task       Staging ─▶ Running ─▶ ended ─▶ acknowledged                                      state/tasks.rs
 //! ```
 //! Start with [`Cluster`] and its `step`, then follow one [`Input`] into `transitions`.
@@ -13,7 +14,7 @@ mod cluster; // the whole state, and `step`
 mod counters; // what has happened how often
 mod effects; // actions and replies
 mod input; // all that can happen
-mod operations; // RESERVE, UNRESERVE, CREATE, DESTROY: what turns into what
+mod operations; // RESERVE, CREATE, GROW_VOLUME and the others: what turns into what
 mod quantities; // amounts by name, in the words of people
 mod registry; // what survives a restart, and each change to it as a value
 mod settings; // times and bounds
@@ -39,6 +40,7 @@ pub use state::agents::{Admission, Agent, Drain, Pace, Reach};
 pub use state::executors::{Executor, ExecutorKey};
 pub use state::frameworks::{Framework, Life, OfferRules};
 pub use state::offers::OpenOffer;
+pub use state::operations::{DoneOperation, OperationKey};
 pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};
 pub use state::tasks::{Kill, Task};
 pub use view::{RoleView, View};

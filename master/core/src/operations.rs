@@ -1,11 +1,14 @@
-//! RESERVE, UNRESERVE, CREATE, DESTROY: what turns into what, and whether that may be (rules as in Mesos'
-//! `validation.cpp`).
+//! RESERVE, UNRESERVE, CREATE, DESTROY, GROW_VOLUME, SHRINK_VOLUME: what turns into what, and whether that may be (rules as
+//! in Mesos' `validation.cpp`).
 //!
 //! ```text
 //! plain ──RESERVE──▶ reserved ──RESERVE──▶ refined        disk, reserved ──CREATE──▶ volume
 //!       ◀─UNRESERVE─          ◀─UNRESERVE─                              ◀─DESTROY─
 //! ```
-//! An operation is done altogether or not at all. It changes no quantity, only for whom it is and what it is kept as.
+//! A volume grows by such disk, and gives some of it back when it shrinks. An operation is done altogether or not at all. It
+//! changes no quantity, only for whom it is and what it is kept as.
+
+mod resize; // volumes of another size
 
 use std::collections::BTreeSet;
 
@@ -25,6 +28,13 @@ pub enum OperationKind {
     Create,
     /// Destroy volumes, with what is on them.
     Destroy,
+    /// Make a volume larger.
+    Grow,
+    /// Make a volume smaller.
+    Shrink {
+        /// By so much.
+        by_bytes: u64,
+    },
 }
 
 impl OperationKind {
@@ -35,6 +45,8 @@ impl OperationKind {
             Self::Unreserve => "UNRESERVE",
             Self::Create => "CREATE",
             Self::Destroy => "DESTROY",
+            Self::Grow => "GROW_VOLUME",
+            Self::Shrink { .. } => "SHRINK_VOLUME",
         }
     }
 }
@@ -114,6 +126,34 @@ pub enum OperationError {
     /// They are no volume.
     #[error("{0} is no volume")]
     NoVolume(Resources),
+    /// Sizes are changed one by one.
+    #[error("{0} are several volumes; one at a time changes its size")]
+    ManyVolumes(Resources),
+    /// Somebody may be using it.
+    #[error("volume {0} is shared; its size does not change")]
+    SharedSize(String),
+    /// It grows by what it is made of.
+    #[error(
+        "volume {id} cannot grow by \"{addition}\": that is not disk, reserved as the volume is"
+    )]
+    CannotGrow {
+        /// Of the volume.
+        id: String,
+        /// What was to be added.
+        addition: Resources,
+    },
+    /// Something has to go, and something has to stay.
+    #[error(
+        "volume {id} of {size_bytes} bytes cannot shrink by {by_bytes}: something has to go, and something to stay"
+    )]
+    CannotShrink {
+        /// Of the volume.
+        id: String,
+        /// How large it is.
+        size_bytes: u64,
+        /// What was to be taken away.
+        by_bytes: u64,
+    },
     /// Nobody could write to it.
     #[error("volume {0} is created to be read only")]
     ReadOnly(String),
@@ -155,6 +195,10 @@ impl OperationError {
             | Self::PartOfGpu(_)
             | Self::HasVolume(_)
             | Self::NoVolume(_)
+            | Self::ManyVolumes(_)
+            | Self::SharedSize(_)
+            | Self::CannotGrow { .. }
+            | Self::CannotShrink { .. }
             | Self::ReadOnly(_)
             | Self::CannotShare => true,
             Self::VolumeExists { .. }
@@ -166,32 +210,53 @@ impl OperationError {
     }
 }
 
-/// What an operation on `asked` changes; `asked` says what is to be reserved and created, or what is not to be any more.
+/// What an operation on `asked` changes; `asked` says what is to be reserved and created, or what is not to be any more: for
+/// GROW_VOLUME the volume and what is added to it.
 pub(crate) fn change(
     kind: OperationKind,
     asked: &Resources,
     operator: &Operator<'_>,
 ) -> Result<Change, OperationError> {
+    use OperationError::{NoVolume, Unreserved};
     if asked.is_empty() {
         return Err(OperationError::Nothing);
     }
+    match kind {
+        OperationKind::Reserve => retag(asked, operator, Unreserved, |tag, part| {
+            Ok((reserve(tag, part, operator)?, tag.clone()))
+        }),
+        OperationKind::Unreserve => retag(asked, operator, Unreserved, |tag, part| {
+            Ok((tag.clone(), unreserve(tag, part)?))
+        }),
+        OperationKind::Create => {
+            let mut ids = volumes(operator.total);
+            retag(asked, operator, NoVolume, |tag, part| {
+                Ok((create(tag, part, operator, &mut ids)?, tag.clone()))
+            })
+        }
+        OperationKind::Destroy => retag(asked, operator, NoVolume, |tag, part| {
+            Ok((tag.clone(), destroy(tag, part, operator)?))
+        }),
+        OperationKind::Grow => resize::grow(asked, operator),
+        OperationKind::Shrink { by_bytes } => resize::shrink(asked, by_bytes, operator),
+    }
+}
+
+/// Each part as it was and as it will be, by what `turn` says of its tag. What is plain cannot be meant.
+fn retag(
+    asked: &Resources,
+    operator: &Operator<'_>,
+    is_plain: fn(Resources) -> OperationError,
+    mut turn: impl FnMut(&Tag, &Resources) -> Result<(Tag, Tag), OperationError>,
+) -> Result<Change, OperationError> {
     let plain = asked.plain();
     if !plain.is_empty() {
-        return Err(match kind {
-            OperationKind::Reserve | OperationKind::Unreserve => OperationError::Unreserved(plain),
-            OperationKind::Create | OperationKind::Destroy => OperationError::NoVolume(plain),
-        });
+        return Err(is_plain(plain));
     }
     let mut left = operator.pool.clone();
-    let mut ids = volumes(operator.total);
     let mut change = Change::default();
     for (tag, part) in asked.parts() {
-        let (from, to) = match kind {
-            OperationKind::Reserve => (reserve(tag, part, operator)?, Tag::clone(tag)),
-            OperationKind::Unreserve => (Tag::clone(tag), unreserve(tag, part)?),
-            OperationKind::Create => (create(tag, part, operator, &mut ids)?, Tag::clone(tag)),
-            OperationKind::Destroy => (Tag::clone(tag), destroy(tag, part, operator)?),
-        };
+        let (from, to) = turn(tag, part)?;
         let (from, to) = take(&mut left, from, to, part)?;
         change.from.add(&from);
         change.to.add(&to);

@@ -1,5 +1,5 @@
 //! What survives a restart: agents admitted, draining, unreachable, gone; weights, quotas, policies; the maintenance
-//! schedule; frameworks torn down; the epoch.
+//! schedule; frameworks torn down; operations that wait for their acknowledgement; the epoch.
 //!
 //! One key per thing, so that each change is one small write:
 //!
@@ -13,6 +13,7 @@
 //! policy                    the same for the cluster
 //! maintenance               windows, and machines that are down
 //! torn-down/<framework id>  when
+//! operation/<framework id>/<operation id>   what was done, until the framework knows
 //! epoch                     of the last master that started
 //! ```
 //! A value is one byte, the version of its format, and JSON. Only this file, and those below it, read and write them.
@@ -20,6 +21,7 @@
 mod schedule; // the form of the maintenance schedule
 
 mod erasing; // volumes that are to be erased
+mod operation; // operations that are done and not acknowledged
 mod part; // what was reserved, what was made a volume
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +37,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::state::agents::{Admission, Drain, Pace};
+use crate::state::operations::{DoneOperation, OperationKey};
 use crate::state::schedule::Schedule;
 use erasing::StoredVolume;
+use operation::StoredOperation;
 use part::StoredPart;
 use schedule::StoredSchedule;
 
@@ -88,6 +92,10 @@ pub enum Record {
     TornDown(FrameworkId, Timestamp),
     /// A torn-down framework is forgotten.
     TornDownForgotten(FrameworkId),
+    /// A named operation is done; its framework is told until it acknowledges.
+    Operation(Arc<DoneOperation>),
+    /// It need not be told any more.
+    OperationForgotten(OperationKey),
     /// A master has started.
     Epoch(u64),
 }
@@ -146,6 +154,8 @@ pub struct Registry {
     pub schedule: Schedule,
     /// Frameworks torn down, and when.
     pub torn_down: BTreeMap<FrameworkId, Timestamp>,
+    /// Operations that wait for their acknowledgement.
+    pub operations: Vec<DoneOperation>,
     /// Of the last master that started; 0 for none.
     pub epoch: u64,
 }
@@ -213,6 +223,7 @@ impl Registry {
                 let at = Timestamp::from_micros(decode(key, value)?);
                 self.torn_down.insert(name(key, id)?, at);
             }
+            Some(("operation", name)) => self.operations.push(operation(key, name, value)?),
             None if key == "epoch" => self.epoch = decode(key, value)?,
             None if key == "policy" => {
                 self.policies.insert(None, policy(key, value)?);
@@ -257,6 +268,11 @@ impl Durable for Record {
             }
             Self::TornDown(id, at) => (format!("torn-down/{id}"), Some(encode(&at.as_micros()))),
             Self::TornDownForgotten(id) => (format!("torn-down/{id}"), None),
+            Self::Operation(done) => (
+                operation_key(&done.key),
+                Some(encode(&StoredOperation::from(&**done))),
+            ),
+            Self::OperationForgotten(key) => (operation_key(key), None),
             Self::Epoch(epoch) => ("epoch".to_owned(), Some(encode(epoch))),
         };
         vec![Change {
@@ -264,6 +280,23 @@ impl Durable for Record {
             value,
         }]
     }
+}
+
+fn operation_key((framework, id): &OperationKey) -> String {
+    format!("operation/{framework}/{id}")
+}
+
+fn operation(key: &str, of: &str, value: &[u8]) -> Result<DoneOperation, BadRecord> {
+    let unknown = || BadRecord::UnknownKey {
+        key: key.to_owned(),
+    };
+    let (framework, id) = of.split_once('/').ok_or_else(unknown)?;
+    let stored: StoredOperation = decode(key, value)?;
+    let read = stored.read((name(key, framework)?, name(key, id)?));
+    read.map_err(|why| BadRecord::Impossible {
+        key: key.to_owned(),
+        why,
+    })
 }
 
 fn amounts(amounts: Option<&Amounts>) -> Option<Vec<u8>> {
@@ -542,6 +575,24 @@ mod tests {
             .with_part(refined, part)
     }
 
+    /// A volume was shrunk, and disk is reserved no more.
+    fn done() -> DoneOperation {
+        let mut plain = Resources::cpus_mem(0, 5);
+        plain.disk_bytes = 7;
+        DoneOperation {
+            key: (
+                FrameworkId::new("f").expect("good"),
+                "o".parse().expect("good"),
+            ),
+            uuid: mete_model::UpdateId([7; 16]),
+            agent: agent().id,
+            kind: crate::operations::OperationKind::Shrink { by_bytes: 3 },
+            asked: made(),
+            made: made().plus(&plain),
+            at: Timestamp::from_millis(11),
+        }
+    }
+
     fn stored(records: &[Record]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut store = BTreeMap::new();
         for change in records.iter().flat_map(Durable::changes) {
@@ -598,6 +649,7 @@ mod tests {
             Record::Policy(None, Some(Policy::BestFit)),
             Record::Maintenance(schedule.clone()),
             Record::TornDown(framework.clone(), Timestamp::from_millis(3)),
+            Record::Operation(Arc::new(done())),
             Record::Epoch(7),
         ]));
 
@@ -623,6 +675,7 @@ mod tests {
             registry.torn_down,
             BTreeMap::from([(framework, Timestamp::from_millis(3))])
         );
+        assert_eq!(registry.operations, [done()]);
         assert_eq!(registry.epoch, 7);
     }
 
@@ -679,6 +732,8 @@ mod tests {
             Record::Policy(None, None),
             Record::Weight(Role::any(), NonZeroU32::new(7)),
             Record::Weight(Role::any(), None),
+            Record::Operation(Arc::new(done())),
+            Record::OperationForgotten(done().key),
         ];
 
         assert!(stored(&records).is_empty());
@@ -693,6 +748,7 @@ mod tests {
             ("epoch", b"\x027"),
             ("epoch", b""),
             ("colour/red", b"\x011"),
+            ("operation/f", b"\x01{}"),
         ] {
             let read = Registry::read([(key.as_bytes().to_vec(), value.to_vec())]);
             let error = read.expect_err("bad").to_string();

@@ -7,5 +7,6 @@ pub(crate) mod executors; // what looks after tasks
 pub(crate) mod frameworks; // who launches tasks, and whether it is there
 pub(crate) mod inverse_offers; // who is asked to leave which agent
 pub(crate) mod offers; // what is on the table
+pub(crate) mod operations; // named operations that are done and not acknowledged
 pub(crate) mod schedule; // which machines are planned to be away, and which are
 pub(crate) mod tasks; // what runs where

@@ -5,6 +5,7 @@ mod depart; // a framework goes: away, for good, torn down
 mod drain; // an agent gets no new tasks, or loses those it has
 mod erase; // destroyed volumes are erased by their agents
 mod executor; // executors of frameworks' own hear, say and end
+mod feedback; // a named operation is done, and told until its framework knows
 mod group; // LAUNCH_GROUP: all tasks of a group start, or none
 mod kill; // a task is to end, and is told until it does
 mod loss; // pings missed, streams broken, agents gone

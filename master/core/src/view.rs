@@ -16,6 +16,7 @@ use crate::state::agents::Agent;
 use crate::state::executors::{Executor, ExecutorKey};
 use crate::state::frameworks::Framework;
 use crate::state::offers::OpenOffer;
+use crate::state::operations::{DoneOperation, OperationKey};
 use crate::state::schedule::{MachineId, Schedule};
 use crate::state::tasks::{self, Task};
 use mete_model::SharedMap;
@@ -38,6 +39,8 @@ pub struct View {
     pub tasks: SharedMap<TaskKey, Arc<Task>>,
     /// Executors that look after groups of tasks.
     pub executors: SharedMap<ExecutorKey, Arc<Executor>>,
+    /// Operations that are done and not acknowledged.
+    pub operations: SharedMap<OperationKey, Arc<DoneOperation>>,
     /// The last tasks that are over, in the order of their ends per framework.
     pub ended_tasks: SharedMap<(FrameworkId, u64), Arc<Task>>,
     /// Weights that were set, in thousandths.
@@ -70,6 +73,7 @@ impl View {
             offers: cluster.offers.all.clone(),
             tasks: cluster.tasks.all.clone(),
             executors: cluster.executors.all.clone(),
+            operations: cluster.operations.all.clone(),
             ended_tasks: cluster.tasks.ended.clone(),
             weights: Arc::clone(&cluster.weights),
             limits: Arc::clone(&cluster.limits),

@@ -8,6 +8,8 @@ mod agent_life;
 mod drain;
 #[path = "cluster/executors.rs"]
 mod executors;
+#[path = "cluster/feedback.rs"]
+mod feedback;
 #[path = "cluster/framework_life.rs"]
 mod framework_life;
 #[path = "cluster/groups.rs"]

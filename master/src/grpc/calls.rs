@@ -8,7 +8,9 @@ use mete_master_core::{
     Accept, BadGroup, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
 };
 use mete_model::container::MountSource;
-use mete_model::{FrameworkId, FrameworkInfo, OfferId, Role, TaskId, TaskSpec};
+use mete_model::{
+    AgentId, FrameworkId, FrameworkInfo, OfferId, OperationId, Resources, Role, TaskId, TaskSpec,
+};
 use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::offer::refusal;
@@ -19,6 +21,8 @@ use mete_proto::mesos::v1 as wire;
 use wire::offer::operation;
 use wire::scheduler::call::Type;
 use wire::scheduler::{Call as WireCall, OfferConstraints, call};
+
+use crate::resize;
 
 /// The name of a call, or its number when it has no name here.
 pub(crate) fn name(call: &WireCall) -> String {
@@ -225,9 +229,14 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
         return launch_group(launch, operation.id.is_some()).within("launch_group");
     }
     if let Ok(kind) = kind
-        && let Some(reshape) = reshape(kind, operation)?
+        && let Some((kind, resources)) = reshape(kind, operation)?
     {
-        return Ok(reshape);
+        let id = operation.id.as_ref().map(TryInto::try_into).transpose();
+        return Ok(Operation::Reshape {
+            id: id.within("id")?,
+            kind,
+            resources,
+        });
     }
     let name = kind.map_or_else(
         |_| format!("operation {}", operation.r#type.unwrap_or_default()),
@@ -256,11 +265,11 @@ fn launch_group(
     ))
 }
 
-/// RESERVE, UNRESERVE, CREATE, DESTROY; `None` when it is another.
+/// RESERVE, UNRESERVE, CREATE, DESTROY, GROW_VOLUME, SHRINK_VOLUME, and of what; `None` when it is another.
 fn reshape(
     kind: operation::Type,
     operation: &wire::offer::Operation,
-) -> Result<Option<Operation>, ConvertError> {
+) -> Result<Option<(OperationKind, Resources)>, ConvertError> {
     let (kind, path, named) = match kind {
         operation::Type::Reserve => {
             let reserve = part(operation.reserve.as_ref(), "reserve")?;
@@ -282,19 +291,26 @@ fn reshape(
             let destroy = part(operation.destroy.as_ref(), "destroy")?;
             (OperationKind::Destroy, "destroy", &destroy.volumes)
         }
+        operation::Type::GrowVolume => {
+            let grow = part(operation.grow_volume.as_ref(), "grow_volume")?;
+            return resize::grow(&grow.volume, &grow.addition)
+                .within("grow_volume")
+                .map(Some);
+        }
+        operation::Type::ShrinkVolume => {
+            let shrink = part(operation.shrink_volume.as_ref(), "shrink_volume")?;
+            return resize::shrink(&shrink.volume, &shrink.subtract)
+                .within("shrink_volume")
+                .map(Some);
+        }
         operation::Type::Unknown
         | operation::Type::Launch
         | operation::Type::LaunchGroup
-        | operation::Type::GrowVolume
-        | operation::Type::ShrinkVolume
         | operation::Type::CreateDisk
         | operation::Type::DestroyDisk => return Ok(None),
     };
-    Ok(Some(Operation::Reshape {
-        id: operation.id.as_ref().map(|id| id.value.clone()),
-        kind,
-        resources: resources::from_wire(named).within(path)?,
-    }))
+    let resources = resources::from_wire(named).within(path)?;
+    Ok(Some((kind, resources)))
 }
 
 fn task(id: TaskId, info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
@@ -383,10 +399,13 @@ fn answer_inverse(
 fn acknowledge_operation(call: &WireCall) -> Result<Call, ConvertError> {
     let path = "acknowledge_operation_status";
     let acknowledge = part(call.acknowledge_operation_status.as_ref(), path)?;
-    part(acknowledge.agent_id.as_ref(), &format!("{path}.agent_id"))?; // The rule of Mesos.
-    update_id(&format!("{path}.uuid"), &acknowledge.uuid)?;
-    Ok(Call::Ignored {
-        name: "ACKNOWLEDGE_OPERATION_STATUS",
+    let agent = part(acknowledge.agent_id.as_ref(), &format!("{path}.agent_id"))?; // The rule of Mesos.
+    let agent: Result<AgentId, ConvertError> = agent.try_into();
+    let operation: Result<OperationId, ConvertError> = (&acknowledge.operation_id).try_into();
+    Ok(Call::AcknowledgeOperation {
+        agent: agent.within(format_args!("{path}.agent_id"))?,
+        operation: operation.within(format_args!("{path}.operation_id"))?,
+        uuid: update_id(&format!("{path}.uuid"), &acknowledge.uuid)?,
     })
 }
 
@@ -396,7 +415,9 @@ fn reconcile_operations(call: &WireCall) -> Result<Call, ConvertError> {
     let named = reconcile.operations.iter().map(|named| {
         let agent = named.agent_id.as_ref().map(TryInto::try_into).transpose();
         let agent = agent.within(format_args!("{path}.operations.agent_id"))?;
-        Ok((named.operation_id.value.clone(), agent))
+        let id: Result<OperationId, ConvertError> = (&named.operation_id).try_into();
+        let id = id.within(format_args!("{path}.operations.operation_id"))?;
+        Ok((id, agent))
     });
     Ok(Call::ReconcileOperations(
         named.collect::<Result<_, ConvertError>>()?,

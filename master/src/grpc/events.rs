@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use mete_master_core::{Event, OperationOutcome};
-use mete_model::{AgentId, ExecutorId, FrameworkId, InverseOffer, OfferId, Resources, TaskStatus};
+use mete_model::{
+    AgentId, ExecutorId, FrameworkId, InverseOffer, OfferId, OperationId, Resources, TaskStatus,
+    UpdateId,
+};
 use mete_proto::convert::agent::domain_info;
-use mete_proto::convert::{offer, resources};
+use mete_proto::convert::{ids, offer, resources};
 use mete_proto::mesos::v1 as wire;
 use mete_proto::{MESOS_VERSION, PROTOCOL_VERSION};
 use prost::Message as _;
@@ -53,7 +56,7 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
                 ..bare(Type::Update)
             }
         }
-        Event::Operation { id, agent, outcome } => operation(id, agent.as_ref(), outcome),
+        Event::Operation { id, agent, outcome } => operation(&id, agent.as_ref(), outcome),
         Event::Failure { agent } => failure(&agent, None, None),
         Event::ExecutorFailure {
             agent,
@@ -101,30 +104,52 @@ fn message(agent: &AgentId, executor: &ExecutorId, data: Bytes) -> wire::schedul
 
 /// How an operation went. Without a uuid: nobody waits for an acknowledgement.
 fn operation(
-    id: String,
+    id: &OperationId,
     agent: Option<&AgentId>,
     outcome: OperationOutcome,
 ) -> wire::scheduler::Event {
     use wire::OperationState as State;
-    let (state, message, now) = match outcome {
-        OperationOutcome::Finished(now) => (State::OperationFinished, None, now),
-        OperationOutcome::Error(why) => (State::OperationError, Some(why), Resources::none()),
-        OperationOutcome::Dropped(why) => (State::OperationDropped, Some(why), Resources::none()),
-        OperationOutcome::Unknown => (State::OperationUnknown, None, Resources::none()),
-        OperationOutcome::Unreachable => (State::OperationUnreachable, None, Resources::none()),
-        OperationOutcome::GoneByOperator => {
-            (State::OperationGoneByOperator, None, Resources::none())
+    let (state, message) = match outcome {
+        OperationOutcome::Finished { made, uuid } => {
+            let status = finished(id, agent, &made, uuid);
+            return operation_status(status);
         }
-        OperationOutcome::Recovering => (State::OperationRecovering, None, Resources::none()),
+        OperationOutcome::Error(why) => (State::OperationError, Some(why)),
+        OperationOutcome::Dropped(why) => (State::OperationDropped, Some(why)),
+        OperationOutcome::Unknown => (State::OperationUnknown, None),
+        OperationOutcome::Unreachable => (State::OperationUnreachable, None),
+        OperationOutcome::GoneByOperator => (State::OperationGoneByOperator, None),
+        OperationOutcome::Recovering => (State::OperationRecovering, None),
     };
-    let status = wire::OperationStatus {
-        operation_id: Some(wire::OperationId { value: id }),
+    operation_status(wire::OperationStatus {
+        operation_id: Some(id.into()),
         state: state.into(),
         message,
-        converted_resources: resources::to_wire(&now),
         agent_id: agent.map(Into::into),
         ..wire::OperationStatus::default()
-    };
+    })
+}
+
+/// The status of an operation that is done.
+pub(crate) fn finished(
+    id: &OperationId,
+    agent: Option<&AgentId>,
+    made: &Resources,
+    uuid: UpdateId,
+) -> wire::OperationStatus {
+    wire::OperationStatus {
+        operation_id: Some(id.into()),
+        state: wire::OperationState::OperationFinished.into(),
+        converted_resources: resources::to_wire(made),
+        uuid: Some(wire::Uuid {
+            value: ids::uuid(uuid),
+        }),
+        agent_id: agent.map(Into::into),
+        ..wire::OperationStatus::default()
+    }
+}
+
+fn operation_status(status: wire::OperationStatus) -> wire::scheduler::Event {
     wire::scheduler::Event {
         update_operation_status: Some(event::UpdateOperationStatus { status }),
         ..bare(Type::UpdateOperationStatus)

@@ -8,6 +8,7 @@
 
 mod answers; // what is asked for, but for the state
 mod metrics; // the view as numbers, in the names of Mesos
+mod operations; // operations that are done and not acknowledged
 mod orders; // what is to change, in words of the core
 mod state; // agents, frameworks, tasks, executors
 mod watch; // the stream of what happens
@@ -180,11 +181,7 @@ fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Re
             )
         }
         Type::GetExecutors => told!(GetExecutors, get_executors, state::executors(view)),
-        // Over as soon as they are stored: none is ever under way.
-        Type::GetOperations => {
-            let none = response::GetOperations::default();
-            told!(GetOperations, get_operations, none)
-        }
+        Type::GetOperations => told!(GetOperations, get_operations, operations::all(view)),
         Type::GetTasks => told!(GetTasks, get_tasks, state::tasks(view)),
         Type::GetRoles => told!(GetRoles, get_roles, answers::roles(view)),
         Type::GetWeights => told!(GetWeights, get_weights, answers::weights(view)),
@@ -236,6 +233,8 @@ fn done(kind: Type) -> StatusCode {
         Type::UnreserveResources,
         Type::CreateVolumes,
         Type::DestroyVolumes,
+        Type::GrowVolume,
+        Type::ShrinkVolume,
     ];
     match about_resources.contains(&kind) {
         true => StatusCode::ACCEPTED,
@@ -320,8 +319,10 @@ fn reshape(call: &Call) -> Result<Input, OrderError> {
             let part = part(call.destroy_volumes.as_ref(), "destroy_volumes")?;
             orders::reshape(&part.agent_id, Destroy, &part.volumes, "volumes")
         }
+        Type::GrowVolume => orders::grow(part(call.grow_volume.as_ref(), "grow_volume")?),
+        Type::ShrinkVolume => orders::shrink(part(call.shrink_volume.as_ref(), "shrink_volume")?),
         kind => Err(OrderError::Bad(format!(
-            "{} is not carried: volumes keep the size that they were made with",
+            "{} is no order",
             kind.as_str_name()
         ))),
     }

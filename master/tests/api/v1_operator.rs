@@ -167,6 +167,17 @@ async fn who_subscribes_hears_all_there_is_and_then_what_happens() {
     assert_eq!(removed["id"]["value"], json!(other.id.value));
 }
 
+/// Disk kept for `db`, or a volume on it.
+fn disk(megabytes: u64, volume: bool) -> Value {
+    let mut disk = json!({ "name": "disk", "type": "SCALAR", "scalar": { "value": megabytes },
+        "reservations": [{ "type": "DYNAMIC", "role": "db" }] });
+    if volume {
+        disk["disk"] = json!({ "persistence": { "id": "v" },
+            "volume": { "container_path": "data", "mode": "RW" } });
+    }
+    disk
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 #[tokio::test]
 async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
@@ -205,6 +216,38 @@ async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
         ),
         (
             json!({ "type": "UNRESERVE_RESOURCES", "unreserve_resources": { "agent_id": agent, "resources": reserved } }),
+            202,
+        ),
+        (
+            json!({ "type": "RESERVE_RESOURCES", "reserve_resources": { "agent_id": agent, "resources": [disk(100, false)] } }),
+            202,
+        ),
+        (
+            json!({ "type": "CREATE_VOLUMES", "create_volumes": { "agent_id": agent, "volumes": [disk(50, true)] } }),
+            202,
+        ),
+        (
+            json!({ "type": "GROW_VOLUME", "grow_volume": { "agent_id": agent, "volume": disk(50, true), "addition": disk(50, false) } }),
+            202,
+        ),
+        (
+            json!({ "type": "GROW_VOLUME", "grow_volume": { "volume": disk(100, true), "addition": disk(50, false) } }),
+            400,
+        ),
+        (
+            json!({ "type": "GROW_VOLUME", "grow_volume": { "agent_id": agent, "volume": disk(100, true), "addition": disk(50, false) } }),
+            409,
+        ),
+        (
+            json!({ "type": "SHRINK_VOLUME", "shrink_volume": { "agent_id": agent, "volume": disk(100, true), "subtract": { "value": -1 } } }),
+            400,
+        ),
+        (
+            json!({ "type": "SHRINK_VOLUME", "shrink_volume": { "agent_id": agent, "volume": disk(100, true), "subtract": { "value": 40 } } }),
+            202,
+        ),
+        (
+            json!({ "type": "DESTROY_VOLUMES", "destroy_volumes": { "agent_id": agent, "volumes": [disk(60, true)] } }),
             202,
         ),
         (

@@ -67,6 +67,14 @@ impl<'a> Client<'a> {
         offers["offers"]["offers"][0].clone()
     }
 
+    async fn acknowledge_operation(&self, agent: &Agent, status: &Value) {
+        let acknowledge = json!({ "agent_id": { "value": agent.id.value },
+            "operation_id": status["operation_id"], "uuid": status["uuid"]["value"] });
+        let call = json!({ "type": "ACKNOWLEDGE_OPERATION_STATUS",
+            "acknowledge_operation_status": acknowledge });
+        assert_eq!(self.call(call).await, (202, String::new()));
+    }
+
     async fn launch(&self, offer: &Value, task: &Value) {
         let launch = json!({ "type": "LAUNCH", "launch": { "task_infos": [task] } });
         let accept = json!({ "offer_ids": [offer["id"]], "operations": [launch] });
@@ -385,6 +393,100 @@ async fn operations_are_reconciled_by_where_their_agents_are() {
         assert_eq!(status["operation_id"]["value"], id);
         assert_eq!(status["state"], "OPERATION_UNKNOWN");
     }
+}
+
+/// Disk for `web`, with what makes it special.
+fn disk(megabytes: u64, volume: bool) -> Value {
+    let mut disk = json!({ "name": "disk", "type": "SCALAR", "scalar": { "value": megabytes },
+        "reservations": [{ "type": "DYNAMIC", "role": "web" }] });
+    if volume {
+        disk["disk"] = json!({ "persistence": { "id": "v" },
+            "volume": { "container_path": "data", "mode": "RW" } });
+    }
+    disk
+}
+
+/// A volume is made, grows, shrinks, and cannot shrink any more.
+fn resizes() -> Value {
+    json!([
+        { "type": "RESERVE", "reserve": { "resources": [disk(100, false)] } },
+        { "type": "CREATE", "create": { "volumes": [disk(50, true)] } },
+        { "type": "GROW_VOLUME", "id": { "value": "grow" },
+            "grow_volume": { "volume": disk(50, true), "addition": disk(50, false) } },
+        { "type": "SHRINK_VOLUME", "id": { "value": "shrink" },
+            "shrink_volume": { "volume": disk(100, true), "subtract": { "value": 0.5 } } },
+        { "type": "SHRINK_VOLUME", "id": { "value": "too much" },
+            "shrink_volume": { "volume": disk(100, true), "subtract": { "value": 100 } } },
+    ])
+}
+
+#[tokio::test]
+async fn a_named_operation_is_told_until_it_is_acknowledged() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let agent = Agent::registered(&master).await;
+    let mut client = Client::subscribed(&master).await;
+    let offer = client.offer().await;
+    let operations = resizes();
+    let accept = json!({ "offer_ids": [offer["id"]], "operations": operations });
+
+    let accepted = client
+        .call(json!({ "type": "ACCEPT", "accept": accept }))
+        .await;
+
+    assert_eq!(accepted, (202, String::new()));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let event = client.events.wait_for("UPDATE_OPERATION_STATUS").await;
+        statuses.push(event["update_operation_status"]["status"].clone());
+    }
+    let [grown, shrunk, refused] = &statuses[..] else {
+        unreachable!("three");
+    };
+    assert_eq!(grown["state"], "OPERATION_FINISHED");
+    assert_eq!(grown["converted_resources"][0]["scalar"]["value"], 100.0);
+    assert_eq!(shrunk["operation_id"]["value"], "shrink");
+    let left = shrunk["converted_resources"].as_array().expect("a list");
+    let left: Vec<_> = left.iter().map(|one| &one["scalar"]["value"]).collect();
+    assert_eq!(left, [&json!(0.5), &json!(99.5)]);
+    assert_eq!(refused["state"], "OPERATION_ERROR");
+    assert_eq!(refused.get("uuid"), None, "nothing to acknowledge");
+    let get = json!({ "type": "GET_OPERATIONS" });
+    let told = v1::ask(&master, &get).await;
+    let told = told["get_operations"]["operations"]
+        .as_array()
+        .expect("a list")
+        .clone();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0]["info"]["grow_volume"]["volume"],
+        disk_told(50.0, true)
+    );
+    assert_eq!(
+        told[0]["info"]["grow_volume"]["addition"],
+        disk_told(50.0, false)
+    );
+    assert_eq!(told[1]["info"]["shrink_volume"]["subtract"]["value"], 0.5);
+    assert_eq!(told[1]["latest_status"], *shrunk);
+
+    for status in [grown, shrunk] {
+        client.acknowledge_operation(&agent, status).await;
+    }
+    let call = json!({ "type": "RECONCILE_OPERATIONS", "reconcile_operations":
+        { "operations": [{ "operation_id": shrunk["operation_id"] }] } });
+    assert_eq!(client.call(call).await.0, 202);
+    let event = client.events.wait_for("UPDATE_OPERATION_STATUS").await;
+    let status = &event["update_operation_status"]["status"];
+    assert_eq!(status["state"], "OPERATION_UNKNOWN");
+    let told = v1::ask(&master, &get).await;
+    assert_eq!(told["get_operations"], json!({}));
+}
+
+/// As the master tells it.
+fn disk_told(megabytes: f64, volume: bool) -> Value {
+    let mut told = disk(0, volume);
+    told["scalar"]["value"] = json!(megabytes);
+    told
 }
 
 /// Basic of `name` with `secret`.

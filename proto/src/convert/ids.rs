@@ -26,7 +26,7 @@ macro_rules! ids {
     };
 }
 
-ids! { AgentId; FrameworkId; OfferId; TaskId; ExecutorId; ContainerId, parent; }
+ids! { AgentId; FrameworkId; OfferId; TaskId; ExecutorId; OperationId; ContainerId, parent; }
 
 /// The id of an update, given as sixteen bytes.
 ///

@@ -6,6 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::StoredAmounts;
 
+/// Resources of which some are plain: after UNRESERVE, say.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredResources {
+    plain: StoredPart,
+    parts: Vec<StoredPart>,
+}
+
+impl From<&Resources> for StoredResources {
+    fn from(resources: &Resources) -> Self {
+        Self {
+            plain: StoredPart::new(&Tag::default(), &resources.plain()),
+            parts: StoredPart::all_of(resources),
+        }
+    }
+}
+
+impl StoredResources {
+    /// # Errors
+    /// Says what cannot be.
+    pub(super) fn read(self) -> Result<Resources, String> {
+        let (tag, plain) = self.plain.read()?;
+        Ok(StoredPart::read_all(self.parts)?.with_part(tag, plain))
+    }
+}
+
 /// One part.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredPart {

@@ -1,6 +1,6 @@
 //! What happens by time alone.
 
-use mete_model::{AgentId, FrameworkId, OfferId, TaskKey};
+use mete_model::{AgentId, FrameworkId, OfferId, OperationId, TaskKey};
 
 /// What is over, or to be done again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Offer(OfferId),
     /// A task that was to be killed should have ended by now, or is to be killed because its agent drains.
     Kill(TaskKey),
+    /// An operation that was told should have been acknowledged by now, or its framework should be back.
+    Operation((FrameworkId, OperationId)),
 }
 
 /// Its moments.

@@ -156,7 +156,7 @@ impl Cluster {
                 id,
                 kind,
                 resources,
-            } => self.reshape(bench, id, kind, &resources, out),
+            } => self.reshape(now, bench, id, kind, &resources, out),
             Operation::LaunchGroup(Ok(group)) => self.launch_group(now, bench, *group, out),
             Operation::LaunchGroup(Err(bad)) => self.group_error(now, bench, bad, out),
             Operation::NotCarried { name } => {

@@ -10,12 +10,15 @@
 //! | | not known, from before this start, within the return window | none |
 //! | | not known, or not named | UNKNOWN |
 
-use mete_model::{AgentId, FrameworkId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
+use mete_model::{
+    AgentId, FrameworkId, OperationId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp,
+};
 
 use crate::cluster::{Cluster, Out};
 use crate::effects::{Event, OperationOutcome};
 use crate::state::agents::{Admission, Reach};
 use crate::state::tasks;
+use crate::transitions::feedback;
 
 impl Cluster {
     /// RECONCILE: of the tasks named, or of all that are known when none is.
@@ -68,17 +71,26 @@ impl Cluster {
         self.answer(framework, status, out);
     }
 
-    /// RECONCILE_OPERATIONS: an operation is over when its ACCEPT is, so none is known by name later; what can be said is
-    /// where its agent is. Nothing is said when none is named.
+    /// RECONCILE_OPERATIONS: an operation is over when its ACCEPT is, and known by name until it is acknowledged. Of one that
+    /// is not known what can be said is where its agent is.
     pub(crate) fn reconcile_operations(
         &mut self,
         now: Timestamp,
         framework: &FrameworkId,
-        named: Vec<(String, Option<AgentId>)>,
+        named: Vec<(OperationId, Option<AgentId>)>,
         out: &mut Out,
     ) {
         self.count().reconciliations += 1;
+        if named.is_empty() {
+            return self.tell_operations(now, framework, out);
+        }
         for (id, agent) in named {
+            let key = (framework.clone(), id);
+            if let Some(done) = self.operations.get(&key) {
+                self.tell_framework(framework, feedback::event(done), out);
+                continue;
+            }
+            let id = key.1;
             let outcome = match self.state_of_unknown(now, agent.as_ref()) {
                 None => OperationOutcome::Recovering,
                 Some((TaskState::Unreachable, _)) => OperationOutcome::Unreachable,

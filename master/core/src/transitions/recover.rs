@@ -21,6 +21,7 @@ use crate::state::executors::Executors;
 use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
+use crate::state::operations::Operations;
 use crate::state::tasks::Tasks;
 
 impl Cluster {
@@ -49,6 +50,7 @@ impl Cluster {
             tasks: Tasks::default(),
             executors: Executors::default(),
             erasures: Erasures::new(registry.erasing),
+            operations: Operations::new(registry.operations),
             weights: Arc::new(registry.weights),
             limits: Arc::new(registry.limits),
             guarantees: Arc::new(registry.guarantees),
@@ -65,8 +67,18 @@ impl Cluster {
         for record in registry.agents.into_values() {
             cluster.recover_agent(now, record);
         }
+        cluster.recover_operations();
         cluster.apply_limits();
         cluster
+    }
+
+    /// Frameworks that come back hear of their operations; those of others are forgotten when they are as old as an agent
+    /// that is.
+    fn recover_operations(&mut self) {
+        for (key, done) in self.operations.all.iter() {
+            let forget = done.at + self.settings.forget_after;
+            self.deadlines.set(Due::Operation(key.clone()), forget);
+        }
     }
 
     fn recover_agent(&mut self, now: Timestamp, record: AgentRecord) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use mete_model::{AgentId, Resources, Tag, Timestamp};
+use mete_model::{AgentId, OperationId, Resources, Tag, Timestamp};
 use tracing::info;
 
 use crate::cluster::{Cluster, Out};
@@ -12,43 +12,54 @@ use crate::effects::{Event, OperationOutcome, OperatorError, Reply};
 use crate::input::AgentOperation;
 use crate::operations::{self, Change, OperationError, OperationKind, Operator, Who};
 use crate::registry::Record;
+use crate::state::operations::DoneOperation;
 use crate::transitions::accept::Bench;
 
 impl Cluster {
     /// One operation of an ACCEPT. The framework hears how it went if it gave it a name; otherwise only of its failure.
     pub(super) fn reshape(
         &mut self,
+        now: Timestamp,
         bench: &mut Bench,
-        id: Option<String>,
+        id: Option<OperationId>,
         kind: OperationKind,
         asked: &Resources,
         out: &mut Out,
     ) {
         let name = kind.as_str();
-        let result = self.try_reshape(bench, kind, asked, out);
-        match &result {
+        let key = id.map(|id| (bench.framework.clone(), id));
+        let is_free = key.as_ref().map_or(Ok(()), |key| self.name_is_free(key));
+        let result = is_free.and_then(|()| self.try_reshape(bench, kind, asked, out));
+        match result {
             Ok(made) => {
                 info!(framework = %bench.framework, agent = %bench.agent, operation = name, resources = %made, "operation done");
                 self.count().operations += 1;
+                let Some(key) = key else { return };
+                let done = DoneOperation {
+                    key,
+                    uuid: self.operations.new_uuid(self.settings.epoch),
+                    agent: bench.agent.clone(),
+                    kind,
+                    asked: asked.clone(),
+                    made,
+                    at: now,
+                };
+                self.operation_done(now, done, out);
             }
             Err(why) => {
                 info!(framework = %bench.framework, agent = %bench.agent, operation = name, why, "operation dropped");
                 self.count().operations_dropped += 1;
+                let event = match key {
+                    Some((_, id)) => Event::Operation {
+                        id,
+                        agent: Some(bench.agent.clone()),
+                        outcome: OperationOutcome::Error(why),
+                    },
+                    None => Event::Error(format!("{name} of {asked} dropped: {why}")),
+                };
+                self.tell_framework(&bench.framework, event, out);
             }
         }
-        let event = match (id, result) {
-            (Some(id), result) => Event::Operation {
-                id,
-                agent: Some(bench.agent.clone()),
-                outcome: match result {
-                    Ok(made) => OperationOutcome::Finished(made),
-                    Err(why) => OperationOutcome::Error(why),
-                },
-            },
-            (None, Err(why)) => Event::Error(format!("{name} of {asked} dropped: {why}")),
-            (None, Ok(_)) => return,
-        };
-        self.tell_framework(&bench.framework, event, out);
     }
 
     /// What the resources are now, or why they are as they were.
@@ -179,9 +190,11 @@ impl Cluster {
     fn in_use(&self, kind: OperationKind, agent: &AgentId) -> BTreeSet<Tag> {
         match kind {
             OperationKind::Destroy => self.shared_in_use(agent),
-            OperationKind::Reserve | OperationKind::Unreserve | OperationKind::Create => {
-                BTreeSet::new()
-            }
+            OperationKind::Reserve
+            | OperationKind::Unreserve
+            | OperationKind::Create
+            | OperationKind::Grow
+            | OperationKind::Shrink { .. } => BTreeSet::new(),
         }
     }
 

@@ -64,6 +64,7 @@ impl Cluster {
         self.deadlines.clear(&Due::Failover(id.clone()));
         let framework = id.clone();
         self.tell_framework(&id, Event::Subscribed { framework }, out);
+        self.tell_operations(now, &id, out);
         out.reply = Some(Reply::Subscribed(id));
     }
 

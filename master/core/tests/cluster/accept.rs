@@ -308,7 +308,7 @@ fn a_task_without_sense_and_operations_not_carried_are_answered_by_name() {
             offers: vec![offer.id],
             operations: vec![
                 Operation::NotCarried {
-                    name: "GROW_VOLUME".to_owned(),
+                    name: "CREATE_DISK".to_owned(),
                 },
                 Operation::Launch(vec![Err(BadTask {
                     task: task_id("two"),

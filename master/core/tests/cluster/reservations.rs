@@ -9,7 +9,7 @@ use mete_master_core::{
 };
 use mete_model::{
     AgentId, Capability, Device, Devices, FrameworkInfo, MEBIBYTE, Machine, Offer, Reservation,
-    ReservationKind, Resources, Tag, TaskSpec, TaskState, Volume, VolumeName,
+    ReservationKind, Resources, Tag, TaskSpec, TaskState, UpdateId, Volume, VolumeName,
 };
 
 use crate::world::{
@@ -463,10 +463,85 @@ fn a_volume_that_cannot_be_names_why_and_changes_nothing() {
 }
 
 #[test]
+fn a_volume_grows_by_disk_of_its_kind_and_gives_it_back() {
+    let mut scene = Scene::new();
+    let before = scene.total();
+    let (kept, data) = (dynamic("web"), volume(dynamic("web"), "v", false));
+    let by_bytes = 30 * MEBIBYTE;
+
+    let out = scene.operate(vec![
+        reshape(OperationKind::Reserve, part(kept.clone(), disk(100))),
+        reshape(OperationKind::Create, part(data.clone(), disk(60))),
+        reshape(
+            OperationKind::Grow,
+            part(data.clone(), disk(60)).with_part(kept.clone(), disk(40)),
+        ),
+    ]);
+    assert_eq!(errors(&out, &scene.client), [""; 0]);
+    assert_eq!(scene.total().part(&data), Some(&disk(100)));
+    assert_eq!(scene.total().part(&kept), None);
+    let out = scene.operate(vec![
+        reshape(
+            OperationKind::Shrink { by_bytes },
+            part(data.clone(), disk(100)),
+        ),
+        reshape(OperationKind::Unreserve, part(kept.clone(), disk(30))),
+    ]);
+
+    assert_eq!(errors(&out, &scene.client), [""; 0]);
+    assert_eq!(scene.total().part(&data), Some(&disk(70)));
+    assert_eq!(scene.total().part(&kept), None);
+    assert_eq!(scene.total().flat(), before.flat());
+    let is_stored = |record: &Record| matches!(record, Record::Agent(agent) if agent.made.part(&data) == Some(&disk(70)));
+    assert!(out.store.iter().any(is_stored), "{:?}", out.store);
+}
+
+#[test]
+fn a_size_that_cannot_be_names_why_and_changes_nothing() {
+    use OperationKind::{Grow, Shrink};
+    let kept = Tag::reserved(role("web"));
+    let old = part(volume(kept.clone(), "old", false), disk(10));
+    let new = part(volume(kept.clone(), "new", false), disk(10));
+    let shared = part(volume(kept.clone(), "old", true), disk(10));
+    let by = |megabytes| Shrink {
+        by_bytes: megabytes * MEBIBYTE,
+    };
+    let grown_by = |volume: &Resources, more: Resources| volume.plus(&part(kept.clone(), more));
+
+    assert_impossible([
+        (Grow, part(kept.clone(), disk(5)), "is no volume"),
+        (Grow, old.clone(), "volume old cannot grow by"),
+        (Grow, old.plus(&disk(5)), "volume old cannot grow by"),
+        (Grow, grown_by(&old, cpus(5)), "volume old cannot grow by"),
+        (
+            Grow,
+            old.plus(&part(dynamic("web"), disk(5))),
+            "volume old cannot grow by",
+        ),
+        (Grow, old.plus(&new), "several volumes"),
+        (Grow, grown_by(&shared, disk(5)), "volume old is shared"),
+        (Grow, grown_by(&old, disk(501)), "501 asked, 500 there"),
+        (Grow, grown_by(&new, disk(5)), "10 asked, 0 there"),
+        (by(5), part(kept.clone(), disk(5)), "is no volume"),
+        (by(5), grown_by(&old, disk(5)), "is no volume"),
+        (by(0), old.clone(), "cannot shrink by"),
+        (by(10), old.clone(), "cannot shrink by"),
+        (by(11), old, "cannot shrink by"),
+        (by(5), shared, "volume old is shared"),
+        (by(5), new, "10 asked, 0 there"),
+        (
+            by(2),
+            part(volume(kept.clone(), "old", false), disk(5)),
+            "only goes whole",
+        ),
+    ]);
+}
+
+#[test]
 fn a_named_operation_is_answered() {
     let mut scene = Scene::new();
     let named = |id: &str, asked| Operation::Reshape {
-        id: Some(id.to_owned()),
+        id: id.parse().ok(),
         kind: OperationKind::Reserve,
         resources: asked,
     };
@@ -480,11 +555,19 @@ fn a_named_operation_is_answered() {
 
     let agent = Some(scene.agent.clone());
     let heard: Vec<_> = events(&out, scene.client.link);
-    let done = OperationOutcome::Finished(reserved.clone());
+    let done = OperationOutcome::Finished {
+        made: reserved.clone(),
+        uuid: UpdateId(
+            [&1_u64.to_be_bytes()[..], &[0; 8]]
+                .concat()
+                .try_into()
+                .expect("16"),
+        ),
+    };
     let failed = "it is not there: cpus 9 asked, 3 there".to_owned();
     for (id, outcome) in [("one", done), ("two", OperationOutcome::Error(failed))] {
         let event = Event::Operation {
-            id: id.to_owned(),
+            id: id.parse().expect("good"),
             agent: agent.clone(),
             outcome,
         };
@@ -495,7 +578,7 @@ fn a_named_operation_is_answered() {
     let Event::Operation { id, outcome, .. } = &events(&out, scene.client.link)[0] else {
         panic!("{out:?}");
     };
-    assert_eq!(id, "three");
+    assert_eq!(id.as_str(), "three");
     assert!(
         matches!(outcome, OperationOutcome::Dropped(why) if why.contains("not valid any more"))
     );

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_master_core::{AgentOperation, Amounts, Input, MachineId, OperationKind, Window};
-use mete_model::{AgentId, FrameworkId};
+use mete_model::{AgentId, FrameworkId, Resources};
 use mete_proto::convert::{ConvertError, Within as _, maintenance, resources};
 use mete_proto::mesos::v1 as wire;
 use wire::master::call;
 
 use crate::amounts;
 use crate::orders::{self, OrderError};
+use crate::resize;
 
 /// An agent by its id.
 pub(super) fn agent(id: &wire::AgentId) -> Result<AgentId, OrderError> {
@@ -139,10 +140,37 @@ pub(super) fn reshape(
     named: &[wire::Resource],
     field: &'static str,
 ) -> Result<Input, OrderError> {
+    let resources = resources::from_wire(named).within(field)?;
+    operation(agent(id)?, (kind, resources))
+}
+
+/// GROW_VOLUME
+pub(super) fn grow(grow: &call::GrowVolume) -> Result<Input, OrderError> {
+    let agent = agent_of(grow.agent_id.as_ref(), "grow_volume.agent_id")?;
+    let what = resize::grow(&grow.volume, &grow.addition).within("grow_volume")?;
+    operation(agent, what)
+}
+
+/// SHRINK_VOLUME
+pub(super) fn shrink(shrink: &call::ShrinkVolume) -> Result<Input, OrderError> {
+    let agent = agent_of(shrink.agent_id.as_ref(), "shrink_volume.agent_id")?;
+    let what = resize::shrink(&shrink.volume, &shrink.subtract).within("shrink_volume")?;
+    operation(agent, what)
+}
+
+/// Optional in the message, for volumes that are on no agent; here all are.
+fn agent_of(id: Option<&wire::AgentId>, field: &'static str) -> Result<AgentId, OrderError> {
+    agent(id.ok_or_else(|| ConvertError::missing(field))?)
+}
+
+fn operation(
+    agent: AgentId,
+    (kind, resources): (OperationKind, Resources),
+) -> Result<Input, OrderError> {
     Ok(Input::ReshapeAgent(Box::new(AgentOperation {
-        agent: agent(id)?,
+        agent,
         kind,
-        resources: resources::from_wire(named).within(field)?,
+        resources,
     })))
 }
 
