@@ -155,6 +155,11 @@ impl Tag {
         }
     }
 
+    /// Whether whoever reserved it keeps it for something of their own, which the labels name.
+    pub fn is_labelled(&self) -> bool {
+        self.reservations.iter().any(|one| !one.labels.is_empty())
+    }
+
     /// Whether a reservation refines another.
     pub const fn is_refined(&self) -> bool {
         self.reservations.len() > 1

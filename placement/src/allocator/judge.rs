@@ -230,7 +230,8 @@ impl Allocator {
         Cow::Owned(entitled)
     }
 
-    /// Takes what a task of a shape needs out of what is free: reserved for the role first, then what is nobody's.
+    /// Takes what a task of a shape needs out of what is free: reserved for the role first, then what is nobody's. What bears
+    /// labels is kept for something: a shape that wants it names it.
     fn draw(&self, case: Case<'_>, shape: &Shape, agent: &Agent) -> Option<Resources> {
         let free = self.entitled(case, agent.free(), false);
         let mut unit = if !free.has_parts() {
@@ -283,7 +284,8 @@ impl Allocator {
         let mut missing = shape.resources.clone();
         let mut unit = Resources::none();
         for (tag, part) in free.parts() {
-            if tag.volume.is_some() || tag.revocable || missing.is_empty() {
+            let is_for_any = tag.volume.is_none() && !tag.revocable && !tag.is_labelled();
+            if !is_for_any || missing.is_empty() {
                 continue;
             }
             let mut drawn = missing.minus_at_most(&missing.minus_at_most(part));

@@ -155,3 +155,20 @@ fn a_role_is_as_urgent_as_what_is_left_of_it_when_a_framework_is_gone() {
 
     assert_eq!(who(&allocator.round(NOON)), [("A", "S0")]);
 }
+
+#[test]
+fn what_is_reserved_under_a_label_is_for_the_shape_that_names_it() {
+    let mut tag = mete_model::Tag::reserved(role("a"));
+    tag.reservations[0].labels = vec![("instance".to_owned(), Some("db-1".to_owned()))];
+    let mut total = machine(1, 4);
+    total.add_part(tag.clone(), machine(2, 2));
+    let mut allocator = empty(Policy::default());
+    allocator.add_agent(agent("S0"), AgentFacts::new(total));
+
+    wants(&mut allocator, Shape::new(machine(2, 1)), 1);
+    assert_eq!(allocator.round(NOON), []);
+
+    let named = Resources::none().with_part(tag, machine(2, 2));
+    wants(&mut allocator, Shape::new(named.clone()), 1);
+    assert_eq!(allocator.round(NOON)[0].resources, named);
+}

@@ -157,7 +157,7 @@ impl Naive {
             let mut missing = shape.resources.clone();
             let mut reserved = Resources::none();
             for (tag, part) in free.parts() {
-                if tag.volume.is_none() && !tag.revocable {
+                if tag.volume.is_none() && !tag.revocable && !tag.is_labelled() {
                     let drawn = draw_from(part, &missing);
                     missing = missing.minus_at_most(&drawn);
                     reserved.add_part(tag.clone(), part.pin(&drawn)?);
