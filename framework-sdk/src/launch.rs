@@ -119,8 +119,8 @@ impl Task {
     #[must_use]
     pub fn resources(mut self, resources: Resources) -> Self {
         self.resources = resources;
-        for port in &self.ports {
-            self.resources.ports.add(&port.interval());
+        for port in std::mem::take(&mut self.ports) {
+            self = self.port(port);
         }
         self
     }
@@ -159,10 +159,14 @@ impl Task {
         self
     }
 
-    /// A port of the offer, taken and told to those who look for the task.
+    /// A port of the offer, taken and told to those who look for the task. One that is among its resources already, reserved or
+    /// not, is only told.
     #[must_use]
     pub fn port(mut self, port: TaskPort) -> Self {
-        self.resources.ports.add(&port.interval());
+        let interval = port.interval();
+        if !self.resources.flat().ports.includes(&interval) {
+            self.resources.ports.add(&interval);
+        }
         self.ports.push(port);
         self
     }
@@ -284,6 +288,21 @@ mod tests {
     use mete_model::{Limit, TaskSpec};
 
     use super::*;
+
+    #[test]
+    fn a_port_that_is_reserved_is_told_and_not_taken_twice() {
+        let tag = mete_model::Tag::reserved(Role::new("db").expect("a role"));
+        let ports = Resources::none().with_ports(Ranges::interval(31_000, 31_000));
+        let reserved = Resources::none().with_part(tag, ports);
+
+        let task = Task::shell("t-1", "sleep 1").expect("an id");
+        let task = task
+            .resources(reserved.clone())
+            .port(TaskPort::number(31_000));
+
+        assert_eq!(*task.needs(), reserved);
+        assert_eq!(task.ports.len(), 1);
+    }
 
     #[test]
     fn what_is_built_is_what_a_master_reads() {
