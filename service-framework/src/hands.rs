@@ -9,7 +9,7 @@ use mete_daemon::event_loop::{Handle, Hands};
 use mete_framework_sdk::{CallError, Client, Filters, Group, OfferId, Operation, Task, TaskPort};
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::app::Protocol;
-use mete_service_framework_core::{Action, Input, Launch, LaunchGroup, Orchestrator};
+use mete_service_framework_core::{Action, Input, Kept, Launch, LaunchGroup, Orchestrator};
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -33,10 +33,16 @@ impl Hands<Action> for ServiceHands {
         let (name, done) = match action {
             Action::Accept {
                 offers,
+                release,
+                reserve,
                 launches,
                 groups,
                 refuse,
-            } => ("accept", self.accept(&offers, launches, groups, refuse)),
+            } => {
+                let first = given_back(release).chain(kept(reserve)).collect();
+                let done = self.accept(&offers, first, launches, groups, refuse);
+                ("accept", done)
+            }
             Action::Decline { offers, refuse } => {
                 self.table.take(&offers);
                 let filters = Filters::refuse_for(refuse);
@@ -82,6 +88,7 @@ impl ServiceHands {
     fn accept(
         &self,
         ids: &[OfferId],
+        first: Vec<Operation>,
         launches: Vec<Launch>,
         groups: Vec<LaunchGroup>,
         refuse: Duration,
@@ -111,7 +118,7 @@ impl ServiceHands {
                 for group in groups {
                     ready.extend(together_with_secrets(&secrets, &handle, group).await);
                 }
-                let operations = operations(launches, ready);
+                let operations = operations(first, launches, ready);
                 let done = client.operate(&offers, operations, Filters::refuse_for(refuse));
                 if let Err(reason @ CallError::NotConnected) = done {
                     debug!(call = "accept", %reason, "call not made");
@@ -119,14 +126,40 @@ impl ServiceHands {
             });
             return Ok(());
         }
-        let operations = operations(launches, groups);
+        let operations = operations(first, launches, groups);
         self.client
             .operate(&offers, operations, Filters::refuse_for(refuse))
     }
 }
 
-/// What is done with offers: tasks, each for itself, and groups; nothing when there are none.
-fn operations(launches: Vec<Launch>, groups: Vec<LaunchGroup>) -> Vec<Operation> {
+/// Volumes go before what they lie on.
+fn given_back(release: Vec<Kept>) -> impl Iterator<Item = Operation> {
+    release.into_iter().flat_map(|kept| {
+        let volumes = Some(kept.volumes).filter(|volumes| !volumes.is_empty());
+        let destroy = volumes.map(Operation::Destroy);
+        destroy
+            .into_iter()
+            .chain([Operation::Unreserve(kept.reserved)])
+    })
+}
+
+/// And come after it.
+fn kept(reserve: Vec<Kept>) -> impl Iterator<Item = Operation> {
+    let operations = |kept: Kept| {
+        [
+            Operation::Reserve(kept.reserved),
+            Operation::Create(kept.volumes),
+        ]
+    };
+    reserve.into_iter().flat_map(operations)
+}
+
+/// What is done with offers: `first`, then tasks, each for itself, and groups; nothing when there are none.
+fn operations(
+    first: Vec<Operation>,
+    launches: Vec<Launch>,
+    groups: Vec<LaunchGroup>,
+) -> Vec<Operation> {
     let tasks: Vec<Task> = launches.into_iter().map(task).collect();
     let alone = (!tasks.is_empty()).then_some(Operation::Launch(tasks));
     let groups = groups.into_iter().map(|group| {
@@ -135,7 +168,7 @@ fn operations(launches: Vec<Launch>, groups: Vec<LaunchGroup>) -> Vec<Operation>
         let tasks = group.tasks.into_iter().map(task);
         Operation::LaunchGroup(Box::new(tasks.fold(around, Group::task)))
     });
-    alone.into_iter().chain(groups).collect()
+    first.into_iter().chain(alone).chain(groups).collect()
 }
 
 /// Launches with the secrets they ask for in their environment. Those that cannot have them have failed.

@@ -17,5 +17,6 @@ mod languages; // a framework in Python
 mod limits; // requests and limits, down to control groups
 mod load; // no request is lost
 mod pods; // containers that start and end together
+mod residents; // an app with a volume that stays
 mod together; // groups of apps, daemons, and why something waits
 mod users; // users of containers that are others outside

@@ -96,8 +96,8 @@ optional_fields! {
         ip_address: serde_json::Value,
         /// When an instance that a deployment has started is ready.
         readiness_checks: Vec<ReadinessCheck>,
-        /// Volumes that stay: not carried yet.
-        residency: serde_json::Value,
+        /// What is said of its persistent volumes.
+        residency: Residency,
         /// Limits above the request: `cpus` and `mem`, each a number or `"unlimited"`.
         resource_limits: serde_json::Value,
         /// Secrets by name.
@@ -159,12 +159,38 @@ optional_fields! {
         host_path: String,
         /// `RO` or `RW`.
         mode: String,
-        /// A volume that stays: not carried yet.
-        persistent: serde_json::Value,
+        /// A volume that stays from one task to the next.
+        persistent: PersistentVolume,
         /// A volume from elsewhere: not carried yet.
         external: serde_json::Value,
         /// A secret: not carried yet.
         secret: serde_json::Value,
+    }
+}
+
+optional_fields! {
+    /// A volume that stays.
+    pub struct PersistentVolume {
+        /// `root`, `path` or `mount`.
+        r#type: String,
+        /// In MB of 2^20 bytes.
+        size: i64,
+        /// The most of it, of a disk of its own: not carried yet.
+        max_size: i64,
+        /// Which kind of disk, by the name of its operator: not carried yet.
+        profile_name: String,
+        /// Which disk: not carried yet.
+        constraints: serde_json::Value,
+    }
+}
+
+optional_fields! {
+    /// What is said of an app with volumes that stay.
+    pub struct Residency {
+        /// After which another place was to be looked for.
+        relaunch_escalation_timeout_seconds: i64,
+        /// `WAIT_FOREVER` or `RELAUNCH_AFTER_TIMEOUT`.
+        task_lost_behavior: String,
     }
 }
 

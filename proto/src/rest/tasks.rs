@@ -38,12 +38,26 @@ pub struct Task {
     /// Its version of the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Always empty until volumes are carried.
+    /// The volumes that it holds.
     #[serde(default)]
-    pub local_volumes: Vec<serde_json::Value>,
+    pub local_volumes: Vec<LocalVolume>,
     /// In which role it takes resources.
     #[serde(default)]
     pub role: String,
+}
+
+/// A volume that stays, as a task holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalVolume {
+    /// The app.
+    pub run_spec_id: String,
+    /// The place inside.
+    pub container_path: String,
+    /// What makes it one of its own.
+    pub uuid: String,
+    /// The id of the volume on its agent.
+    pub persistence_id: String,
 }
 
 /// What a health check says of a task.

@@ -22,10 +22,14 @@ pub use crate::record::Record;
 /// What the shell carries out, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Launch tasks with offers of one agent.
+    /// Use offers of one agent: first what is given back, then what is kept, then tasks.
     Accept {
         /// The offers, all of one agent.
         offers: Vec<OfferId>,
+        /// What was kept for instances that are no more.
+        release: Vec<Kept>,
+        /// What is kept for instances from now on.
+        reserve: Vec<Kept>,
         /// Tasks, each for itself.
         launches: Vec<Launch>,
         /// Tasks that belong together.
@@ -75,6 +79,15 @@ pub enum Action {
     Probe(Probe),
     /// Tell subscribers.
     Publish(Event),
+}
+
+/// What is kept for one instance on its agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// All of it as it is reserved, without volumes.
+    pub reserved: Resources,
+    /// The volumes on the disk among it.
+    pub volumes: Resources,
 }
 
 /// One task to launch.

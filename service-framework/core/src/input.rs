@@ -26,6 +26,8 @@ pub enum Input {
         scale: bool,
         /// Whether running deployments of the same apps are cancelled (only with `scale`).
         force: bool,
+        /// Whether what they hold on their agents is given back (never with `scale`).
+        wipe: bool,
     },
     /// A user wants a deployment to end. Answered by `Reply::{Cancelled, Changed, NotFound}`.
     CancelDeployment {

@@ -21,7 +21,6 @@ use crate::spec::app::{
 };
 use crate::spec::history::AppVersion;
 use crate::spec::time;
-use crate::state::instances::InstanceId;
 
 /// Labels and their values become variables only up to this length (Marathon's bound).
 const MAX_LABEL_BYTES: usize = 512;
@@ -54,7 +53,7 @@ pub struct Grant<'a> {
 
 pub use pod::group;
 
-/// What an instance takes, its ports aside.
+/// What an instance takes, its ports aside and its volumes included.
 pub fn resources(spec: &AppSpec) -> Resources {
     if let Some(pod) = &spec.pod {
         return pod::resources(pod);
@@ -62,14 +61,14 @@ pub fn resources(spec: &AppSpec) -> Resources {
     let mut resources = Resources::none();
     resources.cpus_milli = spec.cpus_milli;
     resources.mem_bytes = spec.mem_bytes;
-    resources.disk_bytes = spec.disk_bytes;
+    resources.disk_bytes = spec.disk_bytes.saturating_add(spec.volume_bytes());
     resources.gpus_milli = u64::from(spec.gpus) * 1_000;
     resources
 }
 
 /// The task of an app's instance; `original` is left empty.
-pub fn task(id: &InstanceId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
-    let (spec, task) = (&*version.spec, id.task());
+pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
+    let spec = &*version.spec;
     let environment = environment(version, &task, grant.host, grant.ports);
     let ports = spec.instance_ports(grant.ports);
     let command = CommandSpec {
@@ -457,6 +456,7 @@ mod tests {
             image: Some("busybox".to_owned()),
             force_pull: true,
             volumes: vec![volume("/srv/data"), volume("kept")],
+            persistent: Vec::new(),
         });
         assert_eq!(
             program(&spec),

@@ -28,6 +28,8 @@ use crate::state::leaving::Leaving;
 use crate::state::master::Master;
 use crate::state::probes::Probes;
 use crate::state::proxies::Proxies;
+use crate::state::releases::Releases;
+use crate::transitions::Killing;
 use crate::view::View;
 
 /// What the operator may set.
@@ -83,6 +85,7 @@ pub struct Orchestrator {
     pub(crate) probes: Probes,
     pub(crate) proxies: Proxies,
     pub(crate) leaving: Leaving,
+    pub(crate) releases: Releases,
     pub(crate) master: Master,
     /// The version given out last.
     pub(crate) last_version: Timestamp,
@@ -118,6 +121,7 @@ impl Orchestrator {
             probes: Probes::default(),
             proxies: Proxies::default(),
             leaving: Leaving::default(),
+            releases: Releases::default(),
             master: Master::default(),
             last_version: Timestamp::EPOCH,
             touched: BTreeSet::new(),
@@ -231,7 +235,11 @@ impl Machine for Orchestrator {
                 instances,
                 scale,
                 force,
-            } => Some(self.kill_instances(now, &instances, scale, force, &mut out)),
+                wipe,
+            } => {
+                let how = Killing { scale, force, wipe };
+                Some(self.kill_instances(now, &instances, how, &mut out))
+            }
             Input::CancelDeployment { id, force } => {
                 Some(self.cancel_deployment(now, &id, force, &mut out))
             }
@@ -297,6 +305,7 @@ impl Machine for Orchestrator {
             self.probes.next_deadline(),
             proxies,
             self.master.next_deadline(),
+            self.releases.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

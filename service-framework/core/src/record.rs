@@ -10,6 +10,7 @@
 //! | `group/shop` | what is said of a group |
 //! | `instance/<id>` | an instance that was launched |
 //! | `proxy/<id>` | a proxy that follows the healthy-task list |
+//! | `release/<instance id>` | what an instance held that is no more, until it is given back |
 //! | `version/shop/web@<ms>` | what was wanted of an app from that moment on |
 //!
 //! A value is one byte, [`FORMAT`], and JSON. Moments are microseconds since 1970, versions name themselves in
@@ -30,6 +31,7 @@ use crate::spec::history::AppVersion;
 use crate::state::apps::{App, LastFailure};
 use crate::state::deployments::{Deployment, DeploymentId};
 use crate::state::instances::{Instance, InstanceId};
+use crate::state::releases::Release;
 
 pub use read::BadRecord;
 pub(crate) use read::{Stored, read};
@@ -72,6 +74,10 @@ pub enum Record {
     Proxy(String),
     /// A proxy is not waited for any more.
     ProxyRemoved(String),
+    /// What an instance held is to be given back.
+    Release(InstanceId, Box<Release>),
+    /// It was given back.
+    ReleaseRemoved(InstanceId),
 }
 
 impl Durable for Record {
@@ -115,6 +121,13 @@ impl Durable for Record {
             Self::DeploymentRemoved(id) => vec![remove(format!("deployment/{id}"))],
             Self::Proxy(id) => vec![put(format!("proxy/{id}"), &disk::Proxy {})],
             Self::ProxyRemoved(id) => vec![remove(format!("proxy/{id}"))],
+            Self::Release(id, release) => {
+                vec![put(
+                    format!("release/{id}"),
+                    &disk::Release::from(&**release),
+                )]
+            }
+            Self::ReleaseRemoved(id) => vec![remove(format!("release/{id}"))],
         }
     }
 }

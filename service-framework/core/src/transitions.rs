@@ -14,6 +14,9 @@ mod probe; // the framework asks instances itself
 mod readiness; // instances that a deployment has started say that they are ready
 pub mod reconcile; // the link to the master comes and goes; what it is asked
 mod recover; // what the store held is taken back
+mod reserved; // what instances hold is kept, used again, given back
 mod settle; // what follows from everything else
 mod status; // a report about a task
 mod wish; // what a change comes down to
+
+pub(crate) use kill::Killing;

@@ -4,6 +4,7 @@
 //! is made. Every fault is reported, not only the first.
 
 mod pod; // the same of a pod
+mod resident; // the same of an app whose instances have volumes of their own
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ use crate::spec::app::{
     UnreachableStrategy,
 };
 use crate::spec::size::{MAX_TEXT_BYTES, text_bytes};
+
+pub use resident::update;
 
 /// Health checks of an app: each is asked of each instance for as long as it runs.
 const MAX_HEALTH_CHECKS: usize = 32;
@@ -86,6 +89,7 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     readiness_check(spec, &mut found);
     strategies(spec, &mut found);
     placement(spec, role, &mut found);
+    resident::volumes(spec, role, &mut found);
     found
 }
 

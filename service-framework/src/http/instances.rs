@@ -137,7 +137,7 @@ async fn kill(api: &Api, instances: Vec<InstanceId>, params: &Params) -> Result<
     Ok(Json(TaskList { tasks }).into_response())
 }
 
-/// `wipe` throws away what an instance has reserved; nothing is reserved yet, so it changes nothing.
+/// `wipe` throws away what an instance holds: its reservation and its volumes.
 async fn ask(api: &Api, instances: Vec<InstanceId>, params: &Params) -> Result<Reply, Failure> {
     let (scale, wipe) = (
         params.switch("scale", false)?,
@@ -151,6 +151,7 @@ async fn ask(api: &Api, instances: Vec<InstanceId>, params: &Params) -> Result<R
         instances,
         scale,
         force: params.switch("force", false)?,
+        wipe,
     };
     Ok(api.handle.ask(input).await?)
 }

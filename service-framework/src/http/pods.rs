@@ -243,7 +243,7 @@ async fn kill(
     instances: Vec<String>,
     params: &Params,
 ) -> Result<Vec<Instance>, Failure> {
-    params.switch("wipe", false)?;
+    let wipe = params.switch("wipe", false)?;
     let view = api.handle.view();
     view.pod(id).ok_or_else(|| Failure::no_such_pod(id))?;
     let mut found = Vec::new();
@@ -259,6 +259,7 @@ async fn kill(
         instances: found,
         scale: false,
         force: false,
+        wipe,
     };
     let reply = api.handle.ask(input).await?;
     let Reply::Killed(killed) = reply else {

@@ -165,8 +165,29 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         (
             "container",
+            json!({ "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "type": "mount", "size": 1 } }] }),
+            "/container/volumes(0)/persistent/type",
+        ),
+        (
+            "container",
+            json!({ "type": "MESOS", "volumes": [{ "containerPath": "a/b", "mode": "RW", "persistent": { "size": 1 } }] }),
+            "/container/volumes(0)/containerPath",
+        ),
+        (
+            "container",
+            json!({ "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RO", "persistent": { "size": 1 } }] }),
+            "/container/volumes(0)/mode",
+        ),
+        (
+            "container",
+            json!({ "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": {} }] }),
+            "/container/volumes(0)/persistent/size",
+        ),
+        // Nothing can be reserved for everybody.
+        (
+            "container",
             json!({ "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "size": 1 } }] }),
-            "/container/volumes(0)",
+            "/role",
         ),
         (
             "container",
@@ -187,7 +208,12 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         (
             "residency",
             json!({ "taskLostBehavior": "WAIT_FOREVER" }),
-            "/residency",
+            "/",
+        ),
+        (
+            "residency",
+            json!({ "taskLostBehavior": "GIVE_UP" }),
+            "/residency/taskLostBehavior",
         ),
         ("check", json!({ "exec": {} }), "/check"),
         (

@@ -15,6 +15,7 @@ mod events; // what subscribers hear
 mod groups; // apps in groups in groups
 mod life; // an app from POST to DELETE
 mod pods; // containers that run together
+mod residents; // apps with persistent volumes
 mod restart; // what a new life knows of the one before
 mod secrets; // secrets and GPUs reach who asks for them
 mod table; // every endpoint and every parameter, a line each

@@ -63,7 +63,8 @@ pub(crate) fn backend_state(instance: &Instance) -> Option<BackendState> {
         | InstanceState::Launching { .. }
         | InstanceState::Staging
         | InstanceState::Unreachable { .. }
-        | InstanceState::Killing { .. } => None,
+        | InstanceState::Killing { .. }
+        | InstanceState::Reserved { .. } => None,
     }
 }
 

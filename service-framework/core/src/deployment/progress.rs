@@ -30,6 +30,10 @@ pub struct Todo {
     pub condemn: Vec<(InstanceId, KillReason)>,
     /// These wait for an offer in vain.
     pub forget: Vec<InstanceId>,
+    /// These wait for an offer of what they hold, from now on.
+    pub recall: Vec<InstanceId>,
+    /// These wait for it no more, and keep what they hold.
+    pub park: Vec<InstanceId>,
     /// These wait for an offer with a version that is not wanted any more.
     pub renew: Vec<InstanceId>,
     /// So many more wait from now on.
@@ -65,6 +69,7 @@ pub fn todo(app: &App) -> Todo {
 fn keep(app: &App, target: &Target) -> Todo {
     let (waiting, placed): (Vec<_>, Vec<_>) = app
         .active()
+        .filter(|instance| !instance.is_reserved())
         .partition(|instance| instance.state == InstanceState::Waiting);
     let (new, old): (Vec<_>, Vec<_>) = placed
         .into_iter()
@@ -72,10 +77,10 @@ fn keep(app: &App, target: &Target) -> Todo {
     let (condemned, old_condemned) = condemned(app, target);
     let spec = &target.version.spec;
     let is_replaced = !old.is_empty() || old_condemned > 0;
-    // What is replaced anyway is not moved as well.
+    // What is replaced anyway is not moved as well; what has a volume cannot be moved.
     let (leaving, new): (Vec<_>, Vec<_>) = new
         .into_iter()
-        .partition(|instance| instance.is_leaving && !is_replaced);
+        .partition(|one| one.is_leaving && !is_replaced && one.holding.is_none());
     let wanted = match is_everywhere(target) {
         // One on each agent that has one already, of whatever config, going or not; then on others.
         true if is_replaced => hosts(app),
@@ -89,38 +94,74 @@ fn keep(app: &App, target: &Target) -> Todo {
         old_placed: count(old.len()),
         condemned,
         old_condemned,
+        is_resident: spec.is_resident(),
     };
     let (moves, kill_leaving) = moves(standing, count(leaving.len()), spec);
-    let go = |from: &[&Arc<Instance>], number: u32, reason: KillReason| {
-        let victims = scale_down::victims(
-            from.iter().copied(),
-            number as usize,
-            spec.kill_selection,
-            grouped_by(spec),
-        );
-        victims
-            .into_iter()
-            .map(move |id| (id, reason))
-            .collect::<Vec<_>>()
-    };
-    let wait = moves.wait.min(MAX_WAITING) as usize;
+    let holders = holders(app, moves.wait);
+    let wait = (moves.wait.min(MAX_WAITING) as usize).saturating_sub(holders.waiting.len());
     let surplus = waiting.len().saturating_sub(wait);
     let (kept, forget) = waiting.split_at(waiting.len() - surplus);
     let stale: Vec<_> = kept
         .iter()
         .copied()
+        .chain(holders.waiting)
         .filter(|instance| instance.version != target.version)
         .collect();
-    let mut condemn = go(&old, moves.kill_old, KillReason::Replaced);
-    condemn.append(&mut go(&new, moves.kill_new, KillReason::ScaledDown));
-    condemn.append(&mut go(&leaving, kill_leaving, KillReason::Moved));
+    let mut condemn = go(spec, &old, moves.kill_old, KillReason::Replaced);
+    condemn.append(&mut go(spec, &new, moves.kill_new, KillReason::ScaledDown));
+    condemn.append(&mut go(spec, &leaving, kill_leaving, KillReason::Moved));
     Todo {
         condemn,
         forget: ids(forget),
+        recall: ids(&holders.recall),
+        park: ids(&holders.park),
         renew: ids(&stale),
         add: count(wait.saturating_sub(waiting.len())),
         missing: moves.wait,
         version: Some(Arc::clone(&target.version)),
+    }
+}
+
+/// So many of some instances, those that go first.
+fn go(
+    spec: &AppSpec,
+    from: &[&Arc<Instance>],
+    number: u32,
+    reason: KillReason,
+) -> Vec<(InstanceId, KillReason)> {
+    let (from, number) = (from.iter().copied(), number as usize);
+    let victims = scale_down::victims(from, number, spec.kill_selection, grouped_by(spec));
+    victims.into_iter().map(|id| (id, reason)).collect()
+}
+
+/// Instances that have no task and hold something.
+#[derive(Default)]
+struct Holders<'a> {
+    /// These wait for it from now on.
+    recall: Vec<&'a Arc<Instance>>,
+    /// These do so no more.
+    park: Vec<&'a Arc<Instance>>,
+    /// All that wait for it then.
+    waiting: Vec<&'a Arc<Instance>>,
+}
+
+/// Those that have a volume go before those that would get another.
+fn holders(app: &App, missing: u32) -> Holders<'_> {
+    let all = app.instances.values();
+    let (waiting, parked): (Vec<_>, Vec<_>) = all
+        .filter(|instance| instance.is_reserved())
+        .partition(|instance| instance.is_active());
+    let missing = missing as usize;
+    let free = missing.saturating_sub(waiting.len());
+    let recall: Vec<_> = parked.into_iter().take(free).collect();
+    Holders {
+        park: waiting.iter().skip(missing).copied().collect(),
+        waiting: waiting
+            .into_iter()
+            .take(missing)
+            .chain(recall.clone())
+            .collect(),
+        recall,
     }
 }
 
@@ -181,7 +222,7 @@ pub fn is_done(kind: ActionKind, app: Option<&App>) -> bool {
 }
 
 /// As many as wanted do their work, and no others are there but unreachable ones that were given up, and those that wait to
-/// take the place of some that leave their agents.
+/// take the place of some that leave their agents, or keep what they hold.
 fn is_reached(app: &App, target: &Target) -> bool {
     let mut ready = 0;
     for instance in app.instances.values() {
@@ -189,7 +230,7 @@ fn is_reached(app: &App, target: &Target) -> bool {
             instance.state,
             InstanceState::Unreachable { inactive: true, .. }
         );
-        let waits = instance.state == InstanceState::Waiting;
+        let waits = instance.state == InstanceState::Waiting || instance.is_reserved();
         if instance.is_ready() && is_new(instance, target) {
             ready += 1;
         } else if !is_given_up && !waits {

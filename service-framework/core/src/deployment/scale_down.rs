@@ -64,7 +64,7 @@ pub fn victims<'a>(
 
 fn rank(instance: &Instance, selection: KillSelection) -> Rank {
     let work = match instance.state {
-        InstanceState::Waiting => 0,
+        InstanceState::Waiting | InstanceState::Reserved { .. } => 0,
         InstanceState::Unreachable { .. } => 1,
         InstanceState::Launching { .. } => 2,
         InstanceState::Staging => 3,
@@ -117,6 +117,8 @@ mod tests {
             is_leaving: false,
             is_ending: false,
             containers: Vec::new(),
+            incarnation: 1,
+            holding: None,
         })
     }
 

@@ -5,7 +5,8 @@
 //! - so many stay healthy: `n × minimumHealthCapacity`, rounded up; each new one that is ready makes room for an old
 //!   one to go;
 //! - so many may be there at once: `n × (1 + maximumOverCapacity)`, rounded down, those on their way out included; one
-//!   more where nothing could move otherwise.
+//!   more where nothing could move otherwise. Where instances have volumes, one less stays healthy instead: none may have
+//!   the volume of another.
 
 use crate::spec::app::UpgradeStrategy;
 
@@ -24,6 +25,8 @@ pub struct Standing {
     pub condemned: u32,
     /// Those of them that are old.
     pub old_condemned: u32,
+    /// Whether new ones take the volumes of old ones.
+    pub is_resident: bool,
 }
 
 /// What follows from it.
@@ -46,6 +49,7 @@ pub fn moves(standing: Standing, strategy: UpgradeStrategy) -> Moves {
         old_placed,
         condemned,
         old_condemned,
+        is_resident,
     } = standing;
     let missing = wanted.saturating_sub(new_placed);
     let kill_new = new_placed.saturating_sub(wanted);
@@ -57,7 +61,10 @@ pub fn moves(standing: Standing, strategy: UpgradeStrategy) -> Moves {
         }; // nothing is replaced, only kept or scaled
     }
     let minimum_healthy = part_up(wanted, strategy.minimum_health_capacity);
-    let capacity = capacity(wanted, strategy);
+    let (minimum_healthy, capacity) = match is_resident {
+        true => (minimum_healthy.min(wanted.saturating_sub(1)), wanted),
+        false => (minimum_healthy, capacity(wanted, strategy)),
+    };
     let kept_old = minimum_healthy.saturating_sub(new_ready);
     let present = new_placed
         .saturating_add(old_placed)
@@ -110,6 +117,7 @@ mod tests {
             old_placed,
             condemned: old_condemned,
             old_condemned,
+            is_resident: false,
         }
     }
 
@@ -187,6 +195,32 @@ mod tests {
         );
         assert_eq!(
             moves(standing(1, 0, 0, 1, 0), strategy(1.0, 0.5)),
+            Moves {
+                kill_old: 0,
+                kill_new: 0,
+                wait: 1
+            }
+        );
+    }
+
+    #[test]
+    fn where_instances_have_volumes_one_goes_before_another_comes() {
+        let all_healthy = strategy(1.0, 0.0);
+        let resident = |standing| Standing {
+            is_resident: true,
+            ..standing
+        };
+
+        assert_eq!(
+            moves(resident(standing(2, 0, 0, 2, 0)), all_healthy),
+            Moves {
+                kill_old: 1,
+                kill_new: 0,
+                wait: 0
+            }
+        );
+        assert_eq!(
+            moves(resident(standing(2, 0, 0, 1, 0)), all_healthy),
             Moves {
                 kill_old: 0,
                 kill_new: 0,

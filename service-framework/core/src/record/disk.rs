@@ -1,5 +1,7 @@
 //! The JSON of each value. A field that is renamed here cannot be read back.
 
+mod holding; // what instances hold, and what is to be given back
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::spec::app::{AppId, AppSpec, BadAppId};
 use crate::spec::group::{self, Group};
 use crate::spec::history::AppVersion;
 use crate::state::{apps, containers, deployments, instances};
+use holding::Holding;
+pub(super) use holding::Release;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Framework {
@@ -190,6 +194,11 @@ pub(super) struct Instance {
     is_ending: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     containers: Vec<Container>,
+    /// Left out of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holding: Option<Holding>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -211,6 +220,7 @@ enum State {
     Unreachable { since_us: u64, inactive: bool },
     Draining { until_us: u64, reason: Reason },
     Killing { reason: Reason },
+    Reserved { is_wanted: bool },
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -223,6 +233,7 @@ enum Reason {
     LaunchTimedOut,
     Moved,
     Unhealthy,
+    Wiped,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -281,6 +292,8 @@ impl From<&instances::Instance> for Instance {
             is_leaving: instance.is_leaving,
             is_ending: instance.is_ending,
             containers: instance.containers.iter().map(Container::from).collect(),
+            incarnation: Some(instance.incarnation).filter(|number| *number != 1),
+            holding: instance.holding.as_deref().map(Holding::from),
         }
     }
 }
@@ -348,6 +361,8 @@ impl Instance {
                 .into_iter()
                 .map(Container::back)
                 .collect::<Result<_, _>>()?,
+            incarnation: self.incarnation.unwrap_or(1),
+            holding: self.holding.map(Holding::back).transpose()?.map(Arc::new),
         })
     }
 }
@@ -412,6 +427,9 @@ impl From<&instances::InstanceState> for State {
             From::Killing { reason, again: _ } => Self::Killing {
                 reason: Reason::from(*reason),
             },
+            From::Reserved { is_wanted } => Self::Reserved {
+                is_wanted: *is_wanted,
+            },
         }
     }
 }
@@ -444,6 +462,7 @@ impl State {
                 again: Timestamp::EPOCH,
                 reason: reason.into(),
             },
+            Self::Reserved { is_wanted } => To::Reserved { is_wanted },
         })
     }
 }
@@ -459,6 +478,7 @@ impl From<instances::KillReason> for Reason {
             From::LaunchTimedOut => Self::LaunchTimedOut,
             From::Moved => Self::Moved,
             From::Unhealthy => Self::Unhealthy,
+            From::Wiped => Self::Wiped,
         }
     }
 }
@@ -473,6 +493,7 @@ impl From<Reason> for instances::KillReason {
             Reason::LaunchTimedOut => Self::LaunchTimedOut,
             Reason::Moved => Self::Moved,
             Reason::Unhealthy => Self::Unhealthy,
+            Reason::Wiped => Self::Wiped,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mete_model::{FrameworkId, Timestamp};
+use mete_model::{AgentId, FrameworkId, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::{FORMAT, disk};
@@ -15,6 +15,7 @@ use crate::spec::group::{Difference, Group};
 use crate::spec::history::AppVersion;
 use crate::state::apps::{App, Target};
 use crate::state::deployments::{Deployment, DeploymentId};
+use crate::state::holdings::Holding;
 use crate::state::instances::{Instance, InstanceId};
 
 /// An entry of the store that cannot be read.
@@ -38,6 +39,8 @@ pub(crate) struct Stored {
     pub(crate) instances: Vec<Instance>,
     pub(crate) deployments: Vec<Deployment>,
     pub(crate) proxies: Vec<String>,
+    /// Whose, where, what, and whether it was given back already.
+    pub(crate) releases: Vec<(InstanceId, AgentId, Holding, bool)>,
 }
 
 /// Reads every entry.
@@ -118,6 +121,12 @@ fn read_other(stored: &mut Stored, key: &[u8], value: &[u8]) -> Result<(), Strin
         "proxy" => {
             let disk::Proxy {} = json(value)?;
             stored.proxies.push(name.to_owned());
+        }
+        "release" => {
+            let id =
+                InstanceId::parse(name).ok_or_else(|| "its key names no instance".to_owned())?;
+            let (agent, holding, is_given) = json::<disk::Release>(value)?.back()?;
+            stored.releases.push((id, agent, holding, is_given));
         }
         _ => return Err("no such kind of record".to_owned()),
     }

@@ -17,7 +17,9 @@ use std::time::Duration;
 use mete_model::MEBIBYTE;
 use serde::{Deserialize, Serialize};
 
-pub use container::{Container, ContainerKind, HostVolume};
+pub use container::{
+    Container, ContainerKind, HostVolume, PersistentVolume, Residency, TaskLostBehavior,
+};
 pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 pub use limits::{ResourceLimit, ResourceLimits};
@@ -106,6 +108,9 @@ pub struct AppSpec {
     pub unreachable_strategy: UnreachableStrategy,
     /// What to bring into the sandbox first.
     pub fetch: Vec<Fetch>,
+    /// What is said of its volumes; there whenever it has some that persist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Residency>,
     /// What it is made of when it is a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Box<PodSpec>>,
@@ -146,8 +151,26 @@ impl AppSpec {
             kill_selection: KillSelection::YoungestFirst,
             unreachable_strategy: UnreachableStrategy::default(),
             fetch: Vec::new(),
+            residency: None,
             pod: None,
         }
+    }
+
+    /// What each of its instances keeps from one task to the next.
+    pub fn persistent_volumes(&self) -> &[PersistentVolume] {
+        let container = self.container.as_ref();
+        container.map_or(&[], |container| &container.persistent)
+    }
+
+    /// The disk that these take together.
+    pub fn volume_bytes(&self) -> u64 {
+        let sizes = self.persistent_volumes().iter();
+        sizes.fold(0, |sum, volume| sum.saturating_add(volume.size_bytes))
+    }
+
+    /// Whether its instances stay where they are: each has volumes of its own on its agent.
+    pub fn is_resident(&self) -> bool {
+        !self.persistent_volumes().is_empty()
     }
 
     /// Whether it runs once on each agent that can have it, also on those that come later; `instances` has no meaning then.

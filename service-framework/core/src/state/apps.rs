@@ -109,7 +109,8 @@ impl App {
                 }
                 InstanceState::Waiting
                 | InstanceState::Unreachable { .. }
-                | InstanceState::Killing { .. } => {}
+                | InstanceState::Killing { .. }
+                | InstanceState::Reserved { .. } => {}
             }
         }
         counts
@@ -133,6 +134,8 @@ pub(crate) struct Apps {
     waiting: BTreeSet<(Timestamp, InstanceId)>,
     /// Instances that wait for proxies.
     draining: BTreeSet<InstanceId>,
+    /// Instances that wait for an offer of what they hold.
+    reserved: BTreeSet<InstanceId>,
 }
 
 impl Apps {
@@ -185,11 +188,15 @@ impl Apps {
             InstanceState::Draining { .. } => {
                 self.draining.insert(instance.id.clone());
             }
+            InstanceState::Reserved { is_wanted } if is_wanted => {
+                self.reserved.insert(instance.id.clone());
+            }
             InstanceState::Launching { .. }
             | InstanceState::Staging
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
-            | InstanceState::Killing { .. } => {}
+            | InstanceState::Killing { .. }
+            | InstanceState::Reserved { .. } => {}
         }
         let (app, id) = (instance.app().clone(), instance.id.clone());
         self.edit(&app, |app| app.instances.insert(id, Arc::clone(&instance)));
@@ -205,6 +212,7 @@ impl Apps {
         }
         self.waiting.remove(&(instance.since, id.clone()));
         self.draining.remove(id);
+        self.reserved.remove(id);
         self.edit(&app, |app| app.instances.remove(id))
     }
 
@@ -214,6 +222,10 @@ impl Apps {
 
     pub(crate) const fn draining(&self) -> &BTreeSet<InstanceId> {
         &self.draining
+    }
+
+    pub(crate) const fn reserved(&self) -> &BTreeSet<InstanceId> {
+        &self.reserved
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {

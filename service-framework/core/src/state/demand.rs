@@ -1,4 +1,5 @@
-//! What waits for offers, as the master is told it: a shape for each app, those that wait the longest first.
+//! What waits for offers, as the master is told it: a shape for each app, and one for each instance that waits for what it
+//! holds; those that wait the longest first.
 //!
 //! Kept up app by app, so that a step that touches none of those that wait costs nothing.
 
@@ -10,7 +11,7 @@ use mete_placement::demand::MAX_SHAPES;
 
 use crate::spec::app::AppId;
 
-/// Instances of one app that may be launched now.
+/// Instances of one app that may be launched now, or something that is to be given back.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Need {
     /// When the first of them began to wait.
@@ -21,7 +22,7 @@ pub(crate) struct Need {
 /// What waits, and what of it the master knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Demand {
-    needs: BTreeMap<AppId, Need>,
+    needs: BTreeMap<AppId, Vec<Need>>,
     /// Something has changed since [`Self::told`].
     is_changed: bool,
     /// What the master was told last; `None`: nothing on this link.
@@ -30,18 +31,16 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// Notes what waits of an app now.
-    pub(crate) fn note(&mut self, app: &AppId, need: Option<Need>) {
-        if self.needs.get(app) == need.as_ref() {
+    pub(crate) fn note(&mut self, app: &AppId, needs: Vec<Need>) {
+        let before = self.needs.get(app).map_or(&[] as &[Need], Vec::as_slice);
+        if before == needs {
             return;
         }
         self.is_changed = true;
-        match need {
-            Some(need) => {
-                self.needs.insert(app.clone(), need);
-            }
-            None => {
-                self.needs.remove(app);
-            }
+        if needs.is_empty() {
+            self.needs.remove(app);
+        } else {
+            self.needs.insert(app.clone(), needs);
         }
     }
 
@@ -70,7 +69,10 @@ impl Demand {
     }
 
     fn shapes(&self) -> Vec<Shape> {
-        let mut needs: Vec<(&AppId, &Need)> = self.needs.iter().collect();
+        let all = self.needs.iter();
+        let mut needs: Vec<(&AppId, &Need)> = all
+            .flat_map(|(app, needs)| needs.iter().map(move |need| (app, need)))
+            .collect();
         needs.sort_by_key(|(app, need)| (need.since, *app));
         let shapes = needs.into_iter().map(|(_, need)| need.shape.clone());
         shapes.take(MAX_SHAPES).collect()
@@ -87,11 +89,11 @@ mod tests {
         AppId::new(name).expect("good")
     }
 
-    fn need(since: u64, cpus_milli: u64) -> Option<Need> {
-        Some(Need {
+    fn need(since: u64, cpus_milli: u64) -> Vec<Need> {
+        vec![Need {
             since: Timestamp::from_millis(since),
             shape: Shape::new(Resources::cpus_mem(cpus_milli, 0)),
-        })
+        }]
     }
 
     fn told(demand: &mut Demand) -> Option<Vec<u64>> {
@@ -109,9 +111,9 @@ mod tests {
         assert_eq!(told(&mut demand), Some(vec![200, 100]));
         demand.note(&app("/b"), need(1, 200));
         assert_eq!(told(&mut demand), None);
-        demand.note(&app("/b"), None);
+        demand.note(&app("/b"), Vec::new());
         assert_eq!(told(&mut demand), Some(vec![100]));
-        demand.note(&app("/a"), None);
+        demand.note(&app("/a"), Vec::new());
         assert_eq!(told(&mut demand), Some(Vec::new()));
     }
 

@@ -7,9 +7,13 @@
 //!    │           │           │        ▼        ▼      │
 //!    │           └───────────┴─────▶ Killing ◀─┘      │      any ─▶ Ended (forgotten)
 //!    └────────────────────────────────────────────────┴────▶
+//!
+//! of one that holds volumes the task ends, and it stays:
+//! Launching, Staging, Running, Killing ─▶ Reserved ─▶ Launching      Reserved ─▶ Ended (what it held is given back)
 //! ```
 //! Invariants: everything but `Waiting` is stored before anybody hears of it; an instance that is `Draining` or
-//! `Killing` is *condemned*, never counts again as one of those wanted, and never comes back; ids are used once.
+//! `Killing` is *condemned*, never counts again as one of those wanted, and never comes back, but as `Reserved` when it holds
+//! something; ids of instances and tasks are used once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use crate::probe::Response;
 use crate::spec::app::{AppId, UnreachableStrategy};
 use crate::spec::history::AppVersion;
 use crate::state::containers::Container;
+use crate::state::holdings::Holding;
 
 /// A launch of which nothing is heard is asked about after this time, and again each time it passes (Marathon: the
 /// operation must be confirmed within 30 s).
@@ -30,6 +35,10 @@ pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(300);
 /// A kill is repeated after this time until the task has ended. Shorter than Marathon's 30 s: repeating costs one
 /// message, waiting costs a deployment.
 pub const KILL_RETRY: Duration = Duration::from_secs(10);
+
+/// What an instance should hold and nobody has seen is given up when no offer shows it for so long. (Marathon's
+/// `task_reservation_timeout` is 20 s; offers of what is declined may take longer.)
+pub const RESERVATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What stands in the id of an app's task where that of a pod has the name of a container.
 pub(crate) const APP: &str = "_app";
@@ -84,14 +93,23 @@ impl InstanceId {
         &self.0
     }
 
-    /// The one task of an app's instance.
+    /// The first task of an app's instance, and the only one where it holds nothing.
     pub fn task(&self) -> TaskId {
-        self.task_of(APP)
+        self.nth_task(1)
+    }
+
+    /// One of the tasks that an app's instance has had, counted from 1.
+    pub fn nth_task(&self, incarnation: u32) -> TaskId {
+        self.task_named(APP, incarnation)
     }
 
     /// The task of a container of a pod's instance.
     pub fn task_of(&self, container: &str) -> TaskId {
-        TaskId::new(format!("{}.{container}.1", self.0)).expect(
+        self.task_named(container, 1)
+    }
+
+    fn task_named(&self, name: &str, incarnation: u32) -> TaskId {
+        TaskId::new(format!("{}.{name}.{incarnation}", self.0)).expect(
             "ids of 190 bytes leave room, of pods less is let in, and the characters are fit",
         )
     }
@@ -144,6 +162,10 @@ pub struct Instance {
     pub is_ending: bool,
     /// Of a pod, where each container of its version stands, in their order; empty while it waits.
     pub containers: Vec<Container>,
+    /// Which of its tasks it has now or had last, counted from 1.
+    pub incarnation: u32,
+    /// What it holds on its agent; `None`: nothing beyond the life of its task.
+    pub holding: Option<Arc<Holding>>,
 }
 
 /// Where an instance stands.
@@ -188,6 +210,11 @@ pub enum InstanceState {
         /// Why.
         reason: KillReason,
     },
+    /// It has no task; what it holds is kept for it on its agent.
+    Reserved {
+        /// Whether the next offer of it launches it again; otherwise it is kept for when more are wanted.
+        is_wanted: bool,
+    },
 }
 
 /// Why an instance is killed.
@@ -207,6 +234,8 @@ pub enum KillReason {
     Moved,
     /// A health check that the framework runs has failed too often.
     Unhealthy,
+    /// A user asked for it, and what it holds is given back.
+    Wiped,
 }
 
 /// Where an instance was put.
@@ -283,7 +312,8 @@ impl Instance {
             | InstanceState::Launching { .. }
             | InstanceState::Staging
             | InstanceState::Running { .. }
-            | InstanceState::Unreachable { .. } => false,
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Reserved { .. } => false,
         }
     }
 
@@ -295,8 +325,19 @@ impl Instance {
             | InstanceState::Staging
             | InstanceState::Running { .. } => true,
             InstanceState::Unreachable { inactive, .. } => !inactive,
+            InstanceState::Reserved { is_wanted } => is_wanted,
             InstanceState::Draining { .. } | InstanceState::Killing { .. } => false,
         }
+    }
+
+    /// Whether it has no task, and only keeps what it holds.
+    pub const fn is_reserved(&self) -> bool {
+        matches!(self.state, InstanceState::Reserved { .. })
+    }
+
+    /// The task of an app's instance, or its last one.
+    pub fn task(&self) -> TaskId {
+        self.id.nth_task(self.incarnation)
     }
 
     /// Whether it is checked at all.
@@ -308,7 +349,11 @@ impl Instance {
     pub fn tasks(&self) -> Vec<(TaskId, Option<Duration>)> {
         let spec = &self.version.spec;
         if !spec.is_pod() {
-            return vec![(self.id.task(), spec.task_kill_grace_period)];
+            let task = (!self.is_reserved()).then(|| self.task());
+            return task
+                .map(|task| (task, spec.task_kill_grace_period))
+                .into_iter()
+                .collect();
         }
         let grace = |name: &str| {
             let mut all = spec.containers().iter();
@@ -323,7 +368,7 @@ impl Instance {
     pub(crate) fn task_of_port(&self, at: usize) -> TaskId {
         match self.version.spec.container_of_port(at) {
             Some((container, _)) => self.id.task_of(&container.name),
-            None => self.id.task(),
+            None => self.task(),
         }
     }
 
@@ -382,16 +427,19 @@ impl Instance {
             | InstanceState::Staging
             | InstanceState::Unreachable { .. }
             | InstanceState::Draining { .. }
-            | InstanceState::Killing { .. } => false,
+            | InstanceState::Killing { .. }
+            | InstanceState::Reserved { .. } => false,
         }
     }
 
     /// The state as `/v2/tasks` shows it.
     pub const fn task_state(&self) -> &'static str {
         match self.state {
-            InstanceState::Waiting | InstanceState::Launching { .. } | InstanceState::Staging => {
-                "TASK_STAGING"
-            }
+            // Marathon's word for what is no state of a task.
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Reserved { .. } => "TASK_STAGING",
             InstanceState::Running { .. } | InstanceState::Draining { .. } => "TASK_RUNNING",
             InstanceState::Unreachable { .. } => "TASK_UNREACHABLE",
             InstanceState::Killing { .. } => "TASK_KILLING",
@@ -410,6 +458,7 @@ impl Instance {
             } => "Unreachable",
             InstanceState::Unreachable { inactive: true, .. } => "UnreachableInactive",
             InstanceState::Killing { .. } => "Killing",
+            InstanceState::Reserved { .. } => "Reserved",
         }
     }
 
@@ -444,6 +493,11 @@ impl Instance {
             }
             InstanceState::Draining { until, .. } => Some(*until),
             InstanceState::Killing { again, .. } => Some(*again),
+            InstanceState::Reserved { is_wanted } => {
+                let holding = self.holding.as_ref().filter(|_| *is_wanted);
+                let is_doubtful = holding.is_some_and(|holding| !holding.is_confirmed);
+                is_doubtful.then(|| self.since + RESERVATION_TIMEOUT)
+            }
         }
     }
 }

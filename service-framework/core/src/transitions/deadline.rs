@@ -17,6 +17,9 @@ impl Orchestrator {
             self.master.wants_revive = true;
             self.touched.insert(app);
         }
+        if self.releases.next_deadline().is_some_and(|at| at <= now) {
+            self.forget_released(now, out);
+        }
         self.ask_instances(now, out);
         if self.master.is_connected {
             self.kill_strays(now, out);
@@ -54,11 +57,12 @@ impl Orchestrator {
                 }
                 self.put_off(id, now + KILL_RETRY);
             }
+            InstanceState::Reserved { .. } => self.reservation_due(now, id, out),
         }
     }
 
     /// Moves the deadline of an instance; nothing that outlives a restart, and nobody hears of it.
-    fn put_off(&mut self, id: &InstanceId, until: Timestamp) {
+    pub(super) fn put_off(&mut self, id: &InstanceId, until: Timestamp) {
         let Some(instance) = self.apps.instance(id) else {
             return;
         };
@@ -66,6 +70,7 @@ impl Orchestrator {
         match &mut instance.state {
             InstanceState::Launching { ask, .. } => *ask = until,
             InstanceState::Killing { again, .. } => *again = until,
+            InstanceState::Reserved { .. } => instance.since = until,
             InstanceState::Waiting
             | InstanceState::Staging
             | InstanceState::Running { .. }

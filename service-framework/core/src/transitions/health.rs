@@ -152,7 +152,8 @@ pub(super) fn known(instance: &Instance) -> Option<bool> {
         | InstanceState::Launching { .. }
         | InstanceState::Staging
         | InstanceState::Unreachable { .. }
-        | InstanceState::Killing { .. } => None,
+        | InstanceState::Killing { .. }
+        | InstanceState::Reserved { .. } => None,
     }
 }
 

@@ -20,15 +20,30 @@ use crate::spec::group::Difference;
 use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY, KillReason};
 use crate::state::proxies::{MAX_PROXIES, MAX_PROXY_ID_BYTES, Proxy, Seen};
 
+/// How instances are killed, as a user asks for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Killing {
+    /// Fewer are wanted from now on.
+    pub(crate) scale: bool,
+    /// Deployments that stand in the way are cancelled.
+    pub(crate) force: bool,
+    /// What they hold is given back.
+    pub(crate) wipe: bool,
+}
+
 impl Orchestrator {
     pub(crate) fn kill_instances(
         &mut self,
         now: Timestamp,
         ids: &[InstanceId],
-        scale: bool,
-        force: bool,
+        how: Killing,
         out: &mut Effects<Self>,
     ) -> Reply {
+        let Killing { scale, force, wipe } = how;
+        let reason = match wipe {
+            true => KillReason::Wiped,
+            false => KillReason::Asked,
+        };
         let known = |id: &InstanceId| {
             self.apps
                 .instance(id)
@@ -52,10 +67,10 @@ impl Orchestrator {
             if !matches!(reply, Reply::Changed { .. }) {
                 return reply;
             }
-            self.condemn_all(now, &instances, out);
+            self.condemn_all(now, &instances, reason, out);
             return reply;
         }
-        self.condemn_all(now, &instances, out);
+        self.condemn_all(now, &instances, reason, out);
         Reply::Killed(instances.into_values().collect())
     }
 
@@ -63,10 +78,11 @@ impl Orchestrator {
         &mut self,
         now: Timestamp,
         instances: &BTreeMap<InstanceId, Arc<Instance>>,
+        reason: KillReason,
         out: &mut Effects<Self>,
     ) {
         for id in instances.keys() {
-            self.condemn(now, id, KillReason::Asked, out);
+            self.condemn(now, id, reason, out);
         }
     }
 
@@ -77,7 +93,9 @@ impl Orchestrator {
         instances: impl Iterator<Item = &'a Arc<Instance>>,
     ) -> Difference {
         let mut fewer: BTreeMap<&AppId, u32> = BTreeMap::new();
-        for instance in instances.filter(|instance| !instance.is_condemned()) {
+        // Those kept for when more are wanted do not count already.
+        let is_kept = |instance: &Instance| instance.is_reserved() && !instance.is_active();
+        for instance in instances.filter(|one| !one.is_condemned() && !is_kept(one)) {
             *fewer.entry(instance.app()).or_default() += 1;
         }
         let mut wish = Difference::default();
@@ -105,11 +123,22 @@ impl Orchestrator {
         let Some(instance) = self.apps.instance(id) else {
             return;
         };
+        let is_for_good = matches!(reason, KillReason::Wiped | KillReason::AppRemoved);
         match instance.state {
-            InstanceState::Draining { .. } | InstanceState::Killing { .. } => {}
+            InstanceState::Draining { .. } | InstanceState::Killing { .. } => {
+                if reason == KillReason::Wiped && instance.holding.is_some() {
+                    self.set_reason(now, id, reason, out);
+                }
+            }
             InstanceState::Waiting => self.end_instance(now, id, "Killed", out),
+            InstanceState::Reserved { .. } if is_for_good => self.give_up(now, id, "Killed", out),
+            InstanceState::Reserved { .. } => {}
+            // Its volume is wanted still: it is killed when its agent comes back.
+            InstanceState::Unreachable { .. } if instance.holding.is_some() && !is_for_good => {
+                self.kill_now(now, id, reason, out);
+            }
             // No kill reaches it. If its agent comes back, the task is not known any more and is killed then.
-            InstanceState::Unreachable { .. } => self.end_instance(now, id, "Unreachable", out),
+            InstanceState::Unreachable { .. } => self.give_up(now, id, "Unreachable", out),
             InstanceState::Running { .. }
                 if takes_sessions(instance) && !self.proxies.is_empty() =>
             {
@@ -130,6 +159,27 @@ impl Orchestrator {
                 self.kill_now(now, id, reason, out);
             }
         }
+    }
+
+    /// It goes already, and from now on for another reason.
+    fn set_reason(
+        &mut self,
+        now: Timestamp,
+        id: &InstanceId,
+        why: KillReason,
+        out: &mut Effects<Self>,
+    ) {
+        self.edit_instance(now, id, out, |instance| match &mut instance.state {
+            InstanceState::Draining { reason, .. } | InstanceState::Killing { reason, .. } => {
+                *reason = why;
+            }
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Reserved { .. } => {}
+        });
     }
 
     /// Kills without waiting for proxies.

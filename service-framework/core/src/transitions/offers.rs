@@ -14,7 +14,8 @@ use mete_placement::{
     Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot, match_tasks,
 };
 
-use crate::effects::{Action, Launch, LaunchGroup};
+use super::reserved::Shown;
+use crate::effects::{Action, Kept, Launch, LaunchGroup};
 use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{self, AppId, AppSpec, PortDefinition};
@@ -23,6 +24,7 @@ use crate::spec::size::text_bytes;
 use crate::state::apps::App;
 use crate::state::containers::Container;
 use crate::state::demand::Need;
+use crate::state::holdings::Holding;
 use crate::state::instances::{InstanceId, InstanceState, LAUNCH_CONFIRM, Place};
 use crate::state::launch_queue::{MAX_LAST_OFFERS, OfferSummary, Reject};
 
@@ -38,12 +40,18 @@ struct Shape {
     instances: Vec<InstanceId>,
 }
 
-/// What an instance is launched as.
-enum Started {
-    /// An app's.
-    Alone(Box<Launch>),
-    /// A pod's.
-    Together(LaunchGroup),
+/// What is launched with one offer.
+#[derive(Default)]
+struct Accepted {
+    reserve: Vec<Kept>,
+    launches: Vec<Launch>,
+    groups: Vec<LaunchGroup>,
+}
+
+impl Accepted {
+    const fn is_empty(&self) -> bool {
+        self.launches.is_empty() && self.groups.is_empty()
+    }
 }
 
 impl Orchestrator {
@@ -61,43 +69,69 @@ impl Orchestrator {
             self.random.number(),
         );
         self.note_matching(now, &shapes, &offers, &matched);
+        let mut shown: BTreeMap<usize, Shown> = BTreeMap::new();
+        for (at, offer) in offers.iter().enumerate() {
+            let of_ours = self.shown(now, offer, out);
+            if !of_ours.is_empty() {
+                shown.insert(at, of_ours);
+            }
+        }
+        self.note_not_shown(now, &offers, &shown, |app| {
+            shapes.iter().any(|shape| shape.app == *app)
+        });
+        self.use_offers(now, &offers, &shapes, &matched, shown, out);
+    }
+
+    /// Accepts each offer that something is done with, and declines the others.
+    fn use_offers(
+        &mut self,
+        now: Timestamp,
+        offers: &[Offer],
+        shapes: &[Shape],
+        matched: &Matched,
+        mut shown: BTreeMap<usize, Shown>,
+        out: &mut Effects<Self>,
+    ) {
         let mut left: Vec<_> = shapes.iter().map(|shape| shape.instances.iter()).collect();
-        for (at, placements) in matched.by_offer() {
-            let offer = &offers[at];
-            let (mut launches, mut groups) = (Vec::new(), Vec::new());
+        let mut by_offer = matched.by_offer();
+        let mut unused = Vec::new();
+        for (at, offer) in offers.iter().enumerate() {
+            let of_ours = shown.remove(&at);
+            let placements = by_offer.remove(&at).unwrap_or_default();
+            if of_ours.is_none() && placements.is_empty() {
+                unused.push(offer.id.clone());
+                continue;
+            }
+            let Shown { launches, release } = of_ours.unwrap_or_default();
+            let mut accept = Accepted {
+                launches,
+                ..Accepted::default()
+            };
             let mut room = MAX_ACCEPT_BYTES;
             for placement in placements {
                 let version = &shapes[placement.waiting].version;
                 let tasks = version.spec.containers().len().max(1);
                 let bytes = TASK_BYTES * tasks + 2 * text_bytes(&version.spec);
-                if bytes > room && !(launches.is_empty() && groups.is_empty()) {
+                if bytes > room && !accept.is_empty() {
                     // The rest is launched from offers that are asked for anew.
                     self.master.wants_revive = true;
                     break;
                 }
                 room = room.saturating_sub(bytes);
-                let Some(id) = left[placement.waiting].next() else {
-                    continue;
-                };
-                match self.launch(now, id, version, offer, placement, out) {
-                    Started::Alone(launch) => launches.push(*launch),
-                    Started::Together(group) => groups.push(group),
+                if let Some(id) = left[placement.waiting].next() {
+                    self.launch(now, id, version, offer, placement, &mut accept, out);
                 }
             }
-            let offers = vec![offer.id.clone()];
             out.act.push(Action::Accept {
-                offers,
-                launches,
-                groups,
+                offers: vec![offer.id.clone()],
+                release,
+                reserve: accept.reserve,
+                launches: accept.launches,
+                groups: accept.groups,
                 refuse: self.settings.decline,
             });
         }
-        if !matched.unused.is_empty() {
-            let unused = matched
-                .unused
-                .iter()
-                .map(|at| offers[*at].id.clone())
-                .collect();
+        if !unused.is_empty() {
             out.act.push(Action::Decline {
                 offers: unused,
                 refuse: self.settings.decline,
@@ -130,8 +164,9 @@ impl Orchestrator {
 
     /// Brings the demand of one app up to date.
     pub(crate) fn note_demand(&mut self, now: Timestamp, id: &AppId) {
-        let need = self.need(now, id);
-        self.demand.note(id, need);
+        let mut needs = self.needs_of_holders(now, id);
+        needs.extend(self.need(now, id));
+        self.demand.note(id, needs);
     }
 
     /// What waits of an app and may be launched now.
@@ -197,6 +232,10 @@ impl Orchestrator {
         }
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is launched, with what, and all that follows"
+    )]
     fn launch(
         &mut self,
         now: Timestamp,
@@ -204,8 +243,9 @@ impl Orchestrator {
         version: &Arc<AppVersion>,
         offer: &Offer,
         placement: &Placement,
+        accept: &mut Accepted,
         out: &mut Effects<Self>,
-    ) -> Started {
+    ) {
         let spec = &version.spec;
         let ports: Vec<u16> = placement
             .ports
@@ -213,20 +253,25 @@ impl Orchestrator {
             .filter_map(|port| u16::try_from(*port).ok())
             .collect();
         let host = offer.endpoint.hostname.clone();
+        let holding = self.holding(spec, offer, placement);
+        let of_task = holding.as_ref().map(|holding| holding.of_task(id));
         let grant = Grant {
             agent: &offer.agent,
             host: &host,
             ports: &ports,
-            resources: placement.resources.clone(),
+            resources: of_task.unwrap_or_else(|| placement.resources.clone()),
         };
-        let started = match &spec.pod {
-            Some(pod) => Started::Together(launch::group(id, version, pod, &grant)),
-            None => Started::Alone(Box::new(Launch {
-                task: launch::task(id, version, &grant),
+        accept
+            .reserve
+            .extend(holding.as_ref().map(|holding| holding.kept(id)));
+        match &spec.pod {
+            Some(pod) => accept.groups.push(launch::group(id, version, pod, &grant)),
+            None => accept.launches.push(Launch {
+                task: launch::task(id.task(), version, &grant),
                 ports: launch::task_ports(spec, &ports),
                 secrets: launch::secrets(spec),
-            })),
-        };
+            }),
+        }
         let names = spec.containers().iter().map(|one| one.name.clone());
         let containers = names.map(|name| Container::launched(name, now)).collect();
         let place = Place {
@@ -244,8 +289,16 @@ impl Orchestrator {
             instance.place = Some(place);
             instance.staged_at = Some(now);
             instance.containers = containers;
+            instance.holding = holding.map(Arc::new);
         });
-        started
+    }
+
+    /// What an instance is to hold from its first launch on.
+    fn holding(&mut self, spec: &AppSpec, offer: &Offer, placement: &Placement) -> Option<Holding> {
+        let framework = self.master.framework.clone()?;
+        let (role, given) = (offer.role.clone(), &placement.resources);
+        spec.is_resident()
+            .then(|| Holding::of(spec, framework, role, given, || self.random.uuid()))
     }
 
     /// Notes for `/v2/queue` what came of the offers.
@@ -281,7 +334,7 @@ impl Orchestrator {
     }
 }
 
-fn note(
+pub(super) fn note(
     now: Timestamp,
     summary: &mut OfferSummary,
     offers: &[Offer],

@@ -148,7 +148,7 @@ impl Orchestrator {
         cause: String,
         out: &mut Effects<Self>,
     ) {
-        let (app, task) = (instance.app().clone(), instance.id.task());
+        let (app, task) = (instance.app().clone(), instance.task());
         let place = instance.place.as_ref();
         let host = place.map(|place| place.host.clone()).unwrap_or_default();
         let agent = place.map(|place| place.agent.clone());

@@ -44,6 +44,7 @@ impl Orchestrator {
         self.master.last_revive = None;
         self.master.wants_revive = true;
         self.demand.forget_told();
+        self.releases.wait_anew(now);
         self.reconcile(now, out);
         self.repeat_kills(out);
     }

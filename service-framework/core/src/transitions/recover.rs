@@ -14,6 +14,7 @@ use crate::probe::Check;
 use crate::record::Stored;
 use crate::spec::group::Difference;
 use crate::state::probes;
+use crate::state::releases::Release;
 
 impl Orchestrator {
     pub(crate) fn take_back(&mut self, now: Timestamp, stored: Stored) {
@@ -49,6 +50,10 @@ impl Orchestrator {
             self.last_version = self.last_version.max(deployment.version);
             self.deployments.put(deployment);
         }
+        for (id, agent, holding, is_given) in stored.releases {
+            let release = Release::new(now, agent, holding, is_given);
+            self.releases.add(id, release);
+        }
         for proxy in stored.proxies {
             self.proxies.restore(now, proxy);
         }
@@ -75,6 +80,8 @@ impl Orchestrator {
         self.is_resumed = true;
         self.touched
             .extend(self.apps.iter().map(|app| app.id.clone()));
+        let released = self.releases.iter();
+        self.touched.extend(released.map(|(id, _)| id.app()));
         let mut deployments: Vec<_> = self
             .deployments
             .iter()

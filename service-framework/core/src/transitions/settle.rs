@@ -57,6 +57,12 @@ impl Orchestrator {
             self.queue.drop_app(id);
             return;
         };
+        for instance in &todo.park {
+            self.set_wanted(now, instance, false, out);
+        }
+        for instance in &todo.recall {
+            self.set_wanted(now, instance, true, out);
+        }
         for instance in &todo.renew {
             self.edit_instance(now, instance, out, |instance| {
                 instance.version = Arc::clone(&version)
@@ -87,6 +93,8 @@ impl Orchestrator {
             is_leaving: false,
             is_ending: false,
             containers: Vec::new(),
+            incarnation: 1,
+            holding: None,
         });
         self.touched.insert(version.spec.id.clone());
         self.master.wants_revive = true;
@@ -120,7 +128,7 @@ impl Orchestrator {
 
     /// Says what waits and may be launched, and asks for offers when that is something, for none when it is nothing.
     fn ask_for_offers(&mut self, now: Timestamp, out: &mut Effects<Self>) {
-        self.master.has_demand = self.queue.has_demand(now);
+        self.master.has_demand = self.queue.has_demand(now) || !self.releases.is_empty();
         if !self.master.is_connected {
             return;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mete_model::machine::Effects;
-use mete_model::{Reason, TaskState, TaskStatus, Timestamp};
+use mete_model::{Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
 
 use crate::effects::Action;
 use crate::events::{Happening, StatusUpdate};
@@ -11,13 +11,13 @@ use crate::orchestrator::{Orchestrator, kill, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
 use crate::state::apps::LastFailure;
-use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY};
+use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY, KillReason};
 use crate::state::master::{MAX_STRAYS, Stray};
 
 impl Orchestrator {
     pub(crate) fn update(&mut self, now: Timestamp, status: TaskStatus, out: &mut Effects<Self>) {
         let of_ours = InstanceId::of_task(status.task.as_str());
-        match of_ours.filter(|(id, container)| self.has_task(id, *container)) {
+        match of_ours.filter(|(id, container)| self.has_task(id, *container, &status.task)) {
             Some((id, None)) => self.known_task(now, &id, &status, out),
             Some((id, Some(name))) => self.container_reported(now, &id, name, &status, out),
             None => self.unknown_task(now, &status, out),
@@ -32,10 +32,14 @@ impl Orchestrator {
         }
     }
 
-    fn has_task(&self, id: &InstanceId, container: Option<&str>) -> bool {
+    fn has_task(&self, id: &InstanceId, container: Option<&str>, task: &TaskId) -> bool {
         let instance = self.apps.instance(id);
         instance.is_some_and(|instance| match container {
-            None => !instance.version.spec.is_pod(),
+            // Of those it had before nothing is to be heard any more.
+            None => {
+                let is_now = !instance.is_reserved() && instance.task() == *task;
+                is_now && !instance.version.spec.is_pod()
+            }
             Some(name) => instance.containers.iter().any(|one| one.name == name),
         })
     }
@@ -52,6 +56,9 @@ impl Orchestrator {
         };
         if is_news(&instance, status) {
             publish(now, out, status_event(&instance, status));
+        }
+        if status.source != Source::Master {
+            self.confirm(now, id, out);
         }
         self.stands(now, &instance, status, out);
     }
@@ -93,7 +100,8 @@ impl Orchestrator {
             | InstanceState::Staging
             | InstanceState::Running { .. }
             | InstanceState::Draining { .. }
-            | InstanceState::Killing { .. } => {}
+            | InstanceState::Killing { .. }
+            | InstanceState::Reserved { .. } => {}
         }
     }
 
@@ -105,7 +113,9 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) {
         match instance.state {
-            InstanceState::Waiting | InstanceState::Killing { .. } => {}
+            InstanceState::Waiting
+            | InstanceState::Killing { .. }
+            | InstanceState::Reserved { .. } => {}
             InstanceState::Launching { .. }
             | InstanceState::Staging
             | InstanceState::Running { .. }
@@ -138,7 +148,8 @@ impl Orchestrator {
             | InstanceState::Staging
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
-            | InstanceState::Killing { .. } => {}
+            | InstanceState::Killing { .. }
+            | InstanceState::Reserved { .. } => {}
         }
     }
 
@@ -150,8 +161,11 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) {
         if instance.is_condemned() {
-            // Nobody wants it back; if it comes back, it is not known any more and is killed then.
-            self.end_instance(now, &instance.id, "Unreachable", out);
+            // Nobody wants it back; if it comes back, it is not known any more and is killed then. Of one that holds a
+            // volume the next task is wanted: its kill is repeated until it is heard of.
+            if instance.holding.is_none() || is_going_for_good(instance) {
+                self.give_up(now, &instance.id, "Unreachable", out);
+            }
             return;
         }
         if matches!(instance.state, InstanceState::Unreachable { .. }) {
@@ -177,7 +191,7 @@ impl Orchestrator {
             self.tell_unhealthy_kill(now, instance, status, out);
             self.note_failure(now, instance, status, out);
         }
-        self.end_instance(now, &instance.id, condition(status.state), out);
+        self.task_ended(now, instance, status, condition(status.state), out);
     }
 
     fn note_failure(
@@ -289,6 +303,20 @@ impl Orchestrator {
             }
         }
     }
+}
+
+/// Whether what it holds is to be given back, too.
+const fn is_going_for_good(instance: &Instance) -> bool {
+    matches!(
+        instance.state,
+        InstanceState::Draining {
+            reason: KillReason::Wiped | KillReason::AppRemoved,
+            ..
+        } | InstanceState::Killing {
+            reason: KillReason::Wiped | KillReason::AppRemoved,
+            ..
+        }
+    )
 }
 
 /// Whether a report tells what subscribers have not heard yet.

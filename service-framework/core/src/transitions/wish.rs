@@ -33,6 +33,10 @@ impl Orchestrator {
                 let text = "Applications and Pods may not share the same id";
                 violations.push(Violation::new("/", text).below(place));
             }
+            if let Some(before) = self.apps.wanted(&spec.id) {
+                let found = validate::update(&before.spec, spec).into_iter();
+                violations.extend(found.map(|found| found.below(place)));
+            }
             if !seen.insert(&spec.id) {
                 let message = format!("app {} is given twice", spec.id);
                 violations.push(Violation::new("/id", message).below(place));

@@ -334,6 +334,7 @@ fn killed_tasks_are_replaced() {
         instances: vec![instance_of(&tasks[0])],
         scale: false,
         force: false,
+        wipe: false,
     };
     let Some(Reply::Killed(killed)) = world.step(kill).reply else {
         panic!("killed")
@@ -354,6 +355,7 @@ fn tasks_killed_with_scale_are_not() {
         instances: vec![instance_of(&tasks[1])],
         scale: true,
         force: false,
+        wipe: false,
     };
     assert!(matches!(
         world.step(kill).reply,
@@ -385,6 +387,7 @@ fn unknown_tasks_are_skipped() {
         instances: vec![instance_of(&unknown)],
         scale: false,
         force: false,
+        wipe: false,
     };
 
     assert_eq!(world.step(kill).reply, Some(Reply::Killed(Vec::new())));

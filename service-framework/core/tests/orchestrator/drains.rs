@@ -134,11 +134,13 @@ fn every_planned_kill_drains() {
                 instances,
                 scale: false,
                 force: false,
+                wipe: false,
             })),
             _ => drop(world.step(Input::KillInstances {
                 instances,
                 scale: true,
                 force: false,
+                wipe: false,
             })),
         }
         world.calm();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mete_model::machine::{Durable, Effects, Machine};
 use mete_model::{
-    AgentId, Attributes, Endpoint, FrameworkId, InverseOffer, Offer, OfferId, Ranges, Resources,
-    Role, Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, Unavailability, UpdateId,
+    AgentId, Attributes, Endpoint, FrameworkId, InverseOffer, Offer, OfferId, Ranges, Reason,
+    Resources, Role, Source, Tag, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    Unavailability, UpdateId,
 };
 use mete_placement::Shape;
 use mete_service_framework_core::backends::BackendState;
@@ -18,8 +19,8 @@ use mete_service_framework_core::spec::app::{AppId, AppSpec, HealthCheckSpec, He
 use mete_service_framework_core::state::apps::App;
 use mete_service_framework_core::state::instances::{Instance, InstanceId, InstanceState};
 use mete_service_framework_core::{
-    Action, Change, Input, Launch, LaunchGroup, Life, Orchestrator, ProxyAck, Reply, Settings,
-    View, Wanted,
+    Action, Change, Input, Kept, Launch, LaunchGroup, Life, Orchestrator, ProxyAck, Reply,
+    Settings, View, Wanted,
 };
 
 /// Where every test begins.
@@ -59,6 +60,8 @@ pub(crate) struct World {
     /// What the master was told that waits.
     pub(crate) demand: Vec<Shape>,
     offers: u32,
+    /// Where each offer is.
+    offered: BTreeMap<OfferId, AgentId>,
     updates: u64,
     /// States each task has had on the healthy-task list.
     pub(crate) listed: BTreeMap<TaskId, Vec<BackendState>>,
@@ -96,6 +99,7 @@ impl World {
             wants_offers: false,
             demand: Vec::new(),
             offers: 0,
+            offered: BTreeMap::new(),
             updates: 0,
             listed: BTreeMap::new(),
         }
@@ -143,8 +147,16 @@ impl World {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Accept {
-                launches, groups, ..
+                offers,
+                release,
+                reserve,
+                launches,
+                groups,
+                ..
             } => {
+                let agent = self.offered[&offers[0]].clone();
+                release.iter().for_each(|kept| self.give_back(&agent, kept));
+                reserve.iter().for_each(|kept| self.keep(&agent, kept));
                 for LaunchGroup {
                     tasks, overhead, ..
                 } in &groups
@@ -177,6 +189,34 @@ impl World {
             Action::AcceptInverse(questions) => self.accepted.extend(questions),
             Action::Decline { .. } | Action::Acknowledge { .. } | Action::Reconcile { .. } => {}
         }
+    }
+
+    fn keep(&mut self, agent: &AgentId, kept: &Kept) {
+        let total = self.agents.get_mut(agent).expect("it was offered");
+        let plain = kept.reserved.as_the_agent_has_it();
+        let reserved = total.reshaped(&plain, &kept.reserved);
+        let made = reserved.and_then(|all| all.reshaped(&below(&kept.volumes), &kept.volumes));
+        *total = made.expect("it is there");
+    }
+
+    /// What no task may hold at that moment.
+    fn give_back(&mut self, agent: &AgentId, kept: &Kept) {
+        let mut held = Resources::none();
+        let all = self.tasks.values().chain(self.away.values());
+        for task in all.filter(|task| task.agent == *agent) {
+            held.add(&task.spec.resources);
+        }
+        let total = self.agents.get_mut(agent).expect("it was offered");
+        let destroyed = total.reshaped(&kept.volumes, &below(&kept.volumes));
+        let plain = kept.reserved.as_the_agent_has_it();
+        let made = destroyed.and_then(|all| all.reshaped(&kept.reserved, &plain));
+        *total = made.expect("it is there");
+        assert!(total.contains(&held), "something was taken from a task");
+    }
+
+    /// What an agent has, with what is kept on it.
+    pub(crate) fn total(&self, number: u8) -> &Resources {
+        &self.agents[&agent(number)]
     }
 
     pub(crate) fn view(&self) -> View {
@@ -291,9 +331,16 @@ impl World {
                 }
             }
             self.offers += 1;
-            offers.push(offer(self.offers, agent.clone(), free));
+            offers.push(offer(self.offers, agent.clone(), &self.settings.role, free));
         }
+        self.remember(&offers);
         offers
+    }
+
+    fn remember(&mut self, offers: &[Offer]) {
+        let places = offers.iter();
+        self.offered
+            .extend(places.map(|offer| (offer.id.clone(), offer.agent.clone())));
     }
 
     /// Offers everything that is free, when it is wanted.
@@ -332,10 +379,64 @@ impl World {
                 agent.resources = agent.resources.minus(&part).expect("it has room");
                 *per_agent.entry(agent.agent.clone()).or_default() += 1;
                 self.offers += 1;
-                offers.push(offer(self.offers, agent.agent.clone(), part));
+                let role = &self.settings.role;
+                offers.push(offer(self.offers, agent.agent.clone(), role, part));
             }
         }
+        self.remember(&offers);
         self.step(Input::Offers(offers))
+    }
+
+    /// Offers everything that is free, and hears nothing of what is done with it; the tasks that are not launched so.
+    pub(crate) fn lose_accepts(&mut self) -> Vec<TaskId> {
+        if !self.wants_offers {
+            return Vec::new();
+        }
+        let offers = self.free();
+        let effects = self.core.step(self.now, Input::Offers(offers));
+        effects.store.iter().for_each(|record| self.save(record));
+        let mut lost = Vec::new();
+        for action in effects.act {
+            if let Action::Accept {
+                launches, groups, ..
+            } = action
+            {
+                let in_groups = groups.into_iter().flat_map(|group| group.tasks);
+                let all = launches.into_iter().chain(in_groups);
+                lost.extend(all.map(|launch| launch.task.id));
+            } else {
+                self.carry_out(action);
+            }
+        }
+        lost
+    }
+
+    /// The master says what became of a task that it never launched.
+    pub(crate) fn not_launched(&mut self, task: &TaskId, state: TaskState, reason: Option<Reason>) {
+        let mut status = TaskStatus::new(task.clone(), state, Source::Master, self.now);
+        status.reason = reason;
+        self.step(Input::Update(status));
+    }
+
+    /// The agent of a task is not heard of.
+    pub(crate) fn lose(&mut self, task: &TaskId) {
+        if let Some(running) = self.tasks.remove(task) {
+            self.away.insert(task.clone(), running);
+            self.report(task, TaskState::Unreachable, None);
+        }
+    }
+
+    /// It is back.
+    pub(crate) fn find(&mut self, task: &TaskId) {
+        if let Some(running) = self.away.remove(task) {
+            self.tasks.insert(task.clone(), running);
+            self.report(task, TaskState::Running, None);
+        }
+    }
+
+    /// An agent is there again, with all that was kept on it.
+    pub(crate) fn put_back(&mut self, number: u8, total: Resources) {
+        self.agents.insert(agent(number), total);
     }
 
     /// A report of a task; it ends there when the report says so.
@@ -575,7 +676,20 @@ pub(crate) fn question(number: u32, from: u8) -> InverseOffer {
     }
 }
 
-fn offer(number: u32, agent: AgentId, resources: Resources) -> Offer {
+/// The disk that volumes lie on, reserved as they are.
+fn below(volumes: &Resources) -> Resources {
+    let mut disk = Resources::none();
+    for (tag, part) in volumes.parts() {
+        let tag = Tag {
+            volume: None,
+            ..Tag::clone(tag)
+        };
+        disk.add_part(tag, part.clone());
+    }
+    disk
+}
+
+fn offer(number: u32, agent: AgentId, role: &str, resources: Resources) -> Offer {
     let host = agent.as_str().replace("m-S", "127.0.0.");
     Offer {
         id: OfferId::new(format!("m-O{number}")).expect("good"),
@@ -586,7 +700,7 @@ fn offer(number: u32, agent: AgentId, resources: Resources) -> Offer {
             port: 5051,
         },
         agent,
-        role: Role::any(),
+        role: Role::new(role).expect("good"),
         resources,
         attributes: Attributes::new(),
         domain: None,

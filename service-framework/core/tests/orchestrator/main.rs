@@ -16,5 +16,6 @@ mod plans; // wanted + present → steps, as text
 mod pods; // containers that start and end together
 mod random_events; // what holds whatever happens
 mod readiness; // new instances say that they are ready
+mod residents; // instances with volumes of their own
 mod restarts; // what the store brings back
 mod upgrades; // one version replaces another

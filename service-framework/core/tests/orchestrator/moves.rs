@@ -24,7 +24,8 @@ fn killed_for(world: &World, app: &str) -> Vec<KillReason> {
         | InstanceState::Launching { .. }
         | InstanceState::Staging
         | InstanceState::Running { .. }
-        | InstanceState::Unreachable { .. } => None,
+        | InstanceState::Unreachable { .. }
+        | InstanceState::Reserved { .. } => None,
     });
     reasons.collect()
 }

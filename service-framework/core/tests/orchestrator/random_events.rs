@@ -248,6 +248,7 @@ impl Run {
                         instances,
                         scale: *scale,
                         force: false,
+                        wipe: false,
                     });
                 }
             }

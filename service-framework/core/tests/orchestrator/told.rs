@@ -3,7 +3,7 @@
 use mete_model::machine::Effects;
 use mete_placement::Shape;
 use mete_service_framework_core::record::Record;
-use mete_service_framework_core::{Action, Launch, Orchestrator};
+use mete_service_framework_core::{Action, Launch, LaunchGroup, Orchestrator};
 
 /// Names for ids that come from chance.
 #[derive(Default)]
@@ -79,32 +79,37 @@ fn record(record: &Record) -> String {
         }
         Record::FormerRemoved(_) => "forget former".to_owned(),
         Record::ProxyRemoved(id) => format!("forget proxy {id}"),
+        Record::Release(id, _) => format!("store release of {id}"),
+        Record::ReleaseRemoved(id) => format!("forget release of {id}"),
     }
+}
+
+/// What is done with offers.
+fn told(release: usize, reserve: usize, launches: &[Launch], groups: &[LaunchGroup]) -> String {
+    let task = |launch: &Launch| format!(" {} on {}", launch.task.id, launch.task.agent);
+    let mut all = vec![" give back".to_owned(); release];
+    all.extend(vec![" keep".to_owned(); reserve]);
+    all.extend(launches.iter().map(task));
+    all.extend(groups.iter().map(|group| {
+        let members: Vec<_> = group.tasks.iter().map(task).collect();
+        format!(" together{}", members.join(" and"))
+    }));
+    all.join(",")
 }
 
 fn action(action: &Action) -> String {
     match action {
         Action::Accept {
             offers,
+            release,
+            reserve,
             launches,
             groups,
-            ..
+            refuse: _,
         } => {
-            let task = |launch: &Launch| format!(" {} on {}", launch.task.id, launch.task.agent);
-            let mut tasks: Vec<_> = launches.iter().map(task).collect();
-            tasks.extend(groups.iter().map(|group| {
-                let members: Vec<_> = group.tasks.iter().map(task).collect();
-                format!(" together{}", members.join(" and"))
-            }));
-            format!(
-                "accept {}:{}",
-                offers
-                    .iter()
-                    .map(|offer| offer.as_str())
-                    .collect::<Vec<_>>()
-                    .join(","),
-                tasks.join(",")
-            )
+            let done = told(release.len(), reserve.len(), launches, groups);
+            let offers: Vec<_> = offers.iter().map(|offer| offer.as_str()).collect();
+            format!("accept {}:{done}", offers.join(","))
         }
         Action::Decline { offers, refuse } => {
             let offers: Vec<_> = offers.iter().map(|offer| offer.as_str()).collect();

@@ -29,6 +29,7 @@ pub(in crate::http) fn apply(base: AppSpec, said: &App) -> Result<AppSpec, Failu
 
 /// The same, with paths relative to `group`, and what is wrong beside it.
 pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec, Faults) {
+    let was_resident = base.is_resident();
     let (mut spec, mut faults) = (base, Faults::default());
     legacy::refuse(said, &mut faults);
     program(&mut spec, said, &mut faults);
@@ -43,6 +44,7 @@ pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec,
         spec.readiness_check = readiness::read(checks, &mut faults);
     }
     strategies(&mut spec, said, &mut faults);
+    residency(&mut spec, said, was_resident, &mut faults);
     legacy::fetch(&mut spec, said, &mut faults);
     (spec, faults)
 }
@@ -215,6 +217,29 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     if let Some(word) = &said.kill_selection {
         let selection = kill_selection("/killSelection", word, faults);
         spec.kill_selection = selection.unwrap_or(spec.kill_selection);
+    }
+}
+
+/// Apps with persistent volumes have other defaults: no instance too many, none given up.
+fn residency(spec: &mut AppSpec, said: &App, was_resident: bool, faults: &mut Faults) {
+    if let Some(said) = &said.residency {
+        spec.residency = Some(container::residency(said, faults));
+    }
+    if !spec.is_resident() {
+        return;
+    }
+    spec.residency.get_or_insert_default();
+    let upgrade = said.upgrade_strategy.as_ref();
+    let least = upgrade.map(|said| said.minimum_health_capacity);
+    let over = upgrade.map(|said| said.maximum_over_capacity);
+    if least == Some(None) || least.is_none() && !was_resident {
+        spec.upgrade_strategy.minimum_health_capacity = 0.5;
+    }
+    if over == Some(None) || over.is_none() && !was_resident {
+        spec.upgrade_strategy.maximum_over_capacity = 0.0;
+    }
+    if said.unreachable_strategy.is_none() && !was_resident {
+        spec.unreachable_strategy = UnreachableStrategy::Disabled;
     }
 }
 

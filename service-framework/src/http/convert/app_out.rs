@@ -70,6 +70,7 @@ fn lists(app: &mut App, spec: &AppSpec) {
     let readiness_check = spec.readiness_check.as_ref();
     app.readiness_checks = readiness_check.map(|check| vec![readiness::write(check)]);
     app.fetch = fetched(&spec.fetch);
+    app.residency = spec.residency.as_ref().map(container::write_residency);
 }
 
 /// Variables with a value, and those that hold a secret; `None` when there are none.

@@ -1,11 +1,19 @@
 //! What an instance runs in, both ways. What is not carried yet is refused by name.
 
-use mete_proto::rest::apps::{Container as Said, ContainerVolume, DockerContainer};
-use mete_service_framework_core::spec::app::{Container, ContainerKind, HostVolume};
+use mete_model::MEBIBYTE;
+use mete_proto::rest::apps::{
+    Container as Said, ContainerVolume, DockerContainer, PersistentVolume as Kept,
+    Residency as SaidOfThem,
+};
+use mete_service_framework_core::spec::app::{
+    Container, ContainerKind, HostVolume, PersistentVolume, Residency, TaskLostBehavior,
+};
+use mete_service_framework_core::validate::quantity;
 use serde_json::Value;
 
-use super::Faults;
+use super::app_in::seconds;
 use super::legacy::asks_for_nothing;
+use super::{Faults, app_out};
 
 /// The longest reference of an image (Marathon's schema).
 const MAX_IMAGE_BYTES: usize = 1024;
@@ -32,16 +40,21 @@ pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
         (None, ContainerKind::Docker) => faults.shape("/container/docker/image", "is missing"),
         (None, ContainerKind::Mesos) => {}
     }
-    let volumes = said.volumes.iter().flatten().enumerate();
+    let (mut volumes, mut persistent) = (Vec::new(), Vec::new());
+    for (at, volume) in said.volumes.iter().flatten().enumerate() {
+        match &volume.persistent {
+            Some(kept) => persistent.extend(read_persistent(at, volume, kept, faults)),
+            None => volumes.extend(read_volume(at, volume, faults)),
+        }
+    }
     Some(Container {
         kind,
         image,
         force_pull: docker
             .and_then(|docker| docker.force_pull_image)
             .unwrap_or_default(),
-        volumes: volumes
-            .filter_map(|(at, volume)| read_volume(at, volume, faults))
-            .collect(),
+        volumes,
+        persistent,
     })
 }
 
@@ -73,7 +86,6 @@ fn refuse(said: &Said, faults: &mut Faults) {
 fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option<HostVolume> {
     let path = |field: &str| format!("/container/volumes({at}){field}");
     for (what, value) in [
-        ("a persistent volume", &said.persistent),
         ("an external volume", &said.external),
         ("a secret", &said.secret),
     ] {
@@ -105,6 +117,98 @@ fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option
     })
 }
 
+fn read_persistent(
+    at: usize,
+    said: &ContainerVolume,
+    kept: &Kept,
+    faults: &mut Faults,
+) -> Option<PersistentVolume> {
+    let path = |field: &str| format!("/container/volumes({at}){field}");
+    match kept.r#type.as_deref() {
+        None | Some("root") => {}
+        Some("path" | "mount") => {
+            faults.not_carried(path("/persistent/type"), "a disk of its own");
+        }
+        Some(other) => faults.shape(
+            path("/persistent/type"),
+            format!("is {other:?}, must be one of root, path and mount"),
+        ),
+    }
+    if kept.max_size.is_some() {
+        faults.meaning(
+            path("/persistent/maxSize"),
+            "Only mount volumes can have maxSize",
+        );
+    }
+    if kept.profile_name.is_some() {
+        faults.not_carried(path("/persistent/profileName"), "a profile of disks");
+    }
+    let constraints = kept.constraints.as_ref();
+    if constraints.is_some_and(|value| !asks_for_nothing(value)) {
+        let text = "Constraints on root volumes are not supported";
+        faults.meaning(path("/persistent/constraints"), text);
+    }
+    if said.mode.as_deref() != Some("RW") {
+        let mode = said.mode.as_deref().unwrap_or_default();
+        faults.shape(path("/mode"), format!("is {mode:?}, must be RW"));
+    }
+    let container_path = said.container_path.clone().unwrap_or_default();
+    let is_name = !container_path.contains(['/', '\\', '#', ':'])
+        && !matches!(container_path.as_str(), "" | "." | "..")
+        && !container_path.contains(char::is_control);
+    if !is_name {
+        let text = "must be one name without slashes, '#' and ':', below the sandbox";
+        faults.shape(path("/containerPath"), text);
+    }
+    let megabytes = kept.size.unwrap_or_default();
+    if megabytes <= 0 {
+        faults.shape(path("/persistent/size"), "is less than 1");
+    }
+    match quantity(&path("/persistent/size"), megabytes as f64, 0.0, MEBIBYTE) {
+        Ok(size_bytes) => Some(PersistentVolume {
+            container_path,
+            size_bytes,
+        }),
+        Err(violation) => {
+            faults.shape.push(violation);
+            None
+        }
+    }
+}
+
+/// What is said of volumes that stay.
+pub(super) fn residency(said: &SaidOfThem, faults: &mut Faults) -> Residency {
+    let default = Residency::default();
+    let seconds = seconds(
+        "/residency/relaunchEscalationTimeoutSeconds",
+        said.relaunch_escalation_timeout_seconds,
+        faults,
+    );
+    let behavior = said.task_lost_behavior.as_deref();
+    let known = [
+        TaskLostBehavior::WaitForever,
+        TaskLostBehavior::RelaunchAfterTimeout,
+    ];
+    let found = behavior.map(|word| known.into_iter().find(|known| known.as_str() == word));
+    if found == Some(None) {
+        let text = "must be WAIT_FOREVER or RELAUNCH_AFTER_TIMEOUT";
+        faults.shape("/residency/taskLostBehavior", text);
+    }
+    Residency {
+        relaunch_escalation_timeout: seconds.unwrap_or(default.relaunch_escalation_timeout),
+        task_lost_behavior: found.flatten().unwrap_or(default.task_lost_behavior),
+    }
+}
+
+/// As it is printed.
+pub(super) fn write_residency(residency: &Residency) -> SaidOfThem {
+    let seconds = app_out::seconds(residency.relaunch_escalation_timeout);
+    SaidOfThem {
+        relaunch_escalation_timeout_seconds: Some(seconds),
+        task_lost_behavior: Some(residency.task_lost_behavior.as_str().to_owned()),
+    }
+}
+
 /// A path that leads to no other place than it seems to.
 pub(super) fn path_inside(
     path: &str,
@@ -128,6 +232,8 @@ pub(super) fn write(container: &Container) -> Said {
         mode: Some(if volume.read_only { "RO" } else { "RW" }.to_owned()),
         ..ContainerVolume::default()
     };
+    let persistent = container.persistent.iter().map(write_persistent);
+    let volumes = container.volumes.iter().map(volume);
     let docker = container.image.as_ref().map(|image| DockerContainer {
         image: Some(image.clone()),
         force_pull_image: Some(container.force_pull),
@@ -138,7 +244,21 @@ pub(super) fn write(container: &Container) -> Said {
     Said {
         r#type: Some(container.kind.as_str().to_owned()),
         docker,
-        volumes: Some(container.volumes.iter().map(volume).collect()),
+        volumes: Some(volumes.chain(persistent).collect()),
         ..Said::default()
+    }
+}
+
+fn write_persistent(volume: &PersistentVolume) -> ContainerVolume {
+    let megabytes = i64::try_from(volume.size_bytes / MEBIBYTE);
+    ContainerVolume {
+        container_path: Some(volume.container_path.clone()),
+        mode: Some("RW".to_owned()),
+        persistent: Some(Kept {
+            r#type: Some("root".to_owned()),
+            size: Some(megabytes.unwrap_or(i64::MAX)),
+            ..Kept::default()
+        }),
+        ..ContainerVolume::default()
     }
 }

@@ -24,7 +24,6 @@ pub(super) fn refuse(said: &App, faults: &mut Faults) {
             "an executor of its own",
             &said.executor_resources,
         ),
-        ("/residency", "residency", &said.residency),
     ] {
         if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
             faults.not_carried(path, what);

@@ -119,6 +119,7 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, changed: bool, faults: &mut 
         image: None,
         force_pull: false,
         volumes: Vec::new(),
+        persistent: Vec::new(),
     });
     let container = said.container.as_ref();
     let new = container.and_then(|container| container.port_mappings.as_ref());

@@ -99,7 +99,9 @@ fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
 fn status(instance: &Instance, all: &[ContainerStatus]) -> (&'static str, Option<&'static str>) {
     let mut conditions = all.iter().flat_map(|one| &one.conditions);
     match instance.state {
-        InstanceState::Waiting | InstanceState::Launching { .. } => ("PENDING", None),
+        InstanceState::Waiting
+        | InstanceState::Launching { .. }
+        | InstanceState::Reserved { .. } => ("PENDING", None),
         InstanceState::Staging => ("STAGING", None),
         InstanceState::Running { .. } if instance.is_ending => (TERMINAL, None),
         InstanceState::Running { .. } | InstanceState::Draining { .. } => {
@@ -226,7 +228,8 @@ pub(in crate::http) fn pod_instance(instance: &Instance) -> Told {
                 | InstanceState::Staging
                 | InstanceState::Unreachable { .. }
                 | InstanceState::Draining { .. }
-                | InstanceState::Killing { .. } => None,
+                | InstanceState::Killing { .. }
+                | InstanceState::Reserved { .. } => None,
             },
             goal: goal.to_owned(),
         },

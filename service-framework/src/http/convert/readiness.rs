@@ -105,7 +105,7 @@ fn result(instance: &Instance) -> Option<TaskReadinessCheckResult> {
     let response = readiness.last_response.as_ref();
     Some(TaskReadinessCheckResult {
         name: check.name.clone(),
-        task_id: instance.id.task().to_string(),
+        task_id: instance.task().to_string(),
         ready: readiness.is_ready?,
         last_response: response.map(|response| Response {
             status: response.status,

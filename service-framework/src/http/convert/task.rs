@@ -2,13 +2,14 @@
 
 use mete_model::Timestamp;
 use mete_proto::rest::tasks::{
-    Health, IpAddress, LifeTime, Stats, Task, TaskCounts, TaskFailure, TaskStats,
+    Health, IpAddress, LifeTime, LocalVolume, Stats, Task, TaskCounts, TaskFailure, TaskStats,
     TaskStatsByVersion,
 };
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::apps::{App, LastFailure};
+use mete_service_framework_core::state::holdings::LocalVolume as Held;
 use mete_service_framework_core::state::instances::{Instance, InstanceState};
 
 /// An instance as a task; `None` while it waits for a place, and of a pod, which `/v2/tasks` does not show.
@@ -16,15 +17,22 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
     let place = instance.place.as_ref()?;
     let spec = Some(&*instance.version.spec).filter(|spec| !spec.is_pod())?;
     let addresses = place.ip_addresses.iter();
+    // What only keeps its volumes has no task to tell of.
+    let is_there = !instance.is_reserved();
+    let volumes = instance.holding.iter().flat_map(|one| &one.volumes);
     Some(Task {
         app_id: spec.id.to_string(),
         health_check_results: healths(instance),
         host: place.host.clone(),
-        id: instance.id.task().to_string(),
+        id: instance.task().to_string(),
         ip_addresses: addresses
             .map(|address| IpAddress::from(address.as_str()))
             .collect(),
-        ports: place.ports.clone(),
+        ports: if is_there {
+            place.ports.clone()
+        } else {
+            Vec::new()
+        },
         service_ports: spec
             .port_definitions
             .iter()
@@ -34,10 +42,21 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
         state: instance.task_state().to_owned(),
         staged_at: instance.staged_at.map(time::text),
         started_at: instance.started_at.map(time::text),
-        version: Some(time::text(instance.version.version)),
-        local_volumes: Vec::new(),
+        version: is_there.then(|| time::text(instance.version.version)),
+        local_volumes: volumes
+            .map(|volume| local_volume(&spec.id, volume))
+            .collect(),
         role: spec.role.as_deref().unwrap_or(role).to_owned(),
     })
+}
+
+fn local_volume(app: &AppId, volume: &Held) -> LocalVolume {
+    LocalVolume {
+        run_spec_id: app.to_string(),
+        container_path: volume.container_path.clone(),
+        uuid: volume.uuid.to_string(),
+        persistence_id: volume.persistence_id(app),
+    }
 }
 
 /// What each of its checks says; nothing of one before its first result.
@@ -69,7 +88,8 @@ const fn is_healthy(instance: &Instance) -> Option<bool> {
         | InstanceState::Staging
         | InstanceState::Unreachable { .. }
         | InstanceState::Draining { .. }
-        | InstanceState::Killing { .. } => None,
+        | InstanceState::Killing { .. }
+        | InstanceState::Reserved { .. } => None,
     }
 }
 
@@ -125,7 +145,8 @@ fn numbers(now: Timestamp, instances: &[&Instance]) -> Option<Stats> {
             InstanceState::Running { .. } | InstanceState::Draining { .. } => counts.running += 1,
             InstanceState::Waiting
             | InstanceState::Unreachable { .. }
-            | InstanceState::Killing { .. } => {}
+            | InstanceState::Killing { .. }
+            | InstanceState::Reserved { .. } => {}
         }
         counts.healthy += u32::from(is_healthy(instance) == Some(true));
         counts.unhealthy += u32::from(is_healthy(instance) == Some(false));

@@ -1,5 +1,7 @@
 //! What an instance runs in.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What an instance runs in.
@@ -13,6 +15,9 @@ pub struct Container {
     pub force_pull: bool,
     /// What is seen besides.
     pub volumes: Vec<HostVolume>,
+    /// What each instance keeps for itself, on its agent, from one task to the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub persistent: Vec<PersistentVolume>,
 }
 
 /// As whose kind a container is written.
@@ -43,4 +48,51 @@ pub struct HostVolume {
     pub host_path: String,
     /// Whether it can only be read.
     pub read_only: bool,
+}
+
+/// Disk of an agent that belongs to one instance for as long as that is wanted: its tasks find there what those before them
+/// wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersistentVolume {
+    /// The place inside, below the sandbox: one name without slashes.
+    pub container_path: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// What is said of an app with such volumes. It is kept and printed; nothing follows from it any more, as in Marathon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residency {
+    /// After which another place was to be looked for (3,600 s).
+    pub relaunch_escalation_timeout: Duration,
+    /// What was to happen when an agent is lost.
+    pub task_lost_behavior: TaskLostBehavior,
+}
+
+impl Default for Residency {
+    fn default() -> Self {
+        Self {
+            relaunch_escalation_timeout: Duration::from_secs(3_600),
+            task_lost_behavior: TaskLostBehavior::WaitForever,
+        }
+    }
+}
+
+/// What was to happen to an instance whose agent is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskLostBehavior {
+    /// `WAIT_FOREVER`
+    WaitForever,
+    /// `RELAUNCH_AFTER_TIMEOUT`
+    RelaunchAfterTimeout,
+}
+
+impl TaskLostBehavior {
+    /// The name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WaitForever => "WAIT_FOREVER",
+            Self::RelaunchAfterTimeout => "RELAUNCH_AFTER_TIMEOUT",
+        }
+    }
 }
