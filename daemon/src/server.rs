@@ -4,10 +4,11 @@
 //! bind ──► http(router) ──► add gRPC services ──► with_health_and_reflection ──► serve
 //! ```
 //! Invariants: every request but health is authenticated when there is a token; a panic in a handler is one failed
-//! request; the end of the server is bounded in time, long streams are cut then.
+//! request; nobody takes for ever to say what it wants; the end of the server is bounded in time, long streams are cut then.
 
 mod connection; // one accepted socket, which can be cut
 mod guard; // what every request passes: panics caught, token, body limit
+mod patience; // how long callers may take
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! One accepted socket. It counts against the bound on connections while it lives, and ends when the server cuts it.
+//! One accepted socket. It counts against the bound on connections while it lives, and ends when the server cuts it, or when
+//! it says nothing at all.
 
 use std::io;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::warn;
 
 use super::MAX_CONNECTIONS;
+use super::patience::FirstBytes;
 
 /// Pause after an accept that failed, mostly for want of file descriptors: others must be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -78,6 +80,8 @@ pub(super) struct Connection {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The task that `cut` will wake.
     registered: Option<Waker>,
+    /// `None`: they have come.
+    first_bytes: Option<FirstBytes>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -88,6 +92,7 @@ impl Connection {
             done: Arc::clone(&cut.done),
             cut: Box::pin(cut.token.clone().cancelled_owned()),
             registered: None,
+            first_bytes: Some(FirstBytes::awaited()),
             _place: place,
         }
     }
@@ -142,7 +147,17 @@ impl AsyncRead for Connection {
         if self.is_cut() {
             return Poll::Ready(Err(was_cut()));
         }
+        let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Some(first) = &mut self.first_bytes {
+            if polled.is_ready() {
+                if first.are_enough(&buffer.filled()[before..]) {
+                    self.first_bytes = None;
+                }
+            } else if let Poll::Ready(late) = first.poll_late(context) {
+                return Poll::Ready(Err(late));
+            }
+        }
         self.unless_cut(context, polled)
     }
 }

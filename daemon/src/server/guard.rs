@@ -1,4 +1,5 @@
-//! What every request passes: a panic becomes an error, the caller is authenticated, an HTTP body has an end.
+//! What every request passes: a panic becomes an error, the caller is authenticated, an HTTP body has an end, in bytes and
+//! in time.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,10 +10,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use http_body_util::Limited;
 use tonic::Status;
 use tracing::{debug, error};
 
+use super::patience::Timely;
 use super::{HTTP_BODY_LIMIT_BYTES, is_grpc};
 use crate::auth::{self, Callers, Unauthenticated};
 use crate::http_error::HttpError;
@@ -68,6 +69,6 @@ pub(super) async fn limit_body(request: Request, next: Next) -> Response {
         let message = format!("the body is larger than {HTTP_BODY_LIMIT_BYTES} bytes");
         return HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
     }
-    next.run(request.map(|body| Body::new(Limited::new(body, HTTP_BODY_LIMIT_BYTES))))
+    next.run(request.map(|body| Body::new(Timely::new(body, HTTP_BODY_LIMIT_BYTES))))
         .await
 }

@@ -8,4 +8,5 @@
 mod auth_and_server; // token, port, panics, the end
 mod configuration; // precedence, unknown keys, all faults together
 mod event_loop; // store before act before answer
+mod patience;
 mod redb_store; // what survives
