@@ -298,6 +298,19 @@ impl Resources {
         sum
     }
 
+    /// CPUs, GPUs, memory and disk by name, in the units in which people and tools read them: memory and disk in MB of 2^20
+    /// bytes. All of it, whatever it is reserved for.
+    pub fn in_units(&self) -> [(&'static str, f64); 4] {
+        let all = self.flat();
+        let megabyte = MEBIBYTE as f64;
+        [
+            ("cpus", all.cpus_milli as f64 / 1e3),
+            ("gpus", all.gpus_milli as f64 / 1e3),
+            ("mem", all.mem_bytes as f64 / megabyte),
+            ("disk", all.disk_bytes as f64 / megabyte),
+        ]
+    }
+
     /// The largest part of `total` that this is, over all scalars, parts included: the dominant share of DRF,
     /// 0 to 1 when this is within `total`. Scalars of which there is nothing in `total` do not count.
     pub fn dominant_share(&self, total: &Self) -> f64 {

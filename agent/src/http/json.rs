@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::{AttributeValue, Attributes, MEBIBYTE, Resources, TaskStatus};
+use mete_model::{AttributeValue, Attributes, Resources, TaskStatus};
 use serde_json::{Map, Value, json};
 
 /// `cpus`, `gpus`, `mem` and `disk` always, memory and disk in MB; others and ports where there are some. All of them,
 /// whatever they are reserved for.
 pub(super) fn resources(all: &Resources) -> Value {
     let all = all.flat();
-    let megabytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
     let mut object = Map::new();
-    object.insert("cpus".into(), json!(all.cpus_milli as f64 / 1e3));
-    object.insert("gpus".into(), json!(all.gpus_milli as f64 / 1e3));
-    object.insert("mem".into(), json!(megabytes(all.mem_bytes)));
-    object.insert("disk".into(), json!(megabytes(all.disk_bytes)));
+    for (name, amount) in all.in_units() {
+        object.insert(name.into(), json!(amount));
+    }
     for (name, milli) in all.others() {
         object.insert(name.into(), json!(milli as f64 / 1e3));
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use mete_daemon::clock;
 use mete_daemon::event_loop::Handle;
 use mete_master_core::{Counters, Life, Reach, View};
-use mete_model::{MEBIBYTE, Resources, TaskState};
+use mete_model::{Resources, TaskState};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -181,17 +181,10 @@ struct Scalars(BTreeMap<String, f64>);
 impl Scalars {
     fn add(&mut self, resources: &Resources) {
         let resources = resources.flat();
-        let megabyte = MEBIBYTE as f64;
-        let named = [
-            ("cpus", resources.cpus_milli as f64 / 1e3),
-            ("mem", resources.mem_bytes as f64 / megabyte),
-            ("disk", resources.disk_bytes as f64 / megabyte),
-            ("gpus", resources.gpus_milli as f64 / 1e3),
-        ];
         let others = resources
             .others()
             .map(|(name, milli)| (name, milli as f64 / 1e3));
-        for (name, amount) in named.into_iter().chain(others) {
+        for (name, amount) in resources.in_units().into_iter().chain(others) {
             *self.0.entry(name.to_owned()).or_insert(0.0) += amount;
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mete_agent_core::{Stage, View};
 use mete_daemon::clock;
-use mete_model::{MEBIBYTE, Resources, TaskState};
+use mete_model::TaskState;
 
 use crate::http::{About, used};
 
@@ -28,7 +28,7 @@ pub(in crate::http) fn snapshot(about: &About, view: &View) -> BTreeMap<String, 
         set(format!("tasks_{}", word.to_ascii_lowercase()), count as f64);
     }
     let used = used(view);
-    for ((name, total), (_, used)) in amounts(&about.resources).into_iter().zip(amounts(&used)) {
+    for ((name, total), (_, used)) in about.resources.in_units().into_iter().zip(used.in_units()) {
         let share = if total > 0.0 { used / total } else { 0.0 };
         set(format!("{name}_total"), total);
         set(format!("{name}_used"), used);
@@ -47,15 +47,4 @@ fn tasks(view: &View) -> BTreeMap<TaskState, u64> {
         *counts.entry(task.latest.state).or_default() += 1;
     }
     counts
-}
-
-fn amounts(resources: &Resources) -> [(&'static str, f64); 4] {
-    let flat = resources.flat();
-    let megabyte = MEBIBYTE as f64;
-    [
-        ("cpus", flat.cpus_milli as f64 / 1e3),
-        ("gpus", flat.gpus_milli as f64 / 1e3),
-        ("mem", flat.mem_bytes as f64 / megabyte),
-        ("disk", flat.disk_bytes as f64 / megabyte),
-    ]
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mete_daemon::clock;
 use mete_master_core::{Counters, Framework, Reach, View};
-use mete_model::{MEBIBYTE, Resources, TaskState};
+use mete_model::{Resources, TaskState};
 
 /// Everything, by name. Amounts of memory and disk are in MB.
 pub(crate) fn snapshot(view: &View) -> BTreeMap<String, f64> {
@@ -120,7 +120,7 @@ fn resources(view: &View, all: &mut Numbers) {
             used.add(&executor.spec.resources);
         }
     }
-    let (total, used) = (amounts(&total), amounts(&used));
+    let (total, used) = (total.in_units(), used.in_units());
     for ((name, total), (_, used)) in total.into_iter().zip(used) {
         let share = if total > 0.0 { used / total } else { 0.0 };
         all.set(&format!("master/{name}_total"), total);
@@ -130,17 +130,6 @@ fn resources(view: &View, all: &mut Numbers) {
             all.set(&format!("master/{name}_revocable_{kind}"), 0.0);
         }
     }
-}
-
-fn amounts(resources: &Resources) -> [(&'static str, f64); 4] {
-    let flat = resources.flat();
-    let megabyte = MEBIBYTE as f64;
-    [
-        ("cpus", flat.cpus_milli as f64 / 1e3),
-        ("gpus", flat.gpus_milli as f64 / 1e3),
-        ("mem", flat.mem_bytes as f64 / megabyte),
-        ("disk", flat.disk_bytes as f64 / megabyte),
-    ]
 }
 
 fn counters(counters: &Counters, all: &mut Numbers) {
