@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mete_master_core::{Task, View};
-use mete_model::{AgentId, FrameworkId, Offer, Resources, Role, TaskState};
+use mete_model::{AgentId, FrameworkId, InverseOffer, Offer, Resources, Role, TaskState};
 use mete_proto::convert::resources;
 use mete_proto::mesos::v1 as wire;
 
@@ -22,6 +22,7 @@ pub(crate) struct Sums<'a> {
     used_by: BTreeMap<&'a FrameworkId, ByRole<'a>>,
     offered_to: BTreeMap<&'a FrameworkId, ByRole<'a>>,
     offers_to: BTreeMap<&'a FrameworkId, Vec<&'a Offer>>,
+    inverse_offers_to: BTreeMap<&'a FrameworkId, Vec<&'a InverseOffer>>,
 }
 
 impl<'a> Sums<'a> {
@@ -50,6 +51,10 @@ impl<'a> Sums<'a> {
             let offers = sums.offers_to.entry(&offer.framework).or_default();
             offers.push(offer);
         }
+        for question in view.inverse_offers.values() {
+            let questions = sums.inverse_offers_to.entry(&question.framework);
+            questions.or_default().push(question);
+        }
         sums
     }
 
@@ -76,6 +81,13 @@ impl<'a> Sums<'a> {
     /// The offers that a framework has.
     pub(crate) fn offers_to(&self, framework: &FrameworkId) -> impl Iterator<Item = &'a Offer> {
         self.offers_to.get(framework).into_iter().flatten().copied()
+    }
+
+    /// The agents that a framework is asked to leave.
+    pub(crate) fn inverse_offers_to(&self, framework: &FrameworkId) -> Vec<wire::InverseOffer> {
+        let questions = self.inverse_offers_to.get(framework);
+        let questions = questions.into_iter().flatten();
+        questions.map(|question| (*question).into()).collect()
     }
 }
 

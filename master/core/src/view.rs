@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use mete_model::{AgentId, FrameworkId, OfferId, Resources, Role, TaskKey, Timestamp};
+use mete_model::{
+    AgentId, FrameworkId, InverseOffer, OfferId, Resources, Role, TaskKey, Timestamp,
+};
 use mete_placement::{Amounts, InverseAnswer, Maintenance, Policy};
 
 use crate::cluster::Cluster;
@@ -35,6 +37,8 @@ pub struct View {
     pub frameworks: SharedMap<FrameworkId, Arc<Framework>>,
     /// What is on the table.
     pub offers: SharedMap<OfferId, OpenOffer>,
+    /// Which frameworks are asked to leave which agents.
+    pub inverse_offers: SharedMap<OfferId, InverseOffer>,
     /// Tasks that are not over: until their last update is acknowledged.
     pub tasks: SharedMap<TaskKey, Arc<Task>>,
     /// Executors that look after groups of tasks.
@@ -71,6 +75,7 @@ impl View {
             agents: cluster.agents.all.clone(),
             frameworks: cluster.frameworks.all.clone(),
             offers: cluster.offers.all.clone(),
+            inverse_offers: cluster.inverse_offers.all.clone(),
             tasks: cluster.tasks.all.clone(),
             executors: cluster.executors.all.clone(),
             operations: cluster.operations.all.clone(),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::peers::{Agent, Master, PATIENCE, registration};
+use crate::v1;
 
 const START: i64 = 4_000_000_000_000_000_000;
 
@@ -89,6 +90,9 @@ async fn a_planned_machine_is_announced_and_asked_for() {
 
     assert_eq!(Some(first.unavailability), planned);
     assert_eq!(first.agent.as_str(), agent.id.value);
+    let told = v1::ask(&master, &json!({ "type": "GET_FRAMEWORKS" })).await;
+    let question = &told["get_frameworks"]["frameworks"][0]["inverse_offers"][0];
+    assert_eq!(question["id"]["value"], first.id.as_str());
     until_said(&master, "UNKNOWN").await;
     let again = Filters::refuse_for(Duration::from_millis(100));
     client

@@ -373,6 +373,45 @@ async fn a_framework_changes_what_it_says_of_itself_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn offer_constraints_are_shown_as_they_were_said() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let constraint = |selector: Value, predicate: Value| json!({ "attribute_constraints": [{ "selector": selector, "predicate": predicate }] });
+    let rack = json!({ "attribute_name": "rack" });
+    let groups = json!([
+        constraint(rack.clone(), json!({ "exists": {} })),
+        constraint(rack.clone(), json!({ "not_exists": {} })),
+        constraint(rack.clone(), json!({ "text_equals": { "value": "r1" } })),
+        constraint(
+            rack.clone(),
+            json!({ "text_not_equals": { "value": "r2" } })
+        ),
+        constraint(
+            json!({ "pseudoattribute_type": "HOSTNAME" }),
+            json!({ "text_matches": { "regex": "a|b" } })
+        ),
+        constraint(
+            json!({ "pseudoattribute_type": "ZONE" }),
+            json!({ "text_not_matches": { "regex": "z.*" } })
+        ),
+        constraint(
+            json!({ "pseudoattribute_type": "REGION" }),
+            json!({ "exists": {} })
+        ),
+    ]);
+    let constraints = json!({ "role_constraints": { "web": { "groups": groups } } });
+    let mut call = subscribe(&info());
+    call["subscribe"]["offer_constraints"] = constraints.clone();
+    let mut events = Records::open(&master, PATH, JSON, call.to_string()).await;
+    assert_eq!(events.event().await["type"], "SUBSCRIBED");
+
+    let told = v1::ask(&master, &json!({ "type": "GET_FRAMEWORKS" })).await;
+
+    let framework = &told["get_frameworks"]["frameworks"][0];
+    assert_eq!(framework["offer_constraints"], constraints);
+}
+
+#[tokio::test]
 async fn operations_are_reconciled_by_where_their_agents_are() {
     let dir = tempdir().expect("a directory");
     let master = Master::start(dir.path()).await;

@@ -11,8 +11,10 @@ use mete_placement::offer_constraints::{
 
 use super::{ConvertError, Within as _, role};
 use crate::mesos::v1::scheduler as wire;
-use wire::attribute_constraint::predicate::Predicate as WirePredicate;
+use wire::attribute_constraint::predicate::{self, Predicate as WirePredicate};
 use wire::attribute_constraint::selector::{PseudoattributeType, Selector};
+use wire::offer_constraints::RoleConstraints;
+use wire::offer_constraints::role_constraints::Group;
 
 /// The constraints by role; a role that is not in it is offered every agent.
 ///
@@ -32,6 +34,60 @@ pub fn from_wire(
         by_role.insert(role(path, name)?, constraints);
     }
     Ok(by_role)
+}
+
+/// The same as a message; `None` when there are none.
+pub fn to_wire(by_role: &BTreeMap<Role, OfferConstraints>) -> Option<wire::OfferConstraints> {
+    let entry = |(role, constraints): (&Role, &OfferConstraints)| {
+        let groups = constraints.groups().map(|group| Group {
+            attribute_constraints: group.iter().map(constraint_to_wire).collect(),
+        });
+        let groups = groups.collect();
+        (role.to_string(), RoleConstraints { groups })
+    };
+    (!by_role.is_empty()).then(|| wire::OfferConstraints {
+        role_constraints: by_role.iter().map(entry).collect(),
+    })
+}
+
+fn constraint_to_wire(constraint: &AttributeConstraint) -> wire::AttributeConstraint {
+    let pseudo = |kind: PseudoattributeType| Selector::PseudoattributeType(kind.into());
+    let selector = match &constraint.field {
+        Field::Hostname => pseudo(PseudoattributeType::Hostname),
+        Field::Region => pseudo(PseudoattributeType::Region),
+        Field::Zone => pseudo(PseudoattributeType::Zone),
+        Field::Attribute(name) => Selector::AttributeName(name.to_string()),
+    };
+    let value = String::clone;
+    let regex = |pattern: &Pattern| pattern.as_str().to_owned();
+    let predicate = match &constraint.predicate {
+        Predicate::Exists => WirePredicate::Exists(predicate::Exists {}),
+        Predicate::NotExists => WirePredicate::NotExists(predicate::NotExists {}),
+        Predicate::TextEquals(text) => {
+            let value = value(text);
+            WirePredicate::TextEquals(predicate::TextEquals { value })
+        }
+        Predicate::TextNotEquals(text) => {
+            let value = value(text);
+            WirePredicate::TextNotEquals(predicate::TextNotEquals { value })
+        }
+        Predicate::TextMatches(pattern) => {
+            let regex = regex(pattern);
+            WirePredicate::TextMatches(predicate::TextMatches { regex })
+        }
+        Predicate::TextNotMatches(pattern) => {
+            let regex = regex(pattern);
+            WirePredicate::TextNotMatches(predicate::TextNotMatches { regex })
+        }
+    };
+    wire::AttributeConstraint {
+        selector: wire::attribute_constraint::Selector {
+            selector: Some(selector),
+        },
+        predicate: wire::attribute_constraint::Predicate {
+            predicate: Some(predicate),
+        },
+    }
 }
 
 fn of_role(

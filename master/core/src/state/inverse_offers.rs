@@ -1,14 +1,12 @@
 //! Which frameworks are asked to leave which agents: at most one question for each pair is on the table (that it is asked
 //! once, `mete_placement::Maintenance` knows).
 
-use std::collections::BTreeMap;
-
-use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId};
+use mete_model::{AgentId, FrameworkId, InverseOffer, OfferId, SharedMap};
 
 /// All inverse offers on the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InverseOffers {
-    all: BTreeMap<OfferId, InverseOffer>,
+    pub(crate) all: SharedMap<OfferId, InverseOffer>,
 }
 
 impl InverseOffers {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use mete_master_core::{Admission, Agent, Executor, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{Capability, FrameworkId, TaskState};
-use mete_proto::convert::{duration_info, ids, offer, resources, task, task_limits, time_info};
+use mete_proto::convert::{
+    duration_info, ids, offer, offer_constraints, resources, task, task_limits, time_info,
+};
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use wire::agent_info::capability::Type as AgentCapability;
@@ -14,10 +16,12 @@ use wire::master::response::{get_agents, get_executors, get_frameworks};
 use crate::sums::Sums;
 
 /// What every agent of Mete can do, in the words of Mesos.
-const AGENT_CAPABILITIES: [AgentCapability; 5] = [
+const AGENT_CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
+    AgentCapability::ResizeVolume,
+    AgentCapability::AgentOperationFeedback,
     AgentCapability::AgentDraining,
     AgentCapability::TaskResourceLimits,
 ];
@@ -141,7 +145,8 @@ pub(super) fn one_framework(framework: &Framework, sums: &Sums<'_>) -> get_frame
         offers: offers.map(|one| offer::to_wire(one, can)).collect(),
         allocated_resources: sums.used_by(&framework.id).to_wire(),
         offered_resources: sums.offered_to(&framework.id).to_wire(),
-        ..get_frameworks::Framework::default()
+        inverse_offers: sums.inverse_offers_to(&framework.id),
+        offer_constraints: offer_constraints::to_wire(&framework.rules.constraints),
     }
 }
 
