@@ -224,6 +224,8 @@ pub struct Registration {
     pub executors: Vec<Arc<Executor>>,
     /// Each executor of a framework's own.
     pub custom_executors: Vec<Arc<CustomExecutor>>,
+    /// Those that ended while no master was there to hear it, and how, as from waitpid(2).
+    pub exited: Vec<(ExecutorKey, i32)>,
     /// Each framework that has tasks here.
     pub frameworks: Vec<Arc<FrameworkInfo>>,
     /// What nobody has acknowledged yet, in the order in which it happened.

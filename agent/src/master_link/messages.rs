@@ -155,11 +155,7 @@ pub(super) fn to_wire(message: &Outgoing, introduction: &Introduction) -> wire::
             })
         }
         Outgoing::ExecutorExited { executor, status } => {
-            agent_message::Message::ExecutorExited(wire::ExecutorExited {
-                framework_id: framework_id(&executor.framework),
-                executor_id: (&executor.executor).into(),
-                status: *status,
-            })
+            agent_message::Message::ExecutorExited(executor_exited(executor, *status))
         }
         Outgoing::VolumeErased { volume, failure } => {
             agent_message::Message::VolumeErased(wire::VolumeErased {
@@ -228,6 +224,19 @@ fn register(registration: &Registration, introduction: &Introduction) -> wire::R
                 executor_info: (&*executor.spec).into(),
             })
             .collect(),
+        exited: registration
+            .exited
+            .iter()
+            .map(|(executor, status)| executor_exited(executor, *status))
+            .collect(),
+    }
+}
+
+fn executor_exited(executor: &ExecutorKey, status: i32) -> wire::ExecutorExited {
+    wire::ExecutorExited {
+        framework_id: framework_id(&executor.framework),
+        executor_id: (&executor.executor).into(),
+        status,
     }
 }
 

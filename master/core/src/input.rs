@@ -178,6 +178,8 @@ pub struct Registration {
     pub tasks: Vec<AgentTask>,
     /// Every executor of a framework's own that lives there, and whose it is.
     pub executors: Vec<(FrameworkId, Arc<ExecutorSpec>)>,
+    /// Executors of frameworks' own that ended while nobody heard, and how.
+    pub exited: Vec<(FrameworkId, ExecutorId, i32)>,
     /// Each framework that has tasks there.
     pub frameworks: Vec<FrameworkInfo>,
     /// Updates that nobody has acknowledged, in the order in which they happened.

@@ -41,6 +41,7 @@ pub(crate) fn registration(
         .collect();
     let executors: Result<_, ConvertError> =
         register.executors.iter().map(agent_executor).collect();
+    let exited: Result<_, ConvertError> = register.exited.iter().map(executor_exited).collect();
     let updates: Result<_, ConvertError> = register.unacknowledged.iter().map(update).collect();
     Ok(Registration {
         link,
@@ -54,6 +55,7 @@ pub(crate) fn registration(
         obeyed_epoch: register.hello.master_epoch(),
         tasks: tasks.within("tasks")?,
         executors: executors.within("executors")?,
+        exited: exited.within("exited")?,
         frameworks: frameworks.within("frameworks")?,
         unacknowledged: updates.within("unacknowledged")?,
     })
@@ -92,6 +94,17 @@ fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
         role: role_of(&task.task_info),
         status: TaskStatus::try_from(&task.latest_status).within("latest_status")?,
     })
+}
+
+fn executor_exited(
+    exited: &wire::ExecutorExited,
+) -> Result<(FrameworkId, ExecutorId, i32), ConvertError> {
+    let (framework, executor) = (&exited.framework_id, &exited.executor_id);
+    Ok((
+        framework.try_into().within("framework_id")?,
+        executor.try_into().within("executor_id")?,
+        exited.status,
+    ))
 }
 
 fn agent_executor(

@@ -114,6 +114,8 @@ pub enum ToExecutor {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CustomExecutors {
     all: Arc<BTreeMap<ExecutorKey, Arc<CustomExecutor>>>,
+    /// How those ended of which no master was there to hear. At most [`MAX_CUSTOM_EXECUTORS`]: none begins without a master.
+    unheard: BTreeMap<ExecutorKey, i32>,
     /// When one is awaited no longer, or is sent SIGKILL.
     due: Deadlines<ExecutorKey>,
 }
@@ -171,6 +173,23 @@ impl CustomExecutors {
     pub(crate) fn remove(&mut self, key: &ExecutorKey) -> Option<Arc<CustomExecutor>> {
         self.due.clear(key);
         Arc::make_mut(&mut self.all).remove(key)
+    }
+
+    /// One has ended, and no master is there to hear it.
+    pub(crate) fn ended_unheard(&mut self, key: ExecutorKey, status: i32) {
+        if self.unheard.len() < MAX_CUSTOM_EXECUTORS {
+            self.unheard.insert(key, status);
+        }
+    }
+
+    /// How those ended of which no master has heard.
+    pub(crate) fn unheard(&self) -> impl Iterator<Item = (&ExecutorKey, i32)> {
+        self.unheard.iter().map(|(key, status)| (key, *status))
+    }
+
+    /// A master has heard of them.
+    pub(crate) fn heard(&mut self) {
+        self.unheard.clear();
     }
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {

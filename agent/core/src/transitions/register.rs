@@ -60,6 +60,11 @@ impl Node {
             boot_id: self.identity.boot_id.clone(),
             tasks: self.tasks.iter().map(Arc::clone).collect(),
             custom_executors: self.custom_executors.iter().map(Arc::clone).collect(),
+            exited: self
+                .custom_executors
+                .unheard()
+                .map(|(key, status)| (key.clone(), status))
+                .collect(),
             executors: self.executors.shared().values().map(Arc::clone).collect(),
             frameworks: frameworks
                 .map(|(_, framework)| Arc::clone(&framework.info))
@@ -117,6 +122,7 @@ impl Node {
             out.store.push(Record::Identity(self.identity.clone()));
         }
         self.link.registered_at(now);
+        self.custom_executors.heard();
         self.send_all(now, out);
     }
 

@@ -459,3 +459,18 @@ fn a_second_subscription_ends_the_first() {
     assert!(second.contains(&Action::ForExecutor(ForExecutor::Close { link: 1 })));
     assert_eq!(world.node.view().custom_executors[&own()].stream, Some(2));
 }
+
+#[test]
+fn the_end_of_an_executor_while_no_master_is_there_is_told_with_the_next_registration_and_once() {
+    let mut world = attended();
+    let then = world.reconnect(at(1.0));
+
+    let ended = world.executor_exits(then, 3);
+
+    assert!(exits(&ended).is_empty(), "nobody is there to hear it");
+    let (registration, _) = world.admit(then, 1);
+    assert_eq!(registration.exited, [(own(), 3 << 8)]);
+    let then = world.reconnect(then);
+    let (again, _) = world.admit(then, 1);
+    assert_eq!(again.exited, []);
+}

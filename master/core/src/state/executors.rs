@@ -83,6 +83,14 @@ impl Executors {
         its.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Those on an agent that are their frameworks' own programs.
+    pub(crate) fn custom_on(&self, agent: &AgentId) -> BTreeSet<ExecutorKey> {
+        let its = self.all.after(|key| key.agent < *agent);
+        let its = its.take_while(|(key, _)| key.agent == *agent);
+        let custom = its.filter(|(_, executor)| executor.spec.kind == ExecutorKind::Custom);
+        custom.map(|(key, _)| key.clone()).collect()
+    }
+
     /// A task holds nothing any more; its executor when that is over with its last task.
     pub(crate) fn leave(&mut self, key: &ExecutorKey, task: &TaskId) -> Option<Arc<Executor>> {
         let executor = Arc::make_mut(self.all.get_mut(key)?);

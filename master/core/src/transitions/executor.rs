@@ -3,6 +3,7 @@
 //!
 //! Messages are passed on once, to whoever is there to hear them: like Mesos, nobody keeps or repeats them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use crate::cluster::{Cluster, Out};
 use crate::effects::{Event, MessageToAgent};
 use crate::input::{ExecutorNews, FromExecutor};
 use crate::state::executors::ExecutorKey;
+
+/// How an executor ended of whose end nobody has heard.
+const UNKNOWN: i32 = -1;
 
 impl Cluster {
     /// A framework has something to say to an executor of its own.
@@ -84,13 +88,44 @@ impl Cluster {
         info!(executor = %key.executor, framework = %key.framework, agent = %key.agent, status, "executor is over");
         self.allocator
             .release(&key.agent, &key.framework, &over.role, &over.spec.resources);
+        self.tell_exit(&key, status, out);
+        self.settle_framework(&key.framework);
+    }
+
+    fn tell_exit(&self, key: &ExecutorKey, status: i32, out: &mut Out) {
         let event = Event::ExecutorFailure {
-            agent: key.agent,
-            executor: key.executor,
+            agent: key.agent.clone(),
+            executor: key.executor.clone(),
             status,
         };
         self.tell_framework(&key.framework, event, out);
-        self.settle_framework(&key.framework);
+    }
+
+    /// An agent is back. Frameworks hear of executors that ended meanwhile: as the agent says, and of what it had before and
+    /// does not name, that nobody knows how.
+    pub(super) fn tell_missed_exits(
+        &mut self,
+        agent: &AgentId,
+        mut before: BTreeSet<ExecutorKey>,
+        exited: Vec<(FrameworkId, ExecutorId, i32)>,
+        out: &mut Out,
+    ) {
+        before.retain(|key| self.executors.get(key).is_none());
+        let mut ended: BTreeMap<_, _> = before.into_iter().map(|key| (key, UNKNOWN)).collect();
+        for (framework, executor, status) in exited {
+            let agent = agent.clone();
+            let key = ExecutorKey {
+                agent,
+                framework,
+                executor,
+            };
+            ended.insert(key, status);
+        }
+        for (key, status) in ended {
+            info!(executor = %key.executor, framework = %key.framework, agent = %key.agent, status, "executor was over before its agent came back");
+            self.tell_exit(&key, status, out);
+            self.settle_framework(&key.framework);
+        }
     }
 
     /// Executors that an agent brings, with tasks or without. One whose framework was removed is to end.

@@ -58,11 +58,13 @@ impl Cluster {
             Some(id) => id.clone(),
             None => self.agents.new_id(&self.settings.incarnation),
         };
+        let executors_before = self.executors.custom_on(&id);
         self.leave_old_link(now, &id, out);
         let mut registration = registration;
         registration.info.resources = resources;
         let brought = std::mem::take(&mut registration.tasks);
         let executors = std::mem::take(&mut registration.executors);
+        let exited = std::mem::take(&mut registration.exited);
         let frameworks = std::mem::take(&mut registration.frameworks);
         let unacknowledged = std::mem::take(&mut registration.unacknowledged);
         self.drop_missing(now, &id, &brought, out);
@@ -72,6 +74,7 @@ impl Cluster {
         self.tell_agent(&id, message, out);
         self.take_in_tasks(now, &id, brought, out);
         self.take_in_executors(&id, executors, out);
+        self.tell_missed_exits(&id, executors_before, exited, out);
         self.take_first_updates(&id, unacknowledged, out);
         self.erase_again(&id, out);
         self.settle_drain(now, &id, out);

@@ -198,3 +198,35 @@ fn an_agent_brings_executors_without_tasks_and_those_of_removed_frameworks_are_e
             .any(|action| matches!(action, Action::Close { link } if *link == scene.link))
     );
 }
+
+#[test]
+fn the_end_of_an_executor_that_nobody_heard_of_is_told_when_its_agent_is_back() {
+    for (says, status) in [(true, 9), (false, -1)] {
+        let mut scene = Scene::new();
+        scene.launch("a", executor(1));
+        let (agent, framework) = (scene.agent.clone(), scene.client.id.clone());
+        scene.world.step(Input::AgentDisconnected {
+            agent: agent.clone(),
+            link: scene.link,
+        });
+        let mut registration = scene.world.registration("a");
+        registration.info.resources = Resources::cpus_mem(4_000, 1_024);
+        registration.id = Some(agent.clone());
+        if says {
+            registration.exited = vec![(framework, executor(1).id, status)];
+        }
+
+        let out = scene
+            .world
+            .step(Input::RegisterAgent(Box::new(registration)));
+
+        let failure = Event::ExecutorFailure {
+            agent,
+            executor: executor(1).id,
+            status,
+        };
+        let told = events(&out, scene.client.link);
+        assert_eq!(told.iter().filter(|event| **event == failure).count(), 1);
+        assert_eq!(scene.world.cluster.view().executors.len(), 0);
+    }
+}

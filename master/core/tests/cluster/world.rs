@@ -115,6 +115,7 @@ impl World {
     pub(crate) fn registration(&mut self, host: &str) -> Registration {
         Registration {
             executors: Vec::new(),
+            exited: Vec::new(),
             link: self.link(),
             id: None,
             info: agent_info(host),
