@@ -129,6 +129,7 @@ mod tests {
             ip: "127.0.0.1".into(),
             kill_grace: Duration::ZERO,
             gc_delay: Duration::ZERO,
+            executor_reregistration_timeout: Duration::ZERO,
             disk_reserve_bytes: 0,
             seed: [1, 2],
         };

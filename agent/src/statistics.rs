@@ -1,6 +1,6 @@
-//! What running tasks use, looked at when somebody asks, and not more often than makes sense.
+//! What running tasks and executors use, looked at when somebody asks, and not more often than makes sense.
 //!
-//! Invariants: the kernel is asked for one task at a time, however many ask here; a look serves all who ask within
+//! Invariants: the kernel is asked for one of them at a time, however many ask here; a look serves all who ask within
 //! [`FRESH`]. What is kept is one look: tasks that have ended are not in the next one.
 
 use std::collections::BTreeMap;
@@ -14,12 +14,13 @@ use mete_model::{ContainerId, Timestamp};
 use tokio::sync::Mutex as Turn;
 
 use crate::containerizer::{Containerizer, Usage};
+use crate::running;
 
 /// For how long a look is good: those who look more often want to see change, and rates over less than a second say
 /// little.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// One look at a task.
+/// One look at a task or an executor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Timestamp,
@@ -48,7 +49,7 @@ impl Statistics {
         }
     }
 
-    /// All running tasks, as they are now or were a moment ago.
+    /// All that runs, as it is now or was a moment ago.
     pub(crate) async fn fresh(&self) -> Arc<Look> {
         let mut last = self.last.lock().await;
         let now = clock::elapsed();
@@ -57,10 +58,12 @@ impl Statistics {
         }
         let view = self.handle.view();
         let mut look = Look::new();
-        for task in view.tasks.values().filter(|task| task.is_live()) {
-            let usage = self.containerizer.usage(task.container.clone()).await;
+        let running = running::all(&view).into_iter();
+        let containers: Vec<_> = running.map(|one| one.container.clone()).collect();
+        for container in containers {
+            let usage = self.containerizer.usage(container.clone()).await;
             let at = clock::now();
-            look.insert(task.container.clone(), Sample { at, usage });
+            look.insert(container, Sample { at, usage });
         }
         let look = Arc::new(look);
         *self.look.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&look);

@@ -35,6 +35,8 @@ pub struct Settings {
     pub kill_grace: Duration,
     /// How long sandboxes are kept on an empty disk; on a fuller one shorter.
     pub gc_delay: Duration,
+    /// So long executors of frameworks' own have to subscribe again after a restart of the agent.
+    pub executor_reregistration_timeout: Duration,
     /// With fewer free bytes than this nothing is launched.
     pub disk_reserve_bytes: u64,
     /// Random, new at every start.

@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mete_agent_core::Task;
 use mete_model::Limit;
 use serde_json::{Map, Value, json};
 
 use super::About;
 use crate::cgroups::{Cpu, Pressure, Pressures, Traffic};
 use crate::containerizer::Usage;
-use crate::launch::cpu_limit;
+use crate::running::{self, Running};
 use crate::statistics::Sample;
 
 pub(super) async fn containers(State(about): State<Arc<About>>) -> Json<Value> {
-    list(&about, |task, entry| {
-        entry.insert("container_id".into(), json!(task.container.as_str()));
+    list(&about, |one, entry| {
+        entry.insert("container_id".into(), json!(one.container.as_str()));
     })
     .await
 }
@@ -26,22 +25,22 @@ pub(super) async fn statistics(State(about): State<Arc<About>>) -> Json<Value> {
     list(&about, |_, _| {}).await
 }
 
-async fn list(about: &About, more: impl Fn(&Task, &mut Map<String, Value>)) -> Json<Value> {
+async fn list(about: &About, more: impl Fn(&Running<'_>, &mut Map<String, Value>)) -> Json<Value> {
     let look = about.statistics.fresh().await;
     let view = about.handle.view();
     let mut all = Vec::new();
-    for task in view.tasks.values().filter(|task| task.is_live()) {
+    for one in running::all(&view) {
         // What has begun since the last look is in the next one.
-        let Some(sample) = look.get(&task.container) else {
+        let Some(sample) = look.get(one.container) else {
             continue;
         };
         let mut entry = Map::new();
-        entry.insert("executor_id".into(), json!(task.key.task.as_str()));
-        entry.insert("executor_name".into(), json!(task.spec.name));
-        entry.insert("framework_id".into(), json!(task.key.framework.as_str()));
-        entry.insert("source".into(), json!(task.key.task.as_str()));
-        entry.insert("statistics".into(), of(task, sample));
-        more(task, &mut entry);
+        entry.insert("executor_id".into(), json!(one.source));
+        entry.insert("executor_name".into(), json!(one.name));
+        entry.insert("framework_id".into(), json!(one.framework.as_str()));
+        entry.insert("source".into(), json!(one.source));
+        entry.insert("statistics".into(), of(&one, sample));
+        more(&one, &mut entry);
         all.push(Value::Object(entry));
     }
     Json(Value::Array(all))
@@ -59,12 +58,12 @@ impl Known {
 }
 
 /// What one container uses.
-pub(super) fn of(task: &Task, sample: &Sample) -> Value {
+pub(super) fn of(one: &Running<'_>, sample: &Sample) -> Value {
     let usage = &sample.usage;
-    let resources = task.spec.resources.flat();
+    let resources = one.resources.flat();
     let mut known = Known(Map::new());
     known.put("timestamp", Some(sample.at.as_secs_f64()));
-    let most = cpu_limit(&task.spec).unwrap_or(Limit::At(resources.cpus_milli));
+    let most = one.cpu_limit.unwrap_or(Limit::At(resources.cpus_milli));
     known.put("cpus_limit", most.amount().map(|limit| limit as f64 / 1e3));
     known.put("mem_soft_limit_bytes", Some(resources.mem_bytes));
     known.put("cpus_soft_limit", Some(resources.cpus_milli as f64 / 1e3));

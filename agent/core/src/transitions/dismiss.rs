@@ -23,9 +23,6 @@ use crate::task_dir::{End, Exit};
 
 /// How long an executor may take from its start to its subscription (Mesos: 1 min).
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same after a restart of the agent (Mesos: 2 s, settable up to 15 s). The longest, as executors wait up to 2 s between
-/// two attempts, and longer on a busy machine.
-const REREGISTRATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// What FAILURE says of an end of which nobody knows how it came.
 const UNKNOWN_STATUS: i32 = -1;
 
@@ -177,7 +174,7 @@ impl Node {
                 ExecutorPhase::Awaited { again: true, .. } => {
                     let note = format!(
                         "its executor did not subscribe again within {} s after its agent was restarted",
-                        REREGISTRATION_TIMEOUT.as_secs()
+                        self.settings.executor_reregistration_timeout.as_secs_f64()
                     );
                     let why = (Reason::ExecutorReregistrationTimeout, note);
                     self.dismiss(now, &key, None, why, out);
@@ -294,6 +291,8 @@ impl Node {
             let executor = key.clone();
             let message = Box::new(Outgoing::ExecutorExited { executor, status });
             out.act.push(Action::Send { link, message });
+        } else {
+            self.custom_executors.ended_unheard(key.clone(), status);
         }
         self.forget_framework_if_unused(&key.framework, out);
     }
@@ -366,7 +365,8 @@ impl Node {
         if one.ending().is_some() {
             self.kill_executor(now, key, out);
         } else {
-            self.await_executor(now, key, REREGISTRATION_TIMEOUT, true, out);
+            let patience = self.settings.executor_reregistration_timeout;
+            self.await_executor(now, key, patience, true, out);
         }
     }
 

@@ -100,6 +100,7 @@ fn settings() -> Settings {
         ip: "127.0.0.2".into(),
         kill_grace: seconds(3),
         gc_delay: seconds(1_000),
+        executor_reregistration_timeout: seconds(15),
         disk_reserve_bytes: 10 * MEGABYTE,
         seed: [7, 11],
     }

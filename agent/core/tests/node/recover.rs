@@ -306,6 +306,7 @@ fn a_record_that_cannot_be_read_is_named() {
         ip: "127.0.0.1".into(),
         kill_grace: seconds(3),
         gc_delay: seconds(3),
+        executor_reregistration_timeout: seconds(3),
         disk_reserve_bytes: 0,
         seed: [0, 0],
     };

@@ -11,6 +11,7 @@ use prost::Message as _;
 use wire::agent::response::{self, get_containers, get_executors, get_frameworks};
 
 use crate::http::containers;
+use crate::running::{self, Running};
 use crate::statistics::Sample;
 
 /// Everything.
@@ -127,39 +128,37 @@ pub(super) fn containers(
     view: &View,
     look: &BTreeMap<ContainerId, Sample>,
 ) -> response::GetContainers {
-    let live = view.tasks.values().filter(|task| task.is_live());
-    let seen = live.filter_map(|task| Some((task, look.get(&task.container)?)));
-    let all = seen.map(|(task, sample)| {
-        let id = wire::ContainerId {
-            value: task.container.as_str().to_owned(),
-            ..wire::ContainerId::default()
-        };
-        let executor = task
-            .executor
-            .as_ref()
-            .map_or(task.key.task.as_str(), |id| id.as_str());
-        let status = wire::TaskStatus::from(&task.latest).container_status;
-        get_containers::Container {
-            framework_id: Some((&task.key.framework).into()),
-            executor_id: Some(wire::ExecutorId {
-                value: executor.to_owned(),
-            }),
-            executor_name: Some(task.spec.name.clone()),
-            container_id: id.clone(),
-            container_status: Some(wire::ContainerStatus {
-                container_id: Some(id),
-                ..status.unwrap_or_default()
-            }),
-            resource_statistics: statistics(task, sample),
-        }
-    });
+    let running = running::all(view).into_iter();
+    let all = running.filter_map(|one| Some(container(&one, look.get(one.container)?)));
     response::GetContainers {
         containers: all.collect(),
     }
 }
 
+fn container(one: &Running<'_>, sample: &Sample) -> get_containers::Container {
+    let id = wire::ContainerId {
+        value: one.container.as_str().to_owned(),
+        ..wire::ContainerId::default()
+    };
+    let status = one.status.map(wire::TaskStatus::from);
+    let status = status.and_then(|status| status.container_status);
+    get_containers::Container {
+        framework_id: Some(one.framework.into()),
+        executor_id: Some(wire::ExecutorId {
+            value: one.executor.to_owned(),
+        }),
+        executor_name: Some(one.name.to_owned()),
+        container_id: id.clone(),
+        container_status: Some(wire::ContainerStatus {
+            container_id: Some(id),
+            ..status.unwrap_or_default()
+        }),
+        resource_statistics: statistics(one, sample),
+    }
+}
+
 /// As `/monitor/statistics` has them, but for what has no place in the message.
-fn statistics(task: &Task, sample: &Sample) -> Option<wire::ResourceStatistics> {
-    let shown = containers::of(task, sample).to_string();
+fn statistics(one: &Running<'_>, sample: &Sample) -> Option<wire::ResourceStatistics> {
+    let shown = containers::of(one, sample).to_string();
     json::from_slice(shown.as_bytes()).ok()
 }

@@ -147,6 +147,15 @@ async fn an_executor_runs_tasks_talks_outlives_its_agent_and_is_shut_down() {
         assert_eq!(status.data.as_deref(), Some(of.as_bytes()));
         assert_eq!(status.executor_id, Some(executor_id()));
     }
+    let port_number = registered.agent_info.port();
+    for path in ["/containers", "/monitor/statistics"] {
+        let (_, all) = super::world::json(port_number, path, &[]).await;
+        let all = all.as_array().unwrap();
+        assert_eq!(all.len(), 1, "its tasks are in it: {all:?}");
+        assert_eq!(all[0]["executor_id"], EXECUTOR);
+        assert_eq!(all[0]["executor_name"], "an executor");
+        assert!(all[0]["statistics"]["mem_soft_limit_bytes"].is_u64());
+    }
     link.message_executor(b"one").await;
     assert_eq!(&link.executor_message().await[..], b"heard:one");
     link.kill("a").await;
@@ -172,6 +181,25 @@ async fn an_executor_runs_tasks_talks_outlives_its_agent_and_is_shut_down() {
     };
     link.say(Message::ShutdownExecutor(shutdown)).await;
     link.end_of("b").await;
+}
+
+#[tokio::test]
+async fn an_executor_has_as_long_to_come_back_as_the_agent_was_told() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let daemon = work.start(master.address, &[]);
+    let (link, _) = master.admit().await;
+    link.run(&delegated("a", EXECUTOR, "echo; exec sleep 1000"))
+        .await;
+    work.said(EXECUTOR, "stdout").await;
+
+    daemon.kill().await;
+    let _daemon = work.start(master.address, &["--executor-reregistration-timeout=100ms"]);
+    let (mut link, _) = master.admit().await;
+
+    assert!(matches!(link.next().await, Some(Said::ExecutorExited(exited)) if exited.status == 9));
+    let status = link.until(TaskState::Failed).await;
+    assert_eq!(status.reason, Some(Reason::ExecutorReregistrationTimeout));
 }
 
 #[tokio::test]
