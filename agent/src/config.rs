@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES, IdRange};
-use mete_daemon::auth::ListenOptions;
+use mete_daemon::auth::{ListenOptions, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_model::{Attributes, FaultDomain, LinuxCapability, MEBIBYTE, Resources};
@@ -111,6 +111,10 @@ pub struct Options {
     /// How long sandboxes of ended tasks are kept on an empty disk; on a fuller one shorter, from 90 % on not at all.
     #[arg(long, value_name = "TIME", default_value = "168h", value_parser = config::duration)]
     pub gc_delay: Duration,
+    /// How long executors of frameworks' own have to subscribe again after a restart of the agent (Mesos: 2 s, at most 15 s).
+    /// They wait up to 2 s between two attempts, and longer on a busy machine.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = config::duration)]
+    pub executor_reregistration_timeout: Duration,
     /// With less free disk than this nothing is launched; as much again is kept for the agent's own state.
     #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_RESERVE_BYTES, value_parser = config::bytes)]
     pub disk_reserve: u64,
@@ -127,6 +131,10 @@ pub struct Options {
     /// Networks of containers.
     #[command(flatten)]
     pub networks: NetworkOptions,
+    /// File with principals and their secrets, in the form of Mesos: {"credentials":[{"principal":"…","secret":"…"}]}.
+    /// Each may call the agent with HTTP Basic or its secret as bearer token. The master is shown the token.
+    #[arg(long, value_name = "FILE")]
+    pub http_credentials: Option<PathBuf>,
     /// Where the agent listens, and the token.
     #[command(flatten)]
     pub listen: ListenOptions,
@@ -192,6 +200,11 @@ impl Options {
         SocketAddr::new(self.listen.ip, self.port)
     }
 
+    /// Whether callers have to show who they are.
+    pub const fn is_guarded(&self) -> bool {
+        self.listen.token_file.is_some() || self.http_credentials.is_some()
+    }
+
     /// The address under which tasks and the agent are reached.
     pub fn advertised_ip(&self) -> IpAddr {
         self.advertise_ip.unwrap_or(self.listen.ip)
@@ -237,7 +250,13 @@ impl Options {
 
 impl Checked for Options {
     fn faults(&self) -> Vec<Fault> {
-        let mut faults = [self.listen.faults(), self.telemetry.faults()].concat();
+        let exposed = check_exposure(
+            self.listen.ip,
+            self.is_guarded(),
+            self.listen.insecure_no_auth,
+        );
+        let mut faults: Vec<Fault> = exposed.err().into_iter().collect();
+        faults.extend(self.telemetry.faults());
         faults.extend(self.images.faults());
         faults.extend(self.given().err().into_iter().flatten());
         for master in &self.master {

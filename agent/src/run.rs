@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use mete_agent_core::task_dir::OutputLimits;
 use mete_agent_core::{BadRecord, Findings, Input, Node, Settings, StopReason};
-use mete_daemon::auth::{Callers, Credentials, Token, TokenError};
+use mete_daemon::auth::credentials::{self, CallersError};
+use mete_daemon::auth::{Callers, Credentials, Token};
 use mete_daemon::config::{Fault, Faults};
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
@@ -83,9 +84,9 @@ pub enum RunError {
     /// The store cannot be used.
     #[error("the agent's store cannot be used")]
     Store(#[from] StoreError),
-    /// The token cannot be read.
+    /// The token or the credentials cannot be read.
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Callers(#[from] CallersError),
     /// The machine cannot be measured.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
@@ -142,7 +143,9 @@ pub async fn run_with(
     source: Option<ImageSource>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let token = options.listen.token()?;
+    let token = options.listen.token().map_err(CallersError::from)?;
+    let callers = credentials::callers(token.clone(), options.http_credentials.as_deref());
+    let callers = callers.map_err(CallersError::from)?;
     let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
     let store = open_store(&places).await?;
     let mut inventory = measure(&options, &places).await?;
@@ -173,6 +176,7 @@ pub async fn run_with(
     let agent = Agent {
         options,
         token,
+        callers,
         places,
         inventory,
         containerizer,
@@ -213,6 +217,7 @@ async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunErr
 struct Agent {
     options: Options,
     token: Option<Token>,
+    callers: Callers,
     places: Places,
     inventory: Inventory,
     containerizer: Arc<ProcessContainerizer>,
@@ -321,6 +326,7 @@ impl Agent {
             ip: self.endpoint.ip.clone(),
             kill_grace: self.options.kill_grace,
             gc_delay: self.options.gc_delay,
+            executor_reregistration_timeout: self.options.executor_reregistration_timeout,
             disk_reserve_bytes: self.options.disk_reserve,
             seed: rand::random(),
         }
@@ -417,14 +423,14 @@ impl Agent {
         }
     }
 
-    /// Where executors of frameworks' own call. Where the agent has a token, they have theirs.
+    /// Where executors of frameworks' own call. Where callers show who they are, they have tokens of their own.
     async fn executor_door(
         &self,
         handle: &event_loop::Handle<Node>,
         end: &CancellationToken,
     ) -> Result<http::executor::Door, RunError> {
         let mut tokens = None;
-        if self.token.is_some() {
+        if self.options.is_guarded() {
             let path = self.places.executor_key();
             let opened = spawn_blocking(move || ExecutorTokens::open(&path)).await?;
             tokens = Some(opened.map_err(RunError::WorkDir)?);
@@ -469,7 +475,7 @@ impl Agent {
         let routes =
             server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &["mete.v1.Tasks"])
                 .await?;
-        let callers = Callers::from(self.token.clone()).leaving(http::executor::PATHS);
+        let callers = self.callers.clone().leaving(http::executor::PATHS);
         Ok(tokio::spawn(server::serve_to(
             listener, routes, callers, end,
         )))

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mete_daemon::auth::credentials::{self, CredentialsError};
-use mete_daemon::auth::{Callers, ListenOptions, TokenError, check_exposure};
+use mete_daemon::auth::credentials::{self, CallersError};
+use mete_daemon::auth::{Callers, ListenOptions, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_master_core::{Policy, Settings};
@@ -85,10 +85,7 @@ impl Options {
     /// When the token or the credentials cannot be read or make no sense.
     pub(crate) fn callers(&self) -> Result<Callers, CallersError> {
         let token = self.listen.token()?;
-        let Some(path) = &self.credentials else {
-            return Ok(Callers::from(token));
-        };
-        Ok(Callers::known(token, credentials::read(path)?))
+        Ok(credentials::callers(token, self.credentials.as_deref())?)
     }
 
     /// The file with what survives a restart.
@@ -179,17 +176,6 @@ impl Checked for Options {
         }
         faults
     }
-}
-
-/// Why it cannot be told who may call.
-#[derive(Debug, thiserror::Error)]
-pub enum CallersError {
-    /// The token cannot be read.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The credentials cannot be read.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
 }
 
 /// What is done again and again is not done more often than this: thousands of agents times this is still little work.

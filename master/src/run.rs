@@ -23,7 +23,7 @@ use tonic::service::Routes;
 use tracing::info;
 use uuid::Uuid;
 
-use crate::config::{CallersError, Options};
+use crate::config::Options;
 use crate::grpc::agent::Agents;
 use crate::grpc::framework::Frameworks;
 use crate::grpc::operator::Operators;
@@ -33,6 +33,7 @@ use crate::http;
 use crate::http::explain::Explainers;
 use crate::links::Links;
 use crate::rounds::Timed;
+use mete_daemon::auth::credentials::CallersError;
 
 /// gRPC services whose health is told.
 const SERVICES: [&str; 3] = ["mete.v1.Agent", "mete.v1.Scheduler", "mete.v1.Operator"];

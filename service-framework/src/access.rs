@@ -10,13 +10,11 @@
 //! whoever is let in may everything, as does who shows the token of `--token-file`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use mete_daemon::auth::private_file::{self, PrivateFileError};
 use mete_daemon::auth::{BadDigest, Callers, Known, Principal, SecretDigest, Token};
 use mete_service_framework_core::spec::app::AppId;
 use serde::Deserialize;
@@ -34,22 +32,9 @@ const RESERVED: [&str; 2] = ["token", "anyone"];
 /// Why an access file cannot be used. Says nothing of secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// It cannot be read.
-    #[error("access file {} cannot be read", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
-    /// Others than its owner may read or write it.
-    #[error("access file {} has mode {mode:o}: only its owner may read and write it (chmod 600)", path.display())]
-    Mode {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// It cannot be read, or others may.
+    #[error("access file cannot be used")]
+    File(#[from] PrivateFileError),
     /// It is no TOML of the right shape.
     #[error("access file {}: {reason}", path.display())]
     Shape {
@@ -201,26 +186,11 @@ impl Access {
 }
 
 fn read(path: &Path) -> Result<Said, AccessError> {
-    let failed = |source| AccessError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let path = path.to_owned();
-        return Err(AccessError::Mode { path, mode });
-    }
-    let mut text = String::new();
-    let mut bounded = file.take(MAX_FILE_BYTES + 1);
-    bounded.read_to_string(&mut text).map_err(failed)?;
+    let text = private_file::read(path, MAX_FILE_BYTES)?;
     let shape = |reason: String| AccessError::Shape {
         path: path.to_owned(),
         reason,
     };
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(shape(format!("is larger than {MAX_FILE_BYTES} bytes")));
-    }
     // Only the message: the whole error shows the line, in which a secret may stand.
     let written = toml::from_str::<Written>(&text);
     let written = written.map_err(|error| shape(error.message().to_owned()))?;
@@ -291,6 +261,7 @@ fn checked(
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use tempfile::TempDir;
 
@@ -385,10 +356,8 @@ mod tests {
             ),
         ] {
             let (_directory, path) = written(&text, mode);
-            let refused = Access::read(Some(&path), None)
-                .err()
-                .expect(word)
-                .to_string();
+            let refused = Access::read(Some(&path), None).err().expect(word);
+            let refused = mete_daemon::chain(&refused);
             assert!(refused.contains(word), "{refused}");
             assert!(
                 !refused.contains("my-secret") && !refused.contains(&good),

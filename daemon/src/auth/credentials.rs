@@ -6,14 +6,15 @@
 //! Whoever shows a secret of it is that principal: as the password of HTTP Basic, or as a bearer token.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{ANYONE, Known, MAX_TOKEN_CHARACTERS, MIN_TOKEN_CHARACTERS, SHARED, SecretDigest};
+use super::private_file::{self, PrivateFileError};
+use super::{
+    ANYONE, Callers, Known, MAX_TOKEN_CHARACTERS, MIN_TOKEN_CHARACTERS, SHARED, SecretDigest,
+    Token, TokenError,
+};
 
 /// The largest file: a thousand principals.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -23,22 +24,9 @@ const MAX_PRINCIPALS: usize = 1_000;
 /// Why a file of credentials cannot be used. Says nothing of secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// It cannot be read.
-    #[error("credentials file {} cannot be read", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
-    /// Others than its owner may read or write it.
-    #[error("credentials file {} has mode {mode:o}: only its owner may read and write it (chmod 600)", path.display())]
-    Mode {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// It cannot be read, or others may.
+    #[error("credentials file cannot be used")]
+    File(#[from] PrivateFileError),
     /// It is no JSON of the right shape.
     #[error("credentials file {}, line {line}: it is not of the form {{\"credentials\": [{{\"principal\": \"…\", \"secret\": \"…\"}}]}}", path.display())]
     Shape {
@@ -59,6 +47,28 @@ pub enum CredentialsError {
     },
 }
 
+/// Why it cannot be told who may call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallersError {
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The credentials cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+}
+
+/// Whoever shows the token, and the principals of a file of credentials, when there is one.
+///
+/// # Errors
+/// When the file makes no sense.
+pub fn callers(token: Option<Token>, file: Option<&Path>) -> Result<Callers, CredentialsError> {
+    let Some(file) = file else {
+        return Ok(Callers::from(token));
+    };
+    Ok(Callers::known(token, read(file)?))
+}
+
 #[derive(Deserialize)]
 struct Written {
     credentials: Vec<Credential>,
@@ -75,7 +85,7 @@ struct Credential {
 /// # Errors
 /// [`CredentialsError`] names the file, and the principal that makes no sense.
 pub fn read(path: &Path) -> Result<Vec<Known>, CredentialsError> {
-    let text = text(path)?;
+    let text = private_file::read(path, MAX_FILE_BYTES)?;
     // What the parser says may hold a secret: only where it stands is told.
     let written: Written =
         serde_json::from_str(&text).map_err(|error| CredentialsError::Shape {
@@ -120,28 +130,11 @@ pub fn read(path: &Path) -> Result<Vec<Known>, CredentialsError> {
     Ok(known)
 }
 
-fn text(path: &Path) -> Result<String, CredentialsError> {
-    let failed = |source| CredentialsError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let path = path.to_owned();
-        return Err(CredentialsError::Mode { path, mode });
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -176,7 +169,7 @@ mod tests {
                 "line 1",
             ),
         ] {
-            let error = read_text(&text, mode).expect_err(&text).to_string();
+            let error = crate::chain(&read_text(&text, mode).expect_err(&text));
             assert!(error.contains(words), "{error}");
             assert!(!error.contains("short-secret"), "{error}");
         }

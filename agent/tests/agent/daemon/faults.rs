@@ -223,6 +223,35 @@ async fn the_token_is_shown_to_the_master_and_asked_of_everybody() {
 }
 
 #[tokio::test]
+async fn principals_of_a_file_call_the_agent_with_their_secrets() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let file = work.beside().join("credentials");
+    let secrets = r#"{"credentials":[{"principal":"ops","secret":"0123456789abcdef"}]}"#;
+    fs::write(&file, secrets).unwrap();
+    let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&file, owner).unwrap();
+    let flag = format!("--http-credentials={}", file.display());
+    let _agent = work.start(master.address, &[&flag]);
+    let (link, register) = master.admit().await;
+
+    assert_eq!(link.authorization, None, "they are not for the master");
+    let port = register.agent_info.port();
+    let client = mete_daemon::http_client::plain().build().unwrap();
+    for (name, secret, wanted) in [
+        ("ops", "0123456789abcdef", 200),
+        ("ops", "0123456789abcdeX", 401),
+        ("dev", "0123456789abcdef", 401),
+    ] {
+        let asked = client.get(format!("http://127.0.0.1:{port}/state"));
+        let answer = soon(asked.basic_auth(name, Some(secret)).send()).await;
+        assert_eq!(answer.unwrap().status().as_u16(), wanted, "{name} {secret}");
+    }
+    assert_eq!(get(port, "/state", &[]).await.0, 401);
+    assert_eq!(get(port, "/health", &[]).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_shutdown_by_the_master_ends_the_tasks_and_the_agent() {
     let mut master = Master::start().await;
     let work = Work::new();
