@@ -81,7 +81,7 @@ pub(crate) fn routers(
 }
 
 /// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
-const MESOS_PATHS: [&str; 12] = [
+const MESOS_PATHS: [&str; 13] = [
     "/api/v1",
     "/containers",
     "/files/browse",
@@ -89,6 +89,7 @@ const MESOS_PATHS: [&str; 12] = [
     "/files/read",
     "/flags",
     "/health",
+    mesos_http::TOGGLE_PATH,
     "/metrics",
     "/metrics/snapshot",
     "/monitor/statistics",
@@ -112,6 +113,7 @@ fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/files/read", get(files::read))
         .route("/files/download", get(files::download))
         .route("/v1/images", get(images::list).delete(images::remove))
+        .merge(mesos_http::logging())
         .layer(middleware::from_fn(mesos_http::jsonp))
         .with_state(about)
         .merge(mete_daemon::metrics::routes(registry).layer(look))

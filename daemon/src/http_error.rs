@@ -46,6 +46,12 @@ impl HttpError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// A status that stands somewhere as a number, as in the words of another protocol; 500 when it is none.
+    pub fn coded(status: u16, message: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(status);
+        Self::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), message)
+    }
+
     /// 404.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)

@@ -60,6 +60,7 @@ pub(crate) fn router(
         .merge(agents::routes())
         .merge(maintenance::routes())
         .merge(forms::routes())
+        .merge(mesos_http::logging())
         .with_state(pages)
         .merge(explain)
         .layer(middleware::from_fn(mesos_http::jsonp));
@@ -72,7 +73,7 @@ pub(crate) fn router(
 }
 
 /// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
-const MESOS_PATHS: [&str; 31] = [
+const MESOS_PATHS: [&str; 32] = [
     "/api/v1",
     "/api/v1/scheduler",
     "/create-volumes",
@@ -84,6 +85,7 @@ const MESOS_PATHS: [&str; 31] = [
     "/flags",
     "/frameworks",
     "/health",
+    mesos_http::TOGGLE_PATH,
     "/machine/down",
     "/machine/up",
     "/maintenance/schedule",

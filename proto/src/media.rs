@@ -43,6 +43,17 @@ pub enum MediaError {
     Protobuf(#[from] DecodeError),
 }
 
+impl MediaError {
+    /// The status of HTTP that Mesos answers with.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::NoContentType | Self::Json(_) | Self::Protobuf(_) => 400,
+            Self::ContentType { .. } => 415,
+            Self::Accept { .. } => 406,
+        }
+    }
+}
+
 const RULE: &str = "it must be application/json or application/x-protobuf";
 
 impl Media {

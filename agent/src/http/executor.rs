@@ -15,14 +15,16 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures::stream;
 use mete_agent_core::{CustomExecutor, ExecutorKey, FromExecutor, Input, Node};
 use mete_daemon::auth::Principal;
+use mete_daemon::clock;
 use mete_daemon::event_loop::{Gone, Handle};
-use mete_daemon::{clock, server};
+use mete_daemon::http_error::HttpError;
+use mete_daemon::mesos_http::{self, text};
 use mete_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskStatus};
 use mete_proto::convert::{ConvertError, status};
 use mete_proto::media::{Media, MediaError};
@@ -89,16 +91,15 @@ impl IntoResponse for Refusal {
     }
 }
 
+impl From<HttpError> for Refusal {
+    fn from(error: HttpError) -> Self {
+        Self(error.status, error.message)
+    }
+}
+
 impl From<MediaError> for Refusal {
     fn from(error: MediaError) -> Self {
-        let status = match error {
-            MediaError::NoContentType | MediaError::Json(_) | MediaError::Protobuf(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            MediaError::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            MediaError::Accept { .. } => StatusCode::NOT_ACCEPTABLE,
-        };
-        Self(status, error.to_string())
+        HttpError::coded(error.status(), error.to_string()).into()
     }
 }
 
@@ -122,7 +123,9 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
         let why = "the agent looks for what still runs; come again".to_owned();
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    let (headers, call) = read(request).await?;
+    let kind = |named: Option<&str>| Ok::<_, Refusal>(Media::of_content(named)?);
+    let (headers, media, body) = mesos_http::call(request, kind).await?;
+    let call: Call = media.decode(&body)?;
     let kind = call
         .r#type
         .ok_or_else(|| Refusal::bad("the call has no type"))?;
@@ -159,26 +162,6 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
         }
     }
     Ok(StatusCode::ACCEPTED.into_response())
-}
-
-/// Method, kind of body, body.
-async fn read(request: Request) -> Result<(HeaderMap, Call), Refusal> {
-    if request.method() != Method::POST {
-        let why = "calls are made with POST".to_owned();
-        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, why));
-    }
-    let (parts, body) = request.into_parts();
-    let media = Media::of_content(text(&parts.headers, &CONTENT_TYPE))?;
-    let body = axum::body::to_bytes(body, server::HTTP_BODY_LIMIT_BYTES).await;
-    let body = body.map_err(|error| Refusal::bad(format!("the body cannot be read: {error}")))?;
-    Ok((parts.headers, media.decode(&body)?))
-}
-
-/// A header as text; one that is none is empty.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers
-        .get(name)
-        .map(|value| value.to_str().unwrap_or_default())
 }
 
 fn missing(part: &str) -> Refusal {

@@ -27,9 +27,9 @@ use futures::{Stream, StreamExt, stream};
 use mete_agent_core::task_dir::End;
 use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
-use mete_daemon::telemetry;
+use mete_daemon::{mesos_http, telemetry};
 use mete_proto::convert::duration_of;
-use mete_proto::media::Media;
+use mete_proto::media::{Media, MediaError};
 use mete_proto::mesos::v1::agent;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
@@ -80,7 +80,7 @@ pub(crate) async fn call(
     };
     let body = whole(body).await?;
     let asked: Result<agent::Call, _> = media.decode(&body);
-    let asked = asked.map_err(|error| HttpError::bad_request(error.to_string()))?;
+    let asked = asked.map_err(|bad| refused(&bad))?;
     if let Some(answer) = questions::answer(&nested.about, &asked).await? {
         return told(&parts.headers, &answer);
     }
@@ -98,6 +98,11 @@ pub(crate) async fn call(
     nested.carry_out(call, principal).await
 }
 
+/// What is wrong with the form of a call or of its answer.
+fn refused(bad: &MediaError) -> HttpError {
+    HttpError::coded(bad.status(), bad.to_string())
+}
+
 /// The body of a call.
 async fn whole(body: Body) -> Result<Bytes, HttpError> {
     let bytes = body::to_bytes(body, MAX_CALL_BYTES).await;
@@ -109,10 +114,7 @@ async fn whole(body: Body) -> Result<Bytes, HttpError> {
 
 /// An answer in the form that the caller understands.
 fn told(headers: &HeaderMap, answer: &agent::Response) -> Result<Response, HttpError> {
-    let accept = headers.get(ACCEPT);
-    let accept = accept.map(|value| value.to_str().unwrap_or_default());
-    let media = Media::accepted(accept)
-        .map_err(|error| HttpError::new(StatusCode::NOT_ACCEPTABLE, error.to_string()))?;
+    let media = Media::accepted(mesos_http::text(headers, &ACCEPT)).map_err(|bad| refused(&bad))?;
     Ok(([(CONTENT_TYPE, media.name())], media.encode(answer)).into_response())
 }
 

@@ -21,6 +21,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use mete_daemon::mesos_http::text;
 use mete_daemon::telemetry;
 use mete_master_core::{Input, OperationKind, View};
 use mete_proto::convert::{ConvertError, duration_of};
@@ -58,7 +59,7 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
     if call.r#type.is_none() {
         return Err(Refusal::bad("the call has no type"));
     }
-    let accepted = || Media::accepted(request::text(&headers, &ACCEPT));
+    let accepted = || Media::accepted(text(&headers, &ACCEPT));
     let kind = call.r#type();
     if kind == Type::Unknown {
         return Err(unknown(&call));

@@ -31,11 +31,6 @@ impl Refusal {
         let why = why.into();
         Self { status, why }
     }
-
-    /// 405: only POST is understood here.
-    pub(super) fn only_post() -> Self {
-        Self::with(StatusCode::METHOD_NOT_ALLOWED, "calls are made with POST")
-    }
 }
 
 impl IntoResponse for Refusal {
@@ -52,8 +47,7 @@ impl IntoResponse for Refusal {
 
 impl From<OrderError> for Refusal {
     fn from(error: OrderError) -> Self {
-        let error = HttpError::from(error);
-        Self::with(error.status, error.message)
+        HttpError::from(error).into()
     }
 }
 
@@ -67,15 +61,14 @@ impl From<Gone> for Refusal {
     }
 }
 
+impl From<HttpError> for Refusal {
+    fn from(error: HttpError) -> Self {
+        Self::with(error.status, error.message)
+    }
+}
+
 impl From<MediaError> for Refusal {
     fn from(error: MediaError) -> Self {
-        let status = match error {
-            MediaError::NoContentType | MediaError::Json(_) | MediaError::Protobuf(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            MediaError::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            MediaError::Accept { .. } => StatusCode::NOT_ACCEPTABLE,
-        };
-        Self::with(status, error.to_string())
+        HttpError::coded(error.status(), error.to_string()).into()
     }
 }

@@ -1,8 +1,8 @@
-//! What every request of this API goes through first, in the order of Mesos: method, kind of body, body.
+//! What every request of this API goes through first: its head, and the call that its body holds.
 
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::http::HeaderMap;
+use mete_daemon::mesos_http;
 use mete_proto::json::Json;
 use mete_proto::media::Media;
 use prost::{Message, Name};
@@ -16,20 +16,7 @@ use super::refusal::Refusal;
 pub(super) async fn read<T: Message + Name + Default + Json>(
     request: Request,
 ) -> Result<(HeaderMap, T), Refusal> {
-    if request.method() != Method::POST {
-        return Err(Refusal::only_post());
-    }
-    let (parts, body) = request.into_parts();
-    let media = Media::of_content(text(&parts.headers, &CONTENT_TYPE))?;
-    // The limit of the server counts.
-    let body = axum::body::to_bytes(body, usize::MAX).await;
-    let body = body.map_err(|error| Refusal::bad(format!("the body cannot be read: {error}")))?;
-    Ok((parts.headers, media.decode(&body)?))
-}
-
-/// A header as text; one that is none is empty.
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers
-        .get(name)
-        .map(|value| value.to_str().unwrap_or_default())
+    let kind = |named: Option<&str>| Ok::<_, Refusal>(Media::of_content(named)?);
+    let (headers, media, body) = mesos_http::call(request, kind).await?;
+    Ok((headers, media.decode(&body)?))
 }

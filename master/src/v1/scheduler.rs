@@ -17,7 +17,7 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use futures::StreamExt as _;
 use mete_daemon::auth::Principal;
-use mete_daemon::mesos_http::Streamed;
+use mete_daemon::mesos_http::{Streamed, text};
 use mete_master_core::{Call, Input, LinkId, Reply};
 use mete_model::FrameworkId;
 use mete_proto::media::Media;
@@ -72,7 +72,7 @@ fn subscribe(
     caller: Option<Principal>,
     call: WireCall,
 ) -> Result<Response, Refusal> {
-    let media = Media::accepted(request::text(headers, &ACCEPT))?;
+    let media = Media::accepted(text(headers, &ACCEPT))?;
     if headers.contains_key(STREAM_ID) {
         let why = "SUBSCRIBE begins a subscription: it has no Mesos-Stream-Id yet";
         return Err(Refusal::bad(why));
@@ -121,7 +121,7 @@ async fn answer(door: &Door, headers: &HeaderMap, call: &WireCall) -> Result<Res
         return Err(Refusal::with(StatusCode::NOT_IMPLEMENTED, why));
     }
     if call.r#type() == Type::ReconcileOperations {
-        Media::accepted(request::text(headers, &ACCEPT))?;
+        Media::accepted(text(headers, &ACCEPT))?;
     }
     let framework = call.framework_id.as_ref();
     let framework = framework.ok_or_else(|| Refusal::bad("framework_id is missing"))?;
@@ -168,7 +168,7 @@ fn subscription(
     let (link, id) = subscribed.ok_or_else(|| {
         Refusal::forbidden(format!("framework {framework} is not subscribed over HTTP"))
     })?;
-    match request::text(headers, &STREAM_ID) {
+    match text(headers, &STREAM_ID) {
         Some(named) if named == id.to_string() => Ok(link),
         Some(named) => Err(Refusal::bad(format!(
             "Mesos-Stream-Id {named:?} is not that of the subscription of framework {framework}"

@@ -313,6 +313,12 @@ async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
     assert_eq!(drained["state"], "DRAINING");
 }
 
+async fn text(master: &Master, path: &str) -> (u16, String) {
+    let answer = master.get(path).await;
+    let status = answer.status().as_u16();
+    (status, answer.text().await.expect("a body"))
+}
+
 #[tokio::test]
 async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     let scene = scene().await;
@@ -349,6 +355,12 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     ] {
         assert_eq!(metrics[name], json!(value), "{name}");
     }
+    assert_eq!(
+        text(master, "/logging/toggle").await,
+        (200, "0\n".to_owned())
+    );
+    let (status, said) = text(master, "/master/logging/toggle?level=1").await;
+    assert_eq!(status, 400, "{said}");
     for path in ["/state/", "/master/state", "/state/more"] {
         assert_eq!(master.get(path).await.status(), 200, "{path}");
     }
