@@ -5,6 +5,7 @@
 //! [`CHUNK_BYTES`] are cut into chunks and joined again by the store, unseen by its users. A commit with nothing to
 //! store does not happen.
 
+pub mod backup; // all entries of a moment in one file that proves itself whole
 pub mod memory; // for tests and for clusters that may forget
 pub mod redb; // one file, one thread
 
@@ -24,6 +25,8 @@ pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 pub const CHUNK_BYTES: usize = 512 * 1024;
 /// Entries per page of [`load_all`]: at a usual 1 KiB each a page stays below 1 MiB.
 pub const PAGE_ENTRIES: usize = 1_000;
+/// A page that has so many bytes of keys and values takes no further entry.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -85,7 +88,8 @@ fn size_bytes(change: &Change) -> usize {
 
 /// A place that keeps entries over a restart.
 pub trait Store: Send + Sync + 'static {
-    /// Up to `limit` entries whose keys come after `after` (from the first when `None`), in the order of their keys.
+    /// Up to `limit` entries whose keys come after `after` (from the first when `None`), in the order of their keys; fewer
+    /// when they have more than [`PAGE_BYTES`].
     fn load(&self, after: Option<Vec<u8>>, limit: usize)
     -> BoxFuture<'_, Result<Page, StoreError>>;
 
@@ -97,6 +101,16 @@ pub trait Store: Send + Sync + 'static {
         batches: Vec<Batch>,
         fence: Option<Fence>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The entries of this moment: what is committed later does not show in it.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, StoreError>>;
+}
+
+/// The entries of one moment, which the store goes on from. It holds room on the disk until it is dropped.
+pub trait Snapshot: Send + Sync + 'static {
+    /// As [`Store::load`].
+    fn load(&self, after: Option<Vec<u8>>, limit: usize)
+    -> BoxFuture<'_, Result<Page, StoreError>>;
 }
 
 /// Everything a store holds, in the order of the keys.

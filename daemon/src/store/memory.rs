@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::future::BoxFuture;
 
-use super::{Batch, Fence, Page, Store, StoreError};
+use super::{Batch, Entry, Fence, PAGE_BYTES, Page, Snapshot, Store, StoreError};
 
 /// Entries in memory.
 #[derive(Clone, Debug, Default)]
@@ -49,17 +49,8 @@ impl Store for Memory {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>> {
-        let state = self.state();
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut range = state
-            .entries
-            .range((from, Bound::Unbounded))
-            .map(|(key, value)| (key.clone(), value.clone()));
-        let entries: Vec<_> = range.by_ref().take(limit).collect();
-        let next = range
-            .next()
-            .and_then(|_| entries.last().map(|(key, _)| key.clone()));
-        Box::pin(std::future::ready(Ok(Page { entries, next })))
+        let page = page(&self.state().entries, after, limit);
+        Box::pin(std::future::ready(Ok(page)))
     }
 
     fn commit(
@@ -69,6 +60,41 @@ impl Store for Memory {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(std::future::ready(self.state().apply(batches, fence)))
     }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, StoreError>> {
+        let moment = Moment(self.state().entries.clone());
+        Box::pin(std::future::ready(
+            Ok(Box::new(moment) as Box<dyn Snapshot>),
+        ))
+    }
+}
+
+/// The entries of one moment.
+struct Moment(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Snapshot for Moment {
+    fn load(
+        &self,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        Box::pin(std::future::ready(Ok(page(&self.0, after, limit))))
+    }
+}
+
+fn page(entries: &BTreeMap<Vec<u8>, Vec<u8>>, after: Option<Vec<u8>>, limit: usize) -> Page {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut page = Page::default();
+    let mut bytes = 0;
+    for (key, value) in entries.range((from, Bound::Unbounded)) {
+        if page.entries.len() == limit || bytes >= PAGE_BYTES {
+            page.next = page.entries.last().map(|(key, _): &Entry| key.clone());
+            break;
+        }
+        bytes += key.len() + value.len();
+        page.entries.push((key.clone(), value.clone()));
+    }
+    page
 }
 
 impl State {

@@ -15,8 +15,8 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use self::file::File;
-use super::{Batch, Fence, Page, Store, StoreError};
+use self::file::{File, Moment};
+use super::{Batch, Fence, Page, Snapshot, Store, StoreError};
 
 /// Jobs that may wait for the thread: a loop has one at a time, so this is many loops.
 const JOBS_CAPACITY: usize = 64;
@@ -30,6 +30,7 @@ enum Job {
         answer: Answer<Page>,
     },
     Commit(Commit),
+    Snapshot(Answer<Moment>),
 }
 
 struct Commit {
@@ -61,7 +62,7 @@ pub async fn open(path: impl AsRef<Path>) -> Result<Redb, StoreError> {
         .spawn(move || match File::open(of_thread) {
             Ok(file) => {
                 drop(opened.send(Ok(())));
-                work(&file, waiting);
+                work(&Arc::new(file), waiting);
             }
             Err(failure) => drop(opened.send(Err(failure))),
         })
@@ -116,6 +117,31 @@ impl Store for Redb {
             })
         }))
     }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, StoreError>> {
+        Box::pin(async {
+            let moment = self.ask(Job::Snapshot).await?;
+            Ok(Box::new(Arc::new(moment)) as Box<dyn Snapshot>)
+        })
+    }
+}
+
+/// Read on threads of the runtime's, so that the store's own goes on storing.
+impl Snapshot for Arc<Moment> {
+    fn load(
+        &self,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        let moment = Self::clone(self);
+        let closed = StoreError::Closed {
+            path: moment.path().to_owned(),
+        };
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || moment.page(after, limit));
+            read.await.unwrap_or(Err(closed))
+        })
+    }
 }
 
 impl Drop for Redb {
@@ -130,7 +156,7 @@ impl Drop for Redb {
 }
 
 /// The thread: takes what waits, until nobody can send any more.
-fn work(file: &File, mut jobs: mpsc::Receiver<Job>) {
+fn work(file: &Arc<File>, mut jobs: mpsc::Receiver<Job>) {
     let mut waiting = Vec::with_capacity(JOBS_CAPACITY);
     while jobs.blocking_recv_many(&mut waiting, JOBS_CAPACITY) > 0 {
         let mut group = Vec::new();
@@ -144,6 +170,10 @@ fn work(file: &File, mut jobs: mpsc::Receiver<Job>) {
                 } => {
                     commit_group(file, std::mem::take(&mut group));
                     drop(answer.send(file.load(after, limit)));
+                }
+                Job::Snapshot(answer) => {
+                    commit_group(file, std::mem::take(&mut group));
+                    drop(answer.send(file.moment()));
                 }
             }
         }

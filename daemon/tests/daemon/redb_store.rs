@@ -6,7 +6,7 @@ use mete_daemon::event_loop::Journal;
 use mete_daemon::exit::Exit;
 use mete_daemon::store::redb::{self, Redb};
 use mete_daemon::store::{
-    Batch, CHUNK_BYTES, Entry, Fence, Store, StoreError, StoreJournal, load_all,
+    Batch, CHUNK_BYTES, Entry, Fence, PAGE_BYTES, Store, StoreError, StoreJournal, load_all,
 };
 use mete_model::machine::{Change, Durable};
 use tempfile::TempDir;
@@ -302,4 +302,37 @@ async fn a_full_disk_is_named_and_what_was_committed_before_is_still_there() {
     let store = redb::open(&path).await.unwrap();
     assert_eq!(load_all(&store).await.unwrap()[0], entry("before", b"x"));
     drop(store);
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_its_moment_while_the_store_goes_on() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("store.redb");
+    let store = redb::open(&path).await.unwrap();
+    let large = vec![3; PAGE_BYTES];
+    commit(
+        &store,
+        vec![put("a", b"1"), put("b", &large), put("c", b"3")],
+    )
+    .await;
+
+    let snapshot = store.snapshot().await.unwrap();
+    commit(&store, vec![put("a", b"one"), remove("c"), put("d", b"4")]).await;
+
+    let first = snapshot.load(None, 10).await.unwrap();
+    assert_eq!(first.entries, [entry("a", b"1"), entry("b", &large)]);
+    assert_eq!(first.next.as_deref(), Some(&b"b"[..]), "a page has an end");
+    let second = snapshot.load(first.next, 10).await.unwrap();
+    assert_eq!(
+        (second.entries, second.next),
+        (vec![entry("c", b"3")], None)
+    );
+    drop(store);
+    assert_eq!(
+        snapshot.load(None, 1).await.unwrap().entries,
+        [entry("a", b"1")]
+    );
+    drop(snapshot);
+    let store = redb::open(&path).await.unwrap();
+    assert_eq!(load_all(&store).await.unwrap().len(), 3);
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
-    TableError, WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table,
+    TableDefinition, TableError, WriteTransaction,
 };
 use tracing::info;
 
-use super::super::{Batch, CHUNK_BYTES, Fence, Page, StoreError};
+use super::super::{Batch, CHUNK_BYTES, Fence, PAGE_BYTES, Page, StoreError};
 use mete_model::machine::Change;
 
 /// The format this version writes.
@@ -97,10 +97,28 @@ impl File {
     }
 
     pub(super) fn load(&self, after: Option<Vec<u8>>, limit: usize) -> Result<Page, StoreError> {
-        let transaction = self
-            .database
-            .begin_read()
-            .map_err(|failure| self.unreadable(failure))?;
+        self.page(&self.reading()?, after, limit)
+    }
+
+    /// The entries as they are now. The file stays open as long as this lives.
+    pub(super) fn moment(self: &Arc<Self>) -> Result<Moment, StoreError> {
+        Ok(Moment {
+            transaction: self.reading()?,
+            file: Arc::clone(self),
+        })
+    }
+
+    fn reading(&self) -> Result<ReadTransaction, StoreError> {
+        let begun = self.database.begin_read();
+        begun.map_err(|failure| self.unreadable(failure))
+    }
+
+    fn page(
+        &self,
+        transaction: &ReadTransaction,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let entries = transaction
             .open_table(ENTRIES)
             .map_err(|failure| self.unreadable(failure))?;
@@ -111,14 +129,15 @@ impl File {
         let range = entries
             .range::<&[u8]>((from, Bound::Unbounded))
             .map_err(|failure| self.unreadable(failure))?;
-        let mut page = Page::default();
+        let (mut page, mut bytes) = (Page::default(), 0);
         for entry in range {
-            if page.entries.len() == limit {
+            if page.entries.len() == limit || bytes >= PAGE_BYTES {
                 page.next = page.entries.last().map(|(key, _)| key.clone());
                 break;
             }
             let (key, value) = entry.map_err(|failure| self.unreadable(failure))?;
             let value = self.join(&chunks, key.value(), value.value())?;
+            bytes += key.value().len() + value.len();
             page.entries.push((key.value().to_vec(), value));
         }
         Ok(page)
@@ -217,6 +236,23 @@ impl File {
             path,
             source: Arc::new(failure),
         }
+    }
+}
+
+/// The entries of one moment, read in one transaction.
+pub(super) struct Moment {
+    // Before the file, which it reads.
+    transaction: ReadTransaction,
+    file: Arc<File>,
+}
+
+impl Moment {
+    pub(super) fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    pub(super) fn page(&self, after: Option<Vec<u8>>, limit: usize) -> Result<Page, StoreError> {
+        self.file.page(&self.transaction, after, limit)
     }
 }
 
