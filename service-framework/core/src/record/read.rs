@@ -28,6 +28,13 @@ pub struct BadRecord {
     pub why: String,
 }
 
+impl BadRecord {
+    pub(super) fn of(key: &[u8], why: String) -> Self {
+        let key = String::from_utf8_lossy(key).into_owned();
+        Self { key, why }
+    }
+}
+
 /// Everything a store holds.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
@@ -43,7 +50,7 @@ pub(crate) struct Stored {
     pub(crate) releases: Vec<(InstanceId, AgentId, Holding, bool)>,
 }
 
-/// Reads every entry.
+/// Reads every entry, of this program's format.
 pub(crate) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Stored, BadRecord> {
     let mut stored = Stored::default();
     // Versions first, whatever the order of the entries: apps and instances refer to them.
@@ -51,19 +58,12 @@ pub(crate) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Stored, BadRecord
         .into_iter()
         .partition(|(key, _)| key.starts_with(b"version/"));
     for (key, value) in versions {
-        read_version(&mut stored, &value).map_err(|why| bad(&key, why))?;
+        read_version(&mut stored, &value).map_err(|why| BadRecord::of(&key, why))?;
     }
     for (key, value) in others {
-        read_other(&mut stored, &key, &value).map_err(|why| bad(&key, why))?;
+        read_other(&mut stored, &key, &value).map_err(|why| BadRecord::of(&key, why))?;
     }
     Ok(stored)
-}
-
-fn bad(key: &[u8], why: String) -> BadRecord {
-    BadRecord {
-        key: String::from_utf8_lossy(key).into_owned(),
-        why,
-    }
 }
 
 fn read_version(stored: &mut Stored, value: &[u8]) -> Result<(), String> {
