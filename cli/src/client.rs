@@ -156,6 +156,16 @@ impl Api {
         Ok(answer.bytes().await?.to_vec())
     }
 
+    /// An answer of any size, which takes as long as it takes, to be read piece by piece.
+    pub(crate) async fn download(&self, path: &str) -> Result<Response> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let answer = self.send(request).await?;
+        if !answer.status().is_success() {
+            return Err(refused(self.name, answer).await);
+        }
+        Ok(answer)
+    }
+
     /// Sends a body of any size; the answer takes as long as it takes.
     pub(crate) async fn upload(
         &self,

@@ -12,6 +12,7 @@ mod pod; // containers that start and end together
 mod policy; // how places for tasks are chosen
 mod quota; // what roles may have, and what is kept for them
 mod role; // roles with their weights
+mod services; // what the service framework knows, in one file, and back
 mod status; // the cluster in ten lines
 mod task; // instances, and what they print
 mod up; // a whole cluster on this machine
@@ -61,6 +62,9 @@ enum Ask {
     /// Agents of the cluster (without a further word: the agent daemon).
     #[command(subcommand)]
     Agent(agent::Ask),
+    /// The state of the service framework, in one file, and back (without a further word: the daemon).
+    #[command(subcommand)]
+    Services(services::Ask),
     /// Images that lie on an agent, for hosts without a registry.
     #[command(subcommand)]
     Image(image::Ask),
@@ -161,21 +165,23 @@ impl std::fmt::Display for EndedWith {
 
 impl std::error::Error for EndedWith {}
 
+/// Daemons whose names are also those of questions and orders.
+const ASKED_TOO: [&str; 2] = ["agent", "services"];
+
 /// What is parsed here, and the daemons for the help: those have been looked for before.
 fn offered() -> Command {
     let daemons = daemons::commands().into_iter();
-    Line::command().subcommands(daemons.filter(|daemon| daemon.get_name() != "agent"))
+    Line::command().subcommands(daemons.filter(|daemon| !ASKED_TOO.contains(&daemon.get_name())))
 }
 
 /// Everything, each daemon with its options: for completions.
 fn whole() -> Command {
     let mut whole = Line::command();
     for daemon in daemons::commands() {
-        whole = if daemon.get_name() == "agent" {
+        whole = if ASKED_TOO.contains(&daemon.get_name()) {
             // `mete agent` runs one, `mete agent list` asks for all: one command with both.
-            whole.mut_subcommand("agent", |agent| {
-                agent
-                    .args(daemon.get_arguments())
+            whole.mut_subcommand(daemon.get_name(), |both| {
+                both.args(daemon.get_arguments())
                     .subcommand_negates_reqs(true)
             })
         } else {
@@ -194,6 +200,7 @@ async fn answer(line: Line) -> Result<()> {
         Ask::Pod(ask) => pod::run(&addresses, ask).await,
         Ask::Task(ask) => task::run(&addresses, ask).await,
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
+        Ask::Services(ask) => services::run(&addresses, ask).await,
         Ask::Image(ask) => image::run(&addresses, ask).await,
         Ask::Maintenance(ask) => maintenance::run(&addresses, ask).await,
         Ask::Role(ask) => role::run(&addresses, ask).await,

@@ -10,7 +10,7 @@ use mete_framework_sdk::{BadAddress, Connection, Role};
 use mete_service_framework_core::orchestrator::Settings;
 
 /// Name of the store in the state directory.
-const STORE_FILE: &str = "services.redb";
+pub(crate) const STORE_FILE: &str = "services.redb";
 
 /// Keeps apps running on a cluster: Marathon's REST API under /v2.
 #[derive(Clone, Debug, clap::Args)]

@@ -18,6 +18,7 @@ mod instances; // /v2/tasks, /v2/apps/{id}/tasks
 mod pods; // /v2/pods
 
 mod backends; // the healthy-task list, its stream, and the proxies' acknowledgements
+mod backup; // /v2/backup
 mod deployments; // /v2/deployments
 mod events; // /v2/events
 mod info; // /v2/info, /v2/leader, /ping
@@ -44,6 +45,7 @@ use crate::access::Access;
 use crate::audit::Audit;
 use crate::config::Options;
 use crate::why::Why;
+pub(crate) use backup::Backups;
 pub(crate) use events::Subscribers;
 use failure::Failure;
 
@@ -51,6 +53,7 @@ use failure::Failure;
 const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
 
 /// Who may pass, and who writes down that they did.
+#[derive(Clone)]
 pub(crate) struct Doors {
     pub(crate) access: Access,
     pub(crate) audit: Option<Audit>,
@@ -59,39 +62,16 @@ pub(crate) struct Doors {
 /// What every handler has at hand.
 #[derive(Clone)]
 pub(crate) struct Api {
-    handle: Handle<Orchestrator>,
-    subscribers: Subscribers,
-    why: Why,
-    access: Access,
-    audit: Option<Audit>,
-    options: Arc<Options>,
+    pub(crate) handle: Handle<Orchestrator>,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) why: Why,
+    pub(crate) backups: Backups,
+    pub(crate) doors: Doors,
+    pub(crate) options: Arc<Options>,
     /// `host:port` under which others find us.
-    leader: Arc<str>,
+    pub(crate) leader: Arc<str>,
     /// Streams end when this is cancelled.
-    stop: CancellationToken,
-}
-
-impl Api {
-    pub(crate) fn new(
-        handle: Handle<Orchestrator>,
-        subscribers: Subscribers,
-        why: Why,
-        doors: Doors,
-        options: &Options,
-        leader: String,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            handle,
-            subscribers,
-            why,
-            access: doors.access,
-            audit: doors.audit,
-            options: Arc::new(options.clone()),
-            leader: leader.into(),
-            stop,
-        }
-    }
+    pub(crate) stop: CancellationToken,
 }
 
 /// All routes.
@@ -112,6 +92,7 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .merge(info::ping())
         .merge(events::routes())
         .merge(backends::routes())
+        .merge(backup::routes())
         .route("/{*path}", any(|| async { Failure::no_such_uri() }))
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
         .layer(middleware::from_fn_with_state(leader, common_headers))

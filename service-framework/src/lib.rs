@@ -11,6 +11,7 @@
 
 mod access; // who may what
 mod audit; // who changed what
+pub mod backup; // all that is known, in one file, and back
 mod config; // what the operator may say
 mod run; // store, recover, loop, link, server
 

@@ -12,9 +12,10 @@ use mete_daemon::auth::TokenError;
 use mete_daemon::clock;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
-use mete_daemon::store::{self, StoreError, StoreJournal};
+use mete_daemon::store::{self, Batch, Store as _, StoreError, StoreJournal};
 use mete_framework_sdk::{Capability, Framework, FrameworkSpec, Role};
 use mete_service_framework_core::orchestrator::Life;
+use mete_service_framework_core::record::{FORMAT, migrate};
 use mete_service_framework_core::{BadRecord, Orchestrator};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +26,7 @@ use crate::access::{Access, AccessError};
 use crate::audit::{Audit, AuditError, Writing};
 use crate::config::{BadMaster, Options};
 use crate::hands::ServiceHands;
-use crate::http::{self, Api, Doors, Subscribers};
+use crate::http::{self, Api, Backups, Doors, Subscribers};
 use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
@@ -130,15 +131,16 @@ pub async fn run_on(
     let linked = tokio::spawn(until_end(linked, stop.clone()));
     let reread = tokio::spawn(reread(doors.access.clone(), stop.clone()));
     let callers = doors.access.callers();
-    let api = Api::new(
+    let api = Api {
         handle,
         subscribers,
         why,
+        backups: Backups::of(store),
         doors,
-        &options,
-        leader,
-        stop.clone(),
-    );
+        options: Arc::new(options),
+        leader: leader.into(),
+        stop: stop.clone(),
+    };
     let routes = server::http(http::routes(api, Arc::new(registry)));
     info!(%address, "listening");
     listening(address);
@@ -202,16 +204,23 @@ fn flat<E: Into<RunError>>(
     }
 }
 
-/// The state as it was stored.
+/// The state as it was stored, in the format of this program from now on.
 async fn recover(options: &Options, store: &store::redb::Redb) -> Result<Orchestrator, RunError> {
-    let entries = store::load_all(store).await?;
+    let migrated = migrate(store::load_all(store).await?);
+    let migrated = migrated.map_err(|bad| unreadable(options, bad))?;
     let life = Life {
         seed: rand::random(),
         epoch: uuid::Uuid::new_v4().to_string(),
     };
-    let stored = entries.len();
-    let machine = Orchestrator::recover(options.settings(), &life, clock::now(), entries)
+    let stored = migrated.entries.len();
+    let machine = Orchestrator::recover(options.settings(), &life, clock::now(), migrated.entries)
         .map_err(|bad| unreadable(options, bad))?;
+    if !migrated.changes.is_empty() {
+        // One batch, however large, so that the store is of one format or of the other.
+        let batch = Batch::from(migrated.changes);
+        store.commit(vec![batch], None).await?;
+        info!(from = migrated.from, to = FORMAT, "records migrated");
+    }
     info!(entries = stored, framework = ?machine.framework(), "state rebuilt");
     Ok(machine)
 }

@@ -36,20 +36,13 @@ pub(super) fn run(arguments: &[OsString]) -> Option<ExitCode> {
             |options: &mete_master::Options| &options.telemetry,
             mete_master::run,
         ),
-        // `mete agent list` asks about agents, `mete agent` with flags or nothing is one.
-        "agent"
-            if rest
-                .first()
-                .is_none_or(|word| word.to_string_lossy().starts_with('-')) =>
-        {
-            daemon(
-                "agent",
-                rest,
-                |options: &mete_agent::Options| &options.telemetry,
-                mete_agent::run,
-            )
-        }
-        "services" => daemon(
+        "agent" if is_daemon(rest) => daemon(
+            "agent",
+            rest,
+            |options: &mete_agent::Options| &options.telemetry,
+            mete_agent::run,
+        ),
+        "services" if is_daemon(rest) => daemon(
             "services",
             rest,
             |options: &mete_service_framework::Options| &options.telemetry,
@@ -64,6 +57,12 @@ pub(super) fn run(arguments: &[OsString]) -> Option<ExitCode> {
         _ => return None,
     };
     Some(exit.into())
+}
+
+/// `mete agent list` asks about agents, `mete agent` with flags or nothing is one.
+fn is_daemon(rest: &[OsString]) -> bool {
+    rest.first()
+        .is_none_or(|word| word.to_string_lossy().starts_with('-'))
 }
 
 fn daemon<O, E, F>(

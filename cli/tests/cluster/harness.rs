@@ -144,7 +144,7 @@ impl Cluster {
         all
     }
 
-    fn up_pid(&self) -> u32 {
+    pub(crate) fn up_pid(&self) -> u32 {
         self.up.as_ref().expect("mete up was started").id()
     }
 

@@ -3,6 +3,7 @@
 
 mod harness; // a cluster, REST, HAProxy's counters, waiting with a deadline
 
+mod backups; // a state that was lost and put back
 mod bridges; // apps on bridges, behind HAProxy
 mod changed; // an agent that comes back with more
 mod checks; // several checks, readiness, a rolling upgrade

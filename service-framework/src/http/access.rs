@@ -137,7 +137,7 @@ fn forbidden() -> Failure {
 pub(super) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     // Health is open to those nobody has asked who they are; there is nothing else that they reach.
     let principal = request.extensions().get::<Principal>();
-    let rights = principal.map_or_else(Arc::default, |principal| api.access.of(principal));
+    let rights = principal.map_or_else(Arc::default, |principal| api.doors.access.of(principal));
     let may = May(rights);
     let path = percent_decoded(request.uri().path());
     if let Err(refused) = may.meets(&need(request.method(), &path)) {
@@ -298,6 +298,7 @@ mod tests {
             (Method::GET, "/metrics/prometheus", Need::SeeAll),
             (Method::DELETE, "/v2/leader", Need::Admin),
             (Method::GET, "/logging", Need::Admin),
+            (Method::GET, "/v2/backup", Need::Admin),
             (Method::GET, "/v2/appsx", Need::Admin),
             (Method::GET, "/of-tomorrow", Need::Admin),
         ] {

@@ -34,7 +34,7 @@ pub(super) fn touched<'a>(
 
 /// Writes down every request that is more than a question, also one that is refused.
 pub(super) async fn note(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Some(audit) = api.audit else {
+    let Some(audit) = api.doors.audit else {
         return next.run(request).await;
     };
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {

@@ -9,6 +9,7 @@ mod harness; // a service framework, its master, its callers
 
 mod access; // who may what
 mod backends; // the healthy-task list, its followers, draining
+mod backups; // all that is known, in one file, and back
 mod checks; // instances that are asked, and what they answer
 mod errors; // every bad input has its answer
 mod events; // what subscribers hear
