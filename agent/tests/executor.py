@@ -1,6 +1,6 @@
 """An executor as it was written for Mesos: JSON over HTTP/1.1, nothing but the standard library.
 
-It runs each task in its head, answers messages with `heard:` and what it heard, ends a task that is killed, and comes back
+It runs each task in its head, answers messages with `heard:` and what it heard, or with its process id, ends a task that is killed, and comes back
 with all it knows when its agent does.
 """
 
@@ -63,7 +63,8 @@ def hear(event):
         unacknowledged_updates.pop(event["acknowledged"]["uuid"], None)
         unacknowledged_tasks.pop(event["acknowledged"]["task_id"]["value"], None)
     elif kind == "MESSAGE":
-        heard = b"heard:" + base64.b64decode(event["message"]["data"])
+        heard = base64.b64decode(event["message"]["data"])
+        heard = b"pid:%d" % os.getpid() if heard == b"pid" else b"heard:" + heard
         post({"type": "MESSAGE", "message": {"data": base64.b64encode(heard).decode()}})
     elif kind == "SHUTDOWN":
         sys.exit(0)

@@ -90,3 +90,26 @@ async fn a_client_written_for_mesos_runs_unchanged() {
         assert!(said.contains(word), "{word}: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_framework_hears_its_own_executor_and_of_its_violent_end() {
+    let cluster = Cluster::start(&[]).await;
+    let master = cluster.url("master");
+    let mut framework = Command::new("python3");
+    framework
+        .arg(repository().join("cli/tests/cluster/own_executor.py"))
+        .arg(master.strip_prefix("http://").expect("an HTTP address"))
+        .arg(repository().join("agent/tests/executor.py"));
+
+    let said = run(&cluster, &mut framework).await;
+
+    for line in [
+        "TASK_RUNNING None",
+        "MESSAGE pid",
+        "TASK_FAILED REASON_EXECUTOR_TERMINATED",
+        "FAILURE own 9",
+        "torn down",
+    ] {
+        assert!(said.lines().any(|told| told == line), "{line}:\n{said}");
+    }
+}
