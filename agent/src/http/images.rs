@@ -7,9 +7,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use mete_daemon::http_error::HttpError;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::About;
 use super::files::Asked;
@@ -66,6 +68,17 @@ pub(super) async fn remove(
     Ok(Json(
         json!({ "names": names, "images": images, "bytes": bytes }),
     ))
+}
+
+/// PRUNE_IMAGES: what no container holds goes, but for images of these names.
+pub(super) async fn prune(about: &About, kept: &[&str]) -> Result<Response, HttpError> {
+    let removed = about.images.prune(kept).await.map_err(refused)?;
+    let Removed { images, bytes, .. } = removed;
+    info!(
+        images = images.len(),
+        bytes, "images were pruned by an operator"
+    );
+    Ok(StatusCode::OK.into_response())
 }
 
 /// An error of images as an answer.

@@ -4,7 +4,8 @@
 //! ```text
 //! LAUNCH_NESTED_CONTAINER_SESSION ─▶ the answer is its output, record by record; its end ends the session
 //! ATTACH_CONTAINER_INPUT ─▶ the request is its input, record by record
-//! WAIT_NESTED_CONTAINER, KILL_NESTED_CONTAINER        ATTACH_CONTAINER_OUTPUT of a task: what it prints from now on
+//! LAUNCH_NESTED_CONTAINER ─▶ it runs, and what it says is lost
+//! WAIT_…, KILL_…, REMOVE_NESTED_CONTAINER     ATTACH_CONTAINER_OUTPUT of a task: what it prints from now on
 //! ```
 //! Questions ([`questions`]) come here too, in JSON or protobuf: a web page in somebody's browser cannot send either here
 //! without being asked first.
@@ -41,6 +42,7 @@ use crate::sessions::{Heard, SessionError};
 use crate::task_desk::{DeskError, TaskDesk};
 use records::Records;
 pub(crate) use sessions::ByName;
+use sessions::Entry;
 use wire::{Call, Input, Kind};
 
 /// The largest call, and the largest record of an input.
@@ -86,6 +88,12 @@ pub(crate) async fn call(
     }
     if let Some(set) = &asked.set_logging_level {
         return set_level(set);
+    }
+    if let Some(prune) = &asked.prune_images {
+        let images = prune.excluded_images.iter();
+        let docker = images.filter_map(|image| image.docker.as_ref());
+        let kept: Vec<&str> = docker.map(|image| image.name.as_str()).collect();
+        return super::images::prune(&nested.about, &kept).await;
     }
     // What is to be done is read from JSON.
     let body = match media {
@@ -139,6 +147,16 @@ impl Nested {
                 let launch = launch.ok_or_else(|| missing("launch_nested_container_session"))?;
                 self.launch(&launch, principal).await
             }
+            Kind::LaunchNestedContainer | Kind::LaunchContainer => {
+                let launch = call.launch_nested_container.or(call.launch_container);
+                let launch = launch.ok_or_else(|| missing("launch_container"))?;
+                self.launch_alone(&launch, principal).await
+            }
+            Kind::RemoveNestedContainer | Kind::RemoveContainer => {
+                let remove = call.remove_nested_container.or(call.remove_container);
+                let remove = remove.ok_or_else(|| missing("remove_container"))?;
+                self.remove(&remove.container_id)
+            }
             Kind::AttachContainerOutput => {
                 let attach = call.attach_container_output;
                 let attach = attach.ok_or_else(|| missing("attach_container_output"))?;
@@ -176,11 +194,54 @@ impl Nested {
         }
     }
 
+    /// Runs a command whose output is the answer; with the answer it ends.
     async fn launch(
         &self,
         launch: &wire::Launch,
         principal: Option<&Principal>,
     ) -> Result<Response, HttpError> {
+        let (entry, heard) = self.begin(launch, principal).await?;
+        Ok(answer(heard.filter_map(move |heard| {
+            let record = match heard {
+                Heard::Stdout(bytes) => Some(wire::data("STDOUT", &bytes)),
+                Heard::Stderr(bytes) => Some(wire::data("STDERR", &bytes)),
+                Heard::Ended(end) => {
+                    entry.end(end);
+                    None
+                }
+            };
+            std::future::ready(record)
+        })))
+    }
+
+    /// Runs a command to which nobody listens.
+    async fn launch_alone(
+        &self,
+        launch: &wire::Launch,
+        principal: Option<&Principal>,
+    ) -> Result<Response, HttpError> {
+        if self.sessions.is_running(&launch.container_id.name()) {
+            return Ok(StatusCode::ACCEPTED.into_response()); // As Mesos says that it has been launched before.
+        }
+        let (entry, heard) = self.begin(launch, principal).await?;
+        tokio::spawn(async move {
+            let mut heard = std::pin::pin!(heard);
+            while let Some(heard) = heard.next().await {
+                match heard {
+                    Heard::Stdout(_) | Heard::Stderr(_) => {}
+                    Heard::Ended(end) => entry.end(end),
+                }
+            }
+        });
+        Ok(StatusCode::OK.into_response())
+    }
+
+    /// Starts a command inside a task, under the name that the caller chose.
+    async fn begin(
+        &self,
+        launch: &wire::Launch,
+        principal: Option<&Principal>,
+    ) -> Result<(Entry, impl Stream<Item = Heard> + Send + use<>), HttpError> {
         let (name, task) = (launch.container_id.name(), launch.container_id.task());
         let task = task.ok_or_else(|| {
             HttpError::bad_request("container_id.parent must be the container of a task")
@@ -195,17 +256,16 @@ impl Nested {
         let session = self.desk.exec_in(&task, &wanted, principal).await;
         let session = session.map_err(|error| refusal(&error))?;
         let heard = self.desk.converse(session, entry.said());
-        Ok(answer(heard.filter_map(move |heard| {
-            let record = match heard {
-                Heard::Stdout(bytes) => Some(wire::data("STDOUT", &bytes)),
-                Heard::Stderr(bytes) => Some(wire::data("STDERR", &bytes)),
-                Heard::Ended(end) => {
-                    entry.end(end);
-                    None
-                }
-            };
-            std::future::ready(record)
-        })))
+        Ok((entry, heard))
+    }
+
+    /// Forgets a command that has ended.
+    fn remove(&self, container: &wire::ContainerId) -> Result<Response, HttpError> {
+        let name = container.name();
+        if self.sessions.forget(&name) {
+            return Ok(StatusCode::OK.into_response());
+        }
+        Err(HttpError::conflict(format!("container {name} still runs")))
     }
 
     fn output(&self, container: &wire::ContainerId) -> Result<Response, HttpError> {

@@ -3,6 +3,7 @@
 //!
 //! Never one that a container holds, and no layer that another image has. Oldest use first.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -65,6 +66,23 @@ impl Images {
             .map_err(|error| ImageError::io("of any name", "images cannot be removed", error))
     }
 
+    /// Removes all images that no container holds, but for those of which one of the names is in `kept`.
+    ///
+    /// # Errors
+    /// [`ImageError::BadReference`] names what in `kept` is none; and what the system says: what was removed by then stays
+    /// removed.
+    pub async fn prune(&self, kept: &[&str]) -> Result<Removed, ImageError> {
+        let kept: Result<BTreeSet<String>, ImageError> = kept
+            .iter()
+            .map(|name| Ok(Reference::parse(name)?.to_string()))
+            .collect();
+        let (inner, kept) = (self.0.clone(), kept?);
+        let pruned = spawn_blocking(move || inner.prune(&kept)).await;
+        pruned
+            .map_err(broken)?
+            .map_err(|error| ImageError::io("of any name", "images cannot be removed", error))
+    }
+
     /// Removes a reference, and the image with its last one; with a digest, the image and all references to it.
     ///
     /// # Errors
@@ -97,6 +115,20 @@ impl Inner {
             info!(digest, is_old, "image is removed");
             self.drop_image(&digest, &mut removed)?;
         }
+    }
+
+    fn prune(&self, kept: &BTreeSet<String>) -> io::Result<Removed> {
+        let mut removed = Removed::default();
+        let _disk = self.disk();
+        let all: Vec<String> = self.state().images.keys().cloned().collect();
+        for digest in all {
+            let names = self.state().names_of(&digest);
+            if !names.iter().any(|name| kept.contains(name)) {
+                self.drop_image(&digest, &mut removed)?;
+            }
+        }
+        self.sweep(&mut removed)?;
+        Ok(removed)
     }
 
     fn is_disk_full(&self) -> io::Result<bool> {

@@ -68,6 +68,18 @@ impl ByName {
         })
     }
 
+    /// Whether one of this name runs.
+    pub(super) fn is_running(&self, name: &str) -> bool {
+        self.lock().running.contains_key(name)
+    }
+
+    /// Forgets how one ended; false when it runs.
+    pub(super) fn forget(&self, name: &str) -> bool {
+        let mut names = self.lock();
+        names.ended.retain(|(ended, _)| ended != name);
+        !names.running.contains_key(name)
+    }
+
     /// Where its input goes.
     pub(super) fn input(&self, name: &str) -> Option<mpsc::Sender<Said>> {
         let names = self.lock();
@@ -112,23 +124,25 @@ impl Entry {
         ReceiverStream::new(waiting)
     }
 
-    /// It has ended.
+    /// It has ended: first for whoever asks, then for whoever waits.
     pub(super) fn end(&self, end: End) {
+        let mut names = self.names.lock();
+        names.running.remove(&self.name);
+        names.ended.push_back((self.name.clone(), end.clone()));
+        while names.ended.len() > MAX_ENDED {
+            names.ended.pop_front();
+        }
+        drop(names);
         self.end.send_replace(Some(end));
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let end = self.end.borrow().clone();
-        let mut names = self.names.lock();
-        names.running.remove(&self.name);
-        let end = end.unwrap_or(End::Signaled {
-            signal: super::wire::KILL,
-        });
-        names.ended.push_back((self.name.clone(), end));
-        while names.ended.len() > MAX_ENDED {
-            names.ended.pop_front();
+        if self.end.borrow().is_none() {
+            self.end(End::Signaled {
+                signal: super::wire::KILL,
+            });
         }
     }
 }

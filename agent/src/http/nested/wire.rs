@@ -1,4 +1,4 @@
-//! The messages of `mesos.v1.agent`, as far as they are about sessions.
+//! The messages of `mesos.v1.agent`, as far as they are about commands inside tasks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,10 @@ pub(super) struct Call {
     #[serde(rename = "type")]
     pub(super) kind: Kind,
     pub(super) launch_nested_container_session: Option<Launch>,
+    pub(super) launch_nested_container: Option<Launch>,
+    pub(super) launch_container: Option<Launch>,
+    pub(super) remove_nested_container: Option<Named>,
+    pub(super) remove_container: Option<Named>,
     pub(super) attach_container_output: Option<Named>,
     pub(super) wait_nested_container: Option<Named>,
     pub(super) wait_container: Option<Named>,
@@ -30,6 +34,10 @@ pub(super) struct Call {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Kind {
     LaunchNestedContainerSession,
+    LaunchNestedContainer,
+    LaunchContainer,
+    RemoveNestedContainer,
+    RemoveContainer,
     AttachContainerInput,
     AttachContainerOutput,
     WaitNestedContainer,

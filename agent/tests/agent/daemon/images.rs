@@ -125,3 +125,47 @@ async fn what_is_no_image_is_refused_with_its_reason() {
         assert!(!message.contains(path_of_this_machine), "{message}");
     }
 }
+
+#[tokio::test]
+async fn images_are_pruned_but_for_those_that_are_named() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (_link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    for name in ["one", "two"] {
+        let layer = archive(&[(name, name.as_bytes())]);
+        let config = json!({ "rootfs": { "diff_ids": [sha256(&layer)] } }).to_string();
+        let saved = json!([{ "Config": "c", "RepoTags": [name], "Layers": ["l"] }]).to_string();
+        let files = [
+            ("manifest.json", saved.as_bytes()),
+            ("c", config.as_bytes()),
+            ("l", &layer[..]),
+        ];
+        let path = "/v1/images/import";
+        let (status, _) = send(port, Method::POST, path, archive(&files)).await;
+        assert_eq!(status, 200);
+    }
+    let left = async || {
+        let (_, listed) = get_json(port, "/v1/images", &[]).await;
+        let images = listed["images"].as_array().unwrap().clone();
+        let names = images.iter().map(|image| image["names"][0].clone());
+        names.collect::<Vec<_>>()
+    };
+    let prune = async |excluded: Value| {
+        let call =
+            json!({ "type": "PRUNE_IMAGES", "prune_images": { "excluded_images": excluded } });
+        let client = mete_daemon::http_client::plain().build().unwrap();
+        let url = format!("http://127.0.0.1:{port}/api/v1");
+        let answer = soon(client.post(url).json(&call).send()).await.unwrap();
+        answer.status().as_u16()
+    };
+    let docker = |name: &str| json!([{ "type": "DOCKER", "docker": { "name": name } }]);
+
+    assert_eq!(prune(docker("Not A Name")).await, 400);
+    assert_eq!(left().await.len(), 2);
+    assert_eq!(prune(docker("two:latest")).await, 200);
+    assert_eq!(left().await, [json!("docker.io/library/two:latest")]);
+    assert_eq!(prune(json!([])).await, 200);
+    assert_eq!(left().await, [json!(null); 0]);
+}

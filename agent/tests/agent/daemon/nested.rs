@@ -136,6 +136,51 @@ async fn a_session_is_a_nested_container_with_input_output_and_an_end() {
 }
 
 #[tokio::test]
+async fn a_nested_container_runs_with_nobody_listening_until_it_ends_and_is_forgotten_when_removed()
+{
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let caller = Caller::of(port);
+    let one = json!({ "value": "one", "parent": parent });
+    let call = |kind: &str, more: Value| {
+        let mut part = json!({ "container_id": one });
+        let all = part.as_object_mut().unwrap();
+        all.extend(more.as_object().unwrap().clone());
+        json!({ "type": kind, kind.to_lowercase(): part })
+    };
+    let status = async |kind: &str, more: Value| {
+        let answer = caller.call(&call(kind, more)).await;
+        answer.status().as_u16()
+    };
+
+    let line = json!({ "command": { "value": "echo said; echo done > out; exec sleep 1000" } });
+    assert_eq!(status("LAUNCH_NESTED_CONTAINER", line.clone()).await, 200);
+    assert_eq!(status("LAUNCH_CONTAINER", line.clone()).await, 202);
+    work.said("t", "out").await;
+    assert_eq!(status("REMOVE_CONTAINER", json!({})).await, 409);
+    assert_eq!(status("KILL_CONTAINER", json!({})).await, 200);
+    let ended = caller.call(&call("WAIT_CONTAINER", json!({}))).await;
+    let ended: Value = ended.json().await.unwrap();
+    assert_eq!(ended["wait_container"]["exit_status"], 9);
+    assert_eq!(status("LAUNCH_CONTAINER", line.clone()).await, 409);
+    assert_eq!(status("REMOVE_NESTED_CONTAINER", json!({})).await, 200);
+    assert_eq!(status("WAIT_CONTAINER", json!({})).await, 404);
+    assert_eq!(status("REMOVE_CONTAINER", json!({})).await, 200);
+
+    assert_eq!(status("LAUNCH_CONTAINER", line.clone()).await, 200);
+    let alone = json!({ "type": "LAUNCH_CONTAINER", "launch_container":
+        { "container_id": { "value": "alone" }, "command": { "value": "true" } } });
+    assert_eq!(caller.call(&alone).await.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn what_a_task_prints_from_now_on_is_told_until_it_ends() {
     let mut master = Master::start().await;
     let work = Work::new();
