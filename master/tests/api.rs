@@ -2,6 +2,8 @@
 
 #[path = "api/bad_input.rs"]
 mod bad_input;
+#[path = "api/crowd.rs"]
+mod crowd;
 #[path = "api/explain.rs"]
 mod explain;
 #[path = "api/life.rs"]
