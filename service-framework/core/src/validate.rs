@@ -5,6 +5,7 @@
 
 mod pod; // the same of a pod
 mod resident; // the same of an app whose instances have volumes of their own
+mod secrets; // which secrets it may name
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +84,8 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     program(spec, &mut found);
     resources(spec, &mut found);
     texts(spec, &mut found);
-    secrets(spec, &mut found);
+    secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
+    secrets::sources(spec, &mut found);
     ports(spec, &mut found);
     health_checks(spec, &mut found);
     readiness_check(spec, &mut found);
@@ -183,31 +185,6 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
             "/upgradeStrategy",
             "must be 0 and 0 for a single instance app",
         ));
-    }
-}
-
-/// Variables name secrets that are there.
-fn secrets(spec: &AppSpec, found: &mut Vec<Violation>) {
-    named_secrets("/env", &spec.env_secrets, &spec.secrets, found);
-    for (name, source) in &spec.secrets {
-        if source.is_empty() {
-            let text = "must not be empty";
-            found.push(Violation::new(format!("/secrets/{name}/source"), text));
-        }
-    }
-}
-
-fn named_secrets(
-    path: &str,
-    variables: &BTreeMap<String, String>,
-    secrets: &BTreeMap<String, String>,
-    found: &mut Vec<Violation>,
-) {
-    for (variable, secret) in variables {
-        if !secrets.contains_key(secret) {
-            let text = format!("references an undefined secret '{secret}'");
-            found.push(Violation::new(format!("{path}/{variable}"), text));
-        }
     }
 }
 

@@ -411,7 +411,7 @@ fn full_pod() -> Value {
     json!({
         "id": "pod", "labels": { "team": "blue" }, "user": "www",
         "environment": { "A": "b", "PASSWORD": { "secret": "pw" } },
-        "secrets": { "pw": { "source": "db/password" } },
+        "secrets": { "pw": { "source": "full/password" } },
         "containers": [{
             "name": "web", "exec": { "command": { "argv": ["serve", "-x"] }, "overrideEntrypoint": true },
             "resources": { "cpus": 0.1, "mem": 16, "disk": 1, "gpus": 0 },

@@ -40,7 +40,7 @@ async fn all_that_is_said_is_printed_back_and_put_again_changes_nothing() {
     let said = json!({
         "id": "/shop/web", "labels": { "team": "blue" }, "user": "www",
         "environment": { "A": "b", "PASSWORD": { "secret": "pw" } },
-        "secrets": { "pw": { "source": "db/password" } },
+        "secrets": { "pw": { "source": "shop/password" } },
         "containers": [{
             "name": "web",
             "exec": { "command": { "argv": ["serve", "-x"] }, "overrideEntrypoint": true },

@@ -30,7 +30,7 @@ async fn a_secret_is_in_the_task_and_nowhere_else() {
         service,
         directory,
     };
-    let mut wanted = app("web");
+    let mut wanted = app("/db/web");
     wanted["env"] = json!({ "PASSWORD": { "secret": "pw" }, "PLAIN": "text" });
     wanted["secrets"] = json!({ "pw": { "source": "db/password" } });
 
@@ -41,7 +41,7 @@ async fn a_secret_is_in_the_task_and_nowhere_else() {
         (&told["env"], &told["secrets"]),
         (&wanted["env"], &wanted["secrets"])
     );
-    let shown = cluster.running("/web", 1).await;
+    let shown = cluster.running("/db/web", 1).await;
     assert_eq!(shown["app"]["env"], wanted["env"]);
     assert!(!shown.to_string().contains("hunter2"));
     let accept = |call: &Call| environment(call).is_some();
@@ -101,4 +101,38 @@ async fn gpus_are_had_where_there_are_some() {
     let (status, answer) = cluster.service.post("/v2/apps", &docker).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(answer["details"][0]["path"], "/gpus");
+}
+
+#[tokio::test]
+async fn a_secret_is_named_only_by_those_of_its_group() {
+    let cluster = Cluster::start().await;
+    let named = |source: &str, id: &str| {
+        let mut wanted = app(id);
+        wanted["instances"] = json!(0);
+        wanted["secrets"] = json!({ "pw": { "source": source } });
+        wanted
+    };
+
+    let (status, answer) = cluster
+        .service
+        .post("/v2/apps", &named("bank/password", "/shop/web"))
+        .await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        answer["details"],
+        json!([{ "path": "/secrets/pw/source", "errors": ["is for apps and pods of /bank only"] }])
+    );
+    let pod = json!({ "id": "/shop/pod", "secrets": { "pw": { "source": "bank/password" } }, "containers": [
+        { "name": "a", "exec": { "command": { "shell": "true" } }, "resources": { "cpus": 0.1, "mem": 16 } }] });
+    let (status, answer) = cluster.service.post("/v2/pods", &pod).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer["details"][0]["path"], "/secrets/pw/source");
+    let group = json!({ "id": "/shop", "apps": [named("bank/password", "web")] });
+    let (status, _) = cluster.service.post("/v2/groups", &group).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+
+    for (source, id) in [("shop/password", "/shop/web"), ("password", "/shop/other")] {
+        let (status, told) = cluster.service.post("/v2/apps", &named(source, id)).await;
+        assert_eq!(status, StatusCode::CREATED, "{told}");
+    }
 }

@@ -7,8 +7,8 @@ use mete_model::executor::MAX_GROUP_TASKS;
 use mete_model::ids::MAX_ID_BYTES;
 
 use super::{
-    Violation, are_unique, fetches, health_check, named_secrets, placement, secrets, size,
-    strategies, texts, variables,
+    Violation, are_unique, fetches, health_check, placement, secrets, size, strategies, texts,
+    variables,
 };
 use crate::spec::app::{AppSpec, PodContainer, PodProgram, PodSpec, VolumeSource};
 use crate::state::instances::TASK_ID_BYTES;
@@ -29,7 +29,8 @@ const NAMES: [(&str, &str); 6] = [
 pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, role: &str) -> Vec<Violation> {
     let mut found = Vec::new();
     texts(spec, &mut found);
-    secrets(spec, &mut found);
+    secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
+    secrets::sources(spec, &mut found);
     strategies(spec, &mut found);
     placement(spec, role, &mut found);
     let mut found: Vec<Violation> = found.into_iter().map(in_a_pod).collect();
@@ -157,7 +158,7 @@ fn of_container(spec: &AppSpec, container: &PodContainer, found: &mut Vec<Violat
         &container.env_secrets,
         found,
     );
-    named_secrets("/environment", &container.env_secrets, &spec.secrets, found);
+    secrets::named("/environment", &container.env_secrets, &spec.secrets, found);
     fetches("/artifacts", &container.fetch, found);
     if container
         .kill_grace_period
