@@ -1,10 +1,10 @@
 //! HTTP to the master, the service framework and agents, with errors that say what to do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use mete_daemon::auth::Credentials;
+use mete_daemon::auth::{Credentials, Token};
 use mete_daemon::http_client;
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -38,15 +38,41 @@ pub(crate) struct Addresses {
     /// File with the bearer token to show.
     #[arg(long, global = true, env = "METE_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Name to show with a password, in place of a token. The password is in --password-file or in METE_PASSWORD.
+    #[arg(long, global = true, env = "METE_USER", value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// File with the password of --user.
+    #[arg(long, global = true, env = "METE_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
 }
 
+/// Holds the password of `--user`: what stands on a command line is seen by all on the machine.
+const PASSWORD: &str = "METE_PASSWORD";
+
 impl Addresses {
+    /// Who we say we are.
+    pub(crate) fn credentials(&self) -> Result<Credentials> {
+        let Some(user) = &self.user else {
+            if self.password_file.is_some() {
+                bail!("a password needs the name it belongs to: --user or METE_USER");
+            }
+            return Ok(Credentials::from_file(self.token_file.as_deref())?);
+        };
+        let password = match (&self.password_file, std::env::var(PASSWORD)) {
+            (Some(file), _) => Token::read(file),
+            (None, Ok(text)) => Token::new(text.trim()),
+            (None, Err(_)) => bail!("--user needs a password: --password-file or {PASSWORD}"),
+        };
+        let password = password.context("the password cannot be used")?;
+        Ok(Credentials::basic(user, &password)?)
+    }
+
     /// The service framework.
     pub(crate) fn services(&self) -> Result<Api> {
         Api::new(
             "service framework",
             &self.services,
-            self.token_file.as_deref(),
+            &self.credentials()?,
             "--services or METE_SERVICES",
         )
     }
@@ -56,7 +82,7 @@ impl Addresses {
         Api::new(
             "master",
             &self.master,
-            self.token_file.as_deref(),
+            &self.credentials()?,
             "--master or METE_MASTER",
         )
     }
@@ -66,7 +92,7 @@ impl Addresses {
         Api::new(
             "agent",
             url,
-            self.token_file.as_deref(),
+            &self.credentials()?,
             "the address the agent registered with",
         )
     }
@@ -85,7 +111,7 @@ impl Api {
     pub(crate) fn new(
         name: &'static str,
         base: &str,
-        token_file: Option<&Path>,
+        credentials: &Credentials,
         hint: &'static str,
     ) -> Result<Self> {
         let base = base.trim_end_matches('/');
@@ -94,7 +120,6 @@ impl Api {
         } else {
             format!("http://{base}")
         };
-        let credentials = Credentials::from_file(token_file)?;
         let http = http_client::plain()
             .connect_timeout(CONNECT_TIMEOUT)
             .default_headers(credentials.headers())
@@ -243,7 +268,7 @@ async fn refused(name: &str, answer: Response) -> anyhow::Error {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
     }
     let todo = if status == StatusCode::UNAUTHORIZED {
-        "\nshow a token with --token-file or METE_TOKEN_FILE"
+        "\nshow a token with --token-file or METE_TOKEN_FILE, or a password with --user"
     } else if status == StatusCode::CONFLICT && said["deployments"].is_array() {
         "\nwait for the deployment (`mete deployment list`), or say --force to replace it"
     } else {

@@ -1,5 +1,7 @@
 //! What operators say on a command line, to a real master in this process.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use mete_daemon::config;
@@ -17,10 +19,15 @@ struct Master {
 
 impl Master {
     async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let state_dir = format!("--state-dir={}", dir.path().display());
-        let options: Options =
-            config::load("master", [state_dir], [("", "")]).expect("good options");
+        Self::start_in(tempfile::tempdir().expect("a directory"), Vec::new()).await
+    }
+
+    async fn start_in(dir: TempDir, mut arguments: Vec<String>) -> Self {
+        arguments.push(format!(
+            "--state-dir={}",
+            dir.path().join("state").display()
+        ));
+        let options: Options = config::load("master", arguments, [("", "")]).expect("good options");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let shutdown = CancellationToken::new();
@@ -29,8 +36,14 @@ impl Master {
     }
 
     async fn run(&self, line: &str) -> Output {
+        self.run_with(line, &[]).await
+    }
+
+    /// With these variables besides.
+    async fn run_with(&self, line: &str, variables: &[(&str, &str)]) -> Output {
         let mut mete = Command::new(env!("CARGO_BIN_EXE_mete"));
         mete.env("METE_MASTER", &self.url).args(line.split(' '));
+        mete.envs(variables.iter().copied());
         let ran = tokio::task::spawn_blocking(move || mete.output());
         ran.await.expect("no panic").expect("mete runs")
     }
@@ -91,6 +104,59 @@ async fn weights_quotas_and_policies_are_set_and_shown() {
     master.done("quota remove web").await;
     let why = master.failed("quota remove web").await;
     assert!(why.contains("role web has no quota"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_by_name_shows_a_password_from_a_file_or_a_variable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kept = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+        path.display().to_string()
+    };
+    let secret = "0123456789abcdef";
+    let known = json!({ "credentials": [{ "principal": "ops", "secret": secret }] });
+    let credentials = kept("credentials", &known.to_string());
+    let (right, wrong) = (kept("right", secret), kept("wrong", "fedcba9876543210"));
+    let short = kept("short", "hunter2");
+    let option = format!("--credentials={credentials}");
+    let master = Master::start_in(dir, vec![option]).await;
+    let asked = async |more: &str, variables: &[(&str, &str)]| {
+        let output = master
+            .run_with(&format!("role list{more}"), variables)
+            .await;
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !errors.contains(secret) && !errors.contains("hunter2"),
+            "{errors}"
+        );
+        (output.status.success(), errors)
+    };
+    let user = |file: &str| format!(" --user ops --password-file {file}");
+
+    assert!(asked(&user(&right), &[]).await.0);
+    assert!(asked(" --user ops", &[("METE_PASSWORD", secret)]).await.0);
+    let named = [("METE_USER", "ops"), ("METE_PASSWORD_FILE", right.as_str())];
+    assert!(asked("", &named).await.0);
+    let stranger = format!(" --user nobody --password-file {right}");
+    let password_only = format!(" --password-file {right}");
+    for (more, words) in [
+        (String::new(), "--user"),
+        (user(&wrong), "refused (401"),
+        (stranger, "refused (401"),
+        (" --user ops".to_owned(), "--user needs a password"),
+        (password_only, "needs the name"),
+        (
+            format!(" --user a:b --password-file {right}"),
+            "has a colon",
+        ),
+        (user(&short), "has 7 characters"),
+        (user("/not/there"), "/not/there"),
+    ] {
+        let (done, errors) = asked(&more, &[]).await;
+        assert!(!done && errors.contains(words), "{more}: {errors}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 use tracing::warn;
 
@@ -184,7 +186,12 @@ pub fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path)
 }
 
-/// What a client shows: a token, or nothing. Use it as tonic interceptor, or put it on the headers of an HTTP request.
+/// A name that cannot be shown with a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name {0:?} is empty, or has a colon or a control character")]
+pub struct BadName(String);
+
+/// What a client shows: a token, a name with its password, or nothing. Use it as tonic interceptor, or put it on the headers of an HTTP request.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials(Option<HeaderValue>);
 
@@ -200,6 +207,21 @@ impl Credentials {
     /// When the file cannot be read or what it holds is no token.
     pub fn from_file(path: Option<&Path>) -> Result<Self, TokenError> {
         Ok(Self::new(path.map(Token::read).transpose()?.as_ref()))
+    }
+
+    /// Shows a name and its password, by HTTP Basic. A password is drawn as tokens are.
+    ///
+    /// # Errors
+    /// When the name is empty or has a colon or control characters, as it could not be told from the password.
+    pub fn basic(name: &str, password: &Token) -> Result<Self, BadName> {
+        if name.is_empty() || name.contains(|letter: char| letter == ':' || letter.is_control()) {
+            return Err(BadName(name.to_owned()));
+        }
+        let pair = STANDARD.encode(format!("{name}:{}", password.0));
+        let mut value =
+            HeaderValue::try_from(format!("Basic {pair}")).expect("base64 is visible ASCII");
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
     }
 
     /// The value of the `Authorization` header, when there is one.

@@ -73,7 +73,7 @@ impl Agent {
         Api::new(
             "agent",
             &self.url,
-            addresses.token_file.as_deref(),
+            &addresses.credentials()?,
             "--agent or METE_AGENT",
         )
     }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use mete_daemon::auth::Credentials;
 use mete_daemon::config::duration;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -155,7 +156,7 @@ async fn bring_up(
     let services = Api::new(
         "service framework",
         &layout.services_url(),
-        None,
+        &Credentials::default(),
         "`mete up`",
     )?;
     let mut ids = Vec::new();

@@ -22,7 +22,7 @@ pub(super) type Client = TasksClient<InterceptedService<Channel, Credentials>>;
 
 /// Connects to the agent of a task.
 pub(super) async fn connect(addresses: &Addresses, found: &Found) -> Result<Client> {
-    let credentials = Credentials::from_file(addresses.token_file.as_deref())?;
+    let credentials = addresses.credentials()?;
     let endpoint = Endpoint::from_shared(found.url.clone())
         .with_context(|| format!("the agent's address {:?} makes no sense", found.url))?
         .connect_timeout(CONNECT_TIMEOUT)

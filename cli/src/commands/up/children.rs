@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use mete_daemon::auth::Credentials;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -84,7 +85,7 @@ impl Children {
         let api = Api::new(
             "daemon",
             &format!("http://{}", daemon.address),
-            None,
+            &Credentials::default(),
             "`mete up`",
         )?;
         loop {

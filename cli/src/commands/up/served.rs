@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use mete_daemon::auth::Credentials;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -83,7 +84,12 @@ pub(super) fn service_ports(app: &Value) -> Vec<u16> {
 
 /// What HAProxy's follower cannot do as it was asked: services whose ports are busy, for example.
 pub(super) async fn problems(layout: &Layout) -> Vec<String> {
-    let sync = Api::new("haproxy-sync", &layout.sync_url(), None, "`mete up`");
+    let sync = Api::new(
+        "haproxy-sync",
+        &layout.sync_url(),
+        &Credentials::default(),
+        "`mete up`",
+    );
     let state = match sync {
         Ok(sync) => sync.get("/state").await.unwrap_or_default(),
         Err(_) => return Vec::new(),
