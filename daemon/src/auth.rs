@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 
 use crate::config::{Checked, Fault};
-pub use principals::{BadDigest, Callers, Known, SecretDigest};
+pub use principals::{BadDigest, Callers, Known, SecretDigest, Witness};
 
 /// The shortest token: 16 random characters of base64 are 96 bits.
 pub const MIN_TOKEN_CHARACTERS: usize = 16;

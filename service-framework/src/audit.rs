@@ -3,17 +3,20 @@
 //! ```text
 //! handler's answer ──line──▶ bounded queue ──▶ thread ──▶ FILE ──full──▶ FILE.1 … FILE.4
 //! ```
+//! Of those who are refused because nobody knows them, so many a second are written down; the rest is counted.
 //! Nobody waits for it: a line that finds the queue full or the disk full is lost, which is counted, logged and written
 //! down once there is room again. No line has anything of a body or of a secret.
+
+mod page; // what was written down last
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use mete_daemon::clock;
@@ -21,12 +24,17 @@ use mete_service_framework_core::spec::time;
 use serde::Serialize;
 use tracing::{error, info};
 
+pub(crate) use page::{Page, read};
+
 /// Lines that wait to be written: a second of a flood of requests.
 const MAX_WAITING: usize = 1_024;
 /// The file is put aside at this size: some fifty thousand lines.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// So many that were put aside are kept: 80 MiB with the one that is written.
 const MAX_OLD_FILES: usize = 4;
+
+/// Lines a second of those whom nobody knows: whoever reaches the port could have all others put aside else.
+const MAX_STRANGERS: u64 = 10;
 
 /// Why the audit log cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +61,14 @@ pub(crate) struct Line {
     pub(crate) deployment: Option<String>,
     /// Of the answer.
     pub(crate) status: u16,
+    /// So many others whom nobody knows were refused before, and not written down.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) unlisted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -62,9 +78,37 @@ struct Written<'a> {
     line: &'a Line,
 }
 
+/// Those whom nobody knows, in one second.
+#[derive(Debug, Default)]
+struct Strangers {
+    /// Since 1970.
+    second: u64,
+    listed: u64,
+    unlisted: u64,
+}
+
+impl Strangers {
+    /// How many were left out before this one, or `None` when it is left out.
+    const fn count(&mut self, second: u64) -> Option<u64> {
+        if self.second != second {
+            (self.second, self.listed) = (second, 0);
+        }
+        if self.listed == MAX_STRANGERS {
+            self.unlisted += 1;
+            return None;
+        }
+        self.listed += 1;
+        let unlisted = self.unlisted;
+        self.unlisted = 0;
+        Some(unlisted)
+    }
+}
+
 /// Takes lines. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Audit {
+    path: Arc<Path>,
+    strangers: Arc<Mutex<Strangers>>,
     lines: SyncSender<Option<Line>>,
     lost: Arc<AtomicU64>,
 }
@@ -92,7 +136,13 @@ impl Audit {
         let losses = Arc::clone(&lost);
         let thread = thread::Builder::new().name("audit".to_owned());
         let thread = thread.spawn(move || write_all(file, &waiting, &losses));
-        let (audit, thread) = (Self { lines, lost }, thread.map_err(failed)?);
+        let audit = Self {
+            path: path.into(),
+            strangers: Arc::default(),
+            lines,
+            lost,
+        };
+        let thread = thread.map_err(failed)?;
         let writing = Writing {
             audit: audit.clone(),
             thread,
@@ -105,6 +155,24 @@ impl Audit {
         if self.lines.try_send(Some(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The same of somebody whom nobody knows: as many as are written down of those.
+    pub(crate) fn note_stranger(&self, line: Line) {
+        let second = clock::now().as_millis() / 1_000;
+        let counted = {
+            let strangers = self.strangers.lock();
+            let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
+            strangers.count(second)
+        };
+        if let Some(unlisted) = counted {
+            self.note(Line { unlisted, ..line });
+        }
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> Arc<Path> {
+        Arc::clone(&self.path)
     }
 }
 
@@ -228,7 +296,20 @@ mod tests {
             ids: vec!["/shop/web".to_owned()],
             deployment: None,
             status: 201,
+            unlisted: 0,
         }
+    }
+
+    #[test]
+    fn of_strangers_some_a_second_are_listed_and_the_rest_is_counted() {
+        let mut strangers = Strangers::default();
+
+        let counted: Vec<_> = (0..12).map(|_| strangers.count(1)).collect();
+
+        assert_eq!(counted[..10], [Some(0); 10]);
+        assert_eq!(counted[10..], [None, None]);
+        assert_eq!(strangers.count(2), Some(2));
+        assert_eq!(strangers.count(2), Some(0));
     }
 
     #[test]

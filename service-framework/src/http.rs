@@ -4,7 +4,7 @@
 //! stored. Errors have the statuses and bodies of Marathon (`failure.rs`).
 
 mod access; // what each request needs, and what a caller may
-mod audit; // what is written down of each change
+mod audit; // what is written down of each change, and /v2/audit
 mod body; // JSON as Marathon reads it
 mod failure; // every error, with its status and body
 mod params; // what a path and a query say
@@ -36,6 +36,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use mete_daemon::auth::Callers;
 use mete_daemon::event_loop::Handle;
 use mete_service_framework_core::Orchestrator;
 use prometheus_client::registry::Registry;
@@ -57,6 +58,17 @@ const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
 pub(crate) struct Doors {
     pub(crate) access: Access,
     pub(crate) audit: Option<Audit>,
+}
+
+impl Doors {
+    /// Whom the server lets in, and who hears of the others.
+    pub(crate) fn callers(&self) -> Callers {
+        let callers = self.access.callers();
+        match &self.audit {
+            Some(audit) => callers.witnessed(audit::strangers(audit.clone())),
+            None => callers,
+        }
+    }
 }
 
 /// What every handler has at hand.
@@ -85,6 +97,7 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .merge(queue::routes())
         .merge(info::routes())
         .merge(logging::routes())
+        .merge(audit::routes())
         .layer(middleware::from_fn(accepts_json));
     let leader = HeaderValue::try_from(format!("http://{}", api.leader)).ok();
     Router::new()

@@ -130,7 +130,7 @@ pub async fn run_on(
     let linked = link::follow(framework, handle.clone(), table, stop_link.clone());
     let linked = tokio::spawn(until_end(linked, stop.clone()));
     let reread = tokio::spawn(reread(doors.access.clone(), stop.clone()));
-    let callers = doors.access.callers();
+    let callers = doors.callers();
     let api = Api {
         handle,
         subscribers,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
@@ -72,6 +73,22 @@ pub struct Known {
     pub secret: SecretDigest,
 }
 
+/// Hears of each who is refused because nobody knows who it is, before the answer; must not wait.
+#[derive(Clone)]
+pub struct Witness(Arc<dyn Fn(&Request) + Send + Sync>);
+
+impl<F: Fn(&Request) + Send + Sync + 'static> From<F> for Witness {
+    fn from(hear: F) -> Self {
+        Self(Arc::new(hear))
+    }
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness(…)")
+    }
+}
+
 /// Who may call. Cheap to clone; clones see a list that is [set](Self::set) later, too.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
@@ -79,6 +96,7 @@ pub struct Callers {
     principals: Option<Arc<ArcSwap<Vec<Known>>>>,
     /// Paths whose handlers find out themselves who calls.
     left: &'static [&'static str],
+    witness: Option<Witness>,
 }
 
 impl From<Option<Token>> for Callers {
@@ -87,6 +105,7 @@ impl From<Option<Token>> for Callers {
             token,
             principals: None,
             left: &[],
+            witness: None,
         }
     }
 }
@@ -98,6 +117,7 @@ impl Callers {
             token,
             principals: Some(Arc::new(ArcSwap::from_pointee(principals))),
             left: &[],
+            witness: None,
         }
     }
 
@@ -106,6 +126,19 @@ impl Callers {
     pub const fn leaving(mut self, paths: &'static [&'static str]) -> Self {
         self.left = paths;
         self
+    }
+
+    /// Tells somebody of those who are refused.
+    #[must_use]
+    pub fn witnessed(mut self, by: Witness) -> Self {
+        self.witness = Some(by);
+        self
+    }
+
+    pub(crate) fn refused(&self, request: &Request) {
+        if let Some(Witness(hear)) = &self.witness {
+            hear(request);
+        }
     }
 
     /// Whether the handlers of a path find out themselves who calls.

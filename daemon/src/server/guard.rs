@@ -30,6 +30,7 @@ pub(super) async fn check(
         Err(_) if auth::is_open(&path) || callers.leaves(&path) => {}
         Err(refusal) => {
             debug!(path, reason = %refusal, "caller refused");
+            callers.refused(&request);
             return unauthenticated(grpc, refusal, callers.challenge());
         }
     }

@@ -299,6 +299,7 @@ mod tests {
             (Method::DELETE, "/v2/leader", Need::Admin),
             (Method::GET, "/logging", Need::Admin),
             (Method::GET, "/v2/backup", Need::Admin),
+            (Method::GET, "/v2/audit", Need::Admin),
             (Method::GET, "/v2/appsx", Need::Admin),
             (Method::GET, "/of-tomorrow", Need::Admin),
         ] {

@@ -1,6 +1,7 @@
 //! What a path and a query say: which app, which flags, who asks.
 
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header::HOST;
@@ -36,6 +37,25 @@ impl Params {
     /// The first value of a key.
     pub(super) fn first<'a>(&'a self, key: &'a str) -> Option<&'a str> {
         self.all(key).next()
+    }
+
+    /// A number within bounds, or what it is when nothing is said.
+    pub(super) fn number(
+        &self,
+        key: &str,
+        default: usize,
+        bounds: RangeInclusive<usize>,
+    ) -> Result<usize, Failure> {
+        let Some(text) = self.first(key) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| {
+            let (first, last) = (bounds.start(), bounds.end());
+            Failure::bad_request(format!(
+                "query parameter {key} is '{text}', must be a number from {first} to {last}"
+            ))
+        })
     }
 
     /// A switch; upper and lower case do not matter (Python clients say `True`), and a key without value is off.

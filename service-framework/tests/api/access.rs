@@ -95,6 +95,19 @@ impl World {
         self.ask(secret, Method::GET, path, &Value::Null).await
     }
 
+    async fn until(&self, secret: &str, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let waited = tokio::time::timeout(crate::harness::PATIENCE, async {
+            loop {
+                let told = self.get(secret, path).await.1;
+                if is_so(&told) {
+                    return told;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        });
+        waited.await.expect("it comes")
+    }
+
     async fn running(&self, id: &str) -> Value {
         let waited = tokio::time::timeout(crate::harness::PATIENCE, async {
             loop {
@@ -333,6 +346,38 @@ async fn changes_and_refusals_are_written_down_and_questions_are_not() {
     world
         .ask(SHOP, Method::PUT, "/v2/apps", &json!([app("/bank/vault")]))
         .await;
+    world.get(SHOP, "/v2/apps").await;
+    world.get(SHOP, "/v2/backup").await;
+    world.get("secret-of-a-stranger", "/v2/apps/bank?x=y").await;
+    let unknown = world.service.request(Method::DELETE, "/v2/apps/shop/web");
+    assert_eq!(unknown.send().await.expect("an answer").status(), 401);
+    // Each look is written down, too, above what is looked for.
+    let of = |told: &Value| {
+        let lines = told["lines"].as_array().expect("lines").clone();
+        let at = lines.iter().position(|line| line["method"] == "DELETE")?;
+        Some(lines[at..at + 2].to_vec())
+    };
+    let told = world
+        .until(TOKEN, "/v2/audit", |told| of(told).is_some())
+        .await;
+    assert_eq!(told["more"], false);
+    let one = world.get(TOKEN, "/v2/audit?limit=1").await.1;
+    assert_eq!(one["more"], true);
+    assert_eq!(one["lines"].as_array().map(Vec::len), Some(1));
+    let listed = |line: &Value| json!([line["principal"], line["path"], line["status"]]);
+    let lines = of(&told).expect("there");
+    assert_eq!(
+        lines.iter().map(listed).collect::<Vec<_>>(),
+        [
+            json!(["", "/v2/apps/shop/web", 401]),
+            json!(["", "/v2/apps/bank", 401])
+        ]
+    );
+    assert_eq!(world.get(SHOP, "/v2/audit").await.0, StatusCode::FORBIDDEN);
+    for bad in ["limit=0", "limit=1001", "offset=-1", "limit=x"] {
+        let (status, _) = world.get(TOKEN, &format!("/v2/audit?{bad}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+    }
     world.service.stop().await;
 
     let text = fs::read_to_string(world._directory.path().join("audit.log")).expect("a log");
@@ -352,6 +397,7 @@ async fn changes_and_refusals_are_written_down_and_questions_are_not() {
             ])
         })
         .collect();
+    let (told, questions) = told.split_at(7);
     assert_eq!(
         told,
         [
@@ -359,8 +405,13 @@ async fn changes_and_refusals_are_written_down_and_questions_are_not() {
             json!(["token", "POST", "/v2/apps", ["/bank/vault"], 201]),
             json!(["shop", "PATCH", "/v2/apps/shop/web", null, 200]),
             json!(["shop", "PUT", "/v2/apps", null, 403]),
+            json!(["shop", "GET", "/v2/backup", null, 403]),
+            json!(["", "GET", "/v2/apps/bank", null, 401]),
+            json!(["", "DELETE", "/v2/apps/shop/web", null, 401]),
         ]
     );
+    let asked = |told: &Value| told[1] == "GET" && told[2] == "/v2/audit";
+    assert!(questions.iter().all(asked), "{questions:?}");
     assert_eq!(lines[2]["deployment"], patched.1["deploymentId"]);
     assert!(
         lines[2]["address"]
