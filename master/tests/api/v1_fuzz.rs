@@ -23,10 +23,12 @@ use crate::v1::{JSON, PROTOBUF, STREAM_ID, post};
 const SECONDS: u64 = 5;
 
 /// Good calls of frameworks, but for their ids.
-const SCHEDULER: [&str; 12] = [
+const SCHEDULER: [&str; 14] = [
     r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n","roles":["web"],"failover_timeout":1e3,"capabilities":[{"type":"MULTI_ROLE"}]},"suppressed_roles":["web"]}}"#,
     r#"{"type":"ACCEPT","framework_id":{"value":"f"},"accept":{"offer_ids":[{"value":"o"}],"operations":[{"type":"LAUNCH","launch":{"task_infos":[{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"},"command":{"value":"true","environment":{"variables":[{"name":"A","value":"b"}]}},"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":1}},{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":2}]}}]}]}}],"filters":{"refuse_seconds":5}}}"#,
     r#"{"type":"ACCEPT","framework_id":{"value":"f"},"accept":{"offer_ids":[],"operations":[{"type":"RESERVE","id":{"value":"x"},"reserve":{"resources":[{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}]}]}}]}}"#,
+    r#"{"type":"ACCEPT","framework_id":{"value":"f"},"accept":{"offer_ids":[],"operations":[{"type":"GROW_VOLUME","id":{"value":"x"},"grow_volume":{"volume":{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}],"disk":{"persistence":{"id":"v"},"volume":{"container_path":"d","mode":"RW"}}},"addition":{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}]}}},{"type":"SHRINK_VOLUME","id":{"value":"y"},"shrink_volume":{"volume":{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}],"disk":{"persistence":{"id":"v"},"volume":{"container_path":"d","mode":"RW"}}},"subtract":{"value":1}}}]}}"#,
+    r#"{"type":"ACKNOWLEDGE_OPERATION_STATUS","framework_id":{"value":"f"},"acknowledge_operation_status":{"agent_id":{"value":"a"},"uuid":"BwcHBwcHBwcHBwcHBwcHBw==","operation_id":{"value":"x"}}}"#,
     r#"{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}]}}"#,
     r#"{"type":"REVIVE","framework_id":{"value":"f"},"revive":{"roles":["web"]}}"#,
     r#"{"type":"KILL","framework_id":{"value":"f"},"kill":{"task_id":{"value":"t"},"kill_policy":{"grace_period":{"nanoseconds":1}}}}"#,
@@ -39,13 +41,15 @@ const SCHEDULER: [&str; 12] = [
 ];
 
 /// Good calls of operators.
-const OPERATOR: [&str; 10] = [
+const OPERATOR: [&str; 12] = [
     r#"{"type":"GET_STATE"}"#,
     r#"{"type":"SUBSCRIBE"}"#,
     r#"{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":1}}}"#,
     r#"{"type":"UPDATE_WEIGHTS","update_weights":{"weight_infos":[{"role":"web","weight":2}]}}"#,
     r#"{"type":"UPDATE_QUOTA","update_quota":{"force":true,"quota_configs":[{"role":"web","limits":{"cpus":{"value":3}}}]}}"#,
     r#"{"type":"RESERVE_RESOURCES","reserve_resources":{"agent_id":{"value":"a"},"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":1},"reservations":[{"type":"DYNAMIC","role":"web"}]}]}}"#,
+    r#"{"type":"GROW_VOLUME","grow_volume":{"agent_id":{"value":"a"},"volume":{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}],"disk":{"persistence":{"id":"v"},"volume":{"container_path":"d","mode":"RW"}}},"addition":{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}]}}}"#,
+    r#"{"type":"SHRINK_VOLUME","shrink_volume":{"agent_id":{"value":"a"},"volume":{"name":"disk","type":"SCALAR","scalar":{"value":8},"reservations":[{"type":"DYNAMIC","role":"web"}],"disk":{"persistence":{"id":"v"},"volume":{"container_path":"d","mode":"RW"}}},"subtract":{"value":1}}}"#,
     r#"{"type":"UPDATE_MAINTENANCE_SCHEDULE","update_maintenance_schedule":{"schedule":{"windows":[{"machine_ids":[{"hostname":"h","ip":"10.0.0.1"}],"unavailability":{"start":{"nanoseconds":1},"duration":{"nanoseconds":1}}}]}}}"#,
     r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"},"max_grace_period":{"seconds":1}}}"#,
     r#"{"type":"READ_FILE","read_file":{"path":"/x","offset":0,"length":1}}"#,
