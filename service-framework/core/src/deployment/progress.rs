@@ -97,7 +97,7 @@ fn keep(app: &App, target: &Target) -> Todo {
         is_resident: spec.is_resident(),
     };
     let (moves, kill_leaving) = moves(standing, count(leaving.len()), spec);
-    let holders = holders(app, moves.wait);
+    let holders = holders(app, spec, moves.wait);
     let wait = (moves.wait.min(MAX_WAITING) as usize).saturating_sub(holders.waiting.len());
     let surplus = waiting.len().saturating_sub(wait);
     let (kept, forget) = waiting.split_at(waiting.len() - surplus);
@@ -110,6 +110,8 @@ fn keep(app: &App, target: &Target) -> Todo {
     let mut condemn = go(spec, &old, moves.kill_old, KillReason::Replaced);
     condemn.append(&mut go(spec, &new, moves.kill_new, KillReason::ScaledDown));
     condemn.append(&mut go(spec, &leaving, kill_leaving, KillReason::Moved));
+    let unfit = holders.unfit.iter();
+    condemn.extend(unfit.map(|one| (one.id.clone(), KillReason::Wiped)));
     Todo {
         condemn,
         forget: ids(forget),
@@ -143,14 +145,22 @@ struct Holders<'a> {
     park: Vec<&'a Arc<Instance>>,
     /// All that wait for it then.
     waiting: Vec<&'a Arc<Instance>>,
+    /// What these hold is not what is asked for: they were of an app of the same name, or of a former version gone back to.
+    unfit: Vec<&'a Arc<Instance>>,
 }
 
 /// Those that have a volume go before those that would get another.
-fn holders(app: &App, missing: u32) -> Holders<'_> {
+fn holders<'a>(app: &'a App, spec: &AppSpec, missing: u32) -> Holders<'a> {
     let all = app.instances.values();
-    let (waiting, parked): (Vec<_>, Vec<_>) = all
+    let fits = |one: &Arc<Instance>| {
+        let holding = one.holding.as_ref();
+        holding.is_some_and(|holding| holding.fits(spec))
+    };
+    let (fit, unfit): (Vec<_>, Vec<_>) = all
         .filter(|instance| instance.is_reserved())
-        .partition(|instance| instance.is_active());
+        .partition(|one| fits(one));
+    let (waiting, parked): (Vec<_>, Vec<_>) =
+        fit.into_iter().partition(|instance| instance.is_active());
     let missing = missing as usize;
     let free = missing.saturating_sub(waiting.len());
     let recall: Vec<_> = parked.into_iter().take(free).collect();
@@ -162,6 +172,7 @@ fn holders(app: &App, missing: u32) -> Holders<'_> {
             .chain(recall.clone())
             .collect(),
         recall,
+        unfit,
     }
 }
 

@@ -179,6 +179,16 @@ impl AppSpec {
         label.is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
+    /// The ports of the host that an instance asks for, in the order of those that take one; 0: any.
+    pub fn host_ports(&self) -> impl Iterator<Item = u16> {
+        self.ports()
+            .filter_map(|definition| match &definition.mapping {
+                Some(mapping) => mapping.host_port,
+                None if self.require_ports => Some(definition.port),
+                None => Some(0),
+            })
+    }
+
     /// The image it runs, if any.
     pub fn image(&self) -> Option<&str> {
         self.container.as_ref()?.image.as_deref()

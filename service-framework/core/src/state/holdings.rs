@@ -81,6 +81,27 @@ impl Holding {
         }
     }
 
+    /// Whether an instance of `spec` may run on it: it is what that asks for, neither more nor less.
+    pub fn fits(&self, spec: &AppSpec) -> bool {
+        let wanted = spec.persistent_volumes();
+        let has_volumes = wanted.len() == self.volumes.len()
+            && wanted.iter().zip(&self.volumes).all(|(wanted, there)| {
+                wanted.container_path == there.container_path
+                    && wanted.size_bytes == there.size_bytes
+            });
+        let there = &self.resources;
+        let has_ports = spec.host_ports().count() as u64 == there.ports.count()
+            && spec
+                .host_ports()
+                .all(|port| port == 0 || there.ports.contains(port.into()));
+        has_volumes
+            && has_ports
+            && there.cpus_milli == spec.cpus_milli
+            && there.mem_bytes == spec.mem_bytes
+            && there.disk_bytes == spec.disk_bytes
+            && there.gpus_milli == u64::from(spec.gpus) * 1_000
+    }
+
     /// As the master has it: what is reserved in all, and the volumes that lie on it.
     pub fn kept(&self, id: &InstanceId) -> Kept {
         let mut reserved = self.resources.clone();
@@ -223,5 +244,26 @@ mod tests {
         assert_eq!(by_owner(&task, &framework)[&id], task);
         assert!(by_owner(&task, &other).is_empty());
         assert_eq!(as_kept(&task), holding.kept(&id));
+    }
+
+    #[test]
+    fn it_fits_what_asks_for_just_that() {
+        let mut spec = spec();
+        (spec.cpus_milli, spec.mem_bytes) = (500, 64 << 20);
+        let mut given = Resources::cpus_mem(500, 64).with_ports(Ranges::interval(31_000, 31_000));
+        given.disk_bytes = 100;
+        let role = Role::new("dev").expect("good");
+        let framework = FrameworkId::new("f-1").expect("good");
+        let holding = Holding::of(&spec, framework, role, &given, || [7; 16]);
+        let fits = |change: fn(&mut AppSpec)| {
+            let mut other = spec.clone();
+            change(&mut other);
+            holding.fits(&other)
+        };
+
+        assert!(fits(|_| {}));
+        assert!(!fits(|spec| spec.cpus_milli = 499));
+        assert!(!fits(|spec| spec.port_definitions.clear()));
+        assert!(!fits(|spec| spec.container = None));
     }
 }

@@ -330,6 +330,21 @@ impl Instance {
         }
     }
 
+    /// Whether it is on its way out, and what it holds is to be given back, too.
+    pub const fn goes_for_good(&self) -> bool {
+        match self.state {
+            InstanceState::Draining { reason, .. } | InstanceState::Killing { reason, .. } => {
+                matches!(reason, KillReason::Wiped | KillReason::AppRemoved)
+            }
+            InstanceState::Waiting
+            | InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Running { .. }
+            | InstanceState::Unreachable { .. }
+            | InstanceState::Reserved { .. } => false,
+        }
+    }
+
     /// Whether it has no task, and only keeps what it holds.
     pub const fn is_reserved(&self) -> bool {
         matches!(self.state, InstanceState::Reserved { .. })

@@ -18,7 +18,7 @@ use super::reserved::Shown;
 use crate::effects::{Action, Kept, Launch, LaunchGroup};
 use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
-use crate::spec::app::{self, AppId, AppSpec, PortDefinition};
+use crate::spec::app::{self, AppId, AppSpec};
 use crate::spec::history::AppVersion;
 use crate::spec::size::text_bytes;
 use crate::state::apps::App;
@@ -205,16 +205,9 @@ impl Orchestrator {
 
     fn waiting(&self, shape: &Shape) -> Waiting {
         let spec = &*shape.version.spec;
-        let ask = |definition: &PortDefinition| {
-            let port = match &definition.mapping {
-                Some(mapping) => mapping.host_port?,
-                None if spec.require_ports => definition.port,
-                None => 0,
-            };
-            Some(match port {
-                0 => PortAsk::Any,
-                port => PortAsk::Exactly(u64::from(port)),
-            })
+        let ask = |port| match port {
+            0 => PortAsk::Any,
+            port => PortAsk::Exactly(u64::from(port)),
         };
         let app = self.apps.get(&shape.app);
         let constraints = constraints(spec);
@@ -224,7 +217,7 @@ impl Orchestrator {
             placed(app, &shape.version)
         };
         Waiting {
-            ports: spec.ports().filter_map(ask).collect(),
+            ports: spec.host_ports().map(ask).collect(),
             constraints,
             placed,
             count: u32::try_from(shape.instances.len()).unwrap_or(u32::MAX),

@@ -19,9 +19,7 @@ use crate::record::Record;
 use crate::spec::app::AppId;
 use crate::state::demand::Need;
 use crate::state::holdings::{self, Holding};
-use crate::state::instances::{
-    Instance, InstanceId, InstanceState, KillReason, LAUNCH_CONFIRM, Place,
-};
+use crate::state::instances::{Instance, InstanceId, InstanceState, LAUNCH_CONFIRM, Place};
 use crate::state::launch_queue::Reject;
 use crate::state::releases::Release;
 
@@ -49,18 +47,13 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) {
         let id = &instance.id;
-        let is_wiped = matches!(
-            instance.state,
-            InstanceState::Draining { reason, .. } | InstanceState::Killing { reason, .. }
-                if reason == KillReason::Wiped
-        );
         match &instance.holding {
             None => self.end_instance(now, id, condition, out),
             // Its ACCEPT was turned down altogether, or its agent is gone with all that was on it.
             Some(holding) if is_nothing_held(holding, status) => {
                 self.end_instance(now, id, condition, out);
             }
-            Some(_) if is_wiped => self.give_up(now, id, condition, out),
+            Some(_) if instance.goes_for_good() => self.give_up(now, id, condition, out),
             Some(_) => self.rest(now, instance, out),
         }
     }

@@ -11,7 +11,7 @@ use crate::orchestrator::{Orchestrator, kill, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
 use crate::state::apps::LastFailure;
-use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY, KillReason};
+use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY};
 use crate::state::master::{MAX_STRAYS, Stray};
 
 impl Orchestrator {
@@ -163,7 +163,7 @@ impl Orchestrator {
         if instance.is_condemned() {
             // Nobody wants it back; if it comes back, it is not known any more and is killed then. Of one that holds a
             // volume the next task is wanted: its kill is repeated until it is heard of.
-            if instance.holding.is_none() || is_going_for_good(instance) {
+            if instance.holding.is_none() || instance.goes_for_good() {
                 self.give_up(now, &instance.id, "Unreachable", out);
             }
             return;
@@ -303,20 +303,6 @@ impl Orchestrator {
             }
         }
     }
-}
-
-/// Whether what it holds is to be given back, too.
-const fn is_going_for_good(instance: &Instance) -> bool {
-    matches!(
-        instance.state,
-        InstanceState::Draining {
-            reason: KillReason::Wiped | KillReason::AppRemoved,
-            ..
-        } | InstanceState::Killing {
-            reason: KillReason::Wiped | KillReason::AppRemoved,
-            ..
-        }
-    )
 }
 
 /// Whether a report tells what subscribers have not heard yet.

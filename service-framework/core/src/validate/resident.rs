@@ -79,24 +79,12 @@ pub fn update(before: &AppSpec, spec: &AppSpec) -> Vec<Violation> {
         ("/mem", before.mem_bytes == spec.mem_bytes),
         ("/disk", before.disk_bytes == spec.disk_bytes),
         ("/gpus", before.gpus == spec.gpus),
-        ("/", host_ports(before) == host_ports(spec)),
+        ("/", before.host_ports().eq(spec.host_ports())),
         ("/requirePorts", before.require_ports == spec.require_ports),
     ];
     let changed = same.into_iter().filter(|(_, is_same)| !is_same);
     found.extend(changed.map(|(path, _)| Violation::new(path, text)));
     found
-}
-
-/// The ports of the host that an instance asks for: number by number; 0 is any.
-fn host_ports(spec: &AppSpec) -> Vec<u16> {
-    let asked = spec
-        .ports()
-        .filter_map(|definition| match &definition.mapping {
-            Some(mapping) => mapping.host_port,
-            None if spec.require_ports => Some(definition.port),
-            None => Some(0),
-        });
-    asked.collect()
 }
 
 #[cfg(test)]

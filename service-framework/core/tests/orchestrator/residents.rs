@@ -434,6 +434,44 @@ fn a_draining_agent_is_left_when_the_task_has_ended() {
     assert_eq!(world.task_ids(), [instance_of(&task).nth_task(2)]);
 }
 
+#[test]
+fn an_app_of_the_same_name_does_not_get_what_another_held() {
+    let mut world = running(1, 2);
+    world.scale("/db", 1);
+    world.calm();
+    world.ask(Wanted::Remove(id("/db")), false);
+    let mut other = resident("/db", 2);
+    other.cpus_milli = 100;
+
+    let reply = world.ask(Wanted::Create(Box::new(other)), true);
+    world.calm();
+
+    assert!(matches!(reply, Reply::Changed { .. }), "{reply:?}");
+    assert_eq!(world.tasks.len(), 2);
+    let mut all = world.tasks.values();
+    assert!(all.all(|task| task.spec.resources.flat().cpus_milli == 100));
+    world.pass(RELEASE_CONFIRM);
+    assert_eq!(volumes(&world, 1).len(), 2);
+}
+
+#[test]
+fn an_agent_that_is_gone_for_good_keeps_nothing() {
+    let mut world = running(2, 1);
+    let task = world.task_ids().remove(0);
+    let gone = [1, 2]
+        .into_iter()
+        .find(|on| agent(*on) == world.tasks[&task].agent);
+    world.remove_agent(gone.expect("one of them"));
+
+    world.report(&task, TaskState::GoneByOperator, None);
+    world.calm();
+
+    assert_eq!(world.tasks.len(), 1);
+    assert_ne!(instance_of(&world.task_ids()[0]), instance_of(&task));
+    let keys = world.stored_keys();
+    assert!(keys.iter().all(|key| !key.starts_with("release/")));
+}
+
 // ---- whatever happens
 
 #[derive(Clone, Debug)]
