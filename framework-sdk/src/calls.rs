@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, Offer, OfferId, TaskId, TaskStatus, UpdateId};
+use mete_model::{AgentId, FrameworkId, Offer, OfferId, Role, TaskId, TaskStatus, UpdateId};
 use mete_placement::demand::Shape;
 use mete_proto::convert::task::kill_policy;
 use mete_proto::convert::{self, ids};
@@ -75,10 +75,19 @@ pub(crate) struct Link {
     pub(crate) cut: CancellationToken,
 }
 
+/// What SUBSCRIBE said of what a framework may change by calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) suppressed: bool,
+    pub(crate) roles: Vec<String>,
+}
+
 /// What calls and the connection share: the link, and wishes that outlive it.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     link: Option<Link>,
+    /// Who the framework is, as the next SUBSCRIBE says it.
+    pub(crate) info: wire::FrameworkInfo,
     /// Its id of a former life, or what a master gave it; stays when the link breaks.
     id: Option<FrameworkId>,
     pub(crate) suppressed: bool,
@@ -92,6 +101,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The roles in which it wants no offers.
+    pub(crate) fn suppressed_roles(&self) -> Vec<String> {
+        match self.suppressed {
+            true => self.info.roles.clone(),
+            false => Vec::new(),
+        }
+    }
+
     fn send(&mut self, mut call: Call) -> Result<(), CallError> {
         let link = self.link.as_ref().ok_or(CallError::NotConnected)?;
         call.framework_id = Some((&link.framework).into());
@@ -104,6 +121,19 @@ impl Shared {
         }
         self.link = None;
         Err(CallError::NotConnected)
+    }
+
+    /// Tells the master who the framework is, with the roles of now.
+    fn tell_roles(&mut self) -> Result<(), CallError> {
+        let update = call::UpdateFramework {
+            framework_info: self.info.clone(),
+            suppressed_roles: self.suppressed_roles(),
+            ..call::UpdateFramework::default()
+        };
+        self.send(Call {
+            update_framework: Some(update),
+            ..of_type(call::Type::UpdateFramework)
+        })
     }
 
     /// Tells the master what waits, if it has changed since it was told. Without a link, the next one will tell.
@@ -145,6 +175,7 @@ impl Client {
         let shared = Shared {
             id: id.and_then(|id| FrameworkId::try_from(id).ok()),
             suppressed: spec.suppressed,
+            info: spec.info.clone(),
             ..Shared::default()
         };
         Self {
@@ -153,9 +184,10 @@ impl Client {
         }
     }
 
-    /// From here on calls go out on `link`, whose SUBSCRIBE said `suppressed`. What has been wished since goes first.
-    pub(crate) fn link(&self, link: Link, suppressed: bool) {
+    /// From here on calls go out on `link`, whose SUBSCRIBE said `said`. What has been wished since goes first.
+    pub(crate) fn link(&self, link: Link, said: &Said) {
         self.with(|shared| {
+            shared.info.id = Some((&link.framework).into());
             shared.id = Some(link.framework.clone());
             shared.link = Some(link);
             shared.told = Arc::default();
@@ -164,8 +196,11 @@ impl Client {
                 let _ = shared.send(of_type(call::Type::Teardown));
                 return;
             }
+            if shared.info.roles != said.roles {
+                let _ = shared.tell_roles();
+            }
             shared.tell_demand();
-            if shared.suppressed != suppressed {
+            if shared.suppressed != said.suppressed {
                 let _ = shared.send(of_type(if shared.suppressed {
                     call::Type::Suppress
                 } else {
@@ -332,6 +367,25 @@ impl Client {
             shared.suppressed = false;
             shared.tell_demand();
             shared.send(of_type(call::Type::Revive))
+        })
+    }
+
+    /// Takes resources in these roles from now on, and in no others; tasks that run go on as they are. Remembered: after a
+    /// reconnection it still holds.
+    ///
+    /// # Errors
+    /// [`CallError::NotConnected`]; it is remembered all the same.
+    pub fn set_roles<'a>(
+        &self,
+        roles: impl IntoIterator<Item = &'a Role>,
+    ) -> Result<(), CallError> {
+        let roles: Vec<String> = roles.into_iter().map(|role| role.to_string()).collect();
+        self.with(|shared| {
+            if shared.info.roles == roles {
+                return Ok(());
+            }
+            shared.info.roles = roles;
+            shared.tell_roles()
         })
     }
 

@@ -46,13 +46,7 @@ impl Framework {
         let (sender, events) = mpsc::channel(MAX_QUEUED_EVENTS);
         let client = Client::new(connection.clone(), &spec);
         let closing = CancellationToken::new();
-        let keeper = Keeper::new(
-            connection,
-            spec.info,
-            client.clone(),
-            sender,
-            closing.clone(),
-        );
+        let keeper = Keeper::new(connection, client.clone(), sender, closing.clone());
         Self {
             events,
             client,

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use mete_model::FrameworkId;
 use mete_proto::PROTOCOL_VERSION;
-use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Call, Event as Message, call};
 use mete_proto::mete::v1::scheduler_client::SchedulerClient;
 use tokio::sync::mpsc;
@@ -20,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::calls::{Client, Link, MAX_QUEUED_CALLS};
+use crate::calls::{Client, Link, MAX_QUEUED_CALLS, Said, Shared};
 use crate::connection::Connection;
 use crate::events::{Event, Heard, MISSED_HEARTBEATS, read};
 
@@ -57,7 +56,7 @@ struct Session {
     calls: mpsc::Sender<Call>,
     cut: CancellationToken,
     /// What SUBSCRIBE said of it.
-    suppressed: bool,
+    said: Said,
     /// How long the master may be silent; `None` before SUBSCRIBED.
     patience: Option<Duration>,
     /// The ERROR that was the latest message, and when it came.
@@ -67,7 +66,6 @@ struct Session {
 /// The task that keeps the connection.
 pub(crate) struct Keeper {
     connection: Connection,
-    info: wire::FrameworkInfo,
     client: Client,
     events: mpsc::Sender<Event>,
     closing: CancellationToken,
@@ -80,14 +78,12 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn new(
         connection: Connection,
-        info: wire::FrameworkInfo,
         client: Client,
         events: mpsc::Sender<Event>,
         closing: CancellationToken,
     ) -> Self {
         Self {
             connection,
-            info,
             client,
             events,
             closing,
@@ -145,14 +141,20 @@ impl Keeper {
 
     async fn connect(&mut self, attempt: usize) -> End {
         let (calls, queue) = mpsc::channel(MAX_QUEUED_CALLS);
-        let suppressed = self.client.with(|shared| shared.suppressed);
-        if calls.try_send(self.subscribe(suppressed)).is_err() {
+        let (subscribe, said) = self.client.with(|shared| {
+            let said = Said {
+                suppressed: shared.suppressed,
+                roles: shared.info.roles.clone(),
+            };
+            (subscribe(shared), said)
+        });
+        if calls.try_send(subscribe).is_err() {
             return End::Broken("the queue of a new link is full".to_owned());
         }
         let session = Session {
             calls,
             cut: CancellationToken::new(),
-            suppressed,
+            said,
             patience: None,
             error: None,
         };
@@ -193,26 +195,6 @@ impl Keeper {
             .await
             .map(tonic::Response::into_inner)
             .map_err(|status| refused_or_broken(&status))
-    }
-
-    fn subscribe(&self, suppressed: bool) -> Call {
-        let suppressed_roles = if suppressed {
-            self.info.roles.clone()
-        } else {
-            Vec::new()
-        };
-        let mut call = Call {
-            framework_id: self.info.id.clone(),
-            subscribe: Some(call::Subscribe {
-                framework_info: self.info.clone(),
-                suppressed_roles,
-                protocol_version: Some(PROTOCOL_VERSION),
-                ..call::Subscribe::default()
-            }),
-            ..Call::default()
-        };
-        call.set_type(call::Type::Subscribe);
-        call
     }
 
     async fn follow(
@@ -303,13 +285,12 @@ impl Keeper {
     fn link(&mut self, framework: &FrameworkId, session: &Session) {
         tracing::info!(%framework, "subscribed");
         self.told = false;
-        self.info.id = Some(framework.into());
         let link = Link {
             framework: framework.clone(),
             calls: session.calls.clone(),
             cut: session.cut.clone(),
         };
-        self.client.link(link, session.suppressed);
+        self.client.link(link, &session.said);
     }
 
     /// The framework was torn down at its own wish, in a connection before this one.
@@ -340,6 +321,22 @@ impl Keeper {
         while let Ok(Ok(Some(_))) = timeout_at(until, stream.message()).await {}
         End::Over
     }
+}
+
+/// The first call of a connection.
+fn subscribe(shared: &Shared) -> Call {
+    let mut call = Call {
+        framework_id: shared.info.id.clone(),
+        subscribe: Some(call::Subscribe {
+            framework_info: shared.info.clone(),
+            suppressed_roles: shared.suppressed_roles(),
+            protocol_version: Some(PROTOCOL_VERSION),
+            ..call::Subscribe::default()
+        }),
+        ..Call::default()
+    };
+    call.set_type(call::Type::Subscribe);
+    call
 }
 
 fn no_answer() -> End {

@@ -1,12 +1,14 @@
 //! What a call leads to: tasks launched or refused, killed, told of. States and reasons are those of the real master.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, Capability, FrameworkId, Offer, OfferId, Reason, Resources, Source, TaskGroup, TaskId,
-    TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    AgentId, Capability, FrameworkId, FrameworkInfo, Offer, OfferId, Reason, Resources, Role,
+    Source, TaskGroup, TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
+use mete_placement::FrameworkFacts;
 use mete_placement::demand::Shape;
 
 use super::calls::{BadGroup, BadTask, Call};
@@ -45,6 +47,11 @@ impl State {
             Call::Acknowledge { task, uuid, .. } => self.acknowledge(framework, task, uuid),
             Call::Reconcile { tasks } => self.reconcile(now, framework, tasks),
             Call::Demand(shapes) => self.demand(framework, shapes),
+            Call::Update {
+                info,
+                suppressed,
+                facts,
+            } => self.update(framework, *info, &suppressed, *facts),
             Call::Teardown => self.tear_down(now, framework),
             Call::Subscribe { .. } => self.say(
                 framework,
@@ -67,6 +74,26 @@ impl State {
             return self.say(framework, messages::error(&why));
         }
         self.offers.allocator.set_demand(framework, shapes);
+    }
+
+    /// Roles come; offers in those that go are not taken back, as the real master does.
+    fn update(
+        &mut self,
+        framework: &FrameworkId,
+        info: FrameworkInfo,
+        suppressed: &BTreeSet<Role>,
+        facts: FrameworkFacts,
+    ) {
+        if let Some(known) = self.frameworks.get_mut(framework) {
+            known.info.roles = info.roles;
+        }
+        let allocator = &mut self.offers.allocator;
+        allocator.update_framework(framework, facts);
+        if suppressed.is_empty() {
+            allocator.revive(framework, None);
+        } else {
+            allocator.suppress(framework, Some(suppressed));
+        }
     }
 
     fn accept(

@@ -89,6 +89,15 @@ pub enum Call {
     },
     /// What waits to be placed.
     Demand(Vec<Shape>),
+    /// Other roles.
+    Update {
+        /// Who calls, with the roles of now.
+        info: Box<FrameworkInfo>,
+        /// Roles in which it wants no offers.
+        suppressed: BTreeSet<Role>,
+        /// What the allocator is to know of it.
+        facts: Box<FrameworkFacts>,
+    },
     /// The end of the framework.
     Teardown,
     /// Of a kind that the test kit does not carry. Answered with ERROR.
@@ -158,6 +167,9 @@ fn read_call(message: &Message) -> Result<Call, ConvertError> {
             let demand = message.demand.as_ref().ok_or_else(missing)?;
             Call::Demand(demand::from_wire(demand)?)
         }
+        call::Type::UpdateFramework => {
+            update(message.update_framework.as_ref().ok_or_else(missing)?)?
+        }
         call::Type::Teardown => Call::Teardown,
         call::Type::Unknown
         | call::Type::Shutdown
@@ -166,8 +178,7 @@ fn read_call(message: &Message) -> Result<Call, ConvertError> {
         | call::Type::AcceptInverseOffers
         | call::Type::DeclineInverseOffers
         | call::Type::AcknowledgeOperationStatus
-        | call::Type::ReconcileOperations
-        | call::Type::UpdateFramework => Call::Other(kind.as_str_name().to_owned()),
+        | call::Type::ReconcileOperations => Call::Other(kind.as_str_name().to_owned()),
     };
     Ok(call)
 }
@@ -183,18 +194,38 @@ fn reconcile(message: &call::Reconcile) -> Result<Call, ConvertError> {
 }
 
 fn subscribe(message: &call::Subscribe) -> Result<Call, ConvertError> {
-    let info = FrameworkInfo::try_from(&message.framework_info)?;
+    let (info, constraints) = (&message.framework_info, message.offer_constraints.as_ref());
+    let (info, facts) = introduced(info, constraints)?;
+    Ok(Call::Subscribe {
+        info,
+        suppressed: roles(Some(&message.suppressed_roles)),
+        facts,
+    })
+}
+
+fn update(message: &call::UpdateFramework) -> Result<Call, ConvertError> {
+    let (info, constraints) = (&message.framework_info, message.offer_constraints.as_ref());
+    let (info, facts) = introduced(info, constraints)?;
+    Ok(Call::Update {
+        info,
+        suppressed: roles(Some(&message.suppressed_roles)),
+        facts,
+    })
+}
+
+/// Who a framework is, and what the allocator is to know of it.
+fn introduced(
+    message: &wire::FrameworkInfo,
+    constraints: Option<&wire::scheduler::OfferConstraints>,
+) -> Result<(Box<FrameworkInfo>, Box<FrameworkFacts>), ConvertError> {
+    let info = FrameworkInfo::try_from(message)?;
     let facts = FrameworkFacts {
         roles: info.roles.clone(),
         capabilities: info.capabilities.clone(),
-        min_allocatable: framework::min_allocatable(&message.framework_info)?,
-        offer_constraints: offer_constraints::from_wire(message.offer_constraints.as_ref())?,
+        min_allocatable: framework::min_allocatable(message)?,
+        offer_constraints: offer_constraints::from_wire(constraints)?,
     };
-    Ok(Call::Subscribe {
-        info: Box::new(info),
-        suppressed: roles(Some(&message.suppressed_roles)),
-        facts: Box::new(facts),
-    })
+    Ok((Box::new(info), Box::new(facts)))
 }
 
 fn accept(message: &call::Accept) -> Result<Call, ConvertError> {

@@ -72,6 +72,7 @@ macro_rules! scenario_tests {
             a_framework_that_waits_for_nothing_is_offered_nothing,
             an_offer_is_as_large_as_what_is_demanded,
             frameworks_with_demand_share_an_agent,
+            what_waits_in_a_role_that_was_taken_later_is_offered_in_it,
         }
     };
     (@each $stage:expr, $($name:ident,)*) => {

@@ -120,3 +120,23 @@ pub async fn frameworks_with_demand_share_an_agent(mut stage: impl Stage) {
     assert_eq!((held(&first), held(&second)), (1_000, 2_000));
     assert_eq!(first[0].agent, second[0].agent);
 }
+
+/// A framework takes another role while it is connected, and is offered what waits in it.
+pub async fn what_waits_in_a_role_that_was_taken_later_is_offered_in_it(mut stage: impl Stage) {
+    stage.add_agent(Resources::cpus_mem(4_000, 1_024)).await;
+    let spec = FrameworkSpec::new("scenario").suppressed();
+    let mut watcher = Watcher::connect(&stage.master_address(), spec);
+    watcher.until("SUBSCRIBED", |_| true).await;
+    let (everybody, dev) = (Role::any(), Role::new("dev").expect("a role"));
+
+    let client = watcher.client.clone();
+    client.set_roles([&everybody, &dev]).expect("connected");
+    client.demand([Shape {
+        role: Some(dev.clone()),
+        ..shape(1_000, 1)
+    }]);
+    client.revive().expect("connected");
+    let offers = watcher.offers().await;
+
+    assert_eq!(offers[0].role, dev);
+}
