@@ -45,7 +45,7 @@ pub struct Options {
     /// Name of this framework, for people.
     #[arg(long, value_name = "NAME", default_value = "marathon")]
     pub framework_name: String,
-    /// Role in which resources are taken.
+    /// Role in which resources are taken for apps that have no other.
     #[arg(long, default_value = "*")]
     pub role: String,
     /// How long the master keeps our tasks while we are away, e.g. `168h`.

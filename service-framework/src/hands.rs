@@ -52,6 +52,7 @@ impl Hands<Action> for ServiceHands {
                 "accept_inverse_offers",
                 self.client.accept_inverse(&questions),
             ),
+            Action::Roles(roles) => ("update_framework", self.client.set_roles(&roles)),
             Action::Demand(shapes) => {
                 self.client.demand(shapes);
                 return;

@@ -13,7 +13,7 @@ use mete_daemon::clock;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError, ServeError};
 use mete_daemon::store::{self, Batch, Store as _, StoreError, StoreJournal};
-use mete_framework_sdk::{Capability, Framework, FrameworkSpec, Role};
+use mete_framework_sdk::{Capability, Framework, FrameworkSpec};
 use mete_service_framework_core::orchestrator::Life;
 use mete_service_framework_core::record::{FORMAT, migrate};
 use mete_service_framework_core::{BadRecord, Orchestrator};
@@ -106,7 +106,7 @@ pub async fn run_on(
 
     let stop = shutdown.child_token();
     let (stop_link, stop_loop) = (CancellationToken::new(), CancellationToken::new());
-    let known_as = machine.framework().cloned();
+    let introduction = introduction(&options, &leader, &machine);
     let (handle, ready) = event_loop::prepare(machine);
     let mut registry = Registry::default();
     let ours = registry.sub_registry_with_prefix("mete_services");
@@ -114,7 +114,7 @@ pub async fn run_on(
     metrics::register(ours, handle.clone());
 
     let why = Why::new(connection.clone());
-    let framework = Framework::connect(connection, introduction(&options, &leader, known_as));
+    let framework = Framework::connect(connection, introduction);
     let (table, subscribers) = (Table::default(), Subscribers::new(&options.role));
     let hands = ServiceHands {
         client: framework.client(),
@@ -234,22 +234,18 @@ fn unreadable(options: &Options, bad: BadRecord) -> RunError {
 }
 
 /// Who we say we are.
-fn introduction(
-    options: &Options,
-    leader: &str,
-    known_as: Option<mete_framework_sdk::FrameworkId>,
-) -> FrameworkSpec {
-    let role = Role::new(&options.role).unwrap_or_default(); // checked with the options
-    let spec = FrameworkSpec::new(options.framework_name.as_str())
-        .role(role)
+fn introduction(options: &Options, leader: &str, machine: &Orchestrator) -> FrameworkSpec {
+    let spec = FrameworkSpec::new(options.framework_name.as_str());
+    let spec = machine.roles().cloned().fold(spec, FrameworkSpec::role);
+    let spec = spec
         .failover_timeout(options.failover_timeout)
         .capability(Capability::TaskKillingState)
         .capability(Capability::RegionAware)
         .capability(Capability::GpuResources)
         .found_at(options.hostname(), Some(format!("http://{leader}")))
         .explicit_acknowledgements();
-    match known_as {
-        Some(id) => spec.id(&id),
+    match machine.framework() {
+        Some(id) => spec.id(id),
         None => spec,
     }
 }

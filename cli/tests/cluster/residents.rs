@@ -1,4 +1,4 @@
-//! An app with a persistent volume through all levels: what one task wrote the next finds, on the same agent, whoever dies;
+//! An app with a persistent volume, in the role of its group, through all levels: what one task wrote the next finds, on the same agent, whoever dies;
 //! and when the app goes nothing stays.
 
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::harness::{Cluster, eventually};
 /// Writes a line into its volume with each start.
 fn app() -> Value {
     json!({
-        "id": "/db", "cpus": 0.05, "mem": 32, "instances": 1,
+        "id": "/dev/db", "cpus": 0.05, "mem": 32, "instances": 1,
         "cmd": "echo $MESOS_TASK_ID >> data/starts; exec mete whoami --port $PORT0",
         "container": { "type": "MESOS", "volumes": [
             { "containerPath": "data", "mode": "RW", "persistent": { "size": 8 } },
@@ -37,12 +37,12 @@ fn starts(cluster: &Cluster) -> Vec<String> {
 async fn nth(cluster: &Cluster, number: usize) -> Value {
     let ending = format!("._app.{number}");
     let task = eventually("the next task runs", async || {
-        let task = cluster.tasks("/db").await.into_iter().next()?;
+        let task = cluster.tasks("/dev/db").await.into_iter().next()?;
         let is_it = task["id"].as_str()?.ends_with(&ending) && task["state"] == "TASK_RUNNING";
         is_it.then_some(task)
     })
     .await;
-    cluster.healthy("/db").await;
+    cluster.healthy("/dev/db").await;
     task
 }
 
@@ -62,12 +62,16 @@ async fn reserved(cluster: &Cluster) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_outlives_tasks_and_the_service_framework_and_goes_with_its_app() {
-    let environment = [("METE_SERVICES_ROLE", "dev")];
-    let mut cluster = Cluster::start_with(&["--agents", "2"], &environment).await;
+    let mut cluster = Cluster::start(&["--agents", "2"]).await;
+    let group = json!({ "id": "/dev", "enforceRole": true });
+    cluster.ok("POST", "/v2/groups", Some(&group)).await;
     cluster.ok("POST", "/v2/apps", Some(&app())).await;
     let first = nth(&cluster, 1).await;
     let volume = &first["localVolumes"][0];
-    assert_eq!(volume["containerPath"], "data");
+    assert_eq!(
+        (&volume["containerPath"], &first["role"]),
+        (&json!("data"), &json!("dev"))
+    );
     assert_eq!(reserved(&cluster).await.len(), 1);
 
     kill(&cluster, &first).await;
@@ -86,21 +90,21 @@ async fn a_volume_outlives_tasks_and_the_service_framework_and_goes_with_its_app
 
     // Asked for none, it keeps what it has; asked for one again, it goes on.
     cluster
-        .ok("PUT", "/v2/apps/db", Some(&json!({ "instances": 0 })))
+        .ok("PUT", "/v2/apps/dev/db", Some(&json!({ "instances": 0 })))
         .await;
     let kept = eventually("it has no task", async || {
-        let task = cluster.tasks("/db").await.into_iter().next()?;
+        let task = cluster.tasks("/dev/db").await.into_iter().next()?;
         (task["state"] == "TASK_STAGING" && task["ports"] == json!([])).then_some(task)
     })
     .await;
     assert_eq!(kept["localVolumes"], first["localVolumes"]);
     cluster
-        .ok("PUT", "/v2/apps/db", Some(&json!({ "instances": 1 })))
+        .ok("PUT", "/v2/apps/dev/db", Some(&json!({ "instances": 1 })))
         .await;
     nth(&cluster, 4).await;
     assert_eq!(starts(&cluster).len(), 4);
 
-    cluster.ok("DELETE", "/v2/apps/db", None).await;
+    cluster.ok("DELETE", "/v2/apps/dev/db", None).await;
     eventually("nothing is reserved, and no volume is left", async || {
         let is_erased = starts(&cluster).is_empty();
         (is_erased && reserved(&cluster).await.is_empty()).then_some(())

@@ -21,7 +21,7 @@ optional_fields! {
         scale_by: f64,
         /// The version to go back to.
         version: String,
-        /// Whether apps below have its role: not carried yet.
+        /// Whether apps below have its role; only of groups right below the root.
         enforce_role: bool,
     }
 }
@@ -40,6 +40,9 @@ pub struct GroupInfo {
     pub groups: Vec<GroupInfo>,
     /// Apps or groups that are started before anything below.
     pub dependencies: Vec<String>,
+    /// Whether apps below have its role; left out where they need not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enforce_role: bool,
     /// The moment of the last change to anything.
     pub version: String,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, ExecutorId, OfferId, Resources, TaskId, TaskSpec, Timestamp, UpdateId};
+use mete_model::{
+    AgentId, ExecutorId, OfferId, Resources, Role, TaskId, TaskSpec, Timestamp, UpdateId,
+};
 
 use mete_placement::Shape;
 
@@ -46,6 +48,8 @@ pub enum Action {
     },
     /// Agents that drain have been left: their questions are answered.
     AcceptInverse(Vec<OfferId>),
+    /// Resources are taken in these roles from now on.
+    Roles(Vec<Role>),
     /// What waits, those that wait the longest first; replaces what was said before. Empty: nothing waits.
     Demand(Vec<Shape>),
     /// Offers are wanted, those declined too.

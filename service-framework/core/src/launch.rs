@@ -22,6 +22,8 @@ use crate::spec::app::{
 use crate::spec::history::AppVersion;
 use crate::spec::time;
 
+/// The variable that says whether an app has the role of its group because all in it have.
+const ENFORCES_ROLE: &str = "MARATHON_APP_ENFORCE_GROUP_ROLE";
 /// Labels and their values become variables only up to this length (Marathon's bound).
 const MAX_LABEL_BYTES: usize = 512;
 
@@ -49,6 +51,8 @@ pub struct Grant<'a> {
     pub ports: &'a [u16],
     /// All it takes of the offer.
     pub resources: Resources,
+    /// Whether all that is in its group at the top has the role of that group.
+    pub enforces_role: bool,
 }
 
 pub use pod::group;
@@ -69,7 +73,10 @@ pub fn resources(spec: &AppSpec) -> Resources {
 /// The task of an app's instance; `original` is left empty.
 pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
     let spec = &*version.spec;
-    let environment = environment(version, &task, grant.host, grant.ports);
+    let mut environment = environment(version, &task, grant.host, grant.ports);
+    if grant.enforces_role && !spec.env.contains_key(ENFORCES_ROLE) {
+        environment.insert(ENFORCES_ROLE.to_owned(), "true".to_owned());
+    }
     let ports = spec.instance_ports(grant.ports);
     let command = CommandSpec {
         program: program(spec),
@@ -311,10 +318,7 @@ pub fn environment(
             "MARATHON_APP_RESOURCE_GPUS".to_owned(),
             spec.gpus.to_string(),
         ),
-        (
-            "MARATHON_APP_ENFORCE_GROUP_ROLE".to_owned(),
-            "false".to_owned(),
-        ),
+        (ENFORCES_ROLE.to_owned(), "false".to_owned()),
     ]);
     if let Some(image) = spec.image() {
         all.insert("MARATHON_APP_DOCKER_IMAGE".to_owned(), image.to_owned());

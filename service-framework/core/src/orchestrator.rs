@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_model::machine::{Effects, Machine, Timestamp};
-use mete_model::{AgentId, FrameworkId, TaskId};
+use mete_model::{AgentId, FrameworkId, Role, TaskId};
 use mete_placement::Policy;
 
 use crate::backends::{self, Backends};
@@ -17,7 +17,7 @@ use crate::events::{Event, Happening};
 use crate::input::Input;
 use crate::random::Random;
 use crate::record::{BadRecord, Record};
-use crate::spec::app::AppId;
+use crate::spec::app::{AppId, AppSpec};
 use crate::state::apps::Apps;
 use crate::state::demand::Demand;
 use crate::state::deployments::Deployments;
@@ -29,13 +29,14 @@ use crate::state::master::Master;
 use crate::state::probes::Probes;
 use crate::state::proxies::Proxies;
 use crate::state::releases::Releases;
+use crate::state::roles::Roles;
 use crate::transitions::Killing;
 use crate::view::View;
 
 /// What the operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The role offers are taken in.
+    /// The role of apps that have no other.
     pub role: String,
     /// The first service port that may be given (10000).
     pub first_service_port: u16,
@@ -86,6 +87,7 @@ pub struct Orchestrator {
     pub(crate) proxies: Proxies,
     pub(crate) leaving: Leaving,
     pub(crate) releases: Releases,
+    pub(crate) roles: Roles,
     pub(crate) master: Master,
     /// The version given out last.
     pub(crate) last_version: Timestamp,
@@ -122,6 +124,7 @@ impl Orchestrator {
             proxies: Proxies::default(),
             leaving: Leaving::default(),
             releases: Releases::default(),
+            roles: Roles::default(),
             master: Master::default(),
             last_version: Timestamp::EPOCH,
             touched: BTreeSet::new(),
@@ -135,6 +138,17 @@ impl Orchestrator {
     /// Our id from before the restart, to subscribe with.
     pub const fn framework(&self) -> Option<&FrameworkId> {
         self.master.framework.as_ref()
+    }
+
+    /// The roles to subscribe in.
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.all()
+    }
+
+    /// The role in which an app takes resources.
+    pub(crate) fn role_of(&self, spec: &AppSpec) -> Role {
+        let role = spec.role.as_deref().unwrap_or(&self.settings.role);
+        Role::new(role).unwrap_or_default() // checked with the settings, and with the app
     }
 
     /// What the operator has set.

@@ -13,3 +13,4 @@ pub mod master; // the link to the master
 pub(crate) mod probes; // which instance is asked when
 pub mod proxies; // who follows the list, and what each has in effect
 pub mod releases; // what is held for instances that are no more
+pub(crate) mod roles; // in which roles resources are taken

@@ -74,10 +74,34 @@ pub fn quantity(path: &str, value: f64, minimum: f64, unit: u64) -> Result<u64, 
     Ok(units.round() as u64)
 }
 
-/// Everything that is wrong with an app or a pod by itself. `role`: the framework's.
-pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
+/// The roles that an app may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// That of the framework, which an app has that says nothing.
+    pub own: String,
+    /// Those that it may say.
+    pub allowed: BTreeSet<String>,
+}
+
+impl Roles {
+    /// Only the framework's.
+    pub fn only(own: &str) -> Self {
+        Self {
+            own: own.to_owned(),
+            allowed: BTreeSet::from([own.to_owned()]),
+        }
+    }
+
+    /// The role of an app.
+    fn of<'a>(&'a self, spec: &'a AppSpec) -> &'a str {
+        spec.role.as_deref().unwrap_or(&self.own)
+    }
+}
+
+/// Everything that is wrong with an app or a pod by itself.
+pub fn app(spec: &AppSpec, roles: &Roles) -> Vec<Violation> {
     if let Some(parts) = &spec.pod {
-        return pod::pod(spec, parts, role);
+        return pod::pod(spec, parts, roles);
     }
     let mut found = Vec::new();
     size(spec, &mut found);
@@ -90,8 +114,8 @@ pub fn app(spec: &AppSpec, role: &str) -> Vec<Violation> {
     health_checks(spec, &mut found);
     readiness_check(spec, &mut found);
     strategies(spec, &mut found);
-    placement(spec, role, &mut found);
-    resident::volumes(spec, role, &mut found);
+    placement(spec, roles, &mut found);
+    resident::volumes(spec, roles.of(spec), &mut found);
     found
 }
 
@@ -440,7 +464,8 @@ fn strategies(spec: &AppSpec, found: &mut Vec<Violation>) {
     }
 }
 
-fn placement(spec: &AppSpec, role: &str, found: &mut Vec<Violation>) {
+fn placement(spec: &AppSpec, roles: &Roles, found: &mut Vec<Violation>) {
+    let role = roles.of(spec);
     for (at, constraint) in spec.constraints.iter().enumerate() {
         let parsed = Constraint::parse(
             &constraint.field,
@@ -474,11 +499,10 @@ fn placement(spec: &AppSpec, role: &str, found: &mut Vec<Violation>) {
             found.push(Violation::new("/acceptedResourceRoles", text));
         }
     }
-    if spec.role.as_ref().is_some_and(|wanted| wanted != role) {
-        found.push(Violation::new(
-            "/role",
-            format!("expected one of: [{role}]"),
-        ));
+    if !roles.allowed.contains(role) {
+        let allowed: Vec<&str> = roles.allowed.iter().map(String::as_str).collect();
+        let text = format!("expected one of: [{}]", allowed.join(", "));
+        found.push(Violation::new("/role", text));
     }
 }
 
@@ -502,7 +526,7 @@ mod tests {
     fn wrong(change: impl FnOnce(&mut AppSpec)) -> Vec<String> {
         let mut spec = good();
         change(&mut spec);
-        app(&spec, "*")
+        app(&spec, &Roles::only("*"))
             .into_iter()
             .map(|violation| violation.path)
             .collect()
@@ -510,7 +534,7 @@ mod tests {
 
     #[test]
     fn an_app_with_a_command_is_good() {
-        assert_eq!(app(&good(), "*"), []);
+        assert_eq!(app(&good(), &Roles::only("*")), []);
     }
 
     #[test]

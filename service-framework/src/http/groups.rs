@@ -242,6 +242,7 @@ impl<'a> All<'a> {
         let group = id.as_ref().and_then(|id| self.groups.get(id));
         let dependencies = group.map(|group| &group.dependencies).into_iter().flatten();
         let dependencies = dependencies.map(ToString::to_string).collect();
+        let enforce_role = group.is_some_and(|group| group.enforce_role);
         let apps = self.apps.remove(&id).filter(|_| parts.apps);
         let pods = self.pods.remove(&id).filter(|_| parts.pods);
         let below = self.below.remove(&id).filter(|_| parts.groups);
@@ -252,6 +253,7 @@ impl<'a> All<'a> {
             pods: pods.unwrap_or_default(),
             groups: below.map(|id| self.take(Some(id.clone()), parts)).collect(),
             dependencies,
+            enforce_role,
             version: time::text(self.version),
         }
     }
@@ -322,7 +324,7 @@ async fn put(
     Ok(Json(DeploymentSteps { steps }).into_response())
 }
 
-/// PATCH: only whether a group at the top has a role, and that it has none is so already.
+/// PATCH: only whether a group at the top enforces its role.
 async fn patch(
     State(api): State<Api>,
     may: May,
@@ -339,7 +341,10 @@ async fn patch(
         enforce_role: said.enforce_role,
         ..GroupUpdate::default()
     };
-    convert::group(id, &only)?;
+    let what = convert::group(id, &only)?;
+    if said.enforce_role.is_some() {
+        ask(&api, what, false, None).await?;
+    }
     Ok(StatusCode::OK)
 }
 

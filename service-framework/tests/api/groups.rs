@@ -244,7 +244,7 @@ async fn what_cannot_be_done_to_groups_is_told_as_marathon_does() {
         ),
         (
             Method::PUT,
-            "/v2/groups/shop",
+            "/v2/groups/shop/x",
             json!({ "enforceRole": true }),
             422,
             "Object is not valid",
@@ -364,4 +364,39 @@ async fn groups_outlive_a_restart_and_a_lock_names_the_deployment() {
         .await;
     assert_eq!(status, StatusCode::OK);
     cluster.running("/shop/web", 1).await;
+}
+
+#[tokio::test]
+async fn what_is_in_a_group_that_enforces_its_role_takes_resources_in_it() {
+    let cluster = Cluster::start().await;
+    let service = &cluster.service;
+    let enforced = json!({ "id": "/dev", "enforceRole": true });
+    service.post("/v2/groups", &enforced).await;
+
+    let (status, told) = service.post("/v2/apps", &app("/dev/web")).await;
+
+    assert_eq!(status, StatusCode::CREATED, "{told}");
+    assert_eq!(told["role"], "dev");
+    let shown = cluster.running("/dev/web", 1).await;
+    assert_eq!(shown["app"]["tasks"][0]["role"], "dev");
+    let (_, shown) = service.get("/v2/groups/dev").await;
+    assert_eq!(shown["enforceRole"], true);
+    let mut other = app("/dev/other");
+    other["role"] = json!("*");
+    let (status, answer) = service.post("/v2/apps", &other).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let details = json!([{ "path": "/role", "errors": ["expected one of: [dev]"] }]);
+    assert_eq!(answer["details"], details);
+
+    let free = json!({ "enforceRole": false });
+    let (status, _) = service.send(Method::PATCH, "/v2/groups/dev", &free).await;
+
+    assert_eq!(status, StatusCode::OK);
+    let (_, shown) = service.get("/v2/groups/dev").await;
+    assert_eq!(shown["enforceRole"], Value::Null);
+    let (status, told) = service.post("/v2/apps", &other).await;
+    assert_eq!((status, &told["role"]), (StatusCode::CREATED, &json!("*")));
+    // It is subscribed in both roles from the start of its next life on.
+    let cluster = cluster.restart().await;
+    cluster.running("/dev/web", 1).await;
 }

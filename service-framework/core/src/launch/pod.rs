@@ -342,6 +342,7 @@ mod tests {
             host: "node-1",
             ports: &ports,
             resources,
+            enforces_role: false,
         };
         let pod = version.spec.pod.as_deref().expect("a pod");
         group(&id, &version, pod, &grant)

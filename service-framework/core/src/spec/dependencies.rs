@@ -178,6 +178,7 @@ mod tests {
         let group = |on: &str| {
             Arc::new(Group {
                 dependencies: BTreeSet::from([id(on)]),
+                ..Group::default()
             })
         };
         let waits = BTreeMap::from([(id("/shop"), group("/db"))]);

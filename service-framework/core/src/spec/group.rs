@@ -16,6 +16,9 @@ use crate::spec::history::AppVersion;
 pub struct Group {
     /// Apps or groups that are started before anything below this one.
     pub dependencies: BTreeSet<AppId>,
+    /// Whether apps and pods in it take resources in the role of its name; only of groups right below the root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enforce_role: bool,
 }
 
 /// What a user says of a group: each part that is there takes the place of what was.
@@ -29,6 +32,8 @@ pub struct GroupSpec {
     pub groups: Option<Vec<GroupSpec>>,
     /// What it waits for. The root waits for nothing.
     pub dependencies: Option<BTreeSet<AppId>>,
+    /// Whether it enforces its role.
+    pub enforce_role: Option<bool>,
 }
 
 /// Some apps and groups, each as it is to be or as it was; `None`: not there. A wish is one, and so is what a change took

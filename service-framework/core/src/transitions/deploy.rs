@@ -145,6 +145,7 @@ impl Orchestrator {
             former.apps.insert(id.clone(), before);
             if let Some(version) = &after {
                 out.store.push(Record::Version(Arc::clone(version)));
+                self.roles.take(&self.role_of(&version.spec));
             }
             self.apps.edit(&id, |app| {
                 if let Some(version) = &after {

@@ -152,7 +152,7 @@ impl Orchestrator {
     }
 
     fn wish_for_group(&self, version: Timestamp, laid: Laid) -> Result<Difference, Reply> {
-        let mut wish = self.wish_for(version, laid.put)?;
+        let mut wish = self.wish_in(version, laid.put, &laid.groups)?;
         wish.apps.extend(laid.gone.into_iter().map(|id| (id, None)));
         wish.groups.extend(laid.groups);
         Ok(wish)
@@ -163,11 +163,12 @@ impl Present {
     fn lay(&self, said: GroupSpec, laid: &mut Laid) {
         if let Some(id) = &said.id {
             let before = self.tree.groups.get(id);
-            let group = match said.dependencies {
-                Some(dependencies) => Arc::new(Group { dependencies }),
-                None => before.cloned().unwrap_or_default(),
+            let before = before.map(|group| Group::clone(group)).unwrap_or_default();
+            let group = Group {
+                dependencies: said.dependencies.unwrap_or(before.dependencies),
+                enforce_role: said.enforce_role.unwrap_or(before.enforce_role),
             };
-            laid.groups.insert(id.clone(), Some(group));
+            laid.groups.insert(id.clone(), Some(Arc::new(group)));
         }
         if let Some(apps) = said.apps {
             let named: BTreeSet<&AppId> = apps.iter().map(|(_, spec)| &spec.id).collect();

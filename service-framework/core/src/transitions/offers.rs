@@ -221,6 +221,7 @@ impl Orchestrator {
             constraints,
             placed,
             count: u32::try_from(shape.instances.len()).unwrap_or(u32::MAX),
+            roles: BTreeSet::from([self.role_of(spec)]),
             ..Waiting::new(launch::resources(spec))
         }
     }
@@ -253,6 +254,7 @@ impl Orchestrator {
             host: &host,
             ports: &ports,
             resources: of_task.unwrap_or_else(|| placement.resources.clone()),
+            enforces_role: self.is_role_enforced(&spec.id),
         };
         accept
             .reserve

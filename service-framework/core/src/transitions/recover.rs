@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_model::Timestamp;
 use mete_model::machine::Effects;
+use mete_model::{Role, Timestamp};
 
 use crate::orchestrator::Orchestrator;
 use crate::probe::Check;
@@ -15,6 +15,7 @@ use crate::record::Stored;
 use crate::spec::group::Difference;
 use crate::state::probes;
 use crate::state::releases::Release;
+use crate::state::roles::Roles;
 
 impl Orchestrator {
     pub(crate) fn take_back(&mut self, now: Timestamp, stored: Stored) {
@@ -59,6 +60,25 @@ impl Orchestrator {
         }
         let all: BTreeSet<_> = self.apps.iter().map(|app| app.id.clone()).collect();
         self.list(&all, true);
+        self.roles = Roles::known(self.roles_in_use());
+    }
+
+    /// The role of the framework, and each that an app, an instance or something to be given back is in.
+    fn roles_in_use(&self) -> BTreeSet<Role> {
+        let own = Role::new(&self.settings.role).unwrap_or_default();
+        let mut all = BTreeSet::from([own]);
+        for app in self.apps.iter() {
+            let target = app.target.iter().map(|target| &target.version);
+            let instances = app.instances.values();
+            let versions = instances.clone().map(|instance| &instance.version);
+            let versions = app.wanted.iter().chain(target).chain(versions);
+            all.extend(versions.map(|version| self.role_of(&version.spec)));
+            let held = instances.filter_map(|instance| instance.holding.as_ref());
+            all.extend(held.map(|holding| holding.role.clone()));
+        }
+        let released = self.releases.iter();
+        all.extend(released.map(|(_, release)| release.holding.role.clone()));
+        all
     }
 
     /// A version that an app has still is kept once.

@@ -185,6 +185,7 @@ impl Orchestrator {
             host: &offer.endpoint.hostname,
             ports: &place.ports,
             resources,
+            enforces_role: self.is_role_enforced(instance.app()),
         };
         let launch = Launch {
             task: launch::task(instance.id.nth_task(incarnation), version, &grant),

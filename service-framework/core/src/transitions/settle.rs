@@ -141,6 +141,8 @@ impl Orchestrator {
             // When a delay ends, offers are asked for anew.
             self.master.wants_revive = false;
         }
+        // First, since what waits names its role.
+        out.act.extend(self.roles.take_news().map(Action::Roles));
         // Before REVIVE, so that the first offers fit.
         out.act.extend(self.demand.take_news().map(Action::Demand));
         if may_revive {

@@ -10,10 +10,13 @@ use crate::effects::Reply;
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{AppId, AppSpec, PortDefinition};
 use crate::spec::dependencies::within;
-use crate::spec::group::Difference;
+use crate::spec::group::{Difference, Group};
 use crate::spec::history::AppVersion;
 use crate::spec::ports;
-use crate::validate::{self, Violation};
+use crate::validate::{self, Roles, Violation};
+
+/// Groups that are another with a wish; `None`: gone.
+type Groups = BTreeMap<AppId, Option<Arc<Group>>>;
 
 impl Orchestrator {
     /// Validates, gives service ports, and compares with what is wanted already. Each app comes with its place in what was
@@ -23,10 +26,21 @@ impl Orchestrator {
         version: Timestamp,
         specs: Vec<(String, AppSpec)>,
     ) -> Result<Difference, Reply> {
+        self.wish_in(version, specs, &BTreeMap::new())
+    }
+
+    /// The same of apps whose groups change with them.
+    pub(super) fn wish_in(
+        &self,
+        version: Timestamp,
+        mut specs: Vec<(String, AppSpec)>,
+        groups: &Groups,
+    ) -> Result<Difference, Reply> {
         let mut violations = Vec::new();
         let mut seen = BTreeSet::new();
-        for (place, spec) in &specs {
-            let found = validate::app(spec, &self.settings.role).into_iter();
+        for (place, spec) in &mut specs {
+            let roles = self.give_role(spec, groups);
+            let found = validate::app(spec, &roles).into_iter();
             violations.extend(found.map(|found| found.below(place)));
             let is_other = |before: &Arc<AppVersion>| before.spec.is_pod() != spec.is_pod();
             if self.apps.wanted(&spec.id).is_some_and(is_other) {
@@ -37,7 +51,7 @@ impl Orchestrator {
                 let found = validate::update(&before.spec, spec).into_iter();
                 violations.extend(found.map(|found| found.below(place)));
             }
-            if !seen.insert(&spec.id) {
+            if !seen.insert(spec.id.clone()) {
                 let message = format!("app {} is given twice", spec.id);
                 violations.push(Violation::new("/id", message).below(place));
             }
@@ -73,6 +87,35 @@ impl Orchestrator {
             }
         }
         Ok(wish)
+    }
+
+    /// Gives an app its role: what it had, or as its group says; and says which it may have.
+    fn give_role(&self, spec: &mut AppSpec, groups: &Groups) -> Roles {
+        let own = &self.settings.role;
+        let before = self.apps.wanted(&spec.id).map(|before| &before.spec.role);
+        let group = spec.id.group_role().map(str::to_owned);
+        let is_enforced = spec.id.top_group().is_some_and(|top| {
+            let wished = groups.get(&top).map(Option::as_ref);
+            let group = wished.unwrap_or_else(|| self.groups.get(&top));
+            group.is_some_and(|group| group.enforce_role)
+        });
+        if spec.role.is_none() {
+            let of_group = || group.clone().filter(|_| is_enforced);
+            spec.role = before.cloned().unwrap_or_else(of_group);
+        }
+        spec.role.take_if(|role| role == own);
+        let kept = before.map(|role| role.as_ref().unwrap_or(own).clone());
+        let free = Some(own.clone()).filter(|_| !is_enforced);
+        Roles {
+            own: own.clone(),
+            allowed: group.into_iter().chain(free).chain(kept).collect(),
+        }
+    }
+
+    /// Whether the group at the top that an app is in enforces its role.
+    pub(super) fn is_role_enforced(&self, app: &AppId) -> bool {
+        let group = app.top_group().and_then(|top| self.groups.get(&top));
+        group.is_some_and(|group| group.enforce_role)
     }
 
     /// Adds the groups that apps and groups of a wish lie in, and leaves out what is so already.

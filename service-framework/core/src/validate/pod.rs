@@ -7,8 +7,8 @@ use mete_model::executor::MAX_GROUP_TASKS;
 use mete_model::ids::MAX_ID_BYTES;
 
 use super::{
-    Violation, are_unique, fetches, health_check, placement, secrets, size, strategies, texts,
-    variables,
+    Roles, Violation, are_unique, fetches, health_check, placement, secrets, size, strategies,
+    texts, variables,
 };
 use crate::spec::app::{AppSpec, PodContainer, PodProgram, PodSpec, VolumeSource};
 use crate::state::instances::TASK_ID_BYTES;
@@ -26,13 +26,13 @@ const NAMES: [(&str, &str); 6] = [
     ),
 ];
 
-pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, role: &str) -> Vec<Violation> {
+pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, roles: &Roles) -> Vec<Violation> {
     let mut found = Vec::new();
     texts(spec, &mut found);
     secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
     secrets::sources(spec, &mut found);
     strategies(spec, &mut found);
-    placement(spec, role, &mut found);
+    placement(spec, roles, &mut found);
     let mut found: Vec<Violation> = found.into_iter().map(in_a_pod).collect();
     size(spec, &mut found);
     if !spec.network.is_host() {
@@ -254,7 +254,7 @@ mod tests {
         let mut pod = *spec.pod.take().expect("a pod");
         change(&mut spec, &mut pod);
         spec.pod = Some(Box::new(pod));
-        let found = crate::validate::app(&spec, "*");
+        let found = crate::validate::app(&spec, &Roles::only("*"));
         found.into_iter().map(|found| found.path).collect()
     }
 

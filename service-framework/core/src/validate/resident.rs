@@ -9,7 +9,7 @@ use crate::state::holdings::VOLUME_ID_BYTES;
 /// Volumes of one app: each is a directory, and a shape of what waits names them all.
 const MAX_VOLUMES: usize = 16;
 
-/// What is wrong with an app's volumes, and with the rest for their sake. `role`: the framework's.
+/// What is wrong with an app's volumes, and with the rest for their sake. `role`: the app's.
 pub(super) fn volumes(spec: &AppSpec, role: &str, found: &mut Vec<Violation>) {
     if spec.residency.is_some() != spec.is_resident() {
         let text = "App must contain persistent volumes and define residency";
@@ -19,8 +19,8 @@ pub(super) fn volumes(spec: &AppSpec, role: &str, found: &mut Vec<Violation>) {
         return;
     }
     each(spec, found);
-    if spec.role.as_deref().unwrap_or(role) == "*" {
-        let text = "is *, for which nothing can be reserved: apps with persistent volumes need a framework with another role (--role)";
+    if role == "*" {
+        let text = "is *, for which nothing can be reserved: apps with persistent volumes need another, that of their group at the top or of the framework (--role)";
         found.push(Violation::new("/role", text));
     }
     let accepted = spec.accepted_resource_roles.as_ref();
@@ -81,6 +81,7 @@ pub fn update(before: &AppSpec, spec: &AppSpec) -> Vec<Violation> {
         ("/gpus", before.gpus == spec.gpus),
         ("/", before.host_ports().eq(spec.host_ports())),
         ("/requirePorts", before.require_ports == spec.require_ports),
+        ("/role", before.role == spec.role),
     ];
     let changed = same.into_iter().filter(|(_, is_same)| !is_same);
     found.extend(changed.map(|(path, _)| Violation::new(path, text)));
@@ -115,7 +116,7 @@ mod tests {
     fn wrong(role: &str, change: impl FnOnce(&mut AppSpec)) -> Vec<String> {
         let mut spec = resident();
         change(&mut spec);
-        let found = super::super::app(&spec, role).into_iter();
+        let found = super::super::app(&spec, &super::super::Roles::only(role)).into_iter();
         found.map(|violation| violation.path).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mete_model::{Ranges, Resources, TaskState};
+use mete_model::{Ranges, Resources, Role, TaskState};
 use mete_placement::Shape;
 use mete_service_framework_core::spec::app::{AppSpec, Constraint, PortDefinition};
 
@@ -38,12 +38,14 @@ fn each_app_that_waits_is_one_shape_with_all_it_asks_for() {
     let name = |name: &str| Some(name.to_owned());
     let expected = Shape {
         name: name("/db"),
+        role: Some(Role::any()),
         count: 3,
         ..Shape::new(resources)
     };
     assert_eq!(*db, expected);
     let expected = Shape {
         name: name("/web"),
+        role: Some(Role::any()),
         any_ports: 1,
         count: 2,
         ..Shape::new(Resources::cpus_mem(100, 128))

@@ -57,6 +57,8 @@ pub(crate) struct World {
     /// What subscribers heard.
     pub(crate) events: Vec<Happening>,
     pub(crate) wants_offers: bool,
+    /// The roles that were taken since the last SUBSCRIBE.
+    pub(crate) roles: Vec<Role>,
     /// What the master was told that waits.
     pub(crate) demand: Vec<Shape>,
     offers: u32,
@@ -97,6 +99,7 @@ impl World {
             accepted: Vec::new(),
             events: Vec::new(),
             wants_offers: false,
+            roles: Vec::new(),
             demand: Vec::new(),
             offers: 0,
             offered: BTreeMap::new(),
@@ -181,6 +184,7 @@ impl World {
                 }
             }
             Action::Kill { task, .. } => self.kills.push(task),
+            Action::Roles(roles) => self.roles = roles,
             Action::Demand(shapes) => self.demand = shapes,
             Action::Revive => self.wants_offers = true,
             Action::Suppress => self.wants_offers = false,
@@ -309,8 +313,13 @@ impl World {
         id
     }
 
-    /// What every agent has free.
+    /// What every agent has free, in the role of the framework.
     pub(crate) fn free(&mut self) -> Vec<Offer> {
+        self.free_in(&self.settings.role.clone())
+    }
+
+    /// The same in another of its roles.
+    pub(crate) fn free_in(&mut self, role: &str) -> Vec<Offer> {
         let mut offers = Vec::new();
         for (agent, total) in &self.agents {
             let mut free = total.clone();
@@ -331,7 +340,7 @@ impl World {
                 }
             }
             self.offers += 1;
-            offers.push(offer(self.offers, agent.clone(), &self.settings.role, free));
+            offers.push(offer(self.offers, agent.clone(), role, free));
         }
         self.remember(&offers);
         offers

@@ -18,4 +18,5 @@ mod random_events; // what holds whatever happens
 mod readiness; // new instances say that they are ready
 mod residents; // instances with volumes of their own
 mod restarts; // what the store brings back
+mod roles; // apps in roles of their own
 mod upgrades; // one version replaces another

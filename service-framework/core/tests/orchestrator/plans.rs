@@ -79,7 +79,13 @@ fn groups(lines: &str) -> Groups {
             panic!("cannot read {line:?}")
         };
         let dependencies = rest.iter().map(|other| id(other)).collect();
-        groups.insert(id(group), Arc::new(Group { dependencies }));
+        groups.insert(
+            id(group),
+            Arc::new(Group {
+                dependencies,
+                ..Group::default()
+            }),
+        );
     }
     groups
 }

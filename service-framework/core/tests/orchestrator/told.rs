@@ -119,6 +119,7 @@ fn action(action: &Action) -> String {
             let questions: Vec<_> = questions.iter().map(|offer| offer.as_str()).collect();
             format!("leaves {}", questions.join(","))
         }
+        Action::Roles(roles) => format!("take roles {roles:?}"),
         Action::Demand(shapes) if shapes.is_empty() => "demand nothing".to_owned(),
         Action::Demand(shapes) => {
             let shape = |shape: &Shape| {

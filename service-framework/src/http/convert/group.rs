@@ -115,8 +115,10 @@ fn structure(
     room: &mut usize,
     faults: &mut Faults,
 ) -> GroupSpec {
-    if said.enforce_role == Some(true) {
-        faults.not_carried(format!("{place}/enforceRole"), "a role of a group");
+    let is_top = id.as_ref().is_some_and(|id| id.parent().is_none());
+    if said.enforce_role == Some(true) && !is_top {
+        let text = "is only for groups right below the root";
+        faults.meaning(format!("{place}/enforceRole"), text);
     }
     if !place.is_empty() && (said.version.is_some() || said.scale_by.is_some()) {
         let text = "version and scaleBy are for a whole group, not for one inside of another";
@@ -156,6 +158,7 @@ fn structure(
         apps: said.apps.as_ref().map(|_| apps.unwrap_or_default()),
         groups: said.groups.as_ref().map(|_| groups.unwrap_or_default()),
         dependencies,
+        enforce_role: said.enforce_role,
         id,
     }
 }

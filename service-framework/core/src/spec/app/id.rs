@@ -92,6 +92,17 @@ impl AppId {
         std::iter::successors(self.parent(), Self::parent)
     }
 
+    /// The group right below the root that it lies in; `None`: it lies in the root itself.
+    pub fn top_group(&self) -> Option<Self> {
+        self.ancestors().last()
+    }
+
+    /// The role of that group: its name.
+    pub fn group_role(&self) -> Option<&str> {
+        let is_in_one = self.segments().nth(1).is_some();
+        self.segments().next().filter(|_| is_in_one)
+    }
+
     /// A path relative to `base` (`None`: the root) made absolute; `.` is here and `..` one up, of which the root has none.
     ///
     /// # Errors
