@@ -38,6 +38,12 @@ pub struct Task {
     /// Its version of the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Region of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Zone of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// The volumes that it holds.
     #[serde(default)]
     pub local_volumes: Vec<LocalVolume>,

@@ -3,12 +3,12 @@
 use std::error::Error;
 
 use mete_daemon::exit::Exit;
-use mete_framework_sdk::TaskState;
 use mete_framework_sdk::testkit::{Call, Refusal};
+use mete_framework_sdk::{FaultDomain, TaskState};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Service, app};
+use crate::harness::{Cluster, Service, agent, app};
 
 #[tokio::test]
 async fn a_restart_adopts_what_runs_and_restarts_nothing() {
@@ -149,4 +149,36 @@ async fn it_ends_with_the_reason_when_the_master_refuses_it_for_good() {
         .ended()
         .await;
     assert!(error.to_string().contains("no"), "{error}");
+}
+
+#[tokio::test]
+async fn where_instances_run_is_told_before_and_after_a_restart() {
+    let cluster = Cluster::start_on(&[]).await;
+    let mut there = agent("127.0.0.2");
+    there.domain = Some(FaultDomain {
+        region: "eu".to_owned(),
+        zone: "eu-1".to_owned(),
+    });
+    cluster.master.add_agent(there);
+    cluster.service.post("/v2/apps", &app("/web")).await;
+    let pod = json!({ "id": "/pod", "containers": [
+        { "name": "a", "exec": { "command": { "shell": "true" } }, "resources": { "cpus": 0.1, "mem": 16 } }] });
+    cluster.service.post("/v2/pods", &pod).await;
+    let told = async |cluster: &Cluster| {
+        let runs = |told: &Value| told["status"] == "STABLE";
+        let pod = cluster.until("/v2/pods/pod::status", runs).await;
+        let web = cluster.running("/web", 1).await;
+        let (pod, web) = (&pod["instances"][0], &web["app"]["tasks"][0]);
+        json!([
+            pod["agentRegion"],
+            pod["agentZone"],
+            web["region"],
+            web["zone"]
+        ])
+    };
+    let expected = json!(["eu", "eu-1", "eu", "eu-1"]);
+
+    assert_eq!(told(&cluster).await, expected);
+    let cluster = cluster.restart().await;
+    assert_eq!(told(&cluster).await, expected);
 }

@@ -46,6 +46,12 @@ pub struct PodInstanceStatus {
     /// Id of its agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// Region of its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_region: Option<String>,
+    /// Zone of its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_zone: Option<String>,
     /// What it takes.
     pub resources: Resources,
     /// Where it can be reached.

@@ -102,6 +102,7 @@ mod tests {
             host: "h".to_owned(),
             ip_addresses: Vec::new(),
             ports: Vec::new(),
+            domain: None,
             attributes: vec![("rack".to_owned(), rack.to_owned())],
         };
         Arc::new(Instance {

@@ -5,7 +5,7 @@ mod holding; // what instances hold, and what is to be given back
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mete_model::{AgentId, FrameworkId, OfferId, TaskId, TaskState, Timestamp};
+use mete_model::{AgentId, FaultDomain, FrameworkId, OfferId, TaskId, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::plan::{Action, ActionKind, Step};
@@ -242,6 +242,9 @@ struct Place {
     host: String,
     ip_addresses: Vec<String>,
     ports: Vec<u16>,
+    /// Region and zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    domain: Option<(String, String)>,
     #[serde(default)]
     attributes: Vec<(String, String)>,
 }
@@ -276,6 +279,10 @@ impl From<&instances::Instance> for Instance {
                 host: place.host.clone(),
                 ip_addresses: place.ip_addresses.clone(),
                 ports: place.ports.clone(),
+                domain: place
+                    .domain
+                    .clone()
+                    .map(|domain| (domain.region, domain.zone)),
                 attributes: place.attributes.clone(),
             },
             staged_us: micros(instance.staged_at),
@@ -345,6 +352,10 @@ impl Instance {
                 host: self.place.host,
                 ip_addresses: self.place.ip_addresses,
                 ports: self.place.ports,
+                domain: self
+                    .place
+                    .domain
+                    .map(|(region, zone)| FaultDomain { region, zone }),
                 attributes: self.place.attributes,
             }),
             staged_at: moment(self.staged_us),

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, ExecutorId, OfferId, TaskId, Timestamp};
+use mete_model::{AgentId, ExecutorId, FaultDomain, OfferId, TaskId, Timestamp};
 
 use crate::probe::Response;
 use crate::spec::app::{AppId, UnreachableStrategy};
@@ -249,6 +249,8 @@ pub struct Place {
     pub ip_addresses: Vec<String>,
     /// Its ports on that host, one for each port definition of its version.
     pub ports: Vec<u16>,
+    /// Where that agent is as far as faults go; `None` also of instances whose records are from before it was kept.
+    pub domain: Option<FaultDomain>,
     /// What constraints saw there: field and value.
     pub attributes: Vec<(String, String)>,
 }

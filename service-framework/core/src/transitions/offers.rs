@@ -273,6 +273,7 @@ impl Orchestrator {
             agent: offer.agent.clone(),
             host,
             ip_addresses: vec![offer.endpoint.ip.clone()],
+            domain: offer.domain.clone(),
             attributes: seen_by_constraints(spec, offer),
             ports,
         };

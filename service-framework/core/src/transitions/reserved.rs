@@ -196,6 +196,7 @@ impl Orchestrator {
             agent: offer.agent.clone(),
             host: offer.endpoint.hostname.clone(),
             ip_addresses: vec![offer.endpoint.ip.clone()],
+            domain: offer.domain.clone(),
             ..place.clone()
         };
         self.edit_instance(now, &instance.id, out, |instance| {

@@ -74,6 +74,7 @@ fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
         name: None,
         addresses: place.ip_addresses.clone(),
     });
+    let domain = place.and_then(|place| place.domain.as_ref());
     PodInstanceStatus {
         id: instance.id.to_string(),
         status: status.to_owned(),
@@ -81,6 +82,8 @@ fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
         message: message.map(str::to_owned),
         agent_hostname: place.map(|place| place.host.clone()),
         agent_id: place.map(|place| place.agent.to_string()),
+        agent_region: domain.map(|domain| domain.region.clone()),
+        agent_zone: domain.map(|domain| domain.zone.clone()),
         resources: taken(spec, &containers),
         networks: addresses.into_iter().collect(),
         containers,

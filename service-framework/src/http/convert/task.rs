@@ -20,6 +20,7 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
     // What only keeps its volumes has no task to tell of.
     let is_there = !instance.is_reserved();
     let volumes = instance.holding.iter().flat_map(|one| &one.volumes);
+    let domain = place.domain.as_ref();
     Some(Task {
         app_id: spec.id.to_string(),
         health_check_results: healths(instance),
@@ -43,6 +44,8 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
         staged_at: instance.staged_at.map(time::text),
         started_at: instance.started_at.map(time::text),
         version: is_there.then(|| time::text(instance.version.version)),
+        region: domain.map(|domain| domain.region.clone()),
+        zone: domain.map(|domain| domain.zone.clone()),
         local_volumes: volumes
             .map(|volume| local_volume(&spec.id, volume))
             .collect(),
