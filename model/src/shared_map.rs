@@ -1,74 +1,50 @@
-//! A sorted map that is cheap to publish: readers share it with the owner, and a write copies only the chunk it touches.
+//! A sorted map that is cheap to publish: readers share it with the owner, and a write copies only the nodes on its way.
 //!
 //! ```text
-//! SharedMap ─▶ [chunk, chunk, …] ─▶ [(key, value), …]      each arrow can be shared; chunks are never empty, keys ascend
+//! SharedMap ─▶ node ─▶ [node, node, …] ─▶ … ─▶ leaf: [(key, value), …]     a B+ tree; each arrow can be shared
 //! ```
-//! Cloning the map copies one pointer. The first write after that copies the list of chunks and one chunk: with 100,000
-//! entries about 800 pointers and 256 entries, instead of all of them.
+//! Cloning the map copies one pointer. The first write after that copies a leaf and the nodes above it: with 100,000 entries
+//! some sixty entries and pointers in four nodes. Nodes that nobody shares any more are changed where they are.
 
-use std::cmp::Ordering;
+mod walk; // entries in order, and what differs between two maps
+
 use std::ops::Index;
 use std::sync::Arc;
 
-/// Entries in one chunk at most. Near the square root of the largest map we expect (100,000), where copying one chunk costs
-/// about as much as copying the list of them.
-const MAX_CHUNK: usize = 256;
+use self::walk::{Differences, Walk};
 
-type Chunk<K, V> = Arc<Vec<(K, V)>>;
+/// Children of a node and entries of a leaf, at most. A write after each publication copies that many pointers on each of
+/// the three or four levels of a large map, and reading goes through as many levels.
+const MAX_LEN: usize = 32;
+/// A node with fewer is put together with a neighbour, when both have room.
+const MIN_LEN: usize = MAX_LEN / 4;
 
 /// A key, the value that it had, the value that it has.
 pub type Change<'a, K, V> = (&'a K, Option<&'a V>, Option<&'a V>);
 
-/// A place in a map that is walked through.
-struct Cursor<'a, K, V> {
-    chunks: &'a [Chunk<K, V>],
-    at: usize,
-}
-
-impl<'a, K, V> Cursor<'a, K, V> {
-    fn new(chunks: &'a [Chunk<K, V>]) -> Self {
-        Self { chunks, at: 0 }
-    }
-
-    /// The chunk, when nothing of it was passed yet.
-    fn whole_chunk(&self) -> Option<&'a Chunk<K, V>> {
-        self.chunks.first().filter(|_| self.at == 0)
-    }
-
-    fn skip_chunk(&mut self) {
-        self.chunks = self.chunks.get(1..).unwrap_or_default();
-        self.at = 0;
-    }
-
-    fn entry(&self) -> Option<&'a (K, V)> {
-        self.chunks.first()?.get(self.at)
-    }
-
-    fn step(&mut self) -> Option<&'a (K, V)> {
-        let entry = self.entry()?;
-        self.at += 1;
-        if self
-            .chunks
-            .first()
-            .is_some_and(|chunk| self.at == chunk.len())
-        {
-            self.skip_chunk();
-        }
-        Some(entry)
-    }
-}
-
 /// A sorted map, shared with readers, copied on write. Values are best an `Arc` or small.
 #[derive(Debug)]
 pub struct SharedMap<K, V> {
-    chunks: Arc<Vec<Chunk<K, V>>>,
+    root: Arc<Node<K, V>>,
     len: usize,
 }
+
+/// All leaves are equally deep, and none but a root is empty.
+#[derive(Clone, Debug)]
+enum Node<K, V> {
+    /// Ascending.
+    Leaf(Vec<(K, V)>),
+    /// Ascending, each with a key that is above all keys of the child before it and not above any of its own. That of the
+    /// first child means nothing: whatever is below the second belongs to the first.
+    Inner(Vec<Child<K, V>>),
+}
+
+type Child<K, V> = (K, Arc<Node<K, V>>);
 
 impl<K, V> Clone for SharedMap<K, V> {
     fn clone(&self) -> Self {
         Self {
-            chunks: Arc::clone(&self.chunks),
+            root: Arc::clone(&self.root),
             len: self.len,
         }
     }
@@ -77,7 +53,7 @@ impl<K, V> Clone for SharedMap<K, V> {
 impl<K, V> Default for SharedMap<K, V> {
     fn default() -> Self {
         Self {
-            chunks: Arc::new(Vec::new()),
+            root: Arc::new(Node::Leaf(Vec::new())),
             len: 0,
         }
     }
@@ -96,9 +72,16 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// The value of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
-        let at = chunk.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
-        Some(&chunk[at].1)
+        let mut node = &*self.root;
+        loop {
+            match node {
+                Node::Inner(children) => node = &children[child_of(children, key)].1,
+                Node::Leaf(entries) => {
+                    let at = position(entries, key).ok()?;
+                    return Some(&entries[at].1);
+                }
+            }
+        }
     }
 
     /// Whether there is a value for the key.
@@ -108,9 +91,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// All entries, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.iter().map(|(key, value)| (key, value)))
+        Walk::new(&self.root)
     }
 
     /// The keys, ascending.
@@ -125,17 +106,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// The entries that come after all for which `before` holds. `before` must not turn true again once it was false.
     pub fn after(&self, before: impl Fn(&K) -> bool) -> impl Iterator<Item = (&K, &V)> {
-        let first = self
-            .chunks
-            .partition_point(|chunk| chunk.last().is_none_or(|(key, _)| before(key)));
-        let skip = self
-            .chunks
-            .get(first)
-            .map_or(0, |chunk| chunk.partition_point(|(key, _)| before(key)));
-        self.chunks[first..]
-            .iter()
-            .flat_map(|chunk| chunk.iter().map(|(key, value)| (key, value)))
-            .skip(skip)
+        Walk::after(&self.root, before)
     }
 
     /// What is different from `older`, in the order of keys: the key, the value that it had, the value that it has. What
@@ -145,92 +116,173 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         older: &'a Self,
         is_same: impl Fn(&V, &V) -> bool,
     ) -> Vec<Change<'a, K, V>> {
-        let mut changes = Vec::new();
-        let (mut was, mut is) = (Cursor::new(&older.chunks), Cursor::new(&self.chunks));
-        loop {
-            if let (Some(left), Some(right)) = (was.whole_chunk(), is.whole_chunk())
-                && Arc::ptr_eq(left, right)
-            {
-                was.skip_chunk();
-                is.skip_chunk();
-                continue;
-            }
-            let order = match (was.entry(), is.entry()) {
-                (None, None) => return changes,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((left, _)), Some((right, _))) => left.cmp(right),
-            };
-            let before = (order != Ordering::Greater).then(|| was.step()).flatten();
-            let now = (order != Ordering::Less).then(|| is.step()).flatten();
-            match (before, now) {
-                (Some((_, before)), Some((_, now))) if is_same(before, now) => {}
-                (Some((key, before)), now) => {
-                    changes.push((key, Some(before), now.map(|(_, now)| now)));
-                }
-                (None, Some((key, now))) => changes.push((key, None, Some(now))),
-                (None, None) => return changes,
-            }
-        }
+        let differences = Differences::new(&older.root, &self.root);
+        let changed = differences.filter(|(_, before, now)| {
+            let both = before.zip(*now);
+            !both.is_some_and(|(before, now)| is_same(before, now))
+        });
+        changed.collect()
     }
 
     /// The value of a key, to be changed: copied first if a reader shares it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let chunk = self.chunk_of(key);
-        let at = self
-            .chunks
-            .get(chunk)?
-            .binary_search_by(|(other, _)| other.cmp(key))
-            .ok()?;
-        let chunk = Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[chunk]);
-        Some(&mut chunk[at].1)
+        if !self.contains_key(key) {
+            return None;
+        }
+        let mut node = Arc::make_mut(&mut self.root);
+        loop {
+            match node {
+                Node::Inner(children) => {
+                    let at = child_of(children, key);
+                    node = Arc::make_mut(&mut children[at].1);
+                }
+                Node::Leaf(entries) => {
+                    let at = position(entries, key).ok()?;
+                    return Some(&mut entries[at].1);
+                }
+            }
+        }
     }
 
     /// Sets the value of a key; gives back the one it had.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let which = self.chunk_of(&key);
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(shared) = chunks.get_mut(which) else {
-            chunks.push(Arc::new(vec![(key, value)]));
-            self.len += 1;
-            return None;
-        };
-        let chunk = Arc::make_mut(shared);
-        match chunk.binary_search_by(|(other, _)| other.cmp(&key)) {
-            Ok(at) => return Some(std::mem::replace(&mut chunk[at].1, value)),
-            Err(at) => chunk.insert(at, (key, value)),
+        let (old, upper) = Arc::make_mut(&mut self.root).insert(key, value);
+        if let Some(upper) = upper {
+            let lower = Arc::clone(&self.root);
+            self.root = Arc::new(Node::Inner(vec![(upper.0.clone(), lower), upper]));
         }
-        self.len += 1;
-        if chunk.len() > MAX_CHUNK {
-            let upper = chunk.split_off(MAX_CHUNK / 2);
-            chunks.insert(which + 1, Arc::new(upper));
-        }
-        None
+        self.len += usize::from(old.is_none());
+        old
     }
 
     /// Removes a key; gives back its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let which = self.chunk_of(key);
-        let at = self
-            .chunks
-            .get(which)?
-            .binary_search_by(|(other, _)| other.cmp(key))
-            .ok()?;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = Arc::make_mut(&mut chunks[which]);
-        let (_, value) = chunk.remove(at);
-        if chunk.is_empty() {
-            chunks.remove(which);
+        if !self.contains_key(key) {
+            return None;
+        }
+        let value = Arc::make_mut(&mut self.root).remove(key)?;
+        while let Node::Inner(children) = &*self.root {
+            self.root = match &children[..] {
+                [] => Arc::new(Node::Leaf(Vec::new())),
+                [(_, only)] => Arc::clone(only),
+                _ => break,
+            };
         }
         self.len -= 1;
         Some(value)
     }
+}
 
-    /// The chunk in which `key` is, or belongs.
-    fn chunk_of(&self, key: &K) -> usize {
-        self.chunks
-            .partition_point(|chunk| chunk.first().is_some_and(|(first, _)| first <= key))
-            .saturating_sub(1)
+impl<K: Ord + Clone, V: Clone> Node<K, V> {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Leaf(entries) => entries.len(),
+            Self::Inner(children) => children.len(),
+        }
+    }
+
+    /// The value that the key had; and, when this node had to be split, its upper half with the first key of that.
+    fn insert(&mut self, key: K, value: V) -> (Option<V>, Option<Child<K, V>>) {
+        match self {
+            Self::Leaf(entries) => match position(entries, &key) {
+                Ok(at) => (Some(std::mem::replace(&mut entries[at].1, value)), None),
+                Err(at) => {
+                    entries.insert(at, (key, value));
+                    let upper =
+                        split(entries, at).map(|upper| (upper[0].0.clone(), Self::Leaf(upper)));
+                    (None, upper.map(|(key, upper)| (key, Arc::new(upper))))
+                }
+            },
+            Self::Inner(children) => {
+                let at = child_of(children, &key);
+                let (old, added) = Arc::make_mut(&mut children[at].1).insert(key, value);
+                let Some(added) = added else {
+                    return (old, None);
+                };
+                children.insert(at + 1, added);
+                let upper =
+                    split(children, at + 1).map(|upper| (upper[0].0.clone(), Self::Inner(upper)));
+                (old, upper.map(|(key, upper)| (key, Arc::new(upper))))
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &K) -> Option<V> {
+        match self {
+            Self::Leaf(entries) => {
+                let at = position(entries, key).ok()?;
+                Some(entries.remove(at).1)
+            }
+            Self::Inner(children) => {
+                let at = child_of(children, key);
+                let value = Arc::make_mut(&mut children[at].1).remove(key)?;
+                settle(children, at);
+                Some(value)
+            }
+        }
+    }
+
+    /// Takes in the node that follows, whose keys are not below `first`.
+    fn append(&mut self, first: K, next: Self) {
+        match (self, next) {
+            (Self::Leaf(entries), Self::Leaf(more)) => entries.extend(more),
+            (Self::Inner(children), Self::Inner(mut more)) => {
+                if let Some((key, _)) = more.first_mut() {
+                    *key = first;
+                }
+                children.extend(more);
+            }
+            (Self::Leaf(_), Self::Inner(_)) | (Self::Inner(_), Self::Leaf(_)) => {
+                unreachable!("neighbours are equally deep")
+            }
+        }
+    }
+}
+
+/// Where in a leaf a key is, or belongs.
+fn position<K: Ord, V>(entries: &[(K, V)], key: &K) -> Result<usize, usize> {
+    entries.binary_search_by(|(other, _)| other.cmp(key))
+}
+
+/// The child in which a key is, or belongs.
+fn child_of<K: Ord, N>(children: &[(K, N)], key: &K) -> usize {
+    let others = children.get(1..).unwrap_or_default();
+    others.partition_point(|(first, _)| first <= key)
+}
+
+/// The upper half of what has become too long by the one that was put in at `at`. When that is the last, it goes alone: keys
+/// that ascend leave full nodes behind.
+fn split<T>(all: &mut Vec<T>, at: usize) -> Option<Vec<T>> {
+    if all.len() <= MAX_LEN {
+        return None;
+    }
+    let cut = if at + 1 == all.len() {
+        at
+    } else {
+        all.len() / 2
+    };
+    Some(all.split_off(cut))
+}
+
+/// A child has lost something: an empty one goes, a small one is put together with a neighbour if that has room.
+fn settle<K: Ord + Clone, V: Clone>(children: &mut Vec<Child<K, V>>, at: usize) {
+    let len = children[at].1.len();
+    if len == 0 {
+        children.remove(at);
+        return;
+    }
+    if len >= MIN_LEN {
+        return;
+    }
+    for lower in [Some(at), at.checked_sub(1)].into_iter().flatten() {
+        let Some((_, upper)) = children.get(lower + 1) else {
+            continue;
+        };
+        if children[lower].1.len() + upper.len() <= MAX_LEN / 2 {
+            let (first, upper) = children.remove(lower + 1);
+            return Arc::make_mut(&mut children[lower].1)
+                .append(first, Arc::unwrap_or_clone(upper));
+        }
     }
 }
 
@@ -313,7 +365,7 @@ mod tests {
     #[test]
     fn readers_keep_what_was_published() {
         let mut map = SharedMap::default();
-        for key in 0..1_000 {
+        for key in 0..100_000 {
             map.insert(key, key);
         }
         let published = map.clone();
@@ -322,13 +374,36 @@ mod tests {
         map.remove(&7);
 
         assert_eq!(published.get(&500), Some(&500));
-        assert_eq!((published.len(), map.len()), (1_000, 999));
-        let shared = |which: usize| Arc::ptr_eq(&published.chunks[which], &map.chunks[which]);
-        assert!(
-            (0..map.chunks.len())
-                .filter(|which| !shared(*which))
-                .count()
-                <= 2
-        );
+        assert_eq!((published.len(), map.len()), (100_000, 99_999));
+        let shared = nodes(&published).intersection(&nodes(&map)).count();
+        assert!(nodes(&map).len() - shared <= 8, "{shared} nodes are shared");
+    }
+
+    #[test]
+    fn nodes_are_full_when_keys_ascend_and_few_when_most_are_gone() {
+        let mut map = SharedMap::default();
+        for key in 0..10_000 {
+            map.insert(key, ());
+        }
+        assert!(nodes(&map).len() < 340, "{} nodes", nodes(&map).len());
+
+        for key in (0..10_000).filter(|key| key % 50 != 0) {
+            map.remove(&key);
+        }
+
+        assert!(map.keys().copied().eq((0..10_000).step_by(50)));
+        assert!(nodes(&map).len() < 50, "{} nodes", nodes(&map).len());
+    }
+
+    /// Where each node is.
+    fn nodes<K, V>(map: &SharedMap<K, V>) -> std::collections::BTreeSet<usize> {
+        let (mut found, mut open) = (std::collections::BTreeSet::new(), vec![&map.root]);
+        while let Some(node) = open.pop() {
+            found.insert(Arc::as_ptr(node).addr());
+            if let Node::Inner(children) = &**node {
+                open.extend(children.iter().map(|(_, child)| child));
+            }
+        }
+        found
     }
 }
