@@ -247,8 +247,14 @@ impl Task {
             resources: needs,
             limits: task_limits::to_wire(&self.limits),
             command: Some((&self.command).into()),
-            container: self.container.as_ref().map(Into::into),
-            health_check: self.health_check.as_ref().map(Into::into),
+            container: self
+                .container
+                .as_ref()
+                .map(|container| Box::new(container.into())),
+            health_check: self
+                .health_check
+                .as_ref()
+                .map(|check| Box::new(check.into())),
             kill_policy: self.kill_grace_period.map(kill_policy),
             labels: labels_to_wire(&self.labels),
             data: (!self.data.is_empty()).then(|| self.data.into()),

@@ -24,6 +24,17 @@ const FILES: [&str; 10] = [
     "mete/v1/tasks.proto",
 ];
 
+/// What few messages have, and all would have room for: a resource is a fifth as large without room for a disk's source.
+const RARE_AND_LARGE: [&str; 7] = [
+    ".mesos.v1.Resource.disk",
+    ".mesos.v1.TaskInfo.executor",
+    ".mesos.v1.TaskInfo.container",
+    ".mesos.v1.TaskInfo.check",
+    ".mesos.v1.TaskInfo.health_check",
+    ".mesos.v1.Task.container",
+    ".mesos.v1.Task.health_check",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -39,6 +50,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names(); // By which a codec finds what is required of its message.
+    for rare in RARE_AND_LARGE {
+        config.boxed(rare);
+    }
     tonic_prost_build::configure()
         .build_transport(false) // Our services have a call named Connect; clients are made with `new(channel)`.
         .btree_map(".")

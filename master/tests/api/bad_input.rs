@@ -264,7 +264,7 @@ async fn a_part_of_a_gpu_is_for_frameworks_that_know_of_parts() {
 async fn a_task_has_a_command_or_an_executor_and_that_is_a_program() {
     let mut scene = scene().await;
     let mut both = task("one", &scene.offer, "cpus:1;mem:64");
-    both.executor = Some(mesos::ExecutorInfo::default());
+    both.executor = Some(Box::default());
 
     let status = scene.answer(both).await;
 

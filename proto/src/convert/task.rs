@@ -29,7 +29,7 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             "max_completion_time",
             "deadlines of tasks are",
         )?;
-        let container = container(info.container.as_ref())?;
+        let container = container(info.container.as_deref())?;
         let command = info
             .command
             .as_ref()
@@ -40,7 +40,7 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
         }
         let check = info
             .health_check
-            .as_ref()
+            .as_deref()
             .map(HealthCheck::try_from)
             .transpose();
         let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
@@ -104,7 +104,10 @@ impl From<&TaskSpec> for wire::TaskInfo {
             info.limits = task_limits::to_wire(&task.limits);
         }
         if came.map(|came| &came.executor) != Some(&task.executor) {
-            info.executor = task.executor.as_deref().map(Into::into);
+            info.executor = task
+                .executor
+                .as_deref()
+                .map(|executor| Box::new(executor.into()));
         }
         if task.executor.is_some() {
             info.command = None;
@@ -112,10 +115,16 @@ impl From<&TaskSpec> for wire::TaskInfo {
             info.command = Some((&task.command).into());
         }
         if came.map(|came| &came.container) != Some(&task.container) {
-            info.container = task.container.as_deref().map(Into::into);
+            info.container = task
+                .container
+                .as_deref()
+                .map(|container| Box::new(container.into()));
         }
         if came.map(|came| &came.health_check) != Some(&task.health_check) {
-            info.health_check = task.health_check.as_ref().map(Into::into);
+            info.health_check = task
+                .health_check
+                .as_ref()
+                .map(|check| Box::new(check.into()));
         }
         if came.map(|came| came.kill_grace_period) != Some(task.kill_grace_period) {
             info.kill_policy = task.kill_grace_period.map(kill_policy);

@@ -109,10 +109,10 @@ fn what_is_not_carried_is_named() {
             one.name = "disk".to_owned();
             let mut source = wire::resource::disk_info::Source::default();
             source.set_type(kind);
-            one.disk = Some(wire::resource::DiskInfo {
+            one.disk = Some(Box::new(wire::resource::DiskInfo {
                 source: Some(source),
                 ..Default::default()
-            });
+            }));
         })
     };
     for kind in ["PATH", "MOUNT", "BLOCK", "RAW"] {
@@ -135,10 +135,10 @@ fn what_is_not_carried_is_named() {
     );
     assert_eq!(
         refused_resource(|one| {
-            one.disk = Some(wire::resource::DiskInfo {
+            one.disk = Some(Box::new(wire::resource::DiskInfo {
                 volume: Some(wire::Volume::default()),
                 ..Default::default()
-            });
+            }));
         }),
         "resources[0].disk.volume: volumes that end with their task are not carried yet"
     );
@@ -184,7 +184,7 @@ fn a_task_names_what_is_wrong_with_it() {
         "task_id.value: bad task id \"a/b\": it holds a slash or backslash"
     );
     assert_eq!(
-        refused(|task| task.executor = Some(wire::ExecutorInfo::default())),
+        refused(|task| task.executor = Some(Box::default())),
         "command: a value is not possible: a task has a command or an executor, not both"
     );
 }
@@ -207,8 +207,9 @@ fn docker(change: impl Fn(&mut DockerInfo)) -> wire::ContainerInfo {
 
 #[test]
 fn a_container_names_what_is_not_carried() {
-    let refused =
-        |change: &dyn Fn(&mut DockerInfo)| refused(|task| task.container = Some(docker(change)));
+    let refused = |change: &dyn Fn(&mut DockerInfo)| {
+        refused(|task| task.container = Some(Box::new(docker(change))))
+    };
     let parameter = |key: &str, value: &str| wire::Parameter {
         key: key.to_owned(),
         value: value.to_owned(),
@@ -274,14 +275,14 @@ fn dockers_parameters_are_understood() {
         ("ulimit", "nofile=10:20"),
     ];
     let mut info = task();
-    info.container = Some(docker(|docker| {
+    info.container = Some(Box::new(docker(|docker| {
         docker.parameters = said
             .map(|(key, value)| wire::Parameter {
                 key: key.to_owned(),
                 value: value.to_owned(),
             })
             .into();
-    }));
+    })));
 
     let spec = TaskSpec::try_from(&info).expect("good").container;
 
@@ -312,7 +313,7 @@ fn only_an_image_stands_in_for_a_command() {
     });
 
     let without = TaskSpec::try_from(&info).expect_err("refused").to_string();
-    info.container = Some(docker(|_| {}));
+    info.container = Some(Box::new(docker(|_| {})));
     let with = TaskSpec::try_from(&info).expect("good");
 
     assert_eq!(without, "command.value: it is missing");
@@ -341,10 +342,10 @@ fn a_command_and_its_checks_name_what_is_wrong_with_them() {
                 port: 70_000,
                 ..Default::default()
             };
-            task.health_check = Some(wire::HealthCheck {
+            task.health_check = Some(Box::new(wire::HealthCheck {
                 http: Some(http),
                 ..Default::default()
-            });
+            }));
         }),
         "health_check.http.port: 70000 is not possible: ports go from 1 to 65535"
     );
@@ -388,7 +389,7 @@ fn a_plain_container_is_what_every_task_has() {
     let mut info = task();
     let mut container = wire::ContainerInfo::default();
     container.set_type(wire::container_info::Type::Mesos);
-    info.container = Some(container);
+    info.container = Some(Box::new(container));
 
     assert!(TaskSpec::try_from(&info).is_ok());
 }

@@ -275,7 +275,7 @@ fn a_volume_is_reserved_disk_with_a_place() {
         refused_resource(|one| {
             one.name = "disk".to_owned();
             one.reservations = vec![reservation("a")];
-            one.disk = Some(volume("v"));
+            one.disk = Some(Box::new(volume("v")));
             change(one);
         })
     };
@@ -294,7 +294,7 @@ fn a_volume_is_reserved_disk_with_a_place() {
     );
     for bad in ["", "..", "a/b", "a\0"] {
         assert!(
-            refused(&|one| one.disk = Some(volume(bad)))
+            refused(&|one| one.disk = Some(Box::new(volume(bad))))
                 .starts_with("resources[0].disk.persistence.id: "),
             "{bad:?}"
         );

@@ -48,7 +48,7 @@ pub(super) fn write(tag: &Tag, resource: &mut wire::Resource) {
     resource.reservations = tag.reservations.iter().map(info).collect();
     resource.revocable = tag.revocable.then_some(RevocableInfo {});
     resource.shared = tag.shared.then_some(SharedInfo {});
-    resource.disk = tag.volume.as_ref().map(disk);
+    resource.disk = tag.volume.as_ref().map(disk).map(Box::new);
 }
 
 /// Turns the newer form into the older one. Refined reservations have none and stay as they are.
