@@ -27,6 +27,10 @@ use tracing::{debug, warn};
 /// each, that is tens of MB for a stream at its worst, and nothing for one that is read.
 const QUEUE_CAPACITY: usize = 131_072;
 
+/// What waits on a stream. A queue has room for dozens before anything waits, and a message can be a kilobyte: in place, ten
+/// thousand agents' queues would take a gigabyte.
+type Queued<T> = Result<Box<T>, Status>;
+
 /// What goes out on a stream.
 pub(crate) type Outbound<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -59,8 +63,8 @@ struct Link {
 }
 
 enum Queue {
-    ToFramework(mpsc::Sender<Result<Event, Status>>),
-    ToAgent(mpsc::Sender<Result<MasterMessage, Status>>),
+    ToFramework(mpsc::Sender<Queued<Event>>),
+    ToAgent(mpsc::Sender<Queued<MasterMessage>>),
 }
 
 impl Links {
@@ -127,7 +131,7 @@ impl Links {
 
     fn open<T: Send + 'static>(
         &self,
-        queue: impl FnOnce(mpsc::Sender<Result<T, Status>>) -> Queue,
+        queue: impl FnOnce(mpsc::Sender<Queued<T>>) -> Queue,
     ) -> Opened<T> {
         let (sender, waiting) = mpsc::channel(QUEUE_CAPACITY);
         let (cut, over) = (CancellationToken::new(), CancellationToken::new());
@@ -186,8 +190,8 @@ enum Sent {
     Gone,
 }
 
-fn enqueue<T>(queue: &mpsc::Sender<Result<T, Status>>, message: T) -> Sent {
-    match queue.try_send(Ok(message)) {
+fn enqueue<T>(queue: &mpsc::Sender<Queued<T>>, message: T) -> Sent {
+    match queue.try_send(Ok(Box::new(message))) {
         Ok(()) => Sent::Queued,
         Err(TrySendError::Full(_)) => Sent::Full,
         Err(TrySendError::Closed(_)) => Sent::Gone,
@@ -196,13 +200,14 @@ fn enqueue<T>(queue: &mpsc::Sender<Result<T, Status>>, message: T) -> Sent {
 
 /// What waits, until it is cut; then one last word.
 fn outbound<T: Send + 'static>(
-    waiting: mpsc::Receiver<Result<T, Status>>,
+    waiting: mpsc::Receiver<Queued<T>>,
     cut: CancellationToken,
 ) -> Outbound<T> {
     let last_word = cut.clone();
     let last_word = futures::stream::once(async move { last_word.is_cancelled() })
         .filter_map(|cut| std::future::ready(cut.then(|| Err(too_slow()))));
     ReceiverStream::new(waiting)
+        .map(|queued| queued.map(|message| *message))
         .take_until(cut.cancelled_owned())
         .chain(last_word)
         .boxed()

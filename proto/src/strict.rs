@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use bytes::{Buf as _, Bytes};
 use prost::{Message, Name};
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstEncoder;
 
 use crate::encoded::{self, Held, Malformed};
@@ -169,6 +169,12 @@ impl Fault {
     }
 }
 
+/// What a stream holds ready for each direction: room for a usual message, because a master has ten thousand of them; and how
+/// much may come together before it is sent (tonic's own measure).
+fn buffers() -> BufferSettings {
+    BufferSettings::new(1024, 32 * 1024)
+}
+
 /// Protobuf as tonic's own codec writes it, read with [`decode`].
 pub struct StrictCodec<T, U>(PhantomData<(T, U)>);
 
@@ -195,7 +201,7 @@ where
     type Decoder = StrictDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        ProstEncoder::new(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -224,6 +230,10 @@ impl<U> fmt::Debug for StrictDecoder<U> {
 impl<U: Message + Default> Decoder for StrictDecoder<U> {
     type Item = U;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let encoded = buffer.copy_to_bytes(buffer.remaining());

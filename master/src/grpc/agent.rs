@@ -109,6 +109,8 @@ impl Stream {
                 return Ok(None);
             }
         };
+        // Thousands may wait for their turn at the same time: what came goes before.
+        drop(register);
         let input = Input::RegisterAgent(Box::new(registration));
         match self.desk.handle.ask(input).await.map_err(leaving)? {
             Reply::Registered(agent) => Ok(Some(agent)),
