@@ -54,6 +54,20 @@ impl<M: Machine> Handle<M> {
             .map_err(|_| Gone)
     }
 
+    /// Puts inputs into the inbox, one right after the other; waits until there is room for all of them. Who speaks for many
+    /// waits with each turn among thousands of others, and does well to take more than one thing along.
+    ///
+    /// # Errors
+    /// [`Gone`] when the loop has ended, or when there are more of them than the inbox ever has room for.
+    pub async fn tell_all(&self, inputs: Vec<M::Input>) -> Result<(), Gone> {
+        let room = self.inbox.reserve_many(inputs.len());
+        let room = room.await.map_err(|_| Gone)?;
+        for (place, input) in room.zip(inputs) {
+            place.send(Message::Tell(input));
+        }
+        Ok(())
+    }
+
     /// Puts an input into the inbox when there is room now.
     ///
     /// # Errors

@@ -25,6 +25,10 @@ use crate::links::Outbound;
 /// From one HEARTBEAT to the next, as Mesos has it.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
+/// Calls of one framework that go to the cluster together, when that many wait: it may have tasks on thousands of agents, of
+/// which each has its own turn.
+const MAX_CALLS_AT_ONCE: usize = 128;
+
 /// `mete.v1.Scheduler`.
 #[derive(Clone, Debug)]
 pub(crate) struct Frameworks(pub(crate) Desk);
@@ -127,10 +131,11 @@ impl Talk {
     async fn follow(&self, framework: &FrameworkId, calls: &mut impl Calls) -> Result<(), Status> {
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut calls = calls.ready_chunks(MAX_CALLS_AT_ONCE);
         loop {
             tokio::select! {
-                call = calls.next() => match call.transpose()? {
-                    Some(call) => self.take(framework, &call).await?,
+                some = calls.next() => match some {
+                    Some(some) => self.take_all(framework, some).await?,
                     None => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
@@ -142,23 +147,48 @@ impl Talk {
         }
     }
 
-    async fn take(&self, framework: &FrameworkId, call: &Call) -> Result<(), Status> {
-        calls::check_principal(call, self.caller.as_ref()).map_err(Status::permission_denied)?;
-        let call = calls::from_wire(call, framework);
-        let is_answered = call.is_answered();
-        let input = Input::Call {
-            framework: framework.clone(),
-            link: self.link,
-            call,
-        };
-        if !is_answered {
-            return self.desk.handle.tell(input).await.map_err(leaving);
+    /// Those that came together go on together, up to one that is answered.
+    async fn take_all(
+        &self,
+        framework: &FrameworkId,
+        calls: Vec<Result<Call, Status>>,
+    ) -> Result<(), Status> {
+        let mut inputs = Vec::with_capacity(calls.len());
+        for call in calls {
+            let read = call.and_then(|call| {
+                calls::check_principal(&call, self.caller.as_ref())
+                    .map_err(Status::permission_denied)?;
+                Ok(calls::from_wire(&call, framework))
+            });
+            let call = match read {
+                Ok(call) => call,
+                Err(status) => {
+                    self.tell(&mut inputs).await?;
+                    return Err(status);
+                }
+            };
+            let is_answered = call.is_answered();
+            let input = Input::Call {
+                framework: framework.clone(),
+                link: self.link,
+                call,
+            };
+            if !is_answered {
+                inputs.push(input);
+                continue;
+            }
+            self.tell(&mut inputs).await?;
+            if let Reply::Refused(why) = self.desk.handle.ask(input).await.map_err(leaving)? {
+                let event = events::error(why);
+                self.desk.links.send_to_framework(self.link, event);
+            }
         }
-        if let Reply::Refused(why) = self.desk.handle.ask(input).await.map_err(leaving)? {
-            let event = events::error(why);
-            self.desk.links.send_to_framework(self.link, event);
-        }
-        Ok(())
+        self.tell(&mut inputs).await
+    }
+
+    async fn tell(&self, inputs: &mut Vec<Input>) -> Result<(), Status> {
+        let inputs = std::mem::take(inputs);
+        self.desk.handle.tell_all(inputs).await.map_err(leaving)
     }
 }
 
