@@ -1,6 +1,12 @@
 //! What is used and offered, summed up once by agent and by framework for whoever tells the whole state.
 
-use std::collections::BTreeMap;
+#![expect(
+    clippy::disallowed_types,
+    reason = "these are looked up in; what is walked through is sorted first"
+)]
+
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use mete_master_core::{Task, View};
@@ -8,21 +14,21 @@ use mete_model::{AgentId, FrameworkId, InverseOffer, Offer, Resources, Role, Tas
 use mete_proto::convert::resources;
 use mete_proto::mesos::v1 as wire;
 
-/// On whose account.
-type ByRole<'a> = BTreeMap<&'a Role, Resources>;
+/// On whose account: of few roles, so that looking through them is quickest.
+type ByRole<'a> = Vec<(&'a Role, Resources)>;
 
 /// One of the sums.
-pub(crate) struct Sum<'a>(Option<&'a ByRole<'a>>);
+pub(crate) struct Sum<'a>(&'a [(&'a Role, Resources)]);
 
 /// The sums of one view.
 #[derive(Default)]
 pub(crate) struct Sums<'a> {
-    used_on: BTreeMap<&'a AgentId, ByRole<'a>>,
-    offered_on: BTreeMap<&'a AgentId, ByRole<'a>>,
-    used_by: BTreeMap<&'a FrameworkId, ByRole<'a>>,
-    offered_to: BTreeMap<&'a FrameworkId, ByRole<'a>>,
-    offers_to: BTreeMap<&'a FrameworkId, Vec<&'a Offer>>,
-    inverse_offers_to: BTreeMap<&'a FrameworkId, Vec<&'a InverseOffer>>,
+    used_on: HashMap<&'a AgentId, ByRole<'a>>,
+    offered_on: HashMap<&'a AgentId, ByRole<'a>>,
+    used_by: HashMap<&'a FrameworkId, ByRole<'a>>,
+    offered_to: HashMap<&'a FrameworkId, ByRole<'a>>,
+    offers_to: HashMap<&'a FrameworkId, Vec<&'a Offer>>,
+    inverse_offers_to: HashMap<&'a FrameworkId, Vec<&'a InverseOffer>>,
 }
 
 impl<'a> Sums<'a> {
@@ -60,22 +66,22 @@ impl<'a> Sums<'a> {
 
     /// What is used of an agent.
     pub(crate) fn used_on(&self, agent: &AgentId) -> Sum<'_> {
-        Sum(self.used_on.get(agent))
+        Sum(self.used_on.get(agent).map_or(&[], Vec::as_slice))
     }
 
     /// What of an agent is on offer.
     pub(crate) fn offered_on(&self, agent: &AgentId) -> Sum<'_> {
-        Sum(self.offered_on.get(agent))
+        Sum(self.offered_on.get(agent).map_or(&[], Vec::as_slice))
     }
 
     /// What a framework uses.
     pub(crate) fn used_by(&self, framework: &FrameworkId) -> Sum<'_> {
-        Sum(self.used_by.get(framework))
+        Sum(self.used_by.get(framework).map_or(&[], Vec::as_slice))
     }
 
     /// What is offered to a framework.
     pub(crate) fn offered_to(&self, framework: &FrameworkId) -> Sum<'_> {
-        Sum(self.offered_to.get(framework))
+        Sum(self.offered_to.get(framework).map_or(&[], Vec::as_slice))
     }
 
     /// The offers that a framework has.
@@ -91,21 +97,24 @@ impl<'a> Sums<'a> {
     }
 }
 
-fn add<'a, K: Ord>(
-    sums: &mut BTreeMap<&'a K, ByRole<'a>>,
+fn add<'a, K: Eq + Hash>(
+    sums: &mut HashMap<&'a K, ByRole<'a>>,
     key: &'a K,
     role: &'a Role,
     more: &Resources,
 ) {
-    let sum = sums.entry(key).or_default().entry(role).or_default();
-    sum.add(more);
+    let by_role = sums.entry(key).or_default();
+    match by_role.iter_mut().find(|(other, _)| *other == role) {
+        Some((_, sum)) => sum.add(more),
+        None => by_role.push((role, more.clone())),
+    }
 }
 
 impl Sum<'_> {
     /// On whose account soever.
     pub(crate) fn together(&self) -> Resources {
         let mut sum = Resources::none();
-        for part in self.0.into_iter().flat_map(BTreeMap::values) {
+        for (_, part) in self.0 {
             sum.add(part);
         }
         sum
@@ -114,7 +123,9 @@ impl Sum<'_> {
     /// As messages, each part with the role on whose account it is.
     pub(crate) fn to_wire(&self) -> Vec<wire::Resource> {
         let mut all = Vec::new();
-        for (role, part) in self.0.into_iter().flatten() {
+        let mut by_role: Vec<_> = self.0.iter().collect();
+        by_role.sort_by_key(|(role, _)| *role);
+        for (role, part) in by_role {
             let mut list = resources::to_wire(part);
             resources::allocate(&mut list, role);
             all.append(&mut list);

@@ -1,5 +1,7 @@
 //! The encoding of protobuf, piece by piece, for those who look at it before or instead of prost.
 
+use prost::Message;
+
 /// What a field holds, by its wire type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held<'a> {
@@ -71,6 +73,13 @@ fn long_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed("a number does not end"))
 }
 
+/// Appends a field that holds a message.
+pub fn put_message(out: &mut Vec<u8>, number: u32, message: &impl Message) {
+    put(out, u64::from(number) << 3 | 2);
+    put(out, message.encoded_len() as u64);
+    message.encode_raw(out);
+}
+
 /// Appends a field that holds an integer, a boolean or an enum's value.
 pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
     put(out, u64::from(number) << 3);
@@ -83,8 +92,8 @@ pub(crate) fn put_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends a field that holds a text or bytes.
-pub(crate) fn put_delimited(out: &mut Vec<u8>, number: u32, held: &[u8]) {
+/// Appends a field that holds a text, bytes, or a message which is encoded already.
+pub fn put_delimited(out: &mut Vec<u8>, number: u32, held: &[u8]) {
     put(out, u64::from(number) << 3 | 2);
     put(out, held.len() as u64);
     out.extend_from_slice(held);

@@ -66,9 +66,13 @@ pub enum JsonError {
 
 /// The JSON of a message, as Mesos prints it.
 pub fn to_vec<M: Json>(message: &M) -> Vec<u8> {
-    let encoded = message.encode_to_vec();
+    from_protobuf::<M>(&message.encode_to_vec())
+}
+
+/// The JSON of a message that is there in protobuf.
+pub fn from_protobuf<M: Json>(encoded: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(encoded.len() * 3); // An offer's JSON is 2.7 times its protobuf.
-    print::message(M::shape(), &encoded, &mut text);
+    print::message(M::shape(), encoded, &mut text);
     text
 }
 

@@ -5,7 +5,7 @@
 //! sense never gets past [`convert`]; either way the error names the field.
 
 pub mod convert; // messages → words of the model, with reasons, and back
-mod encoded; // protobuf, field by field
+pub mod encoded; // protobuf, field by field
 pub mod json; // messages as Mesos' HTTP API has them in JSON
 pub mod media; // JSON or protobuf, as a request means it
 pub mod recordio; // messages one after another in a stream

@@ -101,6 +101,14 @@ impl Media {
         }
     }
 
+    /// A message in this form, of which the protobuf encoding is there already.
+    pub fn encode_from<T: json::Json>(self, encoded: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Json => json::from_protobuf::<T>(&encoded),
+            Self::Protobuf => encoded,
+        }
+    }
+
     /// A message out of this form.
     ///
     /// # Errors

@@ -25,9 +25,11 @@ use mete_daemon::mesos_http::text;
 use mete_daemon::telemetry;
 use mete_master_core::{Input, OperationKind, View};
 use mete_proto::convert::{ConvertError, duration_of};
+use mete_proto::encoded;
 use mete_proto::media::Media;
 use mete_proto::mesos::v1::master::call::{self, Type};
 use mete_proto::mesos::v1::master::{self as wire, Call, response};
+use prost::Message as _;
 
 use super::refusal::Refusal;
 use super::request;
@@ -129,6 +131,9 @@ const fn is_question(kind: Type) -> bool {
 async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusal> {
     let view = door.desk.handle.view();
     let written = tokio::task::spawn_blocking(move || {
+        if let Some(answer) = large(&view, call.r#type()) {
+            return Ok(media.encode_from::<wire::Response>(answer));
+        }
         let answer = respond(&view, &door.about, &call);
         answer.map(|answer| media.encode(&answer))
     });
@@ -137,6 +142,24 @@ async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusa
         Refusal::with(status, "the answer cannot be written")
     })??;
     Ok(([(CONTENT_TYPE, media.name())], written).into_response())
+}
+
+/// Responses that can be many megabytes, written as protobuf.
+fn large(view: &View, kind: Type) -> Option<Vec<u8>> {
+    let (kind, number, part) = if kind == Type::GetState {
+        (response::Type::GetState, 9, state::all(view))
+    } else if kind == Type::GetTasks {
+        (response::Type::GetTasks, 13, state::tasks(view))
+    } else {
+        return None;
+    };
+    let bare = wire::Response {
+        r#type: Some(kind.into()),
+        ..wire::Response::default()
+    };
+    let mut answer = bare.encode_to_vec();
+    encoded::put_delimited(&mut answer, number, &part);
+    Some(answer)
 }
 
 /// A response with one part.
@@ -172,7 +195,6 @@ fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Re
             let level = response::GetLoggingLevel { level };
             told!(GetLoggingLevel, get_logging_level, level)
         }
-        Type::GetState => told!(GetState, get_state, state::all(view)),
         Type::GetAgents => told!(GetAgents, get_agents, state::agents(view, &sums())),
         Type::GetFrameworks => {
             told!(
@@ -183,7 +205,6 @@ fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Re
         }
         Type::GetExecutors => told!(GetExecutors, get_executors, state::executors(view)),
         Type::GetOperations => told!(GetOperations, get_operations, operations::all(view)),
-        Type::GetTasks => told!(GetTasks, get_tasks, state::tasks(view)),
         Type::GetRoles => told!(GetRoles, get_roles, answers::roles(view)),
         Type::GetWeights => told!(GetWeights, get_weights, answers::weights(view)),
         Type::GetMaster => told!(GetMaster, get_master, answers::master(view, about)),

@@ -8,9 +8,10 @@ use mete_master_core::Task;
 use mete_model::{Limit, MEBIBYTE, Resources, TaskLimits};
 use mete_proto::convert::resources::to_wire;
 use mete_proto::mesos::v1 as wire;
-use prost::Message as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use crate::undecided::Undecided;
 
 /// Everything.
 #[derive(Serialize)]
@@ -319,9 +320,7 @@ fn label_list(labels: &wire::Labels) -> Vec<Value> {
 
 /// How others find the task, as its framework said it; the master does not decide on it, so it lies in the original.
 pub(super) fn discovery(task: &Task) -> Option<Value> {
-    let info = wire::TaskInfo::decode(task.spec.original.clone())
-        .ok()?
-        .discovery?;
+    let info = Undecided::of(&task.spec).discovery?;
     let ports = info.ports.as_ref().map_or(&[][..], |ports| &ports.ports);
     let ports: Vec<Value> = ports
         .iter()

@@ -7,13 +7,15 @@ use mete_model::{Capability, FrameworkId, TaskState};
 use mete_proto::convert::{
     duration_info, ids, offer, offer_constraints, resources, task, task_limits, time_info,
 };
+use mete_proto::encoded;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use wire::agent_info::capability::Type as AgentCapability;
-use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks};
+use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
 use crate::sums::Sums;
+use crate::undecided::Undecided;
 
 /// What every agent of Mete can do, in the words of Mesos.
 const AGENT_CAPABILITIES: [AgentCapability; 7] = [
@@ -26,15 +28,20 @@ const AGENT_CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::TaskResourceLimits,
 ];
 
-/// Everything.
-pub(super) fn all(view: &View) -> GetState {
+/// Everything, written as protobuf: the tasks one by one, because all of them at once as messages would be many times as
+/// large as what is written.
+pub(super) fn all(view: &View) -> Vec<u8> {
     let sums = Sums::of(view);
-    GetState {
-        get_tasks: Some(tasks(view)),
+    let rest = GetState {
+        get_tasks: None,
         get_executors: Some(executors(view)),
         get_frameworks: Some(frameworks(view, &sums)),
         get_agents: Some(agents(view, &sums)),
-    }
+    };
+    let mut state = Vec::new();
+    encoded::put_delimited(&mut state, 1, &tasks(view));
+    state.extend(rest.encode_to_vec());
+    state
 }
 
 /// Agents that are admitted, and those not yet back since this master took over.
@@ -157,31 +164,35 @@ pub(super) fn framework_info(framework: &Framework) -> wire::FrameworkInfo {
     info
 }
 
-/// Tasks: that may run, whose agents cannot be reached, and the last that are over.
-pub(super) fn tasks(view: &View) -> GetTasks {
-    let mut told = GetTasks::default();
+/// What a usual task takes as protobuf: a guess too low costs a copy of megabytes.
+const TASK_BYTES: usize = 512;
+
+/// Tasks, written as protobuf: that may run, whose agents cannot be reached, and the last that are over.
+pub(super) fn tasks(view: &View) -> Vec<u8> {
+    let mut may_run = Vec::with_capacity(view.tasks.len() * TASK_BYTES);
+    let (mut over, mut unreachable) = (Vec::new(), Vec::new());
     for task in view.tasks.values() {
         let one = one_task(view, task);
-        let list = if task.state == TaskState::Unreachable {
-            &mut told.unreachable_tasks
+        if task.state == TaskState::Unreachable {
+            encoded::put_message(&mut unreachable, 5, &one);
         } else if task.state.is_terminal() {
-            &mut told.completed_tasks
+            encoded::put_message(&mut over, 3, &one);
         } else {
-            &mut told.tasks
-        };
-        list.push(one);
+            encoded::put_message(&mut may_run, 2, &one);
+        }
     }
-    let ended = view.ended_tasks.values();
-    told.completed_tasks
-        .extend(ended.map(|task| one_task(view, task)));
-    told
+    for task in view.ended_tasks.values() {
+        encoded::put_message(&mut over, 3, &one_task(view, task));
+    }
+    may_run.extend(over);
+    may_run.extend(unreachable);
+    may_run
 }
 
 /// A task as its framework described it, and what was told of it.
 pub(super) fn one_task(view: &View, known: &Task) -> wire::Task {
     let spec = &known.spec;
-    // What the master does not decide on lies in the message as it came.
-    let came = wire::TaskInfo::decode(spec.original.clone()).unwrap_or_default();
+    let came = Undecided::of(spec);
     let mut held = resources::to_wire(&spec.resources);
     resources::allocate(&mut held, &known.role);
     let unacknowledged = known.unacknowledged.as_ref();

@@ -22,9 +22,11 @@ use futures::StreamExt as _;
 use mete_daemon::event_loop::{Follower, Handle};
 use mete_daemon::mesos_http::Streamed;
 use mete_master_core::View;
+use mete_proto::encoded;
 use mete_proto::media::Media;
 use mete_proto::mesos::v1::master::{Event, event};
 use mete_proto::recordio;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -116,7 +118,7 @@ impl Herald {
         let media = reader.media;
         let first = tokio::task::spawn_blocking({
             let view = Arc::clone(&view);
-            move || record(media, &subscribed(&view))
+            move || subscribed(media, &view)
         });
         let Ok(first) = first.await else {
             return self.rest();
@@ -181,14 +183,18 @@ fn record(media: Media, event: &Event) -> Bytes {
     recordio::encode(&media.encode(event))
 }
 
-fn subscribed(view: &View) -> Event {
-    Event {
-        subscribed: Some(event::Subscribed {
-            get_state: Some(state::all(view)),
-            heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
-        }),
-        ..bare(event::Type::Subscribed)
-    }
+/// What a reader gets first, as a record.
+fn subscribed(media: Media, view: &View) -> Bytes {
+    let rest = event::Subscribed {
+        get_state: None,
+        heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
+    };
+    let mut subscribed = Vec::new();
+    encoded::put_delimited(&mut subscribed, 1, &state::all(view));
+    subscribed.extend(rest.encode_to_vec());
+    let mut event = bare(event::Type::Subscribed).encode_to_vec();
+    encoded::put_delimited(&mut event, 2, &subscribed);
+    recordio::encode(&media.encode_from::<Event>(event))
 }
 
 fn bare(kind: event::Type) -> Event {

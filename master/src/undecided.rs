@@ -1,0 +1,64 @@
+//! What a task's framework said of it that the master does not decide on: it lies in the message as it came, and is told to
+//! whoever asks.
+
+use mete_model::TaskSpec;
+use mete_proto::mesos::v1 as wire;
+use prost::Message;
+
+/// The fields of [`wire::TaskInfo`] by their numbers there; to read these alone takes a fraction of the time and of the memory.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Undecided {
+    #[prost(message, optional, boxed, tag = "8")]
+    pub(crate) health_check: Option<Box<wire::HealthCheck>>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub(crate) container: Option<Box<wire::ContainerInfo>>,
+    #[prost(message, optional, tag = "11")]
+    pub(crate) discovery: Option<wire::DiscoveryInfo>,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) kill_policy: Option<wire::KillPolicy>,
+}
+
+impl Undecided {
+    /// Of a task; nothing of one that came without a message.
+    pub(crate) fn of(task: &TaskSpec) -> Self {
+        Self::decode(task.original.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_are_those_of_the_message() {
+        let info = wire::TaskInfo {
+            name: "web".to_owned(),
+            health_check: Some(Box::new(wire::HealthCheck {
+                delay_seconds: Some(3.0),
+                ..wire::HealthCheck::default()
+            })),
+            container: Some(Box::new(wire::ContainerInfo {
+                hostname: Some("h".to_owned()),
+                ..wire::ContainerInfo::default()
+            })),
+            discovery: Some(wire::DiscoveryInfo {
+                name: Some("d".to_owned()),
+                ..wire::DiscoveryInfo::default()
+            }),
+            kill_policy: Some(wire::KillPolicy {
+                grace_period: Some(wire::DurationInfo { nanoseconds: 7 }),
+            }),
+            ..wire::TaskInfo::default()
+        };
+
+        let read = Undecided::decode(info.encode_to_vec().as_slice());
+
+        let expected = Undecided {
+            health_check: info.health_check,
+            container: info.container,
+            discovery: info.discovery,
+            kill_policy: info.kill_policy,
+        };
+        assert_eq!(read, Ok(expected));
+    }
+}
