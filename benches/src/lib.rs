@@ -4,6 +4,7 @@
 pub mod answers; // percentiles, and the machine they were found on
 pub mod cluster; // agents and frameworks by number; half used, wholly used
 pub mod cpu; // a measure for criterion: the thread's CPU time
+pub mod daemon; // a daemon as a process that is measured
 pub mod dice; // the same random numbers in every run
 pub mod fleet; // nodes of several kinds in the midst of their work
 pub mod interruption; // SIGINT and SIGTERM to programs that have started others

@@ -31,7 +31,7 @@ pub(crate) async fn measure(mete: &Path, apps: u16, answers: &mut Answers) -> Re
     let agents = u16::try_from(instances / 1_000 + 2)?;
     let mut world = World::start(mete, agents).await?;
     sleep(REST).await;
-    let empty = Memory::of(world.pid()?)?;
+    let empty = Memory::of(world.services.pid()?)?;
     let begin = Instant::now();
     let ids: Vec<usize> = (0..apps).collect();
     for chunk in ids.chunks(TOGETHER) {
@@ -55,7 +55,7 @@ pub(crate) async fn measure(mete: &Path, apps: u16, answers: &mut Answers) -> Re
     let mut back = Vec::new();
     for _ in 0..ROUNDS {
         step("the framework starts again");
-        world.end()?;
+        world.services.end()?;
         back.push(world.begin().await?);
     }
     answers.time(
@@ -137,7 +137,7 @@ fn weigh(
     instances: usize,
     answers: &mut Answers,
 ) -> Result<()> {
-    let full = Memory::of(world.pid()?)?;
+    let full = Memory::of(world.services.pid()?)?;
     let each = full.private_kib().saturating_sub(empty.private_kib()) as f64 / instances as f64;
     let told = format!(
         "{} MiB, {each:.2} KiB an instance",

@@ -2,13 +2,11 @@
 //!
 //! Invariant: when a [`World`] is dropped, nothing it started is left.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use mete_benches::process::end;
+use anyhow::{Result, bail, ensure};
+use mete_benches::daemon::Daemon;
 use mete_framework_sdk::testkit::{Agent, Master};
 use mete_framework_sdk::{Ranges, Resources};
 use reqwest::{Method, Response, header};
@@ -22,16 +20,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 /// Away from the ports of a cluster somebody may be running, and from those of other measurements.
 const PORT: u16 = 5_660;
-/// Bytes of the log that go into an error.
-const LOG_TAIL_BYTES: usize = 3_000;
 
 /// The process and its master.
 pub(crate) struct World {
-    dir: TempDir,
-    mete: PathBuf,
     pub(crate) master: Master,
-    services: Option<Child>,
+    /// Ends before its directory goes.
+    pub(crate) services: Daemon,
     http: reqwest::Client,
+    _dir: TempDir,
 }
 
 impl World {
@@ -44,16 +40,22 @@ impl World {
             let host = format!("10.0.{}.{}", number / 250, number % 250 + 1);
             master.add_agent(Agent::from(all).on_host(host));
         }
+        let dir = tempfile::Builder::new()
+            .prefix("mete-services-")
+            .tempdir()?;
+        let arguments = vec![
+            "services".to_owned(),
+            format!("--port={PORT}"),
+            format!("--master={}", master.address()),
+            format!("--state-dir={}", dir.path().join("state").display()),
+        ];
         let mut world = Self {
-            dir: tempfile::Builder::new()
-                .prefix("mete-services-")
-                .tempdir()?,
-            mete: mete.to_owned(),
             master,
-            services: None,
+            services: Daemon::new(mete, arguments, dir.path().join("services.log")),
             http: mete_daemon::http_client::plain()
                 .timeout(PATIENCE)
                 .build()?,
+            _dir: dir,
         };
         world.begin().await?;
         Ok(world)
@@ -61,25 +63,8 @@ impl World {
 
     /// Starts the process and waits until it answers with all its apps; how long that took.
     pub(crate) async fn begin(&mut self) -> Result<Duration> {
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("services.log"))?;
         let begin = Instant::now();
-        let child = Command::new(&self.mete)
-            .arg("services")
-            .arg(format!("--port={PORT}"))
-            .arg(format!("--master={}", self.master.address()))
-            .arg(format!(
-                "--state-dir={}",
-                self.dir.path().join("state").display()
-            ))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn();
-        self.services =
-            Some(child.with_context(|| format!("cannot start {}", self.mete.display()))?);
+        self.services.start()?;
         while begin.elapsed() < PATIENCE {
             if self
                 .rest(Method::GET, "/v2/apps/none/*", None)
@@ -93,18 +78,10 @@ impl World {
             }
             sleep(LOOK).await;
         }
-        bail!("no service framework within {PATIENCE:?}\n{}", self.log())
-    }
-
-    /// Ends the process.
-    pub(crate) fn end(&mut self) -> Result<()> {
-        let mut child = self.services.take().context("no service framework")?;
-        ensure!(end(&mut child), "the service framework has not ended");
-        Ok(())
-    }
-
-    pub(crate) fn pid(&self) -> Result<u32> {
-        Ok(self.services.as_ref().context("no service framework")?.id())
+        bail!(
+            "no service framework within {PATIENCE:?}\n{}",
+            self.services.log()
+        )
     }
 
     /// One call that must succeed.
@@ -164,25 +141,11 @@ impl World {
         }
         bail!(
             "{path} is not as wanted within {PATIENCE:?}\n{}",
-            self.log()
+            self.services.log()
         )
     }
 
     fn url(path: &str) -> String {
         format!("http://127.0.0.1:{PORT}{path}")
-    }
-
-    fn log(&self) -> String {
-        let text = fs::read(self.dir.path().join("services.log")).unwrap_or_default();
-        let tail = &text[text.len().saturating_sub(LOG_TAIL_BYTES)..];
-        String::from_utf8_lossy(tail).into_owned()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.services.take() {
-            end(&mut child);
-        }
     }
 }
