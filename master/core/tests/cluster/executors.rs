@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mete_master_core::{
     Accept, Action, Call, Event, ExecutorNews, FromExecutor, Input, LinkId, MessageToAgent,
-    Operation, Reply,
+    Operation,
 };
 use mete_model::{
     AgentId, CommandSpec, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Resources, TaskSpec,
@@ -39,13 +39,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let mut world = World::new();
-        let mut registration = world.registration("a");
-        registration.info.resources = Resources::cpus_mem(4_000, 1_024);
-        let link = registration.link;
-        let out = world.step(Input::RegisterAgent(Box::new(registration)));
-        let Some(Reply::Registered(agent)) = out.reply else {
-            panic!("not registered: {out:?}");
-        };
+        let (agent, link) = world.agent_with("a", Resources::cpus_mem(4_000, 1_024));
         let (client_link, out) = world.subscribe(framework_info());
         let client = Client::of(client_link, &out);
         Self {

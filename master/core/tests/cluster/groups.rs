@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_master_core::{Accept, BadGroup, Call, Input, LinkId, MessageToAgent, Operation, Reply};
+use mete_master_core::{Accept, BadGroup, Call, Input, LinkId, MessageToAgent, Operation};
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
     AgentId, ExecutorId, ExecutorKind, ExecutorSpec, MEBIBYTE, Machine, Reason, Resources,
@@ -49,13 +49,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let mut world = World::new();
-        let mut registration = world.registration("a");
-        registration.info.resources = all();
-        let link = registration.link;
-        let out = world.step(Input::RegisterAgent(Box::new(registration)));
-        let Some(Reply::Registered(agent)) = out.reply else {
-            panic!("not registered: {out:?}");
-        };
+        let (agent, link) = world.agent_with("a", all());
         let (client_link, out) = world.subscribe(crate::world::framework_info());
         let client = Client::of(client_link, &out);
         Self {

@@ -82,16 +82,6 @@ fn registration_of(world: &mut World, resources: Resources) -> Registration {
     registration
 }
 
-fn agent_with(world: &mut World, resources: Resources) -> (AgentId, LinkId) {
-    let registration = registration_of(world, resources);
-    let link = registration.link;
-    let out = world.step(Input::RegisterAgent(Box::new(registration)));
-    let Some(Reply::Registered(id)) = out.reply else {
-        panic!("not registered: {out:?}");
-    };
-    (id, link)
-}
-
 fn comes_back(world: &mut World, id: &AgentId, resources: Resources) -> Out {
     let mut registration = registration_of(world, resources);
     registration.id = Some(id.clone());
@@ -113,7 +103,7 @@ impl Scene {
 
     fn with(resources: Resources, info: FrameworkInfo) -> Self {
         let mut world = World::new();
-        let (agent, link) = agent_with(&mut world, resources);
+        let (agent, link) = world.agent_with("a", resources);
         let (client_link, out) = world.subscribe(info);
         let client = Client::of(client_link, &out);
         Self {

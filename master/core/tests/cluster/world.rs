@@ -130,7 +130,13 @@ impl World {
 
     /// A new agent with 4 CPUs, 4096 MB and ports 31000 to 31099.
     pub(crate) fn agent(&mut self, host: &str) -> (AgentId, LinkId) {
-        let registration = self.registration(host);
+        self.agent_with(host, whole())
+    }
+
+    /// A new agent with these resources.
+    pub(crate) fn agent_with(&mut self, host: &str, resources: Resources) -> (AgentId, LinkId) {
+        let mut registration = self.registration(host);
+        registration.info.resources = resources;
         let link = registration.link;
         let out = self.step(Input::RegisterAgent(Box::new(registration)));
         let Some(Reply::Registered(id)) = out.reply else {
