@@ -19,7 +19,6 @@ mod resize; // volumes of another size, as frameworks and operators say it
 mod rounds; // how long rounds of allocation take
 mod run; // from the options to the end
 mod sums; // what is used and offered, by agent and by framework
-mod undecided; // what of a task the master does not decide on
 mod v1; // Mesos' v1 HTTP API
 
 pub use config::Options;

@@ -23,6 +23,7 @@ pub mod resources; // quantities: fixed point, ports, devices; reservations and 
 pub mod status; // TaskStatus, states, sources, reasons
 pub mod task; // TaskInfo, KillPolicy, labels
 pub mod task_limits; // limits beyond the resources
+pub mod undecided; // what of a task nobody decides on
 pub mod volume; // names of volumes
 
 mod time; // spans and moments

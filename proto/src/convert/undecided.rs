@@ -1,26 +1,31 @@
-//! What a task's framework said of it that the master does not decide on: it lies in the message as it came, and is told to
-//! whoever asks.
+//! What a task's framework said of it that neither master nor agent decides on in these words: it lies in the message as it
+//! came, and is told to whoever asks.
 
 use mete_model::TaskSpec;
-use mete_proto::mesos::v1 as wire;
 use prost::Message;
+
+use crate::mesos::v1 as wire;
 
 /// The fields of [`wire::TaskInfo`] by their numbers there; to read these alone takes a fraction of the time and of the memory.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Undecided {
+pub struct Undecided {
+    /// How it is seen whether the task is healthy.
     #[prost(message, optional, boxed, tag = "8")]
-    pub(crate) health_check: Option<Box<wire::HealthCheck>>,
+    pub health_check: Option<Box<wire::HealthCheck>>,
+    /// The container around it.
     #[prost(message, optional, boxed, tag = "9")]
-    pub(crate) container: Option<Box<wire::ContainerInfo>>,
+    pub container: Option<Box<wire::ContainerInfo>>,
+    /// How others find it.
     #[prost(message, optional, tag = "11")]
-    pub(crate) discovery: Option<wire::DiscoveryInfo>,
+    pub discovery: Option<wire::DiscoveryInfo>,
+    /// How it is ended.
     #[prost(message, optional, tag = "12")]
-    pub(crate) kill_policy: Option<wire::KillPolicy>,
+    pub kill_policy: Option<wire::KillPolicy>,
 }
 
 impl Undecided {
     /// Of a task; nothing of one that came without a message.
-    pub(crate) fn of(task: &TaskSpec) -> Self {
+    pub fn of(task: &TaskSpec) -> Self {
         Self::decode(task.original.clone()).unwrap_or_default()
     }
 }

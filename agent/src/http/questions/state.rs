@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use mete_agent_core::{Sandbox, Task, View};
 use mete_model::ContainerId;
+use mete_proto::convert::undecided::Undecided;
 use mete_proto::convert::{resources, task as words, task_limits};
 use mete_proto::json;
 use mete_proto::mesos::v1 as wire;
-use prost::Message as _;
 use wire::agent::response::{self, get_containers, get_executors, get_frameworks};
 
 use crate::http::containers;
@@ -88,8 +88,7 @@ pub(super) fn tasks(view: &View) -> response::GetTasks {
 
 fn one(task: &Task) -> wire::Task {
     let spec = &task.spec;
-    // What the agent does not decide on lies in the message as it came.
-    let came = wire::TaskInfo::decode(spec.original.clone()).unwrap_or_default();
+    let came = Undecided::of(spec);
     let state = wire::TaskState::from(task.latest.state).into();
     wire::Task {
         name: spec.name.clone(),

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use mete_master_core::Task;
 use mete_model::{Limit, MEBIBYTE, Resources, TaskLimits};
 use mete_proto::convert::resources::to_wire;
+use mete_proto::convert::undecided::Undecided;
 use mete_proto::mesos::v1 as wire;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-use crate::undecided::Undecided;
 
 /// Everything.
 #[derive(Serialize)]

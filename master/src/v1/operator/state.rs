@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mete_master_core::{Admission, Agent, Executor, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{Capability, FrameworkId, TaskState};
+use mete_proto::convert::undecided::Undecided;
 use mete_proto::convert::{
     duration_info, ids, offer, offer_constraints, resources, task, task_limits, time_info,
 };
@@ -15,7 +16,6 @@ use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
 use crate::sums::Sums;
-use crate::undecided::Undecided;
 
 /// What every agent of Mete can do, in the words of Mesos.
 const AGENT_CAPABILITIES: [AgentCapability; 7] = [
