@@ -5,8 +5,8 @@
 //! the token asks itself, as an agent does of the executors it has started.
 
 pub mod credentials; // principals and their secrets in a file of Mesos' form
-mod principals;
-pub mod private_file; // files that only their owner may touch // who has a secret of its own
+mod principals; // who has a secret of its own
+pub mod private_file; // files that only their owner may touch
 
 use std::fmt;
 use std::fs::File;
