@@ -109,6 +109,9 @@ pub enum EndError {
     /// What it has of networks cannot be removed.
     #[error("the network of the task cannot be removed")]
     Network(#[from] crate::networks::NetworkError),
+    /// What its secrets hold cannot be removed.
+    #[error("the secrets of the task cannot be removed")]
+    Secrets(#[source] io::Error),
     /// Its directory cannot be removed.
     #[error("the directory of the task cannot be removed")]
     Directory(#[source] io::Error),

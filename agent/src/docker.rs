@@ -63,6 +63,8 @@ pub struct Wanted {
     pub devices: Vec<Node>,
     /// Persistent volumes of the task.
     pub volumes: Vec<VolumeMount>,
+    /// Where its secrets lie, each under the number of the mount that shows it; `None`: it has none.
+    pub secrets: Option<PathBuf>,
     /// What runs in it; the image may say.
     pub program: Program,
     /// Whom to run as, as the engine takes it; `None`: whom the image says.

@@ -20,8 +20,8 @@ use tracing::{error, warn};
 
 use crate::cgroups::Limits;
 use crate::containerizer::image::Tell;
-use crate::containerizer::process::ProcessContainerizer;
-use crate::containerizer::{Containerizer, Found, KillSignal};
+use crate::containerizer::process::{ProcessContainerizer, blocking};
+use crate::containerizer::{Containerizer, EndError, Found, KillSignal};
 use crate::executors::ExecutorStreams;
 use crate::images::Images;
 use crate::launch::{Job, Launcher};
@@ -31,6 +31,7 @@ use crate::places::Places;
 use crate::probes::{Probes, Target};
 use crate::release;
 use crate::sandbox::{self, Reserve};
+use crate::secrets::Secrets;
 use crate::shims::Shim;
 use crate::volumes::Volumes;
 
@@ -50,6 +51,7 @@ pub(crate) struct Hands {
     pub(crate) probes: Arc<Probes>,
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
+    pub(crate) secrets: Secrets,
     pub(crate) namespaces: Namespaces,
     pub(crate) reserve: Arc<Reserve>,
     /// Where the tasks' ports are open.
@@ -247,9 +249,17 @@ impl Hands {
     fn release(&mut self, key: TaskKey, container: ContainerId) {
         self.jobs.remove(&container);
         let tasks = Arc::clone(&self.tasks);
-        let images = self.images.clone();
+        let (images, secrets) = (self.images.clone(), self.secrets.clone());
         self.releases.spawn(async move {
-            let destroy = || tasks.destroy(container.clone());
+            let destroy = || {
+                let (secrets, its) = (secrets.clone(), container.clone());
+                let destroyed = tasks.destroy(container.clone());
+                async move {
+                    destroyed.await?;
+                    let removed = blocking(move || secrets.remove(&its)).await;
+                    removed.map_err(EndError::Secrets)
+                }
+            };
             if release::remove(&key, &container, &release::PAUSES, destroy).await {
                 images.release(&container);
             }

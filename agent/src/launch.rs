@@ -1,14 +1,15 @@
 //! One job per task: image, sandbox, fetch, start. Ends as a running shim, or with the stage at which it failed.
 //!
 //! ```text
-//! image, user ─▶ sandbox ─▶ volumes ─▶ fetch ─▶ start ─▶ running
-//!    └──────────────┴──────────┴─────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
+//! image, user ─▶ sandbox ─▶ volumes, secrets ─▶ fetch ─▶ start ─▶ running
+//!    └──────────────┴───────────┴──────────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
 //! ```
 
 mod engine; // the same of what runs on a Docker Engine
 mod environment; // what a task finds in its environment
 mod group; // what a task shares with others of its group
 mod inner; // what runs, on the machine or in a container
+mod secrets; // the secrets that it reads in files
 mod volumes; // the volumes that a task holds
 
 use std::io;
@@ -33,6 +34,7 @@ use crate::fetcher::Fetcher;
 use crate::namespaces::Namespaces;
 use crate::places::Places;
 use crate::sandbox;
+use crate::secrets::Secrets;
 use crate::shims::Shim;
 use crate::volumes::Volumes;
 use inner::Inner;
@@ -84,6 +86,7 @@ impl Failure {
 pub(crate) struct Launcher {
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
+    pub(crate) secrets: Secrets,
     pub(crate) namespaces: Namespaces,
     pub(crate) containerizer: Arc<dyn Containerizer>,
     pub(crate) fetcher: Fetcher,
@@ -125,6 +128,7 @@ impl Launcher {
         self.make_sandbox(&sandbox, user.clone(), alone).await?;
         self.share(&job, &mut inner).await?;
         self.bring_volumes(&job, &sandbox, &mut inner).await?;
+        self.bring_secrets(&job, &sandbox, &mut inner).await?;
         let uris = &job.spec.command.uris;
         tokio::select! {
             biased;

@@ -40,6 +40,7 @@ mod release; // what ended tasks held, removed
 pub mod remains; // tasks that a killed agent has left, ended
 mod run; // measure, recover, serve, end
 mod running; // what runs in a container of its own
+mod secrets; // what secrets of tasks hold, in files
 mod sessions; // commands that people run inside tasks
 mod statistics; // what running tasks use, looked at when asked
 mod survivors; // what there still is of the tasks of before

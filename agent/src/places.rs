@@ -7,6 +7,7 @@
 //!     fetch/parts, fetch/cache                  what tasks fetch: under way, and kept for others
 //!     images/         images, unpacked and shared
 //!     volumes/        persistent volumes, by role
+//!     secrets/<container>/                      what secrets of a task hold
 //!     trial/          for a moment at the start: a container that is built to see whether it can be
 //!     tasks/<container>/                        what agent and shim say to each other
 //!     slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>/     the sandbox
@@ -91,6 +92,11 @@ impl Places {
     /// The persistent volumes.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+
+    /// What secrets of tasks hold.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
     }
 
     /// Where a container is built at the start, to see whether it can be.

@@ -54,6 +54,9 @@ pub fn end_tasks(name: &str, work_dir: &Path) -> usize {
         }
         thread::sleep(SHIM_LOOK);
     }
+    if let Err(error) = crate::sandbox::remove_tree(&places.secrets()) {
+        warn!(%error, "secrets of ended tasks stay");
+    }
     let scope = cgroups::scope_of(name, places.root());
     let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     let networks = Networks::new(&scope, NetworkOptions::default(), here);

@@ -51,6 +51,7 @@ use crate::oci_runtime::OciRuntimeError;
 use crate::places::Places;
 use crate::probes::Probes;
 use crate::sandbox::Reserve;
+use crate::secrets::Secrets;
 use crate::shims::{Executable, Shim};
 use crate::statistics::Statistics;
 use crate::survivors::Survivors;
@@ -156,6 +157,9 @@ pub async fn run_with(
     let root = places.volumes();
     let volumes = spawn_blocking(move || Volumes::open(root)).await?;
     let volumes = volumes.map_err(RunError::WorkDir)?;
+    let root = places.secrets();
+    let secrets = spawn_blocking(move || Secrets::open(root)).await?;
+    let secrets = secrets.map_err(RunError::WorkDir)?;
     let source = source.unwrap_or_else(|| image::of(images.clone()));
     let (shim, carries_overlay) = (containerizer.shim(), images.carries_overlay());
     let equipment = Equipment::find(&options, &places, permissions, shim, carries_overlay).await?;
@@ -182,6 +186,7 @@ pub async fn run_with(
         containerizer,
         images,
         volumes,
+        secrets,
         source,
         equipment,
         tasks,
@@ -223,6 +228,7 @@ struct Agent {
     containerizer: Arc<ProcessContainerizer>,
     images: Images,
     volumes: Volumes,
+    secrets: Secrets,
     source: ImageSource,
     equipment: Equipment,
     tasks: Containerizers,
@@ -338,6 +344,7 @@ impl Agent {
             tasks: self.tasks.clone(),
             images: self.images.clone(),
             namespaces: self.namespaces(),
+            secrets: self.secrets.clone(),
             boot_id: self.inventory.boot_id.clone(),
         }
     }
@@ -371,6 +378,7 @@ impl Agent {
         let launcher = Launcher {
             places: self.places.clone(),
             volumes: self.volumes.clone(),
+            secrets: self.secrets.clone(),
             namespaces: self.namespaces(),
             containerizer: Arc::new(self.tasks.clone()),
             fetcher,
@@ -404,6 +412,7 @@ impl Agent {
             probes: Arc::new(probes),
             places: self.places.clone(),
             volumes: self.volumes.clone(),
+            secrets: self.secrets.clone(),
             namespaces: self.namespaces(),
             reserve,
             address: self.options.advertised_ip(),

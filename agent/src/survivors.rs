@@ -13,6 +13,7 @@ use crate::containerizer::docker::Containerizers;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::images::Images;
 use crate::namespaces::Namespaces;
+use crate::secrets::Secrets;
 use crate::shims::{self, Shim};
 
 /// Where to look.
@@ -22,6 +23,7 @@ pub(crate) struct Survivors {
     pub(crate) tasks: Containerizers,
     pub(crate) images: Images,
     pub(crate) namespaces: Namespaces,
+    pub(crate) secrets: Secrets,
     /// Of this boot of the machine.
     pub(crate) boot_id: String,
 }
@@ -46,6 +48,7 @@ impl Survivors {
             findings.executors.insert(key.clone(), found);
         }
         self.remove_strays(node).await;
+        self.remove_stray_secrets(node).await;
         self.remove_stray_networks(node).await;
         (findings, running)
     }
@@ -114,6 +117,20 @@ impl Survivors {
             ),
             Ok(Err(error)) => warn!(%error, "control groups cannot be listed"),
             Err(error) => warn!(%error, "control groups cannot be listed"),
+        }
+    }
+
+    /// Removes what secrets held of tasks that the store does not know.
+    async fn remove_stray_secrets(&self, node: &Node) {
+        let view = node.view();
+        let known = view.tasks.values();
+        let known = known.map(|task| task.container.to_string()).collect();
+        let secrets = self.secrets.clone();
+        match spawn_blocking(move || secrets.remove_strays(&known)).await {
+            Ok(Ok(removed)) if removed.is_empty() => {}
+            Ok(Ok(removed)) => warn!(tasks = removed.join(", "), "secrets of no task removed"),
+            Ok(Err(error)) => warn!(%error, "secrets of no task stay"),
+            Err(error) => warn!(%error, "secrets of no task stay"),
         }
     }
 

@@ -165,19 +165,39 @@ pub(crate) fn link(
     sandbox: &Path,
     owner: Option<&User>,
 ) -> io::Result<()> {
-    let refused = |why: &str| {
-        let text = format!("volume {}: {why}", held.name);
-        Err(io::Error::new(io::ErrorKind::Unsupported, text))
-    };
+    let what = format!("volume {}", held.name);
     if held.read_only {
-        return refused("to be read only it needs a container around the task");
+        return refused(
+            &what,
+            "to be read only it needs a container around the task",
+        );
     }
-    let target = Path::new(&held.target);
+    link_at(&what, &held.target, place, sandbox, owner)
+}
+
+fn refused(what: &str, why: &str) -> io::Result<()> {
+    let text = format!("{what}: {why}");
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
+/// The same for anything that lies elsewhere; `what` it is, is for people. Blocks.
+///
+/// # Errors
+/// As [`link`].
+pub(crate) fn link_at(
+    what: &str,
+    target: &str,
+    place: &Path,
+    sandbox: &Path,
+    owner: Option<&User>,
+) -> io::Result<()> {
+    let target = Path::new(target);
     if target.is_absolute() {
-        return refused(&format!(
+        let why = format!(
             "{} is outside of the sandbox, which needs a container around the task",
-            held.target
-        ));
+            target.display()
+        );
+        return refused(what, &why);
     }
     let mut at = sandbox.to_owned();
     let mut parts = target.components().peekable();
@@ -186,7 +206,7 @@ pub(crate) fn link(
             Component::CurDir => continue,
             Component::Normal(name) => at.push(name),
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return refused("its path leads out of the sandbox");
+                return refused(what, "its path leads out of the sandbox");
             }
         }
         if parts.peek().is_some() {

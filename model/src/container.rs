@@ -4,6 +4,7 @@ mod capability; // single powers of root
 mod isolation; // what the walls of a container are made of
 mod mount; // what a container sees besides its image
 mod network; // which network it sees
+mod secret; // what a secret holds
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ pub use capability::{BadCapability, LinuxCapability};
 pub use isolation::{Isolation, Rlimit, RlimitKind};
 pub use mount::{Mount, MountSource};
 pub use network::{MAX_NETWORKS, MAX_PORT_MAPPINGS, Network, PortMapping, Transport};
+pub use secret::SecretValue;
 
 /// A command as the agent starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,22 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Working directory inside it; `None`: the image's, else the sandbox.
     pub working_dir: Option<String>,
+}
+
+impl ContainerSpec {
+    /// Whether it holds what a secret holds.
+    pub fn tells_secrets(&self) -> bool {
+        let told = |mount: &Mount| matches!(mount.source, MountSource::Secret(Some(_)));
+        self.mounts.iter().any(told)
+    }
+
+    /// Forgets what its secrets hold.
+    pub fn forget_secrets(&mut self) {
+        let all = self.mounts.iter_mut().map(|mount| &mut mount.source);
+        for source in all.filter(|source| source.is_secret()) {
+            *source = MountSource::Secret(None);
+        }
+    }
 }
 
 /// Who is to make a container.

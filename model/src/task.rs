@@ -50,6 +50,21 @@ pub struct TaskSpec {
     pub original: Bytes,
 }
 
+impl TaskSpec {
+    /// Whether it holds what a secret holds. `original` never does.
+    pub fn tells_secrets(&self) -> bool {
+        let container = self.container.as_deref();
+        container.is_some_and(ContainerSpec::tells_secrets)
+    }
+
+    /// Forgets what its secrets hold: who has passed them on needs them no more.
+    pub fn forget_secrets(&mut self) {
+        if let Some(container) = &mut self.container {
+            container.forget_secrets();
+        }
+    }
+}
+
 /// Where a task stands. Names are those of `mesos.v1.TaskState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {

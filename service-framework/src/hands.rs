@@ -7,6 +7,7 @@
 use mete_daemon::clock;
 use mete_daemon::event_loop::{Handle, Hands};
 use mete_framework_sdk::{CallError, Client, Filters, Group, OfferId, Operation, Task, TaskPort};
+use mete_model::container::MountSource;
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::app::Protocol;
 use mete_service_framework_core::{Action, Input, Kept, Launch, LaunchGroup, Orchestrator};
@@ -16,7 +17,7 @@ use tracing::{debug, warn};
 use crate::http::Subscribers;
 use crate::offers::Table;
 use crate::probes::Probes;
-use crate::secrets::Secrets;
+use crate::secrets::{Fetched, Secrets};
 
 /// The hands of the service framework.
 pub(crate) struct ServiceHands {
@@ -172,7 +173,7 @@ fn operations(
     first.into_iter().chain(alone).chain(groups).collect()
 }
 
-/// Launches with the secrets they ask for in their environment. Those that cannot have them have failed.
+/// Launches with the secrets they ask for. Those that cannot have them have failed.
 async fn with_secrets(
     secrets: &Secrets,
     handle: &Handle<Orchestrator>,
@@ -216,8 +217,14 @@ async fn fetched(secrets: &Secrets, mut launch: Launch) -> Result<Launch, (Box<L
     let (secrets, wanted) = (secrets.clone(), std::mem::take(&mut launch.secrets));
     let fetched = tokio::task::spawn_blocking(move || secrets.fetch(&wanted)).await;
     match fetched.unwrap_or_else(|_| Err("secrets cannot be read".to_owned())) {
-        Ok(fetched) => {
-            launch.task.command.environment.extend(fetched);
+        Ok(Fetched { variables, files }) => {
+            launch.task.command.environment.extend(variables);
+            let container = launch.task.container.as_deref_mut();
+            for mount in container.into_iter().flat_map(|one| &mut one.mounts) {
+                if let MountSource::Secret(value) = &mut mount.source {
+                    *value = files.get(&mount.target).cloned();
+                }
+            }
             Ok(launch)
         }
         Err(why) => Err((Box::new(launch), why)),

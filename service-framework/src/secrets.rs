@@ -10,8 +10,13 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use mete_model::container::SecretValue;
+use mete_service_framework_core::LaunchSecrets;
+
 /// The largest secret: a variable of a process cannot hold much more than twice of it.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// All secrets of one task: they go in one message, as its texts do.
+const MAX_SECRETS_BYTES: usize = 1024 * 1024;
 /// Whoever may write apps may name any variable, so only those that are meant for it are read.
 const VARIABLE_PREFIX: &str = "METE_SECRET_";
 
@@ -21,7 +26,7 @@ pub(crate) trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it cannot be had, without anything of it.
-    fn get(&self, source: &str) -> Option<Result<String, NoSecret>>;
+    fn get(&self, source: &str) -> Option<Result<Vec<u8>, NoSecret>>;
 }
 
 /// Why a secret cannot be had.
@@ -35,6 +40,8 @@ pub(crate) enum NoSecret {
     Outside,
     #[error("it is larger than {MAX_SECRET_BYTES} bytes")]
     TooLarge,
+    #[error("with those before it takes more than {MAX_SECRETS_BYTES} bytes")]
+    TooMany,
     #[error("it is not text without NUL")]
     NoText,
     #[error("it cannot be read: {0}")]
@@ -60,35 +67,65 @@ impl Secrets {
         ]))
     }
 
-    /// The variables of an instance: what each source holds.
+    /// What the secrets of a task hold. Variables are texts, without one newline at the end; files are what they are.
     ///
     /// # Errors
     /// The first source that cannot be had, and why, for people.
-    pub(crate) fn fetch(
-        &self,
-        wanted: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, String> {
-        let one = |(variable, source): (&String, &String)| {
+    pub(crate) fn fetch(&self, wanted: &LaunchSecrets) -> Result<Fetched, String> {
+        let mut left = MAX_SECRETS_BYTES;
+        let mut get = |source: &str| {
             let found = self.0.iter().find_map(|place| place.get(source));
-            let value = found.unwrap_or(Err(NoSecret::NoPlace));
-            let value = value.map_err(|why| format!("secret '{source}' of {variable}: {why}"))?;
-            Ok((variable.clone(), value))
+            let value = found.unwrap_or(Err(NoSecret::NoPlace))?;
+            left = left.checked_sub(value.len()).ok_or(NoSecret::TooMany)?;
+            Ok(value)
         };
-        wanted.iter().map(one).collect()
+        let failed =
+            |by: &str, source: &str, why: NoSecret| format!("secret '{source}' of {by}: {why}");
+        let mut fetched = Fetched::default();
+        for (variable, source) in &wanted.variables {
+            let value = get(source).and_then(text);
+            let value = value.map_err(|why| failed(variable, source, why))?;
+            fetched.variables.insert(variable.clone(), value);
+        }
+        for (place, source) in &wanted.files {
+            let value = get(source).map_err(|why| failed(place, source, why))?;
+            let value = SecretValue::new(value);
+            fetched.files.insert(place.clone(), value);
+        }
+        Ok(fetched)
     }
+}
+
+/// What the secrets of a task hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    /// By variable.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// By the place of the file.
+    pub(crate) files: BTreeMap<String, SecretValue>,
+}
+
+/// What a variable can hold. Editors and `echo` end a file with a newline.
+fn text(bytes: Vec<u8>) -> Result<String, NoSecret> {
+    let mut text = String::from_utf8(bytes).map_err(|_| NoSecret::NoText)?;
+    if text.contains('\0') {
+        return Err(NoSecret::NoText);
+    }
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
 }
 
 /// Variables of this process.
 struct Variables;
 
 impl Provider for Variables {
-    fn get(&self, source: &str) -> Option<Result<String, NoSecret>> {
+    fn get(&self, source: &str) -> Option<Result<Vec<u8>, NoSecret>> {
         let name = source.strip_prefix("env:")?;
         let value = std::env::var_os(format!("{VARIABLE_PREFIX}{name}"));
-        Some(value.ok_or(NoSecret::Missing).and_then(|value| {
-            let text = value.into_string();
-            text.map_err(|_| NoSecret::NoText)
-        }))
+        let bytes = value.map(std::os::unix::ffi::OsStringExt::into_vec);
+        Some(bytes.ok_or(NoSecret::Missing))
     }
 }
 
@@ -96,14 +133,14 @@ impl Provider for Variables {
 struct Files(Option<PathBuf>);
 
 impl Provider for Files {
-    fn get(&self, source: &str) -> Option<Result<String, NoSecret>> {
+    fn get(&self, source: &str) -> Option<Result<Vec<u8>, NoSecret>> {
         let directory = self.0.as_deref();
         Some(directory.map_or(Err(NoSecret::NoPlace), |directory| read(directory, source)))
     }
 }
 
 /// Links may lead from one secret to another, but not out of the directory.
-fn read(directory: &Path, source: &str) -> Result<String, NoSecret> {
+fn read(directory: &Path, source: &str) -> Result<Vec<u8>, NoSecret> {
     let path = Path::new(source.trim_start_matches('/'));
     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     if source.contains('\0') || path.as_os_str().is_empty() || !path.components().all(is_plain) {
@@ -128,16 +165,7 @@ fn read(directory: &Path, source: &str) -> Result<String, NoSecret> {
     if about.len() > MAX_SECRET_BYTES {
         return Err(NoSecret::TooLarge);
     }
-    let bytes = std::fs::read(&file).map_err(known)?;
-    let mut text = String::from_utf8(bytes).map_err(|_| NoSecret::NoText)?;
-    if text.contains('\0') {
-        return Err(NoSecret::NoText);
-    }
-    // Editors and `echo` end a file with one.
-    if text.ends_with('\n') {
-        text.pop();
-    }
-    Ok(text)
+    std::fs::read(&file).map_err(known)
 }
 
 #[cfg(test)]
@@ -156,8 +184,9 @@ mod tests {
         std::os::unix::fs::symlink(&outside, inside.join("link")).expect("linked");
         let get = |source: &str| Files(Some(inside.clone())).get(source).expect("asked");
 
-        assert_eq!(get("db/password").as_deref(), Ok("hunter2"));
-        assert_eq!(get("/db/password").as_deref(), Ok("hunter2"));
+        assert_eq!(get("db/password").as_deref(), Ok(&b"hunter2\n"[..]));
+        assert_eq!(get("/db/password").as_deref(), Ok(&b"hunter2\n"[..]));
+        assert_eq!(get("bytes").as_deref(), Ok(&[0xff][..]));
         for (source, why) in [
             ("../out", NoSecret::Outside),
             ("db/../../out", NoSecret::Outside),
@@ -166,7 +195,6 @@ mod tests {
             ("db", NoSecret::Missing),
             ("none", NoSecret::Missing),
             ("db/password/x", NoSecret::Missing),
-            ("bytes", NoSecret::NoText),
             ("large", NoSecret::TooLarge),
         ] {
             assert_eq!(get(source), Err(why), "{source}");
@@ -178,11 +206,43 @@ mod tests {
     fn only_variables_that_are_meant_for_it_are_read() {
         assert_eq!(Variables.get("PATH"), None);
         assert_eq!(Variables.get("env:PATH"), Some(Err(NoSecret::Missing)));
-        let wanted = BTreeMap::from([("PASSWORD".to_owned(), "env:PATH".to_owned())]);
+        let wanted = LaunchSecrets {
+            variables: BTreeMap::from([("PASSWORD".to_owned(), "env:PATH".to_owned())]),
+            ..LaunchSecrets::default()
+        };
         let told = Secrets::new(None).fetch(&wanted);
         assert_eq!(
             told,
             Err("secret 'env:PATH' of PASSWORD: there is none".to_owned())
+        );
+    }
+
+    #[test]
+    fn variables_are_texts_and_files_are_what_they_are() {
+        let place = tempfile::tempdir().expect("a directory");
+        std::fs::write(place.path().join("key"), "hunter2\n").expect("written");
+        std::fs::write(place.path().join("bytes"), [0xff]).expect("written");
+        std::fs::write(place.path().join("big"), vec![b'x'; 60_000]).expect("written");
+        let secrets = Secrets::new(Some(place.path().to_owned()));
+        let by = |by: &str, source: &str| BTreeMap::from([(by.to_owned(), source.to_owned())]);
+        let fetch = |variables, files| secrets.fetch(&LaunchSecrets { variables, files });
+
+        let fetched = fetch(by("KEY", "key"), by("/key", "key")).expect("had");
+        assert_eq!(fetched.variables["KEY"], "hunter2");
+        assert_eq!(fetched.files["/key"].bytes(), b"hunter2\n");
+        let raw = fetch(BTreeMap::new(), by("/raw", "bytes")).expect("had");
+        assert_eq!(raw.files["/raw"].bytes(), [0xff]);
+        assert_eq!(
+            fetch(by("RAW", "bytes"), BTreeMap::new()),
+            Err("secret 'bytes' of RAW: it is not text without NUL".to_owned())
+        );
+        let many = (0..20).map(|at| (format!("/{at:02}"), "big".to_owned()));
+        assert_eq!(
+            fetch(BTreeMap::new(), many.collect()),
+            Err(
+                "secret 'big' of /17: with those before it takes more than 1048576 bytes"
+                    .to_owned()
+            )
         );
     }
 }

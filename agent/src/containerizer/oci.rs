@@ -81,6 +81,8 @@ pub struct Around {
     pub image_root: ImageRoot,
     /// Persistent volumes of the task.
     pub volumes: Vec<VolumeMount>,
+    /// Where its secrets lie, each under the number of the mount that shows it; `None`: it has none.
+    pub secrets: Option<PathBuf>,
     /// The sandbox of the executor that it shares with others of its group.
     pub parent: Option<PathBuf>,
     /// The file of the network that it shares with them; `None`: its network is its own affair.
@@ -115,6 +117,7 @@ impl Around {
             mounted: BTreeMap::new(),
             image_root: ImageRoot::default(),
             volumes: Vec::new(),
+            secrets: None,
             parent: None,
             namespace: None,
             users: None,
@@ -164,6 +167,9 @@ pub enum OciError {
     /// A volume of a sandbox that is not there.
     #[error("a volume of a parent's sandbox is for tasks of a group")]
     NoParent,
+    /// A secret that was not written.
+    #[error("the secret at {0} is not there")]
+    NoSecret(String),
     /// It is to find itself under another name than its own.
     #[error(
         "{program} is to find {name:?} in the place of its name, which {runtime} cannot do; without --oci-runtime it can be done"
@@ -204,6 +210,7 @@ impl OciError {
             | Self::Unconfined
             | Self::NoImage(_)
             | Self::NoParent
+            | Self::NoSecret(_)
             | Self::OtherName { .. }
             | Self::NotText(_) => return false,
         };
@@ -463,6 +470,11 @@ fn mounted(
             around
                 .image_root
                 .of_mount(image, &top.join(at.to_string()))?
+        }
+        MountSource::Secret(_) => {
+            let secrets = around.secrets.as_deref();
+            let secrets = secrets.ok_or_else(|| OciError::NoSecret(mount.target.clone()))?;
+            path_source(text(secrets)?, at.to_string())
         }
     };
     Ok(Mounted {

@@ -1,7 +1,7 @@
 //! From a task to what the engine is asked for. The walls are those that the agent builds itself: the same powers, the
 //! same limits; what the engine cannot carry is refused by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, Mount as EngineMount,
@@ -15,7 +15,7 @@ use mete_model::container::{
 
 use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted, volumes};
 use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
-use crate::containerizer::oci::{below_root, check};
+use crate::containerizer::oci::{OciError, below_root, check};
 use crate::containerizer::{Start, StartError};
 use crate::devices::Node;
 
@@ -184,8 +184,10 @@ fn mounts(setup: &Setup, sandbox: &Path, wanted: &Wanted) -> Result<Vec<EngineMo
         ..bind(sandbox.display().to_string())
     };
     let mut all = vec![own];
-    for mount in &wanted.spec.mounts {
-        all.push(mounted(setup, sandbox, mount)?);
+    for (at, mount) in wanted.spec.mounts.iter().enumerate() {
+        let secret = wanted.secrets.as_ref();
+        let secret = secret.map(|place| place.join(at.to_string()));
+        all.push(mounted(setup, sandbox, mount, secret)?);
     }
     for volume in &wanted.volumes {
         all.push(EngineMount {
@@ -205,7 +207,13 @@ fn inside(target: &str) -> String {
     }
 }
 
-fn mounted(setup: &Setup, sandbox: &Path, mount: &Mount) -> Result<EngineMount, StartError> {
+/// `secret`: where it lies, should the mount show one.
+fn mounted(
+    setup: &Setup,
+    sandbox: &Path,
+    mount: &Mount,
+    secret: Option<PathBuf>,
+) -> Result<EngineMount, StartError> {
     let made = match &mount.source {
         MountSource::Host(path) => {
             let (root, below) = below_root(path, &setup.permissions)?;
@@ -230,6 +238,10 @@ fn mounted(setup: &Setup, sandbox: &Path, mount: &Mount) -> Result<EngineMount, 
         MountSource::Image(reference) => {
             let reason = format!("a Docker Engine does not mount image {reference:?} as a volume");
             return Err(StartError::Unusable(reason));
+        }
+        MountSource::Secret(_) => {
+            let place = secret.ok_or_else(|| OciError::NoSecret(mount.target.clone()))?;
+            bind(place.display().to_string())
         }
     };
     Ok(EngineMount {
@@ -271,6 +283,7 @@ mod tests {
         let wanted = Wanted {
             spec,
             volumes: Vec::new(),
+            secrets: None,
             devices: vec![Node {
                 path: "/dev/gpu0".into(),
                 is_block: false,

@@ -49,6 +49,7 @@ impl Launcher {
             docker: Some(Wanted {
                 spec: spec.clone(),
                 volumes: Vec::new(),
+                secrets: None,
                 devices: devices(job, &setup.permissions).await?,
                 program: command.program.clone(),
                 user,

@@ -12,6 +12,7 @@ use mete_model::ContainerSpec;
 use mete_model::container::{MountSource, Pull};
 use tokio::task::spawn_blocking;
 
+use super::secrets::links_do;
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::image_root::ImageRoot;
@@ -43,7 +44,9 @@ impl Launcher {
         sandbox: &Path,
         tell: &Tell,
     ) -> Result<Inner, Failure> {
-        let Some(spec) = job.container() else {
+        let spec = job.container();
+        let spec = spec.filter(|spec| self.oci.is_ok() || !(self.process && links_do(spec)));
+        let Some(spec) = spec else {
             if !self.process {
                 let reason = "this agent runs nothing without a container";
                 return Err(Failure::new(LaunchStage::Start, reason));
@@ -111,6 +114,7 @@ impl Launcher {
             mounted: BTreeMap::new(),
             image_root: ImageRoot::default(),
             volumes: Vec::new(),
+            secrets: None,
             parent: None,
             namespace: None,
             users: None,

@@ -48,6 +48,7 @@ fn task(
         user: spec.user.clone(),
         spec,
         volumes: Vec::new(),
+        secrets: None,
         devices: Vec::new(),
         program: Program::Shell(line.into()),
     });

@@ -19,5 +19,6 @@ mod limits; // requests and limits, down to control groups
 mod load; // no request is lost
 mod pods; // containers that start and end together
 mod residents; // an app with a volume that stays
+mod secrets; // secrets in files, and who does not see them
 mod together; // groups of apps, daemons, and why something waits
 mod users; // users of containers that are others outside

@@ -260,6 +260,11 @@ fn launch_group(
         true => Err("a LAUNCH_GROUP cannot have an operation id".to_owned()), // The rule of Mesos.
         false => executor::group(&launch.executor, infos).map_err(|bad| bad.to_string()),
     };
+    let group = group.and_then(|group| {
+        let mut tasks = group.tasks.iter();
+        let why = tasks.find_map(untold_secret);
+        why.map_or(Ok(group), Err)
+    });
     Ok(Operation::LaunchGroup(
         group.map(Box::new).map_err(|why| BadGroup { tasks, why }),
     ))
@@ -321,7 +326,7 @@ fn task(id: TaskId, info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, B
     let spec = TaskSpec::try_from(info).map_err(|bad| bad.to_string());
     spec.and_then(|spec| match sees_parent(&spec) {
         true => Err("a volume of a parent's sandbox is for tasks of a group".to_owned()),
-        false => Ok(spec),
+        false => untold_secret(&spec).map_or(Ok(spec), Err),
     })
     .map_err(|why| BadTask { task: id, why })
 }
@@ -333,6 +338,13 @@ fn sees_parent(spec: &TaskSpec) -> bool {
         .flat_map(|container| &container.mounts);
     let mut sources = mounts.map(|mount| &mount.source);
     sources.any(|source| matches!(source, MountSource::Parent(_)))
+}
+
+/// What is wrong with a task of which a secret is not told.
+fn untold_secret(spec: &TaskSpec) -> Option<String> {
+    let mut mounts = spec.container.iter().flat_map(|one| &one.mounts);
+    let untold = mounts.find(|mount| mount.source == MountSource::Secret(None))?;
+    Some(format!("the secret of {} has no value", untold.target))
 }
 
 fn kill(kill: &call::Kill) -> Result<Call, ConvertError> {

@@ -11,6 +11,7 @@ use mete_model::{
     TaskState, TaskStatus,
 };
 use mete_proto::PROTOCOL_VERSION;
+use mete_proto::convert::task::with_secrets;
 use mete_proto::convert::{ConvertError, Within as _, executor, ids, resources, task};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
@@ -241,7 +242,7 @@ fn shutdown_executor(framework: &FrameworkId, executor: &ExecutorId) -> Message 
 
 /// The task as its framework described it, with the role on whose account it runs in each resource.
 fn run_task(framework: &FrameworkInfo, role: &Role, task: &TaskSpec) -> wire::RunTask {
-    let mut task_info: mesos::TaskInfo = task.into();
+    let mut task_info = with_secrets(task);
     resources::allocate(&mut task_info.resources, role);
     wire::RunTask {
         framework_info: framework.into(),
@@ -256,7 +257,7 @@ fn run_group(
     tasks: &[Arc<TaskSpec>],
 ) -> wire::RunGroup {
     let tasks = tasks.iter().map(|task| {
-        let mut info: mesos::TaskInfo = (&**task).into();
+        let mut info = with_secrets(task);
         resources::allocate(&mut info.resources, role);
         info
     });

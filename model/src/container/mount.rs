@@ -1,5 +1,7 @@
 //! What a container sees besides its image.
 
+use super::secret::SecretValue;
+
 /// One place inside a container, and what is seen there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -27,4 +29,14 @@ pub enum MountSource {
     },
     /// The files of another image; what is written there goes with the task.
     Image(String),
+    /// A file that holds a secret, for the task's user alone, to be read only; `None` where what it holds is not told, as by
+    /// everybody but those who bring it to the agent.
+    Secret(Option<SecretValue>),
+}
+
+impl MountSource {
+    /// Whether it holds a secret, told or not.
+    pub const fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(_))
+    }
 }

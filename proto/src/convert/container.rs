@@ -14,7 +14,7 @@ pub use networks::BRIDGE_NAME;
 use mete_model::ContainerSpec;
 use mete_model::container::{ContainerKind, Isolation, Network, Pull};
 
-pub(in crate::convert) use volumes::target;
+pub(in crate::convert) use volumes::{redact, target};
 
 use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;

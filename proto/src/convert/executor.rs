@@ -1,5 +1,6 @@
 //! Executors, and groups of tasks below one.
 
+use mete_model::container::MountSource;
 use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGroup, TaskSpec};
 use prost::Message as _;
 
@@ -29,6 +30,11 @@ impl TryFrom<&wire::ExecutorInfo> for ExecutorSpec {
         };
         let container = info.container.as_ref().map(ContainerSpec::try_from);
         let container = container.transpose().within("container")?;
+        let mounts = container.iter().flat_map(|container| &container.mounts);
+        let secret = mounts
+            .map(|mount| &mount.source)
+            .any(MountSource::is_secret);
+        refuse(secret, "container.volumes", "secrets of executors are")?;
         if kind == ExecutorKind::Default {
             let image = container.as_ref().is_some_and(|one| one.image.is_some());
             refuse(image, "container", "images of the agent's own executor are")?;

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use mete_model::container::MountSource;
 use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskLimits, TaskSpec};
 use prost::Message as _;
 
 use super::command::names_its_program;
+use super::container::redact;
 use super::{
     ConvertError, Within as _, duration_info, duration_of, executor, refuse, resources, task_limits,
 };
@@ -52,11 +55,11 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
             limits: task_limits::read(&info.limits)?,
             command,
             executor: None,
+            original: original(info, container.as_ref()),
             container: container.map(Box::new),
             health_check: check.within("health_check")?,
             kill_grace_period: policy.within("kill_policy")?,
             labels: labels(info.labels.as_ref()),
-            original: info.encode_to_vec().into(),
         })
     }
 }
@@ -71,6 +74,13 @@ fn delegated(
         let rule = "a task has a command or an executor, not both";
         return Err(ConvertError::bad_value("command", "a value", rule));
     }
+    let volumes = info.container.iter().flat_map(|one| &one.volumes);
+    let mut sources = volumes.filter_map(|volume| volume.source.as_ref());
+    refuse(
+        sources.any(|source| source.secret.is_some()),
+        "container.volumes",
+        "secrets of tasks of executors are",
+    )?;
     let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
     Ok(TaskSpec {
         id: (&info.task_id).try_into().within("task_id")?,
@@ -88,7 +98,44 @@ fn delegated(
     })
 }
 
-/// The message it came as, with what has changed since. An original that cannot be read counts as none.
+/// The message as it came, but for what its secrets hold: whoever has the message may show it.
+fn original(info: &wire::TaskInfo, container: Option<&ContainerSpec>) -> Bytes {
+    if !container.is_some_and(ContainerSpec::tells_secrets) {
+        return info.encode_to_vec().into();
+    }
+    let mut info = info.clone();
+    info.container.iter_mut().for_each(|one| redact(one));
+    info.encode_to_vec().into()
+}
+
+/// The message with what its secrets hold: for nobody but the agent that runs the task.
+pub fn with_secrets(task: &TaskSpec) -> wire::TaskInfo {
+    let mut info = wire::TaskInfo::from(task);
+    let Some(spec) = task.container.as_deref().filter(|one| one.tells_secrets()) else {
+        return info;
+    };
+    let volumes = info.container.iter_mut().flat_map(|one| &mut one.volumes);
+    let secrets = volumes
+        .filter_map(|volume| volume.source.as_mut())
+        .filter_map(|source| source.secret.as_mut());
+    let values = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Secret(value) => Some(value.as_ref()),
+        MountSource::Host(_)
+        | MountSource::Sandbox(_)
+        | MountSource::Parent(_)
+        | MountSource::Tmpfs { .. }
+        | MountSource::Image(_) => None,
+    });
+    for (secret, value) in secrets.zip(values) {
+        secret.value = value.map(|value| wire::secret::Value {
+            data: value.bytes().to_vec().into(),
+        });
+    }
+    info
+}
+
+/// The message it came as, with what has changed since, and without what its secrets hold. An original that cannot be read
+/// counts as none.
 impl From<&TaskSpec> for wire::TaskInfo {
     fn from(task: &TaskSpec) -> Self {
         let mut info = Self::decode(task.original.clone()).unwrap_or_default();
@@ -114,11 +161,10 @@ impl From<&TaskSpec> for wire::TaskInfo {
         } else if came.map(|came| &came.command) != Some(&task.command) {
             info.command = Some((&task.command).into());
         }
-        if came.map(|came| &came.container) != Some(&task.container) {
-            info.container = task
-                .container
-                .as_deref()
-                .map(|container| Box::new(container.into()));
+        let mut container = task.container.clone();
+        container.iter_mut().for_each(|one| one.forget_secrets());
+        if came.map(|came| &came.container) != Some(&container) {
+            info.container = container.map(|container| Box::new((&*container).into()));
         }
         if came.map(|came| &came.health_check) != Some(&task.health_check) {
             info.health_check = task
@@ -179,4 +225,77 @@ pub fn labels_to_wire(labels: &[(String, Option<String>)]) -> Option<wire::Label
     (!labels.is_empty()).then(|| wire::Labels {
         labels: labels.iter().map(label).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mete_model::container::SecretValue;
+
+    /// A task that sees a file of its sandbox, and a secret.
+    fn seen(secret: MountSource) -> wire::TaskInfo {
+        let mount = |target: &str, source| mete_model::container::Mount {
+            target: target.to_owned(),
+            source,
+            read_only: true,
+        };
+        let container = ContainerSpec {
+            mounts: vec![
+                mount("kept", MountSource::Sandbox("kept".to_owned())),
+                mount("password", secret),
+            ],
+            ..ContainerSpec::default()
+        };
+        wire::TaskInfo {
+            name: "t".to_owned(),
+            task_id: wire::TaskId {
+                value: "t".to_owned(),
+            },
+            agent_id: wire::AgentId {
+                value: "S0".to_owned(),
+            },
+            command: Some((&CommandSpec::shell("true")).into()),
+            container: Some(Box::new((&container).into())),
+            ..wire::TaskInfo::default()
+        }
+    }
+
+    #[test]
+    fn what_a_secret_holds_is_told_in_the_message_to_the_agent_alone() {
+        let secret = SecretValue::new(*b"hunter2");
+        let info = seen(MountSource::Secret(Some(secret)));
+        let mut task = TaskSpec::try_from(&info).expect("good");
+
+        assert!(task.tells_secrets());
+        assert_eq!(with_secrets(&task), info);
+        let told = wire::TaskInfo::from(&task);
+        assert_eq!(told, seen(MountSource::Secret(None)));
+        assert_eq!(task.original, told.encode_to_vec());
+        assert!(!format!("{task:?}").contains("hunter2"));
+        task.forget_secrets();
+        assert_eq!(with_secrets(&task), told);
+        assert_eq!(TaskSpec::try_from(&told), Ok(task));
+    }
+
+    #[test]
+    fn an_executor_of_a_frameworks_own_gets_no_secret() {
+        let mut info = seen(MountSource::Secret(None));
+        info.command = None;
+        let mut executor = wire::ExecutorInfo {
+            command: Some((&CommandSpec::shell("run")).into()),
+            executor_id: wire::ExecutorId {
+                value: "e".to_owned(),
+            },
+            ..wire::ExecutorInfo::default()
+        };
+        info.executor = Some(Box::new(executor.clone()));
+
+        let of_task = TaskSpec::try_from(&info).map_err(|bad| bad.to_string());
+        executor.container = info.container.take().map(|container| *container);
+        info.executor = Some(Box::new(executor));
+        let of_executor = TaskSpec::try_from(&info).map_err(|bad| bad.to_string());
+
+        assert!(of_task.is_err_and(|why| why.contains("secrets of tasks of executors")));
+        assert!(of_executor.is_err_and(|why| why.contains("secrets of executors")));
+    }
 }

@@ -163,8 +163,8 @@ optional_fields! {
         persistent: PersistentVolume,
         /// A volume from elsewhere: not carried yet.
         external: serde_json::Value,
-        /// A secret: not carried yet.
-        secret: serde_json::Value,
+        /// The name of a secret, which is seen as a file.
+        secret: String,
     }
 }
 

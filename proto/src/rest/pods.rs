@@ -253,8 +253,8 @@ optional_fields! {
         host: String,
         /// A volume that stays: not carried yet.
         persistent: serde_json::Value,
-        /// A secret: not carried yet.
-        secret: serde_json::Value,
+        /// The name of a secret, which is seen as a file.
+        secret: String,
     }
 }
 

@@ -101,8 +101,24 @@ pub struct Launch {
     pub task: TaskSpec,
     /// For DiscoveryInfo (visibility FRAMEWORK, name: the task's).
     pub ports: Vec<TaskPort>,
-    /// Variables that the shell adds: the name of each, and the source of its secret.
-    pub secrets: BTreeMap<String, String>,
+    /// What the shell adds.
+    pub secrets: LaunchSecrets,
+}
+
+/// Where the secrets of a task are kept: the source of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaunchSecrets {
+    /// By variable.
+    pub variables: BTreeMap<String, String>,
+    /// By the place of the file in its container: of the mount that shows a secret which is not told.
+    pub files: BTreeMap<String, String>,
+}
+
+impl LaunchSecrets {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.variables.is_empty() && self.files.is_empty()
+    }
 }
 
 /// The tasks of one instance of a pod: all are launched, or none.

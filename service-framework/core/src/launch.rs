@@ -15,6 +15,7 @@ use mete_model::{
     Resources, TaskId, TaskSpec,
 };
 
+use crate::effects::LaunchSecrets;
 use crate::spec::app::{
     AppNetwork, AppSpec, Container, ContainerKind, HealthCheckSpec, HealthProtocol, HostVolume,
     InstancePort, PortDefinition, Protocol,
@@ -107,13 +108,26 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
     }
 }
 
-/// The variables that hold secrets: the name of each, and the source of its secret.
-pub fn secrets(spec: &AppSpec) -> BTreeMap<String, String> {
-    let source = |(variable, secret): (&String, &String)| {
+/// The secrets of an app's task.
+pub fn secrets(spec: &AppSpec) -> LaunchSecrets {
+    let files = spec.container.iter().flat_map(|one| &one.secrets);
+    let files = files.map(|file| (&file.container_path, &file.secret));
+    LaunchSecrets {
+        variables: sources(spec, spec.env_secrets.iter()),
+        files: sources(spec, files),
+    }
+}
+
+/// Where the secrets of these names are kept, by what wants them.
+fn sources<'a>(
+    spec: &AppSpec,
+    wanted: impl Iterator<Item = (&'a String, &'a String)>,
+) -> BTreeMap<String, String> {
+    let source = |(by, secret): (&String, &String)| {
         let source = spec.secrets.get(secret)?;
-        Some((variable.clone(), source.clone()))
+        Some((by.clone(), source.clone()))
     };
-    spec.env_secrets.iter().filter_map(source).collect()
+    wanted.filter_map(source).collect()
 }
 
 /// The ports of an app's task for discovery.
@@ -192,6 +206,15 @@ fn mapped(spec: &AppSpec, ports: &[InstancePort]) -> Vec<PortMapping> {
     all
 }
 
+/// A file at this place that holds a secret; what it holds is told when the task is launched.
+fn secret(target: &str) -> Mount {
+    Mount {
+        target: target.to_owned(),
+        source: MountSource::Secret(None),
+        read_only: true,
+    }
+}
+
 fn container(container: &Container) -> ContainerSpec {
     let mount = |volume: &HostVolume| Mount {
         target: volume.container_path.clone(),
@@ -201,6 +224,9 @@ fn container(container: &Container) -> ContainerSpec {
         },
         read_only: volume.read_only,
     };
+    let volumes = container.volumes.iter().map(mount);
+    let secrets = container.secrets.iter();
+    let secrets = secrets.map(|file| secret(&file.container_path));
     ContainerSpec {
         // Without an image there is nothing for an engine to run.
         kind: match (container.kind, &container.image) {
@@ -212,7 +238,7 @@ fn container(container: &Container) -> ContainerSpec {
             true => Pull::Always,
             false => Pull::IfMissing,
         },
-        mounts: container.volumes.iter().map(mount).collect(),
+        mounts: volumes.chain(secrets).collect(),
         ..ContainerSpec::default()
     }
 }
@@ -460,6 +486,7 @@ mod tests {
             image: Some("busybox".to_owned()),
             force_pull: true,
             volumes: vec![volume("/srv/data"), volume("kept")],
+            secrets: Vec::new(),
             persistent: Vec::new(),
         });
         assert_eq!(

@@ -25,7 +25,7 @@ pub mod transitions; // what happens: change, offers, status, drain, reconcile
 pub mod validate; // whether a wish makes sense
 pub mod view; // what readers may look at
 
-pub use effects::{Action, Kept, Launch, LaunchGroup, Missing, Reply};
+pub use effects::{Action, Kept, Launch, LaunchGroup, LaunchSecrets, Missing, Reply};
 pub use input::{Change, Input, Origin, ProxyAck, Wanted};
 pub use orchestrator::{Life, Orchestrator, Settings};
 pub use record::{BadRecord, Record};

@@ -110,6 +110,7 @@ pub fn app(spec: &AppSpec, roles: &Roles) -> Vec<Violation> {
     texts(spec, &mut found);
     secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
     secrets::sources(spec, &mut found);
+    secrets::in_files(spec, &mut found);
     ports(spec, &mut found);
     health_checks(spec, &mut found);
     readiness_check(spec, &mut found);

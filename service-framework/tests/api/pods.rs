@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mete_framework_sdk::testkit::{Call, Master};
 use mete_framework_sdk::{TaskId, TaskState, TaskStatus};
+use mete_model::container::{Mount, MountSource, SecretValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -198,8 +199,8 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         ),
         (
             with("/volumes", json!([{ "name": "v", "secret": "s" }])),
-            "/volumes(0)",
-            "a secret is not carried yet",
+            "/volumes(0)/secret",
+            "references an undefined secret 's'",
         ),
         (
             with("/linuxInfo", json!({ "seccomp": { "unconfined": true } })),
@@ -669,6 +670,9 @@ async fn secrets_reach_the_container_that_asks_and_without_one_none_is_launched(
     let mut wanted = pod("/p");
     wanted["secrets"] = json!({ "pw": { "source": "password" } });
     wanted["containers"][1]["environment"] = json!({ "PASSWORD": { "secret": "pw" } });
+    wanted["volumes"] = json!([{ "name": "password", "secret": "pw" }]);
+    wanted["containers"][0]["volumeMounts"] =
+        json!([{ "name": "password", "mountPath": "/etc/password" }]);
     wanted["scheduling"] = json!({ "backoff": { "backoff": 0.01, "maxLaunchDelay": 0.01 } });
 
     cluster.service.post("/v2/pods", &wanted).await;
@@ -677,7 +681,10 @@ async fn secrets_reach_the_container_that_asks_and_without_one_none_is_launched(
     let words = told["terminationHistory"][0]["message"]
         .as_str()
         .expect("why");
-    assert!(words.contains("secret 'password' of PASSWORD"), "{words}");
+    assert!(
+        words.contains("secret 'password' of /etc/password"),
+        "{words}"
+    );
     assert!(cluster.tasks().is_empty());
     std::fs::write(secrets.join("password"), "hunter2\n").expect("written");
     tokio::time::timeout(Duration::from_secs(20), stable(&cluster, "/p", 1))
@@ -695,4 +702,13 @@ async fn secrets_reach_the_container_that_asks_and_without_one_none_is_launched(
         (password(0), password(1)),
         (None, Some("hunter2".to_owned()))
     );
+    let files = |at: usize| tasks[at].container.as_ref().map(|one| one.mounts.clone());
+    let file = Mount {
+        target: "/etc/password".to_owned(),
+        source: MountSource::Secret(Some(SecretValue::new(*b"hunter2\n"))),
+        read_only: true,
+    };
+    assert_eq!((files(0), files(1)), (Some(vec![file]), None));
+    let (_, told) = cluster.service.get("/v2/pods/p").await;
+    assert_eq!(told["volumes"], wanted["volumes"]);
 }

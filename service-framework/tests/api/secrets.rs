@@ -1,6 +1,7 @@
 //! Secrets reach an instance and nothing else; GPUs reach those who ask for them.
 
 use mete_framework_sdk::{Ranges, Resources};
+use mete_model::container::{Mount, MountSource, SecretValue};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -49,6 +50,63 @@ async fn a_secret_is_in_the_task_and_nowhere_else() {
     let environment = environment(&heard.call).expect("a task");
     assert_eq!(environment["PASSWORD"], "hunter2");
     assert_eq!(environment["PLAIN"], "text");
+}
+
+#[tokio::test]
+async fn a_secret_in_a_file_is_in_the_message_to_the_agent_and_nowhere_else() {
+    let master = Master::start().await.expect("a port");
+    master.add_agent(agent("127.0.0.2"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let secrets = directory.path().join("secrets");
+    std::fs::create_dir_all(secrets.join("db")).expect("made");
+    std::fs::write(secrets.join("db/key"), b"hunter2\n\xff").expect("written");
+    let option = format!("--secrets-dir={}", secrets.display());
+    let service = Service::start(&master, &directory.path().join("state"), &[&option]).await;
+    let cluster = Cluster {
+        master,
+        service,
+        directory,
+    };
+    let mut wanted = app("/db/web");
+    let volume = json!({ "containerPath": "/etc/key", "secret": "key" });
+    wanted["container"] = json!({ "type": "MESOS", "volumes": [volume] });
+    let (status, answer) = cluster.service.post("/v2/apps", &wanted).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        answer["details"],
+        json!([{
+            "path": "/container/volumes(0)/secret",
+            "errors": ["references an undefined secret 'key'"]
+        }])
+    );
+    // The rule over secrets by path is one, wherever they are to be seen.
+    wanted["secrets"] = json!({ "key": { "source": "bank/key" } });
+    let (_, answer) = cluster.service.post("/v2/apps", &wanted).await;
+    assert_eq!(answer["details"][0]["path"], "/secrets/key/source");
+    wanted["secrets"] = json!({ "key": { "source": "db/key" } });
+
+    let (status, told) = cluster.service.post("/v2/apps", &wanted).await;
+
+    assert_eq!(status, StatusCode::CREATED, "{told}");
+    assert_eq!(told["container"]["volumes"], json!([volume]));
+    let shown = cluster.running("/db/web", 1).await;
+    assert!(!shown.to_string().contains("hunter2"));
+    let accept = |call: &Call| environment(call).is_some();
+    let heard = cluster.master.heard(accept).await.expect("a launch");
+    let Call::Accept { tasks, .. } = &heard.call else {
+        panic!("{heard:?}")
+    };
+    let task = tasks[0].as_ref().expect("a good one");
+    let file = Mount {
+        target: "/etc/key".to_owned(),
+        source: MountSource::Secret(Some(SecretValue::new(*b"hunter2\n\xff"))),
+        read_only: true,
+    };
+    assert_eq!(task.container.as_ref().expect("one").mounts, [file]);
+    // Whoever has the message as it came has it without the secret.
+    let original = String::from_utf8_lossy(&task.original).into_owned();
+    assert!(original.contains("/etc/key") && !original.contains("hunter2"));
+    assert!(!format!("{heard:?}").contains("hunter2"));
 }
 
 #[tokio::test]

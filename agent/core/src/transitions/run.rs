@@ -170,11 +170,15 @@ impl Node {
             let parent = self.tasks.get(&key).and_then(|task| self.parent_of(task));
             let launch = self.tasks.edit(&key, |task| {
                 task.phase = Phase::Starting;
+                let spec = Arc::clone(&task.spec);
+                if spec.tells_secrets() {
+                    Arc::make_mut(&mut task.spec).forget_secrets(); // Whoever launches it has them.
+                }
                 Action::Launch {
                     key: key.clone(),
                     container: task.container.clone(),
                     agent: task.agent.clone(),
-                    spec: Arc::clone(&task.spec),
+                    spec,
                     framework,
                     parent,
                 }

@@ -52,8 +52,11 @@ pub struct Kill {
 }
 
 impl Task {
-    /// A task about which nothing was heard yet.
-    pub(crate) fn new(key: TaskKey, role: Role, spec: Arc<TaskSpec>) -> Self {
+    /// A task about which nothing was heard yet. What its secrets hold is for its agent alone.
+    pub(crate) fn new(key: TaskKey, role: Role, mut spec: Arc<TaskSpec>) -> Self {
+        if spec.tells_secrets() {
+            Arc::make_mut(&mut spec).forget_secrets();
+        }
         Self {
             key,
             agent: spec.agent.clone(),

@@ -195,12 +195,13 @@ impl Cluster {
         debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
         self.count().tasks_launched += 1;
         bench.count_launch();
-        let task = Task::new(key, bench.role.clone(), Arc::new(spec));
+        let spec = Arc::new(spec);
         let message = MessageToAgent::RunTask {
             framework: Box::new(bench.info.clone()),
             role: bench.role.clone(),
-            task: as_asked(&task.spec, &asked),
+            task: as_asked(&spec, &asked),
         };
+        let task = Task::new(key, bench.role.clone(), spec);
         self.tasks.insert(task);
         self.tell_agent(&bench.agent, message, out);
     }

@@ -88,9 +88,10 @@ impl Cluster {
             bench.count_launch();
             self.executors
                 .join(key.clone(), &executor, &bench.role, spec.id.clone());
-            let mut task = Task::new(task, bench.role.clone(), Arc::new(spec));
+            let spec = Arc::new(spec);
+            specs.push(as_asked(&spec, view));
+            let mut task = Task::new(task, bench.role.clone(), spec);
             task.executor = Some(key.executor.clone());
-            specs.push(as_asked(&task.spec, view));
             self.tasks.insert(task);
         }
         let message = MessageToAgent::RunGroup {

@@ -1,6 +1,6 @@
 //! What a container sees besides its image.
 
-use mete_model::container::{Mount, MountSource};
+use mete_model::container::{Mount, MountSource, SecretValue};
 
 use super::{named, reference};
 use crate::convert::{ConvertError, Within as _, refuse, without_nul};
@@ -24,8 +24,8 @@ fn mount(volume: &wire::Volume) -> Result<Mount, ConvertError> {
     };
     Ok(Mount {
         target: target("container_path", &volume.container_path)?,
+        read_only: volume.mode() == Mode::Ro || source.is_secret(),
         source,
-        read_only: volume.mode() == Mode::Ro,
     })
 }
 
@@ -82,9 +82,34 @@ fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
             })
         }
         Type::DockerVolume => Err(ConvertError::not_carried("type", "Docker volumes are")),
-        Type::Secret => Err(ConvertError::not_carried("type", "secrets are")),
+        Type::Secret => {
+            let secret = source.secret.as_ref();
+            let secret = secret.ok_or_else(|| ConvertError::missing("secret"))?;
+            value_of(secret).within("secret").map(MountSource::Secret)
+        }
         Type::CsiVolume => Err(ConvertError::not_carried("type", "CSI volumes are")),
         Type::Unknown => Err(ConvertError::missing("type")),
+    }
+}
+
+/// What a secret holds; `None` when that is not told.
+fn value_of(secret: &wire::Secret) -> Result<Option<SecretValue>, ConvertError> {
+    refuse(
+        secret.r#type() == wire::secret::Type::Reference || secret.reference.is_some(),
+        "reference",
+        "secrets that lie elsewhere are",
+    )?;
+    let value = secret.value.as_ref();
+    Ok(value.map(|value| SecretValue::new(value.data.to_vec())))
+}
+
+/// Takes what its secrets hold out of a container.
+pub(in crate::convert) fn redact(container: &mut wire::ContainerInfo) {
+    let sources = container.volumes.iter_mut();
+    for source in sources.filter_map(|volume| volume.source.as_mut()) {
+        if let Some(secret) = &mut source.secret {
+            secret.value = None;
+        }
     }
 }
 
@@ -110,9 +135,26 @@ pub(super) fn write(mount: &Mount) -> Option<wire::Volume> {
         MountSource::Sandbox(path) => volume.source = Some(in_sandbox(path, Whose::Self_)),
         MountSource::Parent(path) => volume.source = Some(in_sandbox(path, Whose::Parent)),
         MountSource::Image(name) => volume.image = Some(image(name)),
+        MountSource::Secret(value) => volume.source = Some(secret(value.as_ref())),
         MountSource::Tmpfs { .. } => return None,
     }
     Some(volume)
+}
+
+fn secret(value: Option<&SecretValue>) -> Source {
+    let mut secret = wire::Secret {
+        value: value.map(|value| wire::secret::Value {
+            data: value.bytes().to_vec().into(),
+        }),
+        ..wire::Secret::default()
+    };
+    secret.set_type(wire::secret::Type::Value);
+    let mut source = Source {
+        secret: Some(secret),
+        ..Source::default()
+    };
+    source.set_type(Type::Secret);
+    source
 }
 
 fn in_sandbox(path: &str, whose: Whose) -> Source {

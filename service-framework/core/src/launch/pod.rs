@@ -9,8 +9,8 @@ use mete_model::{
     CommandSpec, ContainerSpec, MEBIBYTE, Program, Ranges, Resources, TaskId, TaskSpec,
 };
 
-use super::{Grant, add_labels, fetch, health_check, number, variable};
-use crate::effects::{Launch, LaunchGroup};
+use super::{Grant, add_labels, fetch, health_check, number, sources, variable};
+use crate::effects::{Launch, LaunchGroup, LaunchSecrets};
 use crate::spec::app::{
     AppSpec, InstancePort, PodContainer, PodProgram, PodSpec, PodVolume, VolumeMount, VolumeSource,
 };
@@ -91,7 +91,7 @@ pub fn group(
         Launch {
             task,
             ports: super::told(definitions, own),
-            secrets: secrets(spec, container),
+            secrets: secrets(spec, container, &pod.volumes),
         }
     });
     LaunchGroup {
@@ -161,6 +161,7 @@ fn mount(mount: &VolumeMount, volumes: &[PodVolume]) -> Option<Mount> {
         VolumeSource::Ephemeral => MountSource::Parent(format!("{VOLUMES}/{}", volume.name)),
         VolumeSource::Host(path) if path.starts_with('/') => MountSource::Host(path.clone()),
         VolumeSource::Host(path) => MountSource::Sandbox(path.clone()),
+        VolumeSource::Secret(_) => return Some(super::secret(&mount.path)),
     };
     Some(Mount {
         target: mount.path.clone(),
@@ -178,13 +179,17 @@ fn own_environment(spec: &AppSpec, container: &PodContainer) -> BTreeMap<String,
         .collect()
 }
 
-/// The variables that hold secrets: the name of each, and the source of its secret.
-fn secrets(spec: &AppSpec, container: &PodContainer) -> BTreeMap<String, String> {
+fn secrets(spec: &AppSpec, container: &PodContainer, volumes: &[PodVolume]) -> LaunchSecrets {
     let of_pod = spec.env_secrets.iter();
     let of_pod = of_pod.filter(|(name, _)| !container.env.contains_key(*name));
-    let all = of_pod.chain(&container.env_secrets);
-    all.filter_map(|(name, secret)| Some((name.clone(), spec.secrets.get(secret)?.clone())))
-        .collect()
+    let files = container.mounts.iter().filter_map(|mount| {
+        let volume = volumes.iter().find(|volume| volume.name == mount.name)?;
+        Some((&mount.path, volume.secret()?))
+    });
+    LaunchSecrets {
+        variables: sources(spec, of_pod.chain(&container.env_secrets)),
+        files: sources(spec, files),
+    }
 }
 
 fn labels(spec: &AppSpec, container: &PodContainer) -> BTreeMap<String, String> {
@@ -423,7 +428,12 @@ mod tests {
         );
         assert!(!cache.task.command.environment.contains_key("B"));
         let secrets = BTreeMap::from([("B".to_owned(), "db/password".to_owned())]);
-        assert_eq!((&web.secrets, &cache.secrets), (&BTreeMap::new(), &secrets));
+        let secrets = LaunchSecrets {
+            variables: secrets,
+            files: BTreeMap::new(),
+        };
+        let none = LaunchSecrets::default();
+        assert_eq!((&web.secrets, &cache.secrets), (&none, &secrets));
         let mounts = |launch: &Launch| launch.task.container.clone().map(|around| around.mounts);
         let shared = Mount {
             target: "/data".to_owned(),

@@ -18,7 +18,8 @@ use mete_model::MEBIBYTE;
 use serde::{Deserialize, Serialize};
 
 pub use container::{
-    Container, ContainerKind, HostVolume, PersistentVolume, Residency, TaskLostBehavior,
+    Container, ContainerKind, HostVolume, PersistentVolume, Residency, SecretVolume,
+    TaskLostBehavior,
 };
 pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};

@@ -17,7 +17,9 @@ pub fn text_bytes(spec: &AppSpec) -> usize {
     let volumes = spec.pod.iter().flat_map(|pod| &pod.volumes);
     let volumes = volumes.map(|volume| match &volume.source {
         VolumeSource::Ephemeral => volume.name.len() + ENTRY_BYTES,
-        VolumeSource::Host(path) => volume.name.len() + path.len() + ENTRY_BYTES,
+        VolumeSource::Host(text) | VolumeSource::Secret(text) => {
+            volume.name.len() + text.len() + ENTRY_BYTES
+        }
     });
     shared_bytes(spec) * spec.containers().len().max(1) + of_containers + volumes.sum::<usize>()
 }
@@ -115,5 +117,9 @@ fn within(container: &Container, add: &mut impl FnMut(&str)) {
     for volume in &container.volumes {
         add(&volume.container_path);
         add(&volume.host_path);
+    }
+    for file in &container.secrets {
+        add(&file.container_path);
+        add(&file.secret);
     }
 }

@@ -211,6 +211,7 @@ mod tests {
             image: None,
             force_pull: false,
             volumes: Vec::new(),
+            secrets: Vec::new(),
             persistent: vec![PersistentVolume {
                 container_path: "data".to_owned(),
                 size_bytes: 100,

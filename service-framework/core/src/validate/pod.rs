@@ -31,6 +31,7 @@ pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, roles: &Roles) -> Vec<Violation
     texts(spec, &mut found);
     secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
     secrets::sources(spec, &mut found);
+    secrets::in_files(spec, &mut found);
     strategies(spec, &mut found);
     placement(spec, roles, &mut found);
     let mut found: Vec<Violation> = found.into_iter().map(in_a_pod).collect();

@@ -38,6 +38,28 @@ pub(super) fn named(
     }
 }
 
+/// Files hold secrets that are there.
+pub(super) fn in_files(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let mut check = |path: String, secret: &String| {
+        if !spec.secrets.contains_key(secret) {
+            let text = format!("references an undefined secret '{secret}'");
+            found.push(Violation::new(path, text));
+        }
+    };
+    if let Some(container) = &spec.container {
+        // As they are printed: after all other volumes.
+        let others = container.volumes.len() + container.persistent.len();
+        for (at, file) in (others..).zip(&container.secrets) {
+            check(format!("/container/volumes({at})/secret"), &file.secret);
+        }
+    }
+    for (at, volume) in spec.volumes().iter().enumerate() {
+        if let Some(secret) = volume.secret() {
+            check(format!("/volumes({at})/secret"), secret);
+        }
+    }
+}
+
 /// The path of the group whose secret it is; `None` when it is for all. Written as a file is found: empty segments and
 /// dots lead nowhere.
 fn group(source: &str) -> Option<String> {

@@ -41,6 +41,7 @@ fn resident(name: &str, instances: u32) -> AppSpec {
         image: None,
         force_pull: false,
         volumes: Vec::new(),
+        secrets: Vec::new(),
         persistent: vec![PersistentVolume {
             container_path: "data".to_owned(),
             size_bytes: 100 * MIB,

@@ -6,7 +6,8 @@ use mete_proto::rest::apps::{
     Residency as SaidOfThem,
 };
 use mete_service_framework_core::spec::app::{
-    Container, ContainerKind, HostVolume, PersistentVolume, Residency, TaskLostBehavior,
+    Container, ContainerKind, HostVolume, PersistentVolume, Residency, SecretVolume,
+    TaskLostBehavior,
 };
 use mete_service_framework_core::validate::quantity;
 use serde_json::Value;
@@ -40,11 +41,12 @@ pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
         (None, ContainerKind::Docker) => faults.shape("/container/docker/image", "is missing"),
         (None, ContainerKind::Mesos) => {}
     }
-    let (mut volumes, mut persistent) = (Vec::new(), Vec::new());
+    let (mut volumes, mut secrets, mut persistent) = (Vec::new(), Vec::new(), Vec::new());
     for (at, volume) in said.volumes.iter().flatten().enumerate() {
-        match &volume.persistent {
-            Some(kept) => persistent.extend(read_persistent(at, volume, kept, faults)),
-            None => volumes.extend(read_volume(at, volume, faults)),
+        match (&volume.persistent, &volume.secret) {
+            (Some(kept), _) => persistent.extend(read_persistent(at, volume, kept, faults)),
+            (None, Some(secret)) => secrets.extend(read_secret(at, volume, secret, faults)),
+            (None, None) => volumes.extend(read_volume(at, volume, faults)),
         }
     }
     Some(Container {
@@ -54,6 +56,7 @@ pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
             .and_then(|docker| docker.force_pull_image)
             .unwrap_or_default(),
         volumes,
+        secrets,
         persistent,
     })
 }
@@ -85,14 +88,9 @@ fn refuse(said: &Said, faults: &mut Faults) {
 
 fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option<HostVolume> {
     let path = |field: &str| format!("/container/volumes({at}){field}");
-    for (what, value) in [
-        ("an external volume", &said.external),
-        ("a secret", &said.secret),
-    ] {
-        if value.is_some() {
-            faults.not_carried(path(""), what);
-            return None;
-        }
+    if said.external.is_some() {
+        faults.not_carried(path(""), "an external volume");
+        return None;
     }
     let read_only = match said.mode.as_deref() {
         Some("RO") => Some(true),
@@ -114,6 +112,23 @@ fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option
         container_path: container_path?,
         host_path: host_path?,
         read_only: read_only?,
+    })
+}
+
+fn read_secret(
+    at: usize,
+    said: &ContainerVolume,
+    secret: &str,
+    faults: &mut Faults,
+) -> Option<SecretVolume> {
+    let path = |field: &str| format!("/container/volumes({at}){field}");
+    if secret.is_empty() {
+        faults.shape(path("/secret"), "must not be empty");
+    }
+    let place = said.container_path.as_ref();
+    Some(SecretVolume {
+        container_path: path_inside(&path("/containerPath"), place, faults)?,
+        secret: secret.to_owned(),
     })
 }
 
@@ -234,6 +249,12 @@ pub(super) fn write(container: &Container) -> Said {
     };
     let persistent = container.persistent.iter().map(write_persistent);
     let volumes = container.volumes.iter().map(volume);
+    let secrets = container.secrets.iter();
+    let secrets = secrets.map(|file| ContainerVolume {
+        container_path: Some(file.container_path.clone()),
+        secret: Some(file.secret.clone()),
+        ..ContainerVolume::default()
+    });
     let docker = container.image.as_ref().map(|image| DockerContainer {
         image: Some(image.clone()),
         force_pull_image: Some(container.force_pull),
@@ -244,7 +265,7 @@ pub(super) fn write(container: &Container) -> Said {
     Said {
         r#type: Some(container.kind.as_str().to_owned()),
         docker,
-        volumes: Some(volumes.chain(persistent).collect()),
+        volumes: Some(volumes.chain(persistent).chain(secrets).collect()),
         ..Said::default()
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, changed: bool, faults: &mut 
         image: None,
         force_pull: false,
         volumes: Vec::new(),
+        secrets: Vec::new(),
         persistent: Vec::new(),
     });
     let container = said.container.as_ref();

@@ -125,19 +125,20 @@ fn executor(said: Option<&SaidExecutor>, faults: &mut Faults) -> ExecutorResourc
 }
 
 fn volume(path: &str, said: &SaidVolume, faults: &mut Faults) -> Option<PodVolume> {
-    for (what, value) in [
-        ("a persistent volume", &said.persistent),
-        ("a secret", &said.secret),
-    ] {
-        if value.is_some() {
-            faults.not_carried(path, what);
-            return None;
-        }
+    if said.persistent.is_some() {
+        faults.not_carried(path, "a persistent volume");
+        return None;
     }
     let name = name(&format!("{path}/name"), said.name.as_ref(), faults);
-    let source = match &said.host {
-        None => Some(VolumeSource::Ephemeral),
-        Some(host) => {
+    let source = match (&said.secret, &said.host) {
+        (None, None) => Some(VolumeSource::Ephemeral),
+        (Some(secret), _) => {
+            if secret.is_empty() {
+                faults.shape(format!("{path}/secret"), "must not be empty");
+            }
+            Some(VolumeSource::Secret(secret.clone()))
+        }
+        (None, Some(host)) => {
             path_inside(&format!("{path}/host"), Some(host), faults).map(VolumeSource::Host)
         }
     };

@@ -69,9 +69,10 @@ fn volume(volume: &PodVolume) -> Volume {
     Volume {
         name: Some(volume.name.clone()),
         host: match &volume.source {
-            VolumeSource::Ephemeral => None,
+            VolumeSource::Ephemeral | VolumeSource::Secret(_) => None,
             VolumeSource::Host(path) => Some(path.clone()),
         },
+        secret: volume.secret().cloned(),
         ..Volume::default()
     }
 }

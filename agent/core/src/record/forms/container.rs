@@ -51,8 +51,12 @@ enum SourceForm {
     Host(String),
     Sandbox(String),
     Parent(String),
-    Tmpfs { size_bytes: Option<u64> },
+    Tmpfs {
+        size_bytes: Option<u64>,
+    },
     Image(String),
+    /// What it holds is written nowhere.
+    Secret,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,6 +136,7 @@ impl From<&Mount> for MountForm {
                     size_bytes: *size_bytes,
                 },
                 MountSource::Image(reference) => SourceForm::Image(reference.clone()),
+                MountSource::Secret(_) => SourceForm::Secret,
             },
             read_only: mount.read_only,
         }
@@ -148,6 +153,7 @@ impl MountForm {
                 SourceForm::Parent(path) => MountSource::Parent(path),
                 SourceForm::Tmpfs { size_bytes } => MountSource::Tmpfs { size_bytes },
                 SourceForm::Image(reference) => MountSource::Image(reference),
+                SourceForm::Secret => MountSource::Secret(None),
             },
             read_only: self.read_only,
         }

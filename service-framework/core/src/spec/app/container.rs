@@ -15,6 +15,9 @@ pub struct Container {
     pub force_pull: bool,
     /// What is seen besides.
     pub volumes: Vec<HostVolume>,
+    /// Secrets that are seen as files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretVolume>,
     /// What each instance keeps for itself, on its agent, from one task to the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persistent: Vec<PersistentVolume>,
@@ -48,6 +51,15 @@ pub struct HostVolume {
     pub host_path: String,
     /// Whether it can only be read.
     pub read_only: bool,
+}
+
+/// A file that holds a secret, for the user of the task alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVolume {
+    /// The place inside; relative: below the sandbox.
+    pub container_path: String,
+    /// The name of the secret.
+    pub secret: String,
 }
 
 /// Disk of an agent that belongs to one instance for as long as that is wanted: its tasks find there what those before them

@@ -115,6 +115,18 @@ pub enum VolumeSource {
     Ephemeral,
     /// On the host, below what its operator allows; relative: below the sandbox of the container.
     Host(String),
+    /// One file, which holds the secret of this name.
+    Secret(String),
+}
+
+impl PodVolume {
+    /// The name of the secret that it holds, if it holds one.
+    pub const fn secret(&self) -> Option<&String> {
+        match &self.source {
+            VolumeSource::Secret(secret) => Some(secret),
+            VolumeSource::Ephemeral | VolumeSource::Host(_) => None,
+        }
+    }
 }
 
 /// Where a container sees a volume.
@@ -197,6 +209,11 @@ impl AppSpec {
     /// Its containers, when it is a pod.
     pub fn containers(&self) -> &[PodContainer] {
         self.pod.as_ref().map_or(&[], |pod| &pod.containers)
+    }
+
+    /// Its volumes, when it is a pod.
+    pub fn volumes(&self) -> &[PodVolume] {
+        self.pod.as_ref().map_or(&[], |pod| &pod.volumes)
     }
 
     /// The ports of an instance: of an app its own, of a pod those of its containers, in their order.
