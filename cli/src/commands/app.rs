@@ -1,7 +1,5 @@
 //! `mete app`: definitions that the service framework keeps running.
 
-mod why; // what an app waits for
-
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +9,7 @@ use mete_daemon::config::duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::wait;
+use super::{wait, why};
 use crate::client::{Addresses, Api, app_path};
 use crate::table;
 
@@ -46,7 +44,7 @@ pub(crate) enum Ask {
         #[arg(long)]
         json: bool,
     },
-    /// What an app waits for, since when, and what would help.
+    /// What an app, or a pod, waits for, since when, and what would help.
     Why {
         /// Which app.
         id: String,

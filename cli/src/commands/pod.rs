@@ -7,6 +7,7 @@ use reqwest::Method;
 
 use super::app::{forced, json_in};
 use super::explain::{list, text};
+use super::why;
 use crate::client::{Addresses, Api, app_path};
 use crate::table;
 
@@ -35,6 +36,14 @@ pub(crate) enum Ask {
         #[arg(long)]
         json: bool,
     },
+    /// What a pod waits for, since when, and what would help.
+    Why {
+        /// Which pod.
+        id: String,
+        /// JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Removes a pod and all its instances.
     Rm {
         /// Which pod.
@@ -51,6 +60,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         Ask::Add { file, force } => add(&services, &file, force).await,
         Ask::List { json } => all(&services, json).await,
         Ask::Show { id, json } => show(&services, &id, json).await,
+        Ask::Why { id, json } => why::why(&services, &id, json).await,
         Ask::Rm { id, force } => {
             let path = app_path(&id)?;
             let address = format!("/v2/pods{path}{}", forced(force));

@@ -109,7 +109,27 @@ async fn a_daemon_runs_on_every_agent_and_what_waits_is_told_why() {
     let told = done(&cluster, &["app", "why", "/daemon"]).await;
     assert!(told.contains("/daemon: 2 of 2 run"), "{told}");
 
-    for gone in ["/v2/apps/big", "/v2/apps/daemon"] {
+    let huge = json!({ "id": "/huge", "containers": [{
+        "name": "one", "exec": { "command": { "shell": "sleep 1000" } },
+        "resources": { "cpus": 1_000, "mem": 32 },
+    }] });
+    cluster.ok("POST", "/v2/pods", Some(&huge)).await;
+    for kind in ["pod", "app"] {
+        let told = eventually("why the pod waits", async || {
+            let told = done(&cluster, &[kind, "why", "/huge"]).await;
+            told.contains("smallest change").then_some(told)
+        })
+        .await;
+        assert!(told.contains("/huge: 0 of 1 run well"), "{told}");
+        assert!(told.contains("is under way"), "{told}");
+        assert!(told.contains("1 wait since"), "{told}");
+    }
+
+    for gone in [
+        "/v2/apps/big",
+        "/v2/apps/daemon",
+        "/v2/pods/huge?force=true",
+    ] {
         cluster.ok("DELETE", gone, None).await;
     }
     cluster.down().await;

@@ -1,0 +1,161 @@
+//! `mete app why` and `mete pod why`: what an app or a pod waits for, since when, and what would help. An id is one or the
+//! other, so either answers for both.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{explain, wait};
+use crate::client::{Api, app_path};
+use crate::table;
+
+/// Says it, or all that is known of it as JSON.
+pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
+    let path = app_path(id)?;
+    let subject = subject(services, &path).await?;
+    let queue = services.get("/v2/queue").await?;
+    let entry = explain::list(&queue["queue"])
+        .iter()
+        .find(|entry| entry["app"]["id"] == *path || entry["pod"]["id"] == *path)
+        .unwrap_or(&Value::Null);
+    let told = services.find(&format!("/v2/queue{path}/why")).await;
+    if json {
+        let master = told.ok().flatten().unwrap_or_default();
+        return table::json(&match &subject {
+            Subject::App(app) => json!({
+                "app": path, "queue": entry, "master": master,
+                "deployments": app["deployments"], "lastTaskFailure": app["lastTaskFailure"],
+            }),
+            Subject::Pod {
+                status,
+                deployments,
+            } => json!({
+                "pod": path, "queue": entry, "master": master,
+                "deployments": deployments, "terminationHistory": status["terminationHistory"],
+            }),
+        });
+    }
+    match &subject {
+        Subject::App(app) => standing(&path, app),
+        Subject::Pod {
+            status,
+            deployments,
+        } => standing_of_pod(&path, status, deployments),
+    }
+    if entry.is_null() {
+        crate::say!("  nothing of it waits for an offer");
+        return Ok(());
+    }
+    waiting(entry);
+    match told {
+        Ok(Some(told)) => explain::shape(&told["shape"], "  "),
+        // The funnel of the queue has what offers taught.
+        Ok(None) | Err(_) => funnel(&entry["processedOffersSummary"]),
+    }
+    Ok(())
+}
+
+/// What an id names, as the service framework tells it.
+enum Subject {
+    App(Value),
+    Pod {
+        status: Value,
+        /// Those that change it.
+        deployments: Vec<Value>,
+    },
+}
+
+async fn subject(services: &Api, path: &str) -> Result<Subject> {
+    if let Some(mut answer) = services.find(&format!("/v2/apps{path}")).await? {
+        return Ok(Subject::App(answer["app"].take()));
+    }
+    let Some(status) = services.find(&format!("/v2/pods{path}::status")).await? else {
+        bail!("neither an app nor a pod is called '{path}'");
+    };
+    let all = services.get("/v2/deployments").await?;
+    let changes_it = |one: &&Value| explain::list(&one["affectedPods"]).contains(&json!(path));
+    let deployments = explain::list(&all).iter().filter(changes_it);
+    Ok(Subject::Pod {
+        status,
+        deployments: deployments.cloned().collect(),
+    })
+}
+
+fn standing_of_pod(path: &str, status: &Value, deployments: &[Value]) {
+    let instances = explain::list(&status["instances"]);
+    let are = |word: &str| instances.iter().filter(|one| one["status"] == word).count();
+    crate::say!(
+        "{path}: {} of {} run well, {} start, {} do not",
+        are("STABLE"),
+        explain::text(&status["spec"]["scaling"]["instances"]),
+        are("PENDING") + are("STAGING"),
+        are("DEGRADED"),
+    );
+    under_way(deployments);
+    if let Some(ended) = explain::list(&status["terminationHistory"]).first() {
+        crate::say!(
+            "  last failure at {}: {}",
+            explain::text(&ended["terminatedAt"]),
+            explain::text(&ended["message"]),
+        );
+    }
+}
+
+fn under_way(deployments: &[Value]) {
+    for deployment in deployments {
+        crate::say!(
+            "  deployment {} is under way",
+            explain::text(&deployment["id"])
+        );
+    }
+}
+
+/// What runs, what is under way, what went wrong last.
+fn standing(path: &str, app: &Value) {
+    let count = |key: &str| app[key].as_u64().unwrap_or(0);
+    crate::say!(
+        "{path}: {} of {} run, {} start, {} healthy, {} not",
+        count("tasksRunning"),
+        wait::wanted(app),
+        count("tasksStaged"),
+        count("tasksHealthy"),
+        count("tasksUnhealthy"),
+    );
+    under_way(explain::list(&app["deployments"]));
+    let failure = &app["lastTaskFailure"];
+    if !failure.is_null() {
+        crate::say!(
+            "  last failure: {} at {} on {}: {}",
+            explain::text(&failure["state"]),
+            explain::text(&failure["timestamp"]),
+            explain::text(&failure["host"]),
+            explain::text(&failure["message"]),
+        );
+    }
+}
+
+fn waiting(entry: &Value) {
+    crate::say!(
+        "  {} wait since {}",
+        explain::text(&entry["count"]),
+        explain::text(&entry["since"])
+    );
+    let left = entry["delay"]["timeLeftSeconds"].as_u64().unwrap_or(0);
+    if left > 0 {
+        crate::say!(
+            "  after failures the next is launched in {left} s; at once with DELETE /v2/queue/{{id}}/delay"
+        );
+    }
+}
+
+fn funnel(summary: &Value) {
+    for row in explain::list(&summary["rejectSummaryLaunchAttempt"]) {
+        let declined = row["declined"].as_u64().unwrap_or(0);
+        if declined > 0 {
+            crate::say!(
+                "  {}: {declined} of {} offers",
+                explain::text(&row["reason"]),
+                explain::text(&row["processed"])
+            );
+        }
+    }
+}
