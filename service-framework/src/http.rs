@@ -8,6 +8,7 @@ mod audit; // what is written down of each change, and /v2/audit
 mod body; // JSON as Marathon reads it
 mod failure; // every error, with its status and body
 mod params; // what a path and a query say
+mod pieces; // large answers, written as they are read
 mod selector; // `label=tier in (web,api)`
 
 mod apps; // /v2/apps: read

@@ -1,13 +1,13 @@
 //! `/v2/apps`: read, and which handler a method and a path lead to.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use mete_daemon::clock;
-use mete_proto::rest::apps::{
-    AppInfo, AppList, AppSingle, AppsBelow, Identifiable, Standing, VersionList,
-};
+use mete_proto::rest::apps::{AppInfo, AppSingle, Identifiable, Standing, VersionList};
 use mete_service_framework_core::View;
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::history::AppVersion;
@@ -17,6 +17,7 @@ use mete_service_framework_core::state::apps::App;
 use super::access::May;
 use super::failure::Failure;
 use super::params::{InPath, Params, Target};
+use super::pieces::{self, Part};
 use super::selector::Selector;
 use super::{Api, change, convert, instances};
 
@@ -72,7 +73,7 @@ impl Embed {
     }
 }
 
-async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Json<AppList>, Failure> {
+async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Response, Failure> {
     let contains = |text: &str, part: Option<&str>| {
         part.is_none_or(|part| text.to_lowercase().contains(&part.to_lowercase()))
     };
@@ -80,7 +81,7 @@ async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Json<A
     let selector = selector.map_err(Failure::unprocessable)?;
     let (view, embed) = (api.handle.view(), Embed::read(&params));
     let (cmd, id) = (params.first("cmd"), params.first("id"));
-    let apps = all(&api, &view, embed, |version| {
+    let apps = view.wanted().filter(|(_, version)| {
         let spec = &*version.spec;
         may.sees(&spec.id)
             && contains(spec.cmd.as_deref().unwrap_or_default(), cmd)
@@ -89,7 +90,26 @@ async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Json<A
                 .as_ref()
                 .is_none_or(|selector| selector.matches(&spec.labels))
     });
-    Ok(Json(AppList { apps }))
+    let parts = pieces::list("{\"apps\":[", chosen(apps), "]}");
+    Ok(written(&api, &view, embed, parts))
+}
+
+/// An app that is to be printed.
+type Chosen = (Arc<App>, Arc<AppVersion>);
+
+/// What it takes to print apps later.
+fn chosen<'a>(
+    apps: impl Iterator<Item = (&'a Arc<App>, &'a Arc<AppVersion>)>,
+) -> impl Iterator<Item = Chosen> {
+    apps.map(|(app, version)| (Arc::clone(app), Arc::clone(version)))
+}
+
+/// Apps as they stand in this view, printed as they are read.
+fn written(api: &Api, view: &Arc<View>, embed: Embed, parts: Vec<Part<Chosen>>) -> Response {
+    let (api, view) = (api.clone(), Arc::clone(view));
+    pieces::answer(parts, move |(app, version): Chosen| {
+        info(&api, &view, &app, &version, embed)
+    })
 }
 
 async fn read(
@@ -102,12 +122,12 @@ async fn read(
     match Target::parse(&path) {
         Target::App(id) => one(&api, &view, &id, embed).map(IntoResponse::into_response),
         Target::Below(group) => {
-            let is_below = |version: &AppVersion| {
+            let below = view.wanted().filter(|(_, version)| {
                 let id = &version.spec.id;
                 is_below(id, group.as_ref()) && may.sees(id)
-            };
-            let apps = all(&api, &view, embed, is_below);
-            Ok(Json(AppsBelow { apps }).into_response())
+            });
+            let parts = pieces::list("{\"*\":[", chosen(below), "]}");
+            Ok(written(&api, &view, embed, parts))
         }
         Target::Versions(id) => {
             let app = view.app(&id).ok_or_else(|| Failure::no_such_app(&id))?;
@@ -158,18 +178,6 @@ async fn delete(
 /// Whether an app lies below a group; all lie below the root.
 fn is_below(app: &AppId, group: Option<&AppId>) -> bool {
     group.is_none_or(|group| app.is_within(group) && app != group)
-}
-
-fn all(
-    api: &Api,
-    view: &View,
-    embed: Embed,
-    is_asked: impl Fn(&AppVersion) -> bool,
-) -> Vec<AppInfo> {
-    view.wanted()
-        .filter(|(_, version)| is_asked(version))
-        .map(|(app, version)| info(api, view, app, version, embed))
-        .collect()
 }
 
 fn one(api: &Api, view: &View, id: &AppId, embed: Embed) -> Result<Json<AppSingle>, Failure> {

@@ -11,15 +11,18 @@ use axum::{Json, Router};
 use mete_model::Timestamp;
 use mete_proto::rest::apps::AppInfo;
 use mete_proto::rest::deployments::DeploymentSteps;
-use mete_proto::rest::groups::{GroupInfo, GroupUpdate};
+use mete_proto::rest::groups::GroupUpdate;
 use mete_proto::rest::pods::PodStatus;
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::group::Group;
+use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::apps::App;
 use mete_service_framework_core::state::groups::Tree;
 use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Input, Reply, View, Wanted};
+use serde::Serialize;
+use serde_json::json;
 
 use super::Api;
 use super::access::May;
@@ -31,6 +34,7 @@ use super::convert;
 use super::deployments::step;
 use super::failure::Failure;
 use super::params::{Caller, InPath, Params};
+use super::pieces::{self, Part};
 
 pub(super) fn routes() -> Router<Api> {
     let root = || {
@@ -99,7 +103,6 @@ struct Parts {
     apps: bool,
     pods: bool,
     groups: bool,
-    of_apps: Embed,
 }
 
 impl Parts {
@@ -110,15 +113,15 @@ impl Parts {
             apps: has("group.apps") || all.iter().any(|word| word.starts_with("group.apps.")),
             pods: has("group.pods"),
             groups: has("group.groups"),
-            of_apps: Embed::read(params),
         }
     }
 }
 
 async fn root(State(api): State<Api>, may: May, params: Params) -> Response {
     let view = api.handle.view();
-    let all = present(&api, &view, &may, &params);
-    Json(all.of(None, &params)).into_response()
+    let all = present(&view, &may, &params);
+    let parts = all.of(None, &params);
+    written(&api, &view, &params, parts)
 }
 
 async fn read(
@@ -135,16 +138,16 @@ async fn read(
     match target {
         Target::Group(id) => {
             there(&view, id.as_ref())?;
-            let all = present(&api, &view, &may, &params);
-            Ok(Json(all.of(id, &params)).into_response())
+            let all = present(&view, &may, &params);
+            let parts = all.of(id, &params);
+            Ok(written(&api, &view, &params, parts))
         }
         Target::Apps(id) => {
-            let embed = Embed::read(&params);
-            let below = view.wanted().filter_map(|(app, version)| {
-                let is_in = app.id.is_in(id.as_ref());
-                (is_in && may.sees(&app.id)).then(|| info(&api, &view, app, version, embed))
-            });
-            Ok(Json(below.collect::<Vec<AppInfo>>()).into_response())
+            let is_in = |app: &App| app.id.is_in(id.as_ref()) && may.sees(&app.id);
+            let below = view.wanted().filter(|(app, _)| is_in(app));
+            let below = below.map(|(app, version)| Member::app(app, version));
+            let parts = pieces::list("[", below, "]");
+            Ok(written(&api, &view, &params, parts))
         }
         Target::Versions(id) => {
             there(&view, id.as_ref())?;
@@ -159,8 +162,9 @@ async fn read(
             let Some((version, tree)) = tree else {
                 return Err(no_such(id.as_ref()));
             };
-            let all = All::former(&api, version, &tree, &may);
-            Ok(Json(all.of(id, &params)).into_response())
+            let all = All::former(version, &tree, &may);
+            let parts = all.of(id, &params);
+            Ok(written(&api, &view, &params, parts))
         }
     }
 }
@@ -178,24 +182,82 @@ fn no_such(id: Option<&AppId>) -> Failure {
 struct All<'a> {
     groups: &'a BTreeMap<AppId, Arc<Group>>,
     below: BTreeMap<Option<AppId>, Vec<&'a AppId>>,
-    apps: BTreeMap<Option<AppId>, Vec<AppInfo>>,
-    pods: BTreeMap<Option<AppId>, Vec<PodStatus>>,
+    apps: BTreeMap<Option<AppId>, Vec<Member>>,
+    pods: BTreeMap<Option<AppId>, Vec<Member>>,
     version: Timestamp,
 }
 
+/// An app or a pod that is to be printed.
+enum Member {
+    App {
+        app: Arc<App>,
+        version: Arc<AppVersion>,
+    },
+    Pod {
+        pod: Arc<App>,
+        version: Arc<AppVersion>,
+    },
+    /// Of which nothing is said but what was wanted.
+    FormerApp(Arc<AppVersion>),
+}
+
+/// What is printed of it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Printed {
+    App(Box<AppInfo>),
+    Pod(Box<PodStatus>),
+}
+
+impl Member {
+    fn app(app: &Arc<App>, version: &Arc<AppVersion>) -> Self {
+        Self::App {
+            app: Arc::clone(app),
+            version: Arc::clone(version),
+        }
+    }
+
+    fn printed(&self, api: &Api, view: &View, embed: Embed) -> Printed {
+        match self {
+            Self::App { app, version } => {
+                Printed::App(Box::new(info(api, view, app, version, embed)))
+            }
+            Self::Pod { pod, version } => {
+                let status = convert::pod_status(pod, version, &api.options.role);
+                Printed::Pod(Box::new(status))
+            }
+            Self::FormerApp(version) => Printed::App(Box::new(AppInfo {
+                app: described(api, version),
+                ..AppInfo::default()
+            })),
+        }
+    }
+}
+
+/// Groups as they stand in this view, printed as they are read.
+fn written(api: &Api, view: &Arc<View>, params: &Params, parts: Vec<Part<Member>>) -> Response {
+    let (api, view, embed) = (api.clone(), Arc::clone(view), Embed::read(params));
+    pieces::answer(parts, move |member: Member| {
+        member.printed(&api, &view, embed)
+    })
+}
+
 /// As they are now.
-fn present<'a>(api: &Api, view: &'a View, may: &May, params: &Params) -> All<'a> {
+fn present<'a>(view: &'a View, may: &May, params: &Params) -> All<'a> {
     let parts = Parts::read(params);
     let mut all = All::new(view.groups.all(), view.groups.version(), may);
     let is_asked = |app: &App| parts.apps && may.sees(&app.id);
     for (app, version) in view.wanted().filter(|(app, _)| is_asked(app)) {
-        let info = info(api, view, app, version, parts.of_apps);
-        all.apps.entry(app.id.parent()).or_default().push(info);
+        let member = Member::app(app, version);
+        all.apps.entry(app.id.parent()).or_default().push(member);
     }
     let is_asked = |pod: &App| parts.pods && may.sees(&pod.id);
     for (pod, version) in view.pods().filter(|(pod, _)| is_asked(pod)) {
-        let status = convert::pod_status(pod, version, &api.options.role);
-        all.pods.entry(pod.id.parent()).or_default().push(status);
+        let member = Member::Pod {
+            pod: Arc::clone(pod),
+            version: Arc::clone(version),
+        };
+        all.pods.entry(pod.id.parent()).or_default().push(member);
     }
     all
 }
@@ -216,46 +278,59 @@ impl<'a> All<'a> {
     }
 
     /// As they were, without how anything stood.
-    fn former(api: &Api, version: Timestamp, tree: &'a Tree, may: &May) -> Self {
+    fn former(version: Timestamp, tree: &'a Tree, may: &May) -> Self {
         let mut all = Self::new(&tree.groups, version, may);
         for (id, app) in tree.apps.iter().filter(|(id, _)| may.sees(id)) {
             if app.spec.is_pod() {
-                let status = convert::pod_status(&App::new(id.clone()), app, &api.options.role);
-                all.pods.entry(id.parent()).or_default().push(status);
+                let member = Member::Pod {
+                    pod: Arc::new(App::new(id.clone())),
+                    version: Arc::clone(app),
+                };
+                all.pods.entry(id.parent()).or_default().push(member);
                 continue;
             }
-            let info = AppInfo {
-                app: described(api, app),
-                ..AppInfo::default()
-            };
-            all.apps.entry(id.parent()).or_default().push(info);
+            let member = Member::FormerApp(Arc::clone(app));
+            all.apps.entry(id.parent()).or_default().push(member);
         }
         all
     }
 
-    fn of(mut self, id: Option<AppId>, params: &Params) -> GroupInfo {
-        let parts = Parts::read(params);
-        self.take(id, parts)
+    /// A group as [`GroupInfo`](mete_proto::rest::groups::GroupInfo) is printed.
+    fn of(mut self, id: Option<AppId>, params: &Params) -> Vec<Part<Member>> {
+        let mut parts = Vec::new();
+        self.take(id, Parts::read(params), &mut parts);
+        parts
     }
 
-    fn take(&mut self, id: Option<AppId>, parts: Parts) -> GroupInfo {
+    fn take(&mut self, id: Option<AppId>, asked: Parts, out: &mut Vec<Part<Member>>) {
         let group = id.as_ref().and_then(|id| self.groups.get(id));
         let dependencies = group.map(|group| &group.dependencies).into_iter().flatten();
-        let dependencies = dependencies.map(ToString::to_string).collect();
+        let dependencies: Vec<String> = dependencies.map(ToString::to_string).collect();
         let enforce_role = group.is_some_and(|group| group.enforce_role);
-        let apps = self.apps.remove(&id).filter(|_| parts.apps);
-        let pods = self.pods.remove(&id).filter(|_| parts.pods);
-        let below = self.below.remove(&id).filter(|_| parts.groups);
-        let below = below.unwrap_or_default().into_iter();
-        GroupInfo {
-            id: id.map_or_else(|| "/".to_owned(), |id| id.to_string()),
-            apps: apps.unwrap_or_default(),
-            pods: pods.unwrap_or_default(),
-            groups: below.map(|id| self.take(Some(id.clone()), parts)).collect(),
-            dependencies,
-            enforce_role,
-            version: time::text(self.version),
+        let apps = self.apps.remove(&id).filter(|_| asked.apps);
+        let pods = self.pods.remove(&id).filter(|_| asked.pods);
+        let below = self.below.remove(&id).filter(|_| asked.groups);
+        let path = id.map_or_else(|| "/".to_owned(), |id| id.to_string());
+        out.push(Part::Text(format!("{{\"id\":{}", json!(path))));
+        out.extend(pieces::list(",\"apps\":[", apps.unwrap_or_default(), "]"));
+        out.extend(pieces::list(",\"pods\":[", pods.unwrap_or_default(), "]"));
+        out.push(Part::Text(",\"groups\":[".to_owned()));
+        for (at, id) in below.unwrap_or_default().into_iter().enumerate() {
+            if at > 0 {
+                out.push(Part::Text(",".to_owned()));
+            }
+            self.take(Some(id.clone()), asked, out);
         }
+        let enforced = if enforce_role {
+            ",\"enforceRole\":true"
+        } else {
+            ""
+        };
+        let version = json!(time::text(self.version));
+        out.push(Part::Text(format!(
+            "],\"dependencies\":{}{enforced},\"version\":{version}}}",
+            json!(dependencies),
+        )));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Groups, as Marathon's clients ask for them.
 
+use mete_proto::rest::apps::AppList;
+use mete_proto::rest::groups::GroupInfo;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -399,4 +401,36 @@ async fn what_is_in_a_group_that_enforces_its_role_takes_resources_in_it() {
     // It is subscribed in both roles from the start of its next life on.
     let cluster = cluster.restart().await;
     cluster.running("/dev/web", 1).await;
+}
+
+#[tokio::test]
+async fn large_answers_are_what_they_would_be_in_one_and_have_no_length() {
+    let cluster = Cluster::start().await;
+    let filler = "x".repeat(20_000);
+    let apps: Vec<Value> = (0..20)
+        .map(|at| json!({ "id": format!("a{at}"), "cmd": "true", "instances": 0, "labels": { "filler": filler } }))
+        .collect();
+    let group = json!({ "id": "/shop", "apps": apps[..10], "groups": [{
+        "id": "db", "dependencies": ["../a0"], "apps": apps[10..],
+    }] });
+    cluster.service.post("/v2/groups", &group).await;
+
+    let (answer, text) = cluster.service.raw("/v2/groups").await;
+    assert_eq!(answer.get("content-length"), None);
+    let told: GroupInfo = serde_json::from_str(&text).expect("a group");
+    assert_eq!(told.groups[0].groups[0].apps.len(), 10);
+    assert_eq!(serde_json::to_string(&told).expect("JSON"), text);
+
+    let (answer, text) = cluster.service.raw("/v2/apps?embed=apps.tasks").await;
+    assert_eq!(answer.get("content-length"), None);
+    let told: AppList = serde_json::from_str(&text).expect("apps");
+    assert_eq!(told.apps.len(), 20);
+    assert_eq!(serde_json::to_string(&told).expect("JSON"), text);
+
+    // What is one piece says how long it is, as it did.
+    let (answer, text) = cluster.service.raw("/v2/apps?id=none").await;
+    assert_eq!(
+        (answer["content-length"].as_bytes(), &*text),
+        (&b"11"[..], "{\"apps\":[]}")
+    );
 }

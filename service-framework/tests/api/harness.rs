@@ -8,6 +8,7 @@ use mete_daemon::config;
 use mete_framework_sdk::testkit::{Agent, Call, Master};
 use mete_framework_sdk::{Ranges, Resources, TaskId, TaskState};
 use mete_service_framework::{Options, RunError, run_on};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -202,6 +203,14 @@ impl Service {
                 .expect("an answer"),
         )
         .await
+    }
+
+    /// Headers and body as they come.
+    pub(crate) async fn raw(&self, path: &str) -> (HeaderMap, String) {
+        let answer = self.request(Method::GET, path).send().await;
+        let answer = answer.expect("an answer");
+        let headers = answer.headers().clone();
+        (headers, answer.text().await.expect("a body"))
     }
 
     pub(crate) async fn delete(&self, path: &str) -> (StatusCode, Value) {
