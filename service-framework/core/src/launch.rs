@@ -74,10 +74,7 @@ pub fn resources(spec: &AppSpec) -> Resources {
 /// The task of an app's instance; `original` is left empty.
 pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
     let spec = &*version.spec;
-    let mut environment = environment(version, &task, grant.host, grant.ports);
-    if grant.enforces_role && !spec.env.contains_key(ENFORCES_ROLE) {
-        environment.insert(ENFORCES_ROLE.to_owned(), "true".to_owned());
-    }
+    let environment = environment(version, &task, grant);
     let ports = spec.instance_ports(grant.ports);
     let command = CommandSpec {
         program: program(spec),
@@ -312,16 +309,20 @@ fn health_check(
     })
 }
 
+/// [`ENFORCES_ROLE`] in Marathon's words.
+fn enforces_role(grant: &Grant<'_>) -> String {
+    if grant.enforces_role { "TRUE" } else { "FALSE" }.to_owned()
+}
+
 /// The variables of a task.
 pub fn environment(
     version: &AppVersion,
     task: &TaskId,
-    host: &str,
-    ports: &[u16],
+    grant: &Grant<'_>,
 ) -> BTreeMap<String, String> {
     let spec = &*version.spec;
     let mut all = BTreeMap::from([
-        ("HOST".to_owned(), host.to_owned()),
+        ("HOST".to_owned(), grant.host.to_owned()),
         ("MESOS_TASK_ID".to_owned(), task.to_string()),
         ("MARATHON_APP_ID".to_owned(), spec.id.to_string()),
         (
@@ -344,13 +345,13 @@ pub fn environment(
             "MARATHON_APP_RESOURCE_GPUS".to_owned(),
             spec.gpus.to_string(),
         ),
-        (ENFORCES_ROLE.to_owned(), "false".to_owned()),
+        (ENFORCES_ROLE.to_owned(), enforces_role(grant)),
     ]);
     if let Some(image) = spec.image() {
         all.insert("MARATHON_APP_DOCKER_IMAGE".to_owned(), image.to_owned());
     }
     add_labels(&mut all, &spec.labels);
-    add_ports(&mut all, spec, ports);
+    add_ports(&mut all, spec, grant.ports);
     all.extend(
         spec.env
             .iter()
@@ -437,11 +438,21 @@ mod tests {
         AppVersion::first(Timestamp::from_millis(1_700_000_000_123), Arc::new(spec))
     }
 
+    /// The variables of a task `t` with these ports.
+    fn variables(version: &AppVersion, host: &str, ports: &[u16]) -> BTreeMap<String, String> {
+        let grant = Grant {
+            agent: &AgentId::new("S1").expect("good"),
+            host,
+            ports,
+            resources: Resources::none(),
+            enforces_role: false,
+        };
+        environment(version, &TaskId::new("t").expect("good"), &grant)
+    }
+
     #[test]
     fn the_environment_is_marathons() {
-        let task = TaskId::new("t").expect("good");
-
-        let environment = environment(&version(), &task, "node-1", &[31_004, 31_005]);
+        let environment = variables(&version(), "node-1", &[31_004, 31_005]);
 
         let text: Vec<String> = environment
             .iter()
@@ -449,7 +460,7 @@ mod tests {
             .collect();
         let expected = [
             "HOST=node-1",
-            "MARATHON_APP_ENFORCE_GROUP_ROLE=false",
+            "MARATHON_APP_ENFORCE_GROUP_ROLE=FALSE",
             "MARATHON_APP_ID=/shop/web",
             "MARATHON_APP_LABELS=HAPROXY_0_VHOST_X",
             "MARATHON_APP_LABEL_HAPROXY_0_VHOST_X=a.b",
@@ -497,9 +508,7 @@ mod tests {
         );
         let around = container(spec.container.as_ref().expect("there"));
         version.spec = Arc::new(spec);
-        let task = TaskId::new("t").expect("good");
-
-        let environment = environment(&version, &task, "h", &[1, 2]);
+        let environment = variables(&version, "h", &[1, 2]);
 
         assert_eq!(environment["MARATHON_APP_DOCKER_IMAGE"], "busybox");
         assert_eq!(around.pull, Pull::Always);
@@ -605,7 +614,7 @@ mod tests {
         spec.env.insert("PORT0".to_owned(), "mine".to_owned());
         version.spec = Arc::new(spec);
 
-        let environment = environment(&version, &TaskId::new("t").expect("good"), "h", &[1, 2]);
+        let environment = variables(&version, "h", &[1, 2]);
 
         assert_eq!(environment["PORT0"], "mine");
     }

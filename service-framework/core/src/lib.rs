@@ -9,6 +9,7 @@
 //! ```
 //! Start with [`Orchestrator`], then follow one [`Input`] into `transitions`.
 
+mod accepted; // what of an offer an app takes
 pub mod backends; // the healthy-task list
 pub mod deployment; // wanted × present → steps, and how far they are
 pub mod effects; // records, actions, replies

@@ -495,9 +495,6 @@ fn placement(spec: &AppSpec, roles: &Roles, found: &mut Vec<Violation>) {
         {
             let text = format!("acceptedResourceRoles can only contain * and {role}");
             found.push(Violation::new("/acceptedResourceRoles", text));
-        } else if !accepted.contains("*") {
-            let text = "must contain *: resources reserved for a role are not carried yet";
-            found.push(Violation::new("/acceptedResourceRoles", text));
         }
     }
     if !roles.allowed.contains(role) {

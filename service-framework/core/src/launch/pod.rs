@@ -9,7 +9,10 @@ use mete_model::{
     CommandSpec, ContainerSpec, MEBIBYTE, Program, Ranges, Resources, TaskId, TaskSpec,
 };
 
-use super::{Grant, add_labels, fetch, health_check, number, sources, variable};
+use super::{
+    ENFORCES_ROLE, Grant, add_labels, enforces_role, fetch, health_check, number, sources, variable,
+};
+use crate::accepted::draw;
 use crate::effects::{Launch, LaunchGroup, LaunchSecrets};
 use crate::spec::app::{
     AppSpec, InstancePort, PodContainer, PodProgram, PodSpec, PodVolume, VolumeMount, VolumeSource,
@@ -57,10 +60,12 @@ pub fn group(
     let mut left = grant.resources.clone();
     let tasks = pod.containers.iter().map(|container| {
         let own = spec.of_container(&container.name, &ports);
-        let resources = take(&mut left, container, own);
+        let ports = own.iter().filter_map(|port| port.host);
+        let ports: Ranges = ports.map(u64::from).collect();
+        let resources = take(&mut left, of_container(container).with_ports(ports));
         let task = id.task_of(&container.name);
         let mut environment = own_environment(spec, container);
-        environment.extend(context(id, version, container, &task, grant.host));
+        environment.extend(context(id, version, container, &task, grant));
         add_labels(&mut environment, &labels(spec, container));
         environment.extend(of_all.clone());
         let command = CommandSpec {
@@ -98,18 +103,18 @@ pub fn group(
         tasks: tasks.collect(),
         executor: id.executor(),
         name: spec.id.task_name(),
-        overhead: of_executor(pod),
+        overhead: take(&mut left, of_executor(pod)),
     }
 }
 
-/// What a container takes of what was granted to all: its ports, and its GPUs by device where they have names.
-fn take(left: &mut Resources, container: &PodContainer, ports: &[InstancePort]) -> Resources {
-    let asked = of_container(container);
-    let mut own = left.pin(&asked).unwrap_or(asked);
-    left.take_at_most(&own);
-    for host in ports.iter().filter_map(|port| port.host) {
-        own.ports.add(&Ranges::interval(host.into(), host.into()));
+/// What a part of the pod takes of what was granted to all: as it is reserved, and its GPUs by device where they have names.
+fn take(left: &mut Resources, asked: Resources) -> Resources {
+    let flat = left.flat();
+    let own = flat.pin(&asked).unwrap_or(asked);
+    if left.has_parts() {
+        return draw(left, &own);
     }
+    left.take_at_most(&own);
     own
 }
 
@@ -203,11 +208,12 @@ fn context(
     version: &AppVersion,
     container: &PodContainer,
     task: &TaskId,
-    host: &str,
-) -> [(String, String); 10] {
+    grant: &Grant<'_>,
+) -> [(String, String); 11] {
     let megabytes = |bytes: u64| number(bytes as f64 / MEBIBYTE as f64);
     [
-        ("HOST", host.to_owned()),
+        ("HOST", grant.host.to_owned()),
+        (ENFORCES_ROLE, enforces_role(grant)),
         ("MESOS_TASK_ID", task.to_string()),
         ("MESOS_EXECUTOR_ID", id.executor().to_string()),
         ("MARATHON_APP_ID", version.spec.id.to_string()),
@@ -375,6 +381,7 @@ mod tests {
             "EP_HOST_HTTP_API=31000",
             "EP_HOST_REDIS=31002",
             "HOST=node-1",
+            "MARATHON_APP_ENFORCE_GROUP_ROLE=FALSE",
             "MARATHON_APP_ID=/shop/web",
             "MARATHON_APP_LABELS=TIER",
             "MARATHON_APP_LABEL_TIER=1",

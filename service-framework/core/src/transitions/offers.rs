@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mete_model::machine::Effects;
-use mete_model::{AttributeValue, FaultDomain, Offer, Timestamp};
+use mete_model::{AttributeValue, FaultDomain, Offer, Role, Timestamp};
 use mete_placement::constraints::{Field, Place as Spot};
 use mete_placement::demand::{MAX_COUNT, MAX_NAME_BYTES};
-use mete_placement::{
-    Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot, match_tasks,
-};
+use mete_placement::{Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot};
 
 use super::reserved::Shown;
+use crate::accepted::{self, Accepts};
 use crate::effects::{Action, Kept, Launch, LaunchGroup};
 use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
@@ -62,12 +61,10 @@ impl Orchestrator {
         self.stay_where_offered(now, &offers, out);
         let shapes = self.shapes(now);
         let waiting: Vec<Waiting> = shapes.iter().map(|shape| self.waiting(shape)).collect();
-        let matched = match_tasks(
-            &waiting,
-            &offers,
-            self.settings.policy,
-            self.random.number(),
-        );
+        let accepts = shapes.iter().map(|shape| self.accepts(&shape.version.spec));
+        let accepts: Vec<Accepts> = accepts.collect();
+        let seed = self.random.number();
+        let matched = accepted::lay(waiting, &accepts, &offers, self.settings.policy, seed);
         self.note_matching(now, &shapes, &offers, &matched);
         let mut shown: BTreeMap<usize, Shown> = BTreeMap::new();
         for (at, offer) in offers.iter().enumerate() {
@@ -201,6 +198,19 @@ impl Orchestrator {
                 ..told
             },
         })
+    }
+
+    /// Volumes of its own lie on what was nobody's.
+    fn accepts(&self, spec: &AppSpec) -> Accepts {
+        let role = self.role_of(spec);
+        let says = |role: &str| {
+            let accepted = spec.accepted_resource_roles.as_ref();
+            accepted.is_none_or(|roles| roles.contains(role))
+        };
+        Accepts {
+            reserved: !spec.is_resident() && says(role.as_str()) && role != Role::any(),
+            unreserved: says("*"),
+        }
     }
 
     fn waiting(&self, shape: &Shape) -> Waiting {

@@ -1,11 +1,13 @@
 //! Apps in roles of their own: which they may have, and that only offers in these are taken for them.
 
-use mete_model::Role;
-use mete_service_framework_core::spec::app::AppSpec;
+use mete_model::{Ranges, Resources, Role, Tag};
+use mete_service_framework_core::orchestrator::Settings;
+use mete_service_framework_core::spec::app::{AppSpec, Constraint};
 use mete_service_framework_core::spec::group::GroupSpec;
 use mete_service_framework_core::{Action, Change, Input, Reply, Wanted};
 
-use crate::kit::{World, app, id};
+use crate::kit::{Running, World, app, id};
+use crate::pods::pod;
 
 /// A group enforces its role, or does so no more.
 fn enforce(world: &mut World, group: &str, is_enforced: bool) {
@@ -68,7 +70,7 @@ fn an_app_takes_offers_in_its_role_only() {
 
     let task = world.tasks.values().next().expect("launched");
     let environment = &task.spec.command.environment;
-    assert_eq!(environment["MARATHON_APP_ENFORCE_GROUP_ROLE"], "true");
+    assert_eq!(environment["MARATHON_APP_ENFORCE_GROUP_ROLE"], "TRUE");
     world.restart();
     let roles: Vec<Role> = world.core.roles().cloned().collect();
     assert_eq!(roles, [role("dev"), Role::any()]);
@@ -125,4 +127,112 @@ fn what_a_group_enforces_is_for_what_comes_after() {
         true,
     );
     assert!(matches!(reply, Reply::Changed { .. }), "{reply:?}");
+}
+
+/// An agent with 2 CPUs for everybody and 2 reserved for `dev`.
+fn half_reserved() -> Resources {
+    let half = |port| {
+        let ports = Ranges::interval(port, port + 9);
+        let mut half = Resources::cpus_mem(2_000, 2_048).with_ports(ports);
+        half.disk_bytes = 1 << 30;
+        half
+    };
+    half(31_000).with_part(Tag::reserved(role("dev")), half(32_000))
+}
+
+/// So many instances of a CPU each, on what `accepted` names, of one agent that is half reserved.
+fn placed(accepted: Option<&[&str]>, instances: u32, change: impl FnOnce(&mut AppSpec)) -> World {
+    let mut world = World::alone(Settings {
+        role: "dev".to_owned(),
+        ..Settings::default()
+    });
+    world.put_back(1, half_reserved());
+    world.subscribe();
+    let mut spec = app("/web", instances);
+    spec.cpus_milli = 1_000;
+    let names = accepted.map(|names| names.iter().map(ToString::to_string).collect());
+    spec.accepted_resource_roles = names;
+    change(&mut spec);
+    let reply = world.create(spec);
+    assert!(matches!(reply, Reply::Changed { .. }), "{reply:?}");
+    world.calm();
+    world
+}
+
+/// CPUs of its tasks: reserved, and nobody's.
+fn taken(world: &World) -> (u64, u64) {
+    let mut taken = (0, 0);
+    for task in world.tasks.values() {
+        let all = &task.spec.resources;
+        let reserved = all.part(&Tag::reserved(role("dev")));
+        taken.0 += reserved.map_or(0, |part| part.cpus_milli);
+        taken.1 += all.cpus_milli;
+    }
+    taken
+}
+
+#[test]
+fn an_app_takes_of_what_it_accepts_and_of_the_reserved_first() {
+    for (accepted, instances, expected) in [
+        (Some(&["dev"][..]), 3, (2_000, 0)),
+        (Some(&["*"][..]), 3, (0, 2_000)),
+        (Some(&["*", "dev"][..]), 1, (1_000, 0)),
+        (Some(&["*", "dev"][..]), 3, (2_000, 1_000)),
+        (None, 3, (2_000, 1_000)),
+    ] {
+        let world = placed(accepted, instances, |_| {});
+
+        assert_eq!(taken(&world), expected, "{accepted:?}");
+        let is_whole = |task: &Running| {
+            let all = &task.spec.resources;
+            all.flat().ports.count() == 1 && all.flat().cpus_milli == 1_000
+        };
+        assert!(world.tasks.values().all(is_whole));
+    }
+}
+
+#[test]
+fn constraints_see_what_was_placed_on_reserved_resources() {
+    let world = placed(None, 2, |spec| {
+        spec.constraints = vec![Constraint {
+            field: "hostname".to_owned(),
+            operator: "UNIQUE".to_owned(),
+            value: None,
+        }];
+    });
+
+    assert_eq!(taken(&world), (1_000, 0));
+}
+
+#[test]
+fn what_is_reserved_with_labels_is_kept_for_something_else() {
+    let mut world = World::alone(Settings {
+        role: "dev".to_owned(),
+        ..Settings::default()
+    });
+    let mut tag = Tag::reserved(role("dev"));
+    tag.reservations[0].labels = vec![("whose".to_owned(), None)];
+    let kept = Resources::cpus_mem(2_000, 2_048).with_ports(Ranges::interval(32_000, 32_009));
+    world.put_back(1, Resources::none().with_part(tag, kept));
+    world.subscribe();
+
+    world.create(app("/web", 1));
+    world.calm();
+
+    assert!(world.tasks.is_empty());
+}
+
+#[test]
+fn a_pod_on_reserved_resources_has_all_of_it_there() {
+    let mut world = placed(Some(&["dev"]), 0, |_| {});
+    let mut spec = pod("/pod", 1);
+    spec.accepted_resource_roles = Some(["dev".to_owned()].into());
+    world.create(spec);
+    world.calm();
+
+    assert!(!world.tasks.is_empty());
+    assert_eq!(taken(&world).1, 0);
+    let offer = world.free().remove(0);
+    let plain = half_reserved().plain();
+    assert_eq!(offer.resources.plain(), plain, "nothing of it was taken");
 }
