@@ -64,7 +64,7 @@ pub enum Record {
     /// A change too long ago to go back to.
     FormerRemoved(Timestamp),
     /// The last instance of an app that failed.
-    Failure(AppId, Arc<LastFailure>),
+    Failures(AppId, Vec<Arc<LastFailure>>),
     /// An instance that was launched.
     Instance(Arc<Instance>),
     /// An instance has ended.
@@ -104,9 +104,9 @@ impl Durable for Record {
                 vec![put(former_key(*version), &disk::Former::from(&**former))]
             }
             Self::FormerRemoved(version) => vec![remove(former_key(*version))],
-            Self::Failure(app, failure) => vec![put(
+            Self::Failures(app, failures) => vec![put(
                 format!("failure{app}"),
-                &disk::Failure::from(&**failure),
+                &disk::Failures::from(&failures[..]),
             )],
             Self::Instance(instance) => {
                 vec![put(

@@ -467,6 +467,17 @@ async fn a_container_that_fails_ends_its_instance_which_is_replaced_and_remember
     assert_eq!(history["instanceID"], before["instances"][0]["id"]);
     assert_eq!(history["containers"][0]["containerId"], log.to_string());
     assert_eq!(history["containers"][0]["lastKnownState"], "TASK_FAILED");
+    let again = after["instances"][0]["containers"][1]["containerId"].as_str();
+    let again: TaskId = again.expect("an id").parse().expect("good");
+    assert!(cluster.master.finish(&again, TaskState::Failed));
+    let twice = |told: &Value| told["terminationHistory"].as_array().map(Vec::len) == Some(2);
+    let told = cluster.until("/v2/pods/p::status", twice).await;
+    let history = &told["terminationHistory"];
+    assert_eq!(
+        history[0]["containers"][0]["containerId"],
+        again.to_string()
+    );
+    assert_eq!(history[1]["containers"][0]["containerId"], log.to_string());
     assert!(cluster.tasks().iter().all(|(task, _)| *task != web));
 }
 

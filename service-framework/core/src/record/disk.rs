@@ -128,7 +128,7 @@ impl Former {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Failure {
+struct Failure {
     task: String,
     state: String,
     message: String,
@@ -156,7 +156,7 @@ impl From<&apps::LastFailure> for Failure {
 }
 
 impl Failure {
-    pub(super) fn back(self) -> Result<apps::LastFailure, String> {
+    fn back(self) -> Result<apps::LastFailure, String> {
         Ok(apps::LastFailure {
             task: TaskId::new(self.task).map_err(|bad| bad.to_string())?,
             state: task_state(&self.state)?,
@@ -171,6 +171,36 @@ impl Failure {
             timestamp: Timestamp::from_micros(self.at_us),
             started_at: self.started_us.map(Timestamp::from_micros),
         })
+    }
+}
+
+/// How instances failed, the last one first.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Failures {
+    #[serde(flatten)]
+    last: Option<Failure>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Failure>,
+}
+
+impl From<&[Arc<apps::LastFailure>]> for Failures {
+    fn from(failures: &[Arc<apps::LastFailure>]) -> Self {
+        let mut all = failures.iter().map(|failure| Failure::from(&**failure));
+        Self {
+            last: all.next(),
+            earlier: all.collect(),
+        }
+    }
+}
+
+type Earlier = Vec<Arc<apps::LastFailure>>;
+
+impl Failures {
+    pub(super) fn back(self) -> Result<(Arc<apps::LastFailure>, Earlier), String> {
+        let last = self.last.ok_or_else(|| "it holds no failure".to_owned())?;
+        let earlier = self.earlier.into_iter();
+        let earlier = earlier.map(|failure| failure.back().map(Arc::new));
+        Ok((Arc::new(last.back()?), earlier.collect::<Result<_, _>>()?))
     }
 }
 

@@ -101,9 +101,10 @@ fn read_other(stored: &mut Stored, key: &[u8], value: &[u8]) -> Result<(), Strin
             stored.former.insert(version, former);
         }
         "failure" => {
-            let failure = json::<disk::Failure>(value)?.back()?;
+            let (last, earlier) = json::<disk::Failures>(value)?.back()?;
             if let Some(app) = stored.apps.get_mut(rest) {
-                app.last_failure = Some(Arc::new(failure));
+                app.last_failure = Some(last);
+                app.earlier_failures = earlier;
             }
         }
         "instance" => {

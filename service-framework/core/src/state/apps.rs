@@ -32,6 +32,8 @@ pub struct App {
     pub instances: BTreeMap<InstanceId, Arc<Instance>>,
     /// The last instance that failed.
     pub last_failure: Option<Arc<LastFailure>>,
+    /// Of a pod, those that failed before it, newest first; at most [`MAX_EARLIER_FAILURES`].
+    pub earlier_failures: Vec<Arc<LastFailure>>,
 }
 
 /// What is kept of an app.
@@ -44,6 +46,9 @@ pub struct Target {
     /// Whether instances of other configs are replaced.
     pub replaces: bool,
 }
+
+/// With the last one, as many as a person looks through.
+pub const MAX_EARLIER_FAILURES: usize = 9;
 
 /// How an instance failed, as `lastTaskFailure` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +94,22 @@ impl App {
             versions: BTreeMap::new(),
             instances: BTreeMap::new(),
             last_failure: None,
+            earlier_failures: Vec::new(),
+        }
+    }
+
+    /// How its instances failed, newest first.
+    pub fn failures(&self) -> impl Iterator<Item = &Arc<LastFailure>> {
+        self.last_failure.iter().chain(&self.earlier_failures)
+    }
+
+    /// An instance has failed; those of a pod before it are remembered.
+    pub(crate) fn note_failure(&mut self, failure: Arc<LastFailure>) {
+        let is_pod = self.wanted.as_ref().is_some_and(|one| one.spec.is_pod());
+        let before = self.last_failure.replace(failure).filter(|_| is_pod);
+        if let Some(before) = before {
+            self.earlier_failures.truncate(MAX_EARLIER_FAILURES - 1);
+            self.earlier_failures.insert(0, before);
         }
     }
 

@@ -400,6 +400,13 @@ impl Instance {
             .collect()
     }
 
+    /// The last task of one that has none and keeps what it holds, and its agent: whether that is gone for good is told in
+    /// no other way.
+    pub(crate) fn last_task_at(&self) -> Option<(TaskId, Option<AgentId>)> {
+        let place = self.place.as_ref().filter(|_| self.is_reserved())?;
+        Some((self.task(), Some(place.agent.clone())))
+    }
+
     /// What one of its health checks has said so far; `None`: nothing.
     pub fn health_of(&self, check: usize) -> Option<&Health> {
         self.health.get(check)

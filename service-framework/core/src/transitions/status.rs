@@ -256,9 +256,18 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) {
         let failure = Arc::new(failure);
-        out.store
-            .push(Record::Failure(app.clone(), Arc::clone(&failure)));
-        self.apps.edit(app, |app| app.last_failure = Some(failure));
+        self.apps.edit(app, |app| app.note_failure(failure));
+        if let Some(known) = self.apps.get(app) {
+            let all = known.failures().cloned().collect();
+            out.store.push(Record::Failures(app.clone(), all));
+        }
+    }
+
+    /// Whose last task it is that has none now and keeps what it holds.
+    fn whose_last(&self, task: &TaskId) -> Option<InstanceId> {
+        let (id, _) = InstanceId::of_task(task.as_str())?;
+        let (last, _) = self.apps.instance(&id)?.last_task_at()?;
+        (last == *task).then_some(id)
     }
 
     /// A task nobody knows: killed when it runs, until it does not.

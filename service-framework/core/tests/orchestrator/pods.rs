@@ -10,10 +10,11 @@ use mete_service_framework_core::spec::app::{
     PortDefinition,
 };
 use mete_service_framework_core::spec::group::GroupSpec;
+use mete_service_framework_core::state::apps::MAX_EARLIER_FAILURES;
 use mete_service_framework_core::state::instances::{InstanceId, InstanceState, LAUNCH_TIMEOUT};
 use mete_service_framework_core::{Action, Change, Input, Missing, Origin, Reply, Wanted};
 
-use crate::kit::{World, app, id};
+use crate::kit::{World, app, id, instance_of};
 use crate::told::Names;
 
 /// Containers `web`, which has a port and is checked, and `log`.
@@ -422,4 +423,32 @@ fn endpoints_of_a_pod_with_labels_for_proxies_are_listed_and_drain() {
     assert_eq!(world.kills, []);
     world.acknowledge_all();
     assert_eq!(world.kills.len(), 2);
+}
+
+#[test]
+fn how_its_instances_failed_is_remembered_up_to_a_bound() {
+    let mut world = World::new(1);
+    let mut spec = pod("/pod", 1);
+    spec.backoff.initial = Duration::ZERO;
+    spec.backoff.maximum = Duration::ZERO;
+    world.create(spec);
+    let mut failed = Vec::new();
+    for _ in 0..12 {
+        world.calm();
+        let task = world.task_ids().remove(0);
+        failed.insert(0, instance_of(&task));
+        for one in world.task_ids() {
+            world.report(&one, TaskState::Failed, None);
+        }
+    }
+    failed.truncate(1 + MAX_EARLIER_FAILURES);
+    let told = |world: &World| -> Vec<InstanceId> {
+        let app = world.app("/pod");
+        let tasks = app.failures().map(|failure| instance_of(&failure.task));
+        tasks.collect()
+    };
+
+    assert_eq!(told(&world), failed);
+    world.restart();
+    assert_eq!(told(&world), failed);
 }

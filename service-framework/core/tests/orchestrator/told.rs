@@ -60,7 +60,7 @@ fn record(record: &Record) -> String {
         Record::AppRemoved(id) => format!("forget app {id}"),
         Record::Version(version) => format!("store version of {}", version.spec.id),
         Record::VersionRemoved(id, _) => format!("forget version of {id}"),
-        Record::Failure(id, failure) => format!("store failure of {id} {}", failure.state),
+        Record::Failures(id, all) => format!("store failure of {id} {}", all[0].state),
         Record::Instance(instance) => {
             format!("store instance {} {}", instance.id, instance.condition())
         }

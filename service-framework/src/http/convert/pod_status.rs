@@ -31,14 +31,16 @@ pub(in crate::http) fn pod_status(app: &App, version: &AppVersion, role: &str) -
     };
     let since = app.instances.values().map(|one| one.since).max();
     let since = time::text(since.unwrap_or(version.version));
-    let failure = app.last_failure.iter();
     PodStatus {
         id: app.id.to_string(),
         spec: pod(version, role),
         status: status.to_owned(),
         status_since: since.clone(),
         instances,
-        termination_history: failure.filter_map(|failure| termination(failure)).collect(),
+        termination_history: app
+            .failures()
+            .filter_map(|failure| termination(failure))
+            .collect(),
         last_updated: since.clone(),
         last_changed: since,
     }
@@ -46,7 +48,6 @@ pub(in crate::http) fn pod_status(app: &App, version: &AppVersion, role: &str) -
 
 fn termination(failure: &LastFailure) -> Option<Termination> {
     let message = Some(failure.message.clone()).filter(|message| !message.is_empty());
-    let of = |message| TerminationState { message };
     Some(Termination {
         instance_id: InstanceId::parse(failure.task.as_str())?.to_string(),
         started_at: time::text(failure.started_at?),
@@ -55,9 +56,27 @@ fn termination(failure: &LastFailure) -> Option<Termination> {
         containers: vec![ContainerTermination {
             container_id: failure.task.to_string(),
             last_known_state: Some(failure.state.as_str().to_owned()),
-            termination: message.is_some().then(|| of(message)),
+            termination: termination_state(message),
         }],
     })
+}
+
+/// `None` when nothing was said.
+fn termination_state(message: Option<String>) -> Option<TerminationState> {
+    let message = message?;
+    Some(TerminationState {
+        exit_code: exit_code(&message),
+        message: Some(message),
+    })
+}
+
+/// The exit code that a report names: its words are those of the agent's `Exit`, or of Mesos' executor. Reports have no field
+/// for it.
+fn exit_code(message: &str) -> Option<i32> {
+    let words = ["exited with code ", "exited with status "];
+    let (_, rest) = words.iter().find_map(|words| message.split_once(words))?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
@@ -172,6 +191,7 @@ fn container(instance: &Instance, container: &Container) -> ContainerStatus {
         });
     }
     let ended = || TerminationState {
+        exit_code: message.as_deref().and_then(exit_code),
         message: message.clone(),
     };
     ContainerStatus {
@@ -243,5 +263,27 @@ pub(in crate::http) fn pod_instance(instance: &Instance) -> Told {
         }),
         run_spec_version: time::text(instance.version.version),
         unreachable_strategy: Some(unreachable(instance.version.spec.unreachable_strategy)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_is_read_out_of_the_words_of_agents() {
+        for (message, code) in [
+            ("exited with code 3", Some(3)),
+            (
+                "exited with code 126 (a command could not be executed)",
+                Some(126),
+            ),
+            ("Command exited with status 0", Some(0)),
+            ("killed by signal 9", None),
+            ("exited with code", None),
+            ("exited with code 99999999999", None),
+        ] {
+            assert_eq!(exit_code(message), code, "{message}");
+        }
     }
 }
