@@ -82,11 +82,13 @@ fn input(event: Event, table: &Table) -> Option<Input> {
                 status,
                 "an agent is lost or an executor has ended"
             );
-            let of = agent.map_or_else(|| "an agent".to_owned(), |agent| format!("agent {agent}"));
-            Input::Failure(match executor {
-                None => format!("{of} is lost"),
-                Some(executor) => format!("executor {executor} on {of} has ended"),
-            })
+            match (agent, executor) {
+                (Some(agent), None) => Input::AgentLost(agent),
+                (Some(agent), Some(executor)) => {
+                    Input::Failure(format!("executor {executor} on agent {agent} has ended"))
+                }
+                (None, _) => Input::Failure("an executor has ended".to_owned()),
+            }
         }
         Event::Error(message) => {
             warn!(message, "the master refuses something");

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::{FrameworkId, InverseOffer, Offer, OfferId, TaskId, TaskStatus, Timestamp};
+use mete_model::{
+    AgentId, FrameworkId, InverseOffer, Offer, OfferId, TaskId, TaskStatus, Timestamp,
+};
 
 use crate::probe::{Answer, Check};
 use crate::spec::app::{AppId, AppSpec};
@@ -62,7 +64,9 @@ pub enum Input {
     RescindInverse(OfferId),
     /// A report about a task.
     Update(TaskStatus),
-    /// The master says in words that something we sent was wrong, or that an agent or executor failed.
+    /// An agent is lost: not heard of, or gone for good.
+    AgentLost(AgentId),
+    /// The master says in words that something we sent was wrong, or that an executor failed.
     Failure(String),
     /// What came of `Action::Probe`.
     Probed {

@@ -238,6 +238,10 @@ impl Machine for Orchestrator {
     type Reply = Reply;
     type View = View;
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one flat match over all that can happen"
+    )]
     fn step(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
         let mut out = Effects::none();
         self.resume(now, &mut out);
@@ -290,6 +294,10 @@ impl Machine for Orchestrator {
                 answer,
             } => {
                 self.probed(now, &instance, check, answer, &mut out);
+                None
+            }
+            Input::AgentLost(agent) => {
+                self.agent_lost(&agent, &mut out);
                 None
             }
             Input::Deadline => {

@@ -62,7 +62,12 @@ impl Orchestrator {
             .apps
             .iter()
             .flat_map(|app| app.instances.values())
-            .flat_map(|instance| instance.tasks_at());
+            .flat_map(|instance| {
+                instance
+                    .tasks_at()
+                    .into_iter()
+                    .chain(instance.last_task_at())
+            });
         let all: Vec<(TaskId, Option<AgentId>)> = placed.collect();
         out.act.extend(
             all.chunks(MAX_RECONCILE_TASKS)
@@ -72,6 +77,19 @@ impl Orchestrator {
         );
         out.act.push(Action::Reconcile { tasks: Vec::new() });
         self.master.reconcile_at = Some(now + RECONCILE_INTERVAL);
+    }
+
+    /// An agent is lost. When it is gone for good, so is what instances without a task keep there, and nobody says so by
+    /// himself.
+    pub(crate) fn agent_lost(&self, agent: &AgentId, out: &mut Effects<Self>) {
+        let instances = self.apps.iter().flat_map(|app| app.instances.values());
+        let kept = instances.filter_map(|instance| instance.last_task_at());
+        let kept = kept.filter(|(_, place)| place.as_ref() == Some(agent));
+        let all: Vec<(TaskId, Option<AgentId>)> = kept.collect();
+        let calls = all.chunks(MAX_RECONCILE_TASKS);
+        out.act.extend(calls.map(|tasks| Action::Reconcile {
+            tasks: tasks.to_vec(),
+        }));
     }
 
     /// Kills that were sent while the link was broken have not arrived.

@@ -297,7 +297,12 @@ impl Orchestrator {
             | TaskState::Gone
             | TaskState::GoneByOperator => {
                 strays.remove(&status.task);
-                if let Some(instance) = InstanceId::parse(status.task.as_str()) {
+                if let Some(keeper) = self.whose_last(&status.task) {
+                    // That it has ended is known. With its agent goes what the instance kept there: another takes its place.
+                    if status.state == TaskState::GoneByOperator {
+                        self.end_instance(now, &keeper, condition(status.state), out);
+                    }
+                } else if let Some(instance) = InstanceId::parse(status.task.as_str()) {
                     let (app, condition) = (instance.app(), condition(status.state));
                     publish(
                         now,

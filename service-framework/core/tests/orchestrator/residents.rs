@@ -473,6 +473,60 @@ fn an_agent_that_is_gone_for_good_keeps_nothing() {
     assert!(keys.iter().all(|key| !key.starts_with("release/")));
 }
 
+#[test]
+fn what_is_kept_on_an_agent_that_is_gone_for_good_is_let_go_and_replaced() {
+    let mut world = running(2, 1);
+    let task = world.task_ids().remove(0);
+    let agents = [1, 2].into_iter();
+    let gone = agents
+        .clone()
+        .find(|on| agent(*on) == world.tasks[&task].agent);
+    let gone = gone.expect("one of them");
+    // Its task ends while its agent is away.
+    world.remove_agent(gone);
+    world.report(&task, TaskState::Failed, None);
+    world.calm();
+    assert!(world.tasks.is_empty(), "it is waited for");
+
+    let asked = Action::Reconcile {
+        tasks: vec![(task.clone(), Some(agent(gone)))],
+    };
+    let effects = world.step(Input::AgentLost(agent(gone)));
+    assert_eq!(effects.act, [asked]);
+    for away in [TaskState::Unreachable, TaskState::Gone, TaskState::Unknown] {
+        world.report(&task, away, None);
+        world.calm();
+        assert!(world.tasks.is_empty(), "{away:?}: it may be there again");
+        assert_eq!(world.instances("/db").len(), 1);
+    }
+    world.report(&task, TaskState::GoneByOperator, None);
+    world.calm();
+
+    let [now] = &world.task_ids()[..] else {
+        panic!("{:?}", world.task_ids())
+    };
+    assert_ne!(instance_of(now), instance_of(&task));
+    assert_eq!(world.instances("/db").len(), 1);
+    let keys = world.stored_keys();
+    assert!(keys.iter().all(|key| !key.starts_with("release/")));
+}
+
+#[test]
+fn a_new_link_asks_about_what_is_kept_without_a_task() {
+    let mut world = running(1, 1);
+    let task = world.task_ids().remove(0);
+    world.scale("/db", 0);
+    world.calm();
+    assert!(world.tasks.is_empty());
+
+    let effects = world.subscribe();
+
+    let last = (task, Some(agent(1)));
+    let asks =
+        |action: &Action| matches!(action, Action::Reconcile { tasks } if tasks.contains(&last));
+    assert!(effects.act.iter().any(asks), "{:?}", effects.act);
+}
+
 // ---- whatever happens
 
 #[derive(Clone, Debug)]
