@@ -120,7 +120,7 @@ impl event_loop::Hands<Action> for Hands {
                 let path = self.places.sandbox_within(&agent, &key, &container, within);
                 self.remove_sandbox(container, path);
             }
-            Action::ReleaseExecutor { container } => self.release_executor(container),
+            Action::ReleaseExecutor { key, container } => self.release_executor(key, container),
             Action::EraseVolume { volume } => self.erase_volume(volume),
             Action::Stop(reason) => {
                 // One reason is enough; a second finds the first.
@@ -165,11 +165,14 @@ impl Hands {
         let places = self.places.clone();
         let containerizer = Arc::clone(&self.containerizer);
         let how_far = teller(handle.clone(), job.key.clone(), job.container.clone());
+        let parent = job.parent.as_ref().map(|parent| parent.container.clone());
         tokio::spawn(async move {
             let (key, container) = (job.key.clone(), job.container.clone());
             match launcher.launch(job, &cancelled, how_far).await {
                 Ok(shim) => {
-                    let addresses = containerizer.networks().addresses(&container);
+                    // Tasks of a group have the network of their executor.
+                    let joined = parent.as_ref().unwrap_or(&container);
+                    let addresses = containerizer.networks().addresses(joined);
                     if !addresses.is_empty() {
                         let input = Input::Addressed {
                             key: key.clone(),
@@ -306,11 +309,16 @@ impl Hands {
 }
 
 impl Hands {
-    fn release_executor(&self, container: ContainerId) {
-        let namespaces = self.namespaces.clone();
-        self.releases.spawn_blocking(move || {
-            if let Err(error) = namespaces.remove(&container) {
-                warn!(%container, %error, "network of an executor stays");
+    fn release_executor(&self, key: TaskKey, container: ContainerId) {
+        let (namespaces, tasks) = (self.namespaces.clone(), Arc::clone(&self.tasks));
+        self.releases.spawn(async move {
+            let destroy = || tasks.destroy(container.clone());
+            release::remove(&key, &container, &release::PAUSES, destroy).await;
+            let removing = container.clone();
+            match spawn_blocking(move || namespaces.remove(&removing)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%container, %error, "network of an executor stays"),
+                Err(error) => warn!(%container, %error, "network of an executor stays"),
             }
         });
     }

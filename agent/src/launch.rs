@@ -31,7 +31,7 @@ use crate::containerizer::{Containerizer, Start, StartError, users};
 use crate::docker::Setup;
 use crate::executors::ExecutorTokens;
 use crate::fetcher::Fetcher;
-use crate::namespaces::Namespaces;
+use crate::group_networks::GroupNetworks;
 use crate::places::Places;
 use crate::sandbox;
 use crate::secrets::Secrets;
@@ -87,7 +87,7 @@ pub(crate) struct Launcher {
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
     pub(crate) secrets: Secrets,
-    pub(crate) namespaces: Namespaces,
+    pub(crate) group_networks: GroupNetworks,
     pub(crate) containerizer: Arc<dyn Containerizer>,
     pub(crate) fetcher: Fetcher,
     pub(crate) images: ImageSource,

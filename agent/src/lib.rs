@@ -24,6 +24,7 @@ pub mod config; // the options
 mod equipment; // what tasks are run with, set up and tried
 mod executors; // streams to executors of frameworks' own, and their tokens
 mod fetcher; // what tasks need, into their sandboxes
+mod group_networks; // networks that tasks of groups share
 mod grpc; // commands inside tasks, and what tasks print, over gRPC
 mod hands; // actions become work
 mod http; // state, tasks, sandboxes, metrics
@@ -31,7 +32,7 @@ mod journal; // the store, and its reserve
 mod launch; // one job per task: sandbox, fetch, start
 mod master_link; // the stream to the master
 mod named; // which task people mean
-mod namespaces; // networks that tasks of groups share
+mod namespaces; // networks of groups that have a loopback and nothing else
 pub mod networks; // networks of containers: bridge, addresses, mapped ports
 pub mod oci_runtime; // crun or runc, where containers are built by one
 mod output; // what tasks print, followed

@@ -1,10 +1,10 @@
-//! Networks that tasks of a group share: network namespaces held by a file each, so that they need no process and outlive
-//! the agent.
+//! Networks with a loopback and nothing else that tasks of a group share: network namespaces held by a file each, so that
+//! they need no process and outlive the agent.
 //!
 //! ```text
 //! <work directory>/namespaces/<container of the executor>     a mount of the namespace
 //! ```
-//! Such a network has a loopback and nothing else. It goes with its executor; what belongs to none goes at the start of an
+//! Such a network goes with its executor; what belongs to none goes at the start of an
 //! agent. A boot leaves empty files behind, which are mounted upon again or go. All of this blocks.
 
 use std::collections::BTreeSet;

@@ -195,11 +195,16 @@ impl Networks {
         }
     }
 
+    /// What a container was joined to, if it has a network of its own.
+    pub fn joined(&self, container: &ContainerId) -> Option<Joined> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.joined.get(container).cloned()
+    }
+
     /// The addresses of a container, if it has some of its own.
     pub fn addresses(&self, container: &ContainerId) -> Vec<String> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let joined = held.joined.get(container);
-        joined.map(Joined::addresses).unwrap_or_default()
+        let joined = self.joined(container);
+        joined.map(|joined| joined.addresses()).unwrap_or_default()
     }
 
     /// Namespaces by name that are this agent's.

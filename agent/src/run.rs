@@ -38,6 +38,7 @@ use crate::containerizer::process::ProcessContainerizer;
 use crate::equipment::{Equipment, name_networks, permissions, set_up_containers};
 use crate::executors::{ExecutorStreams, ExecutorTokens};
 use crate::fetcher::{Fetcher, FetcherError};
+use crate::group_networks::GroupNetworks;
 use crate::grpc;
 use crate::hands::Hands;
 use crate::http;
@@ -379,7 +380,7 @@ impl Agent {
             places: self.places.clone(),
             volumes: self.volumes.clone(),
             secrets: self.secrets.clone(),
-            namespaces: self.namespaces(),
+            group_networks: GroupNetworks::new(self.namespaces(), Arc::clone(&self.containerizer)),
             containerizer: Arc::new(self.tasks.clone()),
             fetcher,
             images: Arc::clone(&self.source),

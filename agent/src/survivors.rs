@@ -85,8 +85,9 @@ impl Survivors {
     async fn remove_strays(&self, node: &Node) {
         let view = node.view();
         let executors = view.custom_executors.values().map(|one| &one.container);
+        let groups = view.executors.values().map(|one| &one.container);
         let tasks = view.tasks.values().map(|task| &task.container);
-        let known: Vec<_> = tasks.chain(executors).collect();
+        let known: Vec<_> = tasks.chain(executors).chain(groups).collect();
         let listing = Arc::clone(&self.containerizer);
         let there = spawn_blocking(move || listing.containers()).await;
         let there = match there {

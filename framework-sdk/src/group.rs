@@ -15,7 +15,7 @@ use crate::launch::Task;
 /// that ends with success leaves the others alone.
 ///
 /// They share a directory, the sandbox of their executor (a volume of type SANDBOX_PATH PARENT), and, if that is
-/// [wished](Self::own_network), a network.
+/// [wished](Self::network), a network.
 ///
 /// ```
 /// # use mete_framework_sdk::{Client, Filters, Group, Offer, Task};
@@ -93,11 +93,19 @@ impl Group {
 
     /// The tasks see a network of their own, with nothing but a loopback that they share, in place of the machine's.
     #[must_use]
-    pub fn own_network(mut self) -> Self {
-        self.executor.container = Some(Box::new(ContainerSpec {
-            network: Network::None,
+    pub fn own_network(self) -> Self {
+        self.network(Network::None)
+    }
+
+    /// The tasks share this network. Ports of the host that lead into it are among the [overhead](Self::overhead), or among
+    /// what the tasks take.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        let spec = ContainerSpec {
+            network,
             ..ContainerSpec::default()
-        }));
+        };
+        self.executor.container = (spec != ContainerSpec::default()).then(|| Box::new(spec));
         self
     }
 

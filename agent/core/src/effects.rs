@@ -112,6 +112,8 @@ pub enum Action {
     },
     /// An executor is over: remove what its tasks shared but its sandbox.
     ReleaseExecutor {
+        /// Whose, and the executor's id.
+        key: TaskKey,
         /// Which.
         container: ContainerId,
     },

@@ -85,8 +85,8 @@ pub struct Around {
     pub secrets: Option<PathBuf>,
     /// The sandbox of the executor that it shares with others of its group.
     pub parent: Option<PathBuf>,
-    /// The file of the network that it shares with them; `None`: its network is its own affair.
-    pub namespace: Option<PathBuf>,
+    /// The network that it shares with them; `None`: its network is its own affair.
+    pub shared: Option<SharedNetwork>,
     /// Whom its users are outside; `None`: the same.
     pub users: Option<IdRange>,
     /// The device nodes of the GPUs that the task was given.
@@ -95,6 +95,19 @@ pub struct Around {
     pub working_dir: String,
     /// Number of the signal that asks it to end.
     pub stop_signal: i32,
+}
+
+/// A network that containers of a group share.
+#[derive(Clone, Debug)]
+pub struct SharedNetwork {
+    /// Its kind.
+    pub network: Network,
+    /// The file of its namespace.
+    pub namespace: PathBuf,
+    /// What it was joined to; `None`: it has a loopback and nothing else.
+    pub joined: Option<Joined>,
+    /// The name under which the containers find themselves.
+    pub hostname: String,
 }
 
 /// A persistent volume, and where it is seen inside.
@@ -119,7 +132,7 @@ impl Around {
             volumes: Vec::new(),
             secrets: None,
             parent: None,
-            namespace: None,
+            shared: None,
             users: None,
             devices: Vec::new(),
             working_dir: inside.working_dir.clone(),
@@ -127,10 +140,10 @@ impl Around {
         }
     }
 
-    /// What it sees of networks; one that is shared by a group has a loopback and nothing else.
+    /// What it sees of networks.
     const fn network(&self) -> &Network {
-        match self.namespace {
-            Some(_) => &Network::None,
+        match &self.shared {
+            Some(shared) => &shared.network,
             None => &self.spec.network,
         }
     }
@@ -308,7 +321,7 @@ pub fn prepare(
     let top = dir.path().join("root");
     let place = directory(&top, "place", 0o700)?;
     let network = around.network();
-    let hostname = hostname(spec, network, container);
+    let hostname = hostname(around, network, container);
     let inside = around.sandbox_inside(sandbox);
     let names = Names {
         network,
@@ -373,17 +386,24 @@ fn runtime(top: &Path, permissions: &Permissions) -> Result<Option<Runtime>, Oci
 }
 
 /// The name it finds itself under; `None`: the machine's.
-fn hostname(spec: &ContainerSpec, network: &Network, container: &ContainerId) -> Option<String> {
-    spec.hostname.clone().or_else(|| match network {
+fn hostname(around: &Around, network: &Network, container: &ContainerId) -> Option<String> {
+    let of_group = around.shared.as_ref().map(|shared| &shared.hostname);
+    let said = around.spec.hostname.as_ref().or(of_group).cloned();
+    said.or_else(|| match network {
         Network::Host => None,
         Network::None | Network::Bridge { .. } | Network::Named { .. } => {
-            Some(container.as_str().chars().take(HOSTNAME_CHARS).collect())
+            Some(usual_hostname(container))
         }
     })
 }
 
+/// The name of a container on a network of its own that was given none.
+pub(crate) fn usual_hostname(container: &ContainerId) -> String {
+    container.as_str().chars().take(HOSTNAME_CHARS).collect()
+}
+
 fn net(around: &Around, joined: Option<&Joined>, network: &Network) -> Result<Net, OciError> {
-    let shared = around.namespace.as_ref();
+    let shared = around.shared.as_ref().map(|shared| &shared.namespace);
     let namespace = shared.or_else(|| joined.map(|joined| &joined.namespace));
     Ok(match (namespace, network) {
         (Some(file), _) => Net::Joined {

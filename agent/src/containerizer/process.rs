@@ -21,11 +21,12 @@ use mete_agent_core::task_dir::{
     FORMAT_VERSION, LAUNCH_FILE, Launch, MAX_FILE_BYTES, TaskDir, TaskFile,
 };
 use mete_model::ContainerId;
+use mete_model::container::Network;
 
 use super::oci::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
-use crate::networks::Networks;
+use crate::networks::{Joined, Networks};
 use crate::shims::{self, Begun, Executable, Found, Shim};
 use crate::{processes, sandbox, traffic};
 
@@ -99,6 +100,31 @@ impl ProcessContainerizer {
             .map(|container| (container.clone(), self.task_dir(&container)))
             .collect();
         self.networks.recover(&there).map_err(io::Error::other)
+    }
+
+    /// Joins a container to its network of which there is nothing else: others will share it. Asked again, tells what it
+    /// was joined to. [`Containerizer::destroy`] has it leave. Blocks.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left of it then.
+    pub(crate) fn join(
+        &self,
+        container: &ContainerId,
+        network: &Network,
+    ) -> Result<Option<Joined>, StartError> {
+        if let Some(joined) = self.networks.joined(container) {
+            return Ok(Some(joined));
+        }
+        let dir = self.task_dir(container);
+        make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
+        let joined = self.networks.join(&dir, container, network);
+        if joined.is_err()
+            && let Err(error) = self.remove(container)
+        {
+            // What the caller wants to know is why it was not joined.
+            tracing::warn!(%container, %error, "leftovers of a network cannot be removed");
+        }
+        Ok(joined?)
     }
 
     /// The directory of one task, there or not.
@@ -194,8 +220,13 @@ impl ProcessContainerizer {
         let mut environment = task.environment;
         let container = match &task.around {
             Some(around) => {
-                let network = &around.spec.network;
-                let joined = self.networks.join(&dir, &task.container, network)?;
+                let joined = match &around.shared {
+                    Some(shared) => shared.joined.clone(),
+                    None => {
+                        let network = &around.spec.network;
+                        self.networks.join(&dir, &task.container, network)?
+                    }
+                };
                 let address = joined.as_ref().and_then(|joined| joined.address);
                 environment.extend(address.map(|ip| (CONTAINER_IP.to_owned(), ip.to_string())));
                 let (id, joined) = (&task.container, joined.as_ref());

@@ -2,28 +2,20 @@
 
 use std::sync::Arc;
 
-use mete_agent_core::{Executor, LaunchStage};
+use mete_agent_core::LaunchStage;
 use mete_model::ContainerSpec;
-use mete_model::container::{MountSource, Network};
+use mete_model::container::MountSource;
 use tokio::task::spawn_blocking;
 
 use super::inner::Inner;
-use super::{Failure, Job, Launcher};
-
-/// The network of a group, when it is not the machine's.
-fn shared_network(parent: &Executor) -> Option<&Network> {
-    let container = parent.spec.container.as_deref()?;
-    match &container.network {
-        Network::Host => None,
-        own @ (Network::None | Network::Bridge { .. } | Network::Named { .. }) => Some(own),
-    }
-}
+use super::{Failure, Job, Launcher, not_started};
+use crate::group_networks;
 
 impl Job {
     /// What is around the task: a network that is shared needs a container, whether the task asks for one or not.
     pub(super) fn container(&self) -> Option<ContainerSpec> {
         let own = self.spec.container.as_deref().cloned();
-        let shared = self.parent.as_deref().and_then(shared_network);
+        let shared = self.parent.as_deref().and_then(group_networks::of);
         match (own, shared) {
             (Some(own), _) => Some(own),
             (None, Some(_)) => Some(ContainerSpec::default()),
@@ -38,32 +30,26 @@ impl Launcher {
         let Some(parent) = job.parent.as_ref().map(Arc::clone) else {
             return refuse_parents(inner);
         };
-        let (places, namespaces) = (self.places.clone(), self.namespaces.clone());
-        let network = shared_network(&parent);
-        if let Some(Network::Bridge { .. } | Network::Named { .. }) = network {
-            let reason =
-                "a group on a bridge or on networks by name is not carried: host and none are";
-            return Err(Failure::new(LaunchStage::Sandbox, reason));
-        }
-        let own_network = network.is_some();
+        let (places, networks) = (self.places.clone(), self.group_networks.clone());
         let sandbox =
             places.executor_sandbox(&parent.agent, &parent.key.framework, &parent.within());
         let (task, container) = (job.key.task.clone(), job.container.clone());
         let seen = sandbox.clone();
-        let shared = spawn_blocking(move || {
+        let linked = spawn_blocking(move || {
             places.link_latest(&sandbox)?;
-            places.link_task(&sandbox, &task, &container)?;
-            own_network
-                .then(|| namespaces.ready(&parent.container))
-                .transpose()
+            places.link_task(&sandbox, &task, &container)
         });
-        let namespace = shared
+        linked
             .await
             .map_err(|error| Failure::new(LaunchStage::Sandbox, error))?
             .map_err(|error| Failure::io(LaunchStage::Sandbox, &error))?;
+        let shared = spawn_blocking(move || networks.ready(&parent))
+            .await
+            .map_err(|error| Failure::new(LaunchStage::Start, error))?
+            .map_err(|error| not_started(&error))?;
         if let Some(around) = &mut inner.around {
             around.parent = Some(seen);
-            around.namespace = namespace;
+            around.shared = shared;
         }
         Ok(())
     }

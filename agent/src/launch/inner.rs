@@ -116,7 +116,7 @@ impl Launcher {
             volumes: Vec::new(),
             secrets: None,
             parent: None,
-            namespace: None,
+            shared: None,
             users: None,
             devices: Vec::new(),
             working_dir: match &spec.working_dir {

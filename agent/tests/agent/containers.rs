@@ -75,7 +75,7 @@ pub(crate) fn task(agent: &Agent, container: &str, text: &str) -> Start {
         volumes: Vec::new(),
         secrets: None,
         parent: None,
-        namespace: None,
+        shared: None,
         users: None,
         devices: Vec::new(),
         working_dir: SANDBOX_INSIDE.into(),

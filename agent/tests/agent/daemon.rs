@@ -9,6 +9,7 @@ mod engine; // tasks on a Docker Engine
 mod executors; // of frameworks' own, as they were written for Mesos
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP
+mod group_networks; // on the bridge and on networks by name
 mod groups; // tasks that share, begin in order, end together
 mod images; // images over HTTP
 mod killed; // an agent as a process, and what it leaves

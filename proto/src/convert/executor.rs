@@ -1,6 +1,6 @@
 //! Executors, and groups of tasks below one.
 
-use mete_model::container::MountSource;
+use mete_model::container::{MountSource, Network};
 use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGroup, TaskSpec};
 use prost::Message as _;
 
@@ -107,6 +107,21 @@ impl From<&ExecutorSpec> for wire::ExecutorInfo {
     }
 }
 
+/// Tasks of a group have the network of their executor (Mesos' master refuses others, too).
+fn network_of_group(task: TaskSpec) -> Result<TaskSpec, ConvertError> {
+    match task.container.as_ref().map(|one| &one.network) {
+        None | Some(Network::Host) => Ok(task),
+        Some(Network::None | Network::Bridge { .. } | Network::Named { .. }) => {
+            let rule = "tasks of a group have the network of their executor";
+            Err(ConvertError::bad_value(
+                "container.network_infos",
+                "a value",
+                rule,
+            ))
+        }
+    }
+}
+
 /// A group as a framework sends it.
 ///
 /// # Errors
@@ -124,7 +139,8 @@ pub fn group(
             "container.type",
             "containers of type DOCKER in groups are",
         )
-        .and_then(|()| TaskSpec::try_from(info));
+        .and_then(|()| TaskSpec::try_from(info))
+        .and_then(network_of_group);
         task.within(format_args!("task_group.tasks[{at}]"))
     });
     Ok(TaskGroup {

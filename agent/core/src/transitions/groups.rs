@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
+use mete_model::container::PortMapping;
 use mete_model::{
-    AgentId, Effects, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkInfo, TaskGroup, TaskId,
-    TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
+    AgentId, Effects, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkInfo, Reason, TaskGroup,
+    TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, error, info};
 
+use super::report::News;
 use crate::effects::Action;
 use crate::node::Node;
 use crate::record::Record;
@@ -55,6 +57,15 @@ impl Node {
         }
         let refusal = self.refusal(&framework, tasks.len());
         let refusal = refusal.or_else(|| tasks.iter().find_map(|spec| self.volume_refusal(spec)));
+        let key = ExecutorKey {
+            framework: framework.clone(),
+            executor: executor.id.clone(),
+        };
+        let refusal = match self.executors.get(&key) {
+            // Its network is made by what came first.
+            Some(_) => refusal,
+            None => refusal.or_else(|| foreign_port(&executor, &tasks)),
+        };
         if let Some(refusal) = refusal {
             for key in &keys {
                 self.report_orphan(now, key, refusal.clone());
@@ -66,10 +77,6 @@ impl Node {
             return;
         };
         self.learn_framework(&framework, info, out);
-        let key = ExecutorKey {
-            framework,
-            executor: executor.id.clone(),
-        };
         self.join_executor(now, &key, executor, &agent, group_of(&tasks));
         self.store_executor(&key, out);
         for (task, spec) in keys.into_iter().zip(tasks) {
@@ -197,17 +204,17 @@ impl Node {
         };
         info!(executor = %key.executor, framework = %key.framework, "executor is over");
         out.store.push(Record::ExecutorGone(key.clone()));
-        out.act.push(Action::ReleaseExecutor {
-            container: executor.container.clone(),
-        });
-        let Ok(name) = TaskId::new(key.executor.as_str()) else {
+        let Ok(task) = TaskId::new(key.executor.as_str()) else {
             return;
         };
+        let framework = key.framework.clone();
+        let key = TaskKey { framework, task };
+        out.act.push(Action::ReleaseExecutor {
+            key: key.clone(),
+            container: executor.container.clone(),
+        });
         let sandbox = Sandbox {
-            key: TaskKey {
-                framework: key.framework.clone(),
-                task: name,
-            },
+            key,
             name: executor.spec.name.clone(),
             container: executor.container.clone(),
             within: None,
@@ -233,6 +240,24 @@ fn executor_of(task: &Task) -> Option<ExecutorKey> {
         framework: task.key.framework.clone(),
         executor,
     })
+}
+
+/// A group opens only ports of the host that it was given, to its executor or to its tasks.
+fn foreign_port(executor: &ExecutorSpec, tasks: &[TaskSpec]) -> Option<News> {
+    let network = &executor.container.as_ref()?.network;
+    let tasks = tasks.iter().map(|task| &task.resources);
+    let given: Vec<_> = tasks
+        .chain([&executor.resources])
+        .map(|one| one.flat().ports.clone())
+        .collect();
+    let is_given = |port: &PortMapping| given.iter().any(|all| all.contains(port.host.into()));
+    let foreign = network.ports().iter().find(|port| !is_given(port))?;
+    let (host, inside) = (foreign.host, foreign.container);
+    Some(News::agent(
+        TaskState::Failed,
+        Reason::ContainerLaunchFailed,
+        format!("port {host} of the host, mapped to {inside}, is none of the group's"),
+    ))
 }
 
 /// The master has refused labels that say neither yes nor no; here they count as no.

@@ -228,9 +228,14 @@ impl Chaos {
 
     /// Some tasks below an executor, with a network of their own or the host's.
     async fn any_group(&mut self) {
-        let own = self.containers && self.dice.below(2) == 0;
-        let network = if own { Network::None } else { Network::Host };
-        let mut executor = groups::executor(network);
+        let mut executor = groups::executor(Network::Host);
+        if self.containers {
+            let network = self.any_network(&mut executor.resources);
+            executor.container = Some(Box::new(ContainerSpec {
+                network,
+                ..ContainerSpec::default()
+            }));
+        }
         executor.id = ExecutorId::new(format!("pod{}", self.launched)).unwrap();
         let mut tasks = Vec::new();
         for _ in 0..1 + self.dice.below(3) {

@@ -49,7 +49,7 @@ pub(super) async fn run(link: &Link, executor: &ExecutorSpec, tasks: &[TaskSpec]
 }
 
 /// Acknowledges reports until each of these has been heard.
-async fn heard(link: &mut Link, wanted: &[(&str, TaskState)]) -> Vec<TaskStatus> {
+pub(super) async fn heard(link: &mut Link, wanted: &[(&str, TaskState)]) -> Vec<TaskStatus> {
     let mut missing = wanted.to_vec();
     let mut found = Vec::new();
     while !missing.is_empty() {
@@ -74,7 +74,7 @@ fn pod(work: &Work) -> PathBuf {
 }
 
 /// The sandbox of a task of it.
-fn sandbox(work: &Work, task: &str) -> PathBuf {
+pub(super) fn sandbox(work: &Work, task: &str) -> PathBuf {
     pod(work).join("tasks").join(task)
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mete_agent_core::task_dir::{PidFile, TaskDir, TaskFile};
@@ -329,16 +330,18 @@ async fn a_container_without_an_image_has_the_bridge_too() {
 }
 
 /// Two networks by the distribution's plugins, with leases in a directory of the test; their bridge goes with this.
-struct Plugged {
+pub(super) struct Plugged {
     place: std::path::PathBuf,
     bridge: String,
 }
 
 impl Plugged {
-    fn new(work: &Work) -> Self {
+    pub(super) fn new(work: &Work) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         let place = work.beside().join("cni");
         fs::create_dir_all(&place).unwrap();
-        let number = std::process::id() % 250;
+        // Tests run side by side.
+        let number = (std::process::id() + MADE.fetch_add(1, Ordering::Relaxed)) % 250;
         let plugged = Self {
             bridge: format!("metetest{number}"),
             place,
@@ -361,8 +364,22 @@ impl Plugged {
         plugged
     }
 
+    /// The option of an agent that has them.
+    pub(super) fn option(&self) -> String {
+        format!("--network-cni-config={}", self.place.display())
+    }
+
+    /// Whether the plugins are there; says when not.
+    pub(super) fn possible() -> bool {
+        let there = std::path::Path::new("/usr/lib/cni/ptp").exists();
+        if !there {
+            eprintln!("skipped: containernetworking-plugins are not installed");
+        }
+        there
+    }
+
     /// Addresses that are given out.
-    fn leases(&self) -> Vec<String> {
+    pub(super) fn leases(&self) -> Vec<String> {
         let mut found = Vec::new();
         for network in ["blue", "green"] {
             let leases = fs::read_dir(self.place.join("leases").join(network));
@@ -388,11 +405,11 @@ async fn networks_by_name_are_joined_by_plugins_and_left_again() {
     if !bridges(&work) {
         return;
     }
-    if !std::path::Path::new("/usr/lib/cni/ptp").exists() {
-        return eprintln!("skipped: containernetworking-plugins are not installed");
+    if !Plugged::possible() {
+        return;
     }
     let plugged = Plugged::new(&work);
-    let config = format!("--network-cni-config={}", plugged.place.display());
+    let config = plugged.option();
     let mut master = Master::start().await;
     let agent = work.start(master.address, &[&config]);
     let (mut link, register) = master.admit().await;

@@ -1,0 +1,155 @@
+//! Groups on the bridge and on networks by name: their tasks are one to the outside, and at home with each other.
+
+use std::net::SocketAddr;
+
+use mete_model::container::{Network, PortMapping, Transport};
+use mete_model::{TaskSpec, TaskState};
+
+use super::contained::contained;
+use super::groups::{executor, heard, run, sandbox};
+use super::master::{Link, Master, task};
+use super::networks::{EVERY_PORT, Plugged, bridges, free_port, page};
+use super::world::Work;
+use crate::support::soon;
+
+/// In an image: serves a page that it asks its neighbour for.
+fn front() -> TaskSpec {
+    contained(
+        "front",
+        "cat /etc/hosts > hosts; hostname > name; echo $MESOS_CONTAINER_IP > address; \
+         until busybox wget -q -O page http://127.0.0.1:9000/page; do sleep 0.02; done; exec busybox httpd -f -p 8080 -h .",
+        |_| {},
+    )
+}
+
+/// On the machine's files: the neighbour.
+fn back() -> TaskSpec {
+    task(
+        "back",
+        "hostname > name; echo from behind > page; exec busybox httpd -f -p 127.0.0.1:9000 -h .",
+    )
+}
+
+fn written(work: &Work, task: &str, file: &str) -> String {
+    std::fs::read_to_string(sandbox(work, task).join(file)).unwrap()
+}
+
+/// Has both run; the address that both tell.
+async fn both_run(link: &mut Link) -> String {
+    let wanted = [("front", TaskState::Running), ("back", TaskState::Running)];
+    let running = heard(link, &wanted).await;
+    let [one, other] = &*running else {
+        panic!("{running:?}")
+    };
+    assert_eq!(one.ip_addresses, other.ip_addresses);
+    one.ip_addresses.first().unwrap().clone()
+}
+
+async fn both_end(link: &mut Link) {
+    link.kill("front").await;
+    let wanted = [("front", TaskState::Killed), ("back", TaskState::Killed)];
+    heard(link, &wanted).await;
+}
+
+#[tokio::test]
+async fn a_group_on_the_bridge_is_reached_by_its_port_and_talks_over_its_loopback() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[EVERY_PORT]);
+    let (mut link, _) = master.admit().await;
+    let port = free_port();
+    let mut pod = executor(Network::Bridge {
+        ports: vec![PortMapping {
+            host: port,
+            container: 8080,
+            transport: Transport::Tcp,
+        }],
+    });
+    pod.resources.ports = [u64::from(port)].into_iter().collect();
+
+    run(&link, &pod, &[front(), back()]).await;
+    let address = both_run(&mut link).await;
+
+    let outside = SocketAddr::from(([127, 0, 0, 1], port));
+    assert!(soon(page(outside)).await.ends_with("from behind\n"));
+    assert_eq!(written(&work, "front", "address"), format!("{address}\n"));
+    let name = written(&work, "front", "name");
+    assert_eq!(name, written(&work, "back", "name"));
+    assert_eq!(
+        written(&work, "front", "hosts"),
+        format!("127.0.0.1 localhost\n::1 localhost\n{address} {name}")
+    );
+    let traces = work.networks().traces();
+    assert_eq!(traces.len(), 4, "one link and one namespace: {traces:?}");
+    agent.kill().await;
+    assert!(soon(page(outside)).await.ends_with("from behind\n"));
+    let agent = work.start(master.address, &[EVERY_PORT]);
+    let (mut link, again) = master.admit().await;
+    assert_eq!(again.tasks.len(), 2);
+    assert!(soon(page(outside)).await.ends_with("from behind\n"));
+    both_end(&mut link).await;
+    drop(link);
+    agent.stop().await.unwrap();
+    assert_eq!(work.networks().traces(), [""; 0]);
+    let mut left = std::fs::read_dir(work.path.join("tasks")).unwrap();
+    assert!(left.next().is_none());
+}
+
+#[tokio::test]
+async fn a_group_joins_networks_by_name_as_one() {
+    let work = Work::new();
+    if !bridges(&work) || !Plugged::possible() {
+        return;
+    }
+    let plugged = Plugged::new(&work);
+    let config = plugged.option();
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[&config]);
+    let (mut link, _) = master.admit().await;
+    let pod = executor(Network::Named {
+        names: vec!["blue".into()],
+        ports: Vec::new(),
+    });
+
+    run(&link, &pod, &[front(), back()]).await;
+    let address = both_run(&mut link).await;
+
+    assert_eq!(plugged.leases(), std::slice::from_ref(&address));
+    let inside: SocketAddr = format!("{address}:8080").parse().unwrap();
+    assert!(soon(page(inside)).await.ends_with("from behind\n"));
+    both_end(&mut link).await;
+    drop(link);
+    agent.stop().await.unwrap();
+    assert_eq!(work.networks().traces(), [""; 0]);
+    assert_eq!(plugged.leases(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_group_opens_no_port_that_is_not_its_own_and_its_tasks_have_no_other_network() {
+    let work = Work::new();
+    let mut master = Master::start().await;
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let ports = vec![PortMapping {
+        host: 22,
+        container: 8080,
+        transport: Transport::Tcp,
+    }];
+
+    run(&link, &executor(Network::Bridge { ports }), &[back()]).await;
+    let refused = link.until(TaskState::Failed).await.message.unwrap();
+    assert_eq!(
+        refused,
+        "port 22 of the host, mapped to 8080, is none of the group's"
+    );
+    let own = contained("own", "true", |around| around.network = Network::None);
+    run(&link, &executor(Network::Host), &[own]).await;
+    let refused = link.until(TaskState::Error).await.message.unwrap();
+    assert_eq!(
+        refused,
+        "task_group.tasks[0].container.network_infos: a value is not possible: tasks of a group have the network of their executor"
+    );
+}
