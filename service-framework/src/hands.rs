@@ -166,7 +166,7 @@ fn operations(
     let alone = (!tasks.is_empty()).then_some(Operation::Launch(tasks));
     let groups = groups.into_iter().map(|group| {
         let around = Group::of(group.executor).name(group.name);
-        let around = around.overhead(group.overhead);
+        let around = around.overhead(group.overhead).network(group.network);
         let tasks = group.tasks.into_iter().map(task);
         Operation::LaunchGroup(Box::new(tasks.fold(around, Group::task)))
     });

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use mete_agent::networks::{NetworkOptions, Networks};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -148,6 +149,53 @@ async fn a_pod_shares_ends_together_rolls_is_adopted_and_ends() {
         (status == 404 && *used == 0.0).then_some(())
     })
     .await;
+    cluster.down().await;
+    assert_eq!(cluster.leftovers(), Vec::<String>::new());
+}
+
+/// Container `web` answers inside; `ask` asks it over their loopback and serves what it heard.
+fn bridged() -> Value {
+    let resources = json!({ "cpus": 0.05, "mem": 32 });
+    let ask = "until busybox wget -q -O answer http://127.0.0.1:8080/; do sleep 0.05; done; \
+        exec busybox httpd -f -p $ENDPOINT_HEARD -h .";
+    json!({ "id": "/shop/pod", "networks": [{ "mode": "container/bridge" }], "containers": [
+        { "name": "web", "exec": { "command": { "shell": "exec mete whoami --host 0.0.0.0 --port 8080" } },
+            "resources": resources, "endpoints": [{ "name": "http", "containerPort": 8080 }],
+            "healthCheck": { "http": { "endpoint": "http", "path": "/health" }, "intervalSeconds": 2,
+                "timeoutSeconds": 1, "delaySeconds": 0 } },
+        { "name": "ask", "exec": { "command": { "shell": ask } }, "resources": resources,
+            "endpoints": [{ "name": "heard", "containerPort": 9000 }] },
+    ] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_on_the_bridge_is_reached_by_ports_of_the_host_and_talks_over_its_loopback() {
+    let here = [127, 0, 0, 1].into();
+    if let Err(why) = Networks::new("", NetworkOptions::default(), here).bridge() {
+        eprintln!("skipped: no bridge: {why}");
+        return;
+    }
+    let mut cluster = Cluster::start(&["--agents", "1"]).await;
+    cluster.ok("POST", "/v2/pods", Some(&bridged())).await;
+
+    let instance = stable(&cluster, |_| true).await;
+
+    let told = answers(&cluster, &instance).await;
+    assert_eq!(told["task"], instance["containers"][0]["containerId"]);
+    let network = &instance["networks"][0];
+    assert_eq!(network["name"], "mesos-bridge");
+    let address = network["addresses"][0].as_str().expect("an address");
+    assert!(address.starts_with("172.31."), "{address}");
+    let host = instance["agentHostname"].as_str().expect("a host");
+    let port = &instance["containers"][1]["endpoints"][0]["allocatedHostPort"];
+    let url = format!("http://{host}:{port}/answer");
+    let heard = eventually("the neighbour has heard", async || {
+        let (status, answer) = cluster.call("GET", &url, None).await;
+        (status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(heard["task"], told["task"]);
+    done(&cluster, &["pod", "rm", "/shop/pod"]).await;
     cluster.down().await;
     assert_eq!(cluster.leftovers(), Vec::<String>::new());
 }

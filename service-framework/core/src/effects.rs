@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mete_model::container::Network;
 use mete_model::{
     AgentId, ExecutorId, OfferId, Resources, Role, TaskId, TaskSpec, Timestamp, UpdateId,
 };
@@ -132,6 +133,8 @@ pub struct LaunchGroup {
     pub name: String,
     /// What is taken of the offer beside the tasks.
     pub overhead: Resources,
+    /// The network that they share.
+    pub network: Network,
 }
 
 /// The answer to one input.

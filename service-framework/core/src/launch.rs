@@ -167,9 +167,21 @@ fn program(spec: &AppSpec) -> Program {
 /// What is around an instance; on a network of its own there is always something.
 fn around(spec: &AppSpec, ports: &[InstancePort]) -> Option<ContainerSpec> {
     let around = spec.container.as_ref().map(container);
+    let network = network(spec, ports);
+    if network == Network::Host {
+        return around;
+    }
+    Some(ContainerSpec {
+        network,
+        ..around.unwrap_or_default()
+    })
+}
+
+/// The network of an instance, with the ports of the host that lead into it.
+fn network(spec: &AppSpec, ports: &[InstancePort]) -> Network {
     let ports = mapped(spec, ports);
-    let network = match &spec.network {
-        AppNetwork::Host => return around,
+    match &spec.network {
+        AppNetwork::Host => Network::Host,
         AppNetwork::Bridge => Network::Bridge { ports },
         AppNetwork::Named(networks) => Network::Named {
             names: networks
@@ -178,16 +190,12 @@ fn around(spec: &AppSpec, ports: &[InstancePort]) -> Option<ContainerSpec> {
                 .collect(),
             ports,
         },
-    };
-    Some(ContainerSpec {
-        network,
-        ..around.unwrap_or_default()
-    })
+    }
 }
 
 fn mapped(spec: &AppSpec, ports: &[InstancePort]) -> Vec<PortMapping> {
     let mut all = Vec::new();
-    for (definition, port) in spec.port_definitions.iter().zip(ports) {
+    for (definition, port) in spec.ports().zip(ports) {
         let transports: &[Transport] = match definition.protocol {
             Protocol::Tcp => &[Transport::Tcp],
             Protocol::Udp => &[Transport::Udp],

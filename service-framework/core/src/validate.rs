@@ -313,6 +313,10 @@ fn mappings(spec: &AppSpec, found: &mut Vec<Violation>) {
             found.push(Violation::new(path("networkNames"), text));
         }
     }
+    named_networks(spec, found);
+}
+
+fn named_networks(spec: &AppSpec, found: &mut Vec<Violation>) {
     if let AppNetwork::Named(networks) = &spec.network {
         let names: Vec<&String> = networks.iter().map(|network| &network.name).collect();
         if !are_unique(&names) {

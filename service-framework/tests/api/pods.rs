@@ -181,8 +181,8 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         ),
         (
             with("/networks", json!([{ "mode": "container/bridge" }])),
-            "/networks",
-            "not carried yet",
+            "/containers(0)/endpoints(0)/containerPort",
+            "is required when using container-mode networking",
         ),
         (
             with("/volumes", json!([{ "name": "v" }])),
@@ -377,6 +377,46 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         assert!(found.to_string().contains(words), "{words}: {found}");
     }
     assert_eq!(cluster.service.get("/v2/pods").await.1, json!([]));
+}
+
+#[tokio::test]
+async fn a_pod_on_the_bridge_shares_its_network_and_says_so() {
+    let cluster = Cluster::start().await;
+    let mut wish = pod("/shop/p");
+    wish["networks"] = json!([{ "mode": "container/bridge" }]);
+    wish["containers"][0]["endpoints"] = json!([{ "name": "http", "containerPort": 80 }]);
+    cluster.service.post("/v2/pods", &wish).await;
+
+    let status = stable(&cluster, "/shop/p", 1).await;
+
+    let launched = |call: &Call| matches!(call, Call::Accept { groups, .. } if !groups.is_empty());
+    let heard = cluster.master.heard(launched).await.expect("a launch");
+    let Call::Accept { groups, .. } = heard.call else {
+        panic!("{heard:?}")
+    };
+    let executor = &groups[0].as_ref().expect("a good one").executor;
+    let around = executor.container.as_ref().expect("a network");
+    let mapped: Vec<_> = around.network.ports().iter().collect();
+    let [port] = &*mapped else {
+        panic!("{mapped:?}")
+    };
+    assert_eq!(port.container, 80);
+    assert!(executor.resources.flat().ports.contains(port.host.into()));
+    let instance = &status["instances"][0];
+    assert_eq!(
+        instance["containers"][0]["endpoints"],
+        json!([{ "name": "http", "allocatedHostPort": port.host }])
+    );
+    assert_eq!(
+        instance["networks"],
+        json!([{ "name": "mesos-bridge", "addresses": ["127.0.0.1"] }])
+    );
+    let (_, shown) = cluster.service.get("/v2/pods/shop/p").await;
+    assert_eq!(shown["networks"], wish["networks"]);
+    assert_eq!(
+        shown["containers"][0]["endpoints"],
+        json!([{ "name": "http", "containerPort": 80, "hostPort": 0 }])
+    );
 }
 
 #[tokio::test]

@@ -60,9 +60,11 @@ pub fn group(
     let mut left = grant.resources.clone();
     let tasks = pod.containers.iter().map(|container| {
         let own = spec.of_container(&container.name, &ports);
-        let ports = own.iter().filter_map(|port| port.host);
-        let ports: Ranges = ports.map(u64::from).collect();
-        let resources = take(&mut left, of_container(container).with_ports(ports));
+        let mut asked = of_container(container);
+        if spec.network.is_host() {
+            asked = asked.with_ports(of_host(own));
+        }
+        let resources = take(&mut left, asked);
         let task = id.task_of(&container.name);
         let mut environment = own_environment(spec, container);
         environment.extend(context(id, version, container, &task, grant));
@@ -99,11 +101,18 @@ pub fn group(
             secrets: secrets(spec, container, &pod.volumes),
         }
     });
+    let tasks = tasks.collect();
+    let mut around = of_executor(pod);
+    if !spec.network.is_host() {
+        // They lead into the network that all share, as long as one of them lives.
+        around = around.with_ports(of_host(&ports));
+    }
     LaunchGroup {
-        tasks: tasks.collect(),
+        tasks,
         executor: id.executor(),
         name: spec.id.task_name(),
-        overhead: take(&mut left, of_executor(pod)),
+        overhead: take(&mut left, around),
+        network: super::network(spec, &ports),
     }
 }
 
@@ -116,6 +125,11 @@ fn take(left: &mut Resources, asked: Resources) -> Resources {
     }
     left.take_at_most(&own);
     own
+}
+
+fn of_host(ports: &[InstancePort]) -> Ranges {
+    let ports = ports.iter().filter_map(|port| port.host);
+    ports.map(u64::from).collect()
 }
 
 fn program(container: &PodContainer) -> Program {
@@ -269,8 +283,10 @@ fn of_endpoints(spec: &AppSpec, ports: &[InstancePort]) -> BTreeMap<String, Stri
 mod tests {
     use super::*;
     use crate::spec::app::{
-        AppId, Endpoint, HealthCheckSpec, HealthProtocol, Mapping, PodImage, PortDefinition,
+        AppId, AppNetwork, Endpoint, HealthCheckSpec, HealthProtocol, Mapping, PodImage,
+        PortDefinition,
     };
+    use mete_model::container::Network;
     use mete_model::{AgentId, Probe, Timestamp};
     use std::sync::Arc;
 
@@ -414,6 +430,44 @@ mod tests {
         let mut granted = super::super::resources(&pod());
         granted.ports = Ranges::interval(31_000, 31_002);
         assert_eq!(sum, granted);
+    }
+
+    #[test]
+    fn on_a_network_of_its_own_the_ports_of_the_host_lead_to_all_and_are_told_by_both_numbers() {
+        let mut spec = pod();
+        spec.network = AppNetwork::Bridge;
+        for (endpoint, inner) in spec
+            .pod
+            .iter_mut()
+            .flat_map(|pod| &mut pod.containers)
+            .flat_map(|one| &mut one.endpoints)
+            .zip(8_080..)
+        {
+            let mapping = endpoint.port.mapping.as_mut().expect("mapped");
+            mapping.container_port = inner;
+        }
+        let group = launched(spec);
+
+        let Network::Bridge { ports } = &group.network else {
+            panic!("{:?}", group.network)
+        };
+        let mapped: Vec<_> = ports
+            .iter()
+            .map(|port| (port.host, port.container))
+            .collect();
+        assert_eq!(mapped, [(31_000, 8_080), (31_001, 8_081), (31_002, 8_082)]);
+        assert_eq!(group.overhead.ports, Ranges::interval(31_000, 31_002));
+        let [web, cache] = &*group.tasks else {
+            panic!("{group:?}")
+        };
+        assert!(web.task.resources.ports.is_empty() && cache.task.resources.ports.is_empty());
+        let check = web.task.health_check.as_ref().map(|check| &check.probe);
+        assert_eq!(check, Some(&Probe::Tcp { port: 8_081 }));
+        let told = |name: &str| cache.task.command.environment.get(name).map(String::as_str);
+        assert_eq!(
+            ["ENDPOINT_ADMIN", "EP_HOST_ADMIN", "EP_CONTAINER_ADMIN"].map(told),
+            [Some("8081"), Some("31001"), Some("8081")]
+        );
     }
 
     #[test]

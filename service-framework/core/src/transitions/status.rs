@@ -387,8 +387,13 @@ pub(super) fn status_event(instance: &Instance, status: &TaskStatus) -> Happenin
         .map(|place| place.ports.as_slice())
         .unwrap_or_default();
     let ports = match InstanceId::of_task(status.task.as_str()) {
-        Some((_, Some(container))) => instance.version.spec.of_container(container, ports),
-        Some((_, None)) | None => ports,
+        Some((_, Some(container))) => {
+            let spec = &instance.version.spec;
+            let all = spec.instance_ports(ports);
+            let own = spec.of_container(container, &all).iter();
+            own.filter_map(|port| port.host).collect()
+        }
+        Some((_, None)) | None => ports.to_vec(),
     };
     Happening::StatusUpdate(Box::new(StatusUpdate {
         agent: status
@@ -403,7 +408,7 @@ pub(super) fn status_event(instance: &Instance, status: &TaskStatus) -> Happenin
         ip_addresses: place
             .map(|place| place.ip_addresses.clone())
             .unwrap_or_default(),
-        ports: ports.to_vec(),
+        ports,
         version: instance.version.version,
     }))
 }

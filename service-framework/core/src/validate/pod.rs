@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 
 use mete_model::TaskLimits;
+use mete_model::container::MAX_PORT_MAPPINGS;
 use mete_model::executor::MAX_GROUP_TASKS;
 use mete_model::ids::MAX_ID_BYTES;
 
 use super::{
-    Roles, Violation, are_unique, fetches, health_check, placement, secrets, size, strategies,
-    texts, variables,
+    Roles, Violation, are_unique, fetches, health_check, named_networks, placement, secrets, size,
+    strategies, texts, variables,
 };
-use crate::spec::app::{AppSpec, PodContainer, PodProgram, PodSpec, VolumeSource};
+use crate::spec::app::{
+    AppNetwork, AppSpec, Mapping, NamedNetwork, PodContainer, PodProgram, PodSpec, VolumeSource,
+};
 use crate::state::instances::TASK_ID_BYTES;
+
+/// Most endpoints of a pod: each may map a port for TCP and one for UDP.
+const MAX_ENDPOINTS: usize = MAX_PORT_MAPPINGS / 2;
 
 /// What has other names in a pod than in an app.
 const NAMES: [(&str, &str); 6] = [
@@ -36,10 +42,7 @@ pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, roles: &Roles) -> Vec<Violation
     placement(spec, roles, &mut found);
     let mut found: Vec<Violation> = found.into_iter().map(in_a_pod).collect();
     size(spec, &mut found);
-    if !spec.network.is_host() {
-        let text = "a network of a pod's own is not carried yet: pods are on that of their host";
-        found.push(Violation::new("/networks", text));
-    }
+    named_networks(spec, &mut found);
     containers(pod, &mut found);
     volumes(pod, &mut found);
     endpoints(pod, &mut found);
@@ -118,6 +121,10 @@ fn endpoints(pod: &PodSpec, found: &mut Vec<Violation>) {
             host.extend(mapping.host_port.filter(|port| *port != 0));
         }
     }
+    if names.len() > MAX_ENDPOINTS {
+        let text = format!("must have at most {MAX_ENDPOINTS} endpoints");
+        found.push(Violation::new("/", text));
+    }
     for (is_so, text) in [
         (are_unique(&names), "Endpoint names are unique"),
         (are_unique(&inner), "Container ports are unique"),
@@ -169,11 +176,11 @@ fn of_container(spec: &AppSpec, container: &PodContainer, found: &mut Vec<Violat
         found.push(Violation::new(path, "is not greater than 0"));
     }
     for (at, endpoint) in container.endpoints.iter().enumerate() {
-        let mapping = endpoint.port.mapping.as_ref();
-        if spec.network.is_host() && mapping.is_some_and(|mapping| mapping.container_port != 0) {
-            let text = "is not allowed when using host-mode networking";
-            let path = format!("/endpoints({at})/containerPort");
-            found.push(Violation::new(path, text));
+        if let Some(mapping) = &endpoint.port.mapping {
+            let path = format!("/endpoints({at})");
+            let mut own = Vec::new();
+            of_endpoint(&spec.network, mapping, &mut own);
+            found.extend(own.into_iter().map(|found| found.below(&path)));
         }
     }
     if let Some(check) = &container.health_check {
@@ -186,6 +193,40 @@ fn of_container(spec: &AppSpec, container: &PodContainer, found: &mut Vec<Violat
             );
             found.push(Violation::new("/healthCheck/timeoutSeconds", text));
         }
+    }
+}
+
+/// What its port has to do with the network of the pod.
+fn of_endpoint(network: &AppNetwork, mapping: &Mapping, found: &mut Vec<Violation>) {
+    let has_port = mapping.container_port != 0;
+    match (network.is_host(), has_port) {
+        (true, true) => {
+            let text = "is not allowed when using host-mode networking";
+            found.push(Violation::new("/containerPort", text));
+        }
+        (false, false) => {
+            let text = "is required when using container-mode networking";
+            found.push(Violation::new("/containerPort", text));
+        }
+        (true, false) | (false, true) => {}
+    }
+    let networks: &[NamedNetwork] = match network {
+        AppNetwork::Host | AppNetwork::Bridge => &[],
+        AppNetwork::Named(networks) => networks,
+    };
+    let known = |name: &String| networks.iter().any(|network| network.name == *name);
+    if let Some(name) = mapping.network_names.iter().find(|name| !known(name)) {
+        let text = format!("{name:?} is no network of the pod");
+        found.push(Violation::new("/networkNames", text));
+    } else if let [first, _, ..] = networks
+        && mapping.host_port.is_some()
+        && mapping.network_names != [first.name.clone()]
+    {
+        let text = format!(
+            "must be [{:?}]: of several networks, ports of the host lead to the first",
+            first.name
+        );
+        found.push(Violation::new("/networkNames", text));
     }
 }
 
@@ -213,8 +254,7 @@ fn program(container: &PodContainer, found: &mut Vec<Violation>) {
 mod tests {
     use super::*;
     use crate::spec::app::{
-        AppId, AppNetwork, Endpoint, HealthCheckSpec, HealthProtocol, Mapping, PodVolume,
-        PortDefinition, VolumeMount,
+        AppId, Endpoint, HealthCheckSpec, HealthProtocol, PodVolume, PortDefinition, VolumeMount,
     };
     use std::time::Duration;
 
@@ -267,13 +307,19 @@ mod tests {
                 spec.upgrade_strategy.maximum_over_capacity = 2.0;
                 spec.role = Some("other".to_owned());
                 spec.env.insert("A=".to_owned(), String::new());
-                spec.network = AppNetwork::Bridge;
+                let network = NamedNetwork {
+                    name: "blue".to_owned(),
+                    labels: Default::default(),
+                };
+                spec.network = AppNetwork::Named(vec![network.clone(), network]);
             }),
             [
                 "/environment",
                 "/scheduling/upgrade/maximumOverCapacity",
                 "/role",
-                "/networks"
+                "/networks",
+                "/containers(0)/endpoints(0)/containerPort",
+                "/containers(0)/endpoints(0)/networkNames",
             ]
         );
         assert_eq!(wrong(|_, pod| pod.containers.clear()), ["/containers"]);
@@ -300,6 +346,38 @@ mod tests {
             pod.containers[0].name = "y".repeat(18);
         });
         assert_eq!(longer, ["/containers(0)/name"]);
+    }
+
+    #[test]
+    fn ports_of_the_host_lead_into_a_network_of_the_pods_own() {
+        let on = |network: AppNetwork, inner: u16, names: &[&str]| {
+            wrong(|spec, pod| {
+                spec.network = network;
+                let mapping = pod.containers[0].endpoints[0].port.mapping.as_mut();
+                let mapping = mapping.expect("mapped");
+                mapping.container_port = inner;
+                mapping.network_names = names.iter().map(|&name| name.to_owned()).collect();
+            })
+        };
+        let named = |names: &[&str]| {
+            let networks = names.iter().map(|&name| NamedNetwork {
+                name: name.to_owned(),
+                labels: Default::default(),
+            });
+            AppNetwork::Named(networks.collect())
+        };
+        let names = ["/containers(0)/endpoints(0)/networkNames"];
+
+        assert_eq!(on(AppNetwork::Bridge, 80, &[]), [""; 0]);
+        assert_eq!(
+            on(AppNetwork::Bridge, 0, &[]),
+            ["/containers(0)/endpoints(0)/containerPort"]
+        );
+        assert_eq!(on(AppNetwork::Bridge, 80, &["blue"]), names);
+        assert_eq!(on(named(&["blue"]), 80, &[]), [""; 0]);
+        assert_eq!(on(named(&["blue", "red"]), 80, &[]), names);
+        assert_eq!(on(named(&["blue", "red"]), 80, &["red"]), names);
+        assert_eq!(on(named(&["blue", "red"]), 80, &["blue"]), [""; 0]);
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! How a pod and its instances stand, in Marathon's words.
 
 use mete_model::TaskState;
+use mete_proto::convert::container::BRIDGE_NAME;
 use mete_proto::rest::pods::{
     AgentInfo, ContainerStatus, ContainerTermination, EndpointStatus, Instance as Told,
     InstanceState as Stands, NetworkStatus, PodInstanceStatus, PodStatus, Resources,
     StatusCondition, Termination, TerminationState,
 };
-use mete_service_framework_core::spec::app::{AppSpec, Endpoint, InstancePort, PodContainer};
+use mete_service_framework_core::spec::app::{
+    AppNetwork, AppSpec, Endpoint, InstancePort, PodContainer,
+};
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::apps::{App, LastFailure};
 use mete_service_framework_core::state::containers::Container;
-use mete_service_framework_core::state::instances::{Instance, InstanceId, InstanceState};
+use mete_service_framework_core::state::instances::{Instance, InstanceId, InstanceState, Place};
 
 use super::app_out::unreachable;
 use super::pod_out::{pod, resources};
@@ -89,10 +92,6 @@ fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
     let (status, message) = status(instance, &containers);
     let since = time::text(instance.since);
     let place = instance.place.as_ref();
-    let addresses = place.map(|place| NetworkStatus {
-        name: None,
-        addresses: place.ip_addresses.clone(),
-    });
     let domain = place.and_then(|place| place.domain.as_ref());
     PodInstanceStatus {
         id: instance.id.to_string(),
@@ -104,7 +103,7 @@ fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
         agent_region: domain.map(|domain| domain.region.clone()),
         agent_zone: domain.map(|domain| domain.zone.clone()),
         resources: taken(spec, &containers),
-        networks: addresses.into_iter().collect(),
+        networks: place.map(|place| networks(spec, place)).unwrap_or_default(),
         containers,
         spec_reference: format!(
             "/v2/pods{}::versions/{}",
@@ -116,6 +115,31 @@ fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
         last_changed: since,
         role: spec.role.as_deref().unwrap_or(role).to_owned(),
     }
+}
+
+/// The networks that an instance is on, each with its addresses there.
+fn networks(spec: &AppSpec, place: &Place) -> Vec<NetworkStatus> {
+    let all = |name: Option<&str>| {
+        vec![NetworkStatus {
+            name: name.map(str::to_owned),
+            addresses: place.ip_addresses.clone(),
+        }]
+    };
+    let networks = match &spec.network {
+        AppNetwork::Host => return all(None),
+        AppNetwork::Bridge => return all(Some(BRIDGE_NAME)),
+        AppNetwork::Named(networks) => networks,
+    };
+    // An agent tells one address of each, in the order in which they were joined.
+    if networks.len() != place.ip_addresses.len() {
+        return all(networks.first().map(|network| network.name.as_str()));
+    }
+    let each = networks.iter().zip(&place.ip_addresses);
+    each.map(|(network, address)| NetworkStatus {
+        name: Some(network.name.clone()),
+        addresses: vec![address.clone()],
+    })
+    .collect()
 }
 
 fn status(instance: &Instance, all: &[ContainerStatus]) -> (&'static str, Option<&'static str>) {
