@@ -160,6 +160,9 @@ impl Node {
                 Entry::Sandbox(sandbox) => node.sandboxes.keep(sandbox),
                 Entry::Executor(executor) => node.executors.insert(*executor),
                 Entry::CustomExecutor(executor) => drop(node.custom_executors.insert(*executor)),
+                Entry::Unheard { key, status } => {
+                    node.custom_executors.ended_unheard(key, status);
+                }
                 Entry::Volume(volume) => drop(node.volumes.keep(volume)),
             }
         }

@@ -7,6 +7,7 @@
 //! life/<framework>/<task>         where the task stands, and its unacknowledged reports
 //! executor/<framework>/<executor> what tasks of groups have in common
 //! program/<framework>/<executor>  an executor of a framework's own
+//! exit/<framework>/<executor>     how one of those ended, until a master has heard of it
 //! sandbox/<container>             what an ended task left behind
 //! volume/<role>: <id>             a persistent volume, or one that is to be erased
 //! ```
@@ -69,6 +70,15 @@ pub enum Record {
     CustomExecutor(Arc<CustomExecutor>),
     /// Such an executor is over.
     CustomExecutorGone(ExecutorKey),
+    /// Such an executor has ended, and no master was there to hear it.
+    Unheard {
+        /// Which.
+        key: ExecutorKey,
+        /// How, as from waitpid(2); -1 when nobody knows.
+        status: i32,
+    },
+    /// A master has heard of that.
+    Heard(ExecutorKey),
     /// A sandbox is kept.
     SandboxKept(Arc<Sandbox>),
     /// A sandbox is gone.
@@ -109,6 +119,10 @@ pub(crate) enum Entry {
     Accepted(Box<Task>),
     Executor(Box<Executor>),
     CustomExecutor(Box<CustomExecutor>),
+    Unheard {
+        key: ExecutorKey,
+        status: i32,
+    },
     Life(Box<Life>),
     Sandbox(Sandbox),
     Volume(Volume),
@@ -160,6 +174,11 @@ impl Durable for Record {
                 vec![put(executor_key("program", &executor.key), &form)]
             }
             Self::CustomExecutorGone(key) => vec![remove(executor_key("program", key))],
+            Self::Unheard { key, status } => {
+                let form = forms::Unheard { status: *status };
+                vec![put(executor_key("exit", key), &form)]
+            }
+            Self::Heard(key) => vec![remove(executor_key("exit", key))],
             Self::SandboxKept(sandbox) => {
                 let form = forms::Sandbox::from(&**sandbox);
                 vec![put(format!("sandbox/{}", sandbox.container), &form)]
@@ -252,6 +271,11 @@ fn parse(key: &str, value: &[u8]) -> Result<Entry, String> {
             let key = named_executor(framework, executor)?;
             let executor = form::<forms::CustomExecutor>(json)?.read(key)?;
             Ok(Entry::CustomExecutor(Box::new(executor)))
+        }
+        ["exit", framework, executor] => {
+            let key = named_executor(framework, executor)?;
+            let status = form::<forms::Unheard>(json)?.status;
+            Ok(Entry::Unheard { key, status })
         }
         ["sandbox", container] => {
             let container = ContainerId::new(container).map_err(|bad| bad.to_string())?;

@@ -14,7 +14,7 @@ mod words; // bytes, times, states, reports
 use mete_model::{BadId, ContainerId, ExecutorId, TaskKey, TaskState, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::executor::{CustomExecutor, Executor};
+pub(super) use self::executor::{CustomExecutor, Executor, Unheard};
 pub(super) use self::spec::Framework;
 use self::spec::Spec;
 pub(super) use self::volume::Volume;

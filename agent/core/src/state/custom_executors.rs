@@ -114,10 +114,19 @@ pub enum ToExecutor {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CustomExecutors {
     all: Arc<BTreeMap<ExecutorKey, Arc<CustomExecutor>>>,
-    /// How those ended of which no master was there to hear. At most [`MAX_CUSTOM_EXECUTORS`]: none begins without a master.
-    unheard: BTreeMap<ExecutorKey, i32>,
+    /// Those that ended while no master was there to hear. At most [`MAX_CUSTOM_EXECUTORS`]: none begins without a master.
+    unheard: BTreeMap<ExecutorKey, Unheard>,
     /// When one is awaited no longer, or is sent SIGKILL.
     due: Deadlines<ExecutorKey>,
+}
+
+/// An end of which no master has heard.
+#[derive(Clone, Copy, Debug)]
+struct Unheard {
+    /// As from waitpid(2).
+    status: i32,
+    /// The registration that is under way tells it.
+    told: bool,
 }
 
 impl CustomExecutors {
@@ -175,21 +184,35 @@ impl CustomExecutors {
         Arc::make_mut(&mut self.all).remove(key)
     }
 
-    /// One has ended, and no master is there to hear it.
-    pub(crate) fn ended_unheard(&mut self, key: ExecutorKey, status: i32) {
-        if self.unheard.len() < MAX_CUSTOM_EXECUTORS {
-            self.unheard.insert(key, status);
+    /// One has ended, and no master is there to hear it; whether there was room for that.
+    pub(crate) fn ended_unheard(&mut self, key: ExecutorKey, status: i32) -> bool {
+        let room = self.unheard.len() < MAX_CUSTOM_EXECUTORS;
+        if room {
+            let told = false;
+            self.unheard.insert(key, Unheard { status, told });
         }
+        room
     }
 
-    /// How those ended of which no master has heard.
-    pub(crate) fn unheard(&self) -> impl Iterator<Item = (&ExecutorKey, i32)> {
-        self.unheard.iter().map(|(key, status)| (key, *status))
+    /// How those ended of which no master has heard: a registration is about to tell.
+    pub(crate) fn tell_unheard(&mut self) -> Vec<(ExecutorKey, i32)> {
+        let all = self.unheard.iter_mut().map(|(key, one)| {
+            one.told = true;
+            (key.clone(), one.status)
+        });
+        all.collect()
     }
 
-    /// A master has heard of them.
-    pub(crate) fn heard(&mut self) {
-        self.unheard.clear();
+    /// A master has taken a registration: those that it told, and those that have ended since with how they did.
+    pub(crate) fn heard(&mut self) -> (Vec<ExecutorKey>, Vec<(ExecutorKey, i32)>) {
+        let (told, since): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unheard)
+            .into_iter()
+            .partition(|(_, one)| one.told);
+        let since = since.into_iter().map(|(key, one)| (key, one.status));
+        (
+            told.into_iter().map(|(key, _)| key).collect(),
+            since.collect(),
+        )
     }
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {

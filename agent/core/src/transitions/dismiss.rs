@@ -291,10 +291,27 @@ impl Node {
             let executor = key.clone();
             let message = Box::new(Outgoing::ExecutorExited { executor, status });
             out.act.push(Action::Send { link, message });
-        } else {
-            self.custom_executors.ended_unheard(key.clone(), status);
+        } else if self.custom_executors.ended_unheard(key.clone(), status) {
+            let key = key.clone();
+            out.store.push(Record::Unheard { key, status });
         }
         self.forget_framework_if_unused(&key.framework, out);
+    }
+
+    /// A master has taken the registration: it knows of the ends that this told, and hears of those since.
+    pub(super) fn exits_heard(&mut self, out: &mut Effects<Self>) {
+        let (told, since) = self.custom_executors.heard();
+        let heard = told
+            .into_iter()
+            .chain(since.iter().map(|(key, _)| key.clone()));
+        out.store.extend(heard.map(Record::Heard));
+        let Some(link) = self.link.registered() else {
+            return;
+        };
+        for (executor, status) in since {
+            let message = Box::new(Outgoing::ExecutorExited { executor, status });
+            out.act.push(Action::Send { link, message });
+        }
     }
 
     fn keep_executor_sandbox(

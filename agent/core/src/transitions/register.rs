@@ -45,7 +45,8 @@ impl Node {
         out.act.push(Action::Send { link, message });
     }
 
-    fn registration(&self) -> Registration {
+    fn registration(&mut self) -> Registration {
+        let exited = self.custom_executors.tell_unheard();
         let mut waiting: Vec<_> = self
             .updates
             .iter()
@@ -60,11 +61,7 @@ impl Node {
             boot_id: self.identity.boot_id.clone(),
             tasks: self.tasks.iter().map(Arc::clone).collect(),
             custom_executors: self.custom_executors.iter().map(Arc::clone).collect(),
-            exited: self
-                .custom_executors
-                .unheard()
-                .map(|(key, status)| (key.clone(), status))
-                .collect(),
+            exited,
             executors: self.executors.shared().values().map(Arc::clone).collect(),
             frameworks: frameworks
                 .map(|(_, framework)| Arc::clone(&framework.info))
@@ -122,7 +119,7 @@ impl Node {
             out.store.push(Record::Identity(self.identity.clone()));
         }
         self.link.registered_at(now);
-        self.custom_executors.heard();
+        self.exits_heard(out);
         self.send_all(now, out);
     }
 

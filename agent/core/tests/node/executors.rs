@@ -474,3 +474,43 @@ fn the_end_of_an_executor_while_no_master_is_there_is_told_with_the_next_registr
     let (again, _) = world.admit(then, 1);
     assert_eq!(again.exited, []);
 }
+
+#[test]
+fn the_end_of_an_executor_that_nobody_heard_is_told_by_the_next_agent_and_forgotten_once_it_is() {
+    let mut world = attended();
+    let then = world.reconnect(at(1.0));
+    world.executor_exits(then, 3);
+    for _ in 0..2 {
+        world.crash();
+        world.recover("boot-1", []);
+    }
+
+    let (registration, _) = world.admit(then, 1);
+
+    assert_eq!(registration.exited, [(own(), 3 << 8)]);
+    world.crash();
+    world.recover("boot-1", []);
+    let (again, _) = world.admit(then, 1);
+    assert_eq!(again.exited, []);
+}
+
+#[test]
+fn an_executor_that_ends_while_the_agent_registers_is_told_as_soon_as_it_has() {
+    let mut world = attended();
+    let then = world.reconnect(at(1.0));
+    let link = world.link;
+    world.step(then, Input::Connected { link });
+    let quiet = world.executor_exits(then, 3);
+    assert!(exits(&quiet).is_empty());
+
+    let admitted = Order::Registered {
+        epoch: 1,
+        agent: agent(),
+    };
+    let actions = world.order(then, admitted);
+
+    assert_eq!(exits(&actions), [3 << 8]);
+    let then = world.reconnect(then);
+    let (again, _) = world.admit(then, 1);
+    assert_eq!(again.exited, []);
+}

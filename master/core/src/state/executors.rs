@@ -1,13 +1,18 @@
 //! Executors: what they take of their agents besides their tasks, once. The agent's own, which look after groups, are here
 //! as long as a task of theirs holds resources; those of frameworks' own until their agent says that they are over.
 //! Nothing of this is stored: agents bring it.
+//!
+//! How those of frameworks' own ended is kept for frameworks that are not there to hear it, until they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mete_model::{AgentId, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkId, Role, TaskId};
 
 use mete_model::SharedMap;
+
+/// Most ends that are kept for frameworks that are away: more than that end at once only with whole racks. The oldest goes.
+const MAX_UNTOLD: usize = 10_000;
 
 /// Names an executor: a framework may use the same id on several agents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +40,8 @@ pub struct Executor {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Executors {
     pub(crate) all: SharedMap<ExecutorKey, Arc<Executor>>,
+    /// How those ended whose frameworks were away, oldest first.
+    untold: VecDeque<(ExecutorKey, i32)>,
 }
 
 impl Executors {
@@ -73,6 +80,25 @@ impl Executors {
     /// One is over; what it was.
     pub(crate) fn end(&mut self, key: &ExecutorKey) -> Option<Arc<Executor>> {
         self.all.remove(key)
+    }
+
+    /// One has ended, and its framework is not there to hear how.
+    pub(crate) fn keep_untold(&mut self, key: ExecutorKey, status: i32) {
+        self.untold.retain(|(other, _)| *other != key);
+        if self.untold.len() >= MAX_UNTOLD {
+            self.untold.pop_front();
+        }
+        self.untold.push_back((key, status));
+    }
+
+    /// How those of a framework ended while it was away; asked once.
+    pub(crate) fn take_untold(&mut self, framework: &FrameworkId) -> Vec<(ExecutorKey, i32)> {
+        let untold = std::mem::take(&mut self.untold);
+        let (its, others): (Vec<_>, _) = untold
+            .into_iter()
+            .partition(|(key, _)| key.framework == *framework);
+        self.untold = others.into();
+        its
     }
 
     /// Those of a framework that are its own programs.

@@ -132,6 +132,7 @@ impl Cluster {
             self.orphan(now, &key, out);
         }
         self.shut_down_executors(id, out);
+        self.executors.take_untold(id);
         self.forget_operations(id, out);
         self.settle_framework(id);
     }

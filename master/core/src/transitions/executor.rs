@@ -1,7 +1,8 @@
 //! Executors of frameworks' own: what is said to them and by them, and their end. They begin with the launch of a task, in
 //! `accept.rs`, and come back with their agent.
 //!
-//! Messages are passed on once, to whoever is there to hear them: like Mesos, nobody keeps or repeats them.
+//! Messages are passed on once, to whoever is there to hear them: like Mesos, nobody keeps or repeats them. Ends are kept for
+//! a framework that is away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,13 +93,26 @@ impl Cluster {
         self.settle_framework(&key.framework);
     }
 
-    fn tell_exit(&self, key: &ExecutorKey, status: i32, out: &mut Out) {
+    /// A framework that is away hears of it when it is back.
+    fn tell_exit(&mut self, key: &ExecutorKey, status: i32, out: &mut Out) {
         let event = Event::ExecutorFailure {
             agent: key.agent.clone(),
             executor: key.executor.clone(),
             status,
         };
-        self.tell_framework(&key.framework, event, out);
+        let known = self.frameworks.get(&key.framework);
+        let removed = self.torn_down.contains_key(&key.framework)
+            || known.is_some_and(|framework| framework.is_completed());
+        if !self.tell_framework(&key.framework, event, out) && !removed {
+            self.executors.keep_untold(key.clone(), status);
+        }
+    }
+
+    /// A framework is back: it hears how its executors ended meanwhile.
+    pub(super) fn tell_kept_exits(&mut self, framework: &FrameworkId, out: &mut Out) {
+        for (key, status) in self.executors.take_untold(framework) {
+            self.tell_exit(&key, status, out);
+        }
     }
 
     /// An agent is back. Frameworks hear of executors that ended meanwhile: as the agent says, and of what it had before and

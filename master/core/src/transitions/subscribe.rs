@@ -65,6 +65,7 @@ impl Cluster {
         let framework = id.clone();
         self.tell_framework(&id, Event::Subscribed { framework }, out);
         self.tell_operations(now, &id, out);
+        self.tell_kept_exits(&id, out);
         out.reply = Some(Reply::Subscribed(id));
     }
 

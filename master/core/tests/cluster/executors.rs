@@ -7,8 +7,8 @@ use mete_master_core::{
     Operation,
 };
 use mete_model::{
-    AgentId, CommandSpec, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Resources, TaskSpec,
-    TaskState,
+    AgentId, CommandSpec, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkId, FrameworkInfo,
+    Machine, Resources, TaskSpec, TaskState,
 };
 
 use crate::world::{
@@ -223,4 +223,56 @@ fn the_end_of_an_executor_that_nobody_heard_of_is_told_when_its_agent_is_back() 
         assert_eq!(told.iter().filter(|event| **event == failure).count(), 1);
         assert_eq!(scene.world.cluster.view().executors.len(), 0);
     }
+}
+
+#[test]
+fn the_end_of_an_executor_is_told_to_a_framework_that_was_away_when_it_is_back_and_once() {
+    let mut scene = Scene::new();
+    scene.launch("a", executor(1));
+    let (id, link) = (scene.client.id.clone(), scene.client.link);
+    let again = FrameworkInfo {
+        id: Some(id.clone()),
+        ..framework_info()
+    };
+    let framework = id.clone();
+    scene
+        .world
+        .step(Input::FrameworkDisconnected { framework, link });
+    scene.news(FromExecutor::Exited { status: 256 });
+
+    let (link, out) = scene.world.subscribe(again.clone());
+
+    let failure = Event::ExecutorFailure {
+        agent: scene.agent.clone(),
+        executor: executor(1).id,
+        status: 256,
+    };
+    let told = |out: &Out, link| {
+        let all = events(out, link);
+        all.iter().filter(|event| **event == failure).count()
+    };
+    assert_eq!(told(&out, link), 1);
+    let (link, out) = scene.world.subscribe(again);
+    assert_eq!(told(&out, link), 0);
+}
+
+#[test]
+fn a_master_that_is_new_tells_ends_that_an_agent_brings_to_a_framework_that_comes_later() {
+    let mut world = World::new();
+    let id = FrameworkId::new("before-0001").expect("good");
+    let mut registration = world.registration("a");
+    registration.exited = vec![(id.clone(), executor(1).id, 9)];
+    world.step(Input::RegisterAgent(Box::new(registration)));
+
+    let (link, out) = world.subscribe(FrameworkInfo {
+        id: Some(id),
+        ..framework_info()
+    });
+
+    let told = events(&out, link);
+    assert!(
+        told.iter()
+            .any(|event| matches!(event, Event::ExecutorFailure { status: 9, .. })),
+        "{told:?}"
+    );
 }

@@ -103,6 +103,12 @@ struct EndingForm {
     note: String,
 }
 
+/// How one of them ended.
+#[derive(Serialize, Deserialize)]
+pub(in crate::record) struct Unheard {
+    pub(in crate::record) status: i32,
+}
+
 impl From<&custom_executors::CustomExecutor> for CustomExecutor {
     fn from(one: &custom_executors::CustomExecutor) -> Self {
         Self {
