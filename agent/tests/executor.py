@@ -1,6 +1,6 @@
 """An executor as it was written for Mesos: JSON over HTTP/1.1, nothing but the standard library.
 
-It runs each task in its head, answers messages with `heard:` and what it heard, or with its process id, ends a task that is killed, and comes back
+It runs each task in its head, ends those of a group together, answers messages with `heard:` and what it heard, or with its process id, ends a task that is killed, and comes back
 with all it knows when its agent does.
 """
 
@@ -25,6 +25,7 @@ GIVE_UP_AFTER_SECONDS = 60
 
 unacknowledged_tasks = {}
 unacknowledged_updates = {}
+groups = []
 
 
 def post(call):
@@ -57,8 +58,18 @@ def hear(event):
         task = event["launch"]["task"]
         unacknowledged_tasks[task["task_id"]["value"]] = task
         update(task["task_id"]["value"], "TASK_RUNNING")
+    elif kind == "LAUNCH_GROUP":
+        tasks = event["launch_group"]["task_group"]["tasks"]
+        for task in tasks:
+            unacknowledged_tasks[task["task_id"]["value"]] = task
+        groups.append([task["task_id"]["value"] for task in tasks])
+        for task in groups[-1]:
+            update(task, "TASK_RUNNING")
     elif kind == "KILL":
-        update(event["kill"]["task_id"]["value"], "TASK_KILLED")
+        killed = event["kill"]["task_id"]["value"]
+        with_it = [group for group in groups if killed in group]
+        for task in with_it[0] if with_it else [killed]:
+            update(task, "TASK_KILLED")
     elif kind == "ACKNOWLEDGED":
         unacknowledged_updates.pop(event["acknowledged"]["uuid"], None)
         unacknowledged_tasks.pop(event["acknowledged"]["task_id"]["value"], None)

@@ -24,6 +24,14 @@ pub(super) fn to_wire(event: &ToExecutor, introduction: &Introduction) -> Event 
             }),
             ..bare(Type::Launch)
         },
+        ToExecutor::LaunchGroup(tasks) => Event {
+            launch_group: Some(event::LaunchGroup {
+                task_group: wire::TaskGroupInfo {
+                    tasks: tasks.iter().map(|task| (&**task).into()).collect(),
+                },
+            }),
+            ..bare(Type::LaunchGroup)
+        },
         ToExecutor::Kill { task, grace } => Event {
             kill: Some(event::Kill {
                 task_id: task.into(),

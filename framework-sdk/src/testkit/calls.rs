@@ -266,7 +266,7 @@ fn launch_group(
 /// A task without an id cannot even be answered.
 fn launch(info: &wire::TaskInfo) -> Result<Result<TaskSpec, BadTask>, ConvertError> {
     let task = TaskId::try_from(&info.task_id)?;
-    Ok(TaskSpec::try_from(info).map_err(|error| BadTask {
+    Ok(task::alone(info).map_err(|error| BadTask {
         task,
         why: error.to_string(),
     }))

@@ -15,7 +15,7 @@ use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::offer::refusal;
 use mete_proto::convert::resources;
-use mete_proto::convert::task::grace_period;
+use mete_proto::convert::task::{alone, grace_period};
 use mete_proto::convert::{ConvertError, Within as _, demand, executor, offer_constraints, role};
 use mete_proto::mesos::v1 as wire;
 use wire::offer::operation;
@@ -323,7 +323,7 @@ fn task(id: TaskId, info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, B
         let why = "a LAUNCH cannot have an operation id".to_owned(); // The rule of Mesos.
         return Err(BadTask { task: id, why });
     }
-    let spec = TaskSpec::try_from(info).map_err(|bad| bad.to_string());
+    let spec = alone(info).map_err(|bad| bad.to_string());
     spec.and_then(|spec| match sees_parent(&spec) {
         true => Err("a volume of a parent's sandbox is for tasks of a group".to_owned()),
         false => untold_secret(&spec).map_or(Ok(spec), Err),

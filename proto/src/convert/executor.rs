@@ -5,7 +5,7 @@ use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGro
 use prost::Message as _;
 
 use super::command::names_its_program;
-use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources};
+use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources, task};
 use crate::mesos::v1 as wire;
 use wire::executor_info::Type;
 
@@ -130,21 +130,32 @@ pub fn group(
     executor: &wire::ExecutorInfo,
     tasks: &[wire::TaskInfo],
 ) -> Result<TaskGroup, ConvertError> {
-    let executor = ExecutorSpec::try_from(executor).within("executor")?;
+    let spec = match executor.r#type() {
+        Type::Custom => of_task(executor),
+        Type::Default | Type::Unknown => ExecutorSpec::try_from(executor),
+    };
+    let spec = spec.within("executor")?;
     let tasks = tasks.iter().enumerate().map(|(at, info)| {
-        let docker = info.container.as_ref();
-        let docker = docker.is_some_and(|one| one.r#type() == wire::container_info::Type::Docker);
-        let task = refuse(
-            docker,
-            "container.type",
-            "containers of type DOCKER in groups are",
-        )
-        .and_then(|()| TaskSpec::try_from(info))
-        .and_then(network_of_group);
+        let task = match spec.kind {
+            ExecutorKind::Custom => task::of_group(info, executor),
+            ExecutorKind::Default => of_default(info),
+        };
         task.within(format_args!("task_group.tasks[{at}]"))
     });
     Ok(TaskGroup {
-        executor,
         tasks: tasks.collect::<Result<_, _>>()?,
+        executor: spec,
     })
+}
+
+/// A task that the agent's own executor runs.
+fn of_default(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
+    let docker = info.container.as_ref();
+    let docker = docker.is_some_and(|one| one.r#type() == wire::container_info::Type::Docker);
+    refuse(
+        docker,
+        "container.type",
+        "containers of type DOCKER in groups are",
+    )?;
+    network_of_group(TaskSpec::try_from(info)?)
 }

@@ -64,16 +64,34 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
     }
 }
 
+/// A task as a framework launches it by itself: its command is that of an agent, or it has an executor.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub fn alone(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
+    if info.executor.is_some() && info.command.is_some() {
+        let rule = "a task has a command or an executor, not both";
+        return Err(ConvertError::bad_value("command", "a value", rule));
+    }
+    TaskSpec::try_from(info)
+}
+
+/// A task of a group that an executor of the framework's own is told to run: that of the group is its own.
+pub(super) fn of_group(
+    info: &wire::TaskInfo,
+    executor: &wire::ExecutorInfo,
+) -> Result<TaskSpec, ConvertError> {
+    let mut info = info.clone();
+    info.executor = Some(Box::new(executor.clone()));
+    delegated(&info, executor)
+}
+
 /// A task that an executor of the framework's own is told to run. Command, container and checks that an agent would look
 /// after are left to it.
 fn delegated(
     info: &wire::TaskInfo,
     executor: &wire::ExecutorInfo,
 ) -> Result<TaskSpec, ConvertError> {
-    if info.command.is_some() {
-        let rule = "a task has a command or an executor, not both";
-        return Err(ConvertError::bad_value("command", "a value", rule));
-    }
     let volumes = info.container.iter().flat_map(|one| &one.volumes);
     let mut sources = volumes.filter_map(|volume| volume.source.as_ref());
     refuse(
@@ -157,7 +175,10 @@ impl From<&TaskSpec> for wire::TaskInfo {
                 .map(|executor| Box::new(executor.into()));
         }
         if task.executor.is_some() {
-            info.command = None;
+            // What its executor makes of a command is its own business, if the task came with both.
+            info.command = info
+                .command
+                .filter(|_| came.is_some_and(|came| came.executor.is_some()));
         } else if came.map(|came| &came.command) != Some(&task.command) {
             info.command = Some((&task.command).into());
         }

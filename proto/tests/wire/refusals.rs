@@ -2,6 +2,7 @@
 
 use mete_model::container::MountSource;
 use mete_model::{AgentInfo, FrameworkInfo, Program, TaskSpec, TaskStatus};
+use mete_proto::convert::task::alone;
 use mete_proto::convert::{ConvertError, offer, resources};
 use mete_proto::mesos::v1 as wire;
 
@@ -185,6 +186,15 @@ fn a_task_names_what_is_wrong_with_it() {
     );
     assert_eq!(
         refused(|task| task.executor = Some(Box::default())),
+        "executor.command: it is missing"
+    );
+    let both = wire::TaskInfo {
+        command: Some(wire::CommandInfo::default()),
+        executor: Some(Box::default()),
+        ..wire::TaskInfo::default()
+    };
+    assert_eq!(
+        alone(&both).expect_err("refused").to_string(),
         "command: a value is not possible: a task has a command or an executor, not both"
     );
 }

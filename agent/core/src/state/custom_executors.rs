@@ -43,6 +43,8 @@ pub struct CustomExecutor {
     pub stream: Option<u64>,
     /// The most memory it was given so far, for itself and its tasks: what is in use is not taken away again.
     pub mem_bytes: u64,
+    /// Groups that wait to be handed over together, each in the order given.
+    pub groups: Vec<Vec<TaskId>>,
 }
 
 /// Where one stands.
@@ -90,6 +92,8 @@ pub enum ToExecutor {
     },
     /// Run a task.
     Launch(Arc<TaskSpec>),
+    /// Run tasks that belong together.
+    LaunchGroup(Vec<Arc<TaskSpec>>),
     /// End a task.
     Kill {
         /// Which.

@@ -18,7 +18,7 @@ use crate::state::custom_executors::{
     CustomExecutor, ExecutorPhase, MAX_CUSTOM_EXECUTORS, ToExecutor,
 };
 use crate::state::executors::ExecutorKey;
-use crate::state::tasks::{Phase, Task};
+use crate::state::tasks::{Phase, Task, Why};
 
 impl Node {
     /// The master asks for a task that an executor of the framework's own is to run.
@@ -35,9 +35,45 @@ impl Node {
             framework: task.framework.clone(),
             executor: executor.id.clone(),
         };
-        let refusal = match self.custom_executors.get(&key) {
+        if let Some(refusal) = self.executor_refusal(&key, executor) {
+            self.report_orphan(now, &task, refusal);
+            return self.forget_framework_if_unused(&task.framework, out);
+        }
+        let id = Some(executor.id.clone());
+        self.take(now, task, spec, agent.clone(), id, out);
+        self.engage(now, &key, executor, agent, None, out);
+    }
+
+    /// The same of tasks that it is to run together.
+    pub(super) fn delegate_group(
+        &mut self,
+        now: Timestamp,
+        key: &ExecutorKey,
+        executor: &Arc<ExecutorSpec>,
+        tasks: Vec<(TaskKey, TaskSpec)>,
+        agent: AgentId,
+        out: &mut Effects<Self>,
+    ) {
+        if let Some(refusal) = self.executor_refusal(key, executor) {
+            for (task, _) in &tasks {
+                self.report_orphan(now, task, refusal.clone());
+            }
+            return self.forget_framework_if_unused(&key.framework, out);
+        }
+        let group = tasks.iter().map(|(task, _)| task.task.clone()).collect();
+        for (task, mut spec) in tasks {
+            spec.executor = Some(Arc::clone(executor));
+            let id = Some(executor.id.clone());
+            self.take(now, task, spec, agent.clone(), id, out);
+        }
+        self.engage(now, key, executor, agent, Some(group), out);
+    }
+
+    /// Why an executor is given no more tasks.
+    fn executor_refusal(&self, key: &ExecutorKey, executor: &ExecutorSpec) -> Option<News> {
+        match self.custom_executors.get(key) {
             Some(there) if there.ending().is_some() => Some(News::agent(
-                self.dropped(&task.framework),
+                self.dropped(&key.framework),
                 Reason::ExecutorTerminated,
                 format!("executor {} is being ended", executor.id),
             )),
@@ -51,18 +87,31 @@ impl Node {
             )),
             Some(_) => None,
             None => self.no_more_executors(),
-        };
-        if let Some(refusal) = refusal {
-            self.report_orphan(now, &task, refusal);
-            return self.forget_framework_if_unused(&task.framework, out);
         }
-        let id = Some(executor.id.clone());
-        self.take(now, task.clone(), spec, agent.clone(), id, out);
-        if self.custom_executors.get(&key).is_none() {
-            self.start_executor(now, key, executor, agent, out);
-        } else {
-            self.hand_over(&key, out);
-            self.widen(&key, out);
+    }
+
+    /// Tasks were taken for an executor: it is started if it is not there, and told of them once it listens.
+    fn engage(
+        &mut self,
+        now: Timestamp,
+        key: &ExecutorKey,
+        executor: &Arc<ExecutorSpec>,
+        agent: AgentId,
+        group: Option<Vec<TaskId>>,
+        out: &mut Effects<Self>,
+    ) {
+        let is_there = self.custom_executors.get(key).is_some();
+        if !is_there {
+            self.start_executor(now, key.clone(), executor, agent, out);
+        }
+        if let Some(group) = group {
+            self.custom_executors
+                .edit(key, |one| one.groups.push(group));
+            self.store_custom_executor(key, out);
+        }
+        if is_there {
+            self.hand_over(key, out);
+            self.widen(key, out);
         }
     }
 
@@ -104,6 +153,7 @@ impl Node {
             phase: ExecutorPhase::Starting,
             stream: None,
             mem_bytes,
+            groups: Vec::new(),
         });
         info!(executor = %executor.key.executor, framework = %executor.key.framework, container = %executor.container, "executor is started");
         out.act.push(Action::ForExecutor(ForExecutor::Launch {
@@ -147,25 +197,72 @@ impl Node {
         }
     }
 
-    /// Gives an executor that listens the tasks that wait for it, in the order in which they came.
+    /// Gives an executor that listens the tasks that wait for it, in the order in which they came; those of a group together.
     pub(super) fn hand_over(&mut self, key: &ExecutorKey, out: &mut Effects<Self>) {
         let executor = self.custom_executors.get(key);
-        let Some(link) = executor.and_then(|one| one.stream) else {
+        let Some((link, groups)) = executor.and_then(|one| Some((one.stream?, one.groups.clone())))
+        else {
             return;
         };
-        let waiting = self.live_tasks_of(key);
-        let mut waiting: Vec<_> = waiting
-            .into_iter()
-            .filter(|task| task.phase == Phase::Accepted)
-            .collect();
+        let mut waiting = self.live_tasks_of(key);
+        waiting.retain(|task| task.phase == Phase::Accepted);
         waiting.sort_by_key(|task| task.accepted_at);
-        for task in waiting {
-            self.tasks
-                .edit(&task.key, |task| task.phase = Phase::Delegated);
-            self.changed.insert(task.key.clone());
-            let event = Box::new(ToExecutor::Launch(Arc::clone(&task.spec)));
+        while !waiting.is_empty() {
+            let first = waiting.remove(0);
+            let group = groups.iter().find(|all| all.contains(&first.key.task));
+            let event = match group {
+                None => {
+                    self.handed_over(&first.key);
+                    ToExecutor::Launch(Arc::clone(&first.spec))
+                }
+                Some(group) => {
+                    let place = |task: &Arc<Task>| group.iter().position(|id| *id == task.key.task);
+                    let (mut all, others): (Vec<_>, Vec<_>) = std::iter::once(first)
+                        .chain(waiting)
+                        .partition(|task| place(task).is_some());
+                    waiting = others;
+                    all.sort_by_key(place);
+                    all.iter().for_each(|task| self.handed_over(&task.key));
+                    ToExecutor::LaunchGroup(all.iter().map(|task| Arc::clone(&task.spec)).collect())
+                }
+            };
+            let event = Box::new(event);
             out.act
                 .push(Action::ForExecutor(ForExecutor::Tell { link, event }));
+        }
+        if !groups.is_empty() {
+            self.custom_executors.edit(key, |one| one.groups.clear());
+            self.store_custom_executor(key, out);
+        }
+    }
+
+    fn handed_over(&mut self, task: &TaskKey) {
+        self.tasks.edit(task, |task| task.phase = Phase::Delegated);
+        self.changed.insert(task.clone());
+    }
+
+    /// A task of a group that waits for its executor has ended: the others never begin.
+    pub(super) fn group_given_up(
+        &mut self,
+        now: Timestamp,
+        key: &ExecutorKey,
+        ended: &TaskId,
+        out: &mut Effects<Self>,
+    ) {
+        let mut group = Vec::new();
+        self.custom_executors.edit(key, |one| {
+            let at = one.groups.iter().position(|all| all.contains(ended));
+            group = at.map(|at| one.groups.remove(at)).unwrap_or_default();
+        });
+        if group.is_empty() {
+            return;
+        }
+        self.store_custom_executor(key, out);
+        for task in group.into_iter().filter(|task| task != ended) {
+            let framework = key.framework.clone();
+            let note = format!("task {ended} of its group ended before the group had begun");
+            let other = TaskKey { framework, task };
+            self.kill(now, &other, None, Why::Group, Some(note), out);
         }
     }
 

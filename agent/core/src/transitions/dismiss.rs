@@ -219,6 +219,7 @@ impl Node {
             framework,
             executor,
         };
+        self.group_given_up(now, key, &task.key.task, out);
         let executor = self.custom_executors.get(key);
         let waits = executor.is_some_and(|one| match one.phase {
             ExecutorPhase::Starting | ExecutorPhase::Awaited { again: false, .. } => true,

@@ -51,10 +51,6 @@ impl Node {
             self.changed.extend(known);
             return;
         }
-        if executor.kind == ExecutorKind::Custom {
-            let why = "executors that are programs of the framework are not carried yet";
-            return self.unrunnable_group(now, keys, why);
-        }
         let refusal = self.refusal(&framework, tasks.len());
         let refusal = refusal.or_else(|| tasks.iter().find_map(|spec| self.volume_refusal(spec)));
         let key = ExecutorKey {
@@ -77,6 +73,10 @@ impl Node {
             return;
         };
         self.learn_framework(&framework, info, out);
+        if executor.kind == ExecutorKind::Custom {
+            let tasks = keys.into_iter().zip(tasks).collect();
+            return self.delegate_group(now, &key, &Arc::new(executor), tasks, agent, out);
+        }
         self.join_executor(now, &key, executor, &agent, group_of(&tasks));
         self.store_executor(&key, out);
         for (task, spec) in keys.into_iter().zip(tasks) {

@@ -10,7 +10,7 @@ use mete_agent_core::{
 };
 use mete_model::{
     CommandSpec, ContainerId, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Reason, Resources,
-    Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    Source, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 use crate::fixture::*;
@@ -513,4 +513,106 @@ fn an_executor_that_ends_while_the_agent_registers_is_told_as_soon_as_it_has() {
     let then = world.reconnect(then);
     let (again, _) = world.admit(then, 1);
     assert_eq!(again.exited, []);
+}
+
+fn run_group(world: &mut World, tasks: &[&str]) -> Vec<Action> {
+    let group = TaskGroup {
+        executor: executor(),
+        tasks: tasks.iter().map(|task| delegated(task)).collect(),
+    };
+    let order = Order::RunGroup {
+        framework: framework(),
+        group: Box::new(group),
+    };
+    world.order(NOON, order)
+}
+
+/// The groups that are handed over, by the names of their tasks.
+fn groups(actions: &[Action]) -> Vec<Vec<String>> {
+    let names = |event| match event {
+        ToExecutor::LaunchGroup(all) => {
+            let names = all.iter().map(|task| task.id.to_string());
+            Some(names.collect())
+        }
+        ToExecutor::Subscribed { .. }
+        | ToExecutor::Launch(_)
+        | ToExecutor::Kill { .. }
+        | ToExecutor::Acknowledged { .. }
+        | ToExecutor::Message(_)
+        | ToExecutor::Shutdown => None,
+    };
+    let told = told(actions).into_iter();
+    told.filter_map(|(_, event)| names(event)).collect()
+}
+
+#[test]
+fn a_group_starts_its_executor_and_is_handed_over_as_one_by_the_next_agent_too() {
+    let mut world = World::registered();
+
+    let started = run_group(&mut world, &["b", "a"]);
+
+    let [program] = &*launched(&started) else {
+        panic!("one executor: {started:?}")
+    };
+    let tasks = spec("a").resources.plus(&spec("b").resources);
+    assert_eq!(program.resources, executor().resources.plus(&tasks));
+    world.crash();
+    let findings = Findings {
+        boot_id: "boot-1".into(),
+        found: BTreeMap::new(),
+        executors: [(own(), Found::Running)].into(),
+    };
+    world.step(NOON, Input::Recovered(findings));
+    let subscribed = world.subscribe(at(1.0), 1, &[]);
+    assert_eq!(groups(&subscribed), [["b", "a"]]);
+    let more = run_group_later(&mut world);
+    assert_eq!(groups(&more), [["c", "d"]]);
+    let again = world.subscribe(at(2.0), 2, &["a", "b", "c", "d"]);
+    assert!(groups(&again).is_empty(), "handed over once");
+}
+
+fn run_group_later(world: &mut World) -> Vec<Action> {
+    world.link = 1;
+    let link = world.link;
+    world.step(at(1.0), Input::Connected { link });
+    let admitted = Order::Registered {
+        epoch: 1,
+        agent: agent(),
+    };
+    world.order(at(1.0), admitted);
+    run_group(world, &["c", "d"])
+}
+
+#[test]
+fn a_task_that_is_killed_before_its_group_is_handed_over_takes_the_others_along() {
+    let mut world = World::registered();
+    run_group(&mut world, &["a", "b"]);
+
+    world.kill(at(1.0), &key("a"));
+
+    let view = world.node.view();
+    for (task, message) in [
+        ("a", "killed before it had started"),
+        ("b", "task a of its group ended before the group had begun"),
+    ] {
+        let latest = &view.tasks[&key(task)].latest;
+        assert_eq!(latest.state, TaskState::Killed);
+        assert_eq!(latest.message.as_deref(), Some(message));
+    }
+    let executor = &view.custom_executors[&own()];
+    assert!(executor.ending().is_some(), "nobody needs it any more");
+}
+
+#[test]
+fn of_a_group_that_was_handed_over_the_executor_decides_what_a_kill_means() {
+    let mut world = attended();
+    run_group(&mut world, &["b", "c"]);
+
+    let killed = world.kill(at(1.0), &key("b"));
+
+    let task = TaskId::new("b").expect("good");
+    let kill = ToExecutor::Kill { task, grace: None };
+    assert_eq!(told(&killed), [(1, kill)]);
+    let view = world.node.view();
+    assert_eq!(view.tasks[&key("c")].phase, Phase::Delegated);
 }

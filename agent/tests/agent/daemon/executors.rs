@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use wire::agent_message::Message as Said;
 use wire::master_message::Message;
 
+use super::groups::{heard, run};
 use super::master::{FRAMEWORK, Link, Master, task};
 use super::world::Work;
 use crate::support::{soon, until};
@@ -399,4 +400,26 @@ async fn where_the_agent_has_a_token_each_executor_has_one_of_its_own_for_its_ca
     let state = client.get(format!("http://127.0.0.1:{port}/state"));
     let state = soon(state.header("authorization", &one).send()).await;
     assert_eq!(state.unwrap().status().as_u16(), 401);
+}
+
+#[tokio::test]
+async fn a_group_is_launched_as_one_by_an_executor_which_ends_it_as_it_wants() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _daemon = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let tasks = ["a", "b"].map(|id| delegated(id, EXECUTOR, &speaking()));
+    let executor = tasks[0].executor.clone().unwrap();
+
+    run(&link, &executor, &tasks).await;
+    let both = [("a", TaskState::Running), ("b", TaskState::Running)];
+    heard(&mut link, &both).await;
+
+    let said = work.said_now(EXECUTOR, "stdout");
+    assert_eq!(said.matches("LAUNCH_GROUP\n").count(), 1, "{said}");
+    link.kill("b").await;
+    let both = [("a", TaskState::Killed), ("b", TaskState::Killed)];
+    heard(&mut link, &both).await;
+    let said = work.said_now(EXECUTOR, "stdout");
+    assert_eq!(said.matches("KILL\n").count(), 1, "{said}");
 }

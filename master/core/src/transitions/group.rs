@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mete_model::{
-    Capability, ExecutorId, ExecutorSpec, Reason, Resources, Role, Source, TaskGroup, TaskId,
-    TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
+    Capability, ExecutorId, ExecutorKind, ExecutorSpec, Reason, Resources, Role, Source, TaskGroup,
+    TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, info};
 
@@ -81,7 +81,10 @@ impl Cluster {
             None => Arc::new(asked.executor),
         };
         let mut specs: Vec<Arc<TaskSpec>> = Vec::with_capacity(asked.tasks.len());
-        for (spec, view) in asked.tasks.into_iter().zip(views) {
+        for (mut spec, view) in asked.tasks.into_iter().zip(views) {
+            if executor.kind == ExecutorKind::Custom {
+                spec.executor = Some(Arc::clone(&executor));
+            }
             let task = tasks::key(&bench.framework, &spec.id);
             debug!(%task, agent = %bench.agent, executor = %key.executor, resources = %spec.resources, "task of a group launched");
             self.count().tasks_launched += 1;

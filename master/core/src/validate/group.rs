@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use mete_model::executor::{BadInitLabel, MAX_GROUP_TASKS};
-use mete_model::{
-    AgentId, ExecutorId, ExecutorKind, ExecutorSpec, MEBIBYTE, Resources, TaskGroup, TaskId,
-};
+use mete_model::{AgentId, ExecutorId, ExecutorSpec, MEBIBYTE, Resources, TaskGroup, TaskId};
 
 use super::{Candidate, TaskError};
 
@@ -21,8 +19,6 @@ pub(crate) enum GroupError {
     Empty,
     #[error("the group has {0} tasks, at most {MAX_GROUP_TASKS} start together")]
     TooMany(usize),
-    #[error("executor {0} is a program of the framework; they are not carried yet")]
-    Custom(ExecutorId),
     #[error(
         "executor {executor} asks for {asked}; it needs at least cpus:0.01, mem:32 and some disk"
     )]
@@ -82,7 +78,7 @@ pub(crate) fn check(candidate: &GroupCandidate<'_>) -> Result<(), GroupError> {
             left: candidate.left,
             takes_parts_of_gpus: candidate.takes_parts_of_gpus,
             id_in_use: (candidate.id_in_use)(&task.id),
-            running: None,
+            running: candidate.running,
         })?;
         needs.add(&task.resources);
     }
@@ -100,9 +96,6 @@ fn executor_is_fine(
     executor: &ExecutorSpec,
     running: Option<&ExecutorSpec>,
 ) -> Result<(), GroupError> {
-    if executor.kind == ExecutorKind::Custom {
-        return Err(GroupError::Custom(executor.id.clone()));
-    }
     let asked = executor.resources.flat();
     if asked.cpus_milli < MIN_CPUS_MILLI || asked.mem_bytes < MIN_MEM_BYTES || asked.disk_bytes == 0
     {

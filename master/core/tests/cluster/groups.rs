@@ -165,7 +165,6 @@ fn refusals(scene: &Scene) -> Vec<(ExecutorSpec, Vec<TaskSpec>, &'static str)> {
     };
     let a = scene.task("a", 100);
     let small = executor(ExecutorKind::Default, Resources::cpus_mem(100, 32));
-    let custom = executor(ExecutorKind::Custom, usual().resources);
     vec![
         (
             usual(),
@@ -194,16 +193,41 @@ fn refusals(scene: &Scene) -> Vec<(ExecutorSpec, Vec<TaskSpec>, &'static str)> {
         ),
         (
             small,
-            vec![a.clone()],
-            "executor pod asks for cpus:0.1; mem:32; it needs at least cpus:0.01, mem:32 and some disk",
-        ),
-        (
-            custom,
             vec![a],
-            "executor pod is a program of the framework; they are not carried yet",
+            "executor pod asks for cpus:0.1; mem:32; it needs at least cpus:0.01, mem:32 and some disk",
         ),
         (usual(), vec![], ""),
     ]
+}
+
+#[test]
+fn an_executor_of_the_frameworks_own_takes_its_resources_once_and_stays_when_its_group_has_ended() {
+    let mut scene = Scene::new();
+    let own = executor(ExecutorKind::Custom, usual().resources);
+    let a = TaskSpec {
+        executor: Some(Arc::new(own.clone())),
+        ..scene.task("a", 100)
+    };
+    let b = TaskSpec {
+        id: "b".parse().expect("good"),
+        ..a.clone()
+    };
+    let tasks = a.resources.plus(&b.resources);
+
+    let out = scene.launch(own.clone(), vec![a, b]);
+
+    assert_eq!(started(&out, scene.link).len(), 1);
+    let used = |scene: &Scene| {
+        let view = scene.world.cluster.view();
+        let executors = view.executors.values();
+        let tasks = view.tasks.values().filter(|task| task.holds_resources());
+        let executors = executors.map(|one| one.spec.resources.clone());
+        let tasks = tasks.map(|task| task.spec.resources.clone());
+        executors
+            .chain(tasks)
+            .fold(Resources::none(), |sum, one| sum.plus(&one))
+    };
+    assert_eq!(used(&scene), own.resources.plus(&tasks));
 }
 
 #[test]

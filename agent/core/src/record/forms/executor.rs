@@ -94,6 +94,8 @@ pub(in crate::record) struct CustomExecutor {
     spec: Spec,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ending: Option<EndingForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -122,6 +124,7 @@ impl From<&custom_executors::CustomExecutor> for CustomExecutor {
                 reason: ending.reason.as_str().to_owned(),
                 note: ending.note.clone(),
             }),
+            groups: one.groups.iter().map(|group| names(group)).collect(),
         }
     }
 }
@@ -141,6 +144,7 @@ impl CustomExecutor {
                 launching: false,
             }),
         };
+        let groups = self.groups.iter().map(|group| tasks(group));
         Ok(custom_executors::CustomExecutor {
             spec: self.spec.read(key.executor.clone())?.into(),
             key,
@@ -150,6 +154,7 @@ impl CustomExecutor {
             phase,
             stream: None,
             mem_bytes: self.mem_bytes,
+            groups: groups.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -196,8 +201,8 @@ impl Executor {
 impl From<&executors::Group> for Group {
     fn from(group: &executors::Group) -> Self {
         Self {
-            tasks: group.tasks.iter().map(ToString::to_string).collect(),
-            init: group.init.iter().map(ToString::to_string).collect(),
+            tasks: names(&group.tasks),
+            init: names(&group.init),
             done: group.done.iter().map(ToString::to_string).collect(),
             failed: group.failed.as_ref().map(ToString::to_string),
         }
@@ -206,17 +211,23 @@ impl From<&executors::Group> for Group {
 
 impl Group {
     fn read(self) -> Result<executors::Group, String> {
-        fn all<C: FromIterator<TaskId>>(names: &[String]) -> Result<C, String> {
-            names.iter().map(|name| one(name)).collect()
-        }
-        fn one(name: &str) -> Result<TaskId, String> {
-            TaskId::new(name).map_err(|bad| bad.to_string())
-        }
         Ok(executors::Group {
-            tasks: all(&self.tasks)?,
-            init: all(&self.init)?,
-            done: all::<BTreeSet<_>>(&self.done)?,
-            failed: self.failed.as_deref().map(one).transpose()?,
+            tasks: tasks(&self.tasks)?,
+            init: tasks(&self.init)?,
+            done: tasks::<BTreeSet<_>>(&self.done)?,
+            failed: self.failed.as_deref().map(task).transpose()?,
         })
     }
+}
+
+fn names(tasks: &[TaskId]) -> Vec<String> {
+    tasks.iter().map(ToString::to_string).collect()
+}
+
+fn tasks<C: FromIterator<TaskId>>(names: &[String]) -> Result<C, String> {
+    names.iter().map(|name| task(name)).collect()
+}
+
+fn task(name: &str) -> Result<TaskId, String> {
+    TaskId::new(name).map_err(|bad| bad.to_string())
 }
