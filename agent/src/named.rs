@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_agent_core::{Phase, Task, View, Within};
-use mete_model::{AgentId, ContainerId, TaskKey};
+use mete_agent_core::{ExecutorPhase, Phase, Task, View, Within};
+use mete_model::{AgentId, ContainerId, TaskId, TaskKey};
 
 use crate::places::within;
 
@@ -57,16 +57,45 @@ pub(crate) fn running(
     if_it_runs(one)
 }
 
-/// The running task of a container.
+/// What runs in a container: a task, or an executor of its framework's own under the name that its folder has.
 ///
 /// # Errors
 /// [`NameError`].
-pub(crate) fn running_in(view: &View, container: &str) -> Result<Arc<Task>, NameError> {
+pub(crate) fn running_in(view: &View, container: &str) -> Result<Run, NameError> {
+    let unknown = || NameError::Unknown(container.chars().take(SHOWN_CHARACTERS).collect());
     let mut live = view.tasks.values().filter(|one| one.is_live());
-    let task = live.find(|one| one.container.as_str() == container);
-    let task =
-        task.ok_or_else(|| NameError::Unknown(container.chars().take(SHOWN_CHARACTERS).collect()))?;
-    if_it_runs(task)
+    if let Some(task) = live.find(|one| one.container.as_str() == container) {
+        let task = if_it_runs(task)?;
+        return Ok(Run {
+            key: task.key.clone(),
+            container: task.container.clone(),
+            agent: task.agent.clone(),
+            within: within(&task, view),
+        });
+    }
+    let mut executors = view.custom_executors.values();
+    let executor = executors.find(|one| one.container.as_str() == container);
+    let executor = executor.ok_or_else(unknown)?;
+    if executor.phase == ExecutorPhase::Starting {
+        return Err(NameError::NotRunning(executor.id().to_string()));
+    }
+    Ok(Run {
+        key: TaskKey {
+            framework: executor.key.framework.clone(),
+            task: TaskId::new(executor.id().as_str()).map_err(|_| unknown())?,
+        },
+        container: executor.container.clone(),
+        agent: executor.agent.clone(),
+        within: None,
+    })
+}
+
+/// Whether a run still goes on.
+pub(crate) fn goes_on(view: &View, run: &Run) -> bool {
+    let task = view.tasks.get(&run.key);
+    let mut executors = view.custom_executors.values();
+    task.is_some_and(|task| task.container == run.container && task.is_live())
+        || executors.any(|one| one.container == run.container)
 }
 
 fn if_it_runs(task: &Arc<Task>) -> Result<Arc<Task>, NameError> {

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use mete_agent_core::Node;
 use mete_agent_core::task_dir::session::Request;
-use mete_agent_core::{Node, Task};
 use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Handle;
+use mete_model::{ContainerId, TaskKey};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::info;
@@ -17,7 +18,7 @@ use tracing::info;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::named::{self, NameError, Run};
 use crate::output::{self, Piece, WAITING_PIECES, Wanted};
-use crate::places::{Places, within};
+use crate::places::Places;
 use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
 
 /// Followers of output at once: each holds some descriptors and one of the 128 watchers that a user may have.
@@ -81,10 +82,11 @@ impl TaskDesk {
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
         let task = named::running(&self.handle.view(), task, framework)?;
-        self.run(&task, request, principal).await
+        self.run((&task.key, &task.container), request, principal)
+            .await
     }
 
-    /// The same in the task of a container.
+    /// The same in what runs in a container: a task, or an executor of its framework's own.
     ///
     /// # Errors
     /// [`DeskError`].
@@ -94,13 +96,14 @@ impl TaskDesk {
         request: &Request,
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
-        let task = named::running_in(&self.handle.view(), container)?;
-        self.run(&task, request, principal).await
+        let run = named::running_in(&self.handle.view(), container)?;
+        self.run((&run.key, &run.container), request, principal)
+            .await
     }
 
     async fn run(
         &self,
-        task: &Task,
+        (key, container): (&TaskKey, &ContainerId),
         request: &Request,
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
@@ -111,12 +114,12 @@ impl TaskDesk {
             let words = format!("{name:?} cannot be the name of a variable");
             return Err(DeskError::BadRequest(words));
         }
-        let dir = self.containerizer.task_dir(&task.container);
+        let dir = self.containerizer.task_dir(container);
         let session = self.sessions.start(&dir, request).await?;
         info!(
-            task = %task.key.task,
-            framework = %task.key.framework,
-            container = %task.container,
+            task = %key.task,
+            framework = %key.framework,
+            %container,
             program,
             principal = principal.map(|who| &*who.name),
             terminal = request.terminal.is_some(),
@@ -150,19 +153,12 @@ impl TaskDesk {
         self.pieces(run, wanted)
     }
 
-    /// The same of the task that runs in a container.
+    /// The same of what runs in a container.
     ///
     /// # Errors
     /// [`DeskError`].
     pub(crate) fn follow_in(&self, container: &str, wanted: Wanted) -> Result<Pieces, DeskError> {
-        let view = self.handle.view();
-        let task = named::running_in(&view, container)?;
-        let run = Run {
-            key: task.key.clone(),
-            container: task.container.clone(),
-            agent: task.agent.clone(),
-            within: within(&task, &view),
-        };
+        let run = named::running_in(&self.handle.view(), container)?;
         self.pieces(run, wanted)
     }
 
@@ -178,11 +174,7 @@ impl TaskDesk {
             .places
             .sandbox_within(&run.agent, &run.key, &run.container, within);
         let handle = self.handle.clone();
-        let running = move || {
-            let view = handle.view();
-            let task = view.tasks.get(&run.key);
-            task.is_some_and(|task| task.container == run.container && task.is_live())
-        };
+        let running = move || named::goes_on(&handle.view(), &run);
         let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
         tokio::spawn(async move {
             output::follow(place, wanted, running, pieces).await;

@@ -244,7 +244,8 @@ impl Nested {
     ) -> Result<(Entry, impl Stream<Item = Heard> + Send + use<>), HttpError> {
         let (name, task) = (launch.container_id.name(), launch.container_id.task());
         let task = task.ok_or_else(|| {
-            HttpError::bad_request("container_id.parent must be the container of a task")
+            let words = "container_id.parent must be the container of a task or of an executor";
+            HttpError::bad_request(words)
         })?;
         let wanted = launch.request().map_err(HttpError::bad_request)?;
         let entry = self.sessions.enter(&name).ok_or_else(|| {

@@ -16,6 +16,7 @@ use wire::master_message::Message;
 
 use super::groups::{heard, run};
 use super::master::{FRAMEWORK, Link, Master, task};
+use super::nested::Caller;
 use super::world::Work;
 use crate::support::{soon, until};
 
@@ -422,4 +423,31 @@ async fn a_group_is_launched_as_one_by_an_executor_which_ends_it_as_it_wants() {
     heard(&mut link, &both).await;
     let said = work.said_now(EXECUTOR, "stdout");
     assert_eq!(said.matches("KILL\n").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_nested_container_runs_beside_an_executor_in_its_sandbox() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _daemon = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    link.run(&delegated("a", EXECUTOR, &speaking())).await;
+    link.until(TaskState::Running).await;
+    let port = register.agent_info.port();
+    let (_, all) = super::world::json(port, "/containers", &[]).await;
+    let parent = json!({ "value": all[0]["container_id"] });
+    let id = json!({ "value": "beside", "parent": parent });
+    let caller = Caller::of(port);
+    let launch = json!({ "type": "LAUNCH_NESTED_CONTAINER", "launch_nested_container":
+        { "container_id": id, "command": { "value": "echo here > beside; exit 3" } } });
+    let wait =
+        json!({ "type": "WAIT_NESTED_CONTAINER", "wait_nested_container": { "container_id": id } });
+
+    let launched = caller.call(&launch).await;
+    let waited = caller.call(&wait).await;
+
+    assert_eq!(launched.status(), 200);
+    let ended: Value = waited.json().await.unwrap();
+    assert_eq!(ended["wait_nested_container"]["exit_status"], 3 << 8);
+    assert_eq!(work.said(EXECUTOR, "beside").await, "here\n");
 }

@@ -11,20 +11,20 @@ use super::world::{Work, json as get_json};
 use crate::support::soon;
 
 /// Somebody who calls one agent.
-struct Caller {
+pub(super) struct Caller {
     http: reqwest::Client,
     url: String,
 }
 
 impl Caller {
-    fn of(port: i32) -> Self {
+    pub(super) fn of(port: i32) -> Self {
         Self {
             http: mete_daemon::http_client::plain().build().unwrap(),
             url: format!("http://127.0.0.1:{port}/api/v1"),
         }
     }
 
-    async fn call(&self, call: &Value) -> Response {
+    pub(super) async fn call(&self, call: &Value) -> Response {
         soon(self.http.post(&self.url).json(call).send())
             .await
             .unwrap()
