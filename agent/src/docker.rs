@@ -52,6 +52,8 @@ pub struct Setup {
     pub cpu_quota: bool,
     /// Processes and threads that a task may have.
     pub max_pids: u64,
+    /// Logins for registries: a Docker `config.json`. The engine has none of its own.
+    pub logins: Option<PathBuf>,
 }
 
 /// What a task wants of the engine, besides what every task wants.
@@ -82,7 +84,7 @@ impl Setup {
         pull: Pull,
         tell: &Tell,
     ) -> Result<(), String> {
-        pull::pull(&self.socket, reference, pull, tell).await
+        pull::pull(self, reference, pull, tell).await
     }
 
     /// Removes every container of this agent that is none of `known`; returns their names.

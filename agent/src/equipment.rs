@@ -196,6 +196,7 @@ async fn try_engine(
         permissions,
         cpu_quota: options.cpu_quota,
         max_pids: options.max_pids,
+        logins: options.images.credentials.clone(),
     }))
 }
 

@@ -12,7 +12,7 @@
 //! Start with [`Images::provide`], then `pull`.
 
 mod collect; // what goes, and when
-mod credentials; // logins from a Docker configuration file
+pub(crate) mod credentials; // logins from a Docker configuration file
 mod digest; // sha256:…
 mod error; // why not
 mod import; // layouts and archives from disk
@@ -22,7 +22,7 @@ mod manifest; // what an image is made of
 mod options; // what an operator may say
 mod progress; // pulling layer 3 of 7
 mod pull; // one pull, from manifest to store
-mod reference; // docker.io/library/busybox:latest
+pub(crate) mod reference; // docker.io/library/busybox:latest
 mod registry; // manifests and blobs over HTTP
 mod state; // who holds what
 mod store; // what lies where on disk

@@ -299,6 +299,7 @@ mod tests {
             permissions: Permissions::default(),
             cpu_quota: false,
             max_pids: 100,
+            logins: None,
         };
         let task = Start {
             container: ContainerId::new("c").unwrap(),

@@ -1,22 +1,27 @@
 //! Images that the engine brings.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
 use mete_model::container::Pull;
+use tokio::task::spawn_blocking;
 
+use super::Setup;
 use super::engine::Engine;
 use crate::containerizer::image::Tell;
+use crate::images::credentials::{self, Login};
+use crate::images::{ImageError, reference::Reference};
 
 /// How long the engine may say nothing while it pulls: unpacking a layer of some GiB takes minutes.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// Brings an image, unless it is there and may be old.
 pub(super) async fn pull(
-    socket: &Path,
+    setup: &Setup,
     reference: &str,
     pull: Pull,
     tell: &Tell,
@@ -27,7 +32,7 @@ pub(super) async fn pull(
             .map_or_else(String::new, |it| format!(": {it}"));
         format!("image {reference:?}: {why}{cause}")
     };
-    let engine = Engine::connect(socket).await;
+    let engine = Engine::connect(&setup.socket).await;
     let engine = engine.map_err(|error| failed(&error))?;
     if pull == Pull::IfMissing {
         match engine.call(engine.docker.inspect_image(reference)).await {
@@ -36,10 +41,14 @@ pub(super) async fn pull(
             Err(error) => return Err(failed(&error)),
         }
     }
+    let login = match &setup.logins {
+        Some(file) => login(file.clone(), reference.to_owned()).await?,
+        None => None,
+    };
     let options = CreateImageOptionsBuilder::new()
         .from_image(&tagged(reference))
         .build();
-    let mut words = std::pin::pin!(engine.docker.create_image(Some(options), None, None));
+    let mut words = std::pin::pin!(engine.docker.create_image(Some(options), None, login));
     loop {
         match tokio::time::timeout(SILENCE, words.next()).await {
             Ok(Some(Ok(word))) => tell(format!("image {reference}: {}", sentence(&word))),
@@ -52,6 +61,38 @@ pub(super) async fn pull(
                 ));
             }
         }
+    }
+}
+
+/// The login for the registry of an image, as the engine takes it.
+async fn login(file: PathBuf, reference: String) -> Result<Option<DockerCredentials>, String> {
+    let read = spawn_blocking(move || {
+        let registry = Reference::parse(&reference)?.registry().to_owned();
+        let login = credentials::login(Some(&file), &registry)?;
+        Ok::<_, ImageError>((registry, login))
+    });
+    let (registry, login) = read
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| mete_daemon::chain(&error))?;
+    let of_registry = DockerCredentials {
+        serveraddress: Some(registry.clone()),
+        ..DockerCredentials::default()
+    };
+    match login {
+        Login::Anonymous => Ok(None),
+        Login::Password { user, password } => Ok(Some(DockerCredentials {
+            username: Some(user),
+            password: Some(password),
+            ..of_registry
+        })),
+        Login::Identity(token) => Ok(Some(DockerCredentials {
+            identitytoken: Some(token),
+            ..of_registry
+        })),
+        Login::Helper(helper) => Err(format!(
+            "the login for {registry} is kept by the helper {helper}, which an agent does not run; put it under \"auths\""
+        )),
     }
 }
 
@@ -79,6 +120,25 @@ fn sentence(word: &CreateImageInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_login_for_a_registry_is_that_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.json");
+        let text = r#"{"auths":{"registry:5000":{"username":"u","password":"p"},"quay.io":{"identitytoken":"t"}},
+            "credHelpers":{"b.io":"ecr"}}"#;
+        std::fs::write(&file, text).unwrap();
+        let of = |reference: &str| login(file.clone(), reference.to_owned());
+
+        let password = of("registry:5000/a/b:1").await.unwrap().unwrap();
+        let told = (password.username.as_deref(), password.password.as_deref());
+        assert_eq!(told, (Some("u"), Some("p")));
+        assert_eq!(password.serveraddress.as_deref(), Some("registry:5000"));
+        let token = of("quay.io/a").await.unwrap().unwrap();
+        assert_eq!(token.identitytoken.as_deref(), Some("t"));
+        assert!(of("busybox").await.unwrap().is_none());
+        assert!(of("b.io/a").await.unwrap_err().contains("helper ecr"));
+    }
 
     #[test]
     fn one_tag_is_pulled() {

@@ -18,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// How to log in at one registry.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Login {
+pub(crate) enum Login {
     /// As nobody.
     Anonymous,
     /// By name and password.
@@ -57,7 +57,7 @@ struct Entry {
 ///
 /// # Errors
 /// [`ImageError::Credentials`] when the file does not read. Blocks.
-pub(super) fn login(file: Option<&Path>, registry: &str) -> Result<Login, ImageError> {
+pub(crate) fn login(file: Option<&Path>, registry: &str) -> Result<Login, ImageError> {
     let Some(path) = file else {
         return Ok(Login::Anonymous);
     };

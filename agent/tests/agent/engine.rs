@@ -23,6 +23,7 @@ fn tasks(agent: &Agent, engine: &Dockerd) -> Containerizers {
         permissions: Permissions::default(),
         cpu_quota: false,
         max_pids: 77,
+        logins: None,
     };
     Containerizers::new(Arc::new(agent.again()), Some(Arc::new(setup)))
 }
