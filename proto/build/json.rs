@@ -32,7 +32,7 @@ pub(crate) fn shapes(files: &FileDescriptorSet) -> Result<String, Failure> {
             let (path, shape) = (rust_path(name), constant(name));
             writeln!(
                 out,
-                "impl Json for {path} {{ fn shape() -> &'static Shape {{ &{shape} }} }}"
+                "impl Json for {path} {{ const SHAPE: &'static Shape = &{shape}; }}"
             )?;
         }
     }

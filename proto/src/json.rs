@@ -28,7 +28,7 @@ include!(concat!(env!("OUT_DIR"), "/json.rs"));
 /// A message that has a JSON form: each of `mesos.v1` and `mete.v1`.
 pub trait Json: Message + Default {
     /// Names, numbers and types of its fields.
-    fn shape() -> &'static Shape;
+    const SHAPE: &'static Shape;
 }
 
 /// Why a text is not the message it should be.
@@ -64,6 +64,15 @@ pub enum JsonError {
     },
 }
 
+/// The number of a message's field, for constants of those who write an encoding piece by piece. A name that the message
+/// does not have does not compile there.
+pub const fn number_of<M: Json>(field: &str) -> u32 {
+    match M::SHAPE.number_of(field) {
+        Some(number) => number,
+        None => panic!("the message has no field of this name"),
+    }
+}
+
 /// The JSON of a message, as Mesos prints it.
 pub fn to_vec<M: Json>(message: &M) -> Vec<u8> {
     from_protobuf::<M>(&message.encode_to_vec())
@@ -72,7 +81,7 @@ pub fn to_vec<M: Json>(message: &M) -> Vec<u8> {
 /// The JSON of a message that is there in protobuf.
 pub fn from_protobuf<M: Json>(encoded: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(encoded.len() * 3); // An offer's JSON is 2.7 times its protobuf.
-    print::message(M::shape(), encoded, &mut text);
+    print::message(M::SHAPE, encoded, &mut text);
     text
 }
 
@@ -81,7 +90,7 @@ pub fn from_protobuf<M: Json>(encoded: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`JsonError`] names the message, the path to what is wrong and the value, or the place where the text ends to be JSON.
 pub fn from_slice<M: Json>(text: &[u8]) -> Result<M, JsonError> {
-    let shape = M::shape();
+    let shape = M::SHAPE;
     let encoded = read::message(shape, text)?;
     M::decode(Bytes::from(encoded)).map_err(|error| JsonError::Malformed {
         message: shape.name,

@@ -26,6 +26,7 @@ use mete_daemon::telemetry;
 use mete_master_core::{Input, OperationKind, View};
 use mete_proto::convert::{ConvertError, duration_of};
 use mete_proto::encoded;
+use mete_proto::json::number_of;
 use mete_proto::media::Media;
 use mete_proto::mesos::v1::master::call::{self, Type};
 use mete_proto::mesos::v1::master::{self as wire, Call, response};
@@ -146,10 +147,12 @@ async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusa
 
 /// Responses that can be many megabytes, written as protobuf.
 fn large(view: &View, kind: Type) -> Option<Vec<u8>> {
+    const GET_STATE: u32 = number_of::<wire::Response>("get_state");
+    const GET_TASKS: u32 = number_of::<wire::Response>("get_tasks");
     let (kind, number, part) = if kind == Type::GetState {
-        (response::Type::GetState, 9, state::all(view))
+        (response::Type::GetState, GET_STATE, state::all(view))
     } else if kind == Type::GetTasks {
-        (response::Type::GetTasks, 13, state::tasks(view))
+        (response::Type::GetTasks, GET_TASKS, state::tasks(view))
     } else {
         return None;
     };

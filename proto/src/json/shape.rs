@@ -63,6 +63,18 @@ pub(super) struct Names {
 }
 
 impl Shape {
+    /// The number of the field of this name, as the compiler looks for it.
+    pub(super) const fn number_of(&self, name: &str) -> Option<u32> {
+        let mut at = 0;
+        while at < self.fields.len() {
+            if is_same(self.fields[at].name.as_bytes(), name.as_bytes()) {
+                return Some(self.fields[at].number);
+            }
+            at += 1;
+        }
+        None
+    }
+
     /// The place of a field, looked for from `guess` on and then before it: texts mostly keep the order of the declaration.
     pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {
         let (before, after) = self.fields.split_at_checked(guess)?;
@@ -72,6 +84,14 @@ impl Shape {
             |at| Some(guess + at),
         )
     }
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 impl Names {

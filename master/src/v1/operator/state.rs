@@ -9,10 +9,11 @@ use mete_proto::convert::{
     duration_info, ids, offer, offer_constraints, resources, task, task_limits, time_info,
 };
 use mete_proto::encoded;
+use mete_proto::json::number_of;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use wire::agent_info::capability::Type as AgentCapability;
-use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState};
+use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
 use crate::sums::Sums;
@@ -32,6 +33,7 @@ const AGENT_CAPABILITIES: [AgentCapability; 7] = [
 /// large as what is written.
 pub(super) fn all(view: &View) -> Vec<u8> {
     let sums = Sums::of(view);
+    const TASKS: u32 = number_of::<GetState>("get_tasks");
     let rest = GetState {
         get_tasks: None,
         get_executors: Some(executors(view)),
@@ -39,7 +41,7 @@ pub(super) fn all(view: &View) -> Vec<u8> {
         get_agents: Some(agents(view, &sums)),
     };
     let mut state = Vec::new();
-    encoded::put_delimited(&mut state, 1, &tasks(view));
+    encoded::put_delimited(&mut state, TASKS, &tasks(view));
     state.extend(rest.encode_to_vec());
     state
 }
@@ -169,20 +171,23 @@ const TASK_BYTES: usize = 512;
 
 /// Tasks, written as protobuf: that may run, whose agents cannot be reached, and the last that are over.
 pub(super) fn tasks(view: &View) -> Vec<u8> {
+    const MAY_RUN: u32 = number_of::<GetTasks>("tasks");
+    const OVER: u32 = number_of::<GetTasks>("completed_tasks");
+    const UNREACHABLE: u32 = number_of::<GetTasks>("unreachable_tasks");
     let mut may_run = Vec::with_capacity(view.tasks.len() * TASK_BYTES);
     let (mut over, mut unreachable) = (Vec::new(), Vec::new());
     for task in view.tasks.values() {
         let one = one_task(view, task);
         if task.state == TaskState::Unreachable {
-            encoded::put_message(&mut unreachable, 5, &one);
+            encoded::put_message(&mut unreachable, UNREACHABLE, &one);
         } else if task.state.is_terminal() {
-            encoded::put_message(&mut over, 3, &one);
+            encoded::put_message(&mut over, OVER, &one);
         } else {
-            encoded::put_message(&mut may_run, 2, &one);
+            encoded::put_message(&mut may_run, MAY_RUN, &one);
         }
     }
     for task in view.ended_tasks.values() {
-        encoded::put_message(&mut over, 3, &one_task(view, task));
+        encoded::put_message(&mut over, OVER, &one_task(view, task));
     }
     may_run.extend(over);
     may_run.extend(unreachable);

@@ -23,6 +23,7 @@ use mete_daemon::event_loop::{Follower, Handle};
 use mete_daemon::mesos_http::Streamed;
 use mete_master_core::View;
 use mete_proto::encoded;
+use mete_proto::json::number_of;
 use mete_proto::media::Media;
 use mete_proto::mesos::v1::master::{Event, event};
 use mete_proto::recordio;
@@ -185,15 +186,17 @@ fn record(media: Media, event: &Event) -> Bytes {
 
 /// What a reader gets first, as a record.
 fn subscribed(media: Media, view: &View) -> Bytes {
+    const SUBSCRIBED: u32 = number_of::<Event>("subscribed");
+    const STATE: u32 = number_of::<event::Subscribed>("get_state");
     let rest = event::Subscribed {
         get_state: None,
         heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
     };
     let mut subscribed = Vec::new();
-    encoded::put_delimited(&mut subscribed, 1, &state::all(view));
+    encoded::put_delimited(&mut subscribed, STATE, &state::all(view));
     subscribed.extend(rest.encode_to_vec());
     let mut event = bare(event::Type::Subscribed).encode_to_vec();
-    encoded::put_delimited(&mut event, 2, &subscribed);
+    encoded::put_delimited(&mut event, SUBSCRIBED, &subscribed);
     recordio::encode(&media.encode_from::<Event>(event))
 }
 
