@@ -24,9 +24,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use mete_agent_core::{Node, View};
 use mete_daemon::event_loop::Handle;
+use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
 use mete_model::{Attributes, Endpoint, Resources, Timestamp};
 use mete_proto::MESOS_VERSION;
+use mete_proto::media::MediaError;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 
@@ -96,6 +98,11 @@ const MESOS_PATHS: [&str; 13] = [
     "/state",
     "/version",
 ];
+
+/// What is wrong with the form of a call or of its answer, as an answer.
+fn refused(bad: MediaError) -> HttpError {
+    HttpError::coded(bad.status(), bad.to_string())
+}
 
 fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
     let look = middleware::from_fn_with_state(Arc::clone(&about), look_first);

@@ -99,7 +99,7 @@ impl From<HttpError> for Refusal {
 
 impl From<MediaError> for Refusal {
     fn from(error: MediaError) -> Self {
-        HttpError::coded(error.status(), error.to_string()).into()
+        super::refused(error).into()
     }
 }
 

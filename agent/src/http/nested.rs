@@ -30,12 +30,12 @@ use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::{mesos_http, telemetry};
 use mete_proto::convert::duration_of;
-use mete_proto::media::{Media, MediaError};
+use mete_proto::media::Media;
 use mete_proto::mesos::v1::agent;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
 
-use super::{About, questions};
+use super::{About, questions, refused};
 use crate::named::NameError;
 use crate::output::{Piece, Wanted};
 use crate::sessions::{Heard, SessionError};
@@ -51,9 +51,9 @@ const MAX_CALL_BYTES: usize = 256 << 10;
 /// Between two signs of life in an output that is silent (Mesos: 30 s).
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-const JSON: &str = "application/json";
-const PROTOBUF: &str = "application/x-protobuf";
+/// What comes in pieces of a kind that another header names.
 const RECORDS: &str = "application/recordio";
+const MESSAGE_CONTENT_TYPE: &str = "message-content-type";
 
 /// What calls are answered with.
 pub(crate) struct Nested {
@@ -67,22 +67,18 @@ pub(crate) async fn call(
     request: HttpRequest,
 ) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
-    let kinds = (
-        kind(&parts.headers, CONTENT_TYPE.as_str()),
-        kind(&parts.headers, "message-content-type"),
-    );
-    let media = match kinds {
-        (Some(RECORDS), Some(JSON)) => return nested.input(body).await,
-        (Some(JSON), _) => Media::Json,
-        (Some(PROTOBUF), _) => Media::Protobuf,
-        _ => {
-            let words = "calls are application/json or application/x-protobuf; input is application/recordio with Message-Content-Type: application/json";
-            return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+    let named = kind(&parts.headers, CONTENT_TYPE.as_str());
+    if named.as_deref() == Some(RECORDS) {
+        let records = kind(&parts.headers, MESSAGE_CONTENT_TYPE);
+        if records.as_deref() == Some(Media::Json.name()) {
+            return nested.input(body).await;
         }
-    };
+        let words = "records are taken with Message-Content-Type: application/json";
+        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+    }
+    let media = Media::of_content(named.as_deref()).map_err(refused)?;
     let body = whole(body).await?;
-    let asked: Result<agent::Call, _> = media.decode(&body);
-    let asked = asked.map_err(|bad| refused(&bad))?;
+    let asked: agent::Call = media.decode(&body).map_err(refused)?;
     if let Some(answer) = questions::answer(&nested.about, &asked).await? {
         return told(&parts.headers, &answer);
     }
@@ -106,11 +102,6 @@ pub(crate) async fn call(
     nested.carry_out(call, principal).await
 }
 
-/// What is wrong with the form of a call or of its answer.
-fn refused(bad: &MediaError) -> HttpError {
-    HttpError::coded(bad.status(), bad.to_string())
-}
-
 /// The body of a call.
 async fn whole(body: Body) -> Result<Bytes, HttpError> {
     let bytes = body::to_bytes(body, MAX_CALL_BYTES).await;
@@ -122,7 +113,7 @@ async fn whole(body: Body) -> Result<Bytes, HttpError> {
 
 /// An answer in the form that the caller understands.
 fn told(headers: &HeaderMap, answer: &agent::Response) -> Result<Response, HttpError> {
-    let media = Media::accepted(mesos_http::text(headers, &ACCEPT)).map_err(|bad| refused(&bad))?;
+    let media = Media::accepted(mesos_http::text(headers, &ACCEPT)).map_err(refused)?;
     Ok(([(CONTENT_TYPE, media.name())], media.encode(answer)).into_response())
 }
 
@@ -329,18 +320,15 @@ fn answer(records: impl Stream<Item = Value> + Send + 'static) -> Response {
     });
     let headers = [
         (CONTENT_TYPE.as_str(), RECORDS),
-        ("message-content-type", JSON),
+        (MESSAGE_CONTENT_TYPE, Media::Json.name()),
     ];
     (headers, Body::from_stream(bytes)).into_response()
 }
 
-/// One of the two media types of this API.
-fn kind(headers: &HeaderMap, name: &str) -> Option<&'static str> {
+/// The media type that a header names, in any case and with any parameters.
+fn kind(headers: &HeaderMap, name: &str) -> Option<String> {
     let said = headers.get(name)?.to_str().ok()?;
-    let said = said.split(';').next()?.trim();
-    [JSON, PROTOBUF, RECORDS]
-        .into_iter()
-        .find(|kind| said.eq_ignore_ascii_case(kind))
+    Some(said.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 /// As `wait` tells it: the code above the signal.

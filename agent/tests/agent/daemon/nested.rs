@@ -223,11 +223,30 @@ async fn what_is_no_call_is_refused() {
     let caller = Caller::of(register.agent_info.port());
     let ghost = json!({ "value": "x", "parent": { "value": "ghost" } });
 
-    let form = caller.http.post(&caller.url).body("type=LAUNCH").send();
-    assert_eq!(
-        soon(form).await.unwrap().status(),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    );
+    let post = |kind: &[(&'static str, &'static str)]| {
+        let post = caller.http.post(&caller.url).body("type=LAUNCH");
+        let post = kind
+            .iter()
+            .fold(post, |post, (name, value)| post.header(*name, *value));
+        soon(post.send())
+    };
+    for (kind, status) in [
+        (&[][..], StatusCode::BAD_REQUEST),
+        (
+            &[("content-type", "text/plain")],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            &[("content-type", "application/recordio")],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            &[("content-type", "Application/JSON; charset=utf-8")],
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        assert_eq!(post(kind).await.unwrap().status(), status, "{kind:?}");
+    }
     let unknown = caller.call(&launch(&ghost, "true", &Value::Null)).await;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     let odd = caller.call(&json!({ "type": "GET_NOTHING" })).await;
