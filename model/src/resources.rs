@@ -299,16 +299,21 @@ impl Resources {
     }
 
     /// CPUs, GPUs, memory and disk by name, in the units in which people and tools read them: memory and disk in MB of 2^20
-    /// bytes. All of it, whatever it is reserved for.
+    /// bytes, to the thousandth (as Mesos counts). All of it, whatever it is reserved for.
     pub fn in_units(&self) -> [(&'static str, f64); 4] {
         let all = self.flat();
-        let megabyte = MEBIBYTE as f64;
         [
             ("cpus", all.cpus_milli as f64 / 1e3),
             ("gpus", all.gpus_milli as f64 / 1e3),
-            ("mem", all.mem_bytes as f64 / megabyte),
-            ("disk", all.disk_bytes as f64 / megabyte),
+            ("mem", text::megabytes(all.mem_bytes)),
+            ("disk", text::megabytes(all.disk_bytes)),
         ]
+    }
+
+    /// The further scalars of what is plain by name, in the units in which people and tools read them.
+    pub fn others_in_units(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.others()
+            .map(|(name, milli)| (name, milli as f64 / 1e3))
     }
 
     /// The largest part of `total` that this is, over all scalars, parts included: the dominant share of DRF,

@@ -10,11 +10,8 @@ use serde_json::{Map, Value, json};
 pub(super) fn resources(all: &Resources) -> Value {
     let all = all.flat();
     let mut object = Map::new();
-    for (name, amount) in all.in_units() {
+    for (name, amount) in all.in_units().into_iter().chain(all.others_in_units()) {
         object.insert(name.into(), json!(amount));
-    }
-    for (name, milli) in all.others() {
-        object.insert(name.into(), json!(milli as f64 / 1e3));
     }
     if !all.ports.is_empty() {
         object.insert("ports".into(), json!(all.ports.to_string()));

@@ -181,10 +181,8 @@ struct Scalars(BTreeMap<String, f64>);
 impl Scalars {
     fn add(&mut self, resources: &Resources) {
         let resources = resources.flat();
-        let others = resources
-            .others()
-            .map(|(name, milli)| (name, milli as f64 / 1e3));
-        for (name, amount) in resources.in_units().into_iter().chain(others) {
+        let main = resources.in_units().into_iter();
+        for (name, amount) in main.chain(resources.others_in_units()) {
             *self.0.entry(name.to_owned()).or_insert(0.0) += amount;
         }
     }

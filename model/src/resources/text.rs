@@ -111,6 +111,6 @@ impl fmt::Display for Resources {
 }
 
 /// MB to three places.
-fn megabytes(bytes: u64) -> f64 {
+pub(super) fn megabytes(bytes: u64) -> f64 {
     (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3
 }

@@ -11,7 +11,7 @@ use axum::routing::{delete, get};
 use axum::{Json, Router};
 use mete_daemon::clock;
 use mete_model::attributes::AttributeValue;
-use mete_model::{MEBIBYTE, Offer, Ranges, Timestamp};
+use mete_model::{Offer, Ranges, Timestamp};
 use mete_proto::rest::queue::{
     Delay, Entry, Offer as Shown, Quantity, Queue, Range, Rejected, Summary, UnusedOffer,
 };
@@ -178,17 +178,8 @@ fn unused(offer: &Offer, reasons: &[Reject], at: Timestamp) -> UnusedOffer {
 }
 
 fn told(offer: &Offer) -> Shown {
-    let held = &offer.resources;
-    let megabytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
-    let scalars = [
-        ("cpus", held.cpus_milli as f64 / 1e3),
-        ("mem", megabytes(held.mem_bytes)),
-        ("disk", megabytes(held.disk_bytes)),
-        ("gpus", held.gpus_milli as f64 / 1e3),
-    ];
-    let others = held
-        .others()
-        .map(|(name, milli)| (name, milli as f64 / 1e3));
+    let held = offer.resources.plain();
+    let scalars = held.in_units();
     let resource = |name: &str| Quantity {
         name: name.to_owned(),
         role: Some(offer.role.to_string()),
@@ -196,7 +187,7 @@ fn told(offer: &Offer) -> Shown {
     };
     let mut resources: Vec<Quantity> = scalars
         .into_iter()
-        .chain(others)
+        .chain(held.others_in_units())
         .filter(|(_, amount)| *amount > 0.0)
         .map(|(name, amount)| Quantity {
             scalar: Some(amount),

@@ -270,21 +270,11 @@ fn shortage(short: &WhyNot) -> Value {
 fn resources(resources: &Resources) -> Value {
     let flat = resources.flat();
     let mut all = Map::new();
-    let main = [
-        ("cpus", flat.cpus_milli as f64 / 1e3),
-        ("mem", flat.mem_bytes as f64 / MEBIBYTE as f64),
-        ("disk", flat.disk_bytes as f64 / MEBIBYTE as f64),
-        ("gpus", flat.gpus_milli as f64 / 1e3),
-    ];
-    let others = flat
-        .others()
-        .map(|(name, milli)| (name, milli as f64 / 1e3));
-    for (name, amount) in main
-        .into_iter()
-        .chain(others)
-        .filter(|(_, amount)| *amount > 0.0)
-    {
-        all.insert(name.to_owned(), amount.into());
+    let main = flat.in_units().into_iter();
+    for (name, amount) in main.chain(flat.others_in_units()) {
+        if amount > 0.0 {
+            all.insert(name.to_owned(), amount.into());
+        }
     }
     if !flat.ports.is_empty() {
         all.insert("ports".to_owned(), flat.ports.to_string().into());

@@ -215,16 +215,16 @@ impl ResourcesShape {
     /// Whatever they are reserved for.
     pub(in crate::http) fn of(resources: &Resources) -> Self {
         let resources = resources.flat();
-        let megabytes = |bytes: u64| (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3;
-        let others = resources.others();
+        let [cpus, gpus, mem, disk] = resources.in_units().map(|(_, amount)| amount);
+        let others = resources.others_in_units();
         Self {
-            cpus: resources.cpus_milli as f64 / 1e3,
-            gpus: resources.gpus_milli as f64 / 1e3,
-            mem: megabytes(resources.mem_bytes),
-            disk: megabytes(resources.disk_bytes),
+            cpus,
+            gpus,
+            mem,
+            disk,
             ports: (!resources.ports.is_empty()).then(|| resources.ports.to_string()),
             others: others
-                .map(|(name, milli)| (name.to_owned(), milli as f64 / 1e3))
+                .map(|(name, amount)| (name.to_owned(), amount))
                 .collect(),
         }
     }
