@@ -4,17 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
-use crate::{constant, messages};
+use crate::{FOREIGN, constant, is_map_entry, messages, rust_path};
 
 /// As in `shape.rs`.
 const MAX_FIELDS: usize = 64;
-
-/// The package that prost has types of its own for.
-const FOREIGN: &str = ".google.";
 
 type Messages<'a> = BTreeMap<String, &'a DescriptorProto>;
 type Failure = Box<dyn std::error::Error>;
@@ -167,13 +163,6 @@ fn map_value<'a>(
     (key.r#type() == Type::String).then_some(value)
 }
 
-fn is_map_entry(message: &DescriptorProto) -> bool {
-    message
-        .options
-        .as_ref()
-        .is_some_and(|options| options.map_entry())
-}
-
 /// Every enum by its full name with a dot before it.
 fn enums<'a>(
     files: &'a FileDescriptorSet,
@@ -205,17 +194,4 @@ fn names(out: &mut String, name: &str, kind: &EnumDescriptorProto) -> Result<(),
         &name[1..]
     )?;
     Ok(())
-}
-
-/// The type that prost makes of a message, as it is reached within the crate.
-fn rust_path(name: &str) -> String {
-    let mut path = "crate".to_owned();
-    let (scopes, last) = name[1..]
-        .rsplit_once('.')
-        .unwrap_or_else(|| ("", &name[1..]));
-    for scope in scopes.split('.') {
-        path += "::";
-        path += &scope.to_snake_case();
-    }
-    format!("{path}::{}", last.to_upper_camel_case())
 }

@@ -1,4 +1,4 @@
-//! Compiles the `.proto` files: messages and services by prost and tonic, the table of required fields by [`required`],
+//! Compiles the `.proto` files: messages and services by prost and tonic, the tables of required fields by [`required`],
 //! the shapes by which messages become JSON by [`json`]. No protoc: protox is a compiler in Rust.
 
 mod json; // the shape of each message
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
+use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
 use prost::Message as _;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
@@ -23,6 +24,9 @@ const FILES: [&str; 10] = [
     "mete/v1/operator.proto",
     "mete/v1/tasks.proto",
 ];
+
+/// The package that prost has types of its own for.
+const FOREIGN: &str = ".google.";
 
 /// What few messages have, and all would have room for: a resource is a fifth as large without room for a disk's source.
 const RARE_AND_LARGE: [&str; 7] = [
@@ -45,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.source_code_info = None; // Comments are for the generated code, reflection needs none.
     }
     std::fs::write(out.join("descriptors.bin"), bare.encode_to_vec())?;
-    std::fs::write(out.join("required.rs"), required::table(&files)?)?;
+    std::fs::write(out.join("required.rs"), required::tables(&files)?)?;
     std::fs::write(out.join("json.rs"), json::shapes(&files)?)?;
 
     let mut config = tonic_prost_build::Config::new();
@@ -112,4 +116,24 @@ fn collect<'a>(
 /// What a message is called among the generated constants.
 fn constant(name: &str) -> String {
     name[1..].replace('.', "_").to_uppercase()
+}
+
+fn is_map_entry(message: &DescriptorProto) -> bool {
+    message
+        .options
+        .as_ref()
+        .is_some_and(|options| options.map_entry())
+}
+
+/// The type that prost makes of a message, as it is reached within the crate.
+fn rust_path(name: &str) -> String {
+    let mut path = "crate".to_owned();
+    let (scopes, last) = name[1..]
+        .rsplit_once('.')
+        .unwrap_or_else(|| ("", &name[1..]));
+    for scope in scopes.split('.') {
+        path += "::";
+        path += &scope.to_snake_case();
+    }
+    format!("{path}::{}", last.to_upper_camel_case())
 }

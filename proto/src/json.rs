@@ -20,13 +20,14 @@ mod text; // the grammar of JSON
 use bytes::Bytes;
 use prost::Message;
 
+use crate::strict::Checked;
 pub use shape::Shape;
 use shape::{Field, Kind, Label, Names};
 
 include!(concat!(env!("OUT_DIR"), "/json.rs"));
 
 /// A message that has a JSON form: each of `mesos.v1` and `mete.v1`.
-pub trait Json: Message + Default {
+pub trait Json: Message + Default + Checked {
     /// Names, numbers and types of its fields.
     const SHAPE: &'static Shape;
 }

@@ -1,7 +1,7 @@
 //! Decoding that insists on required fields.
 //!
 //! prost reads a message without its required fields as if they were there and empty. The check here walks the encoded
-//! bytes once, along a table generated from the descriptors, before prost decodes them; the message is refused with the
+//! bytes once, along tables generated from the descriptors, before prost decodes them; the message is refused with the
 //! path of the first field that is missing. Every gRPC stream of this crate decodes through [`StrictCodec`].
 
 use std::fmt;
@@ -20,19 +20,56 @@ include!(concat!(env!("OUT_DIR"), "/required.rs"));
 /// How deep messages may stand in each other: prost's own limit.
 const MAX_DEPTH: usize = 100;
 
-/// What is asked of one kind of message.
-struct Fields {
-    /// Number and name of each required field.
-    required: &'static [(u32, &'static str)],
-    /// The fields whose messages have, somewhere, required fields.
-    nested: &'static [Nested],
+/// A message of which it is known what it must have: each of `mesos.v1` and `mete.v1`.
+pub trait Checked {
+    /// `None`: nothing, and nothing in it either.
+    const FIELDS: Option<&'static Fields>;
 }
 
+/// What is asked of one kind of message.
+#[derive(Debug)]
+pub struct Fields {
+    /// Names of the required fields; each is a bit, in this order.
+    required: &'static [&'static str],
+    /// No message in it has required fields.
+    leaf: bool,
+    /// What each field means, by its number.
+    steps: &'static [Step],
+    /// The same of fields with numbers far beyond.
+    far: &'static [(u32, Step)],
+}
+
+/// What a field means for its message.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// The bit of a required field, else 0.
+    required: u64,
+    /// Of a field whose messages have, somewhere, required fields.
+    nested: Option<&'static Nested>,
+}
+
+/// What all other fields mean.
+const NOTHING: Step = Step {
+    required: 0,
+    nested: None,
+};
+
+#[derive(Debug)]
 struct Nested {
     number: u32,
     name: &'static str,
     repeated: bool,
     fields: &'static Fields,
+}
+
+impl Fields {
+    #[inline]
+    fn step(&self, number: u32) -> Step {
+        let far = || self.far.iter().find(|(far, _)| *far == number);
+        let step = self.steps.get(number as usize);
+        let step = step.or_else(|| far().map(|(_, step)| step));
+        step.copied().unwrap_or(NOTHING)
+    }
 }
 
 /// Why bytes are not the message they should be.
@@ -60,42 +97,30 @@ pub enum DecodeError {
 ///
 /// # Errors
 /// [`DecodeError`] names the message and the field that is missing, or what cannot be read.
-pub fn decode<M: Message + Name + Default>(encoded: impl Into<Bytes>) -> Result<M, DecodeError> {
-    decode_as(&M::full_name(), find(&M::full_name()), encoded.into())
-}
-
-/// The path of the first required field of an `M` that `encoded` lacks.
-pub fn missing<M: Name>(encoded: &[u8]) -> Option<String> {
-    match walk(find(&M::full_name())?, encoded, MAX_DEPTH) {
-        Err(Fault::Missing(path)) => Some(path),
-        Err(Fault::Malformed(_)) | Ok(()) => None,
-    }
-}
-
-fn decode_as<M: Message + Default>(
-    name: &str,
-    fields: Option<&Fields>,
-    encoded: Bytes,
+pub fn decode<M: Message + Name + Default + Checked>(
+    encoded: impl Into<Bytes>,
 ) -> Result<M, DecodeError> {
+    let encoded = encoded.into();
     let malformed = |reason: String| DecodeError::Malformed {
-        message: name.to_owned(),
+        message: M::full_name(),
         reason,
     };
-    match fields.map_or(Ok(()), |fields| walk(fields, &encoded, MAX_DEPTH)) {
+    match M::FIELDS.map_or(Ok(()), |fields| walk(fields, &encoded, MAX_DEPTH)) {
         Ok(()) => M::decode(encoded).map_err(|error| malformed(error.to_string())),
         Err(Fault::Missing(path)) => Err(DecodeError::Missing {
-            message: name.to_owned(),
+            message: M::full_name(),
             path,
         }),
         Err(Fault::Malformed(reason)) => Err(malformed(reason.to_owned())),
     }
 }
 
-fn find(full_name: &str) -> Option<&'static Fields> {
-    TABLE
-        .binary_search_by(|(name, _)| (*name).cmp(full_name))
-        .ok()
-        .map(|at| TABLE[at].1)
+/// The path of the first required field of an `M` that `encoded` lacks.
+pub fn missing<M: Checked>(encoded: &[u8]) -> Option<String> {
+    match walk(M::FIELDS?, encoded, MAX_DEPTH) {
+        Err(Fault::Missing(path)) => Some(path),
+        Err(Fault::Malformed(_)) | Ok(()) => None,
+    }
 }
 
 enum Fault {
@@ -108,18 +133,16 @@ fn walk(fields: &Fields, encoded: &[u8], depth: usize) -> Result<(), Fault> {
     if depth == 0 {
         return Err(Fault::Malformed("messages stand too deep in each other"));
     }
-    let mut seen = 0_u64;
+    let mut missing = !(u64::MAX << fields.required.len());
     let mut rest = encoded;
     while !rest.is_empty() {
         let (number, held) = encoded::field(&mut rest)?;
-        if let Some(at) = fields
-            .required
-            .iter()
-            .position(|(required, _)| *required == number)
-        {
-            seen |= 1 << at;
+        let step = fields.step(number);
+        missing &= !step.required;
+        if fields.leaf && missing == 0 {
+            return Ok(()); // The rest is for prost to read.
         }
-        let Some(nested) = fields.nested.iter().find(|nested| nested.number == number) else {
+        let Some(nested) = step.nested else {
             continue;
         };
         let message = match held {
@@ -130,13 +153,8 @@ fn walk(fields: &Fields, encoded: &[u8], depth: usize) -> Result<(), Fault> {
             return Err(fault.below(nested, encoded.len() - rest.len(), encoded));
         }
     }
-    match fields
-        .required
-        .iter()
-        .enumerate()
-        .find(|(at, _)| seen & (1 << at) == 0)
-    {
-        Some((_, (_, name))) => Err(Fault::Missing((*name).to_owned())),
+    match fields.required.get(missing.trailing_zeros() as usize) {
+        Some(name) => Err(Fault::Missing((*name).to_owned())),
         None => Ok(()),
     }
 }
@@ -193,7 +211,7 @@ impl<T, U> fmt::Debug for StrictCodec<T, U> {
 impl<T, U> Codec for StrictCodec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Name + Default + Send + 'static,
+    U: Message + Name + Default + Checked + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -205,29 +223,20 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        let name = U::full_name();
-        StrictDecoder {
-            fields: find(&name),
-            name,
-            decodes: PhantomData,
-        }
+        StrictDecoder(PhantomData)
     }
 }
 
 /// Reads the messages of one stream; a bad one ends the stream with `INVALID_ARGUMENT` and the reason.
-pub struct StrictDecoder<U> {
-    name: String,
-    fields: Option<&'static Fields>,
-    decodes: PhantomData<U>,
-}
+pub struct StrictDecoder<U>(PhantomData<U>);
 
-impl<U> fmt::Debug for StrictDecoder<U> {
+impl<U: Name> fmt::Debug for StrictDecoder<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StrictDecoder of {}", self.name)
+        write!(f, "StrictDecoder of {}", U::full_name())
     }
 }
 
-impl<U: Message + Default> Decoder for StrictDecoder<U> {
+impl<U: Message + Name + Default + Checked> Decoder for StrictDecoder<U> {
     type Item = U;
     type Error = Status;
 
@@ -237,8 +246,7 @@ impl<U: Message + Default> Decoder for StrictDecoder<U> {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let encoded = buffer.copy_to_bytes(buffer.remaining());
-        let decoded = decode_as(&self.name, self.fields, encoded);
-        decoded
+        decode(encoded)
             .map(Some)
             .map_err(|error| Status::invalid_argument(error.to_string()))
     }

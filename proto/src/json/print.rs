@@ -242,6 +242,16 @@ fn double(number: f64, out: &mut Vec<u8>) {
         integer(size as u64, out);
         out.extend_from_slice(b".0");
         Ok(())
+    } else if let Some(milli) = thousandths(size) {
+        if number.is_sign_negative() {
+            out.push(b'-');
+        }
+        integer(milli / 1_000, out);
+        let digit = |unit: u64| b'0' + u8::try_from(milli / unit % 10).unwrap_or_default();
+        let fraction = [b'.', digit(100), digit(10), digit(1)];
+        let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0');
+        out.extend_from_slice(&fraction[..4 - zeros.count()]);
+        Ok(())
     } else if PLAIN.contains(&size) {
         let whole = if number.fract() == 0.0 { ".0" } else { "" };
         write!(out, "{number}{whole}")
@@ -254,6 +264,19 @@ fn double(number: f64, out: &mut Vec<u8>) {
         write!(out, "\"{sign}Infinity\"")
     };
     debug_assert!(written.is_ok(), "memory takes all that is written to it");
+}
+
+/// A number that is so many thousandths, as all resources are. Of up to fifteen digits no two are the same double, and what
+/// is written with the fewest digits is read as it again: that is it.
+fn thousandths(size: f64) -> Option<u64> {
+    let milli = (size * 1e3).round();
+    let is_it = (1.0..1e15).contains(&milli) && milli / 1e3 == size;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, not negative and below 2^53"
+    )]
+    is_it.then_some(milli as u64)
 }
 
 /// Standard base64 with padding.

@@ -29,14 +29,13 @@ pub(super) fn message(shape: &'static Shape, text: &[u8]) -> Result<Vec<u8>, Jso
         Ok(text) => Reader {
             text,
             encoded: Vec::with_capacity(room),
-            path: Vec::new(),
             repeated: 0,
         },
-        Err(malformed) => return Err(Fault::from(malformed).of(shape, &[])),
+        Err(malformed) => return Err(Box::<Fault>::from(malformed).of(shape)),
     };
     match reader.whole(shape) {
         Ok(()) => Ok(reader.encoded),
-        Err(fault) => Err(fault.of(shape, &reader.path)),
+        Err(fault) => Err(fault.of(shape)),
     }
 }
 
@@ -44,19 +43,27 @@ pub(super) fn message(shape: &'static Shape, text: &[u8]) -> Result<Vec<u8>, Jso
 struct Reader<'a> {
     text: Text<'a>,
     encoded: Vec<u8>,
-    /// Where the text is: the way to what is read right now.
-    path: Vec<Step>,
     /// Fields so far that had occurred before.
     repeated: usize,
 }
 
+#[derive(Debug)]
 enum Step {
     Field(&'static str),
     Element(usize),
     Key(String),
 }
 
-enum Fault {
+/// What is wrong, and where. Boxed: nearly nothing that is read is wrong, and all of it is handed over by way of results.
+#[derive(Debug)]
+struct Fault {
+    what: Wrong,
+    /// The way to it, its last step first: noted when something is wrong, and only then.
+    path: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Wrong {
     /// The path leads to the message that lacks this field.
     Missing(&'static str),
     /// The path leads to what is wrong.
@@ -64,8 +71,10 @@ enum Fault {
     Malformed(Malformed),
 }
 
+type Read<T> = Result<T, Box<Fault>>;
+
 impl Reader<'_> {
-    fn whole(&mut self, shape: &'static Shape) -> Result<(), Fault> {
+    fn whole(&mut self, shape: &'static Shape) -> Read<()> {
         match self.text.sort()? {
             Sort::Object => self.object(shape)?,
             Sort::Null | Sort::Bool | Sort::Number | Sort::String | Sort::Array => {
@@ -76,48 +85,60 @@ impl Reader<'_> {
     }
 
     /// Reads the fields of one message.
-    fn object(&mut self, shape: &'static Shape) -> Result<(), Fault> {
+    fn object(&mut self, shape: &'static Shape) -> Read<()> {
         let start = self.encoded.len();
         let (mut seen, mut first, mut next) = (0_u64, true, 0);
         self.text.open()?;
-        while let Some(name) = self.text.member(first)? {
+        while self.text.another_member(first)? {
             first = false;
-            let Some(at) = shape.find(&name, next) else {
+            let Some(at) = self.name_of_field(shape, next)? else {
                 self.text.skip()?;
                 continue;
             };
             next = at + 1;
             let field = &shape.fields[at];
-            self.path.push(Step::Field(field.name));
+            let step = |fault: Box<Fault>| fault.below(Step::Field(field.name));
             if seen & (1 << at) != 0 {
-                self.forget(start, field)?;
+                self.forget(start, field).map_err(step)?;
                 seen &= !(1 << at);
             }
-            if self.field(field)? {
+            if self.field(field).map_err(step)? {
                 seen |= 1 << at;
             }
-            self.path.pop();
         }
         let missing = shape.required & !seen;
         match shape.fields.get(missing.trailing_zeros() as usize) {
-            Some(field) if missing != 0 => Err(Fault::Missing(field.name)),
+            Some(field) if missing != 0 => Err(Wrong::Missing(field.name).into()),
             Some(_) | None => Ok(()),
         }
     }
 
+    /// Reads the name of a member, and finds the field of that name. Mostly it is one of the next in the order of the
+    /// declaration, and stands there as it is printed.
+    fn name_of_field(&mut self, shape: &Shape, next: usize) -> Read<Option<usize>> {
+        let printed = |field: &Field| self.text.begins_with(&field.key[1..]);
+        let coming = shape.fields.get(next..).unwrap_or_default();
+        if let Some(at) = coming.iter().position(printed) {
+            self.text.pass(shape.fields[next + at].key.len() - 1);
+            return Ok(Some(next + at));
+        }
+        let name = self.text.name()?;
+        Ok(shape.find(&name, next))
+    }
+
     /// Takes a field back that occurs again: the last one counts, whole.
-    fn forget(&mut self, start: usize, field: &Field) -> Result<(), Fault> {
+    fn forget(&mut self, start: usize, field: &Field) -> Read<()> {
         self.repeated += 1;
         if self.repeated > MAX_REPEATED {
             let reason = format!("occurs again, and {MAX_REPEATED} fields have done so before");
-            return Err(Fault::Value(reason));
+            return Err(Wrong::Value(reason).into());
         }
         encoded::remove(&mut self.encoded, start, field.number);
         Ok(())
     }
 
     /// Reads what one field holds; false when that is nothing.
-    fn field(&mut self, field: &Field) -> Result<bool, Fault> {
+    fn field(&mut self, field: &Field) -> Read<bool> {
         match (self.text.sort()?, field.label) {
             (Sort::Null, _) => {
                 self.text.null()?;
@@ -136,20 +157,19 @@ impl Reader<'_> {
     }
 
     /// Lists in a list count as one, and null as no element.
-    fn array(&mut self, field: &Field) -> Result<bool, Fault> {
+    fn array(&mut self, field: &Field) -> Read<bool> {
         self.text.open()?;
         let (mut any, mut at) = (false, 0);
         while self.text.element(at == 0)? {
-            self.path.push(Step::Element(at));
-            any |= self.field(field)?;
-            self.path.pop();
+            let read = self.field(field);
+            any |= read.map_err(|fault| fault.below(Step::Element(at)))?;
             at += 1;
         }
         Ok(any)
     }
 
     /// Each entry is a message of a key, number 1, and a value, number 2. prost lets the last of a key win.
-    fn map(&mut self, field: &Field) -> Result<bool, Fault> {
+    fn map(&mut self, field: &Field) -> Read<bool> {
         self.text.open()?;
         let mut first = true;
         while let Some(key) = self.text.member(first)? {
@@ -161,16 +181,15 @@ impl Reader<'_> {
             }
             let entry = encoded::open(&mut self.encoded, field.number);
             encoded::put_delimited(&mut self.encoded, 1, key.as_bytes());
-            self.path.push(Step::Key(key.into_owned()));
-            self.value(field, 2, sort)?;
-            self.path.pop();
+            let read = self.value(field, 2, sort);
+            read.map_err(|fault| fault.below(Step::Key(key.into_owned())))?;
             encoded::close(&mut self.encoded, entry);
         }
         Ok(!first)
     }
 
     /// Reads one value and writes it under `number`; false when it is an enum's and its name is not known.
-    fn value(&mut self, field: &Field, number: u32, sort: Sort) -> Result<bool, Fault> {
+    fn value(&mut self, field: &Field, number: u32, sort: Sort) -> Read<bool> {
         match (field.kind, sort) {
             (Kind::Message(shape), Sort::Object) => {
                 let inner = encoded::open(&mut self.encoded, number);
@@ -204,21 +223,22 @@ impl Reader<'_> {
                 Sort::Number,
             ) => {
                 let text = self.text.number()?;
-                self.number(field.kind, number, text)?;
+                self.number(field.kind, number, text, true)?;
             }
             (
                 Kind::Double | Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64,
                 Sort::String,
             ) => {
                 let text = self.text.string()?;
-                self.number(field.kind, number, &text)?;
+                let is_number = text::is_number(&text);
+                self.number(field.kind, number, &text, is_number)?;
             }
             (kind, sort) => return Err(self.unfit(sort, expected(kind))),
         }
         Ok(true)
     }
 
-    fn name(&mut self, field: &Field, number: u32, names: &Names) -> Result<bool, Fault> {
+    fn name(&mut self, field: &Field, number: u32, names: &Names) -> Read<bool> {
         let name = self.text.string()?;
         let found = names.number_of(&name);
         if found.is_none() && field.label == Label::Required {
@@ -234,14 +254,12 @@ impl Reader<'_> {
         Ok(found.is_some())
     }
 
-    fn number(&mut self, kind: Kind, number: u32, text: &str) -> Result<(), Fault> {
-        let infinite = matches!(text, "Infinity" | "-Infinity");
+    fn number(&mut self, kind: Kind, number: u32, text: &str, is_number: bool) -> Read<()> {
         if let Kind::Double = kind {
-            let value = text
-                .parse()
-                .ok()
-                .filter(|value: &f64| infinite || value.is_finite());
-            let value = value.filter(|_| infinite || text::is_number(text));
+            let infinite = matches!(text, "Infinity" | "-Infinity");
+            let value = Some(text).filter(|_| is_number || infinite);
+            let value = value.and_then(|text| text.parse().ok());
+            let value = value.filter(|value: &f64| infinite || value.is_finite());
             let value = value.ok_or_else(|| wrong(text, "no double"))?;
             encoded::put_fixed64(&mut self.encoded, number, value.to_bits());
             return Ok(());
@@ -258,7 +276,8 @@ impl Reader<'_> {
             | Kind::Enum(_)
             | Kind::Message(_) => (0, i128::from(u64::MAX), "uint64"),
         };
-        let value = integer(text).filter(|value| (least..=most).contains(value));
+        let value = Some(text).filter(|_| is_number).and_then(integer);
+        let value = value.filter(|value| (least..=most).contains(value));
         let value = value.ok_or_else(|| wrong(text, &format!("no {called}")))?;
         #[expect(
             clippy::cast_possible_truncation,
@@ -270,7 +289,7 @@ impl Reader<'_> {
     }
 
     /// Refuses what comes next.
-    fn unfit(&mut self, sort: Sort, expected: &str) -> Fault {
+    fn unfit(&mut self, sort: Sort, expected: &str) -> Box<Fault> {
         let found = match sort {
             Sort::Null => "null".to_owned(),
             Sort::Array => "a list".to_owned(),
@@ -288,7 +307,7 @@ impl Reader<'_> {
                 Err(malformed) => return malformed.into(),
             },
         };
-        Fault::Value(format!("expected {expected}, found {found}"))
+        Wrong::Value(format!("expected {expected}, found {found}")).into()
     }
 }
 
@@ -305,8 +324,8 @@ fn expected(kind: Kind) -> &'static str {
 
 /// A whole number as it is; of another one the part before the point, as Mesos cuts it.
 fn integer(text: &str) -> Option<i128> {
-    if !text::is_number(text) {
-        return None;
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(number.into()); // Nearly all of them.
     }
     if text
         .bytes()
@@ -325,8 +344,8 @@ fn integer(text: &str) -> Option<i128> {
     Some(number as i128)
 }
 
-fn wrong(value: &str, what: &str) -> Fault {
-    Fault::Value(format!("{:?} is {what}", shown(value)))
+fn wrong(value: &str, what: &str) -> Box<Fault> {
+    Wrong::Value(format!("{:?} is {what}", shown(value))).into()
 }
 
 /// The beginning of a value.
@@ -339,44 +358,54 @@ fn shown(value: &str) -> String {
     shown
 }
 
-impl From<Malformed> for Fault {
-    fn from(malformed: Malformed) -> Self {
-        Self::Malformed(malformed)
+impl From<Wrong> for Box<Fault> {
+    fn from(what: Wrong) -> Self {
+        let path = Vec::new();
+        Self::new(Fault { what, path })
+    }
+}
+
+impl From<Box<Malformed>> for Box<Fault> {
+    fn from(malformed: Box<Malformed>) -> Self {
+        Wrong::Malformed(*malformed).into()
     }
 }
 
 impl Fault {
-    fn of(self, shape: &Shape, path: &[Step]) -> JsonError {
+    /// The same seen from one level up.
+    fn below(mut self: Box<Self>, step: Step) -> Box<Self> {
+        self.path.push(step);
+        self
+    }
+
+    fn of(self, shape: &Shape) -> JsonError {
         let message = shape.name;
-        let mut text = String::new();
-        for step in path {
+        let mut path = String::new();
+        for step in self.path.iter().rev() {
             match step {
-                Step::Field(name) if text.is_empty() => text.push_str(name),
-                Step::Field(name) => text.extend([".", name]),
-                Step::Element(at) => text.push_str(&format!("[{at}]")),
-                Step::Key(key) => text.push_str(&format!("[{:?}]", shown(key))),
+                Step::Field(name) if path.is_empty() => path.push_str(name),
+                Step::Field(name) => path.extend([".", name]),
+                Step::Element(at) => path.push_str(&format!("[{at}]")),
+                Step::Key(key) => path.push_str(&format!("[{:?}]", shown(key))),
             }
         }
-        match self {
-            Self::Value(reason) => JsonError::Value {
+        match self.what {
+            Wrong::Value(reason) => JsonError::Value {
                 message,
-                path: text,
+                path,
                 reason,
             },
-            Self::Malformed(Malformed { reason, at }) => JsonError::Malformed {
+            Wrong::Malformed(Malformed { reason, at }) => JsonError::Malformed {
                 message,
                 reason,
                 at,
             },
-            Self::Missing(name) => {
-                if !text.is_empty() {
-                    text.push('.');
+            Wrong::Missing(name) => {
+                if !path.is_empty() {
+                    path.push('.');
                 }
-                text.push_str(name);
-                JsonError::Missing {
-                    message,
-                    path: text,
-                }
+                path.push_str(name);
+                JsonError::Missing { message, path }
             }
         }
     }

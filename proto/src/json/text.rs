@@ -32,11 +32,12 @@ pub(super) struct Malformed {
 }
 
 impl<'a> Text<'a> {
-    pub(super) fn new(text: &'a [u8]) -> Result<Self, Malformed> {
+    pub(super) fn new(text: &'a [u8]) -> Result<Self, Box<Malformed>> {
         let text = std::str::from_utf8(text).map_err(|error| Malformed {
             reason: "a byte is not UTF-8".to_owned(),
             at: error.valid_up_to(),
-        })?;
+        });
+        let text = text.map_err(Box::new)?;
         Ok(Self {
             text,
             at: 0,
@@ -45,7 +46,8 @@ impl<'a> Text<'a> {
     }
 
     /// What comes next.
-    pub(super) fn sort(&mut self) -> Result<Sort, Malformed> {
+    #[inline]
+    pub(super) fn sort(&mut self) -> Result<Sort, Box<Malformed>> {
         self.skip_space();
         match self.peek() {
             Some(b'n') => Ok(Sort::Null),
@@ -59,26 +61,48 @@ impl<'a> Text<'a> {
     }
 
     /// The name of the next member of the object that was opened, or none when that was the last.
-    pub(super) fn member(&mut self, first: bool) -> Result<Option<Cow<'a, str>>, Malformed> {
-        if !self.another(first, b'}')? {
+    pub(super) fn member(&mut self, first: bool) -> Result<Option<Cow<'a, str>>, Box<Malformed>> {
+        if !self.another_member(first)? {
             return Ok(None);
         }
+        self.name().map(Some)
+    }
+
+    /// Whether the object that was opened has another member.
+    pub(super) fn another_member(&mut self, first: bool) -> Result<bool, Box<Malformed>> {
+        self.another(first, b'}')
+    }
+
+    /// The name of a member.
+    pub(super) fn name(&mut self) -> Result<Cow<'a, str>, Box<Malformed>> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected("a name in quotes"));
         }
         let name = self.string()?;
         self.skip_space();
         self.expect(b':', "a colon")?;
-        Ok(Some(name))
+        Ok(name)
+    }
+
+    /// Whether what comes next is written just so. The second byte tells most of the time: the first of a name is a quote.
+    #[inline]
+    pub(super) fn begins_with(&self, key: &str) -> bool {
+        let (rest, key) = (&self.text.as_bytes()[self.at..], key.as_bytes());
+        rest.get(1) == key.get(1) && rest.starts_with(key)
+    }
+
+    /// Passes over what has been looked at.
+    pub(super) const fn pass(&mut self, length: usize) {
+        self.at += length;
     }
 
     /// Whether the array that was opened has another element.
-    pub(super) fn element(&mut self, first: bool) -> Result<bool, Malformed> {
+    pub(super) fn element(&mut self, first: bool) -> Result<bool, Box<Malformed>> {
         self.another(first, b']')
     }
 
     /// Enters an array or an object.
-    pub(super) fn open(&mut self) -> Result<(), Malformed> {
+    pub(super) fn open(&mut self) -> Result<(), Box<Malformed>> {
         if self.depth == MAX_DEPTH {
             return Err(self.malformed(format!(
                 "values stand more than {MAX_DEPTH} deep in each other"
@@ -89,18 +113,18 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    pub(super) fn null(&mut self) -> Result<(), Malformed> {
+    pub(super) fn null(&mut self) -> Result<(), Box<Malformed>> {
         self.word("null")
     }
 
-    pub(super) fn boolean(&mut self) -> Result<bool, Malformed> {
+    pub(super) fn boolean(&mut self) -> Result<bool, Box<Malformed>> {
         let value = self.peek() == Some(b't');
         self.word(if value { "true" } else { "false" })?;
         Ok(value)
     }
 
     /// A number as it is written.
-    pub(super) fn number(&mut self) -> Result<&'a str, Malformed> {
+    pub(super) fn number(&mut self) -> Result<&'a str, Box<Malformed>> {
         let from = self.at;
         self.at += number_length(&self.text.as_bytes()[from..])
             .ok_or_else(|| self.unexpected("a number"))?;
@@ -108,7 +132,7 @@ impl<'a> Text<'a> {
     }
 
     /// A string, without its quotes and escapes.
-    pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Malformed> {
+    pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Box<Malformed>> {
         self.at += 1;
         let plain = self.plain();
         if self.peek() == Some(b'"') {
@@ -119,7 +143,7 @@ impl<'a> Text<'a> {
     }
 
     /// The rest of a string that begins with `plain`.
-    fn escaped(&mut self, plain: &str) -> Result<String, Malformed> {
+    fn escaped(&mut self, plain: &str) -> Result<String, Box<Malformed>> {
         let mut unescaped = plain.to_owned();
         loop {
             match self.peek() {
@@ -146,7 +170,7 @@ impl<'a> Text<'a> {
     }
 
     /// Passes over one value, whatever it is.
-    pub(super) fn skip(&mut self) -> Result<(), Malformed> {
+    pub(super) fn skip(&mut self) -> Result<(), Box<Malformed>> {
         match self.sort()? {
             Sort::Null => self.null(),
             Sort::Bool => self.boolean().map(drop),
@@ -174,7 +198,7 @@ impl<'a> Text<'a> {
     }
 
     /// Makes sure that nothing follows.
-    pub(super) fn end(&mut self) -> Result<(), Malformed> {
+    pub(super) fn end(&mut self) -> Result<(), Box<Malformed>> {
         self.skip_space();
         match self.peek() {
             None => Ok(()),
@@ -182,15 +206,14 @@ impl<'a> Text<'a> {
         }
     }
 
-    pub(super) fn malformed(&self, reason: String) -> Malformed {
-        Malformed {
-            reason,
-            at: self.at,
-        }
+    pub(super) fn malformed(&self, reason: String) -> Box<Malformed> {
+        let at = self.at;
+        Box::new(Malformed { reason, at })
     }
 
     /// Passes over the comma before another element, or the closing bracket.
-    fn another(&mut self, first: bool, close: u8) -> Result<bool, Malformed> {
+    #[inline]
+    fn another(&mut self, first: bool, close: u8) -> Result<bool, Box<Malformed>> {
         self.skip_space();
         if self.peek() == Some(close) {
             self.at += 1;
@@ -210,7 +233,7 @@ impl<'a> Text<'a> {
     }
 
     /// The character that an escape stands for.
-    fn escape(&mut self) -> Result<char, Malformed> {
+    fn escape(&mut self) -> Result<char, Box<Malformed>> {
         self.at += 1;
         let escaped = self.peek();
         self.at += 1;
@@ -230,7 +253,7 @@ impl<'a> Text<'a> {
     }
 
     /// The character of `\uXXXX`, or of two of them that are a pair of surrogates.
-    fn escaped_number(&mut self) -> Result<char, Malformed> {
+    fn escaped_number(&mut self) -> Result<char, Box<Malformed>> {
         let high = self.four_digits()?;
         if let Some(character) = char::from_u32(high) {
             return Ok(character);
@@ -249,7 +272,7 @@ impl<'a> Text<'a> {
             .ok_or_else(|| self.malformed("half of a pair of surrogates stands alone".to_owned()))
     }
 
-    fn four_digits(&mut self) -> Result<u32, Malformed> {
+    fn four_digits(&mut self) -> Result<u32, Box<Malformed>> {
         let digits = self.text.as_bytes().get(self.at..self.at + 4);
         let number = digits.and_then(|digits| {
             digits.iter().try_fold(0, |number, &digit| {
@@ -261,7 +284,7 @@ impl<'a> Text<'a> {
         Ok(number)
     }
 
-    fn word(&mut self, word: &str) -> Result<(), Malformed> {
+    fn word(&mut self, word: &str) -> Result<(), Box<Malformed>> {
         if !self.text[self.at..].starts_with(word) {
             return Err(self.unexpected(word));
         }
@@ -269,7 +292,7 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    fn expect(&mut self, byte: u8, what: &str) -> Result<(), Malformed> {
+    fn expect(&mut self, byte: u8, what: &str) -> Result<(), Box<Malformed>> {
         if self.peek() != Some(byte) {
             return Err(self.unexpected(what));
         }
@@ -277,7 +300,7 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    fn unexpected(&self, expected: &str) -> Malformed {
+    fn unexpected(&self, expected: &str) -> Box<Malformed> {
         let found = match self
             .text
             .get(self.at..)
@@ -289,10 +312,12 @@ impl<'a> Text<'a> {
         self.malformed(format!("expected {expected}, found {found}"))
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
