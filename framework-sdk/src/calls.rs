@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, Offer, OfferId, Role, TaskId, TaskStatus, UpdateId};
+use mete_model::{
+    AgentId, FrameworkId, Offer, OfferId, OperationId, Role, TaskId, TaskStatus, UpdateId,
+};
 use mete_placement::demand::Shape;
 use mete_proto::convert::task::kill_policy;
 use mete_proto::convert::{self, ids};
@@ -17,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::{Connection, FrameworkSpec};
 use crate::demand::Demand;
 use crate::explain::{self, ExplainError};
+use crate::feedback::OperationStatus;
 use crate::group::Group;
 use crate::launch::Task;
 use crate::matching::WaitingTask;
-use crate::operation::Operation;
+use crate::operation::{Operation, Order};
 
 /// Calls that wait for the network. A master that takes none for so long is better left than waited for: the link is
 /// cut, and coming back tells both sides the whole truth.
@@ -271,15 +274,15 @@ impl Client {
     /// Does several things with offers of one agent, in order: reserve, make a volume, start tasks on it. What they leave over
     /// goes back with `filters`. Without operations this is a decline.
     ///
-    /// An operation that is refused changes nothing and is answered with [`Event::Error`](crate::Event::Error), tasks as by
-    /// [`accept`](Self::accept).
+    /// An operation that is refused changes nothing and is answered with [`Event::Error`](crate::Event::Error), or, when it
+    /// has a [name](Operation::named), with [`Event::Operation`](crate::Event::Operation); tasks as by [`accept`](Self::accept).
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn operate<'a>(
         &self,
         offers: impl IntoIterator<Item = &'a Offer>,
-        operations: impl IntoIterator<Item = Operation>,
+        operations: impl IntoIterator<Item = impl Into<Order>>,
         filters: Filters,
     ) -> Result<(), CallError> {
         let offers: Vec<&Offer> = offers.into_iter().collect();
@@ -288,7 +291,7 @@ impl Client {
             return self.decline(offers.iter().map(|offer| &offer.id), filters);
         }
         let first = offers.first().ok_or(CallError::NoOffer)?;
-        let operations = operations.map(|one| one.for_offer(&first.agent, &first.role));
+        let operations = operations.map(|one| one.into().for_offer(&first.agent, &first.role));
         let offer_ids = offers.iter().map(|offer| wire::OfferId::from(&offer.id));
         self.send(Call {
             accept: Some(call::Accept {
@@ -449,6 +452,62 @@ impl Client {
                 uuid: ids::uuid(uuid),
             }),
             ..of_type(call::Type::Acknowledge)
+        })
+    }
+
+    /// Says that the news of an operation have been dealt with. News without uuid need no such word.
+    ///
+    /// # Errors
+    /// [`CallError::NotConnected`]: the news will come again.
+    pub fn acknowledge_operation(&self, status: &OperationStatus) -> Result<(), CallError> {
+        match (&status.agent, status.uuid) {
+            (Some(agent), Some(uuid)) => self.acknowledge_operation_update(agent, &status.id, uuid),
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+
+    /// The same for those who kept no more than the names.
+    ///
+    /// # Errors
+    /// [`CallError::NotConnected`]: the news will come again.
+    pub fn acknowledge_operation_update(
+        &self,
+        agent: &AgentId,
+        operation: &OperationId,
+        uuid: UpdateId,
+    ) -> Result<(), CallError> {
+        self.send(Call {
+            acknowledge_operation_status: Some(call::AcknowledgeOperationStatus {
+                agent_id: Some(agent.into()),
+                uuid: ids::uuid(uuid),
+                operation_id: operation.into(),
+                ..call::AcknowledgeOperationStatus::default()
+            }),
+            ..of_type(call::Type::AcknowledgeOperationStatus)
+        })
+    }
+
+    /// Asks how `operations` stand, or, with none named, all that are not acknowledged. A master forgets an operation once
+    /// its end is acknowledged, and one that was refused at once.
+    ///
+    /// # Errors
+    /// [`CallError::NotConnected`].
+    pub fn reconcile_operations<'a>(
+        &self,
+        operations: impl IntoIterator<Item = (&'a OperationId, Option<&'a AgentId>)>,
+    ) -> Result<(), CallError> {
+        let named = |(operation, agent): (&OperationId, Option<&AgentId>)| {
+            call::reconcile_operations::Operation {
+                operation_id: operation.into(),
+                agent_id: agent.map(wire::AgentId::from),
+                ..call::reconcile_operations::Operation::default()
+            }
+        };
+        self.send(Call {
+            reconcile_operations: Some(call::ReconcileOperations {
+                operations: operations.into_iter().map(named).collect(),
+            }),
+            ..of_type(call::Type::ReconcileOperations)
         })
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calls::Client;
 use crate::connection::{Connection, FrameworkSpec};
 use crate::events::Event;
+use crate::feedback::OperationStatus;
 use crate::keeper::Keeper;
 
 /// Events that wait for the framework; when they are this many, the master has to wait too.
@@ -31,9 +32,16 @@ pub struct Framework {
     client: Client,
     acknowledge: bool,
     /// Handed out and, when the next event is asked for, dealt with.
-    in_hand: Option<TaskStatus>,
+    in_hand: Option<News>,
     closing: CancellationToken,
     keeper: JoinHandle<()>,
+}
+
+/// What is acknowledged.
+#[derive(Debug)]
+enum News {
+    Task(TaskStatus),
+    Operation(OperationStatus),
 }
 
 impl Framework {
@@ -80,10 +88,12 @@ impl Framework {
     }
 
     fn acknowledge_in_hand(&mut self) {
-        if let Some(status) = self.in_hand.take() {
-            // Without a connection the update comes again by itself.
-            let _ = self.client.acknowledge(&status);
-        }
+        // Without a connection the update comes again by itself.
+        let _ = match self.in_hand.take() {
+            Some(News::Task(status)) => self.client.acknowledge(&status),
+            Some(News::Operation(status)) => self.client.acknowledge_operation(&status),
+            None => Ok(()),
+        };
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -96,11 +106,27 @@ impl Framework {
             if is_for_the_living(&event) && self.client.with(|shared| shared.torn_down) {
                 continue;
             }
-            if let (true, Event::Update(status)) = (self.acknowledge, &event) {
-                self.in_hand = Some(status.clone());
+            if self.acknowledge {
+                self.in_hand = news(&event);
             }
             return Poll::Ready(Some(event));
         }
+    }
+}
+
+/// What of an event is acknowledged.
+fn news(event: &Event) -> Option<News> {
+    match event {
+        Event::Update(status) => Some(News::Task(status.clone())),
+        Event::Operation(status) => Some(News::Operation(status.clone())),
+        Event::Subscribed { .. }
+        | Event::Offers(_)
+        | Event::Rescind(_)
+        | Event::InverseOffers(_)
+        | Event::RescindInverse(_)
+        | Event::Failure { .. }
+        | Event::Error(_)
+        | Event::Disconnected { .. } => None,
     }
 }
 
@@ -113,6 +139,7 @@ const fn is_for_the_living(event: &Event) -> bool {
         | Event::InverseOffers(_)
         | Event::RescindInverse(_)
         | Event::Update(_)
+        | Event::Operation(_)
         | Event::Failure { .. } => true,
         Event::Error(_) | Event::Disconnected { .. } => false,
     }

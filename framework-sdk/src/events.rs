@@ -7,6 +7,8 @@ use mete_proto::convert::ConvertError;
 use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::{Event as Message, event};
 
+use crate::feedback::OperationStatus;
+
 /// Where the master that let us in is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MasterAddress {
@@ -43,6 +45,9 @@ pub enum Event {
     RescindInverse(OfferId),
     /// News of a task. The same news may come more than once: it is repeated until it is acknowledged.
     Update(TaskStatus),
+    /// How an operation with a [name](crate::Operation::named) went. The same news may come more than once: it is repeated
+    /// until it is acknowledged.
+    Operation(OperationStatus),
     /// An agent is lost (`executor` is `None`), or a custom executor has ended with `status`.
     Failure {
         /// Where.
@@ -122,9 +127,13 @@ pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
         event::Type::Error => {
             Heard::Event(Event::Error(message.error.ok_or_else(missing)?.message))
         }
-        event::Type::Unknown | event::Type::Message | event::Type::UpdateOperationStatus => {
-            Heard::Ignored(kind)
+        event::Type::UpdateOperationStatus => {
+            let update = message.update_operation_status.ok_or_else(missing)?;
+            OperationStatus::read(&update.status)?.map_or(Heard::Ignored(kind), |status| {
+                Heard::Event(Event::Operation(status))
+            })
         }
+        event::Type::Unknown | event::Type::Message => Heard::Ignored(kind),
     };
     Ok(heard)
 }
@@ -230,6 +239,7 @@ mod tests {
             event::Type::Rescind,
             event::Type::RescindInverseOffer,
             event::Type::Update,
+            event::Type::UpdateOperationStatus,
             event::Type::Failure,
             event::Type::Error,
         ] {

@@ -39,7 +39,8 @@
 //!
 //! Status updates are acknowledged by themselves when the next event is asked for, so what you do with an update
 //! before that is done before it counts as heard. Those who store updates first say
-//! [`FrameworkSpec::explicit_acknowledgements`] and call [`Client::acknowledge`].
+//! [`FrameworkSpec::explicit_acknowledgements`] and call [`Client::acknowledge`]. The same holds for operations that were
+//! given a name ([`Operation::named`]) and [`Client::acknowledge_operation`].
 //!
 //! Which task goes onto which offer is for you to say; [`matching`] does it well. Say what waits
 //! ([`Client::demand_for`]) and the master offers what fits; a framework that says nothing is offered whole machines.
@@ -52,6 +53,7 @@ mod connection; // where the masters are, and who we are
 pub mod demand; // what waits, as the master is told it
 mod events; // what a framework hears
 pub mod explain; // why a framework waits, as the master says it
+mod feedback; // what becomes of operations with a name
 mod group; // tasks that start together
 mod keeper; // the connection: subscribe, follow, come back
 mod launch; // a task, built step by step
@@ -64,14 +66,15 @@ pub use calls::{CallError, Client, Filters};
 pub use client::Framework;
 pub use connection::{BadAddress, Connection, FrameworkSpec};
 pub use events::{Event, MasterAddress};
+pub use feedback::{OperationState, OperationStatus};
 pub use group::Group;
 pub use launch::{Task, TaskPort};
-pub use operation::Operation;
+pub use operation::{Operation, Order};
 pub use scheduler::{Scheduler, run};
 
 pub use mete_model::{
     AgentId, Attributes, BadId, Capability, CommandSpec, ContainerSpec, Endpoint, ExecutorId,
-    FaultDomain, FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId, Probe, Program,
-    Ranges, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Timestamp,
-    Unavailability, UpdateId,
+    FaultDomain, FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId, OperationId,
+    Probe, Program, Ranges, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus,
+    Timestamp, Unavailability, UpdateId,
 };

@@ -5,6 +5,7 @@ use mete_model::{AgentId, ExecutorId, FrameworkId, InverseOffer, Offer, OfferId,
 use crate::calls::{Client, Filters};
 use crate::client::Framework;
 use crate::events::{Event, MasterAddress};
+use crate::feedback::OperationStatus;
 
 /// A framework as a set of callbacks. Each may make calls with `client`; none should wait for long.
 #[allow(unused_variables, reason = "the names of parameters say what they are")]
@@ -29,6 +30,9 @@ pub trait Scheduler {
 
     /// News of a task. Acknowledged when this returns, unless acknowledgements are explicit.
     fn update(&mut self, client: &Client, status: &TaskStatus);
+
+    /// News of an operation that has a name. Acknowledged as those of tasks are.
+    fn operation(&mut self, client: &Client, status: &OperationStatus) {}
 
     /// An agent is lost, or a custom executor has ended.
     fn failure(
@@ -60,6 +64,7 @@ pub async fn run(mut framework: Framework, scheduler: &mut impl Scheduler) {
             Event::InverseOffers(offers) => scheduler.inverse_offers(&client, offers),
             Event::RescindInverse(offer) => scheduler.inverse_rescinded(&client, &offer),
             Event::Update(status) => scheduler.update(&client, &status),
+            Event::Operation(status) => scheduler.operation(&client, &status),
             Event::Failure {
                 agent,
                 executor,

@@ -10,6 +10,8 @@ mod explain;
 mod life;
 #[path = "api/maintenance.rs"]
 mod maintenance;
+#[path = "api/operations.rs"]
+mod operations;
 #[path = "api/operators.rs"]
 mod operators;
 #[path = "api/operators_http.rs"]

@@ -165,6 +165,9 @@ impl Watcher {
             Event::InverseOffers(_) => self.seen.push("inverse offers".to_owned()),
             Event::RescindInverse(_) => self.seen.push("rescind inverse".to_owned()),
             Event::Update(status) => self.write_down_update(status),
+            Event::Operation(status) => self
+                .seen
+                .push(format!("operation {} {:?}", status.id, status.state)),
             Event::Failure { .. } => self.seen.push("failure".to_owned()),
             Event::Error(text) => self.seen.push(format!("error {text}")),
             Event::Disconnected { .. } => self.seen.push("disconnected".to_owned()),
