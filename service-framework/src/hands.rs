@@ -6,10 +6,13 @@
 
 use mete_daemon::clock;
 use mete_daemon::event_loop::{Handle, Hands};
-use mete_framework_sdk::{CallError, Client, Filters, Group, OfferId, Operation, Task, TaskPort};
+use mete_framework_sdk::{
+    CallError, Client, Filters, Group, OfferId, Operation, OperationId, Order, Task, TaskPort,
+};
 use mete_model::container::MountSource;
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::app::Protocol;
+use mete_service_framework_core::state::instances::InstanceId;
 use mete_service_framework_core::{Action, Input, Kept, Launch, LaunchGroup, Orchestrator};
 use std::time::Duration;
 use tracing::{debug, warn};
@@ -40,7 +43,8 @@ impl Hands<Action> for ServiceHands {
                 groups,
                 refuse,
             } => {
-                let first = given_back(release).chain(kept(reserve)).collect();
+                let kept = kept(reserve).map(Order::from);
+                let first = given_back(release).chain(kept).collect();
                 let done = self.accept(&offers, first, launches, groups, refuse);
                 ("accept", done)
             }
@@ -67,6 +71,11 @@ impl Hands<Action> for ServiceHands {
                 "acknowledge",
                 self.client.acknowledge_update(&agent, &task, uuid),
             ),
+            Action::AcknowledgeOperation(done) => (
+                "acknowledge_operation_status",
+                self.client
+                    .acknowledge_operation_update(&done.agent, &done.operation, done.uuid),
+            ),
             Action::Reconcile { tasks } => {
                 let tasks = tasks.iter().map(|(task, agent)| (task, agent.as_ref()));
                 ("reconcile", self.client.reconcile(tasks))
@@ -90,7 +99,7 @@ impl ServiceHands {
     fn accept(
         &self,
         ids: &[OfferId],
-        first: Vec<Operation>,
+        first: Vec<Order>,
         launches: Vec<Launch>,
         groups: Vec<LaunchGroup>,
         refuse: Duration,
@@ -134,14 +143,17 @@ impl ServiceHands {
     }
 }
 
-/// Volumes go before what they lie on.
-fn given_back(release: Vec<Kept>) -> impl Iterator<Item = Operation> {
-    release.into_iter().flat_map(|kept| {
+/// Volumes go before what they lie on; the last operation has the instance's name, so that the master tells when it is done.
+fn given_back(release: Vec<(InstanceId, Kept)>) -> impl Iterator<Item = Order> {
+    release.into_iter().flat_map(|(instance, kept)| {
         let volumes = Some(kept.volumes).filter(|volumes| !volumes.is_empty());
-        let destroy = volumes.map(Operation::Destroy);
-        destroy
-            .into_iter()
-            .chain([Operation::Unreserve(kept.reserved)])
+        let destroy = volumes.map(|volumes| Operation::Destroy(volumes).into());
+        let unreserve = Operation::Unreserve(kept.reserved);
+        let unreserve = match OperationId::new(instance.to_string()) {
+            Ok(name) => unreserve.named(name),
+            Err(_) => unreserve.into(), // A name too long for an id: nobody tells, and in time it counts as gone.
+        };
+        destroy.into_iter().chain([unreserve])
     })
 }
 
@@ -157,11 +169,7 @@ fn kept(reserve: Vec<Kept>) -> impl Iterator<Item = Operation> {
 }
 
 /// What is done with offers: `first`, then tasks, each for itself, and groups; nothing when there are none.
-fn operations(
-    first: Vec<Operation>,
-    launches: Vec<Launch>,
-    groups: Vec<LaunchGroup>,
-) -> Vec<Operation> {
+fn operations(first: Vec<Order>, launches: Vec<Launch>, groups: Vec<LaunchGroup>) -> Vec<Order> {
     let tasks: Vec<Task> = launches.into_iter().map(task).collect();
     let alone = (!tasks.is_empty()).then_some(Operation::Launch(tasks));
     let groups = groups.into_iter().map(|group| {
@@ -170,7 +178,8 @@ fn operations(
         let tasks = group.tasks.into_iter().map(task);
         Operation::LaunchGroup(Box::new(tasks.fold(around, Group::task)))
     });
-    first.into_iter().chain(alone).chain(groups).collect()
+    let tasks = alone.into_iter().chain(groups).map(Order::from);
+    first.into_iter().chain(tasks).collect()
 }
 
 /// Launches with the secrets they ask for. Those that cannot have them have failed.

@@ -4,8 +4,8 @@
 //! acknowledged by the core, once they are stored.
 
 use mete_daemon::event_loop::Handle;
-use mete_framework_sdk::{Event, Framework};
-use mete_service_framework_core::{Input, Orchestrator};
+use mete_framework_sdk::{Event, Framework, OperationState, OperationStatus};
+use mete_service_framework_core::{Done, Input, Orchestrator};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -71,6 +71,7 @@ fn input(event: Event, table: &Table) -> Option<Input> {
             Input::Rescind(offer)
         }
         Event::Update(status) => Input::Update(status),
+        Event::Operation(status) => operated(status)?,
         Event::Failure {
             agent,
             executor,
@@ -99,4 +100,20 @@ fn input(event: Event, table: &Table) -> Option<Input> {
         _ => return None, // open for more
     };
     Some(input)
+}
+
+/// What is done needs an acknowledgement. What was not done shows itself: it is offered again.
+fn operated(status: OperationStatus) -> Option<Input> {
+    match (status.state, status.agent, status.uuid) {
+        (OperationState::Finished, Some(agent), Some(uuid)) => Some(Input::Operated(Done {
+            operation: status.id,
+            agent,
+            uuid,
+        })),
+        _ => {
+            let (operation, state, message) = (status.id, status.state, status.message);
+            info!(%operation, ?state, message, "an operation is not done");
+            None
+        }
+    }
 }

@@ -13,11 +13,12 @@ use mete_placement::Shape;
 
 use crate::deployment::plan::Step;
 use crate::events::Event;
+use crate::input::Done;
 use crate::launch::TaskPort;
 use crate::probe::Probe;
 use crate::spec::app::AppId;
 use crate::state::deployments::DeploymentId;
-use crate::state::instances::Instance;
+use crate::state::instances::{Instance, InstanceId};
 use crate::validate::Violation;
 
 pub use crate::record::Record;
@@ -29,8 +30,9 @@ pub enum Action {
     Accept {
         /// The offers, all of one agent.
         offers: Vec<OfferId>,
-        /// What was kept for instances that are no more.
-        release: Vec<Kept>,
+        /// What was kept for instances that are no more, each by its name: [`Input::Operated`](crate::Input::Operated) tells
+        /// when it is given back.
+        release: Vec<(InstanceId, Kept)>,
         /// What is kept for instances from now on.
         reserve: Vec<Kept>,
         /// Tasks, each for itself.
@@ -75,6 +77,8 @@ pub enum Action {
         /// Which report.
         uuid: UpdateId,
     },
+    /// It is stored what an operation changed.
+    AcknowledgeOperation(Done),
     /// Ask for the state of tasks; when empty: of all the master knows.
     Reconcile {
         /// At most [`crate::transitions::reconcile::MAX_RECONCILE_TASKS`].

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use mete_model::{
-    AgentId, FrameworkId, InverseOffer, Offer, OfferId, TaskId, TaskStatus, Timestamp,
+    AgentId, FrameworkId, InverseOffer, Offer, OfferId, OperationId, TaskId, TaskStatus, Timestamp,
+    UpdateId,
 };
 
 use crate::probe::{Answer, Check};
@@ -66,6 +67,8 @@ pub enum Input {
     Update(TaskStatus),
     /// An agent is lost: not heard of, or gone for good.
     AgentLost(AgentId),
+    /// An operation is done.
+    Operated(Done),
     /// The master says in words that something we sent was wrong, or that an executor failed.
     Failure(String),
     /// What came of `Action::Probe`.
@@ -79,6 +82,17 @@ pub enum Input {
     },
     /// A deadline has come.
     Deadline,
+}
+
+/// An operation that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The name that we gave it.
+    pub operation: OperationId,
+    /// On whose resources.
+    pub agent: AgentId,
+    /// What an acknowledgement shows.
+    pub uuid: UpdateId,
 }
 
 /// What a user wants of apps.

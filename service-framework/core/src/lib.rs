@@ -27,7 +27,7 @@ pub mod validate; // whether a wish makes sense
 pub mod view; // what readers may look at
 
 pub use effects::{Action, Kept, Launch, LaunchGroup, LaunchSecrets, Missing, Reply};
-pub use input::{Change, Input, Origin, ProxyAck, Wanted};
+pub use input::{Change, Done, Input, Origin, ProxyAck, Wanted};
 pub use orchestrator::{Life, Orchestrator, Settings};
 pub use record::{BadRecord, Record};
 pub use view::View;

@@ -229,6 +229,49 @@ impl Orchestrator {
         out.act
             .extend(tasks.map(|(task, grace)| kill(task, agent.clone(), grace)));
     }
+
+    /// What one input brings with it, and the answer to whoever waits for one.
+    fn hear(&mut self, now: Timestamp, input: Input, out: &mut Effects<Self>) -> Option<Reply> {
+        match input {
+            Input::Change(change) => return Some(self.change(now, change, out)),
+            Input::DryRun(wanted) => return Some(self.dry_run(now, wanted)),
+            Input::KillInstances {
+                instances,
+                scale,
+                force,
+                wipe,
+            } => {
+                let how = Killing { scale, force, wipe };
+                return Some(self.kill_instances(now, &instances, how, out));
+            }
+            Input::CancelDeployment { id, force } => {
+                return Some(self.cancel_deployment(now, &id, force, out));
+            }
+            Input::ResetDelay { app } => return Some(self.reset_delay(&app)),
+            Input::ProxyAck(ack) => return Some(self.proxy_ack(now, ack, out)),
+            Input::Subscribed { framework, master } => self.subscribed(now, framework, master, out),
+            Input::Disconnected => self.disconnected(now, out),
+            Input::Offers(offers) => self.offers(now, offers, out),
+            Input::InverseOffers(questions) => self.asked_to_leave(now, questions, out),
+            Input::RescindInverse(question) => {
+                // Why is not said; whether the agent drains on is seen by its offers, or by another question.
+                self.leaving.withdraw(&question);
+            }
+            Input::Update(status) => self.update(now, status, out),
+            Input::Operated(done) => self.operated(done, out),
+            Input::Probed {
+                instance,
+                check,
+                answer,
+            } => self.probed(now, &instance, check, answer, out),
+            Input::AgentLost(agent) => self.agent_lost(&agent, out),
+            Input::Deadline => self.deadline(now, out),
+            // Offers are used or declined in the step they come in, so there is none to take back; what was launched
+            // with it too late comes back as a report.
+            Input::Rescind(_) | Input::Failure(_) => {}
+        }
+        None
+    }
 }
 
 impl Machine for Orchestrator {
@@ -238,76 +281,11 @@ impl Machine for Orchestrator {
     type Reply = Reply;
     type View = View;
 
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one flat match over all that can happen"
-    )]
     fn step(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
         let mut out = Effects::none();
         self.resume(now, &mut out);
         self.forget_silent_proxies(now, &mut out);
-        out.reply = match input {
-            Input::Change(change) => Some(self.change(now, change, &mut out)),
-            Input::DryRun(wanted) => Some(self.dry_run(now, wanted)),
-            Input::KillInstances {
-                instances,
-                scale,
-                force,
-                wipe,
-            } => {
-                let how = Killing { scale, force, wipe };
-                Some(self.kill_instances(now, &instances, how, &mut out))
-            }
-            Input::CancelDeployment { id, force } => {
-                Some(self.cancel_deployment(now, &id, force, &mut out))
-            }
-            Input::ResetDelay { app } => Some(self.reset_delay(&app)),
-            Input::ProxyAck(ack) => Some(self.proxy_ack(now, ack, &mut out)),
-            Input::Subscribed { framework, master } => {
-                self.subscribed(now, framework, master, &mut out);
-                None
-            }
-            Input::Disconnected => {
-                self.disconnected(now, &mut out);
-                None
-            }
-            Input::Offers(offers) => {
-                self.offers(now, offers, &mut out);
-                None
-            }
-            Input::InverseOffers(questions) => {
-                self.asked_to_leave(now, questions, &mut out);
-                None
-            }
-            Input::RescindInverse(question) => {
-                // Why is not said; whether the agent drains on is seen by its offers, or by another question.
-                self.leaving.withdraw(&question);
-                None
-            }
-            Input::Update(status) => {
-                self.update(now, status, &mut out);
-                None
-            }
-            Input::Probed {
-                instance,
-                check,
-                answer,
-            } => {
-                self.probed(now, &instance, check, answer, &mut out);
-                None
-            }
-            Input::AgentLost(agent) => {
-                self.agent_lost(&agent, &mut out);
-                None
-            }
-            Input::Deadline => {
-                self.deadline(now, &mut out);
-                None
-            }
-            // Offers are used or declined in the step they come in, so there is none to take back; what was launched
-            // with it too late comes back as a report.
-            Input::Rescind(_) | Input::Failure(_) => None,
-        };
+        out.reply = self.hear(now, input, &mut out);
         self.settle(now, &mut out);
         out
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! owed ──an offer shows it──▶ given ──shown again──▶ given
-//!   │                           └──not shown for so long──▶ (over)
+//!   │                           └──the master has done it, or it is not shown for so long──▶ (over)
 //!   └──not sure, not shown for so long──▶ (over)
 //! ```
 //! Invariant: stored before the instance is forgotten, so that nothing stays reserved that nobody asks for.
@@ -15,8 +15,8 @@ use mete_model::{AgentId, Timestamp};
 use crate::state::holdings::Holding;
 use crate::state::instances::InstanceId;
 
-/// What was given back and is not offered again for so long is gone: masters do it at once or not at all, and agents that
-/// were away meanwhile are back by then or unreachable (`--agent-reregister-timeout`, 10 min).
+/// What was given back and is not offered again for so long is gone, though no master has said so: one does it at once or
+/// not at all, and agents that were away meanwhile are back by then or unreachable (`--agent-reregister-timeout`, 10 min).
 pub const RELEASE_CONFIRM: Duration = Duration::from_secs(600);
 /// What waits to be given back at once; of more the oldest by name is left to operators. Each costs a shape of the demand,
 /// of which a master takes a thousand.
@@ -74,6 +74,11 @@ impl Releases {
         release.is_given = true;
         release.over = Some(now + RELEASE_CONFIRM);
         Some(release.clone())
+    }
+
+    /// It is given back; whether it was still waited for.
+    pub(crate) fn remove(&mut self, id: &InstanceId) -> bool {
+        self.0.remove(id).is_some()
     }
 
     /// Nobody was listened to meanwhile: all that counts as gone some day does so later.

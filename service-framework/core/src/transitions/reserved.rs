@@ -12,7 +12,8 @@ use mete_model::{Offer, Reason, Resources, TaskState, TaskStatus, Timestamp};
 use mete_placement::demand::MAX_NAME_BYTES;
 
 use super::offers::note;
-use crate::effects::{Kept, Launch};
+use crate::effects::{Action, Kept, Launch};
+use crate::input::Done;
 use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
 use crate::record::Record;
@@ -27,7 +28,7 @@ use crate::state::releases::Release;
 #[derive(Default)]
 pub(super) struct Shown {
     pub(super) launches: Vec<Launch>,
-    pub(super) release: Vec<Kept>,
+    pub(super) release: Vec<(InstanceId, Kept)>,
 }
 
 impl Shown {
@@ -155,7 +156,7 @@ impl Orchestrator {
                         out.store
                             .push(Record::Release(id.clone(), Box::new(release)));
                     }
-                    shown.release.push(holdings::as_kept(&parts));
+                    shown.release.push((id, holdings::as_kept(&parts)));
                 }
             }
         }
@@ -269,6 +270,17 @@ impl Orchestrator {
         } else {
             self.put_off(id, now); // nobody could have shown it
         }
+    }
+
+    /// The master has done what an offer was used for: what was held for an instance is given back.
+    pub(crate) fn operated(&mut self, done: Done, out: &mut Effects<Self>) {
+        if let Some(id) = InstanceId::parse(done.operation.as_str())
+            && self.releases.remove(&id)
+        {
+            self.touched.insert(id.app());
+            out.store.push(Record::ReleaseRemoved(id));
+        }
+        out.act.push(Action::AcknowledgeOperation(done));
     }
 
     /// What was given back and is not shown again is gone.

@@ -158,7 +158,9 @@ impl World {
                 ..
             } => {
                 let agent = self.offered[&offers[0]].clone();
-                release.iter().for_each(|kept| self.give_back(&agent, kept));
+                release
+                    .iter()
+                    .for_each(|(_, kept)| self.give_back(&agent, kept));
                 reserve.iter().for_each(|kept| self.keep(&agent, kept));
                 for LaunchGroup {
                     tasks, overhead, ..
@@ -191,7 +193,10 @@ impl World {
             Action::Probe(probe) => self.probes.push(probe),
             Action::Publish(event) => self.events.push(event.what),
             Action::AcceptInverse(questions) => self.accepted.extend(questions),
-            Action::Decline { .. } | Action::Acknowledge { .. } | Action::Reconcile { .. } => {}
+            Action::Decline { .. }
+            | Action::Acknowledge { .. }
+            | Action::AcknowledgeOperation(_)
+            | Action::Reconcile { .. } => {}
         }
     }
 

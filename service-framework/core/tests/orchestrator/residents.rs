@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mete_model::{Reason, Role, TaskId, TaskState};
+use mete_model::{OperationId, Reason, Role, TaskId, TaskState, UpdateId};
 use mete_service_framework_core::orchestrator::Settings;
 use mete_service_framework_core::spec::app::{
     AppSpec, Container, ContainerKind, PersistentVolume, Residency, UnreachableStrategy,
@@ -11,7 +11,7 @@ use mete_service_framework_core::spec::app::{
 use mete_service_framework_core::state::instances::{InstanceState, RESERVATION_TIMEOUT};
 use mete_service_framework_core::state::launch_queue::Reject;
 use mete_service_framework_core::state::releases::RELEASE_CONFIRM;
-use mete_service_framework_core::{Action, Input, Kept, Reply, Wanted};
+use mete_service_framework_core::{Action, Done, Input, Kept, Record, Reply, Wanted};
 use proptest::prelude::*;
 
 use crate::kit::{World, agent, id, instance_of};
@@ -301,6 +301,32 @@ fn a_removed_app_leaves_nothing_behind() {
         keys.iter().all(|key| !key.starts_with("release/")),
         "{keys:?}"
     );
+    assert!(!world.wants_offers, "it is over");
+}
+
+#[test]
+fn what_the_master_has_given_back_is_forgotten_at_once() {
+    let mut world = running(1, 1);
+    let task = world.task_ids().remove(0);
+    world.ask(Wanted::Remove(id("/db")), false);
+    world.acknowledge_all();
+    world.end_killed();
+    world.offer_as_demanded();
+    assert!(world.wants_offers, "nobody has said yet that it is done");
+    let instance = instance_of(&task);
+    let done = Done {
+        operation: OperationId::new(instance.to_string()).unwrap(),
+        agent: agent(1),
+        uuid: UpdateId([7; 16]),
+    };
+
+    let effects = world.step(Input::Operated(done.clone()));
+    let again = world.step(Input::Operated(done.clone()));
+
+    assert_eq!(effects.store, [Record::ReleaseRemoved(instance)]);
+    let acknowledged = Action::AcknowledgeOperation(done);
+    assert!(effects.act.contains(&acknowledged), "{:?}", effects.act);
+    assert_eq!((again.store, again.act), (vec![], vec![acknowledged]));
     assert!(!world.wants_offers, "it is over");
 }
 
