@@ -5,6 +5,7 @@
 
 mod client; // HTTP to master and services, with errors that say what to do
 mod commands; // one file a command
+mod heap; // jemalloc or the system's
 mod say; // words on standard output
 mod table; // rows for people, JSON for programs
 
