@@ -65,7 +65,13 @@ impl Cluster {
         let held = task.holds_resources();
         let latest = update.latest.unwrap_or(update.status.state);
         if task.state != latest && task.state.may_become(latest) {
-            info!(task = %key, agent = %task.agent, from = %task.state, to = %latest, "task changed state");
+            let from = task.state;
+            if latest.is_terminal() && !matches!(latest, TaskState::Finished | TaskState::Killed) {
+                info!(task = %key, agent = %task.agent, %from, to = %latest, "task ended badly");
+            } else {
+                // Of these there may be ten thousand a second.
+                debug!(task = %key, agent = %task.agent, %from, to = %latest, "task changed state");
+            }
             task.state = latest;
         }
         if let Some(uuid) = update.status.uuid {
