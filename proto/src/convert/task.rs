@@ -19,49 +19,62 @@ use crate::mesos::v1 as wire;
 impl TryFrom<&wire::TaskInfo> for TaskSpec {
     type Error = ConvertError;
     fn try_from(info: &wire::TaskInfo) -> Result<Self, ConvertError> {
-        if let Some(executor) = &info.executor {
-            return delegated(info, executor);
-        }
-        refuse(
-            info.check.is_some(),
-            "check",
-            "checks other than health checks are",
-        )?;
-        refuse(
-            info.max_completion_time.is_some(),
-            "max_completion_time",
-            "deadlines of tasks are",
-        )?;
-        let container = container(info.container.as_deref())?;
-        let command = info
-            .command
-            .as_ref()
-            .ok_or_else(|| ConvertError::missing("command"))?;
-        let command = CommandSpec::try_from(command).within("command")?;
-        if container.as_ref().is_none_or(|one| one.image.is_none()) {
-            names_its_program(&command).within("command")?;
-        }
-        let check = info
-            .health_check
-            .as_deref()
-            .map(HealthCheck::try_from)
-            .transpose();
-        let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
+        let decided = decided(info)?;
         Ok(Self {
-            id: (&info.task_id).try_into().within("task_id")?,
-            name: info.name.clone(),
-            agent: (&info.agent_id).try_into().within("agent_id")?,
-            resources: resources::from_wire(&info.resources)?,
-            limits: task_limits::read(&info.limits)?,
-            command,
-            executor: None,
-            original: original(info, container.as_ref()),
-            container: container.map(Box::new),
-            health_check: check.within("health_check")?,
-            kill_grace_period: policy.within("kill_policy")?,
-            labels: labels(info.labels.as_ref()),
+            original: original(info, decided.container.as_deref()),
+            ..decided
         })
     }
+}
+
+/// All but the message as it came.
+fn decided(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
+    match info.executor.as_deref() {
+        Some(executor) => delegated(info, executor),
+        None => run_by_its_agent(info),
+    }
+}
+
+fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
+    refuse(
+        info.check.is_some(),
+        "check",
+        "checks other than health checks are",
+    )?;
+    refuse(
+        info.max_completion_time.is_some(),
+        "max_completion_time",
+        "deadlines of tasks are",
+    )?;
+    let container = container(info.container.as_deref())?;
+    let command = info
+        .command
+        .as_ref()
+        .ok_or_else(|| ConvertError::missing("command"))?;
+    let command = CommandSpec::try_from(command).within("command")?;
+    if container.as_ref().is_none_or(|one| one.image.is_none()) {
+        names_its_program(&command).within("command")?;
+    }
+    let check = info
+        .health_check
+        .as_deref()
+        .map(HealthCheck::try_from)
+        .transpose();
+    let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
+    Ok(TaskSpec {
+        id: (&info.task_id).try_into().within("task_id")?,
+        name: info.name.clone(),
+        agent: (&info.agent_id).try_into().within("agent_id")?,
+        resources: resources::from_wire(&info.resources)?,
+        limits: task_limits::read(&info.limits)?,
+        command,
+        executor: None,
+        original: Bytes::new(),
+        container: container.map(Box::new),
+        health_check: check.within("health_check")?,
+        kill_grace_period: policy.within("kill_policy")?,
+        labels: labels(info.labels.as_ref()),
+    })
 }
 
 /// A task as a framework launches it by itself: its command is that of an agent, or it has an executor.
@@ -83,7 +96,7 @@ pub(super) fn of_group(
 ) -> Result<TaskSpec, ConvertError> {
     let mut info = info.clone();
     info.executor = Some(Box::new(executor.clone()));
-    delegated(&info, executor)
+    TaskSpec::try_from(&info)
 }
 
 /// A task that an executor of the framework's own is told to run. Command, container and checks that an agent would look
@@ -112,7 +125,7 @@ fn delegated(
         health_check: None,
         kill_grace_period: policy.within("kill_policy")?,
         labels: labels(info.labels.as_ref()),
-        original: info.encode_to_vec().into(),
+        original: Bytes::new(),
     })
 }
 
@@ -157,7 +170,7 @@ pub fn with_secrets(task: &TaskSpec) -> wire::TaskInfo {
 impl From<&TaskSpec> for wire::TaskInfo {
     fn from(task: &TaskSpec) -> Self {
         let mut info = Self::decode(task.original.clone()).unwrap_or_default();
-        let came = TaskSpec::try_from(&info).ok();
+        let came = decided(&info).ok();
         let came = came.as_ref();
         info.task_id = (&task.id).into();
         info.name.clone_from(&task.name);
