@@ -134,7 +134,7 @@ impl Shared {
             ..call::UpdateFramework::default()
         };
         self.send(Call {
-            update_framework: Some(update),
+            update_framework: Some(Box::new(update)),
             ..of_type(call::Type::UpdateFramework)
         })
     }

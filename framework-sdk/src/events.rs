@@ -103,7 +103,7 @@ pub(crate) fn read(message: Message) -> Result<Heard, ConvertError> {
     let missing = || ConvertError::missing("event");
     let kind = message.r#type.unwrap_or_default();
     let heard = match message.r#type() {
-        event::Type::Subscribed => return subscribed(message.subscribed.ok_or_else(missing)?),
+        event::Type::Subscribed => return subscribed(*message.subscribed.ok_or_else(missing)?),
         event::Type::Heartbeat => Heard::Heartbeat,
         event::Type::Offers => {
             Heard::Event(Event::Offers(offers(message.offers.unwrap_or_default())))
@@ -213,7 +213,7 @@ mod tests {
             ..event::Subscribed::default()
         };
         let mut message = Message {
-            subscribed: Some(subscribed),
+            subscribed: Some(Box::new(subscribed)),
             ..Message::default()
         };
         message.set_type(event::Type::Subscribed);

@@ -327,12 +327,12 @@ impl Keeper {
 fn subscribe(shared: &Shared) -> Call {
     let mut call = Call {
         framework_id: shared.info.id.clone(),
-        subscribe: Some(call::Subscribe {
+        subscribe: Some(Box::new(call::Subscribe {
             framework_info: shared.info.clone(),
             suppressed_roles: shared.suppressed_roles(),
             protocol_version: Some(PROTOCOL_VERSION),
             ..call::Subscribe::default()
-        }),
+        })),
         ..Call::default()
     };
     call.set_type(call::Type::Subscribe);

@@ -91,7 +91,7 @@ impl Operation {
                 Type::Launch
             }
             Self::LaunchGroup(group) => {
-                operation.launch_group = Some(group.for_offer(agent, role));
+                operation.launch_group = Some(Box::new(group.for_offer(agent, role)));
                 Type::LaunchGroup
             }
             Self::Reserve(all) => {
@@ -120,17 +120,17 @@ impl Operation {
                 Type::Destroy
             }
             Self::Grow { volume, addition } => {
-                operation.grow_volume = Some(operation::GrowVolume {
+                operation.grow_volume = Some(Box::new(operation::GrowVolume {
                     volume: one(named(&volume)),
                     addition: one(named(&addition)),
-                });
+                }));
                 Type::GrowVolume
             }
             Self::Shrink { volume, by_bytes } => {
-                operation.shrink_volume = Some(operation::ShrinkVolume {
+                operation.shrink_volume = Some(Box::new(operation::ShrinkVolume {
                     volume: one(named(&volume)),
                     subtract: megabytes(by_bytes),
-                });
+                }));
                 Type::ShrinkVolume
             }
         };

@@ -29,7 +29,7 @@ const FILES: [&str; 10] = [
 const FOREIGN: &str = ".google.";
 
 /// What few messages have, and all would have room for: a resource is a fifth as large without room for a disk's source.
-const RARE_AND_LARGE: [&str; 7] = [
+const RARE_AND_LARGE: [&str; 20] = [
     ".mesos.v1.Resource.disk",
     ".mesos.v1.TaskInfo.executor",
     ".mesos.v1.TaskInfo.container",
@@ -37,6 +37,19 @@ const RARE_AND_LARGE: [&str; 7] = [
     ".mesos.v1.TaskInfo.health_check",
     ".mesos.v1.Task.container",
     ".mesos.v1.Task.health_check",
+    ".mesos.v1.Offer.Operation.launch_group",
+    ".mesos.v1.Offer.Operation.grow_volume",
+    ".mesos.v1.Offer.Operation.shrink_volume",
+    ".mesos.v1.Offer.Operation.create_disk",
+    ".mesos.v1.Offer.Operation.destroy_disk",
+    ".mesos.v1.scheduler.Call.subscribe",
+    ".mesos.v1.scheduler.Call.update_framework",
+    ".mesos.v1.scheduler.Event.subscribed",
+    ".mesos.v1.scheduler.Event.update",
+    ".mesos.v1.scheduler.Event.update_operation_status",
+    ".mete.v1.MasterMessage.message.run_task",
+    ".mete.v1.MasterMessage.message.run_group",
+    ".mete.v1.AgentMessage.message.register",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

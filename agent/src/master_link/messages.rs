@@ -144,7 +144,7 @@ fn executor_key(
 pub(super) fn to_wire(message: &Outgoing, introduction: &Introduction) -> wire::AgentMessage {
     let message = match message {
         Outgoing::Register(registration) => {
-            agent_message::Message::Register(register(registration, introduction))
+            agent_message::Message::Register(Box::new(register(registration, introduction)))
         }
         Outgoing::Update(report) => agent_message::Message::Update(update(report)),
         Outgoing::ExecutorMessage { executor, data } => {

@@ -19,14 +19,14 @@ pub(super) fn subscribed(id: &FrameworkId, state: &State) -> Event {
         ..wire::MasterInfo::default()
     };
     Event {
-        subscribed: Some(event::Subscribed {
+        subscribed: Some(Box::new(event::Subscribed {
             framework_id: id.into(),
             heartbeat_interval_seconds: Some(state.options.heartbeat.as_secs_f64()),
             master_info: Some(master),
             protocol_version: Some(PROTOCOL_VERSION),
             master_epoch: Some(state.options.epoch),
             ..event::Subscribed::default()
-        }),
+        })),
         ..of_type(event::Type::Subscribed)
     }
 }
@@ -52,9 +52,9 @@ pub(super) fn rescind(offer: &OfferId) -> Event {
 
 pub(super) fn update(status: &TaskStatus) -> Event {
     Event {
-        update: Some(event::Update {
+        update: Some(Box::new(event::Update {
             status: status.into(),
-        }),
+        })),
         ..of_type(event::Type::Update)
     }
 }

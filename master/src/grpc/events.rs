@@ -52,7 +52,7 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
         Event::Update { status, original } => {
             let status = update(&status, original);
             wire::scheduler::Event {
-                update: Some(event::Update { status }),
+                update: Some(Box::new(event::Update { status })),
                 ..bare(Type::Update)
             }
         }
@@ -151,7 +151,7 @@ pub(crate) fn finished(
 
 fn operation_status(status: wire::OperationStatus) -> wire::scheduler::Event {
     wire::scheduler::Event {
-        update_operation_status: Some(event::UpdateOperationStatus { status }),
+        update_operation_status: Some(Box::new(event::UpdateOperationStatus { status })),
         ..bare(Type::UpdateOperationStatus)
     }
 }
@@ -166,7 +166,7 @@ fn subscribed(framework: &FrameworkId, about: &About) -> wire::scheduler::Event 
         master_epoch: Some(about.settings.epoch),
     };
     wire::scheduler::Event {
-        subscribed: Some(subscribed),
+        subscribed: Some(Box::new(subscribed)),
         ..bare(Type::Subscribed)
     }
 }

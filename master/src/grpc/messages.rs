@@ -164,13 +164,13 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             framework,
             role,
             task,
-        } => Message::RunTask(run_task(&framework, &role, &task)),
+        } => Message::RunTask(Box::new(run_task(&framework, &role, &task))),
         MessageToAgent::RunGroup {
             framework,
             role,
             executor,
             tasks,
-        } => Message::RunGroup(run_group(&framework, &role, &executor, &tasks)),
+        } => Message::RunGroup(Box::new(run_group(&framework, &role, &executor, &tasks))),
         MessageToAgent::KillTask {
             framework,
             task,

@@ -457,7 +457,7 @@ async fn an_agent_that_makes_no_sense_is_refused_with_the_field() {
 
         agent
             .say(mete_proto::mete::v1::agent_message::Message::Register(
-                register,
+                Box::new(register),
             ))
             .await;
 
@@ -530,13 +530,13 @@ async fn a_framework_whose_offer_constraints_explode_is_not_let_in() {
         groups: vec![group],
     };
     let mut subscribe = bare(call::Type::Subscribe);
-    subscribe.subscribe = Some(call::Subscribe {
+    subscribe.subscribe = Some(Box::new(call::Subscribe {
         framework_info: framework_info(),
         offer_constraints: Some(OfferConstraints {
             role_constraints: [("web".to_owned(), of_role)].into(),
         }),
         ..call::Subscribe::default()
-    });
+    }));
 
     framework.say(subscribe).await;
 

@@ -75,7 +75,7 @@ async fn a_master_of_an_older_epoch_than_the_agent_obeyed_refuses_it() {
     register.hello.master_epoch = Some(u64::MAX);
 
     agent
-        .say(mete::agent_message::Message::Register(register))
+        .say(mete::agent_message::Message::Register(Box::new(register)))
         .await;
 
     let Message::Refused(refused) = agent.next().await else {
@@ -152,7 +152,7 @@ async fn a_second_agent_of_one_id_is_refused() {
 
     let mut second = Agent::open(&master).await;
     second
-        .say(mete::agent_message::Message::Register(register))
+        .say(mete::agent_message::Message::Register(Box::new(register)))
         .await;
 
     let Message::Refused(refused) = second.next().await else {

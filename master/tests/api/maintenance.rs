@@ -144,7 +144,7 @@ async fn the_schedule_and_what_is_down_survive_a_restart() {
     assert_eq!(status["draining_machines"], json!([]));
     let mut agent = Agent::open(&master).await;
     agent
-        .say(agent_message::Message::Register(registration()))
+        .say(agent_message::Message::Register(Box::new(registration())))
         .await;
     assert!(matches!(agent.next().await, Message::Shutdown(_)));
     let Message::Refused(refused) = agent.next().await else {

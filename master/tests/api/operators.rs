@@ -132,7 +132,7 @@ async fn an_agent_marked_gone_stays_gone() {
     register.agent_info.id = Some(agent.id.clone());
     let mut again = Agent::open(&master).await;
     again
-        .say(mete::agent_message::Message::Register(register))
+        .say(mete::agent_message::Message::Register(Box::new(register)))
         .await;
     assert!(matches!(again.next().await, Message::Shutdown(_)));
     let Message::Refused(refused) = again.next().await else {

@@ -170,7 +170,7 @@ impl Framework {
             ..call::Subscribe::default()
         };
         let call = Call {
-            subscribe: Some(subscribe),
+            subscribe: Some(Box::new(subscribe)),
             ..bare(call::Type::Subscribe)
         };
         self.say(call).await;
@@ -331,7 +331,9 @@ impl Agent {
 
     pub(crate) async fn registered_as(master: &Master, register: mete::Register) -> Self {
         let mut agent = Self::open(master).await;
-        agent.say(agent_message::Message::Register(register)).await;
+        agent
+            .say(agent_message::Message::Register(Box::new(register)))
+            .await;
         let master_message::Message::Registered(registered) = agent.next().await else {
             panic!("registered first");
         };
@@ -379,7 +381,7 @@ impl Agent {
         let master_message::Message::RunTask(run) = next else {
             panic!("a task to run: {next:?}");
         };
-        run
+        *run
     }
 
     /// Reports a state of a task, with an id for the update.

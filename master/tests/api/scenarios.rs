@@ -78,7 +78,7 @@ async fn pretend(mut agent: Agent, mut ends: broadcast::Receiver<(TaskId, TaskSt
 
 async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Heard) {
     match order {
-        Heard::RunTask(run) => run_task(agent, tasks, run).await,
+        Heard::RunTask(run) => run_task(agent, tasks, *run).await,
         Heard::RunGroup(group) => {
             let infos = group.task_group.tasks.iter();
             let names: Vec<_> = infos.map(|info| info.task_id.value.clone()).collect();

@@ -143,10 +143,10 @@ async fn protobuf_is_said_and_heard_as_well() {
     let dir = tempdir().expect("a directory");
     let master = Master::start(dir.path()).await;
     let call = Call {
-        subscribe: Some(call::Subscribe {
+        subscribe: Some(Box::new(call::Subscribe {
             framework_info: framework_info(),
             ..call::Subscribe::default()
-        }),
+        })),
         ..peers::bare(call::Type::Subscribe)
     };
     // Also by a longer path, below the name of the process.

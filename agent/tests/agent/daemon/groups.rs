@@ -45,7 +45,7 @@ pub(super) async fn run(link: &Link, executor: &ExecutorSpec, tasks: &[TaskSpec]
             tasks: tasks.iter().map(Into::into).collect(),
         },
     };
-    link.say(Message::RunGroup(run)).await;
+    link.say(Message::RunGroup(Box::new(run))).await;
 }
 
 /// Acknowledges reports until each of these has been heard.
@@ -256,13 +256,13 @@ async fn a_group_that_makes_no_sense_is_none() {
     let mut executor: mesos::ExecutorInfo = (&executor(Network::Host)).into();
     executor.r#type = None;
 
-    link.say(Message::RunGroup(wire::RunGroup {
+    link.say(Message::RunGroup(Box::new(wire::RunGroup {
         framework_info: (&framework()).into(),
         executor_info: executor,
         task_group: mesos::TaskGroupInfo {
             tasks: vec![(&task("a", "true")).into()],
         },
-    }))
+    })))
     .await;
     let refused = match link.next().await {
         Some(Said::Update(update)) => TaskStatus::try_from(&update.status).unwrap(),

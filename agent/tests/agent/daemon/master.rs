@@ -117,7 +117,7 @@ impl Link {
 
     pub(super) async fn introduction(&mut self) -> wire::Register {
         match self.next().await {
-            Some(Said::Register(register)) => register,
+            Some(Said::Register(register)) => *register,
             other => panic!("a registration comes first, not {other:?}"),
         }
     }
@@ -147,7 +147,7 @@ impl Link {
             framework_info: (&framework()).into(),
             task_info,
         };
-        self.say(Message::RunTask(run)).await;
+        self.say(Message::RunTask(Box::new(run))).await;
     }
 
     pub(super) async fn kill(&self, task: &str) {

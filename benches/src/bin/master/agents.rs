@@ -300,7 +300,7 @@ impl Fleet {
             ..wire::Register::default()
         };
         Ok(wire::AgentMessage {
-            message: Some(agent_message::Message::Register(register)),
+            message: Some(agent_message::Message::Register(Box::new(register))),
         })
     }
 }

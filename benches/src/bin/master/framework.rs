@@ -74,10 +74,10 @@ impl Framework {
         let mut subscribe = bare(call::Type::Subscribe);
         let incarnation = u32::from(id.is_some());
         subscribe.framework_id.clone_from(&id);
-        subscribe.subscribe = Some(call::Subscribe {
+        subscribe.subscribe = Some(Box::new(call::Subscribe {
             framework_info: info(id),
             ..call::Subscribe::default()
-        });
+        }));
         link.open(subscribe).await?;
         let first = timeout(PATIENCE, link.event()).await??;
         let subscribed = first.subscribed.context("SUBSCRIBED comes first")?;

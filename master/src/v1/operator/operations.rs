@@ -59,19 +59,19 @@ fn asked(kind: OperationKind, asked: &Resources) -> wire::offer::Operation {
             Type::Destroy
         }
         OperationKind::Grow => {
-            operation.grow_volume = Some(operation::GrowVolume {
+            operation.grow_volume = Some(Box::new(operation::GrowVolume {
                 volume: disk(asked, true),
                 addition: disk(asked, false),
-            });
+            }));
             Type::GrowVolume
         }
         OperationKind::Shrink { by_bytes } => {
             let mut by = Resources::none();
             by.disk_bytes = by_bytes;
-            operation.shrink_volume = Some(operation::ShrinkVolume {
+            operation.shrink_volume = Some(Box::new(operation::ShrinkVolume {
                 volume: disk(asked, true),
                 subtract: disk(&by, false).scalar.unwrap_or_default(),
-            });
+            }));
             Type::ShrinkVolume
         }
     };
