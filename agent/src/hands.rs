@@ -67,6 +67,10 @@ pub(crate) struct Hands {
 }
 
 impl event_loop::Hands<Action> for Hands {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one flat match over all that is asked"
+    )]
     fn act(&mut self, action: Action) {
         match action {
             Action::Connect { link } => self.master.connect(link),
@@ -106,6 +110,12 @@ impl event_loop::Hands<Action> for Hands {
                 probe,
                 timeout,
             } => self.probe(key, container, probe, timeout),
+            Action::Check {
+                key,
+                container,
+                probe,
+                timeout,
+            } => self.check(key, container, probe, timeout),
             Action::MeasureDisk => {
                 tokio::spawn(measure(self.handle.clone(), self.places.clone()));
             }
@@ -270,10 +280,7 @@ impl Hands {
     }
 
     fn probe(&self, key: TaskKey, container: ContainerId, probe: Arc<Probe>, timeout: Duration) {
-        let target = Target {
-            address: self.address,
-            dir: self.containerizer.task_dir(&container),
-        };
+        let target = self.target(&container);
         let (probes, handle) = (Arc::clone(&self.probes), self.handle.clone());
         tokio::spawn(async move {
             let result = probes.run(&probe, &target, timeout).await;
@@ -284,6 +291,27 @@ impl Hands {
             };
             tell(&handle, input).await;
         });
+    }
+
+    fn check(&self, key: TaskKey, container: ContainerId, probe: Arc<Probe>, timeout: Duration) {
+        let target = self.target(&container);
+        let (probes, handle) = (Arc::clone(&self.probes), self.handle.clone());
+        tokio::spawn(async move {
+            let answer = probes.check(&probe, &target, timeout).await;
+            let input = Input::Checked {
+                key,
+                container,
+                answer,
+            };
+            tell(&handle, input).await;
+        });
+    }
+
+    fn target(&self, container: &ContainerId) -> Target {
+        Target {
+            address: self.address,
+            dir: self.containerizer.task_dir(container),
+        }
     }
 
     fn restore_reserve(&self) {

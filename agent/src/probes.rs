@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use mete_agent_core::task_dir::TaskDir;
 use mete_daemon::http_client;
-use mete_model::Probe;
+use mete_model::{CheckAnswer, Probe};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
@@ -103,11 +103,43 @@ impl Probes {
     }
 }
 
+impl Probes {
+    /// Asks once, and tells the answer as it is.
+    pub async fn check(&self, probe: &Probe, target: &Target, timeout: Duration) -> CheckAnswer {
+        match probe {
+            Probe::Http {
+                port, path, secure, ..
+            } => {
+                let _turn = self.connections.acquire().await;
+                let tls = secure.then_some(&self.tls);
+                let asked = http::status(target, *port, path, tls);
+                let answer = within(timeout, asked).await;
+                CheckAnswer::Http(answer.ok().map(|(_, status)| status))
+            }
+            Probe::Command(spec) => {
+                let _turn = self.commands.acquire().await;
+                let code = match target.dir.docker().exists() {
+                    true => docker::check::exit_code(&target.dir, spec, timeout).await,
+                    false => {
+                        let shim = Arc::clone(&self.shim);
+                        command::exit_code(shim, spec, target, timeout).await
+                    }
+                };
+                CheckAnswer::Command(code)
+            }
+            Probe::Tcp { .. } | Probe::Grpc { .. } => {
+                let passed = self.run(probe, target, timeout).await;
+                CheckAnswer::Tcp(Some(passed.is_ok()))
+            }
+        }
+    }
+}
+
 /// The answer, or that there was none in time.
-async fn within(
+async fn within<T>(
     timeout: Duration,
-    answer: impl Future<Output = Result<(), String>>,
-) -> Result<(), String> {
+    answer: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
     tokio::time::timeout(timeout, answer)
         .await
         .unwrap_or_else(|_| Err(no_answer(timeout)))

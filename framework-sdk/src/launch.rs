@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mete_model::{
     AgentId, BadId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, Program, Ranges, Resources,
-    Role, TaskId, TaskLimits,
+    Role, TaskCheck, TaskId, TaskLimits,
 };
 use mete_proto::convert::task::{kill_policy, labels_to_wire};
 use mete_proto::convert::{resources, task_limits};
@@ -20,6 +20,7 @@ pub struct Task {
     resources: Resources,
     limits: TaskLimits,
     health_check: Option<HealthCheck>,
+    check: Option<TaskCheck>,
     kill_grace_period: Option<Duration>,
     labels: Vec<(String, Option<String>)>,
     ports: Vec<TaskPort>,
@@ -91,6 +92,7 @@ impl Task {
             resources: Resources::none(),
             limits: TaskLimits::default(),
             health_check: None,
+            check: None,
             kill_grace_period: None,
             labels: Vec::new(),
             ports: Vec::new(),
@@ -221,6 +223,13 @@ impl Task {
         self
     }
 
+    /// What the agent asks it, so that the answers are told; nothing else follows from them.
+    #[must_use]
+    pub fn check(mut self, check: TaskCheck) -> Self {
+        self.check = Some(check);
+        self
+    }
+
     /// From SIGTERM to SIGKILL.
     #[must_use]
     pub fn kill_grace_period(mut self, grace: Duration) -> Self {
@@ -255,6 +264,7 @@ impl Task {
                 .health_check
                 .as_ref()
                 .map(|check| Box::new(check.into())),
+            check: self.check.as_ref().map(|check| Box::new(check.into())),
             kill_policy: self.kill_grace_period.map(kill_policy),
             labels: labels_to_wire(&self.labels),
             data: (!self.data.is_empty()).then(|| self.data.into()),

@@ -73,8 +73,8 @@ pub use operation::{Operation, Order};
 pub use scheduler::{Scheduler, run};
 
 pub use mete_model::{
-    AgentId, Attributes, BadId, Capability, CommandSpec, ContainerSpec, Endpoint, ExecutorId,
-    FaultDomain, FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId, OperationId,
-    Probe, Program, Ranges, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus,
-    Timestamp, Unavailability, UpdateId,
+    AgentId, Attributes, BadId, Capability, CheckAnswer, CommandSpec, ContainerSpec, Endpoint,
+    ExecutorId, FaultDomain, FetchUri, FrameworkId, HealthCheck, InverseOffer, Offer, OfferId,
+    OperationId, Probe, Program, Question, Ranges, Reason, Resources, Role, Source, TaskCheck,
+    TaskId, TaskState, TaskStatus, Timestamp, Unavailability, UpdateId,
 };

@@ -1,4 +1,5 @@
-//! What "healthy" means for a task: a probe, its rhythm, and how many failures are too many.
+//! What "healthy" means for a task: a probe, its rhythm, and how many failures are too many. And checks, from whose answers
+//! nothing follows.
 
 use std::time::Duration;
 
@@ -63,4 +64,60 @@ pub enum Probe {
     },
     /// Exit code 0 passes.
     Command(CommandSpec),
+}
+
+/// A question to a task, asked by its agent, whose answers are told and have no other consequence: Mesos' `CheckInfo`, with
+/// its defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskCheck {
+    /// What is asked.
+    pub question: Question,
+    /// Wait after the task runs before it is asked first (15 s).
+    pub delay: Duration,
+    /// From the end of an answer to the next question (10 s).
+    pub interval: Duration,
+    /// Whoever takes longer has not answered (20 s).
+    pub timeout: Duration,
+}
+
+impl TaskCheck {
+    /// A check with Mesos' defaults.
+    pub const fn new(question: Question) -> Self {
+        Self {
+            question,
+            delay: Duration::from_secs(15),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// How a command ends.
+    Command(CommandSpec),
+    /// With which status a GET is answered.
+    Http {
+        /// Port of the task, as in [`Probe`].
+        port: u16,
+        /// Path and query, beginning with a slash.
+        path: String,
+    },
+    /// Whether a connection is accepted.
+    Tcp {
+        /// Port of the task, as above.
+        port: u16,
+    },
+}
+
+/// The last answer to a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckAnswer {
+    /// The exit code; `None`: the command did not end in time, or not by itself.
+    Command(Option<i32>),
+    /// The status; `None`: there was none in time.
+    Http(Option<u16>),
+    /// Whether a connection was accepted; `None`: it was not asked yet.
+    Tcp(Option<bool>),
 }

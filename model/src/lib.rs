@@ -35,7 +35,7 @@ pub use container::{CommandSpec, ContainerSpec, FetchUri, LinuxCapability, Progr
 pub use deadlines::Deadlines;
 pub use executor::{ExecutorKind, ExecutorSpec, TaskGroup};
 pub use framework::{Capability, FrameworkInfo};
-pub use health::{HealthCheck, Probe};
+pub use health::{CheckAnswer, HealthCheck, Probe, Question, TaskCheck};
 pub use ids::{
     AgentId, BadId, ContainerId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, TaskKey,
     UpdateId,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::health::CheckAnswer;
 use crate::ids::{AgentId, TaskId, UpdateId};
 use crate::machine::Timestamp;
 use crate::task::TaskState;
@@ -28,6 +29,8 @@ pub struct TaskStatus {
     pub uuid: Option<UpdateId>,
     /// What its health check says; `None` without check or before the first result.
     pub healthy: Option<bool>,
+    /// What its check, if it has one, was answered last.
+    pub check: Option<CheckAnswer>,
     /// Since when its agent is not heard of.
     pub unreachable_time: Option<Timestamp>,
     /// The IP addresses the task can be reached at.
@@ -52,6 +55,7 @@ impl TaskStatus {
             timestamp,
             uuid: None,
             healthy: None,
+            check: None,
             unreachable_time: None,
             ip_addresses: Vec::new(),
             memory_limitation_bytes: None,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::container::{CommandSpec, ContainerSpec};
 use crate::executor::ExecutorSpec;
-use crate::health::HealthCheck;
+use crate::health::{HealthCheck, TaskCheck};
 use crate::ids::{AgentId, TaskId};
 use crate::limits::TaskLimits;
 use crate::resources::Resources;
@@ -42,6 +42,8 @@ pub struct TaskSpec {
     pub container: Option<Box<ContainerSpec>>,
     /// Run by the agent.
     pub health_check: Option<HealthCheck>,
+    /// Run by the agent, too; nothing follows from it.
+    pub check: Option<Box<TaskCheck>>,
     /// From SIGTERM to SIGKILL; `None`: the agent's own.
     pub kill_grace_period: Option<Duration>,
     /// For people and tools, in the order given; a label may have no value.

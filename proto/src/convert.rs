@@ -9,6 +9,7 @@
 
 pub mod agent; // AgentInfo, host and port, fault domain
 pub mod attributes; // what an agent says of itself
+pub mod check; // CheckInfo, CheckStatusInfo
 pub mod command; // CommandInfo, environment, what to fetch
 pub mod container; // ContainerInfo: image, mounts, isolation
 pub mod demand; // what a framework waits to run: shapes and where they may go

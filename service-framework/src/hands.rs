@@ -279,6 +279,7 @@ fn task(launch: Launch) -> Task {
         executor: _,
         container,
         health_check,
+        check,
         kill_grace_period,
         labels,
         original: _,
@@ -292,6 +293,9 @@ fn task(launch: Launch) -> Task {
     }
     if let Some(check) = health_check {
         task = task.health_check(check);
+    }
+    if let Some(check) = check {
+        task = task.check(*check);
     }
     if let Some(grace) = kill_grace_period {
         task = task.kill_grace_period(grace);

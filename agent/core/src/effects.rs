@@ -95,6 +95,17 @@ pub enum Action {
         /// After this long it has failed.
         timeout: Duration,
     },
+    /// Ask the question of a check once; answered by `Checked`.
+    Check {
+        /// Whose.
+        key: TaskKey,
+        /// Which.
+        container: ContainerId,
+        /// What to ask.
+        probe: Arc<Probe>,
+        /// Who takes longer has not answered.
+        timeout: Duration,
+    },
     /// Measure the disk of the work directory; answered by `DiskMeasured`.
     MeasureDisk,
     /// There is room again: put the store's reserve back.

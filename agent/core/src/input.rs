@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    AgentId, ContainerId, FrameworkId, FrameworkInfo, TaskGroup, TaskId, TaskKey, TaskSpec,
-    TaskStatus, UpdateId, VolumeName,
+    AgentId, CheckAnswer, ContainerId, FrameworkId, FrameworkInfo, TaskGroup, TaskId, TaskKey,
+    TaskSpec, TaskStatus, UpdateId, VolumeName,
 };
 
 use crate::state::executors::ExecutorKey;
@@ -89,6 +89,15 @@ pub enum Input {
         container: ContainerId,
         /// `Err` says what was wrong, for people.
         result: Result<(), String>,
+    },
+    /// A check has an answer.
+    Checked {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// What it is.
+        answer: CheckAnswer,
     },
     /// The disk of the work directory was measured; `None`: it could not be.
     DiskMeasured(Option<DiskSpace>),

@@ -55,6 +55,8 @@ pub struct Node {
     pub(crate) custom_executors: CustomExecutors,
     pub(crate) updates: Updates,
     pub(crate) probes: Probes,
+    /// Checks from whose answers nothing follows: the same rhythm, and no verdicts.
+    pub(crate) checks: Probes,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) volumes: Volumes,
     pub(crate) disk: Disk,
@@ -139,6 +141,7 @@ impl Node {
             custom_executors: CustomExecutors::default(),
             updates: Updates::default(),
             probes: Probes::default(),
+            checks: Probes::default(),
             sandboxes: Sandboxes::default(),
             volumes: Volumes::default(),
             disk: Disk::new(),
@@ -226,6 +229,7 @@ impl Node {
         self.executors_due(now, out);
         self.reports_due(now, out);
         self.probes_due(now, out);
+        self.checks_due(now, out);
         self.collection_due(now, out);
     }
 
@@ -253,6 +257,10 @@ impl Machine for Node {
     type Reply = ();
     type View = View;
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one flat match over all that can happen"
+    )]
     fn step(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
         let mut out = Effects::none();
         if !self.recovered && !matches!(input, Input::Recovered(_)) {
@@ -297,6 +305,11 @@ impl Machine for Node {
                 container,
                 result,
             } => self.probed(now, &key, &container, result, &mut out),
+            Input::Checked {
+                key,
+                container,
+                answer,
+            } => self.checked(now, &key, &container, answer),
             Input::DiskMeasured(space) => self.disk_measured(space, &mut out),
             Input::StoreFull => self.store_full(now),
             Input::SandboxRemoved { container, failure } => {
@@ -324,6 +337,7 @@ impl Machine for Node {
             self.custom_executors.deadline(),
             self.updates.deadline(),
             self.probes.deadline(),
+            self.checks.deadline(),
             self.disk.deadline(),
         ];
         deadlines.into_iter().flatten().min()

@@ -25,6 +25,31 @@ pub(crate) async fn run(
     spec: &CommandSpec,
     timeout: Duration,
 ) -> Result<(), String> {
+    let (code, said) = end_of(dir, spec, timeout).await?;
+    let said = String::from_utf8_lossy(&said);
+    let said = match said.trim() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    };
+    match code {
+        Some(0) => Ok(()),
+        Some(code) => Err(format!("the command exited with code {code}{said}")),
+        None => Err(format!("nobody says how the command ended{said}")),
+    }
+}
+
+/// Runs the command; its exit code, when it has one.
+pub(crate) async fn exit_code(dir: &TaskDir, spec: &CommandSpec, timeout: Duration) -> Option<i32> {
+    let (code, _) = end_of(dir, spec, timeout).await.ok()?;
+    code.and_then(|code| i32::try_from(code).ok())
+}
+
+/// How it ended, and what it said.
+async fn end_of(
+    dir: &TaskDir,
+    spec: &CommandSpec,
+    timeout: Duration,
+) -> Result<(Option<i64>, Vec<u8>), String> {
     let known = container::record(dir)?;
     let failed = |error: EngineError| format!("the command cannot be run: {error}");
     let connected = Engine::connect(Path::new(&known.socket)).await;
@@ -39,17 +64,7 @@ pub(crate) async fn run(
         }
     }
     let state = engine.call(engine.docker.inspect_exec(&id)).await;
-    let code = state.map_err(failed)?.exit_code;
-    let said = String::from_utf8_lossy(&said);
-    let said = match said.trim() {
-        "" => String::new(),
-        text => format!(": {text}"),
-    };
-    match code {
-        Some(0) => Ok(()),
-        Some(code) => Err(format!("the command exited with code {code}{said}")),
-        None => Err(format!("nobody says how the command ended{said}")),
-    }
+    Ok((state.map_err(failed)?.exit_code, said))
 }
 
 async fn make(

@@ -151,6 +151,7 @@ mod tests {
                 executor: None,
                 container: None,
                 health_check: None,
+                check: None,
                 kill_grace_period: None,
                 labels: Vec::new(),
                 original: [].as_slice().into(),

@@ -33,6 +33,29 @@ pub(super) async fn run(
     target: &Target,
     timeout: Duration,
 ) -> Result<(), String> {
+    let (status, said) = end(shim, spec, target, timeout).await?;
+    judge(status, &said)
+}
+
+/// Runs the command; its exit code, when it has one.
+pub(super) async fn exit_code(
+    shim: Arc<Executable>,
+    spec: &CommandSpec,
+    target: &Target,
+    timeout: Duration,
+) -> Option<i32> {
+    let ended = end(shim, spec, target, timeout).await;
+    let code = ended.ok().and_then(|(status, _)| status.code());
+    code.filter(|code| *code != CANNOT_RUN)
+}
+
+/// How it ended, and what it said.
+async fn end(
+    shim: Arc<Executable>,
+    spec: &CommandSpec,
+    target: &Target,
+    timeout: Duration,
+) -> Result<(ExitStatus, Vec<u8>), String> {
     let command = command(&shim, spec, target, timeout);
     // Starting a process blocks until it has executed its program.
     let spawned = tokio::task::spawn_blocking(move || Running::spawn(command)).await;
@@ -45,7 +68,7 @@ pub(super) async fn run(
     let ended = tokio::time::timeout(timeout, running.ended(&mut stderr, &mut said)).await;
     let status = running.finish();
     match (ended, status) {
-        (Ok(Ok(())), Ok(status)) => judge(status, &said),
+        (Ok(Ok(())), Ok(status)) => Ok((status, said)),
         (Ok(Err(error)), _) | (Ok(Ok(())), Err(error)) => {
             Err(format!("the command cannot be watched: {error}"))
         }

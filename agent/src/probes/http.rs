@@ -28,13 +28,7 @@ pub(super) async fn get(
     statuses: &[u16],
     tls: Option<&TlsConnector>,
 ) -> Result<(), String> {
-    let connection = connection::open(target, port).await?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let url = format!("GET {scheme}://{}{path}", connection.address);
-    let status = ask(connection, path, tls).await;
-    let status = status
-        .map_err(|error| format!("{url}: {}", mete_daemon::innermost(&*error)))?
-        .as_u16();
+    let (url, status) = status(target, port, path, tls).await?;
     let passes = if statuses.is_empty() {
         (200..400).contains(&status)
     } else {
@@ -44,6 +38,23 @@ pub(super) async fn get(
         Ok(())
     } else {
         Err(format!("{url}: status {status}"))
+    }
+}
+
+/// What is asked, and the status of the answer.
+pub(super) async fn status(
+    target: &Target,
+    port: u16,
+    path: &str,
+    tls: Option<&TlsConnector>,
+) -> Result<(String, u16), String> {
+    let connection = connection::open(target, port).await?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("GET {scheme}://{}{path}", connection.address);
+    let status = ask(connection, path, tls).await;
+    match status {
+        Ok(status) => Ok((url, status.as_u16())),
+        Err(error) => Err(format!("{url}: {}", mete_daemon::innermost(&*error))),
     }
 }
 

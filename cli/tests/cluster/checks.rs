@@ -1,4 +1,6 @@
-//! Checks that the service framework runs itself, through a rolling upgrade.
+//! Checks that the service framework runs itself, through a rolling upgrade; and one of the agent that is for information only.
+
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -97,4 +99,57 @@ async fn a_rolling_upgrade_waits_until_new_instances_are_well_and_say_that_they_
     cluster.haproxy_follows("/web", "web_10000").await;
     let (status, _) = cluster.down().await;
     assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_for_information_is_told_and_kills_nobody() {
+    let mut cluster = Cluster::start(&["--agents", "1"]).await;
+    let mut wanted = json!({
+        "id": "/told", "cmd": "echo 0 > code; exec mete whoami --port $PORT0", "cpus": 0.05, "mem": 32,
+        "portDefinitions": [{ "port": 0, "name": "http" }],
+        "check": { "exec": { "command": { "shell": "exit $(cat code)" } },
+            "intervalSeconds": 1, "timeoutSeconds": 5, "delaySeconds": 0 },
+    });
+    cluster.ok("POST", "/v2/apps", Some(&wanted)).await;
+    let told = async |cluster: &Cluster, what: &str, result: Value| {
+        eventually(what, async || {
+            let task = cluster.tasks("/told").await.into_iter().next()?;
+            (task["checkResult"] == result).then_some(task)
+        })
+        .await
+    };
+    let first = told(&cluster, "0", json!({ "command": { "exitCode": 0 } })).await;
+    let code = Command::new("find")
+        .arg(cluster.dir.path())
+        .args([
+            "-path",
+            "*/runs/*",
+            "-name",
+            "code",
+            "-not",
+            "-path",
+            "*/latest/*",
+        ])
+        .output()
+        .expect("find runs");
+    let code = String::from_utf8_lossy(&code.stdout).trim().to_owned();
+    std::fs::write(code, "3").expect("written");
+    let second = told(&cluster, "3", json!({ "command": { "exitCode": 3 } })).await;
+    assert_eq!(
+        (&first["id"], &second["state"]),
+        (&second["id"], &json!("TASK_RUNNING"))
+    );
+
+    // It is known to a new life of the service framework, and of the agent.
+    cluster.kill("services").await;
+    cluster.kill("agent-1").await;
+    let third = told(&cluster, "3", json!({ "command": { "exitCode": 3 } })).await;
+    assert_eq!(third["id"], first["id"]);
+
+    wanted["check"] =
+        json!({ "http": { "path": "/none" }, "intervalSeconds": 1, "delaySeconds": 0 });
+    cluster.ok("PUT", "/v2/apps/told", Some(&wanted)).await;
+    told(&cluster, "404", json!({ "http": { "statusCode": 404 } })).await;
+    cluster.down().await;
+    assert_eq!(cluster.leftovers(), Vec::<String>::new());
 }

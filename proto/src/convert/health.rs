@@ -157,19 +157,6 @@ fn http(http: &HttpCheckInfo) -> Result<Probe, ConvertError> {
             ));
         }
     };
-    let path = http
-        .path
-        .as_deref()
-        .filter(|path| !path.is_empty())
-        .unwrap_or("/");
-    if !path.starts_with('/') || path.chars().any(|c| c.is_control() || c == ' ') {
-        let rule = "a path begins with a slash and holds no blanks and control characters";
-        return Err(ConvertError::bad_value(
-            "path",
-            format_args!("{path:?}"),
-            rule,
-        ));
-    }
     let status = |status: &u32| match u16::try_from(*status) {
         Ok(status @ 100..=599) => Ok(status),
         Ok(_) | Err(_) => Err(ConvertError::bad_value(
@@ -180,8 +167,22 @@ fn http(http: &HttpCheckInfo) -> Result<Probe, ConvertError> {
     };
     Ok(Probe::Http {
         port: port("port", http.port)?,
-        path: path.to_owned(),
+        path: path(http.path.as_deref())?,
         statuses: http.statuses.iter().map(status).collect::<Result<_, _>>()?,
         secure,
     })
+}
+
+/// What a GET asks for; `/` when nothing is said.
+pub(super) fn path(said: Option<&str>) -> Result<String, ConvertError> {
+    let path = said.filter(|path| !path.is_empty()).unwrap_or("/");
+    if !path.starts_with('/') || path.chars().any(|c| c.is_control() || c == ' ') {
+        let rule = "a path begins with a slash and holds no blanks and control characters";
+        return Err(ConvertError::bad_value(
+            "path",
+            format_args!("{path:?}"),
+            rule,
+        ));
+    }
+    Ok(path.to_owned())
 }

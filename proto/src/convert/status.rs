@@ -1,11 +1,11 @@
-//! Reports about tasks. What is not decided on (data, labels, check results) is carried in the model as an executor sent it,
+//! Reports about tasks. What is not decided on (data, labels) is carried in the model as an executor sent it,
 //! and else not.
 
 use mete_model::{MEBIBYTE, Reason, Source, TaskState, TaskStatus};
 use prost::Message as _;
 
 use super::ids::{update_id, uuid};
-use super::{ConvertError, Within as _, moment, moment_of, time_info};
+use super::{ConvertError, Within as _, check, moment, moment_of, time_info};
 use crate::mesos::v1 as wire;
 
 /// The name of memory on the wire.
@@ -44,6 +44,7 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
                 .map(|bytes| update_id("uuid", bytes))
                 .transpose()?,
             healthy: status.healthy,
+            check: status.check_status.as_ref().and_then(check::answer),
             unreachable_time: status
                 .unreachable_time
                 .map(|time| moment_of("unreachable_time", time))
@@ -86,6 +87,10 @@ impl From<&TaskStatus> for wire::TaskStatus {
             agent_id: status.agent.as_ref().map(Into::into),
             timestamp: Some(status.timestamp.as_secs_f64()),
             healthy: status.healthy,
+            check_status: status
+                .check
+                .map(check::answer_to_wire)
+                .or(came.check_status),
             source: Some(wire::task_status::Source::from(status.source).into()),
             reason: status
                 .reason

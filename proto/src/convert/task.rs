@@ -1,12 +1,12 @@
-//! Tasks: one command each, run by the agent itself, or whatever the framework's own executor makes of them. Checks without
-//! consequences are refused by name until they are carried; what an executor does for its tasks is its own business.
+//! Tasks: one command each, run by the agent itself, or whatever the framework's own executor makes of them. What an executor
+//! does for its tasks is its own business.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::container::MountSource;
-use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskLimits, TaskSpec};
+use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskCheck, TaskLimits, TaskSpec};
 use prost::Message as _;
 
 use super::command::names_its_program;
@@ -37,11 +37,6 @@ fn decided(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
 
 fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
     refuse(
-        info.check.is_some(),
-        "check",
-        "checks other than health checks are",
-    )?;
-    refuse(
         info.max_completion_time.is_some(),
         "max_completion_time",
         "deadlines of tasks are",
@@ -55,11 +50,9 @@ fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
     if container.as_ref().is_none_or(|one| one.image.is_none()) {
         names_its_program(&command).within("command")?;
     }
-    let check = info
-        .health_check
-        .as_deref()
-        .map(HealthCheck::try_from)
-        .transpose();
+    let health_check = info.health_check.as_deref().map(HealthCheck::try_from);
+    let health_check = health_check.transpose();
+    let check = info.check.as_deref().map(TaskCheck::try_from).transpose();
     let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
     Ok(TaskSpec {
         id: (&info.task_id).try_into().within("task_id")?,
@@ -71,7 +64,8 @@ fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
         executor: None,
         original: Bytes::new(),
         container: container.map(Box::new),
-        health_check: check.within("health_check")?,
+        health_check: health_check.within("health_check")?,
+        check: check.within("check")?.map(Box::new),
         kill_grace_period: policy.within("kill_policy")?,
         labels: labels(info.labels.as_ref()),
     })
@@ -123,6 +117,7 @@ fn delegated(
         executor: Some(Arc::new(executor::of_task(executor).within("executor")?)),
         container: None,
         health_check: None,
+        check: None,
         kill_grace_period: policy.within("kill_policy")?,
         labels: labels(info.labels.as_ref()),
         original: Bytes::new(),
@@ -205,6 +200,9 @@ impl From<&TaskSpec> for wire::TaskInfo {
                 .health_check
                 .as_ref()
                 .map(|check| Box::new(check.into()));
+        }
+        if came.map(|came| &came.check) != Some(&task.check) {
+            info.check = task.check.as_deref().map(|check| Box::new(check.into()));
         }
         if came.map(|came| came.kill_grace_period) != Some(task.kill_grace_period) {
             info.kill_policy = task.kill_grace_period.map(kill_policy);

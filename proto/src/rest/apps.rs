@@ -88,8 +88,8 @@ optional_fields! {
         tty: bool,
         /// What the instance runs in.
         container: Container,
-        /// A check for information only: not carried yet.
-        check: serde_json::Value,
+        /// A check for information only.
+        check: Check,
         /// What the executor takes: not carried yet.
         executor_resources: serde_json::Value,
         /// A network by name, in the old form.
@@ -310,6 +310,38 @@ optional_fields! {
         ignore_http_1xx: bool,
         /// `IPv4` or `IPv6`.
         ip_protocol: String,
+    }
+}
+
+optional_fields! {
+    /// What is asked for information only; one of `http`, `tcp` and `exec`.
+    pub struct Check {
+        /// GET.
+        http: PortCheck,
+        /// A connection.
+        tcp: PortCheck,
+        /// A command inside.
+        exec: super::pods::CommandCheck,
+        /// Between two questions.
+        interval_seconds: i64,
+        /// Who takes longer has not answered.
+        timeout_seconds: i64,
+        /// Before the first question.
+        delay_seconds: i64,
+    }
+}
+
+optional_fields! {
+    /// Which port is asked.
+    pub struct PortCheck {
+        /// Which of the app's.
+        port_index: i64,
+        /// A fixed one.
+        port: i64,
+        /// Of a GET.
+        path: String,
+        /// `HTTP` or `HTTPS`, of a GET.
+        scheme: String,
     }
 }
 

@@ -70,8 +70,8 @@ optional_fields! {
         user: String,
         /// When it counts as healthy.
         health_check: HealthCheck,
-        /// A check for information only: not carried yet.
-        check: serde_json::Value,
+        /// A check for information only: the same without grace and failures.
+        check: HealthCheck,
         /// Which volumes it sees.
         volume_mounts: Vec<VolumeMount>,
         /// What to bring into its sandbox first.

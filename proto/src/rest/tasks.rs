@@ -11,6 +11,9 @@ pub struct Task {
     /// What its health checks say.
     #[serde(default)]
     pub health_check_results: Vec<Health>,
+    /// What its check was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_result: Option<CheckResult>,
     /// Name of its agent.
     pub host: String,
     /// Its id.
@@ -88,6 +91,44 @@ pub struct Health {
     pub last_failure_cause: Option<String>,
     /// Whose.
     pub instance_id: String,
+}
+
+/// What a check was answered last: the one that is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CheckResult {
+    /// GET.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpResult>,
+    /// A connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpResult>,
+    /// A command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandResult>,
+}
+
+/// How a GET was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpResult {
+    /// With which status.
+    pub status_code: u16,
+}
+
+/// Whether a connection was accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpResult {
+    /// It was.
+    pub succeeded: bool,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandResult {
+    /// With which code.
+    pub exit_code: i32,
 }
 
 /// An address of a task.

@@ -323,6 +323,7 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
                 executor: None,
                 container,
                 health_check,
+                check: None,
                 kill_grace_period,
                 labels,
                 original: Bytes::new(),

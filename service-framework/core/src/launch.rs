@@ -11,8 +11,8 @@ use mete_model::container::{
     ContainerKind as Kind, Mount, MountSource, Network, PortMapping, Pull, Transport,
 };
 use mete_model::{
-    AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program,
-    Resources, TaskId, TaskSpec,
+    AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Question,
+    Resources, TaskCheck, TaskId, TaskSpec,
 };
 
 use crate::effects::LaunchSecrets;
@@ -91,9 +91,13 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
         agent: grant.agent.clone(),
         resources: grant.resources.clone(),
         limits: spec.limits.of_task(),
-        command,
         executor: None,
         container: around(spec, &ports).map(Box::new),
+        check: spec
+            .check
+            .as_ref()
+            .and_then(|check| task_check(check, &ports, &command)),
+        command,
         health_check,
         kill_grace_period: spec.task_kill_grace_period,
         labels: spec
@@ -320,6 +324,27 @@ fn health_check(
 /// [`ENFORCES_ROLE`] in Marathon's words.
 fn enforces_role(grant: &Grant<'_>) -> String {
     if grant.enforces_role { "TRUE" } else { "FALSE" }.to_owned()
+}
+
+/// `None` when it asks a port that is not there, or of a kind that validation does not let in.
+fn task_check(
+    check: &HealthCheckSpec,
+    ports: &[InstancePort],
+    command: &CommandSpec,
+) -> Option<Box<TaskCheck>> {
+    let asked = health_check(check, ports, command)?;
+    let question = match asked.probe {
+        Probe::Http { port, path, .. } => Question::Http { port, path },
+        Probe::Tcp { port } => Question::Tcp { port },
+        Probe::Command(command) => Question::Command(command),
+        Probe::Grpc { .. } => return None,
+    };
+    Some(Box::new(TaskCheck {
+        question,
+        delay: asked.delay,
+        interval: asked.interval,
+        timeout: asked.timeout,
+    }))
 }
 
 /// The variables of a task.

@@ -340,6 +340,9 @@ fn health_checks(spec: &AppSpec, found: &mut Vec<Violation>) {
         let text = "can contain at most one health check that agents run: COMMAND, MESOS_HTTP, MESOS_HTTPS, MESOS_TCP or GRPC";
         found.push(Violation::new("/healthChecks", text));
     }
+    if let Some(one) = &spec.check {
+        check("/check", one, spec.port_definitions.len(), found);
+    }
     for (at, check) in spec.health_checks.iter().enumerate() {
         health_check(
             &format!("/healthChecks({at})"),
@@ -347,6 +350,24 @@ fn health_checks(spec: &AppSpec, found: &mut Vec<Violation>) {
             spec.port_definitions.len(),
             found,
         );
+    }
+}
+
+/// What a check for information asks. A scheme, and other kinds, its message has no words for.
+fn check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut Vec<Violation>) {
+    health_check(path, check, ports, found);
+    match check.protocol {
+        HealthProtocol::MesosHttp | HealthProtocol::MesosTcp | HealthProtocol::Command => {}
+        HealthProtocol::MesosHttps => {
+            let text = "is HTTPS, which a check for information cannot ask over";
+            found.push(Violation::new(format!("{path}/http/scheme"), text));
+        }
+        HealthProtocol::Http
+        | HealthProtocol::Https
+        | HealthProtocol::Tcp
+        | HealthProtocol::Grpc => {
+            found.push(Violation::new(path, "is of no kind that agents ask"));
+        }
     }
 }
 

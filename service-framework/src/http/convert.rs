@@ -2,6 +2,7 @@
 
 mod app_in; // what a user says of an app → AppSpec
 mod app_out; // AppSpec → what is printed
+mod check; // what agents ask for information only, both ways
 mod container; // what an instance runs in, both ways
 mod event; // what happened → what subscribers read
 mod group; // what a user says of a group → GroupSpec

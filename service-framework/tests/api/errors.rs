@@ -215,7 +215,14 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             json!({ "taskLostBehavior": "GIVE_UP" }),
             "/residency/taskLostBehavior",
         ),
-        ("check", json!({ "exec": {} }), "/check"),
+        ("check", json!({ "exec": {}, "tcp": {} }), "/check"),
+        ("check", json!({ "exec": {} }), "/check/exec/command"),
+        (
+            "check",
+            json!({ "http": { "scheme": "HTTPS" } }),
+            "/check/http/scheme",
+        ),
+        ("check", json!({ "tcp": { "portIndex": 7 } }), "/check"),
         (
             "ipAddress",
             json!({ "groups": ["x"] }),

@@ -308,9 +308,9 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
             "a terminal is not carried yet",
         ),
         (
-            first("check", json!({ "tcp": {} })),
-            "/containers(0)/check",
-            "a generic check is not carried yet",
+            first("check", json!({ "tcp": { "endpoint": "none" } })),
+            "/containers(0)/check/tcp/endpoint",
+            "contained in the container endpoints",
         ),
         (
             first("lifecycle", json!({ "killGracePeriodSeconds": 0 })),

@@ -304,6 +304,7 @@ fn program(
         executor: None,
         container: spec.container.clone(),
         health_check: None,
+        check: None,
         kill_grace_period: None,
         labels: Vec::new(),
         original: Bytes::new(),

@@ -68,6 +68,7 @@ impl Node {
             return;
         };
         self.probes.end(key);
+        self.checks.end(key);
         *self.ended.entry(news.state).or_insert(0) += 1;
         if began {
             let sandbox = Sandbox {

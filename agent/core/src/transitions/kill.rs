@@ -88,6 +88,7 @@ impl Node {
             .edit(key, |task| task.phase = Phase::Killing(kill));
         self.changed.insert(key.clone());
         self.probes.end(key);
+        self.checks.end(key);
         out.act.push(if launching {
             Action::CancelLaunch { container }
         } else {

@@ -1,6 +1,11 @@
-//! A probe has a result: perhaps news, perhaps a verdict.
+//! A probe has a result: perhaps news, perhaps a verdict. A check has an answer: perhaps news, never more.
 
-use mete_model::{ContainerId, Effects, Reason, TaskKey, TaskState, Timestamp};
+use std::time::Duration;
+
+use mete_model::{
+    CheckAnswer, ContainerId, Effects, HealthCheck, Probe, Question, Reason, TaskCheck, TaskKey,
+    TaskState, Timestamp,
+};
 use tracing::debug;
 
 use super::report::News;
@@ -59,11 +64,71 @@ impl Node {
         }
     }
 
+    /// Asks the questions whose time has come.
+    pub(crate) fn checks_due(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        for (key, probe, timeout) in self.checks.start_due(now) {
+            let Some(task) = self.tasks.get(&key) else {
+                continue;
+            };
+            out.act.push(Action::Check {
+                container: task.container.clone(),
+                key,
+                probe,
+                timeout,
+            });
+        }
+    }
+
+    /// Tells an answer when it is another than before.
+    pub(crate) fn checked(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        container: &ContainerId,
+        answer: CheckAnswer,
+    ) {
+        let task = self.tasks.run(key, container);
+        let Some(task) = task.filter(|task| matches!(task.phase, Phase::Running)) else {
+            return;
+        };
+        let (before, healthy) = (task.latest.check, task.latest.healthy);
+        self.checks.result(now, key, true); // the next question has its time
+        if before != Some(answer) {
+            let mut news = News::executor(TaskState::Running);
+            news.reason = Some(Reason::TaskCheckStatusUpdated);
+            news.healthy = healthy;
+            news.check = Some(answer);
+            self.report(now, key, news);
+        }
+    }
+
     fn health(&mut self, now: Timestamp, key: &TaskKey, healthy: bool, message: Option<String>) {
         let mut news = News::executor(TaskState::Running);
         news.reason = Some(Reason::TaskHealthCheckStatusUpdated);
         news.message = message;
         news.healthy = Some(healthy);
         self.report(now, key, news);
+    }
+}
+
+/// A check in the words of those that decide on health: its rhythm is the same, and nothing is too many.
+pub(super) fn terms(check: &TaskCheck) -> HealthCheck {
+    let probe = match &check.question {
+        Question::Command(command) => Probe::Command(command.clone()),
+        Question::Http { port, path } => Probe::Http {
+            port: *port,
+            path: path.clone(),
+            statuses: Vec::new(),
+            secure: false,
+        },
+        Question::Tcp { port } => Probe::Tcp { port: *port },
+    };
+    HealthCheck {
+        probe,
+        delay: check.delay,
+        interval: check.interval,
+        timeout: check.timeout,
+        grace_period: Duration::ZERO,
+        consecutive_failures: 0,
     }
 }

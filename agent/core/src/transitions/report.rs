@@ -1,7 +1,8 @@
 //! Reports: made, sent, acknowledged, sent again.
 
 use mete_model::{
-    Effects, FrameworkId, Reason, Source, TaskKey, TaskState, TaskStatus, Timestamp, UpdateId,
+    CheckAnswer, Effects, FrameworkId, Reason, Source, TaskKey, TaskState, TaskStatus, Timestamp,
+    UpdateId,
 };
 use tracing::{debug, info, warn};
 
@@ -19,6 +20,8 @@ pub(super) struct News {
     pub(super) reason: Option<Reason>,
     pub(super) message: Option<String>,
     pub(super) healthy: Option<bool>,
+    /// What its check was answered; `None`: as before.
+    pub(super) check: Option<CheckAnswer>,
     pub(super) memory_limitation_bytes: Option<u64>,
 }
 
@@ -31,6 +34,7 @@ impl News {
             reason: None,
             message: None,
             healthy: None,
+            check: None,
             memory_limitation_bytes: None,
         }
     }
@@ -43,6 +47,7 @@ impl News {
             reason: Some(reason),
             message: Some(message),
             healthy: None,
+            check: None,
             memory_limitation_bytes: None,
         }
     }
@@ -103,7 +108,9 @@ impl Node {
         let own = self.tasks.get(key).map(|task| &task.addresses);
         let own = own.filter(|addresses| !addresses.is_empty()).cloned();
         let ip_addresses = own.unwrap_or_else(|| vec![self.settings.ip.clone()]);
+        let told = self.tasks.get(key).and_then(|task| task.latest.check);
         TaskStatus {
+            check: news.check.or(told),
             reason: news.reason,
             message: news.message,
             agent: self.identity.agent.clone(),

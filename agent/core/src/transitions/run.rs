@@ -9,6 +9,7 @@ use mete_model::{
 use tracing::{debug, error};
 
 use super::kill::KILLED_EARLY;
+use super::probe::terms;
 use super::report::News;
 use crate::effects::Action;
 use crate::input::LaunchOutcome;
@@ -276,6 +277,9 @@ impl Node {
         };
         if let Some(check) = &spec.health_check {
             self.probes.begin(now, key, check, since, healthy);
+        }
+        if let Some(check) = &spec.check {
+            self.checks.begin(now, key, &terms(check), since, None);
         }
         self.changed.insert(key.clone());
     }

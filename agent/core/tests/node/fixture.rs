@@ -62,6 +62,7 @@ pub(crate) fn spec(task: &str) -> TaskSpec {
         executor: None,
         container: None,
         health_check: None,
+        check: None,
         kill_grace_period: Some(seconds(5)),
         labels: vec![("a".into(), None)],
         original: vec![0, 159, 146].into(),
@@ -75,6 +76,7 @@ pub(crate) fn checked(task: &str) -> TaskSpec {
     check.grace_period = seconds(10);
     TaskSpec {
         health_check: Some(check),
+        check: None,
         ..spec(task)
     }
 }

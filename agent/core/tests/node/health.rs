@@ -1,5 +1,5 @@
 use mete_agent_core::{Action, Input, Phase, Why};
-use mete_model::{Machine, Reason, TaskState};
+use mete_model::{CheckAnswer, Machine, Question, Reason, TaskCheck, TaskState};
 
 use crate::fixture::*;
 
@@ -156,4 +156,48 @@ fn only_so_many_probes_run_at_once() {
     let one = world.step(at(1.2), Input::Deadline);
 
     assert_eq!((probes(&first), probes(&none), probes(&one)), (64, 0, 1));
+}
+
+/// Lets the next question be asked; when it was due.
+fn next_check(world: &mut World) -> mete_model::Timestamp {
+    let is_check = |action: &Action| matches!(action, Action::Check { .. });
+    for _ in 0..100 {
+        let due = world.node.next_deadline().expect("something is due");
+        if world.step(due, Input::Deadline).iter().any(is_check) {
+            return due;
+        }
+    }
+    panic!("no question within a hundred deadlines");
+}
+
+#[test]
+fn an_answer_to_a_check_is_told_when_it_is_another_and_kills_nobody() {
+    let mut spec = spec("web");
+    let mut check = TaskCheck::new(Question::Tcp { port: 31_000 });
+    check.interval = seconds(2);
+    spec.check = Some(Box::new(check));
+    let mut world = World::running(spec);
+    let container = world.node.view().tasks[&key("web")].container.clone();
+
+    for (answer, is_news) in [
+        (CheckAnswer::Tcp(Some(false)), true),
+        (CheckAnswer::Tcp(Some(false)), false),
+        (CheckAnswer::Tcp(Some(true)), true),
+    ] {
+        let due = next_check(&mut world);
+        let input = Input::Checked {
+            key: key("web"),
+            container: container.clone(),
+            answer,
+        };
+        let effects = world.step(due, input);
+        assert_eq!(reports(&effects).len(), usize::from(is_news), "{answer:?}");
+        if is_news {
+            let told = report(&effects).status;
+            assert_eq!((told.state, told.check), (TaskState::Running, Some(answer)));
+            assert_eq!(told.reason, Some(Reason::TaskCheckStatusUpdated));
+            world.acknowledge(due, &key("web"), told.uuid.expect("set"));
+        }
+    }
+    assert_eq!(world.state(&key("web")), Some(TaskState::Running));
 }

@@ -235,6 +235,7 @@ pub(super) fn task(id: &str, line: &str) -> TaskSpec {
         executor: None,
         container: None,
         health_check: None,
+        check: None,
         kill_grace_period: None,
         labels: vec![],
         original: [].as_slice().into(),

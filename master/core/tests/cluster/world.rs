@@ -321,6 +321,7 @@ pub(crate) fn task(id: &str, agent: &AgentId) -> TaskSpec {
         executor: None,
         container: None,
         health_check: None,
+        check: None,
         kill_grace_period: None,
         labels: Vec::new(),
         original: Bytes::new(),

@@ -114,6 +114,7 @@ mod tests {
             staged_at: None,
             started_at: Some(Timestamp::from_millis(started_s * 1_000)),
             health: Vec::new(),
+            check: None,
             readiness: None,
             is_leaving: false,
             is_ending: false,

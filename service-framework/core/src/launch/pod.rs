@@ -10,7 +10,8 @@ use mete_model::{
 };
 
 use super::{
-    ENFORCES_ROLE, Grant, add_labels, enforces_role, fetch, health_check, number, sources, variable,
+    ENFORCES_ROLE, Grant, add_labels, enforces_role, fetch, health_check, number, sources,
+    task_check, variable,
 };
 use crate::accepted::draw;
 use crate::effects::{Launch, LaunchGroup, LaunchSecrets};
@@ -76,7 +77,7 @@ pub fn group(
             user: container.user.clone().or_else(|| spec.user.clone()),
             uris: container.fetch.iter().map(fetch).collect(),
         };
-        let check = container.health_check.as_ref();
+        let (check, told) = (container.health_check.as_ref(), container.check.as_deref());
         let labels = container.labels.iter();
         let task = TaskSpec {
             id: task,
@@ -85,6 +86,7 @@ pub fn group(
             resources,
             limits: container.limits.of_task(),
             health_check: check.and_then(|check| health_check(check, own, &command)),
+            check: told.and_then(|check| task_check(check, own, &command)),
             container: around(container, &pod.volumes).map(Box::new),
             command,
             executor: None,

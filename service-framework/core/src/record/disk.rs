@@ -5,7 +5,9 @@ mod holding; // what instances hold, and what is to be given back
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mete_model::{AgentId, FaultDomain, FrameworkId, OfferId, TaskId, TaskState, Timestamp};
+use mete_model::{
+    AgentId, CheckAnswer, FaultDomain, FrameworkId, OfferId, TaskId, TaskState, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::plan::{Action, ActionKind, Step};
@@ -217,6 +219,8 @@ pub(super) struct Instance {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     more_health: Vec<Health>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Answer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     readiness: Option<Readiness>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_leaving: bool,
@@ -229,6 +233,35 @@ pub(super) struct Instance {
     incarnation: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holding: Option<Holding>,
+}
+
+/// What a check was answered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Command(Option<i32>),
+    Http(Option<u16>),
+    Tcp(Option<bool>),
+}
+
+impl From<CheckAnswer> for Answer {
+    fn from(answer: CheckAnswer) -> Self {
+        match answer {
+            CheckAnswer::Command(code) => Self::Command(code),
+            CheckAnswer::Http(status) => Self::Http(status),
+            CheckAnswer::Tcp(accepted) => Self::Tcp(accepted),
+        }
+    }
+}
+
+impl From<Answer> for CheckAnswer {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Command(code) => Self::Command(code),
+            Answer::Http(status) => Self::Http(status),
+            Answer::Tcp(accepted) => Self::Tcp(accepted),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -323,6 +356,7 @@ impl From<&instances::Instance> for Instance {
                 .map(Health::from)
                 .unwrap_or_default(),
             more_health: instance.health.iter().skip(1).map(Health::from).collect(),
+            check: instance.check.map(Answer::from),
             readiness: instance.readiness.as_ref().map(|readiness| Readiness {
                 is_ready: readiness.is_ready,
             }),
@@ -391,6 +425,7 @@ impl Instance {
             staged_at: moment(self.staged_us),
             started_at: moment(self.started_us),
             health: healths(self.health, self.more_health),
+            check: self.check.map(CheckAnswer::from),
             readiness: self.readiness.map(|readiness| instances::Readiness {
                 is_ready: readiness.is_ready,
                 last_response: None,

@@ -94,6 +94,10 @@ pub struct AppSpec {
     pub dependencies: BTreeSet<AppId>,
     /// When an instance counts as healthy: when all of them pass.
     pub health_checks: Vec<HealthCheckSpec>,
+    /// What its agent asks each instance for information only: of the kinds MESOS_HTTP, MESOS_TCP and COMMAND; nothing is
+    /// too many failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<HealthCheckSpec>>,
     /// When an instance that a deployment has started is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness_check: Option<ReadinessCheckSpec>,
@@ -145,6 +149,7 @@ impl AppSpec {
             role: None,
             dependencies: BTreeSet::new(),
             health_checks: Vec::new(),
+            check: None,
             readiness_check: None,
             upgrade_strategy: UpgradeStrategy::default(),
             backoff: Backoff::default(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::app::{AppNetwork, AppSpec, Container, PodContainer, PodProgram, VolumeSource};
+use crate::spec::app::{
+    AppNetwork, AppSpec, Container, HealthCheckSpec, PodContainer, PodProgram, VolumeSource,
+};
 
 /// The most text of one app, in bytes. It is sent with every task to the master and on to the agent, in messages of a few
 /// MiB, stored there, and the environment becomes that of a process, of which Linux takes 2 MiB with its arguments.
@@ -48,10 +50,11 @@ fn container_bytes(container: &PodContainer) -> usize {
         add(name);
         add(value);
     }
-    if let Some(check) = &container.health_check {
-        let texts = check.path.iter().chain(&check.command).chain(&check.argv);
-        texts.for_each(|text| add(text));
-    }
+    let checks = container
+        .health_check
+        .iter()
+        .chain(container.check.as_deref());
+    checks.flat_map(texts_of).for_each(|text| add(text));
     for mount in &container.mounts {
         add(&mount.name);
         add(&mount.path);
@@ -75,12 +78,8 @@ fn shared_bytes(spec: &AppSpec) -> usize {
         add(name);
         add(value);
     }
-    for check in &spec.health_checks {
-        [&check.path, &check.command]
-            .into_iter()
-            .flatten()
-            .for_each(|text| add(text));
-    }
+    let checks = spec.health_checks.iter().chain(spec.check.as_deref());
+    checks.flat_map(texts_of).for_each(|text| add(text));
     for fetch in &spec.fetch {
         add(&fetch.uri);
         fetch.dest_path.iter().for_each(|path| add(path));
@@ -110,6 +109,10 @@ fn shared_bytes(spec: &AppSpec) -> usize {
         }
     }
     bytes
+}
+
+fn texts_of(check: &HealthCheckSpec) -> impl Iterator<Item = &String> {
+    check.path.iter().chain(&check.command).chain(&check.argv)
 }
 
 fn within(container: &Container, add: &mut impl FnMut(&str)) {

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{AgentId, ExecutorId, FaultDomain, OfferId, TaskId, Timestamp};
+use mete_model::{AgentId, CheckAnswer, ExecutorId, FaultDomain, OfferId, TaskId, Timestamp};
 
 use crate::probe::Response;
 use crate::spec::app::{AppId, UnreachableStrategy};
@@ -154,6 +154,8 @@ pub struct Instance {
     /// What its health checks have said so far, in the order of its version's list; those at the end that have said
     /// nothing may be missing.
     pub health: Vec<Health>,
+    /// What its check, if it has one, was answered last.
+    pub check: Option<CheckAnswer>,
     /// What it says of its readiness; `None`: nobody asks.
     pub readiness: Option<Readiness>,
     /// Whether its agent drains: it goes when another has taken its place.

@@ -35,17 +35,26 @@ impl Orchestrator {
         }
         // What a reconciliation says has been said before; it is no new failure.
         let is_report = status.reason != Some(Reason::Reconciliation);
+        let of_check = status.reason == Some(Reason::TaskCheckStatusUpdated);
+        let status = &TaskStatus {
+            // It was said before; an answer to another question is no new failure.
+            healthy: status.healthy.filter(|_| !of_check),
+            ..status.clone()
+        };
         let mut after = instance.clone();
         let check = told_of(instance, status);
         note(&mut after, now, status);
+        after.check = status.check.or(instance.check);
         let (before, all) = (known(instance), together(instance, &after, status.healthy));
         let state = InstanceState::Running { healthy: all };
         let is_first = instance.started_at.is_none();
         let readiness = self.first_readiness(instance).filter(|_| is_first);
-        if state != instance.state || after.health != instance.health {
+        let is_new = after.health != instance.health || after.check != instance.check;
+        if state != instance.state || is_new {
             self.edit_instance(now, &instance.id, out, |instance| {
                 instance.state = state;
                 instance.health.clone_from(&after.health);
+                instance.check = after.check;
                 instance.started_at = instance.started_at.or(Some(now));
                 if readiness.is_some() {
                     instance.readiness = readiness;

@@ -70,6 +70,7 @@ impl Orchestrator {
             instance.staged_at = None;
             instance.started_at = None;
             instance.health = Vec::new();
+            instance.check = None;
             instance.readiness = None;
             instance.is_leaving = false;
             instance.is_ending = false;

@@ -89,6 +89,7 @@ impl Orchestrator {
             staged_at: None,
             started_at: None,
             health: Vec::new(),
+            check: None,
             readiness: None,
             is_leaving: false,
             is_ending: false,

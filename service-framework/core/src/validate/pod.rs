@@ -183,6 +183,9 @@ fn of_container(spec: &AppSpec, container: &PodContainer, found: &mut Vec<Violat
             found.extend(own.into_iter().map(|found| found.below(&path)));
         }
     }
+    if let Some(check) = &container.check {
+        super::check("/check", check, container.endpoints.len(), found);
+    }
     if let Some(check) = &container.health_check {
         health_check("/healthCheck", check, container.endpoints.len(), found);
         if check.timeout >= check.interval {

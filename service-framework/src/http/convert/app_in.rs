@@ -11,7 +11,7 @@ use mete_service_framework_core::spec::app::{
 use mete_service_framework_core::validate::quantity;
 
 use super::group::dependencies;
-use super::{Faults, container, health, legacy, limits, ports, readiness};
+use super::{Faults, check, container, health, legacy, limits, ports, readiness};
 use crate::http::failure::Failure;
 
 /// The longest delay that makes sense: a hundred years.
@@ -39,6 +39,9 @@ pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec,
     ports::apply(&mut spec, said, &mut faults);
     if let Some(checks) = &said.health_checks {
         spec.health_checks = health::read(checks, !spec.port_definitions.is_empty(), &mut faults);
+    }
+    if let Some(said) = &said.check {
+        spec.check = check::read(said, !spec.port_definitions.is_empty(), &mut faults);
     }
     if let Some(checks) = &said.readiness_checks {
         spec.readiness_check = readiness::read(checks, &mut faults);

@@ -12,7 +12,7 @@ use mete_service_framework_core::spec::app::{AppSpec, Fetch as Wanted, Unreachab
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
-use super::{container, health, limits, networks, ports, readiness};
+use super::{check, container, health, limits, networks, ports, readiness};
 
 /// One version of an app, without its `versionInfo`. `role` is that of the framework.
 pub(in crate::http) fn app(version: &AppVersion, role: &str) -> App {
@@ -67,6 +67,7 @@ fn lists(app: &mut App, spec: &AppSpec) {
     app.dependencies = unless_empty(&dependencies.collect::<Vec<String>>());
     let checks = spec.health_checks.iter().map(health::write);
     app.health_checks = unless_empty(&checks.collect::<Vec<_>>());
+    app.check = spec.check.as_deref().map(check::write);
     let readiness_check = spec.readiness_check.as_ref();
     app.readiness_checks = readiness_check.map(|check| vec![readiness::write(check)]);
     app.fetch = fetched(&spec.fetch);

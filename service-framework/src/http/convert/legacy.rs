@@ -17,17 +17,9 @@ const ARCHIVES: [&str; 7] = [
 
 /// Refuses what is not carried yet. What asks for nothing (`{}`, `[]`, `false`) is let through: clients send it.
 pub(super) fn refuse(said: &App, faults: &mut Faults) {
-    for (path, what, value) in [
-        ("/check", "a generic check", &said.check),
-        (
-            "/executorResources",
-            "an executor of its own",
-            &said.executor_resources,
-        ),
-    ] {
-        if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
-            faults.not_carried(path, what);
-        }
+    let executor = said.executor_resources.as_ref();
+    if executor.is_some_and(|value| !asks_for_nothing(value)) {
+        faults.not_carried("/executorResources", "an executor of its own");
     }
     if said.tty == Some(true) {
         faults.not_carried("/tty", "a terminal");

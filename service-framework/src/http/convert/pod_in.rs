@@ -188,7 +188,15 @@ fn container(said: &SaidContainer, network: &AppNetwork, faults: &mut Faults) ->
         faults.shape("/user", "must not be empty");
     }
     let check = said.health_check.as_ref();
-    spec.health_check = check.and_then(|said| health_check(said, &spec.endpoints, faults));
+    spec.health_check =
+        check.and_then(|said| health_check("/healthCheck", said, &spec.endpoints, faults));
+    let check = said
+        .check
+        .as_ref()
+        .filter(|said| **said != HealthCheck::default());
+    spec.check = check
+        .and_then(|said| health_check("/check", said, &spec.endpoints, faults))
+        .map(Box::new);
     let mounts = said.volume_mounts.iter().flatten().enumerate();
     spec.mounts = mounts
         .filter_map(|(at, said)| mount(&format!("/volumeMounts({at})"), said, faults))
@@ -203,7 +211,6 @@ fn container(said: &SaidContainer, network: &AppNetwork, faults: &mut Faults) ->
     let path = "/lifecycle/killGracePeriodSeconds";
     spec.kill_grace_period = grace.and_then(|value| delay(path, value, faults));
     refused("/linuxInfo", LINUX_INFO, said.linux_info.as_ref(), faults);
-    refused("/check", "a generic check", said.check.as_ref(), faults);
     if said.tty == Some(true) {
         faults.not_carried("/tty", "a terminal");
     }
@@ -325,13 +332,14 @@ fn protocol(path: &str, said: Option<&[String]>, faults: &mut Faults) -> Option<
 }
 
 fn health_check(
+    at: &str,
     said: &HealthCheck,
     endpoints: &[Endpoint],
     faults: &mut Faults,
 ) -> Option<HealthCheckSpec> {
-    let mut spec = asked(said, endpoints, faults)?;
+    let mut spec = asked(at, said, endpoints, faults)?;
     let mut take = |key: &str, value: Option<i64>, into: &mut Duration| {
-        if let Some(time) = seconds(&format!("/healthCheck/{key}"), value, faults) {
+        if let Some(time) = seconds(&format!("{at}/{key}"), value, faults) {
             *into = time;
         }
     };
@@ -344,8 +352,8 @@ fn health_check(
     take("timeoutSeconds", said.timeout_seconds, &mut spec.timeout);
     take("delaySeconds", said.delay_seconds, &mut spec.delay);
     if let Some(failures) = said.max_consecutive_failures {
-        let path = "/healthCheck/maxConsecutiveFailures";
-        let failures = faults.whole(path, failures, i32::MAX)?;
+        let path = format!("{at}/maxConsecutiveFailures");
+        let failures = faults.whole(&path, failures, i32::MAX)?;
         spec.max_consecutive_failures = failures.unsigned_abs();
     }
     Some(spec)
@@ -353,6 +361,7 @@ fn health_check(
 
 /// What a check asks, with the usual times.
 fn asked(
+    at: &str,
     said: &HealthCheck,
     endpoints: &[Endpoint],
     faults: &mut Faults,
@@ -364,31 +373,31 @@ fn asked(
                 Some("HTTPS") => HealthProtocol::MesosHttps,
                 Some(scheme) => {
                     let message = format!("is {scheme:?}, must be HTTP or HTTPS");
-                    faults.shape("/healthCheck/http/scheme", message);
+                    faults.shape(format!("{at}/http/scheme"), message);
                     return None;
                 }
             };
             if let Some(path) = &http.path {
-                faults.text("/healthCheck/http/path", path, MAX_URI_BYTES);
+                faults.text(&format!("{at}/http/path"), path, MAX_URI_BYTES);
             }
-            let place = "/healthCheck/http/endpoint";
+            let place = format!("{at}/http/endpoint");
             Some(HealthCheckSpec {
                 path: http.path.clone(),
-                port_index: index(place, http.endpoint.as_ref(), endpoints, faults),
+                port_index: index(&place, http.endpoint.as_ref(), endpoints, faults),
                 ..HealthCheckSpec::new(protocol)
             })
         }
         (None, Some(tcp), None) => {
-            let place = "/healthCheck/tcp/endpoint";
+            let place = format!("{at}/tcp/endpoint");
             Some(HealthCheckSpec {
-                port_index: index(place, tcp.endpoint.as_ref(), endpoints, faults),
+                port_index: index(&place, tcp.endpoint.as_ref(), endpoints, faults),
                 ..HealthCheckSpec::new(HealthProtocol::MesosTcp)
             })
         }
         (None, None, Some(exec)) => {
             let mut spec = HealthCheckSpec::new(HealthProtocol::Command);
-            let path = "/healthCheck/exec/command";
-            match command(path, exec.command.as_ref(), faults)? {
+            let path = format!("{at}/exec/command");
+            match command(&path, exec.command.as_ref(), faults)? {
                 PodProgram::Shell(line) => spec.command = Some(line),
                 PodProgram::Argv { words, .. } => spec.argv = words,
             }
@@ -396,7 +405,7 @@ fn asked(
         }
         (_, _, _) => {
             let message = "Only one of http, tcp, or command may be specified";
-            faults.meaning("/healthCheck", message);
+            faults.meaning(at, message);
             None
         }
     }

@@ -126,6 +126,10 @@ fn container(container: &PodContainer) -> Printed {
         environment: variables(&container.env, &container.env_secrets),
         user: container.user.clone(),
         health_check: check.map(|check| health_check(check, container)),
+        check: container
+            .check
+            .as_deref()
+            .map(|check| for_information(check, container)),
         volume_mounts: unless_empty(&mounts),
         artifacts: fetched(&container.fetch),
         labels: labels(&container.labels),
@@ -188,6 +192,15 @@ fn endpoint(endpoint: &Endpoint) -> Told {
         protocol: endpoint.says_protocol.then(|| protocols.collect()),
         labels: labels(&endpoint.port.labels),
         network_names: mapping.and_then(|mapping| unless_empty(&mapping.network_names)),
+    }
+}
+
+/// Without grace and failures, of which there are none.
+fn for_information(check: &HealthCheckSpec, container: &PodContainer) -> HealthCheck {
+    HealthCheck {
+        grace_period_seconds: None,
+        max_consecutive_failures: None,
+        ..health_check(check, container)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Instances that sit on an agent, as tasks; and what they are in numbers.
 
-use mete_model::Timestamp;
+use mete_model::{CheckAnswer, Timestamp};
 use mete_proto::rest::tasks::{
-    Health, IpAddress, LifeTime, LocalVolume, Stats, Task, TaskCounts, TaskFailure, TaskStats,
-    TaskStatsByVersion,
+    CheckResult, CommandResult, Health, HttpResult, IpAddress, LifeTime, LocalVolume, Stats, Task,
+    TaskCounts, TaskFailure, TaskStats, TaskStatsByVersion, TcpResult,
 };
 use mete_service_framework_core::spec::app::AppId;
 use mete_service_framework_core::spec::history::AppVersion;
@@ -24,6 +24,7 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
     Some(Task {
         app_id: spec.id.to_string(),
         health_check_results: healths(instance),
+        check_result: instance.check.and_then(check_result),
         host: place.host.clone(),
         id: instance.task().to_string(),
         ip_addresses: addresses
@@ -51,6 +52,26 @@ pub(in crate::http) fn task(instance: &Instance, role: &str) -> Option<Task> {
             .collect(),
         role: spec.role.as_deref().unwrap_or(role).to_owned(),
     })
+}
+
+/// `None` where nobody has answered.
+fn check_result(answer: CheckAnswer) -> Option<CheckResult> {
+    let mut result = CheckResult::default();
+    match answer {
+        CheckAnswer::Command(exit_code) => {
+            let exit_code = exit_code?;
+            result.command = Some(CommandResult { exit_code });
+        }
+        CheckAnswer::Http(status_code) => {
+            let status_code = status_code?;
+            result.http = Some(HttpResult { status_code });
+        }
+        CheckAnswer::Tcp(succeeded) => {
+            let succeeded = succeeded?;
+            result.tcp = Some(TcpResult { succeeded });
+        }
+    }
+    Some(result)
 }
 
 fn local_volume(app: &AppId, volume: &Held) -> LocalVolume {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mete_model::{
     Capability, CommandSpec, ExecutorId, ExecutorSpec, FetchUri, FrameworkId, FrameworkInfo,
-    HealthCheck, Probe, Program, Role, TaskId, TaskSpec,
+    HealthCheck, Probe, Program, Question, Role, TaskCheck, TaskId, TaskSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ pub(super) struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     container: Option<Container>,
     health_check: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
     kill_grace_us: Option<u64>,
     labels: Vec<(String, Option<String>)>,
     original: Base64,
@@ -53,6 +55,7 @@ impl From<&TaskSpec> for Spec {
                 .map(|executor| (executor.id.to_string(), executor.into())),
             container: spec.container.as_deref().map(Container::from),
             health_check: spec.health_check.as_ref().map(Health::from),
+            check: spec.check.as_deref().map(Check::from),
             kill_grace_us: spec.kill_grace_period.map(micros),
             labels: spec.labels.clone(),
             original: Base64(spec.original.clone()),
@@ -76,6 +79,7 @@ impl Spec {
                 .transpose()?
                 .map(Box::new),
             health_check: self.health_check.map(Health::read),
+            check: self.check.map(Check::read).map(Box::new),
             kill_grace_period: self.kill_grace_us.map(Duration::from_micros),
             labels: self.labels,
             original: self.original.0,
@@ -258,6 +262,55 @@ impl Health {
             timeout: Duration::from_micros(self.timeout_us),
             grace_period: Duration::from_micros(self.grace_us),
             consecutive_failures: self.consecutive_failures,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Check {
+    question: QuestionForm,
+    delay_us: u64,
+    interval_us: u64,
+    timeout_us: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum QuestionForm {
+    Command(Command),
+    Http { port: u16, path: String },
+    Tcp { port: u16 },
+}
+
+impl From<&TaskCheck> for Check {
+    fn from(check: &TaskCheck) -> Self {
+        Self {
+            question: match &check.question {
+                Question::Command(command) => QuestionForm::Command(Command::from(command)),
+                Question::Http { port, path } => QuestionForm::Http {
+                    port: *port,
+                    path: path.clone(),
+                },
+                Question::Tcp { port } => QuestionForm::Tcp { port: *port },
+            },
+            delay_us: micros(check.delay),
+            interval_us: micros(check.interval),
+            timeout_us: micros(check.timeout),
+        }
+    }
+}
+
+impl Check {
+    fn read(self) -> TaskCheck {
+        TaskCheck {
+            question: match self.question {
+                QuestionForm::Command(command) => Question::Command(command.read()),
+                QuestionForm::Http { port, path } => Question::Http { port, path },
+                QuestionForm::Tcp { port } => Question::Tcp { port },
+            },
+            delay: Duration::from_micros(self.delay_us),
+            interval: Duration::from_micros(self.interval_us),
+            timeout: Duration::from_micros(self.timeout_us),
         }
     }
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use mete_model::{AgentId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
+use mete_model::{AgentId, CheckAnswer, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes as base64 text.
@@ -31,6 +31,35 @@ pub(super) fn state(name: &str) -> Result<TaskState, String> {
     TaskState::from_name(name).ok_or_else(|| format!("no task state is called {name:?}"))
 }
 
+/// What a check was answered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Command(Option<i32>),
+    Http(Option<u16>),
+    Tcp(Option<bool>),
+}
+
+impl From<CheckAnswer> for Answer {
+    fn from(answer: CheckAnswer) -> Self {
+        match answer {
+            CheckAnswer::Command(code) => Self::Command(code),
+            CheckAnswer::Http(status) => Self::Http(status),
+            CheckAnswer::Tcp(accepted) => Self::Tcp(accepted),
+        }
+    }
+}
+
+impl From<Answer> for CheckAnswer {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Command(code) => Self::Command(code),
+            Answer::Http(status) => Self::Http(status),
+            Answer::Tcp(accepted) => Self::Tcp(accepted),
+        }
+    }
+}
+
 /// One report.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Status {
@@ -47,6 +76,8 @@ pub(super) struct Status {
     uuid: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     healthy: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Answer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unreachable_time: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,6 +99,7 @@ impl From<&TaskStatus> for Status {
             timestamp: status.timestamp.as_micros(),
             uuid: status.uuid.map(|uuid| uuid.to_string()),
             healthy: status.healthy,
+            check: status.check.map(Answer::from),
             unreachable_time: status.unreachable_time.map(Timestamp::as_micros),
             ip_addresses: status.ip_addresses.clone(),
             memory_limitation_bytes: status.memory_limitation_bytes,
@@ -97,6 +129,7 @@ impl Status {
             timestamp: Timestamp::from_micros(self.timestamp),
             uuid: uuid.map_err(|bad: mete_model::BadId| bad.to_string())?,
             healthy: self.healthy,
+            check: self.check.map(CheckAnswer::from),
             unreachable_time: self.unreachable_time.map(Timestamp::from_micros),
             ip_addresses: self.ip_addresses,
             memory_limitation_bytes: self.memory_limitation_bytes,

@@ -57,6 +57,9 @@ pub struct PodContainer {
     pub user: Option<String>,
     /// When it counts as healthy; run by its agent. Port indices count its own endpoints.
     pub health_check: Option<HealthCheckSpec>,
+    /// What its agent asks it for information only, as of apps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<HealthCheckSpec>>,
     /// Which volumes it sees, and where.
     pub mounts: Vec<VolumeMount>,
     /// What to bring into its sandbox first.
@@ -184,6 +187,7 @@ impl PodContainer {
             labels: BTreeMap::new(),
             user: None,
             health_check: None,
+            check: None,
             mounts: Vec::new(),
             fetch: Vec::new(),
             kill_grace_period: None,
