@@ -182,6 +182,8 @@ pub enum Order {
     UnrunnableGroup {
         /// Which.
         keys: Vec<TaskKey>,
+        /// The executor of the framework's own that was to run them.
+        executor: Option<ExecutorKey>,
         /// Why.
         reason: String,
     },
@@ -189,6 +191,8 @@ pub enum Order {
     Unrunnable {
         /// Which.
         key: TaskKey,
+        /// The executor of the framework's own that was to run it.
+        executor: Option<ExecutorKey>,
         /// Why.
         reason: String,
     },

@@ -205,10 +205,16 @@ impl Node {
             Order::Refused { reason, permanent } => self.refused(now, reason, permanent, out),
             Order::Run { framework, task } => self.run(now, framework, *task, out),
             Order::RunGroup { framework, group } => self.run_group(now, framework, *group, out),
-            Order::UnrunnableGroup { keys, reason } => {
-                self.unrunnable_group(now, keys, &reason);
-            }
-            Order::Unrunnable { key, reason } => self.unrunnable(now, key, reason),
+            Order::UnrunnableGroup {
+                keys,
+                executor,
+                reason,
+            } => self.unrunnable_group(now, &keys, executor.as_ref(), &reason, out),
+            Order::Unrunnable {
+                key,
+                executor,
+                reason,
+            } => self.unrunnable(now, &key, executor.as_ref(), reason, out),
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
             Order::MessageExecutor { executor, data } => {

@@ -94,8 +94,11 @@ fn run_task(run: &wire::RunTask) -> Result<Order, ConvertError> {
         Err(bad) => {
             let framework = run.framework_info.id.as_ref();
             let framework = framework.ok_or_else(|| ConvertError::missing("framework_info.id"))?;
+            let executor = run.task_info.executor.as_ref();
+            let executor = executor.map(|info| executor_key(framework, &info.executor_id));
             Ok(Order::Unrunnable {
                 key: key(framework, &run.task_info.task_id)?,
+                executor: executor.transpose()?,
                 reason: bad.to_string(),
             })
         }
@@ -116,8 +119,12 @@ fn run_group(run: &wire::RunGroup) -> Result<Order, ConvertError> {
             let framework = run.framework_info.id.as_ref();
             let framework = framework.ok_or_else(|| ConvertError::missing("framework_info.id"))?;
             let keys = tasks.iter().map(|info| key(framework, &info.task_id));
+            let executor = &run.executor_info;
+            let is_its_own = executor.r#type() == mesos::executor_info::Type::Custom;
+            let executor = is_its_own.then(|| executor_key(framework, &executor.executor_id));
             Ok(Order::UnrunnableGroup {
                 keys: keys.collect::<Result<_, _>>()?,
+                executor: executor.transpose()?,
                 reason: bad.to_string(),
             })
         }

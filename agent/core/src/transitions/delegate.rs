@@ -37,6 +37,7 @@ impl Node {
         };
         if let Some(refusal) = self.executor_refusal(&key, executor) {
             self.report_orphan(now, &task, refusal);
+            self.executor_not_begun(&key, out);
             return self.forget_framework_if_unused(&task.framework, out);
         }
         let id = Some(executor.id.clone());
@@ -58,6 +59,7 @@ impl Node {
             for (task, _) in &tasks {
                 self.report_orphan(now, task, refusal.clone());
             }
+            self.executor_not_begun(key, out);
             return self.forget_framework_if_unused(&key.framework, out);
         }
         let group = tasks.iter().map(|(task, _)| task.task.clone()).collect();

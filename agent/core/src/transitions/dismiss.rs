@@ -288,6 +288,20 @@ impl Node {
                 .push(Action::ForExecutor(ForExecutor::Close { link }));
         }
         self.keep_executor_sandbox(now, &executor, why.note.clone(), out);
+        self.tell_exit(key, status, out);
+        self.forget_framework_if_unused(&key.framework, out);
+    }
+
+    /// A launch is refused. The master counts an executor from its first launch on: one that is not here after all is over for
+    /// it (Mesos' agents say so, too).
+    pub(super) fn executor_not_begun(&mut self, key: &ExecutorKey, out: &mut Effects<Self>) {
+        if self.custom_executors.get(key).is_none() {
+            self.tell_exit(key, UNKNOWN_STATUS, out);
+        }
+    }
+
+    /// The master hears of the end of an executor, now or when it is there again.
+    fn tell_exit(&mut self, key: &ExecutorKey, status: i32, out: &mut Effects<Self>) {
         if let Some(link) = self.link.registered() {
             let executor = key.clone();
             let message = Box::new(Outgoing::ExecutorExited { executor, status });
@@ -296,7 +310,6 @@ impl Node {
             let key = key.clone();
             out.store.push(Record::Unheard { key, status });
         }
-        self.forget_framework_if_unused(&key.framework, out);
     }
 
     /// A master has taken the registration: it knows of the ends that this told, and hears of those since.

@@ -66,6 +66,9 @@ impl Node {
             for key in &keys {
                 self.report_orphan(now, key, refusal.clone());
             }
+            if executor.kind == ExecutorKind::Custom {
+                self.executor_not_begun(&key, out);
+            }
             return;
         }
         let Some(agent) = self.identity.agent.clone() else {

@@ -15,6 +15,7 @@ use crate::effects::Action;
 use crate::input::LaunchOutcome;
 use crate::node::Node;
 use crate::record::Record;
+use crate::state::executors::ExecutorKey;
 use crate::state::tasks::{Framework, MAX_TASKS, Phase, Task};
 
 /// Launch jobs under way at once. A job is mostly waiting: for a download, or some milliseconds for a process.
@@ -45,6 +46,13 @@ impl Node {
         let refusal = self.refusal(&key.framework, 1);
         if let Some(refusal) = refusal.or_else(|| self.volume_refusal(&spec)) {
             self.report_orphan(now, &key, refusal);
+            if let Some(executor) = &spec.executor {
+                let executor = ExecutorKey {
+                    framework: key.framework,
+                    executor: executor.id.clone(),
+                };
+                self.executor_not_begun(&executor, out);
+            }
             return;
         }
         let Some(agent) = self.identity.agent.clone() else {
@@ -118,21 +126,41 @@ impl Node {
         ))
     }
 
-    /// The master asks for a task that this agent has no way to run.
-    pub(crate) fn unrunnable(&mut self, now: Timestamp, key: TaskKey, reason: String) {
+    /// The master asks for a task that this agent has no way to run, perhaps for an executor of the framework's own.
+    pub(crate) fn unrunnable(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        executor: Option<&ExecutorKey>,
+        reason: String,
+        out: &mut Effects<Self>,
+    ) {
         let news = News::agent(TaskState::Error, Reason::TaskInvalid, reason);
-        self.report_orphan(now, &key, news);
+        self.report_orphan(now, key, news);
+        if let Some(executor) = executor {
+            self.executor_not_begun(executor, out);
+        }
     }
 
     /// The same for the tasks of a group.
-    pub(crate) fn unrunnable_group(&mut self, now: Timestamp, keys: Vec<TaskKey>, reason: &str) {
+    pub(crate) fn unrunnable_group(
+        &mut self,
+        now: Timestamp,
+        keys: &[TaskKey],
+        executor: Option<&ExecutorKey>,
+        reason: &str,
+        out: &mut Effects<Self>,
+    ) {
         for key in keys {
             let news = News::agent(
                 TaskState::Error,
                 Reason::TaskGroupInvalid,
                 reason.to_owned(),
             );
-            self.report_orphan(now, &key, news);
+            self.report_orphan(now, key, news);
+        }
+        if let Some(executor) = executor {
+            self.executor_not_begun(executor, out);
         }
     }
 

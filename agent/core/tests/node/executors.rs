@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_agent_core::{
-    Action, ExecutorKey, ExecutorPhase, Findings, ForExecutor, Found, FromExecutor, Input,
-    LaunchOutcome, LaunchStage, Order, Outgoing, Phase, ToExecutor,
+    Action, DiskSpace, ExecutorKey, ExecutorPhase, Findings, ForExecutor, Found, FromExecutor,
+    Input, LaunchOutcome, LaunchStage, Order, Outgoing, Phase, ToExecutor,
 };
 use mete_model::{
     CommandSpec, ContainerId, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Reason, Resources,
@@ -525,6 +525,45 @@ fn run_group(world: &mut World, tasks: &[&str]) -> Vec<Action> {
         group: Box::new(group),
     };
     world.order(NOON, order)
+}
+
+#[test]
+fn an_executor_whose_first_launch_is_refused_is_over_for_the_master() {
+    let mut full = World::registered();
+    let disk = DiskSpace {
+        total_bytes: 1 << 40,
+        free_bytes: 1,
+    };
+    full.step(NOON, Input::DiskMeasured(Some(disk)));
+    let reason = "executor.command: it is missing".to_owned();
+    let executor = Some(own());
+    let unrunnable = |keys: [&str; 1]| Order::UnrunnableGroup {
+        keys: keys.map(key).into(),
+        executor: executor.clone(),
+        reason: reason.clone(),
+    };
+    let mut world = World::registered();
+
+    for actions in [
+        full.run(NOON, delegated("a")),
+        run_group(&mut full, &["b"]),
+        world.order(
+            NOON,
+            Order::Unrunnable {
+                key: key("a"),
+                executor: executor.clone(),
+                reason: reason.clone(),
+            },
+        ),
+        world.order(NOON, unrunnable(["b"])),
+    ] {
+        assert_eq!(exits(&actions), [-1]);
+        assert_eq!(reports(&actions).len(), 1);
+    }
+
+    let mut busy = attended();
+    let refused = busy.order(NOON, unrunnable(["b"]));
+    assert_eq!(exits(&refused), [0; 0], "it is there");
 }
 
 /// The groups that are handed over, by the names of their tasks.

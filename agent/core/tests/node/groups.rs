@@ -319,6 +319,7 @@ fn a_group_that_makes_no_sense_is_answered_task_by_task() {
         NOON,
         Order::UnrunnableGroup {
             keys: vec![key("a"), key("b")],
+            executor: None,
             reason: "task_group.tasks[0].command: it is missing".into(),
         },
     );

@@ -195,6 +195,7 @@ fn a_task_that_cannot_be_run_here_is_an_error_and_leaves_no_trace() {
         NOON,
         Order::Unrunnable {
             key: key("web"),
+            executor: None,
             reason: "container images are not carried yet".into(),
         },
     );
