@@ -1,5 +1,7 @@
 //! Executors, and groups of tasks below one.
 
+use std::borrow::Cow;
+
 use mete_model::container::{MountSource, Network};
 use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGroup, TaskSpec};
 use prost::Message as _;
@@ -136,16 +138,28 @@ pub fn group(
     };
     let spec = spec.within("executor")?;
     let tasks = tasks.iter().enumerate().map(|(at, info)| {
-        let task = match spec.kind {
+        let task = has_no_other(info, executor).and_then(|()| match spec.kind {
             ExecutorKind::Custom => task::of_group(info, executor),
             ExecutorKind::Default => of_default(info),
-        };
+        });
         task.within(format_args!("task_group.tasks[{at}]"))
     });
     Ok(TaskGroup {
         tasks: tasks.collect::<Result<_, _>>()?,
         executor: spec,
     })
+}
+
+/// A task of a group need not name an executor; if it does, it is that of the group (the rule of Mesos).
+fn has_no_other(info: &wire::TaskInfo, executor: &wire::ExecutorInfo) -> Result<(), ConvertError> {
+    match &info.executor {
+        Some(other) if **other != *executor => {
+            let rule = "tasks of a group have the executor of their group";
+            let other = &other.executor_id.value;
+            Err(ConvertError::bad_value("executor", other, rule))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A task that the agent's own executor runs.
@@ -157,5 +171,9 @@ fn of_default(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
         "container.type",
         "containers of type DOCKER in groups are",
     )?;
-    network_of_group(TaskSpec::try_from(info)?)
+    let mut info = Cow::Borrowed(info);
+    if info.executor.is_some() {
+        info.to_mut().executor = None; // With one it would be a task for a program of the framework's own.
+    }
+    network_of_group(TaskSpec::try_from(&*info)?)
 }

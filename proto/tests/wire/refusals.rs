@@ -2,12 +2,14 @@
 
 use mete_model::container::MountSource;
 use mete_model::{AgentInfo, FrameworkInfo, Program, TaskSpec, TaskStatus};
+use mete_proto::convert::executor::group;
 use mete_proto::convert::task::alone;
 use mete_proto::convert::{ConvertError, offer, resources};
 use mete_proto::mesos::v1 as wire;
 
 use wire::container_info::DockerInfo;
 use wire::container_info::docker_info::{Network as DockerNetwork, PortMapping as DockerPort};
+use wire::executor_info::Type;
 
 use super::{ports, scalar, task};
 
@@ -197,6 +199,51 @@ fn a_task_names_what_is_wrong_with_it() {
         alone(&both).expect_err("refused").to_string(),
         "command: a value is not possible: a task has a command or an executor, not both"
     );
+}
+
+#[test]
+fn a_task_of_a_group_has_the_executor_of_its_group_or_none() {
+    let id = |value: &str| wire::ExecutorId {
+        value: value.to_owned(),
+    };
+    let mut pod = wire::ExecutorInfo {
+        executor_id: id("pod"),
+        ..wire::ExecutorInfo::default()
+    };
+    pod.set_type(Type::Default);
+    let mut own = wire::ExecutorInfo {
+        executor_id: id("own"),
+        command: task().command,
+        ..wire::ExecutorInfo::default()
+    };
+    own.set_type(Type::Custom);
+    let with = |executor: &wire::ExecutorInfo| wire::TaskInfo {
+        command: None,
+        executor: Some(Box::new(executor.clone())),
+        ..task()
+    };
+
+    let of_pod = wire::TaskInfo {
+        command: task().command,
+        ..with(&pod)
+    };
+    let taken = group(&pod, &[of_pod]).expect("the same as none");
+    assert_eq!(taken.tasks[0].executor, None);
+    assert_eq!(group(&pod, &[task()]), Ok(taken));
+    let taken = group(&own, &[with(&own)]).expect("its own");
+    assert_eq!(taken.tasks[0].executor.as_deref(), Some(&taken.executor));
+    let told: wire::ExecutorInfo = (&taken.executor).into();
+    let tasks = taken.tasks.iter().map(Into::into);
+    let tasks: Vec<wire::TaskInfo> = tasks.collect();
+    assert_eq!(group(&told, &tasks), Ok(taken), "as agents are told it");
+    for (executor, other) in [(&pod, &own), (&own, &pod)] {
+        let refused = group(executor, &[with(other)]).expect_err("another");
+        let id = &other.executor_id.value;
+        let words = format!(
+            "task_group.tasks[0].executor: {id} is not possible: tasks of a group have the executor of their group"
+        );
+        assert_eq!(refused.to_string(), words);
+    }
 }
 
 /// A Docker container with an image, changed a little.
