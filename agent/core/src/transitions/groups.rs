@@ -57,10 +57,11 @@ impl Node {
             framework: framework.clone(),
             executor: executor.id.clone(),
         };
-        let refusal = match self.executors.get(&key) {
-            // Its network is made by what came first.
-            Some(_) => refusal,
-            None => refusal.or_else(|| foreign_port(&executor, &tasks)),
+        // The network of such an executor is made by what came first; one of the framework's own is launched as a task is.
+        let is_first = executor.kind == ExecutorKind::Default && self.executors.get(&key).is_none();
+        let refusal = match is_first {
+            true => refusal.or_else(|| foreign_port(&executor, &tasks)),
+            false => refusal,
         };
         if let Some(refusal) = refusal {
             for key in &keys {

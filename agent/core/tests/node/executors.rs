@@ -8,9 +8,11 @@ use mete_agent_core::{
     Action, DiskSpace, ExecutorKey, ExecutorPhase, Findings, ForExecutor, Found, FromExecutor,
     Input, LaunchOutcome, LaunchStage, Order, Outgoing, Phase, ToExecutor,
 };
+use mete_model::container::{Network, PortMapping, Transport};
 use mete_model::{
-    CommandSpec, ContainerId, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Reason, Resources,
-    Source, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    CommandSpec, ContainerId, ContainerSpec, ExecutorId, ExecutorKind, ExecutorSpec, Machine,
+    Ranges, Reason, Resources, Source, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus,
+    Timestamp, UpdateId,
 };
 
 use crate::fixture::*;
@@ -525,6 +527,39 @@ fn run_group(world: &mut World, tasks: &[&str]) -> Vec<Action> {
         group: Box::new(group),
     };
     world.order(NOON, order)
+}
+
+#[test]
+fn a_later_group_need_not_bring_the_ports_of_a_running_executor() {
+    let mut world = World::registered();
+    let port = PortMapping {
+        host: 31_000,
+        container: 8_080,
+        transport: Transport::Tcp,
+    };
+    let network = Network::Bridge { ports: vec![port] };
+    let container = ContainerSpec {
+        network,
+        ..ContainerSpec::default()
+    };
+    let executor = ExecutorSpec {
+        container: Some(Box::new(container)),
+        ..executor()
+    };
+    let mut first = delegated("a");
+    first.resources.ports = Ranges::interval(31_000, 31_000);
+
+    for task in [first, delegated("b")] {
+        let tasks = vec![task];
+        let executor = executor.clone();
+        let order = Order::RunGroup {
+            framework: framework(),
+            group: Box::new(TaskGroup { executor, tasks }),
+        };
+        assert_eq!(reports(&world.order(NOON, order)), [], "taken");
+    }
+
+    assert_eq!(world.state(&key("b")), Some(TaskState::Staging));
 }
 
 #[test]
