@@ -97,8 +97,8 @@ impl Group {
         self.network(Network::None)
     }
 
-    /// The tasks share this network. Ports of the host that lead into it are among the [overhead](Self::overhead), or among
-    /// what the tasks take.
+    /// The tasks share this network. Ports of the host that lead into it are among the [overhead](Self::overhead): those of
+    /// a task would be free again while the others still open them.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         let spec = ContainerSpec {

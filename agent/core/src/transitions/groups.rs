@@ -60,7 +60,7 @@ impl Node {
         // The network of such an executor is made by what came first; one of the framework's own is launched as a task is.
         let is_first = executor.kind == ExecutorKind::Default && self.executors.get(&key).is_none();
         let refusal = match is_first {
-            true => refusal.or_else(|| foreign_port(&executor, &tasks)),
+            true => refusal.or_else(|| foreign_port(&executor)),
             false => refusal,
         };
         if let Some(refusal) = refusal {
@@ -246,21 +246,18 @@ fn executor_of(task: &Task) -> Option<ExecutorKey> {
     })
 }
 
-/// A group opens only ports of the host that it was given, to its executor or to its tasks.
-fn foreign_port(executor: &ExecutorSpec, tasks: &[TaskSpec]) -> Option<News> {
+/// A group opens only ports of the host that its executor was given: those of a task are another's when it has ended, while the
+/// network is there as long as the executor.
+fn foreign_port(executor: &ExecutorSpec) -> Option<News> {
     let network = &executor.container.as_ref()?.network;
-    let tasks = tasks.iter().map(|task| &task.resources);
-    let given: Vec<_> = tasks
-        .chain([&executor.resources])
-        .map(|one| one.flat().ports.clone())
-        .collect();
-    let is_given = |port: &PortMapping| given.iter().any(|all| all.contains(port.host.into()));
+    let given = executor.resources.flat();
+    let is_given = |port: &PortMapping| given.ports.contains(port.host.into());
     let foreign = network.ports().iter().find(|port| !is_given(port))?;
     let (host, inside) = (foreign.host, foreign.container);
     Some(News::agent(
         TaskState::Failed,
         Reason::ContainerLaunchFailed,
-        format!("port {host} of the host, mapped to {inside}, is none of the group's"),
+        format!("port {host} of the host, mapped to {inside}, is none of the executor's"),
     ))
 }
 

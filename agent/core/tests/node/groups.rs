@@ -1,10 +1,11 @@
 //! Groups of tasks: accepted together, begun in order, ended together, taken over by the next agent.
 
 use mete_agent_core::{Action, Found, LaunchOutcome, LaunchStage, Order, Phase, Record};
+use mete_model::container::{Network, PortMapping, Transport};
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
-    ExecutorId, ExecutorKind, ExecutorSpec, Machine, Reason, Resources, TaskGroup, TaskSpec,
-    TaskState, Timestamp,
+    ContainerSpec, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Ranges, Reason, Resources,
+    TaskGroup, TaskSpec, TaskState, Timestamp,
 };
 
 use crate::fixture::*;
@@ -127,6 +128,43 @@ fn one_task_that_cannot_be_taken_is_none() {
     let failed = TaskState::Failed;
     assert_eq!(states, [("a".into(), failed), ("b".into(), failed)]);
     assert!(world.node.view().executors.is_empty());
+}
+
+#[test]
+fn ports_that_lead_into_a_group_are_held_by_its_executor() {
+    let port = PortMapping {
+        host: 31_000,
+        container: 8_080,
+        transport: Transport::Tcp,
+    };
+    let network = Network::Bridge { ports: vec![port] };
+    let container = ContainerSpec {
+        network,
+        ..ContainerSpec::default()
+    };
+    let port = Ranges::interval(31_000, 31_000);
+    let mut pod = executor();
+    pod.container = Some(Box::new(container));
+    let mut task = spec("a");
+    task.resources.ports = port.clone();
+    let order = |executor: &ExecutorSpec, task: &TaskSpec| Order::RunGroup {
+        framework: framework(),
+        group: Box::new(TaskGroup {
+            executor: executor.clone(),
+            tasks: vec![task.clone()],
+        }),
+    };
+    let mut world = World::registered();
+
+    let refused = world.order(NOON, order(&pod, &task));
+    pod.resources.ports = port;
+    let taken = world.order(NOON, order(&pod, &spec("b")));
+
+    assert_eq!(
+        report(&refused).status.message.as_deref(),
+        Some("port 31000 of the host, mapped to 8080, is none of the executor's")
+    );
+    assert_eq!(launches(&taken), ["b"]);
 }
 
 #[test]

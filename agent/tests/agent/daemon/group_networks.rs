@@ -143,7 +143,7 @@ async fn a_group_opens_no_port_that_is_not_its_own_and_its_tasks_have_no_other_n
     let refused = link.until(TaskState::Failed).await.message.unwrap();
     assert_eq!(
         refused,
-        "port 22 of the host, mapped to 8080, is none of the group's"
+        "port 22 of the host, mapped to 8080, is none of the executor's"
     );
     let own = contained("own", "true", |around| around.network = Network::None);
     run(&link, &executor(Network::Host), &[own]).await;
