@@ -212,22 +212,18 @@ fn an_executor_of_the_frameworks_own_takes_its_resources_once_and_stays_when_its
         id: "b".parse().expect("good"),
         ..a.clone()
     };
-    let tasks = a.resources.plus(&b.resources);
 
-    let out = scene.launch(own.clone(), vec![a, b]);
+    let out = scene.launch(own, vec![a, b]);
+    let rest = scene.client.offers[0].resources.clone();
+    scene.report("a", TaskState::Finished, 1);
+    let free = scene.report("b", TaskState::Failed, 2);
 
     assert_eq!(started(&out, scene.link).len(), 1);
-    let used = |scene: &Scene| {
-        let view = scene.world.cluster.view();
-        let executors = view.executors.values();
-        let tasks = view.tasks.values().filter(|task| task.holds_resources());
-        let executors = executors.map(|one| one.spec.resources.clone());
-        let tasks = tasks.map(|task| task.spec.resources.clone());
-        executors
-            .chain(tasks)
-            .fold(Resources::none(), |sum, one| sum.plus(&one))
-    };
-    assert_eq!(used(&scene), own.resources.plus(&tasks));
+    assert_eq!(rest, Resources::cpus_mem(3_700, 928).plus(&disk(90)));
+    assert_eq!(free, Resources::cpus_mem(3_900, 992).plus(&disk(90)));
+    let executors = scene.world.cluster.view().executors;
+    assert_eq!(executors.len(), 1);
+    assert!(executors.values().all(|one| one.tasks.is_empty()));
 }
 
 #[test]
