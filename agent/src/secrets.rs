@@ -8,10 +8,10 @@
 //! All of this blocks on the disk.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 
 use mete_agent_core::task_dir::User;
 use mete_model::ContainerId;
@@ -89,23 +89,28 @@ impl Secrets {
     /// Removes those of every task that is not among `known`; returns whose they were. Blocks.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; of several that stay, of the last.
     pub(crate) fn remove_strays(&self, known: &BTreeSet<String>) -> io::Result<Vec<String>> {
-        let mut removed = Vec::new();
+        let (mut removed, mut last) = (Vec::new(), None);
         for entry in fs::read_dir(&self.root)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if !known.contains(&name) {
-                sandbox::remove_tree(&self.root.join(&name))?;
-                removed.push(name);
+            if known.contains(&name) {
+                continue;
+            }
+            match sandbox::remove_tree(&self.root.join(&name)) {
+                Ok(()) => removed.push(name),
+                Err(error) => last = Some(error),
             }
         }
-        Ok(removed)
+        last.map_or(Ok(removed), Err)
     }
 }
 
-fn directory(path: &std::path::Path) -> io::Result<()> {
+/// Makes it if need be, with its mode whatever the agent's umask takes from others.
+fn directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     let made = builder.recursive(true).mode(ABOVE_MODE).create(path);
+    let made = made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(ABOVE_MODE)));
     made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
@@ -135,5 +140,45 @@ mod tests {
         secrets.remove(&one).expect("removed");
         secrets.remove(&one).expect("none is fine");
         assert!(!place.exists());
+    }
+
+    #[test]
+    fn one_stray_that_stays_keeps_no_other() {
+        let work = tempfile::tempdir().expect("a directory");
+        let secrets = Secrets::open(work.path().join("secrets")).expect("opens");
+        let value = SecretValue::new(*b"hunter2\n");
+        let mut strays = Vec::new();
+        for n in 0..8 {
+            let no_directory = work.path().join(format!("secrets/file-{n}"));
+            fs::write(no_directory, "").expect("written");
+            let stray = ContainerId::new(format!("stray-{n}")).expect("good");
+            strays.push(secrets.write(&stray, 0, &value, None).expect("written"));
+        }
+
+        let error = secrets.remove_strays(&BTreeSet::new()).expect_err("stays");
+
+        assert!(error.to_string().contains("/secrets/file-"), "{error}");
+        assert!(strays.iter().all(|stray| !stray.exists()));
+    }
+
+    #[test]
+    fn the_way_to_a_secret_is_open_to_its_user_whatever_the_umask() {
+        let work = tempfile::tempdir().expect("a directory");
+        let root = work.path().join("secrets");
+        let as_under_umask_077 = Permissions::from_mode(0o700);
+        fs::create_dir(&root).expect("made");
+        fs::set_permissions(&root, as_under_umask_077.clone()).expect("set");
+        let one = ContainerId::new("one").expect("good");
+        fs::create_dir(root.join("one")).expect("made");
+        fs::set_permissions(root.join("one"), as_under_umask_077).expect("set");
+
+        let secrets = Secrets::open(root.clone()).expect("opens");
+        let value = SecretValue::new(*b"hunter2\n");
+        secrets.write(&one, 0, &value, None).expect("written");
+
+        for directory in [root.clone(), root.join("one")] {
+            let mode = directory.metadata().expect("there").mode();
+            assert_eq!(mode & 0o777, 0o711, "{}", directory.display());
+        }
     }
 }
