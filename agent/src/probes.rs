@@ -30,6 +30,12 @@ const MAX_CONNECTIONS: usize = 512;
 /// Commands that are run at once: each is a process that competes with the tasks.
 const MAX_COMMANDS: usize = 32;
 
+/// Connections of checks, beside those: nothing follows from their answers.
+const MAX_CHECK_CONNECTIONS: usize = 64;
+
+/// Commands of checks, beside those.
+const MAX_CHECK_COMMANDS: usize = 8;
+
 /// The task that is asked.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -43,8 +49,30 @@ pub struct Target {
 pub struct Probes {
     shim: Arc<Executable>,
     tls: TlsConnector,
+    health: Turns,
+    checks: Turns,
+}
+
+/// How many may be asked at once.
+struct Turns {
     connections: Semaphore,
     commands: Semaphore,
+}
+
+impl Turns {
+    fn new(connections: usize, commands: usize) -> Self {
+        Self {
+            connections: Semaphore::new(connections),
+            commands: Semaphore::new(commands),
+        }
+    }
+
+    fn of(&self, probe: &Probe) -> &Semaphore {
+        match probe {
+            Probe::Http { .. } | Probe::Tcp { .. } | Probe::Grpc { .. } => &self.connections,
+            Probe::Command(_) => &self.commands,
+        }
+    }
 }
 
 impl Probes {
@@ -53,8 +81,8 @@ impl Probes {
         Self {
             shim,
             tls: TlsConnector::from(Arc::new(http_client::any_certificate())),
-            connections: Semaphore::new(MAX_CONNECTIONS),
-            commands: Semaphore::new(MAX_COMMANDS),
+            health: Turns::new(MAX_CONNECTIONS, MAX_COMMANDS),
+            checks: Turns::new(MAX_CHECK_CONNECTIONS, MAX_CHECK_COMMANDS),
         }
     }
 
@@ -68,11 +96,11 @@ impl Probes {
         target: &Target,
         timeout: Duration,
     ) -> Result<(), String> {
-        let turns = match probe {
-            Probe::Http { .. } | Probe::Tcp { .. } | Probe::Grpc { .. } => &self.connections,
-            Probe::Command(_) => &self.commands,
-        };
-        let _turn = turns.acquire().await;
+        let _turn = self.health.of(probe).acquire().await;
+        self.ask(probe, target, timeout).await
+    }
+
+    async fn ask(&self, probe: &Probe, target: &Target, timeout: Duration) -> Result<(), String> {
         match probe {
             Probe::Http {
                 port,
@@ -106,18 +134,17 @@ impl Probes {
 impl Probes {
     /// Asks once, and tells the answer as it is.
     pub async fn check(&self, probe: &Probe, target: &Target, timeout: Duration) -> CheckAnswer {
+        let _turn = self.checks.of(probe).acquire().await;
         match probe {
             Probe::Http {
                 port, path, secure, ..
             } => {
-                let _turn = self.connections.acquire().await;
                 let tls = secure.then_some(&self.tls);
                 let asked = http::status(target, *port, path, tls);
                 let answer = within(timeout, asked).await;
                 CheckAnswer::Http(answer.ok().map(|(_, status)| status))
             }
             Probe::Command(spec) => {
-                let _turn = self.commands.acquire().await;
                 let code = match target.dir.docker().exists() {
                     true => docker::check::exit_code(&target.dir, spec, timeout).await,
                     false => {
@@ -128,7 +155,7 @@ impl Probes {
                 CheckAnswer::Command(code)
             }
             Probe::Tcp { .. } | Probe::Grpc { .. } => {
-                let passed = self.run(probe, target, timeout).await;
+                let passed = self.ask(probe, target, timeout).await;
                 CheckAnswer::Tcp(Some(passed.is_ok()))
             }
         }

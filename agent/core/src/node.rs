@@ -20,7 +20,7 @@ use crate::state::custom_executors::{CustomExecutor, CustomExecutors, ToExecutor
 use crate::state::disk::Disk;
 use crate::state::executors::{Executor, ExecutorKey, Executors};
 use crate::state::link::{Link, Stage};
-use crate::state::probes::Probes;
+use crate::state::probes::{MAX_CHECKS_AT_ONCE, MAX_PROBES_AT_ONCE, Probes};
 use crate::state::sandboxes::{Sandbox, Sandboxes};
 use crate::state::tasks::{Framework, Task, Tasks};
 use crate::state::updates::Updates;
@@ -140,8 +140,8 @@ impl Node {
             executors: Executors::default(),
             custom_executors: CustomExecutors::default(),
             updates: Updates::default(),
-            probes: Probes::default(),
-            checks: Probes::default(),
+            probes: Probes::new(MAX_PROBES_AT_ONCE),
+            checks: Probes::new(MAX_CHECKS_AT_ONCE),
             sandboxes: Sandboxes::default(),
             volumes: Volumes::default(),
             disk: Disk::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mete_agent::probes::{Probes, Target};
 use mete_agent::processes;
 use mete_agent_core::task_dir::{Launch, TaskFile};
-use mete_model::{CommandSpec, Probe};
+use mete_model::{CheckAnswer, CommandSpec, Probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic_health::ServingStatus;
@@ -248,6 +248,34 @@ async fn a_command_is_judged_by_its_exit_code() {
     );
     let killed = command(&agent, "kill -9 $$", PATIENCE).await.unwrap_err();
     assert!(killed.contains("signal: 9"), "{killed}");
+}
+
+#[tokio::test]
+async fn checks_that_hang_do_not_hold_up_health_checks() {
+    let agent = Agent::new();
+    start_and_forget(&agent, "c1", "echo up > state; exec sleep 1000").await;
+    agent.said("c1", "state").await;
+    let probes = Arc::new(Probes::new(Arc::new(shim())));
+    let target = Target {
+        address: LOOPBACK,
+        dir: agent.dir("c1"),
+    };
+    let hangs = "echo began > began; until [ -e go ]; do sleep 0.05; done";
+    let checks: Vec<_> = (0..40)
+        .map(|_| {
+            let (probes, target) = (Arc::clone(&probes), target.clone());
+            let hangs = Probe::Command(CommandSpec::shell(hangs));
+            tokio::spawn(async move { probes.check(&hangs, &target, 2 * PATIENCE).await })
+        })
+        .collect();
+    agent.said("c1", "began").await;
+
+    let passes = Probe::Command(CommandSpec::shell("touch go"));
+    assert_eq!(soon(probes.run(&passes, &target, PATIENCE)).await, Ok(()));
+
+    for check in checks {
+        assert_eq!(soon(check).await.unwrap(), CheckAnswer::Command(Some(0)));
+    }
 }
 
 #[tokio::test]

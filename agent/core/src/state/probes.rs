@@ -3,7 +3,7 @@
 //! ```text
 //! due at ─▶ probing ─▶ due at (end of the probe + interval) …
 //! ```
-//! Invariant: at most [`MAX_PROBES_AT_ONCE`] probes run; what is due waits in the order of its time.
+//! Invariant: at most so many probes run as may; what is due waits in the order of its time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,18 @@ use mete_model::{Deadlines, HealthCheck, Probe, TaskKey, Timestamp};
 /// Probes that run at once: each may hold a socket or a process for its time-out.
 pub(crate) const MAX_PROBES_AT_ONCE: usize = 64;
 
+/// Checks that run at once beside them: nothing follows from their answers, so that they have the smaller part.
+pub(crate) const MAX_CHECKS_AT_ONCE: usize = 32;
+
 /// From a failure before anything has ever passed to the next probe; doubled each time, up to the interval. A program
 /// that has just been started listens after milliseconds, and would otherwise wait a whole interval for its traffic.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 /// All checks under way.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Probes {
+    /// How many may run.
+    at_once: usize,
     checks: BTreeMap<TaskKey, Check>,
     /// When each that is not being probed is next.
     due: Deadlines<TaskKey>,
@@ -54,6 +59,16 @@ pub(crate) enum Verdict {
 }
 
 impl Probes {
+    /// None yet, and never more than `at_once` that run.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self {
+            at_once,
+            checks: BTreeMap::new(),
+            due: Deadlines::default(),
+            running: 0,
+        }
+    }
+
     /// Begins to check a task that runs since `since`; `healthy` is what was said before a restart of the agent.
     pub(crate) fn begin(
         &mut self,
@@ -96,7 +111,7 @@ impl Probes {
         now: Timestamp,
     ) -> Vec<(TaskKey, Arc<Probe>, std::time::Duration)> {
         let mut begun = Vec::new();
-        while self.running < MAX_PROBES_AT_ONCE
+        while self.running < self.at_once
             && let Some(key) = self.due.pop(now)
         {
             if let Some(check) = self.checks.get_mut(&key) {
@@ -141,7 +156,7 @@ impl Probes {
 
     /// When the next probe is due; none while as many run as may.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        if self.running >= MAX_PROBES_AT_ONCE {
+        if self.running >= self.at_once {
             return None;
         }
         self.due.next()

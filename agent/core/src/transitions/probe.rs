@@ -14,6 +14,12 @@ use crate::node::Node;
 use crate::state::probes::Verdict;
 use crate::state::tasks::{Phase, Why};
 
+/// The longest that a check is waited for: one that hangs keeps the turn of another.
+const MAX_CHECK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// From an answer to the next question at least: a check may be a process each time.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Node {
     /// Starts the probes whose time has come.
     pub(crate) fn probes_due(&mut self, now: Timestamp, out: &mut Effects<Self>) {
@@ -111,7 +117,7 @@ impl Node {
     }
 }
 
-/// A check in the words of those that decide on health: its rhythm is the same, and nothing is too many.
+/// A check in the words of those that decide on health: its rhythm is the same within bounds, and nothing is too many.
 pub(super) fn terms(check: &TaskCheck) -> HealthCheck {
     let probe = match &check.question {
         Question::Command(command) => Probe::Command(command.clone()),
@@ -126,8 +132,8 @@ pub(super) fn terms(check: &TaskCheck) -> HealthCheck {
     HealthCheck {
         probe,
         delay: check.delay,
-        interval: check.interval,
-        timeout: check.timeout,
+        interval: check.interval.max(MIN_CHECK_INTERVAL),
+        timeout: check.timeout.min(MAX_CHECK_TIMEOUT),
         grace_period: Duration::ZERO,
         consecutive_failures: 0,
     }

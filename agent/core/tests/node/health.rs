@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mete_agent_core::{Action, Input, Phase, Why};
 use mete_model::{CheckAnswer, Machine, Question, Reason, TaskCheck, TaskState};
 
@@ -168,6 +170,56 @@ fn next_check(world: &mut World) -> mete_model::Timestamp {
         }
     }
     panic!("no question within a hundred deadlines");
+}
+
+fn questions(actions: &[Action]) -> Vec<Duration> {
+    let timeouts = actions.iter().filter_map(|action| {
+        let Action::Check { timeout, .. } = action else {
+            return None;
+        };
+        Some(*timeout)
+    });
+    timeouts.collect()
+}
+
+#[test]
+fn checks_have_bounds_of_their_own_and_leave_health_checks_theirs() {
+    let mut check = TaskCheck::new(Question::Tcp { port: 31_000 });
+    check.delay = seconds(1);
+    check.timeout = seconds(3_600);
+    let mut world = World::registered();
+    for number in 0..70 {
+        let key = key(&format!("t{number}"));
+        let mut spec = checked(key.task.as_str());
+        spec.check = Some(Box::new(check.clone()));
+        world.run(NOON, spec);
+        world.launched(NOON, &key, mete_agent_core::LaunchOutcome::Started);
+    }
+
+    let first = world.step(at(1.0), Input::Deadline);
+
+    assert_eq!(probes(&first), 64);
+    assert_eq!(questions(&first), [seconds(60); 32]);
+}
+
+#[test]
+fn a_check_is_asked_once_a_second_at_most() {
+    let mut spec = spec("web");
+    let mut check = TaskCheck::new(Question::Tcp { port: 31_000 });
+    check.interval = Duration::ZERO;
+    spec.check = Some(Box::new(check));
+    let mut world = World::running(spec);
+
+    let first = next_check(&mut world);
+    let input = Input::Checked {
+        key: key("web"),
+        container: world.container(&key("web")),
+        answer: CheckAnswer::Tcp(Some(true)),
+    };
+    let at_once = world.step(first, input);
+
+    assert_eq!(questions(&at_once), []);
+    assert_eq!(next_check(&mut world).since(first), seconds(1));
 }
 
 #[test]
