@@ -73,16 +73,7 @@ impl Node {
         let Some(before) = before else {
             return;
         };
-        info!(
-            task = %key.task,
-            framework = %key.framework,
-            from = %before.state,
-            to = %status.state,
-            healthy = status.healthy,
-            reason = status.reason.map(Reason::as_str),
-            because = status.message.as_deref(),
-            "task changed state"
-        );
+        note(key, &before, &status);
         if !leaving {
             self.updates.push(key, status);
         }
@@ -227,4 +218,32 @@ impl Node {
             out.store.push(Record::FrameworkForgotten(id.clone()));
         }
     }
+}
+
+/// Another state or health is a line for people; what else a report says, a check's answer again and again, is not.
+fn note(key: &TaskKey, before: &TaskStatus, status: &TaskStatus) {
+    let reason = status.reason.map(Reason::as_str);
+    let because = status.message.as_deref();
+    if (before.state, before.healthy) == (status.state, status.healthy) {
+        debug!(
+            task = %key.task,
+            framework = %key.framework,
+            state = %status.state,
+            healthy = status.healthy,
+            reason,
+            because,
+            "task has news and the same state"
+        );
+        return;
+    }
+    info!(
+        task = %key.task,
+        framework = %key.framework,
+        from = %before.state,
+        to = %status.state,
+        healthy = status.healthy,
+        reason,
+        because,
+        "task changed state"
+    );
 }
