@@ -12,12 +12,15 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, symlink};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Component, Path, PathBuf};
 
 use mete_agent_core::task_dir::User;
 use mete_model::{ContainerId, TaskSpec, VolumeName};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{
+    CWD, Gid, Mode, OFlags, RenameFlags, Uid, fchown, mkdirat, openat, renameat_with, symlinkat,
+};
 use rustix::io::Errno;
 
 use crate::sandbox;
@@ -154,8 +157,8 @@ impl Volumes {
     }
 }
 
-/// Lets a path in a sandbox lead to a volume, for a task that sees the files of the machine. The sandbox is new: no task
-/// has put anything there. Blocks.
+/// Lets a path in a sandbox lead to a volume, for a task that sees the files of the machine. On the way no link is followed:
+/// a task before may have put one on a volume. Blocks.
 ///
 /// # Errors
 /// Says why it cannot be had without a container, or what the system says.
@@ -199,27 +202,52 @@ pub(crate) fn link_at(
         );
         return refused(what, &why);
     }
-    let mut at = sandbox.to_owned();
-    let mut parts = target.components().peekable();
-    while let Some(part) = parts.next() {
+    let mut names = Vec::new();
+    for part in target.components() {
         match part {
-            Component::CurDir => continue,
-            Component::Normal(name) => at.push(name),
+            Component::CurDir => {}
+            Component::Normal(name) => names.push(name),
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
                 return refused(what, "its path leads out of the sandbox");
             }
         }
-        if parts.peek().is_some() {
-            match fs::DirBuilder::new().mode(VOLUME_MODE).create(&at) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made.map_err(|error| with(&at, &error))?,
-            }
-            if let Some(user) = owner {
-                chown(&at, Some(user.uid), Some(user.gid)).map_err(|error| with(&at, &error))?;
-            }
-        }
     }
-    symlink(place, &at).map_err(|error| with(&at, &error))
+    let mut at = sandbox.to_owned();
+    let mut above = directory_at(CWD, &at).map_err(|errno| with(&at, &errno.into()))?;
+    let mut parts = names.into_iter().peekable();
+    while let Some(name) = parts.next() {
+        at.push(name);
+        let made = match parts.peek() {
+            Some(_) => step_into(&above, Path::new(name), owner).map(|below| above = below),
+            None => symlinkat(place, &above, name),
+        };
+        made.map_err(|errno| with(&at, &errno.into()))?;
+    }
+    Ok(())
+}
+
+/// A directory itself: a link to one is none. What is held open stays what it is, whatever takes its name.
+fn directory_at(above: impl AsFd, name: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(above, name, flags, Mode::empty())
+}
+
+/// The directory of this name, made for its owner when there is none. One that is there is whose it was: a task may have
+/// put it on a volume.
+fn step_into(above: &OwnedFd, name: &Path, owner: Option<&User>) -> rustix::io::Result<OwnedFd> {
+    match mkdirat(above, name, Mode::from_raw_mode(VOLUME_MODE)) {
+        Err(Errno::EXIST) => return directory_at(above, name),
+        made => made?,
+    }
+    let below = directory_at(above, name)?;
+    if let Some(user) = owner {
+        fchown(
+            &below,
+            Some(Uid::from_raw(user.uid)),
+            Some(Gid::from_raw(user.gid)),
+        )?;
+    }
+    Ok(below)
 }
 
 fn directories(path: &Path) -> io::Result<()> {
@@ -304,6 +332,24 @@ mod tests {
 
         let found = fs::read_link(sandbox.join("var/lib/db")).expect("a link");
         assert_eq!(found, place);
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_not_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [place, sandbox, other] = ["v", "s", "o"].map(|name| directory.path().join(name));
+        for made in [&place, &sandbox, &other] {
+            fs::create_dir(made).expect("made");
+        }
+        std::os::unix::fs::symlink(&other, sandbox.join("data")).expect("linked");
+
+        for target in ["data/db", "data/sub/db"] {
+            let error = link(&held("a", target), &place, &sandbox, None).expect_err("refused");
+            let path = sandbox.join("data").display().to_string();
+            assert!(error.to_string().starts_with(&path), "{error}");
+        }
+
+        assert_eq!(fs::read_dir(&other).expect("listed").count(), 0);
     }
 
     #[test]
