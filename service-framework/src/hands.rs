@@ -12,6 +12,7 @@ use mete_framework_sdk::{
 use mete_model::container::MountSource;
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::app::Protocol;
+use mete_service_framework_core::spec::size::MAX_SECRETS_BYTES;
 use mete_service_framework_core::state::instances::InstanceId;
 use mete_service_framework_core::{Action, Input, Kept, Launch, LaunchGroup, Orchestrator};
 use std::time::Duration;
@@ -190,7 +191,7 @@ async fn with_secrets(
 ) -> Vec<Launch> {
     let mut ready = Vec::new();
     for launch in launches {
-        match fetched(secrets, launch).await {
+        match fetched(secrets, launch, &mut { MAX_SECRETS_BYTES }).await {
             Ok(launch) => ready.push(launch),
             Err((launch, why)) => {
                 if !tell_failed(handle, &[launch.task], &why).await {
@@ -210,8 +211,9 @@ async fn together_with_secrets(
 ) -> Option<LaunchGroup> {
     let specs: Vec<TaskSpec> = group.tasks.iter().map(|one| one.task.clone()).collect();
     let mut tasks = Vec::new();
+    let mut left = MAX_SECRETS_BYTES;
     for launch in group.tasks {
-        match fetched(secrets, launch).await {
+        match fetched(secrets, launch, &mut left).await {
             Ok(launch) => tasks.push(launch),
             Err((_, why)) => {
                 tell_failed(handle, &specs, &why).await;
@@ -222,10 +224,22 @@ async fn together_with_secrets(
     Some(LaunchGroup { tasks, ..group })
 }
 
-async fn fetched(secrets: &Secrets, mut launch: Launch) -> Result<Launch, (Box<Launch>, String)> {
+/// `left`: what the secrets of its instance may still take, in bytes.
+async fn fetched(
+    secrets: &Secrets,
+    mut launch: Launch,
+    left: &mut usize,
+) -> Result<Launch, (Box<Launch>, String)> {
     let (secrets, wanted) = (secrets.clone(), std::mem::take(&mut launch.secrets));
-    let fetched = tokio::task::spawn_blocking(move || secrets.fetch(&wanted)).await;
-    match fetched.unwrap_or_else(|_| Err("secrets cannot be read".to_owned())) {
+    let mut room = *left;
+    let fetched = tokio::task::spawn_blocking(move || {
+        let fetched = secrets.fetch(&wanted, &mut room);
+        (fetched, room)
+    });
+    let broken = (Err("secrets cannot be read".to_owned()), 0);
+    let (fetched, room) = fetched.await.unwrap_or(broken);
+    *left = room;
+    match fetched {
         Ok(Fetched { variables, files }) => {
             launch.task.command.environment.extend(variables);
             let container = launch.task.container.as_deref_mut();

@@ -12,11 +12,8 @@ use std::sync::Arc;
 
 use mete_model::container::SecretValue;
 use mete_service_framework_core::LaunchSecrets;
+use mete_service_framework_core::spec::size::MAX_SECRET_BYTES;
 
-/// The largest secret: a variable of a process cannot hold much more than twice of it.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
-/// All secrets of one task: they go in one message, as its texts do.
-const MAX_SECRETS_BYTES: usize = 1024 * 1024;
 /// Whoever may write apps may name any variable, so only those that are meant for it are read.
 const VARIABLE_PREFIX: &str = "METE_SECRET_";
 
@@ -40,7 +37,7 @@ pub(crate) enum NoSecret {
     Outside,
     #[error("it is larger than {MAX_SECRET_BYTES} bytes")]
     TooLarge,
-    #[error("with those before it takes more than {MAX_SECRETS_BYTES} bytes")]
+    #[error("with those before it takes more than the secrets of one instance may")]
     TooMany,
     #[error("it is not text without NUL")]
     NoText,
@@ -68,15 +65,22 @@ impl Secrets {
     }
 
     /// What the secrets of a task hold. Variables are texts, without one newline at the end; files are what they are.
+    /// `left` is what those of its instance may still take, in bytes.
     ///
     /// # Errors
     /// The first source that cannot be had, and why, for people.
-    pub(crate) fn fetch(&self, wanted: &LaunchSecrets) -> Result<Fetched, String> {
-        let mut left = MAX_SECRETS_BYTES;
+    pub(crate) fn fetch(
+        &self,
+        wanted: &LaunchSecrets,
+        left: &mut usize,
+    ) -> Result<Fetched, String> {
         let mut get = |source: &str| {
             let found = self.0.iter().find_map(|place| place.get(source));
             let value = found.unwrap_or(Err(NoSecret::NoPlace))?;
-            left = left.checked_sub(value.len()).ok_or(NoSecret::TooMany)?;
+            if value.len() > MAX_SECRET_BYTES {
+                return Err(NoSecret::TooLarge);
+            }
+            *left = left.checked_sub(value.len()).ok_or(NoSecret::TooMany)?;
             Ok(value)
         };
         let failed =
@@ -162,7 +166,7 @@ fn read(directory: &Path, source: &str) -> Result<Vec<u8>, NoSecret> {
     if !about.is_file() {
         return Err(NoSecret::Missing);
     }
-    if about.len() > MAX_SECRET_BYTES {
+    if about.len() > MAX_SECRET_BYTES as u64 {
         return Err(NoSecret::TooLarge);
     }
     std::fs::read(&file).map_err(known)
@@ -170,6 +174,8 @@ fn read(directory: &Path, source: &str) -> Result<Vec<u8>, NoSecret> {
 
 #[cfg(test)]
 mod tests {
+    use mete_service_framework_core::spec::size::MAX_SECRETS_BYTES;
+
     use super::*;
 
     #[test]
@@ -210,7 +216,7 @@ mod tests {
             variables: BTreeMap::from([("PASSWORD".to_owned(), "env:PATH".to_owned())]),
             ..LaunchSecrets::default()
         };
-        let told = Secrets::new(None).fetch(&wanted);
+        let told = Secrets::new(None).fetch(&wanted, &mut { MAX_SECRETS_BYTES });
         assert_eq!(
             told,
             Err("secret 'env:PATH' of PASSWORD: there is none".to_owned())
@@ -225,7 +231,11 @@ mod tests {
         std::fs::write(place.path().join("big"), vec![b'x'; 60_000]).expect("written");
         let secrets = Secrets::new(Some(place.path().to_owned()));
         let by = |by: &str, source: &str| BTreeMap::from([(by.to_owned(), source.to_owned())]);
-        let fetch = |variables, files| secrets.fetch(&LaunchSecrets { variables, files });
+        let fetch = |variables, files| {
+            secrets.fetch(&LaunchSecrets { variables, files }, &mut {
+                MAX_SECRETS_BYTES
+            })
+        };
 
         let fetched = fetch(by("KEY", "key"), by("/key", "key")).expect("had");
         assert_eq!(fetched.variables["KEY"], "hunter2");
@@ -240,7 +250,7 @@ mod tests {
         assert_eq!(
             fetch(BTreeMap::new(), many.collect()),
             Err(
-                "secret 'big' of /17: with those before it takes more than 1048576 bytes"
+                "secret 'big' of /17: with those before it takes more than the secrets of one instance may"
                     .to_owned()
             )
         );

@@ -9,6 +9,10 @@ use crate::spec::app::{
 /// The most text of one app, in bytes. It is sent with every task to the master and on to the agent, in messages of a few
 /// MiB, stored there, and the environment becomes that of a process, of which Linux takes 2 MiB with its arguments.
 pub const MAX_TEXT_BYTES: usize = 1024 * 1024;
+/// The largest secret, in bytes: a variable of a process cannot hold much more than twice of it.
+pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// All secrets of one instance, in bytes: they go in one message, as its texts do.
+pub const MAX_SECRETS_BYTES: usize = 1024 * 1024;
 /// What an entry of a list costs besides its text.
 const ENTRY_BYTES: usize = 16;
 
@@ -24,6 +28,23 @@ pub fn text_bytes(spec: &AppSpec) -> usize {
         }
     });
     shared_bytes(spec) * spec.containers().len().max(1) + of_containers + volumes.sum::<usize>()
+}
+
+/// What the secrets of an instance take at most, in bytes. Only who reads them knows how long they are.
+pub fn secrets_bytes(spec: &AppSpec) -> usize {
+    let of_app = spec.env_secrets.len() * spec.containers().len().max(1);
+    let files = spec.container.iter().map(|one| one.secrets.len());
+    let volumes = spec.pod.iter().flat_map(|pod| &pod.volumes);
+    let secret = |name: &String| {
+        let mut volumes = volumes.clone();
+        volumes.any(|volume| volume.name == *name && volume.secret().is_some())
+    };
+    let of_containers = spec.containers().iter().map(|one| {
+        let shown = one.mounts.iter().filter(|mount| secret(&mount.name));
+        one.env_secrets.len() + shown.count()
+    });
+    let count = of_app + files.sum::<usize>() + of_containers.sum::<usize>();
+    MAX_SECRETS_BYTES.min(count * MAX_SECRET_BYTES)
 }
 
 fn container_bytes(container: &PodContainer) -> usize {

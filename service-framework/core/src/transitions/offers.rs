@@ -19,7 +19,7 @@ use crate::launch::{self, Grant};
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{self, AppId, AppSpec};
 use crate::spec::history::AppVersion;
-use crate::spec::size::text_bytes;
+use crate::spec::size::{secrets_bytes, text_bytes};
 use crate::state::apps::App;
 use crate::state::containers::Container;
 use crate::state::demand::Need;
@@ -29,8 +29,10 @@ use crate::state::launch_queue::{MAX_LAST_OFFERS, OfferSummary, Reject};
 
 /// What one ACCEPT may hold: masters take calls of a few MiB (Mete's own 8 MiB), and cut those who send more.
 const MAX_ACCEPT_BYTES: usize = 3 * 1024 * 1024;
-/// A task besides the text of its app, which stands in it twice where it has a command as health check.
+/// A task besides the text of its app.
 const TASK_BYTES: usize = 2 * 1024;
+/// How often the text of an app stands in a task: a health check and a check by command have the environment, too.
+const TEXTS: usize = 3;
 
 /// Instances of one app that wait, as the matcher sees them.
 struct Shape {
@@ -108,7 +110,8 @@ impl Orchestrator {
             for placement in placements {
                 let version = &shapes[placement.waiting].version;
                 let tasks = version.spec.containers().len().max(1);
-                let bytes = TASK_BYTES * tasks + 2 * text_bytes(&version.spec);
+                let text = TEXTS * text_bytes(&version.spec);
+                let bytes = TASK_BYTES * tasks + text + secrets_bytes(&version.spec);
                 if bytes > room && !accept.is_empty() {
                     // The rest is launched from offers that are asked for anew.
                     self.master.wants_revive = true;

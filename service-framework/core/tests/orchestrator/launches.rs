@@ -188,6 +188,29 @@ fn a_task_carries_command_ports_and_check() {
 }
 
 #[test]
+fn an_accept_has_room_for_what_secrets_may_hold() {
+    let mut world = World::new(1);
+    let mut spec = app("/web", 80);
+    spec.cpus_milli = 1;
+    spec.mem_bytes = 1 << 20;
+    spec.port_definitions.clear();
+    spec.secrets.insert("pw".to_owned(), "pw".to_owned());
+    spec.env_secrets.insert("PW".to_owned(), "pw".to_owned());
+    world.create(spec);
+
+    let effects = world.offer();
+
+    let launched = effects.act.iter().map(|action| {
+        let Action::Accept { launches, .. } = action else {
+            return 0;
+        };
+        launches.len()
+    });
+    // Some 66 KiB each, of 3 MiB.
+    assert_eq!(launched.sum::<usize>(), 46);
+}
+
+#[test]
 fn instances_spread_over_agents() {
     let mut world = World::new(3);
     world.create(app("/web", 3));
