@@ -33,14 +33,7 @@ impl Orchestrator {
             }
             return;
         }
-        // What a reconciliation says has been said before; it is no new failure.
-        let is_report = status.reason != Some(Reason::Reconciliation);
-        let of_check = status.reason == Some(Reason::TaskCheckStatusUpdated);
-        let status = &TaskStatus {
-            // It was said before; an answer to another question is no new failure.
-            healthy: status.healthy.filter(|_| !of_check),
-            ..status.clone()
-        };
+        let is_report = is_of_health(status);
         let mut after = instance.clone();
         let check = told_of(instance, status);
         note(&mut after, now, status);
@@ -199,12 +192,22 @@ pub(super) fn note(instance: &mut Instance, now: Timestamp, status: &TaskStatus)
     let Some(at) = told_of(instance, status) else {
         return;
     };
-    let is_report = status.reason != Some(Reason::Reconciliation);
+    let is_report = is_of_health(status);
     let known = instance.health_of(at).cloned().unwrap_or_default();
     let health = noted(&known, now, status, is_report);
     if health != known {
         put(&mut instance.health, at, health);
     }
+}
+
+/// Whether a report is a new word on health. What a reconciliation says has mostly been said before, and so has what stands
+/// beside the answer to another question: that is no new failure, but when it is news it is believed, for the report that
+/// said it first may have been the one too many that waited.
+const fn is_of_health(status: &TaskStatus) -> bool {
+    !matches!(
+        status.reason,
+        Some(Reason::Reconciliation | Reason::TaskCheckStatusUpdated)
+    )
 }
 
 /// Puts what a check says in its place.

@@ -282,6 +282,29 @@ fn a_report_that_tells_nothing_new_stores_nothing() {
 }
 
 #[test]
+fn health_beside_the_answer_of_a_check_is_believed_and_is_no_new_failure() {
+    let mut world = serving(checked("/web", 1));
+    let task = world.task_ids()[0].clone();
+    let mut status = TaskStatus::new(task, TaskState::Running, Source::Executor, world.now);
+    status.agent = Some(agent(1));
+    status.reason = Some(Reason::TaskCheckStatusUpdated);
+    status.healthy = Some(false);
+    let failures = |world: &World| {
+        let instance = world.instances("/web").remove(0);
+        let health = instance.health.first().cloned().unwrap_or_default();
+        (instance.state.clone(), health.consecutive_failures)
+    };
+
+    world.step(Input::Update(status.clone()));
+    world.step(Input::Update(status));
+
+    let unhealthy = InstanceState::Running {
+        healthy: Some(false),
+    };
+    assert_eq!(failures(&world), (unhealthy, 1));
+}
+
+#[test]
 fn after_each_subscription_the_master_is_asked_what_it_knows() {
     let mut world = serving(app("/web", 1));
     let mut names = Names::default();
