@@ -74,12 +74,21 @@ fn termination_state(message: Option<String>) -> Option<TerminationState> {
 }
 
 /// The exit code that a report names: its words are those of the agent's `Exit`, or of Mesos' executor. Reports have no field
-/// for it.
+/// for it. How the task ended is the last that is said; before it may stand what a check's command said.
 fn exit_code(message: &str) -> Option<i32> {
-    let words = ["exited with code ", "exited with status "];
-    let (_, rest) = words.iter().find_map(|words| message.split_once(words))?;
-    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
+    let words = ["exited with code ", "Command exited with status "];
+    let digits = |part: &str| {
+        let rest = words.iter().find_map(|words| part.strip_prefix(words))?;
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    };
+    let mut parts = message.rsplit([';', ':']).map(str::trim_start);
+    let end = parts.find(|part| {
+        part.starts_with("killed by signal ") || words.iter().any(|words| part.starts_with(words))
+    });
+    digits(end?)
 }
 
 fn instance(instance: &Instance, role: &str) -> PodInstanceStatus {
@@ -304,6 +313,18 @@ mod tests {
             ),
             ("Command exited with status 0", Some(0)),
             ("killed by signal 9", None),
+            (
+                "the task used more than its 32 MB of memory: exited with code 137",
+                Some(137),
+            ),
+            (
+                "its health check failed 3 times in a row: the command exited with code 1: no; killed by signal 9 (SIGKILL)",
+                None,
+            ),
+            (
+                "its health check failed 3 times in a row: exited with code 1; exited with code 4; 7 bytes of output could not be written",
+                Some(4),
+            ),
             ("exited with code", None),
             ("exited with code 99999999999", None),
         ] {
