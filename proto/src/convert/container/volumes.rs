@@ -56,6 +56,10 @@ fn on_host(path: &str, text: &str) -> Result<MountSource, ConvertError> {
 }
 
 fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
+    if source.secret.is_some() && source.r#type() != Type::Secret {
+        let rule = "it is for volumes of type SECRET alone";
+        return Err(ConvertError::bad_value("secret", "a value", rule));
+    }
     match source.r#type() {
         Type::HostPath => {
             let host = source
