@@ -18,8 +18,8 @@ mod task; // instances, and what they print
 mod up; // a whole cluster on this machine
 mod wait; // progress until healthy
 mod what_if; // what would be placed where
-mod whoami;
-mod why; // what an app or a pod waits for // the smallest useful service
+mod whoami; // the smallest useful service
+mod why; // what an app or a pod waits for
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -42,15 +42,17 @@ impl Heap {
         }
     }
 
-    /// Threads that choose at the same time choose the same: the arguments do not change.
+    /// Should two threads choose at the same time, the first one's choice is that of both.
     #[cold]
     fn choose(&self) -> bool {
         let large = HOLD_A_CLUSTER
             .iter()
             .any(|daemon| first_argument_is(daemon));
-        self.0
-            .store(if large { JEMALLOC } else { SYSTEM }, Ordering::Relaxed);
-        large
+        let wanted = if large { JEMALLOC } else { SYSTEM };
+        let choice = &self.0;
+        choice
+            .compare_exchange(UNDECIDED, wanted, Ordering::Relaxed, Ordering::Relaxed)
+            .map_or_else(|before| before == JEMALLOC, |_| large)
     }
 }
 
