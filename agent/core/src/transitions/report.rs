@@ -220,11 +220,16 @@ impl Node {
     }
 }
 
-/// Another state or health is a line for people; what else a report says, a check's answer again and again, is not.
+/// Another state or health is for people; what else a report says, a check's answer again and again, is not.
+fn is_for_people(before: &TaskStatus, status: &TaskStatus) -> bool {
+    (before.state, before.healthy) != (status.state, status.healthy)
+}
+
+/// A line of the log.
 fn note(key: &TaskKey, before: &TaskStatus, status: &TaskStatus) {
     let reason = status.reason.map(Reason::as_str);
     let because = status.message.as_deref();
-    if (before.state, before.healthy) == (status.state, status.healthy) {
+    if !is_for_people(before, status) {
         debug!(
             task = %key.task,
             framework = %key.framework,
@@ -246,4 +251,29 @@ fn note(key: &TaskKey, before: &TaskStatus, status: &TaskStatus) {
         because,
         "task changed state"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_model::CheckAnswer;
+
+    use super::*;
+
+    #[test]
+    fn another_answer_to_a_check_is_no_line_for_people_and_another_health_is_one() {
+        let task = "web".parse().expect("good");
+        let before = TaskStatus::new(
+            task,
+            TaskState::Running,
+            Source::Executor,
+            Timestamp::from_micros(0),
+        );
+        let mut answered = before.clone();
+        answered.check = Some(CheckAnswer::Tcp(Some(true)));
+        let mut healthy = answered.clone();
+        healthy.healthy = Some(true);
+
+        assert!(!is_for_people(&before, &answered));
+        assert!(is_for_people(&answered, &healthy));
+    }
 }

@@ -1,71 +1,7 @@
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
-
 use mete_agent_core::{Input, LaunchOutcome, Record};
-use mete_model::{CheckAnswer, Machine, Question, TaskCheck, TaskState};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record as Values};
-use tracing::{Event, Level, Metadata, Subscriber, subscriber};
+use mete_model::{Machine, TaskState};
 
 use crate::fixture::*;
-
-/// Keeps the lines of the log that people see, without their data.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Visit for Lines {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "message" {
-            self.0.lock().expect("whole").push(format!("{value:?}"));
-        }
-    }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Values<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-#[test]
-fn another_answer_to_a_check_is_no_line_of_the_log_and_another_health_is_one() {
-    let mut spec = checked("web");
-    spec.check = Some(Box::new(TaskCheck::new(Question::Tcp { port: 31_000 })));
-    let mut world = World::running(spec);
-    world.step(at(20.0), Input::Deadline);
-    let lines = Lines::default();
-    let answer = Input::Checked {
-        key: key("web"),
-        container: world.container(&key("web")),
-        answer: CheckAnswer::Tcp(Some(true)),
-    };
-
-    let told = subscriber::with_default(lines.clone(), || {
-        let told = world.step(at(20.0), answer);
-        world.probed(at(20.0), &key("web"), true);
-        told
-    });
-
-    assert_eq!(reports(&told).len(), 1);
-    let lines = lines.0.lock().expect("whole");
-    assert_eq!(*lines, ["task changed state"], "of its health");
-}
 
 #[test]
 fn a_report_is_repeated_after_ten_seconds_doubling_to_ten_minutes() {
