@@ -45,9 +45,7 @@ impl Heap {
     /// Should two threads choose at the same time, the first one's choice is that of both.
     #[cold]
     fn choose(&self) -> bool {
-        let large = HOLD_A_CLUSTER
-            .iter()
-            .any(|daemon| first_argument_is(daemon));
+        let large = holds_a_cluster();
         let wanted = if large { JEMALLOC } else { SYSTEM };
         let choice = &self.0;
         choice
@@ -56,8 +54,9 @@ impl Heap {
     }
 }
 
-/// Asked of the kernel, because `std::env` allocates. When it does not say, nobody is named.
-fn first_argument_is(name: &[u8]) -> bool {
+/// Whether the first argument names one of those who do. Asked of the kernel, because `std::env` allocates; when it does not
+/// say, nobody is named.
+fn holds_a_cluster() -> bool {
     // The path of a program is bounded by 4,096 bytes, and nothing after the first argument is of interest.
     let mut line = [0; 4096 + 64];
     let Ok(file) = rustix::fs::open(
@@ -71,7 +70,8 @@ fn first_argument_is(name: &[u8]) -> bool {
         return false;
     };
     let said = line.get(..length).unwrap_or_default();
-    said.split(|&byte| byte == 0).nth(1) == Some(name)
+    let first = said.split(|&byte| byte == 0).nth(1);
+    first.is_some_and(|first| HOLD_A_CLUSTER.contains(&first))
 }
 
 // SAFETY: each call goes unchanged to the one allocator that has had all calls since the first.
