@@ -11,3 +11,4 @@ pub mod interruption; // SIGINT and SIGTERM to programs that have started others
 pub mod mesos; // the clusters on which Mesos was measured
 pub mod offers; // offers and tasks of a hundred shapes
 pub mod process; // memory and CPU time of a process
+pub mod questions; // what is asked of a binary, and the answers

@@ -17,10 +17,10 @@ mod world; // the process, and questions over HTTP
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use mete_benches::answers::Answers;
-use mete_benches::interruption::interrupted;
+use mete_benches::questions::asked;
 use mete_proto::media::Media;
 
 use self::link::Way;
@@ -67,16 +67,9 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let mete = arguments.mete.canonicalize();
-    let mete = mete.with_context(|| format!("no {}", arguments.mete.display()))?;
-    let mut answers = Answers::default();
-    let asked = tokio::select! {
-        asked = questions(&mete, &arguments, &mut answers) => asked,
-        interrupted = interrupted() => interrupted,
-    };
-    // What is known is known, also when the rest failed.
-    answers.print();
-    asked
+    let questions =
+        async |mete: &Path, answers: &mut Answers| questions(mete, &arguments, answers).await;
+    asked(&arguments.mete, questions).await
 }
 
 async fn questions(mete: &Path, arguments: &Arguments, answers: &mut Answers) -> Result<()> {

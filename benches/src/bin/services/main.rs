@@ -12,12 +12,12 @@ mod many; // thousands of apps: memory, a restart, a large answer
 mod one; // one app: its launch, many instances, an upgrade
 mod world; // the process, its master, REST
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use mete_benches::answers::Answers;
-use mete_benches::interruption::interrupted;
+use mete_benches::questions::asked;
 
 /// Measures the service framework of Mete.
 #[derive(Debug, Parser)]
@@ -60,23 +60,12 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let mete = arguments.mete.canonicalize();
-    let mete = mete.with_context(|| format!("no {}", arguments.mete.display()))?;
-    let mut answers = Answers::default();
-    let asked = tokio::select! {
-        asked = questions(&mete, &arguments, &mut answers) => asked,
-        interrupted = interrupted() => interrupted,
-    };
-    // What is known is known, also when the rest failed.
-    answers.print();
-    asked
+    let questions =
+        async |mete: &Path, answers: &mut Answers| questions(mete, &arguments, answers).await;
+    asked(&arguments.mete, questions).await
 }
 
-async fn questions(
-    mete: &std::path::Path,
-    arguments: &Arguments,
-    answers: &mut Answers,
-) -> Result<()> {
+async fn questions(mete: &Path, arguments: &Arguments, answers: &mut Answers) -> Result<()> {
     if arguments.asks(Question::Launch) {
         one::launches(mete, answers).await?;
     }
