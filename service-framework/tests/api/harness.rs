@@ -44,6 +44,9 @@ pub(crate) fn agent(host: &str) -> Agent {
     Agent::from(resources).on_host(host)
 }
 
+/// Where secrets lie, below the directory of a cluster.
+const SECRETS: &str = "secrets";
+
 impl Cluster {
     pub(crate) async fn start() -> Self {
         Self::start_on(&["127.0.0.2", "127.0.0.3"]).await
@@ -62,6 +65,33 @@ impl Cluster {
             service,
             directory,
         }
+    }
+
+    /// With one agent, and a directory of secrets: files by their path in it.
+    pub(crate) async fn with_secrets(files: &[(&str, &[u8])]) -> Self {
+        let master = Master::start().await.expect("a port");
+        master.add_agent(agent("127.0.0.2"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let secrets = directory.path().join(SECRETS);
+        std::fs::create_dir_all(&secrets).expect("made");
+        let option = format!("--secrets-dir={}", secrets.display());
+        let service = Service::start(&master, &directory.path().join("state"), &[&option]).await;
+        let cluster = Self {
+            master,
+            service,
+            directory,
+        };
+        for (path, bytes) in files {
+            cluster.write_secret(path, bytes);
+        }
+        cluster
+    }
+
+    /// Puts a secret into the directory of [`Self::with_secrets`].
+    pub(crate) fn write_secret(&self, path: &str, bytes: &[u8]) {
+        let file = self.directory.path().join(SECRETS).join(path);
+        std::fs::create_dir_all(file.parent().expect("one")).expect("made");
+        std::fs::write(file, bytes).expect("written");
     }
 
     /// Ends the service framework and starts another on the same state directory.

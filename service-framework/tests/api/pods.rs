@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mete_framework_sdk::testkit::{Call, Master};
+use mete_framework_sdk::testkit::Call;
 use mete_framework_sdk::{TaskId, TaskState, TaskStatus};
 use mete_model::container::{Mount, MountSource, SecretValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Service, agent, app};
+use crate::harness::{Cluster, app};
 
 /// Containers `web`, with an endpoint, and `log`.
 fn pod(id: &str) -> Value {
@@ -706,18 +706,7 @@ async fn a_new_life_takes_pods_over_and_rolls_them() {
 
 #[tokio::test]
 async fn secrets_reach_the_container_that_asks_and_without_one_none_is_launched() {
-    let master = Master::start().await.expect("a port");
-    master.add_agent(agent("127.0.0.2"));
-    let directory = tempfile::tempdir().expect("a directory");
-    let secrets = directory.path().join("secrets");
-    std::fs::create_dir_all(&secrets).expect("made");
-    let option = format!("--secrets-dir={}", secrets.display());
-    let service = Service::start(&master, &directory.path().join("state"), &[&option]).await;
-    let cluster = Cluster {
-        master,
-        service,
-        directory,
-    };
+    let cluster = Cluster::with_secrets(&[]).await;
     let mut wanted = pod("/p");
     wanted["secrets"] = json!({ "pw": { "source": "password" } });
     wanted["containers"][1]["environment"] = json!({ "PASSWORD": { "secret": "pw" } });
@@ -737,7 +726,7 @@ async fn secrets_reach_the_container_that_asks_and_without_one_none_is_launched(
         "{words}"
     );
     assert!(cluster.tasks().is_empty());
-    std::fs::write(secrets.join("password"), "hunter2\n").expect("written");
+    cluster.write_secret("password", b"hunter2\n");
     tokio::time::timeout(Duration::from_secs(20), stable(&cluster, "/p", 1))
         .await
         .expect("it runs");

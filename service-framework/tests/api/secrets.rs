@@ -5,8 +5,8 @@ use mete_model::container::{Mount, MountSource, SecretValue};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Service, agent, app};
-use mete_framework_sdk::testkit::{Call, Master};
+use crate::harness::{Cluster, app};
+use mete_framework_sdk::testkit::Call;
 
 fn environment(call: &Call) -> Option<std::collections::BTreeMap<String, String>> {
     let Call::Accept { tasks, .. } = call else {
@@ -18,19 +18,7 @@ fn environment(call: &Call) -> Option<std::collections::BTreeMap<String, String>
 
 #[tokio::test]
 async fn a_secret_is_in_the_task_and_nowhere_else() {
-    let master = Master::start().await.expect("a port");
-    master.add_agent(agent("127.0.0.2"));
-    let directory = tempfile::tempdir().expect("a directory");
-    let secrets = directory.path().join("secrets");
-    std::fs::create_dir_all(secrets.join("db")).expect("made");
-    std::fs::write(secrets.join("db/password"), "hunter2\n").expect("written");
-    let option = format!("--secrets-dir={}", secrets.display());
-    let service = Service::start(&master, &directory.path().join("state"), &[&option]).await;
-    let cluster = Cluster {
-        master,
-        service,
-        directory,
-    };
+    let cluster = Cluster::with_secrets(&[("db/password", b"hunter2\n".as_slice())]).await;
     let mut wanted = app("/db/web");
     wanted["env"] = json!({ "PASSWORD": { "secret": "pw" }, "PLAIN": "text" });
     wanted["secrets"] = json!({ "pw": { "source": "db/password" } });
@@ -54,19 +42,7 @@ async fn a_secret_is_in_the_task_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_secret_in_a_file_is_in_the_message_to_the_agent_and_nowhere_else() {
-    let master = Master::start().await.expect("a port");
-    master.add_agent(agent("127.0.0.2"));
-    let directory = tempfile::tempdir().expect("a directory");
-    let secrets = directory.path().join("secrets");
-    std::fs::create_dir_all(secrets.join("db")).expect("made");
-    std::fs::write(secrets.join("db/key"), b"hunter2\n\xff").expect("written");
-    let option = format!("--secrets-dir={}", secrets.display());
-    let service = Service::start(&master, &directory.path().join("state"), &[&option]).await;
-    let cluster = Cluster {
-        master,
-        service,
-        directory,
-    };
+    let cluster = Cluster::with_secrets(&[("db/key", b"hunter2\n\xff".as_slice())]).await;
     let mut wanted = app("/db/web");
     let volume = json!({ "containerPath": "/etc/key", "secret": "key" });
     wanted["container"] = json!({ "type": "MESOS", "volumes": [volume] });
