@@ -17,6 +17,8 @@ use crate::slots::AgentSlot;
 pub(super) struct Line {
     agents: Vec<AgentSlot>,
     next: Vec<u32>,
+    /// All before this place have dropped out: who walks more slowly goes on from here.
+    head: u32,
     /// Agents before this place have been brought near.
     near: u32,
 }
@@ -46,20 +48,28 @@ impl Line {
         Self {
             next: (0..=end).collect(),
             agents: places.into_iter().map(Place::slot).collect(),
+            head: 0,
             near: 0,
         }
     }
 
     /// The first agent left at or after a place, and its place.
     pub(super) fn at_or_after(&mut self, place: u32) -> Option<(u32, AgentSlot)> {
-        let mut place = place as usize;
-        while self.next[place] as usize != place {
-            let after = self.next[place] as usize;
-            self.next[place] = self.next[after];
+        let from = place.max(self.head);
+        let mut place = from;
+        loop {
+            let after = self.next[place as usize];
+            if after == place {
+                break;
+            }
+            self.next[place as usize] = self.next[after as usize];
             place = after;
         }
-        let agent = *self.agents.get(place)?;
-        Some((u32::try_from(place).ok()?, agent))
+        if from == self.head {
+            self.head = place;
+        }
+        let agent = *self.agents.get(place as usize)?;
+        Some((place, agent))
     }
 
     /// The agents to be brought near, when whoever walks farthest has come to a place.

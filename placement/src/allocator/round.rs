@@ -235,6 +235,10 @@ impl Allocator {
             let whole = self.judge_whole(case, slot, |_| false);
             was_cut |= whole.is_cut;
             if let Some(part) = whole.part {
+                if matches!(part, Cow::Borrowed(_)) {
+                    // All of it: nobody needs to look at it again.
+                    line.drop_out(place);
+                }
                 given = Some(Given {
                     agent: slot,
                     resources: match part {
