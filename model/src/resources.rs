@@ -120,6 +120,11 @@ impl Resources {
         }
     }
 
+    /// Whether there are further scalars.
+    pub const fn has_others(&self) -> bool {
+        self.other.is_some()
+    }
+
     /// The further scalars by name, in thousandths.
     pub fn others(&self) -> impl Iterator<Item = (&str, u64)> {
         self.other
@@ -205,6 +210,7 @@ impl Resources {
     }
 
     /// Whether there is nothing at all.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.cpus_milli == 0
             && self.mem_bytes == 0

@@ -29,24 +29,32 @@ impl Sums {
     /// All of it, special parts too.
     pub(crate) fn add(&mut self, more: &Resources) {
         self.add_plain(more);
-        for (_, part) in more.parts() {
-            self.add_plain(part);
+        if more.has_parts() {
+            more.parts().for_each(|(_, part)| self.add_plain(part));
         }
     }
 
     /// What was added before, special parts too.
     pub(crate) fn remove(&mut self, less: &Resources) {
         self.remove_plain(less);
-        for (_, part) in less.parts() {
-            self.remove_plain(part);
+        if less.has_parts() {
+            less.parts().for_each(|(_, part)| self.remove_plain(part));
         }
     }
 
     /// Without special parts.
+    #[inline]
     pub(crate) fn add_plain(&mut self, more: &Resources) {
         for (sum, part) in self.main.iter_mut().zip(scalars(more)) {
             *sum += u128::from(part);
         }
+        if more.has_others() {
+            self.add_others(more);
+        }
+    }
+
+    #[cold]
+    fn add_others(&mut self, more: &Resources) {
         for (name, milli) in more.others() {
             match self.other.get_mut(name) {
                 Some(sum) => *sum += u128::from(milli),
@@ -83,11 +91,19 @@ impl Sums {
     }
 
     /// Takes away what was added before, without special parts.
+    #[inline]
     pub(crate) fn remove_plain(&mut self, less: &Resources) {
         for (sum, part) in self.main.iter_mut().zip(scalars(less)) {
             debug_assert!(*sum >= u128::from(part), "{less} was never added");
             *sum = sum.saturating_sub(u128::from(part));
         }
+        if less.has_others() {
+            self.remove_others(less);
+        }
+    }
+
+    #[cold]
+    fn remove_others(&mut self, less: &Resources) {
         for (name, milli) in less.others() {
             let Some(sum) = self.other.get_mut(name) else {
                 continue;
@@ -106,22 +122,27 @@ impl Sums {
     /// The largest part of `whole` that this is: the dominant share of DRF. Scalars of which there is
     /// nothing in `whole` do not count.
     pub(crate) fn dominant_share(&self, whole: &Whole) -> f64 {
-        let part = |used: u128, all: f64| {
-            if used == 0 || all == 0.0 {
-                0.0
-            } else {
-                number(used) / all
-            }
-        };
         let mut share = 0.0_f64;
-        for (used, all) in self.main.iter().zip(&whole.main) {
-            share = share.max(part(*used, *all));
+        for (used, all) in self.numbers().into_iter().zip(whole.main) {
+            let part = used / all;
+            share = if part > share { part } else { share };
         }
         for (name, used) in &self.other {
-            let all = whole.other.get(name).copied().unwrap_or(0.0);
-            share = share.max(part(*used, all));
+            let all = whole.other.get(name).copied().unwrap_or(NOTHING);
+            share = share.max(number(*used) / all);
         }
         share
+    }
+
+    /// The main ones as the nearest doubles. What fits 63 bits (all but the sums of liars) takes the machine's own way, which
+    /// gives the same in a tenth of the time.
+    fn numbers(&self) -> [f64; 4] {
+        let high = self.main.iter().fold(0, |high, sum| high | sum >> 63);
+        if high == 0 {
+            self.main.map(|sum| sum as i64 as f64)
+        } else {
+            self.main.map(number)
+        }
     }
 
     /// As resources without ports; what 64 bits do not hold is cut there.
@@ -140,32 +161,38 @@ impl Sums {
 }
 
 /// A sum as numbers to divide by, so that shares of many are computed against one whole.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Whole {
+    /// What there is nothing of is [`NOTHING`].
     main: [f64; 4],
     other: BTreeMap<Arc<str>, f64>,
 }
 
+/// What stands for a whole of which there is nothing: any part of it is no share.
+const NOTHING: f64 = f64::INFINITY;
+
+impl Default for Whole {
+    fn default() -> Self {
+        Self::from(&Sums::default())
+    }
+}
+
 impl From<&Sums> for Whole {
     fn from(sums: &Sums) -> Self {
+        let whole = |sum: u128| if sum == 0 { NOTHING } else { number(sum) };
+        let other = sums.other.iter();
         Self {
-            main: sums.main.map(number),
-            other: sums
-                .other
-                .iter()
-                .map(|(name, sum)| (Arc::clone(name), number(*sum)))
+            main: sums.main.map(whole),
+            other: other
+                .map(|(name, sum)| (Arc::clone(name), whole(*sum)))
                 .collect(),
         }
     }
 }
 
-/// The nearest double. What fits 63 bits (all but the sums of liars) takes the machine's own way, which
-/// gives the same in a tenth of the time.
+/// The nearest double.
+#[cold]
+#[inline(never)]
 fn number(sum: u128) -> f64 {
-    #[cold]
-    #[inline(never)]
-    fn huge(sum: u128) -> f64 {
-        sum as f64
-    }
-    i64::try_from(sum).map_or_else(|_| huge(sum), |sum| sum as f64)
+    sum as f64
 }

@@ -46,6 +46,7 @@ impl Resources {
     }
 
     /// All scalars, ports and devices of the plain and of every part in one; borrowed when nothing is special.
+    #[inline]
     pub fn flat(&self) -> Cow<'_, Self> {
         if !self.has_parts() {
             return Cow::Borrowed(self);

@@ -554,24 +554,15 @@ impl Agents {
 
     /// Among those that give and in the fleet, or not, as what is free says.
     fn place(&mut self, slot: AgentSlot) {
-        let agent = &self.slots[slot];
-        let free = agent.free();
-        let (mut gives, mut strands) = (false, false);
-        if agent.admission == Admission::Offerable && !free.is_empty() {
-            let flat = free.flat();
-            let has_cpus = flat.cpus_milli >= MIN_CPUS_MILLI;
-            let has_memory = flat.mem_bytes >= MIN_MEM_BYTES;
-            strands = !has_cpus || !has_memory;
-            gives = if self.any_is_enough {
-                !exclusive(free).is_empty()
-            } else {
-                has_cpus || has_memory
-            };
-        }
-        if strands || agent.is_stranding {
-            self.count_stranded(slot, strands);
-        }
+        let any_is_enough = self.any_is_enough;
         let agent = &mut self.slots[slot];
+        let free = agent.free();
+        let (gives, strands) = if agent.admission == Admission::Offerable && !free.is_empty() {
+            worth(free, any_is_enough)
+        } else {
+            (false, false)
+        };
+        let is_special = gives && free.has_parts();
         if agent.is_giving != gives {
             agent.is_giving = gives;
             self.giving.set(slot, gives);
@@ -579,10 +570,27 @@ impl Agents {
         if self.is_fleet_used && !std::mem::replace(&mut agent.is_news, true) {
             self.news_for_fleet.push(slot);
         }
-        if gives && agent.free().has_parts() {
+        if strands || agent.is_stranding {
+            self.count_stranded(slot, strands);
+        }
+        if is_special {
             self.special.insert(slot);
         } else if !self.special.is_empty() {
             self.special.remove(&slot);
         }
     }
+}
+
+/// Whether what is free is worth an offer, and whether it is of no use to an ordinary task because there are no CPUs or
+/// no memory in it.
+fn worth(free: &Resources, any_is_enough: bool) -> (bool, bool) {
+    let flat = free.flat();
+    let has_cpus = flat.cpus_milli >= MIN_CPUS_MILLI;
+    let has_memory = flat.mem_bytes >= MIN_MEM_BYTES;
+    let gives = if any_is_enough {
+        !exclusive(free).is_empty()
+    } else {
+        has_cpus || has_memory
+    };
+    (gives, !has_cpus || !has_memory)
 }
