@@ -35,19 +35,22 @@ impl Line {
         before: &BTreeMap<AgentSlot, Resources>,
         policy: Policy,
     ) -> Self {
-        let mut places: Vec<Place> = agents
-            .iter()
-            .map(|&slot| {
+        let end = u32::try_from(agents.len()).expect("slots are u32");
+        let agents = if end < 2 {
+            agents.to_vec()
+        } else {
+            let places = agents.iter().map(|&slot| {
                 let agent = of.get(slot);
                 let free = before.get(&slot).unwrap_or_else(|| agent.free());
                 Place::new(whole_rank(policy, free, &agent.facts.total), slot)
-            })
-            .collect();
-        places.sort_unstable();
-        let end = u32::try_from(places.len()).expect("slots are u32");
+            });
+            let mut places: Vec<Place> = places.collect();
+            places.sort_unstable();
+            places.into_iter().map(Place::slot).collect()
+        };
         Self {
             next: (0..=end).collect(),
-            agents: places.into_iter().map(Place::slot).collect(),
+            agents,
             head: 0,
             near: 0,
         }
