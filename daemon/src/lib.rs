@@ -3,6 +3,7 @@
 //!
 //! Start with [`event_loop`]; then [`config`] and [`server`], which every daemon's `run` uses.
 
+pub mod aside; // work that may take its time, by threads that give way
 pub mod clock; // the one place where time is read
 pub mod event_loop; // batch, step, commit, act, answer
 mod handle; // tell, ask, read: reached through `event_loop`

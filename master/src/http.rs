@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use explain::Explainers;
+use mete_daemon::aside;
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
@@ -113,13 +114,12 @@ async fn snapshot(State(pages): State<Pages>) -> Json<BTreeMap<String, f64>> {
     Json(v1::snapshot(&pages.handle.view()))
 }
 
-/// The whole state can be megabytes: it is written by a thread that may take its time.
+/// The whole state can be megabytes: it is written aside.
 async fn state(State(pages): State<Pages>) -> Result<Response, HttpError> {
     let (view, about) = (pages.handle.view(), pages.about);
-    let written = tokio::task::spawn_blocking(move || state::write(&view, &about)).await;
-    match written {
-        Ok(Ok(json)) => Ok(([(CONTENT_TYPE, "application/json")], json).into_response()),
-        Ok(Err(_)) | Err(_) => Err(HttpError::new(
+    match aside::run(move || state::write(&view, &about)).await? {
+        Ok(json) => Ok(([(CONTENT_TYPE, "application/json")], json).into_response()),
+        Err(_) => Err(HttpError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the state cannot be written",
         )),

@@ -99,6 +99,25 @@ pub fn put_delimited(out: &mut Vec<u8>, number: u32, held: &[u8]) {
     out.extend_from_slice(held);
 }
 
+/// Appends a field that holds a message which is encoded in pieces. Large ones are copied once, here.
+pub fn put_pieces(out: &mut Vec<u8>, number: u32, pieces: &[Vec<u8>]) {
+    out.append(&mut head_of(number, pieces));
+    out.reserve(length(pieces));
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+}
+
+/// What stands before the pieces of a message that is a field: its number, and how long they are together.
+pub fn head_of(number: u32, pieces: &[Vec<u8>]) -> Vec<u8> {
+    let mut head = Vec::new();
+    put(&mut head, u64::from(number) << 3 | 2);
+    put(&mut head, length(pieces) as u64);
+    head
+}
+
+fn length(pieces: &[Vec<u8>]) -> usize {
+    pieces.iter().map(Vec::len).sum()
+}
+
 /// Begins a field that holds a message: what is appended from here on belongs to it, until [`close`] gets what this returns.
 pub(crate) fn open(out: &mut Vec<u8>, number: u32) -> usize {
     put(out, u64::from(number) << 3 | 2);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
 use mete_master_core::{Input, RoleView};
 use mete_model::FrameworkId;
@@ -24,15 +25,10 @@ pub(super) fn routes() -> Router<Pages> {
         .route("/policy", get(policy).put(set_policy))
 }
 
-/// Sums over all tasks: made by a thread that may take its time.
+/// Sums over all tasks: made aside.
 async fn roles(State(pages): State<Pages>) -> Result<Json<Value>, HttpError> {
     let view = pages.handle.view();
-    let roles =
-        tokio::task::spawn_blocking(move || view.roles().iter().map(shape).collect::<Vec<_>>());
-    let roles = roles.await.map_err(|_| {
-        let status = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
-        HttpError::new(status, "the roles cannot be written")
-    })?;
+    let roles = aside::run(move || view.roles().iter().map(shape).collect::<Vec<_>>()).await?;
     Ok(Json(json!({ "roles": roles })))
 }
 

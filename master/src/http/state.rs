@@ -3,14 +3,16 @@
 pub(super) mod lists; // parts of it: `/slaves`, `/frameworks`, `/tasks`, `/state-summary`
 pub(super) mod shapes; // the JSON
 
+use mete_daemon::aside;
 use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{AttributeValue, Offer, TaskState, TaskStatus, Timestamp};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::shapes::{
     AddressShape, AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape,
-    LeaderShape, NetworkShape, OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape,
-    TaskShape,
+    LeaderShape, NetworkShape, OfferShape, RecoveredShape, ResourcesShape, RestShape, StateShape,
+    StatusShape, TaskShape,
 };
 use super::maintenance::Nanoseconds;
 use crate::grpc::About;
@@ -25,20 +27,33 @@ const MASTER_CAPABILITIES: [&str; 3] = ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA
 const TASK_BYTES: usize = 640;
 const AGENT_BYTES: usize = 2_048;
 
-/// Writes the whole state.
+/// Writes the whole state: agents and frameworks at the same time.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which plain structs always can.
 pub(super) fn write(view: &View, about: &About) -> Result<Vec<u8>, serde_json::Error> {
-    let tasks = view.tasks.len() + view.ended_tasks.len();
-    let likely = tasks * TASK_BYTES + view.agents.len() * AGENT_BYTES;
+    let tasks = TASK_BYTES * (view.tasks.len() + view.ended_tasks.len());
+    let agents = AGENT_BYTES * view.agents.len();
+    let sums = Sums::of(view);
+    let (rest, state) = aside::both(
+        || written(tasks, &rest(view, &sums)),
+        || written(agents + tasks, &state(view, about, &sums)),
+    );
+    let (rest, mut state) = (rest?, state?);
+    // One object of the fields of both.
+    state.pop();
+    state.push(b',');
+    state.extend_from_slice(&rest[1..]);
+    Ok(state)
+}
+
+fn written(likely: usize, shape: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut written = Vec::with_capacity(likely);
-    serde_json::to_writer(&mut written, &state(view, about))?;
+    serde_json::to_writer(&mut written, shape)?;
     Ok(written)
 }
 
-fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
-    let sums = Sums::of(view);
+fn state<'a>(view: &'a View, about: &'a About, sums: &Sums<'a>) -> StateShape<'a> {
     let pid = format!("master@{}", about.address);
     let connected = |agent: &Agent| agent.link().is_some() && !agent.is_gone();
     let known = view.agents.values();
@@ -65,10 +80,6 @@ fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
         capabilities: MASTER_CAPABILITIES,
         slaves: Vec::new(),
         recovered_slaves: Vec::new(),
-        frameworks: Vec::new(),
-        completed_frameworks: Vec::new(),
-        orphan_tasks: [],
-        unregistered_frameworks: [],
     };
     for agent in view.agents.values().map(std::sync::Arc::as_ref) {
         match agent.reach {
@@ -76,7 +87,7 @@ fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
                 if connected(agent) && !agent.is_offerable() {
                     shape.deactivated_slaves += 1;
                 }
-                shape.slaves.push(agent_shape(agent, &sums));
+                shape.slaves.push(agent_shape(agent, sums));
             }
             Reach::Recovered { .. } => shape.recovered_slaves.push(RecoveredShape {
                 id: agent.id.as_str(),
@@ -87,8 +98,13 @@ fn state<'a>(view: &'a View, about: &'a About) -> StateShape<'a> {
             Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Unreachable { .. } => {}
         }
     }
+    shape
+}
+
+fn rest<'a>(view: &'a View, sums: &Sums<'a>) -> RestShape<'a> {
+    let mut shape = RestShape::default();
     for framework in view.frameworks.values() {
-        let framework_shape = framework_shape(framework, view, &sums);
+        let framework_shape = framework_shape(framework, view, sums);
         if framework.is_completed() {
             shape.completed_frameworks.push(framework_shape);
         } else {

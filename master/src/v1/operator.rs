@@ -21,6 +21,8 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use mete_daemon::aside;
+use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http::text;
 use mete_daemon::telemetry;
 use mete_master_core::{Input, OperationKind, View};
@@ -128,19 +130,21 @@ const fn is_question(kind: Type) -> bool {
     }
 }
 
-/// Made and written by a thread that may take its time: it can be megabytes.
+/// Made and written aside: it can be megabytes.
 async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusal> {
     let view = door.desk.handle.view();
-    let written = tokio::task::spawn_blocking(move || {
+    let written = aside::run(move || {
         if let Some(answer) = large(&view, call.r#type()) {
             return Ok(media.encode_from::<wire::Response>(answer));
         }
         let answer = respond(&view, &door.about, &call);
         answer.map(|answer| media.encode(&answer))
     });
-    let written = written.await.map_err(|_| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Refusal::with(status, "the answer cannot be written")
+    let written = written.await.map_err(|not_done| {
+        let HttpError {
+            status, message, ..
+        } = not_done.into();
+        Refusal::with(status, message)
     })??;
     Ok(([(CONTENT_TYPE, media.name())], written).into_response())
 }
@@ -161,7 +165,7 @@ fn large(view: &View, kind: Type) -> Option<Vec<u8>> {
         ..wire::Response::default()
     };
     let mut answer = bare.encode_to_vec();
-    encoded::put_delimited(&mut answer, number, &part);
+    encoded::put_pieces(&mut answer, number, &part);
     Some(answer)
 }
 

@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
 use mete_master_core::{Agent, Framework, Reach, Task, View};
 use mete_model::TaskState;
@@ -41,16 +42,15 @@ pub(in crate::http) fn routes() -> Router<Pages> {
 
 type Written = Result<Vec<u8>, serde_json::Error>;
 
-/// Made and written by a thread that may take its time.
+/// Made and written aside.
 async fn written(
     pages: Pages,
     write: impl FnOnce(&View, &About) -> Written + Send + 'static,
 ) -> Result<Response, HttpError> {
     let (view, about) = (pages.handle.view(), pages.about);
-    let body = tokio::task::spawn_blocking(move || write(&view, &about)).await;
-    match body {
-        Ok(Ok(body)) => Ok(([(CONTENT_TYPE, "application/json")], body).into_response()),
-        Ok(Err(_)) | Err(_) => Err(HttpError::new(
+    match aside::run(move || write(&view, &about)).await? {
+        Ok(body) => Ok(([(CONTENT_TYPE, "application/json")], body).into_response()),
+        Err(_) => Err(HttpError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the answer cannot be written",
         )),

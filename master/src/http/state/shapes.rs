@@ -12,7 +12,7 @@ use mete_proto::mesos::v1 as wire;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Everything.
+/// Everything but what frameworks have.
 #[derive(Serialize)]
 pub(super) struct StateShape<'a> {
     pub(super) version: &'a str,
@@ -32,6 +32,11 @@ pub(super) struct StateShape<'a> {
     pub(super) flags: &'a BTreeMap<String, String>,
     pub(super) slaves: Vec<AgentShape<'a>>,
     pub(super) recovered_slaves: Vec<RecoveredShape<'a>>,
+}
+
+/// The rest of everything: frameworks and what they have.
+#[derive(Default, Serialize)]
+pub(super) struct RestShape<'a> {
     pub(super) frameworks: Vec<FrameworkShape<'a>>,
     pub(super) completed_frameworks: Vec<FrameworkShape<'a>>,
     pub(super) orphan_tasks: [(); 0],

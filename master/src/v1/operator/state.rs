@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mete_daemon::aside;
 use mete_master_core::{Admission, Agent, Executor, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{Capability, FrameworkId, TaskState};
 use mete_proto::convert::undecided::Undecided;
@@ -29,20 +30,24 @@ const AGENT_CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::TaskResourceLimits,
 ];
 
-/// Everything, written as protobuf: the tasks one by one, because all of them at once as messages would be many times as
-/// large as what is written.
-pub(super) fn all(view: &View) -> Vec<u8> {
-    let sums = Sums::of(view);
+/// Everything, written as protobuf, in pieces: the tasks one by one, because all of them at once as messages would be many
+/// times as large as what is written; and all else at the same time.
+pub(super) fn all(view: &View) -> Vec<Vec<u8>> {
     const TASKS: u32 = number_of::<GetState>("get_tasks");
-    let rest = GetState {
-        get_tasks: None,
-        get_executors: Some(executors(view)),
-        get_frameworks: Some(frameworks(view, &sums)),
-        get_agents: Some(agents(view, &sums)),
+    let sums = Sums::of(view);
+    let rest = || {
+        let rest = GetState {
+            get_tasks: None,
+            get_executors: Some(executors(view)),
+            get_frameworks: Some(frameworks(view, &sums)),
+            get_agents: Some(agents(view, &sums)),
+        };
+        rest.encode_to_vec()
     };
-    let mut state = Vec::new();
-    encoded::put_delimited(&mut state, TASKS, &tasks(view));
-    state.extend(rest.encode_to_vec());
+    let (tasks, rest) = aside::both(|| tasks(view), rest);
+    let mut state = vec![encoded::head_of(TASKS, &tasks)];
+    state.extend(tasks);
+    state.push(rest);
     state
 }
 
@@ -169,29 +174,50 @@ pub(super) fn framework_info(framework: &Framework) -> wire::FrameworkInfo {
 /// What a usual task takes as protobuf: a guess too low costs a copy of megabytes.
 const TASK_BYTES: usize = 512;
 
-/// Tasks, written as protobuf: that may run, whose agents cannot be reached, and the last that are over.
-pub(super) fn tasks(view: &View) -> Vec<u8> {
-    const MAY_RUN: u32 = number_of::<GetTasks>("tasks");
-    const OVER: u32 = number_of::<GetTasks>("completed_tasks");
-    const UNREACHABLE: u32 = number_of::<GetTasks>("unreachable_tasks");
-    let mut may_run = Vec::with_capacity(view.tasks.len() * TASK_BYTES);
-    let (mut over, mut unreachable) = (Vec::new(), Vec::new());
-    for task in view.tasks.values() {
-        let one = one_task(view, task);
-        if task.state == TaskState::Unreachable {
-            encoded::put_message(&mut unreachable, UNREACHABLE, &one);
-        } else if task.state.is_terminal() {
-            encoded::put_message(&mut over, OVER, &one);
-        } else {
-            encoded::put_message(&mut may_run, MAY_RUN, &one);
+/// Tasks, written as protobuf, in pieces: that may run, the last that are over, and whose agents cannot be reached. Those in
+/// the view's two halves are written at the same time.
+pub(super) fn tasks(view: &View) -> Vec<Vec<u8>> {
+    let all: Vec<&Task> = view.tasks.values().map(Arc::as_ref).collect();
+    let (first, second) = all.split_at(all.len() / 2);
+    let (first, second) = aside::both(|| Told::of(view, first), || Told::of(view, second));
+    let ended: Vec<&Task> = view.ended_tasks.values().map(Arc::as_ref).collect();
+    let ended = Told::of(view, &ended);
+    let over = [first.over, second.over, ended.over];
+    let mut pieces = vec![first.may_run, second.may_run];
+    pieces.extend(over);
+    pieces.extend([first.unreachable, second.unreachable]);
+    pieces
+}
+
+/// Some tasks, written as they stand in [`GetTasks`].
+#[derive(Default)]
+struct Told {
+    may_run: Vec<u8>,
+    over: Vec<u8>,
+    unreachable: Vec<u8>,
+}
+
+impl Told {
+    fn of(view: &View, tasks: &[&Task]) -> Self {
+        const MAY_RUN: u32 = number_of::<GetTasks>("tasks");
+        const OVER: u32 = number_of::<GetTasks>("completed_tasks");
+        const UNREACHABLE: u32 = number_of::<GetTasks>("unreachable_tasks");
+        let mut told = Self::default();
+        for task in tasks {
+            let (number, list) = if task.state == TaskState::Unreachable {
+                (UNREACHABLE, &mut told.unreachable)
+            } else if task.state.is_terminal() {
+                (OVER, &mut told.over)
+            } else {
+                (MAY_RUN, &mut told.may_run)
+            };
+            if list.capacity() == 0 {
+                list.reserve(tasks.len() * TASK_BYTES);
+            }
+            encoded::put_message(list, number, &one_task(view, task));
         }
+        told
     }
-    for task in view.ended_tasks.values() {
-        encoded::put_message(&mut over, OVER, &one_task(view, task));
-    }
-    may_run.extend(over);
-    may_run.extend(unreachable);
-    may_run
 }
 
 /// A task as its framework described it, and what was told of it.

@@ -19,6 +19,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
+use mete_daemon::aside;
 use mete_daemon::event_loop::{Follower, Handle};
 use mete_daemon::mesos_http::Streamed;
 use mete_master_core::View;
@@ -117,7 +118,7 @@ impl Herald {
         let view = self.views.current();
         self.tell_news(Arc::clone(&view));
         let media = reader.media;
-        let first = tokio::task::spawn_blocking({
+        let first = aside::run({
             let view = Arc::clone(&view);
             move || subscribed(media, &view)
         });
@@ -193,7 +194,7 @@ fn subscribed(media: Media, view: &View) -> Bytes {
         heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL.as_secs_f64()),
     };
     let mut subscribed = Vec::new();
-    encoded::put_delimited(&mut subscribed, STATE, &state::all(view));
+    encoded::put_pieces(&mut subscribed, STATE, &state::all(view));
     subscribed.extend(rest.encode_to_vec());
     let mut event = bare(event::Type::Subscribed).encode_to_vec();
     encoded::put_delimited(&mut event, SUBSCRIBED, &subscribed);
