@@ -9,7 +9,7 @@
 //! | UNIQUE | one per agent; not where one stands |
 //! | MAX_PER n | n per agent; not where n stand |
 //! | CLUSTER without a value | where the others stand, once they do |
-//! | GROUP_BY | of one that waits: not where too many stand; of more, the next may go there after all |
+//! | GROUP_BY | as many per agent as keep its value level with the others; not where more stand than elsewhere |
 //! | any of the last four | only where there is the attribute |
 
 use super::{MAX_ANY_PORTS, MAX_CONSTRAINTS, MAX_COUNT, Shape, WHOLE_GPU};
@@ -92,9 +92,8 @@ impl Shape {
             Rule::GroupBy(groups) => {
                 let tally = tally();
                 let least = tally.least(*groups);
-                if self.count == 1 {
-                    self.keep_away(field, &tally, |count| count > least);
-                }
+                self.at_most_per_agent(level(&tally, self.count, *groups, least));
+                self.keep_away(field, &tally, |count| count > least);
             }
         }
         self.needs(field);
@@ -148,6 +147,21 @@ impl Shape {
             });
         }
     }
+}
+
+/// How many more of a shape one value may get before others are looked at: the share of each value, but no more than stand
+/// there. An allocator that fills one agent after the other shows one value only; so the first round shows
+/// every agent, and those after it grow by doubling as long as no value is new.
+fn level(tally: &Tally, waiting: u32, groups: u32, least: u32) -> u32 {
+    let (values, standing) = tally
+        .values()
+        .fold((0_u64, 0_u64), |(values, sum), (_, count)| {
+            (values + 1, sum + u64::from(count))
+        });
+    let values = values.max(u64::from(groups)).max(1);
+    let share = (standing + u64::from(waiting)).div_ceil(values);
+    let more = share.saturating_sub(u64::from(least));
+    u32::try_from(more).unwrap_or(u32::MAX).min(least).max(1)
 }
 
 #[cfg(test)]
@@ -226,6 +240,31 @@ mod tests {
 
         assert_eq!(shape.max_per_agent, Some(2));
         assert_eq!(words(&shape), ["rack:UNLIKE:a", "rack:LIKE:(?s).*"]);
+    }
+
+    #[test]
+    fn group_by_asks_every_agent_for_one_then_for_as_many_as_stand_there() {
+        let group_by = [("rack", "GROUP_BY", None)];
+        let shape = |racks: &[&str], count| {
+            let placed: Vec<Placed> = racks.iter().map(|rack| placed("h", Some(rack))).collect();
+            Shape::of(&Waiting {
+                count,
+                ..waiting(&group_by, &placed)
+            })
+        };
+
+        let first = shape(&[], 6);
+        let uneven = shape(&["a", "a", "b"], 6);
+        let even = shape(&["a", "a", "b", "b"], 6);
+        let last = shape(&["a", "a", "b", "b"], 1);
+
+        assert_eq!(first.max_per_agent, Some(1));
+        assert_eq!(words(&first), ["rack:LIKE:(?s).*"]);
+        assert_eq!(uneven.max_per_agent, Some(1));
+        assert_eq!(words(&uneven), ["rack:UNLIKE:a", "rack:LIKE:(?s).*"]);
+        assert_eq!(even.max_per_agent, Some(2));
+        assert_eq!(words(&even), ["rack:LIKE:(?s).*"]);
+        assert_eq!(last.max_per_agent, Some(1));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mete_model::machine::Effects;
 use mete_model::{AttributeValue, FaultDomain, Offer, Role, Timestamp};
@@ -93,6 +94,9 @@ impl Orchestrator {
     ) {
         let mut left: Vec<_> = shapes.iter().map(|shape| shape.instances.iter()).collect();
         let mut by_offer = matched.by_offer();
+        let opened = opened(shapes, matched);
+        // What was too full a moment ago may be taken now, also of offers that were declined.
+        self.master.wants_revive |= !opened.is_empty();
         let mut unused = Vec::new();
         for (at, offer) in offers.iter().enumerate() {
             let of_ours = shown.remove(&at);
@@ -107,6 +111,9 @@ impl Orchestrator {
                 ..Accepted::default()
             };
             let mut room = MAX_ACCEPT_BYTES;
+            let is_wanted_again = placements
+                .iter()
+                .any(|placement| opened.contains(&placement.waiting));
             for placement in placements {
                 let version = &shapes[placement.waiting].version;
                 let tasks = version.spec.containers().len().max(1);
@@ -128,7 +135,11 @@ impl Orchestrator {
                 reserve: accept.reserve,
                 launches: accept.launches,
                 groups: accept.groups,
-                refuse: self.settings.decline,
+                refuse: if is_wanted_again {
+                    Duration::ZERO
+                } else {
+                    self.settings.decline
+                },
             });
         }
         if !unused.is_empty() {
@@ -341,6 +352,17 @@ impl Orchestrator {
             });
         }
     }
+}
+
+/// Shapes of which some wait on, and whose launches have opened places that were closed to them.
+fn opened(shapes: &[Shape], matched: &Matched) -> BTreeSet<usize> {
+    let launched = matched.launches.iter().map(|launch| launch.waiting);
+    let launched: BTreeSet<usize> = launched.collect();
+    let opens = |at: &usize| {
+        let constraints = constraints(&shapes[*at].version.spec);
+        matched.missing[*at] > 0 && constraints.iter().any(Constraint::may_reopen)
+    };
+    launched.into_iter().filter(opens).collect()
 }
 
 pub(super) fn note(

@@ -1,10 +1,12 @@
 //! What waits is told to the master, so that it offers what fits.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_model::{Ranges, Resources, Role, TaskState};
+use mete_model::{AgentId, Ranges, Resources, Role, TaskState};
 use mete_placement::Shape;
 use mete_service_framework_core::spec::app::{AppSpec, Constraint, PortDefinition};
+use mete_service_framework_core::{Action, Input};
 
 use crate::kit::{World, app, serving};
 
@@ -80,6 +82,52 @@ fn hosts_that_are_taken_are_not_asked_for() {
     assert_eq!((shape.count, shape.max_per_agent), (1, Some(1)));
     let constraints: Vec<String> = shape.constraints.iter().map(ToString::to_string).collect();
     assert_eq!(constraints, [r"hostname:UNLIKE:127\.0\.0\.1"]);
+}
+
+#[test]
+fn groups_fill_evenly_by_offers_as_large_as_their_demand() {
+    for value in [None, Some("2"), Some("3")] {
+        let mut world = World::new(3);
+        world.acknowledge_all();
+        world.create(constrained(8, "GROUP_BY", value));
+
+        for _ in 0..8 {
+            world.offer_as_demanded();
+        }
+        world.run_all();
+
+        let mut per_agent: BTreeMap<AgentId, u32> = BTreeMap::new();
+        for task in world.tasks.values() {
+            *per_agent.entry(task.agent.clone()).or_default() += 1;
+        }
+        let mut counts: Vec<u32> = per_agent.into_values().collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [2, 3, 3], "{value:?}");
+    }
+}
+
+#[test]
+fn a_launch_that_opens_a_group_takes_back_what_was_declined() {
+    let mut world = World::new(2);
+    world.acknowledge_all();
+    world.create(constrained(5, "GROUP_BY", Some("2")));
+    let first = world.free().swap_remove(0);
+
+    let effects = world.step(Input::Offers(vec![first]));
+    world.wants_offers = false;
+    world.pass_s(1);
+
+    let wants_more = |action: &Action| {
+        matches!(
+            action,
+            Action::Accept {
+                refuse: Duration::ZERO,
+                ..
+            }
+        )
+    };
+    assert!(effects.act.iter().any(wants_more));
+    assert!(world.wants_offers, "asked for anew");
 }
 
 #[test]
