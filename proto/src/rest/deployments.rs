@@ -83,6 +83,16 @@ pub struct Plan {
     pub id: String,
     /// The version of the apps it changes.
     pub version: String,
+    /// The groups before; empty, for clients that look for the key.
+    #[serde(default)]
+    pub original: Nothing,
+    /// The groups after; empty, too.
+    #[serde(default)]
+    pub target: Nothing,
     /// What is done.
     pub steps: Vec<Step>,
 }
+
+/// An object that says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {}

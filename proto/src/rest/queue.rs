@@ -18,8 +18,9 @@ pub struct Queue {
 pub struct Entry {
     /// How many of it wait.
     pub count: u32,
-    /// In which role it takes resources.
-    pub role: String,
+    /// In which role it takes resources; left out where that is the framework's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// How failures delay it.
     pub delay: Delay,
     /// Since when it waits.

@@ -5,7 +5,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use mete_proto::rest::deployments::{Action, CurrentAction, Deployment as Told, Plan, Step};
+use mete_proto::rest::deployments::{
+    Action, CurrentAction, Deployment as Told, Nothing, Plan, Step,
+};
 use mete_service_framework_core::deployment::plan as core;
 use mete_service_framework_core::spec::time;
 use mete_service_framework_core::state::deployments::{Deployment, DeploymentId};
@@ -61,7 +63,9 @@ async fn cancel(
 }
 
 fn told(view: &View, deployment: &Deployment) -> Told {
-    let Plan { id, version, steps } = plan(deployment);
+    let Plan {
+        id, version, steps, ..
+    } = plan(deployment);
     let current = deployment.current_step().map(step).unwrap_or_default();
     let results = |app: Option<&String>| {
         let app = app.and_then(|app| view.apps.get(app.as_str()));
@@ -92,6 +96,8 @@ pub(super) fn plan(deployment: &Deployment) -> Plan {
     Plan {
         id: deployment.id.to_string(),
         version: time::text(deployment.version),
+        original: Nothing {},
+        target: Nothing {},
         steps: deployment.steps.iter().map(step).collect(),
     }
 }

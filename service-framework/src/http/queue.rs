@@ -117,13 +117,8 @@ fn entry(
     let is_pod = queued.version.spec.is_pod();
     Entry {
         count: queued.count,
-        role: queued
-            .version
-            .spec
-            .role
-            .as_deref()
-            .unwrap_or(role)
-            .to_owned(),
+        // Marathon's Python client dies of it.
+        role: queued.version.spec.role.clone().filter(|own| own != role),
         delay: Delay {
             time_left_seconds: u64::try_from(left).unwrap_or(u64::MAX),
             overdue: left == 0,

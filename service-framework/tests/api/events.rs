@@ -52,6 +52,15 @@ async fn a_deployment_is_told_from_the_post_to_its_end() {
                 event.data["plan"]["steps"][0]["actions"],
                 json!([{ "action": "StartApplication", "app": "/web" }])
             );
+            let groups = (
+                &event.data["plan"]["original"],
+                &event.data["plan"]["target"],
+            );
+            assert_eq!(
+                groups,
+                (&json!({}), &json!({})),
+                "Python's client needs them"
+            );
             break;
         }
     }

@@ -572,7 +572,8 @@ async fn an_app_too_large_waits_and_the_queue_says_why() {
     let entry = &answer["queue"][0];
     assert_eq!(
         (&entry["app"]["id"], &entry["count"], &entry["role"]),
-        (&json!("/huge"), &json!(1), &json!("*"))
+        (&json!("/huge"), &json!(1), &Value::Null),
+        "the role only where it is not the framework's"
     );
     assert_eq!(
         entry["delay"],
