@@ -16,7 +16,8 @@ mod change; // /v2/apps: write
 mod convert; // /v2 ↔ the core's words
 mod groups; // /v2/groups
 mod instances; // /v2/tasks, /v2/apps/{id}/tasks
-mod pods; // /v2/pods
+mod pods;
+mod turns; // one after the other, of those who change one app // /v2/pods
 
 mod backends; // the healthy-task list, its stream, and the proxies' acknowledgements
 mod backup; // /v2/backup
@@ -50,6 +51,7 @@ use crate::why::Why;
 pub(crate) use backup::Backups;
 pub(crate) use events::Subscribers;
 use failure::Failure;
+pub(crate) use turns::Turns;
 
 /// Who answers: Marathon's followers and leaders tell it with every answer.
 const LEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
@@ -80,6 +82,7 @@ pub(crate) struct Api {
     pub(crate) why: Why,
     pub(crate) backups: Backups,
     pub(crate) doors: Doors,
+    pub(crate) turns: Turns,
     pub(crate) options: Arc<Options>,
     /// `host:port` under which others find us.
     pub(crate) leader: Arc<str>,

@@ -26,7 +26,7 @@ use crate::access::{Access, AccessError};
 use crate::audit::{Audit, AuditError, Writing};
 use crate::config::{BadMaster, Options};
 use crate::hands::ServiceHands;
-use crate::http::{self, Api, Backups, Doors, Subscribers};
+use crate::http::{self, Api, Backups, Doors, Subscribers, Turns};
 use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
@@ -124,8 +124,7 @@ pub async fn run_on(
         secrets: Secrets::new(options.secrets_dir.clone()),
         handle: handle.clone(),
     };
-    let journal = StoreJournal::new(store.clone());
-    let running = ready.run(journal, hands, stop_loop.clone());
+    let running = ready.run(StoreJournal::new(store.clone()), hands, stop_loop.clone());
     let running = tokio::spawn(until_end(running, stop.clone()));
     let linked = link::follow(framework, handle.clone(), table, stop_link.clone());
     let linked = tokio::spawn(until_end(linked, stop.clone()));
@@ -137,6 +136,7 @@ pub async fn run_on(
         why,
         backups: Backups::of(store),
         doors,
+        turns: Turns::default(),
         options: Arc::new(options),
         leader: leader.into(),
         stop: stop.clone(),

@@ -1,7 +1,7 @@
 //! `/v2/apps`: write. A wish is merged with what is there, asked of the loop, and answered once it is stored.
 //!
 //! Merging reads the published view, which may be older than what the loop knows; the loop says so then, and the wish
-//! is merged anew.
+//! is merged anew. Those who merge with the same app do so one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,8 @@ use super::params::{Caller, InPath, Params, Target};
 /// Which deployment a change started.
 pub(super) const DEPLOYMENT: HeaderName = HeaderName::from_static("marathon-deployment-id");
 
-/// A wish is merged so often while others change the same app; then its user is told to try again.
+/// A wish is merged so often while others change the same app without merging: groups, restarts, kills that scale; then its
+/// user is told to try again.
 const MAX_MERGES: usize = 10;
 
 /// Apps in one list: as many as fit a body of 8 MiB anyhow; each is held several times over.
@@ -251,6 +252,7 @@ struct Wish {
 
 impl Wish {
     async fn make(&self, api: &Api) -> Result<Changed, Failure> {
+        let _turn = api.turns.of(self.apps.iter().map(|(id, _)| id)).await;
         let mut tries = 0;
         loop {
             let wanted = self.merge(&api.handle.view())?;

@@ -553,6 +553,29 @@ async fn many_apps_are_put_and_patched_at_once() {
 }
 
 #[tokio::test]
+async fn many_who_change_one_app_all_have_their_turn() {
+    let cluster = Cluster::start().await;
+    let mut wish = app("/web");
+    wish["instances"] = json!(0);
+    cluster.service.post("/v2/apps", &wish).await;
+
+    let changes = (0..64).map(|number| {
+        let service = &cluster.service;
+        async move {
+            let label = json!({ "labels": { "by": number.to_string() } });
+            service
+                .send(Method::PATCH, "/v2/apps/web?force=true", &label)
+                .await
+        }
+    });
+    let answers = futures::future::join_all(changes).await;
+
+    for (status, body) in answers {
+        assert_eq!(status, StatusCode::OK, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn an_app_too_large_waits_and_the_queue_says_why() {
     let cluster = Cluster::start().await;
     let mut wish = app("/huge");
