@@ -18,9 +18,16 @@ pub fn text(moment: Timestamp) -> String {
     )
 }
 
-/// Reads what [`text`] writes; the fraction may be left out or have up to nine digits, of which three count.
+/// Reads what [`text`] writes; the fraction may be left out or have up to nine digits, of which three count, and an offset
+/// stand for the `Z`: `+02:00`.
 pub fn parse(text: &str) -> Option<Timestamp> {
-    let text = text.strip_suffix('Z')?;
+    let (text, ahead) = match text.strip_suffix('Z') {
+        Some(text) => (text, 0),
+        None => {
+            let (text, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (text, offset_ms(offset)?)
+        }
+    };
     let (date_text, time_text) = text.split_once('T')?;
     let mut date_parts = date_text.splitn(3, '-').map(number);
     let (year, month, day) = (
@@ -45,7 +52,22 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     let millis = number(&format!("{fraction:0<3}")[..3])?;
     let of_day = ((hour * 60 + minute) * 60 + second) * 1_000 + millis;
     let days = days_since_1970(year, month, day);
-    (date(days) == (year, month, day)).then(|| Timestamp::from_millis(days * DAY_MS + of_day))
+    let utc = i64::try_from(days * DAY_MS + of_day).ok()? - ahead;
+    let moment = Timestamp::from_millis(u64::try_from(utc).ok()?);
+    (date(days) == (year, month, day)).then_some(moment)
+}
+
+/// How far a clock that shows `+02:00` is ahead.
+fn offset_ms(text: &str) -> Option<i64> {
+    let sign = match text.get(..1)? {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    let minutes = (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?;
+    Some(sign * i64::try_from(minutes).ok()? * 60_000)
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -109,8 +131,19 @@ mod tests {
             "2023-11-14T22:13:20.123",
             "2023-11-14T25:00:00Z",
             "1-1-1T1:1:1.éZ",
+            "2023-11-14T22:13:20+24:00",
+            "2023-11-14T22:13:20.000é00",
+            "1970-01-01T00:00:00+00:01",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+        for same in [
+            "2023-11-14T22:13:20.000+00:00",
+            "2023-11-15T00:13:20+02:00",
+            "2023-11-14T16:43:20-05:30",
+        ] {
+            let moment = Timestamp::from_millis(1_700_000_000_000);
+            assert_eq!(parse(same), Some(moment), "{same}");
         }
         assert_eq!(
             parse("2023-11-14T22:13:20Z"),
