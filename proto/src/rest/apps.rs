@@ -93,7 +93,7 @@ optional_fields! {
         /// What the executor takes: not carried yet.
         executor_resources: serde_json::Value,
         /// A network by name, in the old form.
-        ip_address: serde_json::Value,
+        ip_address: IpAddress,
         /// When an instance that a deployment has started is ready.
         readiness_checks: Vec<ReadinessCheck>,
         /// What is said of its persistent volumes.
@@ -278,6 +278,40 @@ optional_fields! {
         /// Of a container network.
         name: String,
         /// Of a container network.
+        labels: BTreeMap<String, String>,
+    }
+}
+
+optional_fields! {
+    /// A network by name in the old form.
+    pub struct IpAddress {
+        /// Its name.
+        network_name: String,
+        /// Of the network.
+        labels: BTreeMap<String, String>,
+        /// The ports of containers on it.
+        discovery: IpDiscovery,
+    }
+}
+
+optional_fields! {
+    /// What is announced of an address of its own.
+    pub struct IpDiscovery {
+        /// Ports inside; they have none of the host.
+        ports: Vec<IpDiscoveryPort>,
+    }
+}
+
+optional_fields! {
+    /// One port that is announced.
+    pub struct IpDiscoveryPort {
+        /// Inside.
+        number: i64,
+        /// For environment and discovery.
+        name: String,
+        /// `tcp` or `udp`.
+        protocol: String,
+        /// For discovery.
         labels: BTreeMap<String, String>,
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS};
 use mete_model::{Checksum, TaskLimits};
-use mete_placement::Constraint;
+use mete_placement::{BadConstraint, Constraint};
 
 use crate::spec::app::{
     AppNetwork, AppSpec, ContainerKind, DAEMON_LABEL, Fetch, HealthCheckSpec, HealthProtocol,
@@ -69,7 +69,7 @@ pub fn quantity(path: &str, value: f64, minimum: f64, unit: u64) -> Result<u64, 
         ));
     }
     if value < minimum {
-        return Err(Violation::new(path, format!("is less than {minimum}")));
+        return Err(Violation::new(path, "error.min"));
     }
     Ok(units.round() as u64)
 }
@@ -108,6 +108,7 @@ pub fn app(spec: &AppSpec, roles: &Roles) -> Vec<Violation> {
     program(spec, &mut found);
     resources(spec, &mut found);
     texts(spec, &mut found);
+    entries(spec, &mut found);
     secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
     secrets::sources(spec, &mut found);
     secrets::in_files(spec, &mut found);
@@ -193,10 +194,8 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
         .get(SINGLE_INSTANCE)
         .is_some_and(|value| value == "true");
     if is_single && spec.instances > 1 {
-        found.push(Violation::new(
-            "/instances",
-            "is greater than 1, which a single instance app cannot have",
-        ));
+        let text = "Single instance app may only have one instance";
+        found.push(Violation::new("/", text));
     }
     if is_single && spec.is_daemon() {
         let text = format!("cannot be {SINGLE_INSTANCE} and {DAEMON_LABEL} at once");
@@ -210,6 +209,46 @@ fn resources(spec: &AppSpec, found: &mut Vec<Violation>) {
             "/upgradeStrategy",
             "must be 0 and 0 for a single instance app",
         ));
+    }
+}
+
+/// The longest value of a label, in bytes: it is sent with every task and listed in every answer.
+const MAX_LABEL_BYTES: usize = 64 * 1024;
+/// Labels, and variables of the environment, of one app or container: no program reads so many.
+const MAX_ENTRIES: usize = 4_096;
+
+/// Labels, and how many variables there are.
+fn entries(spec: &AppSpec, found: &mut Vec<Violation>) {
+    let label = |name: &str| spec.labels.get(name).map_or("", String::as_str);
+    let (version, name, path) = (
+        label("DCOS_MIGRATION_API_VERSION"),
+        label("DCOS_PACKAGE_FRAMEWORK_NAME"),
+        label("DCOS_MIGRATION_API_PATH"),
+    );
+    if !version.is_empty() && (version != "v1" || name.is_empty() || path.is_empty()) {
+        let text = "DCOS_PACKAGE_FRAMEWORK_NAME and DCOS_MIGRATION_API_PATH must be defined when using DCOS_MIGRATION_API_VERSION";
+        found.push(Violation::new("/", text));
+    }
+    bounded("/labels", &spec.labels, found);
+    few("/env", spec.env.len() + spec.env_secrets.len(), found);
+}
+
+fn bounded(path: &str, labels: &BTreeMap<String, String>, found: &mut Vec<Violation>) {
+    few(path, labels.len(), found);
+    let long = labels.iter();
+    for (name, value) in long.filter(|(name, value)| name.len().max(value.len()) > MAX_LABEL_BYTES)
+    {
+        let shown: String = name.chars().take(80).collect();
+        let bytes = name.len().max(value.len());
+        let text = format!("{shown:?} has {bytes} bytes, may have {MAX_LABEL_BYTES}");
+        found.push(Violation::new(path, text));
+    }
+}
+
+fn few(path: &str, count: usize, found: &mut Vec<Violation>) {
+    if count > MAX_ENTRIES {
+        let text = format!("has {count} entries, may have {MAX_ENTRIES}");
+        found.push(Violation::new(path, text));
     }
 }
 
@@ -322,6 +361,11 @@ fn named_networks(spec: &AppSpec, found: &mut Vec<Violation>) {
         if !are_unique(&names) {
             found.push(Violation::new("/networks", "must have unique names"));
         }
+        let kind = spec.container.as_ref().map(|container| container.kind);
+        if names.len() > 1 && kind == Some(ContainerKind::Docker) {
+            let text = "may only specify a single container network when using the Docker container engine";
+            found.push(Violation::new("/", text));
+        }
         if names.len() > MAX_NETWORKS {
             let text = format!("must have at most {MAX_NETWORKS} elements");
             found.push(Violation::new("/networks", text));
@@ -337,8 +381,8 @@ fn health_checks(spec: &AppSpec, found: &mut Vec<Violation>) {
     let of_agents = spec.health_checks.iter();
     let of_agents = of_agents.filter(|check| check.protocol.is_of_agents());
     if of_agents.count() > 1 {
-        let text = "can contain at most one health check that agents run: COMMAND, MESOS_HTTP, MESOS_HTTPS, MESOS_TCP or GRPC";
-        found.push(Violation::new("/healthChecks", text));
+        let text = "AppDefinition can contain at most one Mesos health check";
+        found.push(Violation::new("/", text));
     }
     if let Some(one) = &spec.check {
         check("/check", one, spec.port_definitions.len(), found);
@@ -499,12 +543,10 @@ fn placement(spec: &AppSpec, roles: &Roles, found: &mut Vec<Violation>) {
             constraint.value.as_deref(),
         );
         if let Err(bad) = parsed {
-            let cause = std::error::Error::source(&bad)
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
+            let value = constraint.value.as_deref().unwrap_or_default();
             found.push(Violation::new(
                 format!("/constraints({at})"),
-                format!("{bad}{cause}"),
+                in_marathons_words(&bad, value),
             ));
         }
     }
@@ -527,6 +569,27 @@ fn placement(spec: &AppSpec, roles: &Roles, found: &mut Vec<Violation>) {
         let text = format!("expected one of: [{}]", allowed.join(", "));
         found.push(Violation::new("/role", text));
     }
+}
+
+fn in_marathons_words(bad: &BadConstraint, value: &str) -> String {
+    let words = match bad {
+        BadConstraint::Operator(_) => {
+            "Constraint operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER or UNLIKE"
+        }
+        BadConstraint::Needless { .. } => "Value specified but not used",
+        BadConstraint::Missing("MAX_PER") => "Value was not specified or is not a number",
+        BadConstraint::Number { operator, .. } if *operator == "MAX_PER" => {
+            "Value was not specified or is not a number"
+        }
+        BadConstraint::Number { .. } => "Value was specified but is not a number",
+        BadConstraint::Missing("LIKE" | "UNLIKE") => "A regular expression value must be provided",
+        BadConstraint::Pattern { .. } => {
+            let shown: String = value.chars().take(80).collect();
+            return format!("'{shown}' is not a valid regular expression");
+        }
+        BadConstraint::Missing(_) | BadConstraint::Text(_) => return bad.to_string(),
+    };
+    words.to_owned()
 }
 
 fn are_unique<T: Ord>(items: &[T]) -> bool {
@@ -565,6 +628,85 @@ mod tests {
         assert_eq!(wrong(|spec| spec.cmd = None), ["/"]);
         assert_eq!(wrong(|spec| spec.args = vec!["sleep".to_owned()]), ["/"]);
         assert_eq!(wrong(|spec| spec.cmd = Some(String::new())), ["/cmd"]);
+    }
+
+    /// What is said of a change to a good app, with its place.
+    fn told(change: impl FnOnce(&mut AppSpec)) -> Vec<(String, String)> {
+        let mut spec = good();
+        change(&mut spec);
+        let found = app(&spec, &Roles::only("*")).into_iter();
+        found.map(|found| (found.path, found.message)).collect()
+    }
+
+    #[test]
+    fn labels_and_variables_have_bounds_far_from_what_is_meant() {
+        let many = |count: usize| -> BTreeMap<String, String> {
+            (0..count)
+                .map(|number| (format!("V{number}"), String::new()))
+                .collect()
+        };
+        assert_eq!(wrong(|spec| spec.env = many(MAX_ENTRIES)), [""; 0]);
+        assert_eq!(wrong(|spec| spec.env = many(MAX_ENTRIES + 1)), ["/env"]);
+        assert_eq!(
+            wrong(|spec| spec.labels = many(MAX_ENTRIES + 1)),
+            ["/labels"]
+        );
+        let label = |bytes: usize| BTreeMap::from([("a".to_owned(), "x".repeat(bytes))]);
+        assert_eq!(wrong(|spec| spec.labels = label(MAX_LABEL_BYTES)), [""; 0]);
+        assert_eq!(
+            told(|spec| spec.labels = label(MAX_LABEL_BYTES + 1)),
+            [(
+                "/labels".to_owned(),
+                "\"a\" has 65537 bytes, may have 65536".to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn constraints_and_labels_are_refused_in_marathons_words() {
+        for (operator, value, words) in [
+            ("UNIQUE", Some("x"), "Value specified but not used"),
+            (
+                "FOO",
+                None,
+                "Constraint operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER or UNLIKE",
+            ),
+            (
+                "GROUP_BY",
+                Some("x"),
+                "Value was specified but is not a number",
+            ),
+            (
+                "MAX_PER",
+                None,
+                "Value was not specified or is not a number",
+            ),
+            (
+                "MAX_PER",
+                Some("x"),
+                "Value was not specified or is not a number",
+            ),
+            ("LIKE", None, "A regular expression value must be provided"),
+            ("LIKE", Some("("), "'(' is not a valid regular expression"),
+        ] {
+            let found = told(|spec| {
+                spec.constraints.push(crate::spec::app::Constraint {
+                    field: "hostname".to_owned(),
+                    operator: operator.to_owned(),
+                    value: value.map(str::to_owned),
+                });
+            });
+            assert_eq!(
+                found,
+                [("/constraints(0)".to_owned(), words.to_owned())],
+                "{operator}"
+            );
+        }
+        let migrating = wrong(|spec| {
+            let version = "DCOS_MIGRATION_API_VERSION".to_owned();
+            spec.labels.insert(version, "v1".to_owned());
+        });
+        assert_eq!(migrating, ["/"]);
     }
 
     #[test]
@@ -642,7 +784,7 @@ mod tests {
         assert_eq!(with(&[Http, Https, Tcp, Http]), [""; 0]);
         assert_eq!(with(&[Http, MesosHttps, Tcp]), [""; 0]);
         for two in [[MesosHttp, MesosHttps], [Command, Grpc]] {
-            assert_eq!(with(&two), ["/healthChecks"]);
+            assert_eq!(with(&two), ["/"]);
         }
         assert_eq!(with(&[Tcp; MAX_HEALTH_CHECKS]), [""; 0]);
         assert_eq!(with(&[Tcp; MAX_HEALTH_CHECKS + 1]), ["/healthChecks"]);

@@ -12,14 +12,17 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use mete_service_framework_core::validate::Violation;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, Visitor,
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::failure::Failure;
+
+/// How much of a key is shown, in characters.
+const MAX_SHOWN: usize = 80;
 
 /// The body of a request, read.
 pub(super) struct Said<T>(pub(super) T);
@@ -63,7 +66,7 @@ fn unread(rejection: BytesRejection) -> Failure {
 
 /// Reads a body.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    let value: Value =
+    let Once(value) =
         serde_json::from_slice(bytes).map_err(|error| Failure::unparsable(error.to_string()))?;
     serde_path_to_error::deserialize(Reader(&value)).map_err(|error| {
         let mut path = place(error.path());
@@ -73,6 +76,74 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         }
         Failure::wrong_shape(vec![Violation::new(path, wrong.message)])
     })
+}
+
+/// A value in whose objects each key stands once: of two, nobody knows which is meant.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor).map(Self)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Once(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(all.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut all = serde_json::Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if all.contains_key(&key) {
+                let shown: String = key.chars().take(MAX_SHOWN).collect();
+                return Err(de::Error::custom(format!("duplicate key {shown:?}")));
+            }
+            let Once(value) = entries.next_value()?;
+            all.insert(key, value);
+        }
+        Ok(all.into())
+    }
 }
 
 /// A place as Marathon writes it: `/a/b(0)/c`.
@@ -307,6 +378,8 @@ mod tests {
             "nonsense",
             &"[".repeat(10_000),
             "\u{0}",
+            r#"{"id":"/a","id":"/b"}"#,
+            r#"{"id":"/a","labels":{"a":"1","b":"2","a":"1"}}"#,
         ] {
             let told = refusal::<App>(text);
             assert!(

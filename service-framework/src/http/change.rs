@@ -23,7 +23,7 @@ use super::Api;
 use super::access::May;
 use super::audit::touched;
 use super::body::Said;
-use super::convert;
+use super::convert::{self, Extent};
 use super::failure::Failure;
 use super::params::{Caller, InPath, Params, Target};
 
@@ -92,7 +92,7 @@ pub(super) async fn create(
     let force = params.switch("force", false)?;
     let id = id_of(said.id.as_ref(), "/id")?;
     may.make(Some(&id))?;
-    let spec = convert::apply(AppSpec::new(id.clone()), &said)?;
+    let spec = convert::apply(AppSpec::new(id.clone()), &said, Extent::Whole)?;
     let wanted = Wanted::Create(Box::new(spec));
     let changed = ask(&api, wanted, force, Some(caller.origin())).await?;
     let view = api.handle.view();
@@ -280,14 +280,14 @@ impl Wish {
                 apps.push(former(view, id, said, version)?);
                 continue;
             }
-            let base = match present.filter(|_| self.partial) {
+            let (base, extent) = match present.filter(|_| self.partial) {
                 Some(present) => {
                     merged_with.insert(id.clone(), present.version);
-                    (*present.spec).clone()
+                    ((*present.spec).clone(), Extent::Part)
                 }
-                None => AppSpec::new(id.clone()),
+                None => (AppSpec::new(id.clone()), Extent::Whole),
             };
-            apps.push(convert::apply(base, said)?);
+            apps.push(convert::apply(base, said, extent)?);
         }
         Ok(Wanted::Put {
             apps,

@@ -17,7 +17,7 @@ mod ports; // port definitions, both ways
 mod readiness; // readiness checks, both ways, and what they have said
 mod task; // instances → tasks, with their statistics
 
-pub(super) use app_in::apply;
+pub(super) use app_in::{Extent, apply};
 pub(super) use app_out::{app, version_info};
 pub(super) use event::event;
 pub(super) use group::{group, group_id, new_group};
@@ -32,6 +32,9 @@ use mete_service_framework_core::spec::time;
 use mete_service_framework_core::validate::Violation;
 
 use super::failure::Failure;
+
+/// What Marathon says of a word that is none of those it knows.
+const UNKNOWN_WORD: &str = "error.unknown.enum.literal";
 
 /// What is wrong with an input: its shape, or its meaning.
 #[derive(Debug, Default)]
@@ -85,29 +88,37 @@ impl Faults {
     ) -> Option<T> {
         let maximum: i64 = maximum.into();
         if value < 0 {
-            self.shape(path, format!("error.min: is {value}, must be at least 0"));
+            self.shape(path, "error.min");
             return None;
         }
         if value > maximum {
-            self.shape(
-                path,
-                format!("error.max: is {value}, must be at most {maximum}"),
-            );
+            self.shape(path, "error.max");
             return None;
         }
         T::try_from(value).ok()
     }
 
+    /// The one of `known` that a word names, in upper or lower case, as Marathon reads it.
+    fn word<T: Copy>(
+        &mut self,
+        path: impl Into<String>,
+        said: &str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let mut known = known.iter();
+        let found = known.find(|(word, _)| word.eq_ignore_ascii_case(said));
+        if found.is_none() {
+            self.shape(path, UNKNOWN_WORD);
+        }
+        found.map(|(_, meant)| *meant)
+    }
+
     /// A text of a length within a range, in bytes.
     fn text(&mut self, path: &str, text: &str, maximum: usize) {
         if text.is_empty() {
-            self.shape(path, "error.minLength: must not be empty");
+            self.shape(path, "error.minLength");
         } else if text.len() > maximum {
-            let length = text.len();
-            self.shape(
-                path,
-                format!("error.maxLength: has {length} bytes, may have {maximum}"),
-            );
+            self.shape(path, "error.maxLength");
         }
     }
 }
@@ -121,3 +132,6 @@ pub(super) fn timestamp(text: &str) -> Result<Timestamp, Failure> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests;

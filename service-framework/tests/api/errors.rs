@@ -32,7 +32,15 @@ async fn text_that_is_no_json_is_a_bad_request() {
         (Method::PUT, "/v2/apps"),
         (Method::POST, "/v2/tasks/delete"),
     ] {
-        for text in ["", "{", "{\"id\":", "no", "{\"id\":\"a\"}}", &nested] {
+        for text in [
+            "",
+            "{",
+            "{\"id\":",
+            "no",
+            "{\"id\":\"a\"}}",
+            "{\"id\":\"a\",\"id\":\"b\"}",
+            &nested,
+        ] {
             let (status, body) = send(&cluster, method.clone(), path, text.to_owned()).await;
             assert_eq!(
                 (status, &body["message"]),
@@ -143,11 +151,7 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             json!([{ "mode": "host" }, { "mode": "container", "name": "x" }]),
             "/networks",
         ),
-        (
-            "networks",
-            json!([{ "mode": "container" }]),
-            "/networks(0)/name",
-        ),
+        ("networks", json!([{ "mode": "container" }]), "/networks"),
         (
             "networks",
             json!([{ "mode": "tunnel" }]),
@@ -223,11 +227,7 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             "/check/http/scheme",
         ),
         ("check", json!({ "tcp": { "portIndex": 7 } }), "/check"),
-        (
-            "ipAddress",
-            json!({ "groups": ["x"] }),
-            "/ipAddress/networkName",
-        ),
+        ("ipAddress", json!({ "groups": ["x"] }), "/networks"),
         (
             "resourceLimits",
             json!({ "cpus": "much" }),
@@ -249,7 +249,7 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         (
             "healthChecks",
             json!([{ "protocol": "HTTP" }, { "protocol": "COMMAND", "command": { "value": "true" } }, { "protocol": "MESOS_TCP" }]),
-            "/healthChecks",
+            "/",
         ),
         (
             "readinessChecks",

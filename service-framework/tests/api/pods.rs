@@ -215,7 +215,7 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         (
             with("/executorResources", json!({ "mem": 16 })),
             "/executorResources/mem",
-            "is less than 32",
+            "error.min",
         ),
         (
             with("/environment", json!({ "1A": "b" })),
@@ -241,7 +241,7 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
                 json!({ "placement": { "constraints": [{ "fieldName": "x", "operator": "ODD" }] } }),
             ),
             "/scheduling/placement/constraints(0)",
-            "ODD",
+            "Constraint operator must be one of the following",
         ),
         (
             with(
@@ -274,7 +274,7 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         (
             first("resources", json!({ "cpus": 0 })),
             "/containers(0)/resources/cpus",
-            "is less than",
+            "error.min",
         ),
         (
             first("exec", Value::Null),

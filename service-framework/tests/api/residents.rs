@@ -52,7 +52,8 @@ async fn volumes_bring_their_defaults_and_are_printed_as_marathon_prints_them() 
     shown["app"]["version"].take();
     let again = cluster.service.put("/v2/apps/db", &shown["app"]).await;
     assert_eq!(again.0, StatusCode::OK, "{}", again.1);
-    let change = json!({ "upgradeStrategy": { "minimumHealthCapacity": 1 }, "cmd": "serve" });
+    let upgrade = json!({ "minimumHealthCapacity": 1, "maximumOverCapacity": 0 });
+    let change = json!({ "upgradeStrategy": upgrade, "cmd": "serve" });
     let changed = cluster.service.put("/v2/apps/db", &change).await;
     assert_eq!(changed.0, StatusCode::OK, "{}", changed.1);
     let (_, shown) = cluster.service.get("/v2/apps/db").await;

@@ -259,9 +259,9 @@ impl Protocol {
         }
     }
 
-    /// From the name in the API; `tcp,udp` is the same as `udp,tcp`.
+    /// From the name in the API, in upper or lower case; `tcp,udp` is the same as `udp,tcp`.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
+        match name.to_ascii_lowercase().as_str() {
             "tcp" => Some(Self::Tcp),
             "udp" => Some(Self::Udp),
             "udp,tcp" | "tcp,udp" => Some(Self::UdpTcp),

@@ -8,8 +8,8 @@ use mete_model::executor::MAX_GROUP_TASKS;
 use mete_model::ids::MAX_ID_BYTES;
 
 use super::{
-    Roles, Violation, are_unique, fetches, health_check, named_networks, placement, secrets, size,
-    strategies, texts, variables,
+    Roles, Violation, are_unique, bounded, entries, fetches, few, health_check, named_networks,
+    placement, secrets, size, strategies, texts, variables,
 };
 use crate::spec::app::{
     AppNetwork, AppSpec, Mapping, NamedNetwork, PodContainer, PodProgram, PodSpec, VolumeSource,
@@ -35,6 +35,7 @@ const NAMES: [(&str, &str); 6] = [
 pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, roles: &Roles) -> Vec<Violation> {
     let mut found = Vec::new();
     texts(spec, &mut found);
+    entries(spec, &mut found);
     secrets::named("/env", &spec.env_secrets, &spec.secrets, &mut found);
     secrets::sources(spec, &mut found);
     secrets::in_files(spec, &mut found);
@@ -50,6 +51,9 @@ pub(super) fn pod(spec: &AppSpec, pod: &PodSpec, roles: &Roles) -> Vec<Violation
         let place = format!("/containers({at})");
         let mut own = Vec::new();
         of_container(spec, container, &mut own);
+        bounded("/labels", &container.labels, &mut own);
+        let count = container.env.len() + container.env_secrets.len();
+        few("/environment", count, &mut own);
         found.extend(own.into_iter().map(|found| found.below(&place)));
     }
     found

@@ -17,18 +17,35 @@ use crate::http::failure::Failure;
 /// The longest delay that makes sense: a hundred years.
 const MAX_SECONDS: u32 = 3_153_600_000;
 
-/// `base` with what `said` says. `base` has the defaults for a new app, and what is stored for a partial update. Paths are
-/// relative to the root.
+/// Whether what is said is a whole app or only what of one is to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Extent {
+    /// Laid over the defaults.
+    Whole,
+    /// Laid over what is stored.
+    Part,
+}
+
+/// `base` with what `said` says: the defaults for a whole app, what is stored for a part. Paths are relative to the root.
 ///
 /// # Errors
 /// 422 with everything whose form is wrong or that is not carried yet.
-pub(in crate::http) fn apply(base: AppSpec, said: &App) -> Result<AppSpec, Failure> {
-    let (spec, faults) = lay(base, said, None);
+pub(in crate::http) fn apply(
+    base: AppSpec,
+    said: &App,
+    extent: Extent,
+) -> Result<AppSpec, Failure> {
+    let (spec, faults) = lay(base, said, extent, None);
     faults.unless_any(spec)
 }
 
 /// The same, with paths relative to `group`, and what is wrong beside it.
-pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec, Faults) {
+pub(super) fn lay(
+    base: AppSpec,
+    said: &App,
+    extent: Extent,
+    group: Option<&AppId>,
+) -> (AppSpec, Faults) {
     let was_resident = base.is_resident();
     let (mut spec, mut faults) = (base, Faults::default());
     legacy::refuse(said, &mut faults);
@@ -36,7 +53,7 @@ pub(super) fn lay(base: AppSpec, said: &App, group: Option<&AppId>) -> (AppSpec,
     resources(&mut spec, said, &mut faults);
     texts(&mut spec, said);
     placement(&mut spec, said, group, &mut faults);
-    ports::apply(&mut spec, said, &mut faults);
+    ports::apply(&mut spec, said, extent, &mut faults);
     if let Some(checks) = &said.health_checks {
         spec.health_checks = health::read(checks, !spec.port_definitions.is_empty(), &mut faults);
     }
@@ -192,10 +209,7 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     );
     if let Some(factor) = said.backoff_factor {
         if factor < 1.0 {
-            faults.shape(
-                "/backoffFactor",
-                format!("error.min: is {factor}, must be at least 1"),
-            );
+            faults.shape("/backoffFactor", "error.min");
         }
         backoff.factor = factor;
     }
@@ -204,14 +218,18 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         spec.task_kill_grace_period = Some(grace);
     }
     if let Some(upgrade) = &said.upgrade_strategy {
-        let default = UpgradeStrategy::default();
-        let (minimum, over) = (
-            upgrade.minimum_health_capacity,
-            upgrade.maximum_over_capacity,
-        );
+        let mut share = |key: &str, share: Option<f64>| {
+            if share.is_none() {
+                faults.shape(format!("/upgradeStrategy/{key}"), "error.path.missing");
+            }
+            share.unwrap_or_default()
+        };
         spec.upgrade_strategy = UpgradeStrategy {
-            minimum_health_capacity: minimum.unwrap_or(default.minimum_health_capacity),
-            maximum_over_capacity: over.unwrap_or(default.maximum_over_capacity),
+            minimum_health_capacity: share(
+                "minimumHealthCapacity",
+                upgrade.minimum_health_capacity,
+            ),
+            maximum_over_capacity: share("maximumOverCapacity", upgrade.maximum_over_capacity),
         };
     }
     if let Some(said) = &said.unreachable_strategy {
@@ -232,14 +250,11 @@ fn residency(spec: &mut AppSpec, said: &App, was_resident: bool, faults: &mut Fa
         return;
     }
     spec.residency.get_or_insert_default();
-    let upgrade = said.upgrade_strategy.as_ref();
-    let least = upgrade.map(|said| said.minimum_health_capacity);
-    let over = upgrade.map(|said| said.maximum_over_capacity);
-    if least == Some(None) || least.is_none() && !was_resident {
-        spec.upgrade_strategy.minimum_health_capacity = 0.5;
-    }
-    if over == Some(None) || over.is_none() && !was_resident {
-        spec.upgrade_strategy.maximum_over_capacity = 0.0;
+    if said.upgrade_strategy.is_none() && !was_resident {
+        spec.upgrade_strategy = UpgradeStrategy {
+            minimum_health_capacity: 0.5,
+            maximum_over_capacity: 0.0,
+        };
     }
     if said.unreachable_strategy.is_none() && !was_resident {
         spec.unreachable_strategy = UnreachableStrategy::Disabled;
@@ -247,20 +262,14 @@ fn residency(spec: &mut AppSpec, said: &App, was_resident: bool, faults: &mut Fa
 }
 
 pub(super) fn kill_selection(path: &str, word: &str, faults: &mut Faults) -> Option<KillSelection> {
-    let mut known = [KillSelection::YoungestFirst, KillSelection::OldestFirst].into_iter();
-    let selection = known.find(|known| known.as_str() == word);
-    if selection.is_none() {
-        faults.shape(path, "must be YOUNGEST_FIRST or OLDEST_FIRST");
-    }
-    selection
+    let known = [KillSelection::YoungestFirst, KillSelection::OldestFirst];
+    faults.word(path, word, &known.map(|known| (known.as_str(), known)))
 }
 
 pub(super) fn unreachable(path: &str, said: &Said, faults: &mut Faults) -> UnreachableStrategy {
     let enabled = match said {
         Said::Word(word) => {
-            if word != "disabled" {
-                faults.shape(path, "must be \"disabled\" or an object");
-            }
+            faults.word(path, word, &[("disabled", ())]);
             return UnreachableStrategy::Disabled;
         }
         Said::Enabled(enabled) => enabled,

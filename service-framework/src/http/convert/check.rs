@@ -10,6 +10,12 @@ use super::{Faults, app_out};
 /// The longest path (Marathon's schema).
 const MAX_PATH_BYTES: usize = 1024;
 
+/// Schemes of checks that agents run.
+pub(super) const SCHEMES: [(&str, HealthProtocol); 2] = [
+    ("HTTP", HealthProtocol::MesosHttp),
+    ("HTTPS", HealthProtocol::MesosHttps),
+];
+
 /// `None` when nothing is asked for, or something that cannot be.
 pub(super) fn read(
     said: &Said,
@@ -35,15 +41,8 @@ pub(super) fn read(
 fn asked(said: &Said, has_ports: bool, faults: &mut Faults) -> Option<HealthCheckSpec> {
     match (&said.http, &said.tcp, &said.exec) {
         (Some(http), None, None) => {
-            let protocol = match http.scheme.as_deref() {
-                None | Some("HTTP") => HealthProtocol::MesosHttp,
-                Some("HTTPS") => HealthProtocol::MesosHttps,
-                Some(scheme) => {
-                    let message = format!("is {scheme:?}, must be HTTP or HTTPS");
-                    faults.shape("/check/http/scheme", message);
-                    return None;
-                }
-            };
+            let scheme = http.scheme.as_deref().unwrap_or("HTTP");
+            let protocol = faults.word("/check/http/scheme", scheme, &SCHEMES)?;
             if let Some(path) = &http.path {
                 faults.text("/check/http/path", path, MAX_PATH_BYTES);
             }

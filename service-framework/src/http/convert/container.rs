@@ -19,27 +19,24 @@ use super::{Faults, app_out};
 /// The longest reference of an image (Marathon's schema).
 const MAX_IMAGE_BYTES: usize = 1024;
 
-/// `None` when nothing is asked for, or something that cannot be.
+/// Modes of volumes of the host, and whether they are read only.
+const MODES: [(&str, bool); 2] = [("RO", true), ("RW", false)];
+
+/// `None` when its type is none.
 pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
-    if *said == Said::default() {
-        return None;
-    }
+    let kinds = [ContainerKind::Docker, ContainerKind::Mesos].map(|kind| (kind.as_str(), kind));
     let kind = match said.r#type.as_deref() {
-        None | Some("DOCKER") => ContainerKind::Docker,
-        Some("MESOS") => ContainerKind::Mesos,
-        Some(other) => {
-            let message = format!("is {other:?}, must be one of MESOS and DOCKER");
-            faults.shape("/container/type", message);
-            return None;
-        }
+        None => ContainerKind::Docker,
+        Some(word) => faults.word("/container/type", word, &kinds)?,
     };
     refuse(said, faults);
     let docker = said.docker.as_ref();
     let image = docker.and_then(|docker| docker.image.clone());
-    match (&image, kind) {
-        (Some(image), _) => faults.text("/container/docker/image", image, MAX_IMAGE_BYTES),
-        (None, ContainerKind::Docker) => faults.shape("/container/docker/image", "is missing"),
-        (None, ContainerKind::Mesos) => {}
+    match (docker, &image, kind) {
+        (_, Some(image), _) => faults.text("/container/docker/image", image, MAX_IMAGE_BYTES),
+        (Some(_), None, _) => faults.shape("/container/docker/image", "error.path.missing"),
+        (None, None, ContainerKind::Docker) => faults.meaning("/container/docker", "not defined"),
+        (None, None, ContainerKind::Mesos) => {}
     }
     let (mut volumes, mut secrets, mut persistent) = (Vec::new(), Vec::new(), Vec::new());
     for (at, volume) in said.volumes.iter().flatten().enumerate() {
@@ -93,14 +90,9 @@ fn read_volume(at: usize, said: &ContainerVolume, faults: &mut Faults) -> Option
         return None;
     }
     let read_only = match said.mode.as_deref() {
-        Some("RO") => Some(true),
-        Some("RW") => Some(false),
-        other => {
-            let message = format!(
-                "is {:?}, must be one of RO and RW",
-                other.unwrap_or_default()
-            );
-            faults.shape(path("/mode"), message);
+        Some(word) => faults.word(path("/mode"), word, &MODES),
+        None => {
+            faults.shape(path("/mode"), "error.path.missing");
             None
         }
     };
@@ -139,15 +131,10 @@ fn read_persistent(
     faults: &mut Faults,
 ) -> Option<PersistentVolume> {
     let path = |field: &str| format!("/container/volumes({at}){field}");
-    match kept.r#type.as_deref() {
-        None | Some("root") => {}
-        Some("path" | "mount") => {
-            faults.not_carried(path("/persistent/type"), "a disk of its own");
-        }
-        Some(other) => faults.shape(
-            path("/persistent/type"),
-            format!("is {other:?}, must be one of root, path and mount"),
-        ),
+    let disks = [("root", true), ("path", false), ("mount", false)];
+    let disk = kept.r#type.as_deref().unwrap_or("root");
+    if faults.word(path("/persistent/type"), disk, &disks) == Some(false) {
+        faults.not_carried(path("/persistent/type"), "a disk of its own");
     }
     if kept.max_size.is_some() {
         faults.meaning(
@@ -163,8 +150,8 @@ fn read_persistent(
         let text = "Constraints on root volumes are not supported";
         faults.meaning(path("/persistent/constraints"), text);
     }
-    if said.mode.as_deref() != Some("RW") {
-        let mode = said.mode.as_deref().unwrap_or_default();
+    let mode = said.mode.as_deref().unwrap_or_default();
+    if !mode.eq_ignore_ascii_case("RW") {
         faults.shape(path("/mode"), format!("is {mode:?}, must be RW"));
     }
     let container_path = said.container_path.clone().unwrap_or_default();
@@ -199,19 +186,16 @@ pub(super) fn residency(said: &SaidOfThem, faults: &mut Faults) -> Residency {
         said.relaunch_escalation_timeout_seconds,
         faults,
     );
-    let behavior = said.task_lost_behavior.as_deref();
     let known = [
         TaskLostBehavior::WaitForever,
         TaskLostBehavior::RelaunchAfterTimeout,
     ];
-    let found = behavior.map(|word| known.into_iter().find(|known| known.as_str() == word));
-    if found == Some(None) {
-        let text = "must be WAIT_FOREVER or RELAUNCH_AFTER_TIMEOUT";
-        faults.shape("/residency/taskLostBehavior", text);
-    }
+    let known = known.map(|behavior| (behavior.as_str(), behavior));
+    let behavior = said.task_lost_behavior.as_deref();
+    let found = behavior.and_then(|word| faults.word("/residency/taskLostBehavior", word, &known));
     Residency {
         relaunch_escalation_timeout: seconds.unwrap_or(default.relaunch_escalation_timeout),
-        task_lost_behavior: found.flatten().unwrap_or(default.task_lost_behavior),
+        task_lost_behavior: found.unwrap_or(default.task_lost_behavior),
     }
 }
 

@@ -9,7 +9,8 @@ use mete_service_framework_core::spec::app::{AppId, AppSpec};
 use mete_service_framework_core::spec::group::GroupSpec;
 use mete_service_framework_core::validate::Violation;
 
-use super::{Faults, app_in, timestamp};
+use super::app_in::{self, Extent};
+use super::{Faults, timestamp};
 use crate::http::failure::Failure;
 
 /// Apps and groups in one wish, each: as many as fit a body of 8 MiB anyhow; each is held several times over.
@@ -72,7 +73,7 @@ pub(in crate::http) fn group(id: Option<AppId>, said: &GroupUpdate) -> Result<Wa
             );
         }
         if factor < 0.0 {
-            let text = format!("error.min: is {factor}, must be at least 0");
+            let text = "error.min";
             faults.shape("/scaleBy", text);
         }
         return faults.unless_any(Wanted::ScaleGroup(id, factor));
@@ -169,7 +170,7 @@ fn app_of(said: &App, group: Option<&AppId>, place: &str, faults: &mut Faults) -
         // Clients send back what they were shown; it is the group that has a version to go back to.
         tracing::debug!(app = %id, "the version of an app in a group is passed over");
     }
-    let (spec, found) = app_in::lay(AppSpec::new(id), said, group);
+    let (spec, found) = app_in::lay(AppSpec::new(id), said, Extent::Whole, group);
     faults.absorb(place, found);
     Some(spec)
 }

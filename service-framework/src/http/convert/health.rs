@@ -5,7 +5,7 @@ use std::time::Duration;
 use mete_proto::rest::apps::{CommandCheck, HealthCheck as Said};
 use mete_service_framework_core::spec::app::{HealthCheckSpec, HealthProtocol};
 
-use super::Faults;
+use super::{Faults, UNKNOWN_WORD};
 
 pub(super) fn read(checks: &[Said], has_ports: bool, faults: &mut Faults) -> Vec<HealthCheckSpec> {
     let one = |(at, said): (usize, &Said)| check(at, said, has_ports, faults);
@@ -15,8 +15,10 @@ pub(super) fn read(checks: &[Said], has_ports: bool, faults: &mut Faults) -> Vec
 fn check(at: usize, said: &Said, has_ports: bool, faults: &mut Faults) -> Option<HealthCheckSpec> {
     let path = format!("/healthChecks({at})");
     let protocol = protocol(&path, said, faults)?;
-    if said.ip_protocol.as_deref().is_some_and(|ip| ip != "IPv4") {
-        faults.not_carried(format!("{path}/ipProtocol"), "a check over IPv6");
+    let ip = said.ip_protocol.as_deref().unwrap_or("IPv4");
+    let place = format!("{path}/ipProtocol");
+    if faults.word(&place, ip, &[("IPv4", 4), ("IPv6", 6)]) == Some(6) {
+        faults.not_carried(place, "a check over IPv6");
     }
     let mut spec = HealthCheckSpec::new(protocol);
     spec.path.clone_from(&said.path);
@@ -66,12 +68,7 @@ fn protocol(path: &str, said: &Said, faults: &mut Faults) -> Option<HealthProtoc
     let name = said.protocol.as_deref().unwrap_or("HTTP");
     let protocol = HealthProtocol::from_name(name);
     if protocol.is_none() {
-        faults.shape(
-            format!("{path}/protocol"),
-            format!(
-                "is {name:?}, must be one of HTTP, HTTPS, TCP, COMMAND, MESOS_TCP, MESOS_HTTP, MESOS_HTTPS and GRPC"
-            ),
-        );
+        faults.shape(format!("{path}/protocol"), UNKNOWN_WORD);
     }
     protocol
 }

@@ -43,7 +43,7 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         said.fetch.as_ref().is_some_and(|fetch| !fetch.is_empty()),
     ];
     if has_both == [true, true] {
-        faults.meaning("/", "You cannot specify both uris and fetch fields");
+        faults.meaning("/uris", "may not be set in conjunction with fetch");
         return;
     }
     if let Some(uris) = &said.uris {
@@ -51,7 +51,7 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
             .iter()
             .enumerate()
             .map(|(at, uri)| {
-                faults.text(&format!("/uris({at})"), uri, MAX_URI_BYTES);
+                address(&format!("/uris({at})"), uri, faults);
                 // A checksum is not a part of the name.
                 let address = Checksum::split(uri).map_or(uri.as_str(), |(address, _)| address);
                 Fetch {
@@ -69,7 +69,10 @@ pub(super) fn fetch(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
 
 pub(super) fn fetched(place: &str, said: &Said, faults: &mut Faults) -> Fetch {
     let uri = said.uri.as_deref().unwrap_or_default();
-    faults.text(&format!("{place}/uri"), uri, MAX_URI_BYTES);
+    match &said.uri {
+        Some(uri) => address(&format!("{place}/uri"), uri, faults),
+        None => faults.shape(format!("{place}/uri"), "error.path.missing"),
+    }
     if let Some(path) = &said.dest_path {
         faults.text(&format!("{place}/destPath"), path, MAX_URI_BYTES);
     }
@@ -79,6 +82,15 @@ pub(super) fn fetched(place: &str, said: &Said, faults: &mut Faults) -> Fetch {
         cache: said.cache.unwrap_or_default(),
         dest_path: said.dest_path.clone(),
         ..plain(uri)
+    }
+}
+
+/// An address has neither spaces nor what RFC 3986 gives no place.
+fn address(path: &str, uri: &str, faults: &mut Faults) {
+    faults.text(path, uri, MAX_URI_BYTES);
+    let is_stray = |c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}".contains(c);
+    if uri.starts_with(':') || uri.contains(is_stray) {
+        faults.meaning(path, "URI has invalid syntax.");
     }
 }
 

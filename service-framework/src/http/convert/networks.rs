@@ -1,120 +1,156 @@
 //! Networks of apps, and the ports of containers on networks of their own, both ways; in today's form and in the old ones.
 
-use mete_proto::rest::apps::{App, Network as Said, PortMapping};
-use mete_service_framework_core::spec::app::{
-    AppNetwork, AppSpec, Container, ContainerKind, Mapping, NamedNetwork, PortDefinition, Protocol,
+use mete_proto::rest::apps::{
+    App, Container, IpAddress, IpDiscoveryPort, Network as Said, PortMapping,
 };
-use serde_json::Value;
+use mete_service_framework_core::spec::app::{
+    AppNetwork, AppSpec, Container as ContainerSpec, ContainerKind, Mapping, NamedNetwork,
+    PortDefinition,
+};
 
 use super::Faults;
-use super::legacy::asks_for_nothing;
-use super::ports::is_name;
+use super::app_in::Extent;
+use super::ports::{named, protocol};
+
+/// What `ipAddress` calls the bridge of agents (Marathon's `--mesos_bridge_name`).
+const BRIDGE_OF_AGENTS: &str = "mesos-bridge";
+
+const NO_NAME: &str = "Network name must be specified when container network is selected.";
+const SEVERAL: &str =
+    "May specify a single host network, single bridge network, or else 1-to-n container networks";
+
+/// `container.docker.network`, the form before `networks`.
+#[derive(Clone, Copy)]
+enum DockerNetwork {
+    Host,
+    Bridge,
+    None,
+    User,
+}
+
+const DOCKER_NETWORKS: [(&str, DockerNetwork); 4] = [
+    ("HOST", DockerNetwork::Host),
+    ("BRIDGE", DockerNetwork::Bridge),
+    ("NONE", DockerNetwork::None),
+    ("USER", DockerNetwork::User),
+];
+
+/// `mode` of a network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Host,
+    Bridge,
+    Container,
+}
+
+const MODES: [(&str, Mode); 3] = [
+    ("host", Mode::Host),
+    ("container/bridge", Mode::Bridge),
+    ("container", Mode::Container),
+];
 
 /// What is said of the network, in whatever form; `None` when nothing is.
 pub(super) fn read(said: &App, faults: &mut Faults) -> Option<AppNetwork> {
-    if let Some(networks) = said.networks.as_ref().filter(|list| !list.is_empty()) {
-        return list(networks, faults);
-    }
+    let networks = said.networks.as_ref().filter(|list| !list.is_empty());
     let docker = said
         .container
         .as_ref()
         .and_then(|container| container.docker.as_ref());
-    if let Some(address) = said
-        .ip_address
-        .as_ref()
-        .filter(|value| !asks_for_nothing(value))
-    {
+    let of_docker = docker.and_then(|docker| docker.network.as_deref());
+    if let Some(networks) = networks {
+        if said.ip_address.is_some() {
+            faults.meaning("/", "must not specify both networks and ipAddress");
+        }
+        if of_docker.is_some() {
+            let message = "must not specify both container.docker.network and networks";
+            faults.meaning("/", message);
+        }
+        return list(networks, faults);
+    }
+    if let Some(address) = &said.ip_address {
         return by_address(address, faults);
     }
-    match docker?.network.as_deref()? {
-        "HOST" => Some(AppNetwork::Host),
-        "BRIDGE" => Some(AppNetwork::Bridge),
-        "NONE" => {
-            faults.not_carried("/container/docker/network", "network NONE");
+    let path = "/container/docker/network";
+    match faults.word(path, of_docker?, &DOCKER_NETWORKS)? {
+        DockerNetwork::Host => Some(AppNetwork::Host),
+        DockerNetwork::Bridge => Some(AppNetwork::Bridge),
+        DockerNetwork::None => {
+            faults.not_carried(path, "network NONE");
             None
         }
-        "USER" => {
-            let message = "network USER needs the name of a network, in /networks or /ipAddress";
-            faults.meaning("/container/docker/network", message);
-            None
-        }
-        other => {
-            let message = format!("is {other:?}, must be one of BRIDGE, HOST, NONE and USER");
-            faults.shape("/container/docker/network", message);
+        DockerNetwork::User => {
+            faults.meaning("/networks", NO_NAME);
             None
         }
     }
 }
 
 pub(super) fn list(said: &[Said], faults: &mut Faults) -> Option<AppNetwork> {
-    let mut named = Vec::new();
+    let mut by_name = Vec::new();
     for (at, network) in said.iter().enumerate() {
-        let path = format!("/networks({at})");
         let labels = network.labels.clone().unwrap_or_default();
         let name = network.name.clone().filter(|name| !name.is_empty());
-        match network.mode.as_deref().unwrap_or("container") {
-            mode @ ("host" | "container/bridge") => {
-                if said.len() > 1 {
-                    faults.meaning("/networks", "only container networks can be several");
-                    return None;
-                }
-                let host = mode == "host";
-                if name.is_some() || (host && !labels.is_empty()) {
-                    let message = match host {
-                        true => "a host network has neither name nor labels",
-                        false => "a bridge network has no name",
-                    };
-                    faults.meaning(path, message);
-                }
-                return Some(match host {
-                    true => AppNetwork::Host,
-                    false => AppNetwork::Bridge,
-                });
-            }
-            "container" => match name {
-                Some(name) => named.push(NamedNetwork { name, labels }),
-                None => faults.meaning(format!("{path}/name"), "a container network has a name"),
+        let mode = network.mode.as_deref().unwrap_or("container");
+        let Some(mode) = faults.word(format!("/networks({at})/mode"), mode, &MODES) else {
+            continue;
+        };
+        match mode {
+            Mode::Container => match name {
+                Some(name) => by_name.push(NamedNetwork { name, labels }),
+                None => faults.meaning("/networks", NO_NAME),
             },
-            mode => faults.shape(
-                format!("{path}/mode"),
-                format!("is {mode:?}, must be one of container, container/bridge and host"),
-            ),
+            Mode::Host | Mode::Bridge if said.len() > 1 => {
+                faults.meaning("/networks", SEVERAL);
+                return None;
+            }
+            Mode::Host => {
+                if name.is_some() || !labels.is_empty() {
+                    let message = "Host networks may not have names or labels";
+                    faults.meaning("/networks", message);
+                }
+                return Some(AppNetwork::Host);
+            }
+            Mode::Bridge => {
+                if name.is_some() {
+                    faults.meaning("/networks", "Bridge networks may not have names");
+                }
+                return Some(AppNetwork::Bridge);
+            }
         }
     }
-    (!named.is_empty()).then_some(AppNetwork::Named(named))
+    (!by_name.is_empty()).then_some(AppNetwork::Named(by_name))
 }
 
 /// `ipAddress`, the form before `networks`.
-fn by_address(said: &Value, faults: &mut Faults) -> Option<AppNetwork> {
-    let name = said.get("networkName").and_then(Value::as_str);
-    let Some(name) = name.filter(|name| !name.is_empty()) else {
-        faults.meaning("/ipAddress/networkName", "a container network has a name");
+fn by_address(said: &IpAddress, faults: &mut Faults) -> Option<AppNetwork> {
+    let Some(name) = said.network_name.clone().filter(|name| !name.is_empty()) else {
+        faults.meaning("/networks", NO_NAME);
         return None;
     };
-    let labels = said.get("labels").cloned().unwrap_or_default();
-    Some(AppNetwork::Named(vec![NamedNetwork {
-        name: name.to_owned(),
-        labels: serde_json::from_value(labels).unwrap_or_default(),
-    }]))
+    if name == BRIDGE_OF_AGENTS {
+        return Some(AppNetwork::Bridge);
+    }
+    let labels = said.labels.clone().unwrap_or_default();
+    Some(AppNetwork::Named(vec![NamedNetwork { name, labels }]))
 }
 
-/// The ports on a network of its own, laid over those of before. `changed`: the app was on the host's until now.
-pub(super) fn apply(spec: &mut AppSpec, said: &App, changed: bool, faults: &mut Faults) {
-    if said
-        .port_definitions
-        .as_ref()
-        .is_some_and(|list| !list.is_empty())
-    {
-        let message = "are of host networks only; others have container.portMappings";
-        faults.meaning("/portDefinitions", message);
-    }
-    if said.require_ports == Some(true) {
-        let message = "is of host networks only; others say hostPort";
-        faults.meaning("/requirePorts", message);
+/// The ports on a network of its own, laid over those of before. `changed`: the app was on the host's until now. Port
+/// definitions of a whole app are passed over, since Marathon until 1.4 has printed both, and so is `requirePorts`.
+pub(super) fn apply(
+    spec: &mut AppSpec,
+    said: &App,
+    changed: bool,
+    extent: Extent,
+    faults: &mut Faults,
+) {
+    let definitions = said.port_definitions.as_deref().unwrap_or_default();
+    if extent == Extent::Part && !definitions.is_empty() {
+        let message = "portDefinitions are only allowed with host-networking";
+        faults.meaning("/", message);
     }
     spec.require_ports = false;
     // Where the ports stand when they are printed.
-    spec.container.get_or_insert_with(|| Container {
+    spec.container.get_or_insert_with(|| ContainerSpec {
         kind: ContainerKind::Mesos,
         image: None,
         force_pull: false,
@@ -122,29 +158,22 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, changed: bool, faults: &mut 
         secrets: Vec::new(),
         persistent: Vec::new(),
     });
-    let container = said.container.as_ref();
-    let new = container.and_then(|container| container.port_mappings.as_ref());
-    let docker = container.and_then(|container| container.docker.as_ref());
-    let old = docker.and_then(|docker| docker.port_mappings.as_ref());
-    let mappings = match (new, old) {
-        (Some(_), Some(old)) if !old.is_empty() => {
-            let message = "cannot be given together with /container/portMappings";
-            faults.meaning("/container/docker/portMappings", message);
-            return;
-        }
-        (Some(list), _) | (None, Some(list)) => list.clone(),
-        (None, None) => match discovered(said) {
-            Some(list) => list,
-            // A container that is given is given whole.
-            None if changed || container.is_some() => vec![PortMapping {
-                name: Some("default".to_owned()),
-                ..PortMapping::default()
-            }],
-            None => return,
-        },
+    let mut mappings = match said_mappings(said, faults) {
+        Some(mappings) => mappings,
+        // A container that is given is given whole.
+        None if changed || said.container.is_some() => vec![PortMapping {
+            name: Some("default".to_owned()),
+            ..PortMapping::default()
+        }],
+        None => return,
     };
-    let is_bridge = spec.network == AppNetwork::Bridge;
     let service_ports = said.ports.as_deref().unwrap_or_default();
+    if extent == Extent::Whole {
+        let count = definitions.len().max(service_ports.len());
+        let count = count.min(usize::from(u16::MAX)).max(mappings.len());
+        mappings.resize(count, PortMapping::default());
+    }
+    let is_bridge = spec.network == AppNetwork::Bridge;
     let one = |(at, said): (usize, &PortMapping)| {
         let mut said = said.clone();
         // The old list of ports says the service ports.
@@ -154,22 +183,54 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, changed: bool, faults: &mut 
     spec.port_definitions = mappings.iter().enumerate().map(one).collect();
 }
 
+/// The mapped ports that are said, in one of the three forms.
+fn said_mappings(said: &App, faults: &mut Faults) -> Option<Vec<PortMapping>> {
+    let container = said.container.as_ref();
+    let new = container.and_then(|container| container.port_mappings.as_ref());
+    let docker = container.and_then(|container| container.docker.as_ref());
+    let old = docker.and_then(|docker| docker.port_mappings.as_ref());
+    if new.is_some() && old.is_some_and(|old| !old.is_empty()) {
+        let message = "cannot specify both portMappings and docker.portMappings";
+        faults.meaning("/", message);
+        return None;
+    }
+    let mappings = new.or(old);
+    let announced = announced(said);
+    if announced.is_empty() {
+        return mappings.cloned();
+    }
+    let is_docker = |container: &Container| {
+        let kind = container.r#type.as_deref();
+        kind.is_none_or(|kind| kind.eq_ignore_ascii_case("DOCKER"))
+    };
+    if container.is_some_and(is_docker) {
+        let message = "ipAddress/discovery is not allowed for Docker containers";
+        faults.meaning("/ipAddress", message);
+        return None;
+    }
+    if mappings.is_some() {
+        let message = "container.portMappings and ipAddress.discovery.ports must not both be set";
+        faults.meaning("/", message);
+        return None;
+    }
+    Some(announced)
+}
+
 /// The ports that `ipAddress` announces: they have none of the host.
-fn discovered(said: &App) -> Option<Vec<PortMapping>> {
-    let ports = said
+fn announced(said: &App) -> Vec<PortMapping> {
+    let discovery = said
         .ip_address
-        .as_ref()?
-        .get("discovery")?
-        .get("ports")?
-        .as_array()?;
-    let text = |port: &Value, key: &str| port.get(key).and_then(Value::as_str).map(str::to_owned);
-    let one = |port: &Value| PortMapping {
-        container_port: port.get("number").and_then(Value::as_i64),
-        name: text(port, "name"),
-        protocol: text(port, "protocol"),
+        .as_ref()
+        .and_then(|said| said.discovery.as_ref());
+    let ports = discovery.and_then(|discovery| discovery.ports.as_deref());
+    let one = |port: &IpDiscoveryPort| PortMapping {
+        container_port: port.number,
+        name: port.name.clone(),
+        protocol: port.protocol.clone(),
+        labels: port.labels.clone(),
         ..PortMapping::default()
     };
-    Some(ports.iter().map(one).collect())
+    ports.unwrap_or_default().iter().map(one).collect()
 }
 
 fn definition(
@@ -185,22 +246,11 @@ fn definition(
     let container_port = port("containerPort", said.container_port).unwrap_or_default();
     let host_port = port("hostPort", said.host_port);
     let service_port = port("servicePort", said.service_port).unwrap_or_default();
-    let protocol = said
-        .protocol
-        .as_deref()
-        .map_or(Some(Protocol::Tcp), Protocol::from_name);
-    if protocol.is_none() {
-        let name = said.protocol.as_deref().unwrap_or_default();
-        let message = format!("is {name:?}, must be one of tcp, udp and udp,tcp");
-        faults.shape(format!("{path}/protocol"), message);
-    }
-    if let Some(name) = said.name.as_ref().filter(|name| !is_name(name)) {
-        let message = "must fully match regular expression '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'";
-        faults.shape(format!("{path}/name"), format!("{name:?} {message}"));
-    }
+    let protocol = protocol(&path, said.protocol.as_deref(), faults);
+    named(&path, said.name.as_ref(), faults);
     PortDefinition {
         port: service_port,
-        protocol: protocol.unwrap_or_default(),
+        protocol,
         name: said.name.clone(),
         labels: said.labels.clone().unwrap_or_default(),
         mapping: Some(Mapping {

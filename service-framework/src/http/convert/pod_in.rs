@@ -19,10 +19,11 @@ use mete_service_framework_core::validate::quantity;
 use serde_json::Value;
 
 use super::app_in::{kill_selection, seconds, secrets, unreachable, variables};
+use super::check::SCHEMES;
 use super::container::path_inside;
 use super::legacy::{MAX_URI_BYTES, asks_for_nothing, fetched};
 use super::ports::is_name;
-use super::{Faults, limits, networks};
+use super::{Faults, UNKNOWN_WORD, limits, networks};
 use crate::http::failure::Failure;
 
 /// The longest name of a container, an endpoint, a volume (Marathon's schema).
@@ -156,8 +157,7 @@ fn name(path: &str, said: Option<&String>, faults: &mut Faults) -> String {
     };
     faults.text(path, name, MAX_NAME_BYTES);
     if !name.is_empty() && !is_name(name) {
-        let message = "must fully match regular expression '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'";
-        faults.shape(path, format!("{name:?} {message}"));
+        faults.shape(path, "error.pattern");
     }
     name.clone()
 }
@@ -260,8 +260,7 @@ fn command(path: &str, said: Option<&Command>, faults: &mut Faults) -> Option<Po
 
 fn image(said: &Image, faults: &mut Faults) -> PodImage {
     match said.kind.as_deref() {
-        Some("DOCKER") => {}
-        Some(kind) => faults.shape("/image/kind", format!("is {kind:?}, must be DOCKER")),
+        Some(kind) => drop(faults.word("/image/kind", kind, &[("DOCKER", ())])),
         None => faults.shape("/image/kind", "error.path.missing"),
     }
     let id = said.id.clone().unwrap_or_default();
@@ -288,10 +287,7 @@ fn endpoint(
     let container_port = port("containerPort", said.container_port);
     let host_port = port("hostPort", said.host_port);
     if container_port == Some(0) {
-        faults.shape(
-            format!("{path}/containerPort"),
-            "error.min: is 0, must be at least 1",
-        );
+        faults.shape(format!("{path}/containerPort"), "error.min");
     }
     let is_named = matches!(network, AppNetwork::Named(_));
     let protocol = protocol(
@@ -318,6 +314,7 @@ fn endpoint(
 /// `None` when nothing is said.
 fn protocol(path: &str, said: Option<&[String]>, faults: &mut Faults) -> Option<Protocol> {
     let said = said.filter(|all| !all.is_empty())?;
+    let said: Vec<String> = said.iter().map(|word| word.to_ascii_lowercase()).collect();
     let distinct: BTreeSet<&str> = said.iter().map(String::as_str).collect();
     if distinct.len() < said.len() {
         let message = "Duplicate protocols within the same endpoint are not allowed";
@@ -326,7 +323,7 @@ fn protocol(path: &str, said: Option<&[String]>, faults: &mut Faults) -> Option<
     let names: Vec<&str> = distinct.into_iter().collect();
     let protocol = Protocol::from_name(&names.join(","));
     if protocol.is_none() {
-        faults.shape(path, format!("is {names:?}, must be of tcp and udp"));
+        faults.shape(path, UNKNOWN_WORD);
     }
     protocol
 }
@@ -368,15 +365,8 @@ fn asked(
 ) -> Option<HealthCheckSpec> {
     match (&said.http, &said.tcp, &said.exec) {
         (Some(http), None, None) => {
-            let protocol = match http.scheme.as_deref() {
-                None | Some("HTTP") => HealthProtocol::MesosHttp,
-                Some("HTTPS") => HealthProtocol::MesosHttps,
-                Some(scheme) => {
-                    let message = format!("is {scheme:?}, must be HTTP or HTTPS");
-                    faults.shape(format!("{at}/http/scheme"), message);
-                    return None;
-                }
-            };
+            let scheme = http.scheme.as_deref().unwrap_or("HTTP");
+            let protocol = faults.word(format!("{at}/http/scheme"), scheme, &SCHEMES)?;
             if let Some(path) = &http.path {
                 faults.text(&format!("{at}/http/path"), path, MAX_URI_BYTES);
             }

@@ -1,17 +1,21 @@
 //! Port definitions of apps on the host's network, both ways.
 
+use std::collections::BTreeSet;
+
 use mete_proto::rest::apps::{App, PortDefinition as Said};
 use mete_service_framework_core::spec::app::{AppSpec, PortDefinition, Protocol};
 
-use super::{Faults, networks};
+use super::app_in::Extent;
+use super::{Faults, UNKNOWN_WORD, networks};
 
-pub(super) fn apply(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
+pub(super) fn apply(spec: &mut AppSpec, said: &App, extent: Extent, faults: &mut Faults) {
+    unique(said.ports.as_deref().unwrap_or_default(), faults);
     let was_host = spec.network.is_host();
     if let Some(network) = networks::read(said, faults) {
         spec.network = network;
     }
     if !spec.network.is_host() {
-        return networks::apply(spec, said, was_host, faults);
+        return networks::apply(spec, said, was_host, extent, faults);
     }
     if !was_host {
         spec.port_definitions = vec![PortDefinition::default_port()];
@@ -21,8 +25,14 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     }
     let old = said.ports.as_deref().filter(|ports| !ports.is_empty());
     match (&said.port_definitions, old) {
-        (Some(definitions), Some(_)) if !definitions.is_empty() => {
-            faults.meaning("/ports", "cannot specify both ports and port definitions");
+        // Marathon until 1.4 has printed both.
+        (Some(definitions), Some(ports)) if !definitions.is_empty() => {
+            let numbers = definitions.iter().map(|said| said.port.unwrap_or_default());
+            if !numbers.eq(ports.iter().copied()) {
+                faults.meaning("/", "cannot specify both ports and port definitions");
+            }
+            let one = |(at, said): (usize, &Said)| definition(at, said, faults);
+            spec.port_definitions = definitions.iter().enumerate().map(one).collect();
         }
         (_, Some(ports)) => {
             let one = |(at, number): (usize, &i64)| {
@@ -47,34 +57,43 @@ pub(super) fn apply(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     }
 }
 
+fn unique(ports: &[i64], faults: &mut Faults) {
+    let mut seen = BTreeSet::new();
+    let mut said = ports.iter().filter(|port| **port != 0);
+    if !said.all(|port| seen.insert(port)) {
+        faults.meaning("/", "ports must be unique");
+    }
+}
+
 fn definition(at: usize, said: &Said, faults: &mut Faults) -> PortDefinition {
     let path = format!("/portDefinitions({at})");
     let port = said
         .port
         .and_then(|port| faults.whole(&format!("{path}/port"), port, u16::MAX));
-    let protocol = said
-        .protocol
-        .as_deref()
-        .map_or(Some(Protocol::Tcp), |name| {
-            let protocol = Protocol::from_name(name);
-            if protocol.is_none() {
-                faults.shape(
-                    format!("{path}/protocol"),
-                    format!("is {name:?}, must be one of tcp, udp and udp,tcp"),
-                );
-            }
-            protocol
-        });
-    if let Some(name) = said.name.as_ref().filter(|name| !is_name(name)) {
-        let message = "must fully match regular expression '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'";
-        faults.shape(format!("{path}/name"), format!("{name:?} {message}"));
-    }
+    let protocol = protocol(&path, said.protocol.as_deref(), faults);
+    named(&path, said.name.as_ref(), faults);
     PortDefinition {
         port: port.unwrap_or_default(),
-        protocol: protocol.unwrap_or_default(),
+        protocol,
         name: said.name.clone(),
         labels: said.labels.clone().unwrap_or_default(),
         mapping: None,
+    }
+}
+
+/// The protocol of the port at `path`, TCP where nothing is said.
+pub(super) fn protocol(path: &str, said: Option<&str>, faults: &mut Faults) -> Protocol {
+    let protocol = said.map_or(Some(Protocol::Tcp), Protocol::from_name);
+    if protocol.is_none() {
+        faults.shape(format!("{path}/protocol"), UNKNOWN_WORD);
+    }
+    protocol.unwrap_or_default()
+}
+
+/// Whether the port at `path` has a name that is none.
+pub(super) fn named(path: &str, said: Option<&String>, faults: &mut Faults) {
+    if said.is_some_and(|name| !is_name(name)) {
+        faults.shape(format!("{path}/name"), "error.pattern");
     }
 }
 

@@ -38,14 +38,10 @@ fn check(said: &Said, faults: &mut Faults) -> ReadinessCheckSpec {
         MAX_NAME_BYTES,
         &mut spec.port_name,
     );
-    match said.protocol.as_deref() {
-        None | Some("HTTP") => {}
-        Some("HTTPS") => spec.secure = true,
-        Some(other) => {
-            let text = format!("is {other:?}, must be one of HTTP and HTTPS");
-            faults.shape(path("protocol"), text);
-        }
-    }
+    let protocol = said.protocol.as_deref().unwrap_or("HTTP");
+    let schemes = [("HTTP", false), ("HTTPS", true)];
+    let secure = faults.word(path("protocol"), protocol, &schemes);
+    spec.secure = secure.unwrap_or_default();
     let mut seconds = |key: &str, value: Option<i64>, into: &mut Duration| {
         if let Some(value) = value.and_then(|it| faults.whole(&path(key), it, i32::MAX)) {
             *into = Duration::from_secs(value.unsigned_abs().into());
@@ -62,7 +58,7 @@ fn check(said: &Said, faults: &mut Faults) -> ReadinessCheckSpec {
 
 fn statuses(path: &str, codes: &[i64], faults: &mut Faults) -> BTreeSet<u16> {
     if codes.is_empty() {
-        faults.shape(path, "error.minItems: must not be empty");
+        faults.shape(path, "error.minItems");
     }
     let mut statuses = BTreeSet::new();
     for (at, code) in codes.iter().enumerate() {

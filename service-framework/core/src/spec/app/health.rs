@@ -92,7 +92,7 @@ impl HealthProtocol {
         }
     }
 
-    /// From the name in the API.
+    /// From the name in the API, in upper or lower case.
     pub fn from_name(name: &str) -> Option<Self> {
         [
             Self::Http,
@@ -105,7 +105,7 @@ impl HealthProtocol {
             Self::Grpc,
         ]
         .into_iter()
-        .find(|protocol| protocol.as_str() == name)
+        .find(|protocol| protocol.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Whether it asks a port.
