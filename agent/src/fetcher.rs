@@ -17,6 +17,7 @@ mod digest; // the checksum, as bytes pass by
 mod download; // HTTP and HTTPS
 mod local; // files of this machine
 mod part; // files that are being fetched
+mod shown; // addresses, as anybody may read them
 mod stop; // threads that end when nobody waits
 mod wanted; // what a task says, understood
 
@@ -38,6 +39,7 @@ use self::cache::{Cache, Key, Lease};
 pub(crate) use self::download::AuthorityError;
 use self::download::Downloads;
 use self::part::{Part, Parts};
+use self::shown::shown;
 use self::stop::{Stop, on_thread};
 use self::wanted::{Source, UseAs, Wanted};
 use crate::sandbox;
@@ -63,7 +65,7 @@ pub(crate) enum FetchError {
     /// One of them.
     #[error("{uri}: {why}")]
     One {
-        /// Which.
+        /// Which, without what is secret in it.
         uri: String,
         /// Why, shared by all tasks that waited for it.
         why: Arc<Failure>,
@@ -320,7 +322,7 @@ impl Fetcher {
 
 fn one(uri: &str, why: Arc<Failure>) -> FetchError {
     FetchError::One {
-        uri: uri.to_owned(),
+        uri: shown(uri),
         why,
     }
 }

@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::digest::Sum;
 use super::part::{Part, Parts};
+use super::shown::failure;
 use super::{Failure, MAX_BYTES};
 
 /// Longest silence of a server (Mesos' fetcher: 1 min).
@@ -94,7 +95,7 @@ impl Downloads {
         let answer = timeout(STALL, client.get(address).send()).await;
         let mut answer = answer
             .map_err(|_| Failure::Http(format!("no answer within {} s", STALL.as_secs())))?
-            .map_err(|error| Failure::Http(chain(&error)))?;
+            .map_err(|error| Failure::Http(failure(error)))?;
         if !answer.status().is_success() {
             let text = format!("the server answered {}", answer.status());
             return Err(Failure::Http(text));
@@ -111,7 +112,7 @@ impl Downloads {
         while let Some(piece) = answer
             .chunk()
             .await
-            .map_err(|error| Failure::Http(chain(&error)))?
+            .map_err(|error| Failure::Http(failure(error)))?
         {
             sum.update(&piece)?;
             file.write_all(&piece).await?;

@@ -231,6 +231,32 @@ async fn what_is_not_there_is_told_with_its_address() {
 }
 
 #[tokio::test]
+async fn what_is_secret_in_an_address_is_not_told_when_it_cannot_be_fetched() {
+    let gone = || async { Redirect::to("http://me:secret@127.0.0.1:1/b?sig=secret") };
+    let server = Server::start(Router::new().route("/away", get(gone))).await;
+    let world = World::new();
+    let at = server.address;
+    for (value, says) in [
+        (
+            format!("http://me:secret@{at}/a?sig=secret"),
+            format!("http://***@{at}/a?***: the server answered 404"),
+        ),
+        (
+            format!("http://me:secret@{at}/away"),
+            format!("http://***@{at}/away: "),
+        ),
+        ("http://me:se/secret@x/a".into(), "http://***: ".into()),
+    ] {
+        let error = world.fetch(&[uri(&value)]).await.expect_err(&value);
+        assert!(error.starts_with(&says), "{error}");
+        assert!(
+            !error.contains("secret") && !error.contains("sig"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_archive_stays_beside_what_comes_out_of_it_unless_it_comes_from_the_cache() {
     let world = World::new();
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
