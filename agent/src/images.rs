@@ -19,6 +19,7 @@ mod import; // layouts and archives from disk
 mod keep; // whole images become known, and stay while they are needed
 mod layers; // archives of files, unpacked safely
 mod manifest; // what an image is made of
+mod mend; // what layers mean together
 mod options; // what an operator may say
 mod progress; // pulling layer 3 of 7
 mod pull; // one pull, from manifest to store

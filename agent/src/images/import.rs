@@ -27,6 +27,7 @@ use super::error::ImageError;
 use super::manifest::{
     self, Descriptor, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES, Manifest, Platform,
 };
+use super::mend;
 use super::reference::Reference;
 use super::store::ImageRecord;
 use super::{Images, Inner, broken};
@@ -143,7 +144,7 @@ impl Import<'_> {
 
     fn take(&self, told: Told) -> Result<Imported, ImageError> {
         let record = ImageRecord::new(&told.digest, &told.diff_ids, told.config);
-        let _pins = self.inner.pin(record.layers.clone());
+        let _pins = self.inner.pin(mend::with_mended(&told.diff_ids));
         let mut room = self.inner.options.max_image_bytes;
         let of = told.files.len();
         for (at, (file, diff_id)) in told.files.iter().zip(&told.diff_ids).enumerate() {
@@ -168,6 +169,7 @@ impl Import<'_> {
                     unit: "bytes",
                 })?;
         }
+        let record = self.inner.mend(record, &self.archive, &self.cancel)?;
         for name in &told.names {
             self.inner.keep_now(record.clone(), Some(name))?;
         }

@@ -12,22 +12,25 @@
 mod error; // why a layer cannot be unpacked
 mod flatten; // stacked layers as one plain directory
 pub(super) mod form; // how layers say what is gone
+mod parents; // directories that layers say nothing of
 mod tree; // names, resolved below the layer's root
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::error::LayerError;
 pub use self::flatten::{FlattenError, flatten};
+pub(super) use self::parents::{Told, mend};
 
 use self::error::Stop;
 use self::form::{Form, INTERNAL_PREFIX, OPAQUE_FILE, WHITEOUT_PREFIX};
@@ -52,10 +55,12 @@ pub(super) struct Limits {
 }
 
 /// What became of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unpacked {
     /// Bytes of its archive, about what it takes on disk.
     pub(super) bytes: u64,
+    /// Directories that it has without an entry of their own, below its root.
+    pub(super) implied: BTreeSet<PathBuf>,
 }
 
 /// Unpacks a layer into the empty directory `into`. Blocks.
@@ -92,7 +97,7 @@ pub(super) fn unpack(
         }
         place(entry, &mut tree, &mut archive)?;
     }
-    tree.finish()?;
+    let implied = tree.finish()?;
     // The digest is that of the whole archive, with whatever comes after its end.
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink())?;
@@ -106,6 +111,7 @@ pub(super) fn unpack(
     }
     Ok(Unpacked {
         bytes: counted.came,
+        implied,
     })
 }
 

@@ -28,6 +28,7 @@ use super::layers::{self, Limits};
 use super::manifest::{
     self, Configuration, Descriptor, ImageManifest, MAX_CONFIG_BYTES, Manifest, Platform,
 };
+use super::mend;
 use super::progress::Progress;
 use super::reference::Reference;
 use super::registry::{Session, Sink};
@@ -132,7 +133,7 @@ impl Pull {
         }
         let Configuration { config, diff_ids } = self.configuration(&session, &manifest).await?;
         let record = ImageRecord::new(&digest, &diff_ids, config);
-        let pins = self.inner.pin(record.layers.clone());
+        let pins = self.inner.pin(mend::with_mended(&diff_ids));
         let of = diff_ids.len();
         let wanted = manifest.layers.iter().zip(&diff_ids).enumerate();
         let layers: Vec<_> = wanted
@@ -148,6 +149,11 @@ impl Pull {
             .buffer_unordered(LAYERS_SIDE_BY_SIDE)
             .try_collect::<Vec<()>>()
             .await?;
+        let (inner, image) = (Arc::clone(&self.inner), self.image.clone());
+        let cancel = self.cancel.clone();
+        let record = spawn_blocking(move || inner.mend(record, &image, &cancel))
+            .await
+            .map_err(broken)??;
         self.inner.keep(record, name, pins).await
     }
 
@@ -280,7 +286,7 @@ impl Inner {
             return Ok(there.bytes);
         }
         self.store
-            .add_layer(&tree, diff_id.as_str())
+            .add_layer(&tree, diff_id.as_str(), &unpacked.implied)
             .map_err(failed)?;
         let layer = Layer {
             bytes: unpacked.bytes,

@@ -5,6 +5,8 @@
 //!     form                      how layers say what is gone, see `layers::form`
 //!     layers/<20 digits>/       an unpacked layer, by the beginning of its digest (see `layer_name`)
 //!     layers/<20 digits>.json   its whole digest and size; written when all of it is on the disk
+//!     layers/<20 digits>.implied  directories that it has without an entry of their own, if any: paths with a zero byte
+//!                               behind each
 //!     images/<digest>.json      an image: configuration, layers; its time of modification is that of its last use
 //!     names/<digest>.json       a reference and the image it means; the file's name is the digest of the reference
 //!     tmp/                      what is being made; emptied at start
@@ -14,8 +16,10 @@
 //! renames. So whatever moment the agent dies at, what is found is true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +40,8 @@ use crate::sandbox::remove_tree;
 /// with whole digests it would hold some forty layers, with these all that an image may have, named from within
 /// `layers`. The whole digest stands beside, and is compared.
 const LAYER_DIGITS: usize = 20;
+/// How the file ends that names the directories which a layer implies.
+const IMPLIED: &str = "implied";
 /// The largest small file; a configuration has at most 4 MiB of text.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
 /// The version of the small files.
@@ -143,12 +149,47 @@ impl Store {
         Temporary(self.root.join("tmp").join(number.to_string()))
     }
 
-    /// Lets an unpacked layer appear. Not safe from a power cut before [`Self::seal`].
+    /// Lets an unpacked layer appear, with what is known of directories that it `implied`. Not safe from a power cut
+    /// before [`Self::seal`].
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn add_layer(&self, unpacked: &Temporary, diff_id: &str) -> io::Result<()> {
-        fs::rename(&unpacked.0, self.layer(diff_id))
+    pub(super) fn add_layer(
+        &self,
+        unpacked: &Temporary,
+        diff_id: &str,
+        implied: &BTreeSet<PathBuf>,
+    ) -> io::Result<()> {
+        let layer = self.layer(diff_id);
+        let beside = layer.with_extension(IMPLIED);
+        if implied.is_empty() {
+            gone_is_fine(fs::remove_file(beside))?;
+        } else {
+            let mut paths = Vec::new();
+            for path in implied {
+                paths.extend_from_slice(path.as_os_str().as_bytes());
+                paths.push(0);
+            }
+            fs::write(beside, paths)?;
+        }
+        fs::rename(&unpacked.0, layer)
+    }
+
+    /// The directories that a layer has without an entry of their own.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn implied(&self, diff_id: &str) -> io::Result<BTreeSet<PathBuf>> {
+        let beside = self.layer(diff_id).with_extension(IMPLIED);
+        let paths = match fs::read(beside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            read => read?,
+        };
+        let paths = paths.split(|byte| *byte == 0);
+        let paths = paths.filter(|path| !path.is_empty());
+        Ok(paths
+            .map(|path| PathBuf::from(OsStr::from_bytes(path)))
+            .collect())
     }
 
     /// Makes layers safe: their data first, then the word that they are there.
@@ -226,6 +267,7 @@ impl Store {
     pub(super) fn retire_layer(&self, diff_id: &str) -> io::Result<Temporary> {
         let layer = self.layer(diff_id);
         gone_is_fine(fs::remove_file(layer.with_extension("json")))?;
+        gone_is_fine(fs::remove_file(layer.with_extension(IMPLIED)))?;
         let aside = self.temporary();
         gone_is_fine(fs::rename(layer, &aside.0))?;
         Ok(aside)

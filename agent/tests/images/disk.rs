@@ -125,6 +125,47 @@ async fn a_restart_finds_what_was_whole_and_removes_the_rest() {
     assert_eq!(fake.count("manifests/1"), 1);
 }
 
+/// A layer with a directory that is everybody's to write to, and nothing in it.
+fn everybodys(name: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o1777);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    builder
+        .append_data(&mut header, name, std::io::empty())
+        .unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn what_layers_mean_together_is_one_more_layer_that_goes_with_the_image() {
+    let sample = Sample::of(&[everybodys("tmp"), layer(&[("tmp/x", b"1")])]);
+    let fake = Fake::start(&[("app:1", &sample)], |_, _, _| None).await;
+    let host = Host::new(&[&fake.address]);
+    provide(&host.images, &fake, "app:1", "c").await.unwrap();
+
+    let again = open(host.directory.path(), &[], |_| {});
+    let (reference, who) = (fake.reference("app:1"), container("c"));
+    let image = again
+        .provide(&reference, Pull::IfMissing, &who, |_| {})
+        .await
+        .unwrap();
+
+    assert_eq!(image.layers.len(), 3);
+    let mode = |layer: &Path| {
+        let there = std::fs::metadata(layer.join("tmp")).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&there.permissions()) & 0o7777
+    };
+    assert_eq!(mode(&image.layers[1]), 0o755, "alone it says nothing");
+    assert_eq!(mode(&image.layers[2]), 0o1777);
+    again.release(&who);
+    again.remove(&sample.digest()).await.unwrap();
+    assert_eq!(names(&host.root().join("layers")), 0);
+}
+
 #[tokio::test]
 async fn an_image_with_a_lost_layer_is_pulled_again() {
     let sample = Sample::of(&[layer(&[("a", b"1")]), layer(&[("b", b"2")])]);

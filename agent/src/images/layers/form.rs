@@ -10,10 +10,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, Stat, XattrFlags, mknodat, setxattr};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Stat, XattrFlags, fgetxattr, mknodat, setxattr, statat,
+};
+use rustix::io::Errno;
 
 use crate::sandbox::remove_tree;
 
@@ -78,4 +82,17 @@ impl Form {
 /// Whether something is overlayfs' sign that a name is gone.
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Whether an open directory hides all that lower layers have in it, in either form.
+pub(super) fn is_opaque_directory(directory: impl AsFd) -> rustix::io::Result<bool> {
+    if statat(&directory, OPAQUE_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Ok(true);
+    }
+    let mut value = [0; 1];
+    match fgetxattr(directory, OPAQUE_XATTR, &mut value[..]) {
+        Ok(count) => Ok(count == 1 && value == *b"y"),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }

@@ -33,6 +33,20 @@ impl Made {
         self
     }
 
+    /// A directory of somebody, with a mode of its own.
+    fn directory_of(mut self, name: &str, mode: u32, uid: u64) -> Self {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Directory);
+        header.set_mode(mode);
+        header.set_mtime(1_000_000_000);
+        header.set_uid(uid);
+        header.set_gid(uid);
+        header.set_size(0);
+        let appended = self.0.append_data(&mut header, name, io::empty());
+        appended.expect("appended");
+        self
+    }
+
     fn file(self, name: &str, content: &str) -> Self {
         self.any(EntryType::Regular, name, "", content.as_bytes())
     }
@@ -519,6 +533,132 @@ fn stacked_layers_are_one_directory_under_overlayfs() {
     let mounted = Mounted(at.path());
 
     check_stack(mounted.0, "up");
+}
+
+/// Three layers, of which the upper ones have no entries for directories of the lowest.
+fn implying(form: Form) -> [(Place, Unpacked); 3] {
+    let low = Made::new()
+        .directory_of("tmp", 0o1777, 0)
+        .directory_of("data", 0o750, 1234)
+        .directory_of("data/deep", 0o700, 1235)
+        .file("data/gone", "low")
+        .directory_of("usr", 0o755, 0)
+        .directory_of("usr/lib", 0o711, 7)
+        .directory_of("usr/lib/arch", 0o710, 8)
+        .file("usr/lib/libc", "low")
+        .file("usr/lib/old", "low")
+        .symlink("lib", "usr/lib")
+        .symlink("nowhere", "/never/there")
+        .directory_of("again", 0o700, 9)
+        .directory_of("shut", 0o700, 9)
+        .file("shut/old", "low");
+    let middle = Made::new()
+        .file("tmp/x", "middle")
+        .file("data/.wh.gone", "")
+        .file("data/deep/er/file", "middle")
+        .file("lib/new", "middle")
+        .file("lib/.wh.old", "")
+        .file("lib/arch/x", "middle")
+        .file("nowhere/file", "middle")
+        .file("again/file", "middle")
+        .file("shut/.wh..wh..opq", "")
+        .file("shut/new", "middle")
+        .file("own/file", "middle");
+    let top = Made::new()
+        .file("lib/libc", "top")
+        .directory_of("again", 0o711, 10);
+    [low, middle, top].map(|made| {
+        let place = Place::new();
+        let unpacked = place.unpack_as(&made.bytes(), form, 1 << 20);
+        (place, unpacked.expect("unpacked"))
+    })
+}
+
+#[test]
+fn directories_without_an_entry_are_what_they_are_in_layers_below() {
+    let mut forms = vec![Form::Files];
+    if is_root() {
+        forms.push(Form::Overlay);
+    } else {
+        eprintln!("skipped in part: owners need root");
+    }
+    for form in forms {
+        let layers = implying(form);
+        let told = layers.each_ref().map(|(place, unpacked)| Told {
+            place: place.layer(),
+            implied: unpacked.implied.clone(),
+        });
+        let mended = Place::new();
+
+        let is_any = mend(&told, &mended.layer(), form, &CancellationToken::new());
+
+        assert!(is_any.expect("mended"));
+        let mut all: Vec<PathBuf> = told.iter().map(|layer| layer.place.clone()).collect();
+        all.push(mended.layer());
+        let target = tempfile::tempdir().expect("a directory");
+        flatten(&all, target.path()).expect("copied");
+        let root = target.path();
+        for (name, mode, uid) in [
+            ("tmp", 0o1777, 0),
+            ("data", 0o750, 1234),
+            ("data/deep", 0o700, 1235),
+            ("data/deep/er", 0o755, 0),
+            ("usr/lib", 0o711, 7),
+            ("usr/lib/arch", 0o710, 8),
+            ("again", 0o711, 10),
+            ("shut", 0o700, 9),
+            ("own", 0o755, 0),
+            ("nowhere", 0o755, 0),
+        ] {
+            let there = fs::symlink_metadata(root.join(name)).expect(name);
+            assert!(there.is_dir(), "{name}");
+            assert_eq!(there.mode() & 0o7777, mode, "{name}");
+            if is_root() {
+                assert_eq!((there.uid(), there.gid()), (uid, uid), "{name}");
+            }
+        }
+        let link = fs::read_link(root.join("lib")).expect("a link");
+        assert_eq!(link, Path::new("usr/lib"));
+        for (name, content) in [
+            ("tmp/x", Some("middle")),
+            ("data/gone", None),
+            ("usr/lib/libc", Some("top")),
+            ("usr/lib/new", Some("middle")),
+            ("usr/lib/old", None),
+            ("usr/lib/arch/x", Some("middle")),
+            ("nowhere/file", Some("middle")),
+            ("shut/old", None),
+            ("shut/new", Some("middle")),
+        ] {
+            let read = fs::read_to_string(root.join(name)).ok();
+            assert_eq!(read.as_deref(), content, "{name}");
+        }
+    }
+}
+
+#[test]
+fn layers_that_say_all_of_themselves_need_nothing_on_top() {
+    let (lower, upper) = (Place::new(), Place::new());
+    let low = Made::new().directory_of("tmp", 0o1777, 0);
+    let up = Made::new()
+        .directory_of("tmp", 0o1777, 0)
+        .file("tmp/x", "up")
+        .file("own/file", "up");
+    let told = [(&lower, low), (&upper, up)].map(|(place, made)| Told {
+        implied: place.unpack(made).expect("unpacked").implied,
+        place: place.layer(),
+    });
+    let mended = Place::new();
+
+    let is_any = mend(
+        &told,
+        &mended.layer(),
+        Form::Files,
+        &CancellationToken::new(),
+    );
+
+    assert_eq!(told[1].implied, BTreeSet::from([PathBuf::from("own")]));
+    assert!(!is_any.expect("looked at"));
 }
 
 #[test]

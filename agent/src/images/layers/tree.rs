@@ -6,9 +6,10 @@
 //! Invariants: nothing is written outside the root, whatever the names and links of a layer say; what is in the way is
 //! removed, not written to; links are only ever stored, not followed.
 //!
-//! Directories get owner, mode and times last, when nothing is written into them any more.
+//! Directories get owner, mode and times last, when nothing is written into them any more. Those that no entry has asked
+//! for are remembered: see [`parents`](super::parents).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -51,23 +52,20 @@ pub(super) struct Tree {
     directories: BTreeMap<PathBuf, Entry>,
     remembered_bytes: u64,
     /// Directories that no entry has asked for.
-    made: u64,
+    implied: BTreeSet<PathBuf>,
 }
 
 impl Tree {
     /// A tree in an empty directory.
     pub(super) fn open(path: &Path, form: Form) -> Result<Self, LayerError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| LayerError::Io(errno.into()))?;
         Ok(Self {
-            root,
+            root: open_root(path)?,
             form,
             is_root: rustix::process::geteuid().is_root(),
             last: None,
             directories: BTreeMap::new(),
             remembered_bytes: 0,
-            made: 0,
+            implied: BTreeSet::new(),
         })
     }
 
@@ -110,15 +108,21 @@ impl Tree {
         }
         let xattrs = entry.xattrs.iter();
         let attributes: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
-        self.remembered_bytes += (entry.path.as_os_str().len() + attributes) as u64;
+        self.remember(entry.path.as_os_str().len() + attributes)?;
+        let path = std::mem::take(&mut entry.path);
+        self.implied.remove(&path);
+        self.directories.insert(path, entry);
+        Ok(())
+    }
+
+    fn remember(&mut self, bytes: usize) -> Result<(), LayerError> {
+        self.remembered_bytes += bytes as u64;
         if self.remembered_bytes > MAX_REMEMBERED_BYTES {
             return Err(LayerError::TooLarge {
                 bound: MAX_REMEMBERED_BYTES,
                 unit: "bytes in names and attributes of directories",
             });
         }
-        let path = std::mem::take(&mut entry.path);
-        self.directories.insert(path, entry);
         Ok(())
     }
 
@@ -185,6 +189,18 @@ impl Tree {
         })
     }
 
+    /// One more name of something of another layer that is no directory.
+    pub(super) fn further_name(
+        &mut self,
+        entry: &Entry,
+        from: BorrowedFd<'_>,
+        name: &OsStr,
+    ) -> Result<(), LayerError> {
+        self.make(entry, |parent, link| {
+            linkat(from, name, parent, link, AtFlags::empty())
+        })
+    }
+
     /// What lower layers have under this name is not there any more.
     pub(super) fn whiteout(&mut self, above: &Path, hidden: &OsStr) -> Result<(), LayerError> {
         let path = above.join(hidden);
@@ -221,8 +237,8 @@ impl Tree {
         marked.map_err(|errno| failed(directory, errno))
     }
 
-    /// Gives directories owner, mode and times.
-    pub(super) fn finish(mut self) -> Result<(), LayerError> {
+    /// Gives directories owner, mode and times. Those that no entry has asked for come back.
+    pub(super) fn finish(mut self) -> Result<BTreeSet<PathBuf>, LayerError> {
         self.last = None;
         for (path, entry) in std::mem::take(&mut self.directories) {
             // What was replaced by something else since is not a directory any more.
@@ -232,7 +248,9 @@ impl Tree {
                 Err(errno) => return Err(failed(&path, errno)),
             }
         }
-        Ok(())
+        let mut implied = std::mem::take(&mut self.implied);
+        implied.retain(|path| self.open_directory(path).is_ok());
+        Ok(implied)
     }
 
     /// Makes something under the entry's name, in the place of what is there.
@@ -272,8 +290,9 @@ impl Tree {
     fn parent(&mut self, above: &Path, for_whom: &Path) -> Result<BorrowedFd<'_>, LayerError> {
         let is_last = self.last.as_ref().is_some_and(|(path, _)| path == above);
         if !is_last {
+            let mut made = Vec::new();
             let opened = match self.open_directory(above) {
-                Err(Errno::NOENT) => self.make_directories(above),
+                Err(Errno::NOENT) => self.make_directories(above, &mut made),
                 opened => opened,
             };
             let opened = opened.map_err(|errno| match errno {
@@ -282,7 +301,11 @@ impl Tree {
                 errno => failed(for_whom, errno),
             })?;
             self.last = Some((above.to_owned(), opened));
-            if self.made > MAX_ENTRIES {
+            for path in made {
+                self.remember(path.as_os_str().len())?;
+                self.implied.insert(path);
+            }
+            if self.implied.len() > MAX_ENTRIES as usize {
                 return Err(LayerError::TooLarge {
                     bound: MAX_ENTRIES,
                     unit: "directories that are not in it",
@@ -299,11 +322,18 @@ impl Tree {
         enter(self.root.as_fd(), path)
     }
 
-    fn make_directories(&mut self, path: &Path) -> rustix::io::Result<OwnedFd> {
+    /// Makes what is missing of a path; what that is, is added to `made`.
+    fn make_directories(
+        &self,
+        path: &Path,
+        made: &mut Vec<PathBuf>,
+    ) -> rustix::io::Result<OwnedFd> {
         let mut opened = enter(self.root.as_fd(), Path::new(""))?;
+        let mut at = PathBuf::new();
         for part in path {
+            at.push(part);
             match mkdirat(&opened, part, Mode::from_raw_mode(0o755)) {
-                Ok(()) => self.made += 1,
+                Ok(()) => made.push(at.clone()),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
@@ -375,8 +405,14 @@ pub(super) fn bad(path: &Path, why: impl Into<String>) -> LayerError {
     }
 }
 
+/// The root of a layer, open.
+pub(super) fn open_root(path: &Path) -> Result<OwnedFd, LayerError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| LayerError::Io(errno.into()))
+}
+
 /// What the system says about an entry: its fault, or the disk's.
-fn failed(path: &Path, errno: Errno) -> LayerError {
+pub(super) fn failed(path: &Path, errno: Errno) -> LayerError {
     match errno {
         Errno::NAMETOOLONG | Errno::INVAL | Errno::MLINK | Errno::ISDIR | Errno::NOTDIR => {
             bad(path, io::Error::from(errno).to_string())
@@ -392,7 +428,8 @@ fn split(path: &Path) -> Result<(PathBuf, OsString), LayerError> {
     }
 }
 
-fn enter(from: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
+/// Opens a directory below an open one, through no link.
+pub(super) fn enter(from: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     let path = match path.as_os_str().is_empty() {
         true => Path::new("."),
         false => path,
