@@ -69,6 +69,7 @@ fn build(directory: &Path, kind: Kind, users: Option<IdRange>) -> Result<(), Str
         },
         place: place("place")?,
         mounts: Vec::new(),
+        volumes: Vec::new(),
         users,
         working_dir: "/".to_owned(),
         hostname: Some("probe".to_owned()),

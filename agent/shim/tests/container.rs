@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::thread;
@@ -98,6 +98,7 @@ impl Fixture {
                 },
                 read_only: false,
             }],
+            volumes: Vec::new(),
             working_dir: SANDBOX_INSIDE.into(),
             hostname: Some("inside".into()),
             network: Net::Host,
@@ -424,6 +425,41 @@ fn a_read_only_root_leaves_the_sandbox_and_memory_to_write_to() {
         .map(str::trim)
         .collect();
     assert_eq!(sizes, ["64", "1024"]);
+}
+
+#[test]
+fn volumes_of_the_image_are_written_to_whatever_the_root_is() {
+    if !possible() {
+        return;
+    }
+    let mut task = Fixture::shell(
+        "echo y > /data/new; busybox cat /data/old /data/new; echo z > /made/deep/file && busybox cat /lib/deep/file; echo x > /file; busybox stat -c '%a %u' /data",
+    );
+    let (image, data) = (task.at("image"), task.at("image/data"));
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("old"), "old\n").unwrap();
+    chown(&data, Some(1234), Some(1234)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
+    symlink("/made", image.join("lib")).unwrap();
+    fs::create_dir(image.join("made")).unwrap();
+    task.container().read_only_root = true;
+    task.container().volumes = vec!["/data".into(), "/lib/deep".into()];
+
+    task.start();
+    let exit = task.end();
+
+    let said = ["stdout", "stderr"]
+        .map(|name| fs::read_to_string(task.at("sandbox").join(name)).unwrap())
+        .concat();
+    // A runtime gives the shell its whole path for a name.
+    let said = said.replace("/bin/sh: ", "sh: ");
+    let expected = "old\ny\nz\n750 1234\nsh: can't create /file: Read-only file system\n";
+    assert_eq!(said, expected, "{exit:?}");
+    assert!(
+        !image.join("made/deep").exists(),
+        "the image stays as it is"
+    );
+    assert_eq!(fs::read_dir(data).unwrap().count(), 1);
 }
 
 #[test]

@@ -38,6 +38,9 @@ use crate::sandbox;
 /// Size of `/dev/shm` when nothing is said (Docker's).
 const SHM_BYTES: u64 = 64 << 20;
 
+/// Most volumes that an image may want: far more than any has, far fewer than mounts that a kernel bears.
+const MAX_VOLUMES: usize = 100;
+
 /// The largest file of the machine's `/etc` that is copied: they are lists of names.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -177,6 +180,12 @@ pub enum OciError {
     /// An image was not brought.
     #[error("image {0:?} is not there")]
     NoImage(String),
+    /// An image that wants more than there may be.
+    #[error("its image wants {count} volumes, at most {MAX_VOLUMES} are possible")]
+    ManyVolumes {
+        /// How many.
+        count: usize,
+    },
     /// A volume of a sandbox that is not there.
     #[error("a volume of a parent's sandbox is for tasks of a group")]
     NoParent,
@@ -222,6 +231,7 @@ impl OciError {
             | Self::Capability(_)
             | Self::Unconfined
             | Self::NoImage(_)
+            | Self::ManyVolumes { .. }
             | Self::NoParent
             | Self::NoSecret(_)
             | Self::OtherName { .. }
@@ -354,6 +364,7 @@ pub fn prepare(
         root,
         place,
         mounts,
+        volumes: around.image.as_ref().map_or(Ok(vec![]), volumes)?,
         working_dir: around.working_dir.clone(),
         users: around.users,
         hostname,
@@ -368,14 +379,14 @@ pub fn prepare(
         read_only_root: isolation.read_only_root,
         shm_bytes: isolation.shm_bytes.unwrap_or(SHM_BYTES),
         rlimits: isolation.rlimits.iter().map(limit).collect(),
-        devices: around
-            .devices
-            .iter()
-            .map(|node| node.path.clone())
-            .collect(),
+        devices: paths_of(&around.devices),
         stop_signal: around.stop_signal,
         runtime: runtime(&top, permissions)?,
     })
+}
+
+fn paths_of(nodes: &[Node]) -> Vec<String> {
+    nodes.iter().map(|node| node.path.clone()).collect()
 }
 
 fn runtime(top: &Path, permissions: &Permissions) -> Result<Option<Runtime>, OciError> {
@@ -454,6 +465,24 @@ fn root(
         .image_root
         .of_container(image, &dir.path().join("root"))?;
     Ok((root, mounts))
+}
+
+/// Where the image wants volumes. Its root is none, and neither is what no path leads to.
+fn volumes(image: &Image) -> Result<Vec<String>, OciError> {
+    let said = &image.config.volumes;
+    if said.len() > MAX_VOLUMES {
+        return Err(OciError::ManyVolumes { count: said.len() });
+    }
+    let is_below_root = |path: &&String| {
+        let mut parts = Path::new(path).components();
+        parts.next() == Some(Component::RootDir)
+            && parts.next().is_some()
+            && !path.contains('\0')
+            && Path::new(path)
+                .components()
+                .all(|part| part != Component::ParentDir)
+    };
+    Ok(said.iter().filter(is_below_root).cloned().collect())
 }
 
 fn mounted(

@@ -129,6 +129,30 @@ async fn a_container_runs_ends_and_leaves_nothing_but_its_sandbox() {
 }
 
 #[tokio::test]
+async fn volumes_of_an_image_can_be_written_to_when_its_root_cannot() {
+    if !possible() {
+        return;
+    }
+    let agent = Agent::new();
+    let text = "echo x > /made/by/it && cat /made/by/it; echo y > /file || exit 3";
+    let mut start = task(&agent, "c1", text);
+    let around = around(&mut start);
+    around.spec.isolation.read_only_root = true;
+    let image = around.image.as_mut().unwrap();
+    let wanted = ["/made/by", "/", "relative", "/../up", "/proc/x"];
+    image.config.volumes = wanted.map(str::to_owned).to_vec();
+
+    let shim = agent.tasks.start(start).await.unwrap();
+    let exit = soon(shim.ended()).await.unwrap();
+
+    assert_eq!(exit.end, End::Exited { code: 3 }, "{exit}");
+    assert_eq!(agent.said("c1", "stdout").await, "x\n");
+    agent.tasks.destroy(id("c1")).await.unwrap();
+    assert!(!agent.work.path().join("image/made").exists());
+    assert_eq!(mounts_of(&agent), [""; 0]);
+}
+
+#[tokio::test]
 async fn memory_and_process_limits_hold_in_containers_and_hit_them_alone() {
     if !possible() {
         return;

@@ -24,6 +24,10 @@ pub struct Container {
     /// What is seen besides, in order; the sandbox is one of them.
     #[serde(default)]
     pub mounts: Vec<Mounted>,
+    /// Absolute paths inside that the image wants to be volumes: what it has there stays writable, whatever `root` is.
+    /// Made when they are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
     /// Absolute path inside; made when it is not there.
     pub working_dir: String,
     /// Whom its users are outside; `None`: the same.

@@ -98,6 +98,11 @@ pub(super) fn build(
     let maker = users.map_or(Ok(()), Users::make_files);
     maker.map_err(Fault::of("root of the container"))?;
 
+    // Before anything lies over it: a volume is what the image itself has there.
+    container
+        .volumes
+        .iter()
+        .try_for_each(|path| stay_writable(path))?;
     mount_processes()?;
     mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
     devices_of(container, devices)?;
@@ -122,6 +127,12 @@ pub(super) fn build(
         system::mount_attributes(CWD, c"/", READ_ONLY).map_err(Fault::of("/"))?;
     }
     Ok(())
+}
+
+/// Puts a directory of the root on itself, so that it may be written to when the root may not.
+fn stay_writable(path: &str) -> Result<(), Fault> {
+    let place = paths::inside(path, true)?;
+    attach(&clone_at(&place).map_err(Fault::of(path))?, &place).map_err(Fault::of(path))
 }
 
 /// What is mounted from here on is seen by nobody else.
@@ -257,10 +268,7 @@ impl<'a> Ready<'a> {
             Source::Path { root, below, make } => {
                 let owner = launch.owner();
                 let handle = paths::below(root, below, *make, owner.as_ref())?;
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                    | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                    | OpenTreeFlags::AT_EMPTY_PATH;
-                let tree = open_tree(&handle, "", flags).map_err(Fault::of(below.as_str()))?;
+                let tree = clone_at(&handle).map_err(Fault::of(below.as_str()))?;
                 system::mount_attributes(&tree, c"", attributes).map_err(Fault::of(target))?;
                 (
                     tree,
@@ -330,9 +338,17 @@ fn fresh(
 }
 
 /// Another view of what is at a path.
-fn clone_of(path: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn clone_of(path: &str) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, path, flags)
+}
+
+/// The same of what is open.
+fn clone_at(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(handle, "", flags)
 }
 
 pub(super) fn attach(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {

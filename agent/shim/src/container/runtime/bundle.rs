@@ -30,8 +30,8 @@ impl Place {
     }
 
     /// Something that lies at a path of the room.
-    pub(super) fn bound(mounted: &Mounted, target: &str, source: &str) -> Self {
-        let options = with_access(&["bind", "nosuid", "nodev", "private"], mounted.read_only);
+    pub(super) fn bound(target: &str, source: &str, read_only: bool) -> Self {
+        let options = with_access(&["bind", "nosuid", "nodev", "private"], read_only);
         Self::new(json!({
             "destination": target, "type": "bind", "source": source, "options": options,
         }))

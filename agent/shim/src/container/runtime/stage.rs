@@ -11,6 +11,7 @@
 //! link, so none leads it astray.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use mete_agent_core::task_dir::{Container, Launch, Root, Runtime, RuntimeKind, Source};
@@ -76,6 +77,9 @@ fn places(
         targets.push(target);
     }
     let mut all = granted(container)?;
+    for (at, path) in container.volumes.iter().enumerate() {
+        all.extend(volume(container, path, &format!("{sources}/volume-{at}"))?);
+    }
     if let Root::Machine { hidden } = &container.root {
         let there = hidden.iter().filter(|path| paths::is_there(path));
         all.extend(there.map(|path| hide(path)));
@@ -88,22 +92,38 @@ fn places(
             Source::Tmpfs { size_bytes } => Place::memory(mounted, &target, *size_bytes),
             Source::Path { .. } | Source::Copy { .. } | Source::Layers { .. } => {
                 let ready = Ready::of(mounted, launch, shown)?;
-                Place::bound(mounted, &target, &keep(&ready, &format!("{sources}/{at}"))?)
+                let kept = format!("{sources}/{at}");
+                let source = keep(&ready.tree, ready.is_directory, &kept)?;
+                Place::bound(&target, &source, mounted.read_only)
             }
         });
     }
     Ok(all)
 }
 
+/// A directory of the root that may be written to whatever the root is; `None`: what it is called lies over it.
+fn volume(container: &Container, path: &str, kept: &str) -> Result<Option<Place>, Fault> {
+    let target = targets::resolve(&container.place, path).map_err(Fault::of(path))?;
+    if targets::may_be_covered(&target).is_err() {
+        return Ok(None);
+    }
+    let there = format!("{}{target}", container.place);
+    paths::directories(&there).map_err(Fault::of(path))?;
+    let is_directory = fs::metadata(&there).is_ok_and(|found| found.is_dir());
+    let tree = mounts::clone_of(&there).map_err(Fault::of(path))?;
+    let source = keep(&tree, is_directory, kept)?;
+    Ok(Some(Place::bound(&target, &source, false)))
+}
+
 /// Mounts something in the room; its path there.
-fn keep(ready: &Ready<'_>, path: &str) -> Result<String, Fault> {
-    match ready.is_directory {
+fn keep(tree: &OwnedFd, is_directory: bool, path: &str) -> Result<String, Fault> {
+    match is_directory {
         true => mkdir(path, OWN),
         false => paths::empty_file(CWD, path),
     }
     .map_err(Fault::of(path))?;
     let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    mounts::attach(&ready.tree, &place.map_err(Fault::of(path))?).map_err(Fault::of(path))?;
+    mounts::attach(tree, &place.map_err(Fault::of(path))?).map_err(Fault::of(path))?;
     Ok(path.to_owned())
 }
 
