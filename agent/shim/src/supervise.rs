@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! Running ──first process ended──▶ Sweeping ──no child left, or 5 s──▶ drained ──▶ Exit
+//!    └─memory is out: first process killed─┘
 //! ```
 //!
 //! The shim is the reaper of all its descendants, so a grandchild that has left its session becomes
 //! the shim's child when its parent ends: killing children until there are none reaches everything
 //! the task ever started, with or without control groups.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use mete_agent_core::task_dir::{End, Exit, Launch, oom_kills_in};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, read, write};
 use rustix::process::{
@@ -45,7 +46,7 @@ const NO_LIMIT_BYTES: u64 = 1 << 62;
 /// Stays until the task has ended and everything of it is gone; says how it ended.
 pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
     let started_at_us = system::wall_clock_us();
-    let mut watch = match Watch::new(task) {
+    let mut watch = match Watch::new(task, memory_out(launch)) {
         Ok(watch) => watch,
         Err(errno) => return cannot_watch(errno),
     };
@@ -56,7 +57,8 @@ pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
         .cgroups
         .oom_file()
         .and_then(|path| read_text(&path).ok())
-        .map_or(0, |text| oom_kills_in(&text));
+        .map_or(0, |text| oom_kills_in(&text))
+        .max(u64::from(watch.is_memory_out));
     let number = |path: &String| read_text(path).ok()?.trim().parse::<u64>().ok();
     if let Some([limit, peak]) = &launch.cgroups.memory_files() {
         exit.memory_limit_bytes = number(limit).filter(|limit| *limit < NO_LIMIT_BYTES);
@@ -68,6 +70,19 @@ pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
     exit.stdout_dropped_bytes = stdout.dropped_bytes();
     exit.stderr_dropped_bytes = stderr.dropped_bytes();
     exit
+}
+
+/// Tells when the task has come to its memory limit, where the kernel then kills one process and lets the others go on.
+/// `None` where it does not, or does not tell.
+fn memory_out(launch: &Launch) -> Option<OwnedFd> {
+    let [events, what] = launch.cgroups.oom_event_files()?;
+    let open =
+        |path: String, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).ok();
+    let told = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+    let what = open(what, OFlags::RDONLY)?;
+    let line = format!("{} {}", told.as_raw_fd(), what.as_raw_fd());
+    write(open(events, OFlags::WRONLY)?, line.as_bytes()).ok()?;
+    Some(told)
 }
 
 /// A task that cannot be watched is not left running.
@@ -95,6 +110,9 @@ struct Watch {
     /// From the first process of the task's container.
     container: Option<OwnedFd>,
     child_signals: OwnedFd,
+    /// See [`memory_out`].
+    memory_out: Option<OwnedFd>,
+    is_memory_out: bool,
     buffer: Vec<u8>,
 }
 
@@ -109,13 +127,15 @@ struct Reaped {
 }
 
 impl Watch {
-    fn new(task: Task) -> Result<Self, Errno> {
+    fn new(task: Task, memory_out: Option<OwnedFd>) -> Result<Self, Errno> {
         let child_signals = system::child_signals()?;
         Ok(Self {
             first: task.pid,
             outputs: task.outputs,
             container: task.container,
             child_signals,
+            memory_out,
+            is_memory_out: false,
             buffer: vec![0; BUFFER_BYTES],
         })
     }
@@ -128,7 +148,20 @@ impl Watch {
                 return end;
             }
             self.wait_for_something(None);
+            if self.has_reached_its_limit() {
+                // The task is over as a whole, as with version 2; what it leaves behind is swept.
+                let _ = kill_process(self.first, Signal::KILL);
+            }
         }
+    }
+
+    /// Whether memory is out since the last look. The kernel tells it before it kills, and counts no kill when the
+    /// process is dying by then.
+    fn has_reached_its_limit(&mut self) -> bool {
+        let told = self.memory_out.as_ref();
+        let is_out = told.is_some_and(|told| read(told, &mut [0_u8; 8]).is_ok());
+        self.is_memory_out |= is_out;
+        is_out
     }
 
     /// Waits for output or a child's end, and moves the output that is there.
@@ -141,6 +174,11 @@ impl Watch {
             self.child_signals.as_fd(),
             PollFlags::IN,
         )];
+        watched.extend(
+            self.memory_out
+                .iter()
+                .map(|told| PollFd::from_borrowed_fd(told.as_fd(), PollFlags::IN)),
+        );
         for output in &self.outputs {
             watched.extend(
                 output

@@ -662,6 +662,22 @@ fn a_memory_hog_is_told_apart_from_one_that_was_killed() {
 }
 
 #[test]
+fn a_task_ends_with_the_process_that_used_up_its_memory() {
+    let mut task = Fixture::shell("tail /dev/zero; sleep 1000; exit 0");
+    let Some(groups) = Groups::memory(&mut task.launch, 32 << 20) else {
+        eprintln!("needs a writable version 1 memory hierarchy");
+        return;
+    };
+
+    task.start();
+    let exit = task.end();
+
+    assert_eq!(exit.end, End::Signaled { signal: 9 });
+    assert!(exit.is_out_of_memory(), "{exit:?}");
+    drop(groups);
+}
+
+#[test]
 fn a_group_that_is_gone_is_a_failure_to_start() {
     let mut task = Fixture::shell("true");
     task.launch.cgroups.v1.insert(

@@ -98,7 +98,8 @@ async fn follow(dir: &TaskDir) -> Option<Exit> {
     let state = until_ended(&known).await?;
     let mut exit = Exit::new(end(&state), now_us());
     exit.started_at_us = Some(started_at_us);
-    exit.oom_kills = u64::from(state.oom_killed == Some(true));
+    // An engine lets a container go on of which one process was killed: what ends with 0 has coped.
+    exit.oom_kills = u64::from(state.oom_killed == Some(true) && !exit.is_success());
     Some(exit)
 }
 

@@ -125,10 +125,10 @@ impl Exit {
         matches!(self.end, End::Exited { code: 0 })
     }
 
-    /// Whether the task failed because it reached its memory limit. A task that exits with 0
-    /// although a child of it was killed has coped.
+    /// Whether the task ended because it reached its memory limit, whatever code it ended with: the first time is the
+    /// last (so in Mesos).
     pub const fn is_out_of_memory(&self) -> bool {
-        self.oom_kills > 0 && !self.is_success() && !matches!(self.end, End::NotStarted { .. })
+        self.oom_kills > 0 && !matches!(self.end, End::NotStarted { .. })
     }
 
     /// What happened, for people: `exited with code 3`.

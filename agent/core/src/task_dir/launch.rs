@@ -188,6 +188,13 @@ impl CgroupPlan {
             .then(|| format!("{dir}/memory.events"))
     }
 
+    /// The file that takes descriptors to be told at, and the one whose descriptor asks for the moment at which memory is
+    /// out. Only version 1 of control groups has them; version 2 ends all of a group then.
+    pub fn oom_event_files(&self) -> Option<[String; 2]> {
+        let dir = self.v1.get("memory")?;
+        Some(["cgroup.event_control", "memory.oom_control"].map(|name| format!("{dir}/{name}")))
+    }
+
     /// The files that tell the memory limit, and the most that was ever used.
     pub fn memory_files(&self) -> Option<[String; 2]> {
         if let Some(dir) = self.v1.get("memory") {

@@ -112,11 +112,13 @@ pub(super) fn ending(task: &Task, exit: &Exit) -> News {
         return killed(kill.why, message);
     }
     if exit.is_out_of_memory() {
+        // It may have been more than its share: tasks have limits of their own.
         let given_bytes = task.spec.resources.flat().mem_bytes;
-        let megabytes = given_bytes >> 20;
+        let limit_bytes = exit.memory_limit_bytes.unwrap_or(given_bytes);
+        let megabytes = limit_bytes >> 20;
         let mut news = News::executor(TaskState::Failed);
         news.reason = Some(Reason::ContainerLimitationMemory);
-        news.memory_limitation_bytes = Some(given_bytes);
+        news.memory_limitation_bytes = Some(limit_bytes);
         news.message = Some(format!(
             "the task used more than its {megabytes} MB of memory: {}",
             exit.sentence()

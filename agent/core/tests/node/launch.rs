@@ -188,6 +188,22 @@ fn death_by_signal_and_by_memory_are_told_apart() {
 }
 
 #[test]
+fn a_lack_of_memory_is_told_with_the_limit_that_was_reached_whatever_code_came_of_it() {
+    let mut world = World::running(spec("web"));
+    let mut exit = exit(0);
+    exit.oom_kills = 1;
+    exit.memory_limit_bytes = Some(128 << 20);
+
+    let sent = report(&world.exited(at(9.0), &key("web"), exit)).status;
+
+    assert_eq!(sent.state, TaskState::Failed);
+    assert_eq!(sent.reason, Some(Reason::ContainerLimitationMemory));
+    assert_eq!(sent.memory_limitation_bytes, Some(128 << 20));
+    let words = sent.message.expect("a sentence");
+    assert!(words.contains("more than its 128 MB of memory"), "{words}");
+}
+
+#[test]
 fn a_task_that_cannot_be_run_here_is_an_error_and_leaves_no_trace() {
     let mut world = World::registered();
 
