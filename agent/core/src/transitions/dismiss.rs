@@ -96,6 +96,9 @@ impl Node {
         out: &mut Effects<Self>,
     ) {
         let note = "its executor was shut down by its framework".to_owned();
+        if self.custom_executors.get(key).is_none() {
+            return self.end_tasks_of(now, key, &note, out);
+        }
         self.dismiss(now, key, None, (Reason::ExecutorTerminated, note), out);
     }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use mete_model::{Capability, Effects, FrameworkId, Reason, TaskKey, TaskState, Timestamp};
 use tracing::{debug, info, warn};
 
+use super::delegate::shutdown_grace;
 use super::report::News;
 use crate::effects::{Action, StopReason};
+use crate::executor_environment::DEFAULT_SHUTDOWN_GRACE;
 use crate::node::{Node, Stopping};
 use crate::record::Record;
 use crate::state::custom_executors::ToExecutor;
@@ -179,6 +181,35 @@ impl Node {
             };
             self.changed.insert(key.clone());
             out.act.push(Action::Kill { key, container });
+        }
+    }
+
+    /// An executor that is the agent's own business is its tasks: those of a group, or the one that runs a command and
+    /// bears its name. They are killed, as by Mesos' executors.
+    pub(super) fn end_tasks_of(
+        &mut self,
+        now: Timestamp,
+        key: &ExecutorKey,
+        note: &str,
+        out: &mut Effects<Self>,
+    ) {
+        let longest = self
+            .executors
+            .get(key)
+            .map_or(DEFAULT_SHUTDOWN_GRACE, |group| shutdown_grace(&group.spec));
+        let of_framework = self.tasks.of(&key.framework);
+        let its: Vec<_> = of_framework
+            .filter(|task| match &task.executor {
+                Some(executor) => *executor == key.executor,
+                None => task.key.task.as_str() == key.executor.as_str(),
+            })
+            .filter(|task| task.is_live() && !task.is_delegated())
+            .map(|task| (task.key.clone(), task.spec.kill_grace_period))
+            .collect();
+        for (task, own) in its {
+            let grace = own.unwrap_or(self.settings.kill_grace).min(longest);
+            let note = Some(note.to_owned());
+            self.kill(now, &task, Some(grace), Why::Asked, note, out);
         }
     }
 

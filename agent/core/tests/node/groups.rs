@@ -369,3 +369,33 @@ fn a_group_that_makes_no_sense_is_answered_task_by_task() {
     let error = (TaskState::Error, Some(Reason::TaskGroupInvalid));
     assert_eq!(told, [error, error]);
 }
+
+#[test]
+fn a_group_whose_executor_is_shut_down_is_killed() {
+    let mut world = running(&["a", "b"]);
+    let executor = world
+        .node
+        .view()
+        .executors
+        .keys()
+        .next()
+        .expect("one")
+        .clone();
+
+    let asked = world.order(at(1.0), Order::ShutdownExecutor(executor.clone()));
+
+    assert_eq!(terminated(&asked), ["a", "b"]);
+    let again = world.order(at(2.0), Order::ShutdownExecutor(executor));
+    assert_eq!(terminated(&again), [""; 0]);
+    for task in ["a", "b"] {
+        world.exited(at(2.5), &key(task), signaled(15));
+        let (state, message) = latest(&world, task);
+        assert_eq!(state, TaskState::Killed);
+        let message = message.expect("something");
+        assert!(
+            message.starts_with("its executor was shut down by its framework; "),
+            "{message}"
+        );
+    }
+    assert!(world.node.view().executors.is_empty());
+}

@@ -1,5 +1,7 @@
-use mete_agent_core::{Action, Input, LaunchOutcome, LaunchStage, Order, Phase, Record};
-use mete_model::{Machine, Reason, TaskState};
+use mete_agent_core::{
+    Action, ExecutorKey, Input, LaunchOutcome, LaunchStage, Order, Phase, Record,
+};
+use mete_model::{ExecutorId, Machine, Reason, TaskState};
 
 use crate::fixture::*;
 
@@ -201,6 +203,23 @@ fn a_lack_of_memory_is_told_with_the_limit_that_was_reached_whatever_code_came_o
     assert_eq!(sent.memory_limitation_bytes, Some(128 << 20));
     let words = sent.message.expect("a sentence");
     assert!(words.contains("more than its 128 MB of memory"), "{words}");
+}
+
+#[test]
+fn a_command_whose_executor_is_shut_down_is_killed() {
+    let mut world = World::running(spec("web"));
+    let executor = ExecutorKey {
+        framework: key("web").framework,
+        executor: ExecutorId::new("web").expect("good"),
+    };
+
+    let asked = world.order(at(1.0), Order::ShutdownExecutor(executor));
+
+    let ends = |action: &Action| matches!(action, Action::Terminate { key, .. } if key.task.as_str() == "web");
+    assert!(asked.iter().any(ends), "{asked:?}");
+    world.exited(at(2.0), &key("web"), signaled(15));
+    let view = world.node.view();
+    assert_eq!(view.tasks[&key("web")].latest.state, TaskState::Killed);
 }
 
 #[test]
