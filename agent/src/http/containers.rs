@@ -17,12 +17,22 @@ use crate::statistics::Sample;
 pub(super) async fn containers(State(about): State<Arc<About>>) -> Json<Value> {
     list(&about, |one, entry| {
         entry.insert("container_id".into(), json!(one.container.as_str()));
+        entry.insert("status".into(), status(one));
     })
     .await
 }
 
 pub(super) async fn statistics(State(about): State<Arc<About>>) -> Json<Value> {
     list(&about, |_, _| {}).await
+}
+
+/// Mesos' `ContainerStatus`, as far as it is known.
+fn status(one: &Running<'_>) -> Value {
+    let mut status = one
+        .status
+        .map_or_else(|| json!({}), super::json::container_status);
+    status["container_id"] = json!({ "value": one.container.as_str() });
+    status
 }
 
 async fn list(about: &About, more: impl Fn(&Running<'_>, &mut Map<String, Value>)) -> Json<Value> {

@@ -45,17 +45,22 @@ pub(super) fn attributes(all: &Attributes) -> Value {
     Value::Object(each.collect())
 }
 
-/// One report.
-pub(super) fn status(status: &TaskStatus) -> Value {
+/// Where a task is reached.
+pub(super) fn container_status(status: &TaskStatus) -> Value {
     let addresses: Vec<Value> = status
         .ip_addresses
         .iter()
         .map(|ip| json!({ "ip_address": ip }))
         .collect();
+    json!({ "network_infos": [{ "ip_addresses": addresses }] })
+}
+
+/// One report.
+pub(super) fn status(status: &TaskStatus) -> Value {
     let mut object = json!({
         "state": status.state.as_str(),
         "timestamp": status.timestamp.as_secs_f64(),
-        "container_status": { "network_infos": [{ "ip_addresses": addresses }] },
+        "container_status": container_status(status),
     });
     if let Some(healthy) = status.healthy {
         object["healthy"] = json!(healthy);

@@ -438,6 +438,7 @@ async fn a_nested_container_runs_beside_an_executor_in_its_sandbox() {
     let port = register.agent_info.port();
     let (_, all) = super::world::json(port, "/containers", &[]).await;
     let parent = json!({ "value": all[0]["container_id"] });
+    assert_eq!(all[0]["status"]["container_id"], parent);
     let id = json!({ "value": "beside", "parent": parent });
     let caller = Caller::of(port);
     let launch = json!({ "type": "LAUNCH_NESTED_CONTAINER", "launch_nested_container":
