@@ -83,12 +83,17 @@ pub(crate) fn routers(
 }
 
 /// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
-const MESOS_PATHS: [&str; 13] = [
+const MESOS_PATHS: [&str; 18] = [
     "/api/v1",
     "/containers",
     "/files/browse",
+    "/files/browse.json",
+    "/files/debug",
+    "/files/debug.json",
     "/files/download",
+    "/files/download.json",
     "/files/read",
+    "/files/read.json",
     "/flags",
     "/health",
     mesos_http::TOGGLE_PATH,
@@ -117,8 +122,13 @@ fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/monitor/statistics", get(containers::statistics))
         .route("/monitor/statistics.json", get(containers::statistics))
         .route("/files/browse", get(files::browse))
+        .route("/files/browse.json", get(files::browse))
         .route("/files/read", get(files::read))
+        .route("/files/read.json", get(files::read))
         .route("/files/download", get(files::download))
+        .route("/files/download.json", get(files::download))
+        .route("/files/debug", get(files::debug))
+        .route("/files/debug.json", get(files::debug))
         .route("/v1/images", get(images::list).delete(images::remove))
         .merge(mesos_http::logging())
         .layer(middleware::from_fn(mesos_http::jsonp))

@@ -187,7 +187,7 @@ impl Sandbox {
     }
 
     /// Reads up to `length` bytes of a file from `offset` on, at most [`MAX_READ_BYTES`]; offset -1
-    /// asks for the size only.
+    /// asks for the size only. Beyond the end there is nothing, and the end is where it is read.
     ///
     /// # Errors
     /// [`FileError`] names the path or the offset.
@@ -227,7 +227,8 @@ impl Sandbox {
         }
         data.truncate(filled);
         Ok(Chunk {
-            offset: start,
+            // Who has read further than there is, because the file was cut, begins again at its end (so in Mesos).
+            offset: start.min(size),
             data,
             size,
         })

@@ -1,6 +1,7 @@
-//! `GET /files/browse`, `/files/read`, `/files/download`: sandboxes as Mesos shows them. The path is that of the sandbox,
+//! `GET /files/browse`, `/files/read`, `/files/download`, `/files/debug`: sandboxes as Mesos shows them. The path is that of the sandbox,
 //! with or without the work directory in front; `runs/latest` works. What leads out of the sandbox is refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -116,6 +117,17 @@ pub(super) async fn read(
     Ok(Json(
         json!({ "data": text(&chunk), "offset": chunk.offset }),
     ))
+}
+
+/// Which sandboxes there are: by the path that is asked for, where it lies. Both are the same here.
+pub(super) async fn debug(State(about): State<Arc<About>>) -> Json<BTreeMap<String, String>> {
+    let view = about.handle.view();
+    let live = view.tasks.values().filter(|task| task.is_live());
+    let live = live.map(|task| about.places.sandbox_of(task, &view));
+    let left = view.sandboxes.values();
+    let left = left.map(|kept| about.places.sandbox_left(kept));
+    let paths = live.chain(left).map(|place| place.display().to_string());
+    Json(paths.map(|path| (path.clone(), path)).collect())
 }
 
 pub(super) async fn download(

@@ -23,6 +23,9 @@ async fn a_sandbox_can_be_listed_read_and_downloaded() {
     let (_, size) = json(port, "/files/read", &[("path", &stdout), ("offset", "-1")]).await;
     let part = [("path", stdout.as_str()), ("offset", "1"), ("length", "3")];
     let (_, part) = json(port, "/files/read", &part).await;
+    let beyond = [("path", stdout.as_str()), ("offset", "1000")];
+    let (_, beyond) = json(port, "/files/read.json", &beyond).await;
+    let (_, all) = json(port, "/files/debug", &[]).await;
     let large = format!("{sandbox}/sub/large");
     let (_, page) = json(port, "/files/read", &[("path", &large), ("offset", "0")]).await;
     let (_, whole) = get(port, "/files/download", &[("path", &large)]).await;
@@ -54,6 +57,12 @@ async fn a_sandbox_can_be_listed_read_and_downloaded() {
         (part["offset"].clone(), part["data"].clone()),
         (1.into(), "ell".into())
     );
+    assert_eq!(
+        beyond,
+        serde_json::json!({ "data": "", "offset": 6 }),
+        "its end"
+    );
+    assert_eq!(all[&sandbox], sandbox.as_str());
     assert_eq!(page["data"].as_str().unwrap().len(), 64 << 10);
     assert_eq!(whole.len(), 200_000);
 
