@@ -1,5 +1,7 @@
 //! The options of `mete agent`: each field's comment is its help text.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use mete_daemon::auth::{ListenOptions, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_model::{Attributes, FaultDomain, LinuxCapability, MEBIBYTE, Resources};
+use mete_proto::convert::ConvertError;
 use mete_proto::resources_text::{parse_attributes, parse_resources};
 use tonic::transport::Endpoint;
 
@@ -23,6 +26,9 @@ const DEFAULT_FETCHER_CACHE_BYTES: u64 = 2 << 30;
 
 /// The least a store can live on: it grows by steps of some hundred KiB.
 const MIN_RESERVE_BYTES: u64 = MEBIBYTE;
+
+/// The largest file with resources or attributes: they are a few lines.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Runs tasks on this machine.
 ///
@@ -48,11 +54,12 @@ pub struct Options {
     /// IP address under which tasks and this agent are reached, when it is not the one to listen on.
     #[arg(long, value_name = "IP")]
     pub advertise_ip: Option<IpAddr>,
-    /// What to offer, in Mesos' form: `cpus:4;mem:2048;disk:10000;ports:[31000-32000]`, memory and disk in MB. What is not
-    /// named is measured, ports are 31000 to 32000.
+    /// What to offer, in Mesos' form: `cpus:4;mem:2048;disk:10000;ports:[31000-32000]`, memory and disk in MB, or a list of
+    /// `Resource` in JSON; either may stand in a file, `file:///etc/mete/resources.json`. What is not named is measured,
+    /// ports are 31000 to 32000.
     #[arg(long, value_name = "TEXT")]
     pub resources: Option<String>,
-    /// What constraints may ask for: `rack:r1;zone:b;disk:ssd`.
+    /// What constraints may ask for: `rack:r1;zone:b;disk:ssd`, or a file with that.
     #[arg(long, value_name = "TEXT")]
     pub attributes: Option<String>,
     /// Where the machine stands, as `region/zone`: for constraints, and for frameworks that stay in the master's region.
@@ -215,21 +222,34 @@ impl Options {
     /// # Errors
     /// What is wrong, by key.
     pub fn given(&self) -> Result<(Resources, Attributes), Vec<Fault>> {
-        let resources = parse_resources(self.resources.as_deref().unwrap_or_default());
-        let attributes = parse_attributes(self.attributes.as_deref().unwrap_or_default());
+        let resources = said("resources", self.resources.as_deref(), parse_resources);
+        let attributes = said("attributes", self.attributes.as_deref(), parse_attributes);
         match (resources, attributes) {
             (Ok(resources), Ok(attributes)) => Ok((resources, attributes)),
             (resources, attributes) => {
-                let resources = resources
-                    .err()
-                    .map(|bad| Fault::new("resources", bad.to_string()));
-                let attributes = attributes
-                    .err()
-                    .map(|bad| Fault::new("attributes", bad.to_string()));
-                Err(resources.into_iter().chain(attributes).collect())
+                let faults = resources.err().into_iter().chain(attributes.err());
+                Err(faults.collect())
             }
         }
     }
+}
+
+/// What an option says, itself or in a file that it names (so in Mesos).
+fn said<T>(
+    key: &'static str,
+    text: Option<&str>,
+    parse: fn(&str) -> Result<T, ConvertError>,
+) -> Result<T, Fault> {
+    let text = text.unwrap_or_default();
+    let Some(path) = text.strip_prefix("file://") else {
+        return parse(text).map_err(|bad| Fault::new(key, bad.to_string()));
+    };
+    let fault = |why: &dyn std::fmt::Display| Fault::new(key, format!("{path}: {why}"));
+    let mut content = String::new();
+    let file = File::open(path).map_err(|error| fault(&error))?;
+    let read = file.take(MAX_FILE_BYTES).read_to_string(&mut content);
+    read.map_err(|error| fault(&error))?;
+    parse(&content).map_err(|bad| fault(&bad))
 }
 
 impl Options {
@@ -402,5 +422,23 @@ mod tests {
 
         let (resources, _) = options.given().expect("reads");
         assert_eq!((resources.cpus_milli, resources.ports.count()), (1_500, 10));
+    }
+
+    #[test]
+    fn what_is_offered_can_stand_in_a_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("resources.json");
+        let list = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":1.5}}]"#;
+        std::fs::write(&file, list).expect("written");
+        let arguments = [format!("--resources=file://{}", file.display())];
+        let options: Options = load("agent", arguments, NOTHING).expect("fine");
+
+        let (resources, _) = options.given().expect("reads");
+        assert_eq!(resources.cpus_milli, 1_500);
+
+        std::fs::remove_file(&file).expect("removed");
+        let faults = options.given().expect_err("it is gone");
+        let text = faults[0].to_string();
+        assert!(text.contains("resources.json: No such file"), "{text}");
     }
 }

@@ -1,22 +1,38 @@
 //! Resources and attributes as people write them in flags and files: `cpus:4;mem:2048;ports:[31000-32000]`, `rack:r1;zone:b`.
 //! The form is that of Mesos: parts between semicolons, memory and disk in MB, ranges in brackets, blanks do not matter; a
-//! role in parentheses after the name keeps the part for that role: `cpus(prod):4`.
+//! role in parentheses after the name keeps the part for that role: `cpus(prod):4`. Resources also come as Mesos' JSON, a
+//! list of `Resource`.
 
 use std::sync::Arc;
 
 use mete_model::{AttributeValue, Attributes, Resources, Role, Tag};
 
 use crate::convert::{ConvertError, attributes, resources};
+use crate::json;
 use crate::mesos::v1 as wire;
 use wire::value::{Range, Ranges, Scalar, Type};
 
-/// Reads resources. What is named twice is added up.
+/// Reads resources, as text or as JSON. What is named twice is added up.
 ///
 /// # Errors
 /// Names the part that is bad or not carried yet.
 pub fn parse_resources(text: &str) -> Result<Resources, ConvertError> {
+    if text.trim_start().starts_with('[') {
+        return from_json(text);
+    }
     let list: Result<Vec<_>, _> = parts(text).map(|part| resource(part?)).collect();
     resources::from_wire(&list?)
+}
+
+/// Reads a list of `Resource`.
+fn from_json(text: &str) -> Result<Resources, ConvertError> {
+    let bad = |why: &dyn std::error::Error| ConvertError::bad_ask("the list of resources", why);
+    let list: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| bad(&error))?;
+    let one = |value: serde_json::Value| {
+        json::from_slice(value.to_string().as_bytes()).map_err(|error| bad(&error))
+    };
+    let list: Vec<wire::Resource> = list.into_iter().map(one).collect::<Result<_, _>>()?;
+    resources::from_wire(&list)
 }
 
 /// Writes resources so that they are read as the same; nothing is an empty text. What came to be while the agent ran

@@ -40,6 +40,28 @@ fn a_role_in_parentheses_keeps_a_part_for_it() {
 }
 
 #[test]
+fn resources_come_as_json_too() {
+    let list = r#" [{"name":"cpus","type":"SCALAR","scalar":{"value":1.5}},
+        {"name":"mem","type":"SCALAR","scalar":{"value":64},"role":"prod"},
+        {"name":"ports","type":"RANGES","ranges":{"range":[{"begin":5,"end":9}]}}]"#;
+
+    let all = parse_resources(list).expect("reads");
+
+    assert_eq!(
+        print_resources(&all),
+        print_resources(&parse_resources("cpus:1.5;mem(prod):64;ports:[5-9]").expect("reads"))
+    );
+    for bad in [
+        "[1]",
+        "[{\"name\":\"cpus\"",
+        "[{\"name\":\"cpus\",\"type\":\"SCALAR\"}]",
+    ] {
+        let refused = parse_resources(bad).expect_err(bad).to_string();
+        assert!(refused.contains("resources"), "{bad}: {refused}");
+    }
+}
+
+#[test]
 fn a_bad_part_is_named() {
     let refused = |text| parse_resources(text).expect_err("refused").to_string();
 
