@@ -13,6 +13,7 @@ use mete_model::container::{
     ContainerKind, Isolation, Mount, MountSource, Network, Program, Rlimit,
 };
 
+use super::container::name;
 use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted, volumes};
 use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
 use crate::containerizer::oci::{OciError, below_root, check};
@@ -41,16 +42,15 @@ pub(super) fn body(
         (AGENT_LABEL, setup.scope.as_str()),
         (CONTAINER_LABEL, task.container.as_str()),
     ];
+    let own = format!("MESOS_CONTAINER_NAME={}", name(&task.container));
     let environment = task.environment.iter();
+    let environment = environment.map(|(name, value)| format!("{name}={value}"));
     Ok(ContainerCreateBody {
         image: spec.image.clone(),
         hostname: spec.hostname.clone(),
         user: wanted.user.clone(),
-        env: Some(
-            environment
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-        ),
+        // What the task says comes last, and wins.
+        env: Some([own].into_iter().chain(environment).collect()),
         entrypoint,
         cmd,
         working_dir: spec.working_dir.clone(),
@@ -327,6 +327,7 @@ mod tests {
         let host = body.host_config.unwrap();
         assert_eq!(body.cmd.unwrap(), ["-c", "echo hi"]);
         assert_eq!(body.user.as_deref(), Some("7:8"));
+        assert_eq!(body.env.unwrap(), ["MESOS_CONTAINER_NAME=mete-c", "A=1"]);
         assert_eq!((host.cpu_shares, host.pids_limit), (Some(512), Some(100)));
         assert_eq!(
             (host.memory, host.memory_swap),

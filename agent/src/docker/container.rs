@@ -26,7 +26,7 @@ use crate::{cgroups, processes};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The engine's name of a container.
-fn name(container: &ContainerId) -> String {
+pub(super) fn name(container: &ContainerId) -> String {
     format!("mete-{container}")
 }
 
