@@ -233,8 +233,10 @@ impl Import<'_> {
         }
         let mut told = Vec::new();
         for (name, same) in by_name {
-            // A name that is none (a digest, a word of the maker) still leaves the image.
+            // A name that is none (a digest, a word of the maker) still leaves the image. A word alone is a tag (so in
+            // OCI's specification), and of which image nobody says.
             let names: Vec<String> = name
+                .filter(|name| name.contains(['/', ':']))
                 .and_then(|name| Reference::parse(name).ok())
                 .map(|name| name.to_string())
                 .into_iter()

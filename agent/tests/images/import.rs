@@ -6,7 +6,7 @@ use mete_agent::images::{ImageError, Pull};
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
-use crate::sample::{Sample, layer, sha256};
+use crate::sample::{Sample, gzip, layer, sha256};
 use crate::servers::{Host, container, run};
 
 fn sample() -> Sample {
@@ -107,6 +107,9 @@ async fn an_image_gets_the_name_that_is_asked_for() {
         .unwrap();
 
     assert!(without[0].names.is_empty(), "words are no name");
+    sample().write_layout(place.path(), "v1.2");
+    let tagged = host.images.import(place.path()).await.unwrap();
+    assert!(tagged[0].names.is_empty(), "a tag is no name");
     assert_eq!(with[0].names, ["docker.io/library/app:latest"]);
     assert_eq!(with[0].digest, without[0].digest);
     let bad = host
@@ -203,6 +206,18 @@ async fn what_is_no_image_says_what_is_wrong() {
     assert!(matches!(error, ImageError::Malformed { .. }), "{error}");
     let error = host.images.import(&at.join("nowhere")).await.unwrap_err();
     assert!(matches!(error, ImageError::Io { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_packed_archive_is_refused_as_such() {
+    let place = tempfile::tempdir().unwrap();
+    let path = archive(place.path(), &[("x", b"y")]);
+    std::fs::write(&path, gzip(&std::fs::read(&path).unwrap())).unwrap();
+
+    let refused = Host::new(&[]).images.import(&path).await.unwrap_err();
+
+    let words = "it is packed with gzip: unpack it first";
+    assert!(refused.to_string().ends_with(words), "{refused}");
 }
 
 #[tokio::test]

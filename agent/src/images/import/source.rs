@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -15,6 +16,14 @@ use crate::tarball::{Archive, Kind};
 const MAX_FILES: usize = 100_000;
 /// Bytes read at once.
 const READ_BYTES: usize = 128 << 10;
+
+/// How archives begin that are packed as a whole, and with what.
+const PACKINGS: [(&[u8], &str); 4] = [
+    (&[0x1f, 0x8b], "gzip"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    (b"BZh", "bzip2"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+];
 
 /// Where files come from.
 pub(super) enum Source {
@@ -40,11 +49,16 @@ impl Source {
                 "it is neither a file nor a directory",
             )));
         }
-        let files = index(&file).map_err(|why| ImageError::Malformed {
+        let malformed = |why| ImageError::Malformed {
             image: archive.to_owned(),
             what: "the archive".to_owned(),
             why,
-        })?;
+        };
+        if let Some(packing) = packing(&file).map_err(failed)? {
+            let why = format!("it is packed with {packing}: unpack it first");
+            return Err(malformed(why));
+        }
+        let files = index(&file).map_err(malformed)?;
         Ok(Self::Archive { file, files })
     }
 
@@ -74,6 +88,15 @@ impl Source {
             }
         }
     }
+}
+
+/// What a whole archive is packed with, so that nothing can be read in place.
+fn packing(file: &File) -> io::Result<Option<&'static str>> {
+    let mut begin = [0; 6];
+    let read = file.read_at(&mut begin, 0)?;
+    let begin = begin.get(..read).unwrap_or_default();
+    let found = PACKINGS.iter().find(|(magic, _)| begin.starts_with(magic));
+    Ok(found.map(|(_, name)| *name))
 }
 
 /// Where the files of an archive lie. Links among them, which `docker save` wrote for layers that several images
