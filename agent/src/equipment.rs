@@ -214,6 +214,9 @@ async fn try_containers(
     let tried = spawn_blocking(move || {
         let overlay = || match carries_overlay {
             true => try_root(&shim, &place, ImageRoot::Overlay),
+            false if !rustix::process::geteuid().is_root() => {
+                Err("only an agent that is root can put layers of images together".to_owned())
+            }
             false => Err("layers of images lie on a disk that overlayfs cannot use".to_owned()),
         };
         match chosen {
