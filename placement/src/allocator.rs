@@ -49,7 +49,7 @@ use frameworks::Frameworks;
 pub use line::{Rank, whole_rank};
 use rules::AllRules;
 pub use views::RoleUsage;
-pub use what_if::{WhatIf, WhatIfAnswer, WhatIfShape};
+pub use what_if::{Moved, WhatIf, WhatIfAnswer, WhatIfShape};
 
 /// Resources given to a framework by a round: an offer to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -128,6 +128,12 @@ impl Shape {
         }
     }
 
+    /// How many kinds of resources it names, of the many that an agent may have: what an explanation of it grows with.
+    pub fn names(&self) -> usize {
+        const MAIN: usize = 4;
+        MAIN + self.resources.flat().others().count()
+    }
+
     /// Whether both are the same but for how many wait.
     pub fn is_same_kind(&self, other: &Self) -> bool {
         self.resources == other.resources

@@ -31,8 +31,8 @@ mod slots; // dense numbers instead of names
 mod sums; // exact sums over many agents
 
 pub use allocator::{
-    Admission, AgentFacts, Allocator, FrameworkFacts, Grant, NotTopLevel, Options, ReshapeError,
-    RoleUsage, Unused, WhatIf, WhatIfAnswer, WhatIfShape,
+    Admission, AgentFacts, Allocator, FrameworkFacts, Grant, Moved, NotTopLevel, Options,
+    ReshapeError, RoleUsage, Unused, WhatIf, WhatIfAnswer, WhatIfShape,
 };
 pub use constraints::{BadConstraint, Constraint, Placed};
 pub use demand::{Shape, ShapeId};

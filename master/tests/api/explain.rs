@@ -302,9 +302,12 @@ async fn tasks_of_an_agent_that_would_drain_are_placed_elsewhere_and_nothing_is_
     framework.offers().await;
     let before = shown(&master).await;
 
-    let told = what_if(&master, json!({ "drain": ["127.0.0.2"] })).await;
+    // By its name and by its id it is drained once.
+    let drain = json!({ "drain": ["127.0.0.2", agent.id.value, "127.0.0.2"] });
+    let told = what_if(&master, drain).await;
 
     let placed = json!([{ "agent": second.id.value, "count": 1 }]);
+    assert_eq!(told["shapes"].as_array().map(Vec::len), Some(1), "{told}");
     assert_eq!(told["shapes"][0]["placed"], placed, "{told}");
     assert_eq!(told["shapes"][0]["role"], "web");
     assert_eq!(told["shapes"][0]["missing"], 0);
@@ -315,10 +318,12 @@ async fn tasks_of_an_agent_that_would_drain_are_placed_elsewhere_and_nothing_is_
 async fn a_what_if_that_makes_no_sense_is_refused_in_words() {
     let (_dir, master, _agent) = one_agent().await;
     let many = json!({ "add": vec![json!({ "resources": "cpus:1" }); 2_000] });
+    let half = json!({ "resources": "cpus:1", "count": 500_001 });
 
     for (question, status, word) in [
         (json!([]), 400, "object"),
         (json!({ "adds": [] }), 400, "adds"),
+        (json!({ "add": [half, half] }), 400, "1000002 tasks"),
         (json!({ "add": {} }), 400, "add"),
         (json!({ "add": [1] }), 400, "resources"),
         (json!({ "add": [{ "resources": "cpus:-1" }] }), 400, "cpus"),

@@ -4,14 +4,15 @@
 //! used by what waits), that drained agents are empty and closed, and that nobody but the question asks
 //! for anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mete_model::{AgentId, Capability, FrameworkId, Resources, Role, Timestamp};
 
 use super::agent::{Admission, AgentFacts, Way};
 use super::frameworks::FrameworkFacts;
 use super::{Allocator, Grant};
-use crate::demand::Shape;
+use crate::demand::{Shape, ShapeId};
 use crate::explain::ExplainedShape;
 use crate::packing::Policy;
 use crate::slots::ClientSlot;
@@ -23,16 +24,28 @@ pub struct WhatIf {
     pub add: Vec<Shape>,
     /// Agents that would be there, too.
     pub agents: Vec<(AgentId, AgentFacts)>,
-    /// Agents that would be empty and closed. What ran there is not placed elsewhere by itself: whoever asks adds it.
+    /// Agents that would be empty and closed. What ran there is not placed elsewhere by itself: whoever asks names it in
+    /// `moved`.
     pub drain: Vec<AgentId>,
+    /// What is to be placed after that, in the name of others.
+    pub moved: Vec<Moved>,
     /// How places would be chosen, everywhere; `None`: as they are.
     pub policy: Option<Policy>,
+}
+
+/// What is to be placed in the name of frameworks, which are not offered every agent.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// What those frameworks understand.
+    pub capabilities: BTreeSet<Capability>,
+    /// In this order.
+    pub shapes: Vec<Shape>,
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WhatIfAnswer {
-    /// For each shape of the question, in its order.
+    /// For each shape of the question, in its order; those that moved come last.
     pub shapes: Vec<WhatIfShape>,
     /// Agents of the question that are not known.
     pub unknown: Vec<AgentId>,
@@ -65,11 +78,25 @@ impl Allocator {
         let mut copy = self.clone();
         copy.take_back_offers();
         let (free_before, stranded_before) = (copy.offerable(), copy.stranded());
-        let asker = copy.prepare(question);
-        copy.set_demand(&asker, question.add.clone());
-        let grants = copy.round(now);
+        copy.prepare(question);
+        let everything = Capability::ALL.iter().copied().collect();
+        let mut placed = vec![copy.place(now, everything, &question.add)];
+        for Moved {
+            capabilities,
+            shapes,
+        } in &question.moved
+        {
+            placed.push(copy.place(now, capabilities.clone(), shapes));
+        }
+        // What is said of those without a place is so after all have theirs.
+        let shapes = placed.into_iter().flat_map(|(asker, mut shapes)| {
+            for one in shapes.iter_mut().filter(|one| one.missing > 0) {
+                one.why_not = Some(copy.explain_shape(Some(&asker), &one.shape));
+            }
+            shapes
+        });
         WhatIfAnswer {
-            shapes: copy.told_apart(&asker, &question.add, &grants),
+            shapes: shapes.collect(),
             unknown: question
                 .drain
                 .iter()
@@ -113,8 +140,8 @@ impl Allocator {
         }
     }
 
-    /// The cluster as the question wants it, and who asks in it.
-    fn prepare(&mut self, question: &WhatIf) -> FrameworkId {
+    /// The cluster as the question wants it.
+    fn prepare(&mut self, question: &WhatIf) {
         for (id, facts) in &question.agents {
             self.add_agent(id.clone(), facts.clone());
         }
@@ -131,21 +158,42 @@ impl Allocator {
             self.policies.clear();
             self.set_policy(None, Some(policy));
         }
+    }
+
+    /// Places shapes for somebody new with these capabilities, who is returned.
+    fn place(
+        &mut self,
+        now: Timestamp,
+        capabilities: BTreeSet<Capability>,
+        shapes: &[Shape],
+    ) -> (FrameworkId, Vec<WhatIfShape>) {
         let asker = (0_u32..)
             .filter_map(|n| FrameworkId::new(format!("what-if-{n}")).ok())
             .find(|id| self.frameworks.find(id).is_none())
             .expect("there are more names than frameworks");
-        let roles = question.add.iter().filter_map(|shape| shape.role.clone());
+        let roles = shapes.iter().filter_map(|shape| shape.role.clone());
         let facts = FrameworkFacts {
             roles: roles.chain([Role::any()]).collect(),
-            capabilities: Capability::ALL.iter().copied().collect(),
+            capabilities,
             ..FrameworkFacts::default()
         };
         self.add_framework(asker.clone(), facts);
-        asker
+        self.set_demand(&asker, shapes.to_vec());
+        let grants = self.rounds_to_the_end(now);
+        let shapes = self.told_apart(&asker, shapes, &grants);
+        (asker, shapes)
     }
 
-    /// What became of each shape.
+    /// All that the asker is given: one round ends early when it has placed much.
+    fn rounds_to_the_end(&mut self, now: Timestamp) -> Vec<Grant> {
+        let mut grants = self.round(now);
+        while self.is_unfinished {
+            grants.extend(self.round(now));
+        }
+        grants
+    }
+
+    /// What became of each shape; why not is for later.
     fn told_apart(
         &self,
         asker: &FrameworkId,
@@ -161,16 +209,22 @@ impl Allocator {
                 why_not: None,
             })
             .collect();
+        // Each kind is on many agents: which answers it belongs to is found out once.
+        let mut alike: BTreeMap<(ClientSlot, ShapeId), Vec<usize>> = BTreeMap::new();
         for grant in grants {
-            let client = self.frameworks.client(asker, &grant.role);
+            let Some(client) = self.frameworks.client(asker, &grant.role) else {
+                continue;
+            };
             for (id, units) in &grant.units {
-                let shape = client.and_then(|client| self.wished(client, *id));
+                let answers_to_it = alike.entry((client, *id)).or_insert_with(|| {
+                    let shape = self.wished(client, *id);
+                    let is_it =
+                        |asked: &Shape| shape.as_ref().is_some_and(|it| it.is_same_kind(asked));
+                    (0..asked.len()).filter(|at| is_it(&asked[*at])).collect()
+                });
                 let mut units = *units;
-                for answer in answers.iter_mut().filter(|answer| {
-                    shape
-                        .as_ref()
-                        .is_some_and(|shape| shape.is_same_kind(&answer.shape))
-                }) {
+                for at in answers_to_it {
+                    let answer = &mut answers[*at];
                     let some = units.min(answer.missing);
                     if some > 0 {
                         *answer.placed.entry(grant.agent.clone()).or_default() += some;
@@ -180,17 +234,10 @@ impl Allocator {
                 }
             }
         }
-        for answer in answers.iter_mut().filter(|answer| answer.missing > 0) {
-            answer.why_not = Some(self.explain_shape(Some(asker), &answer.shape));
-        }
         answers
     }
 
-    fn wished(
-        &self,
-        client: ClientSlot,
-        id: crate::demand::ShapeId,
-    ) -> Option<std::sync::Arc<Shape>> {
+    fn wished(&self, client: ClientSlot, id: ShapeId) -> Option<Arc<Shape>> {
         self.rules.get(client).wishes.as_ref()?.shape(id)
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use mete_daemon::http_error::HttpError;
 use mete_master_core::View;
-use mete_model::{AgentId, FrameworkId, Role};
-use mete_placement::allocator::{Allocator, WhatIf};
+use mete_model::{AgentId, Capability, Devices, FrameworkId, Ranges, Resources, Role};
+use mete_placement::allocator::{Allocator, Moved, WhatIf};
 use mete_placement::demand::{self, Shape};
 use mete_placement::packing::Policy;
 use mete_proto::mesos::v1 as mesos;
@@ -18,6 +18,9 @@ use super::json;
 
 /// Tasks one question may be about: as many as one DEMAND may state.
 const MAX_TASKS: u32 = demand::MAX_COUNT;
+/// Names of resources in all kinds of tasks of one question: twice as many as are in kinds that name the usual four. Each
+/// stands in the answer up to ten times for a kind that finds no place, in half a kilobyte.
+const MAX_NAMES: usize = 8 * demand::MAX_SHAPES;
 /// Entries of a list in a question.
 const MAX_ENTRIES: usize = demand::MAX_SHAPES;
 
@@ -162,16 +165,37 @@ pub(super) fn what_if(view: &View, body: &Value) -> Result<WhatIf, HttpError> {
             HttpError::bad_request(format!("drain: {one} is no name of an agent"))
         })?;
         let id = agent_named(view, name)?;
-        question.add.extend(tasks_on(view, &id));
-        question.drain.push(id);
+        // By its id and by its host name it is the same agent.
+        if !question.drain.contains(&id) {
+            move_what_is_on(view, &id, &mut question.moved);
+            question.drain.push(id);
+        }
     }
-    if question.add.len() > MAX_ENTRIES {
-        return Err(HttpError::bad_request(format!(
-            "{} kinds of tasks are to be placed, at most {MAX_ENTRIES} can be",
-            question.add.len()
-        )));
-    }
+    within_bounds(&question)?;
     Ok(question)
+}
+
+/// The lists by themselves are bounded when they are read; what runs on drained agents comes on top.
+fn within_bounds(question: &WhatIf) -> Result<(), HttpError> {
+    let moved = question.moved.iter().flat_map(|moved| &moved.shapes);
+    let all = question.add.iter().chain(moved);
+    let tasks = all.clone().map(|shape| u64::from(shape.count)).sum();
+    let names = all.clone().map(Shape::names).sum::<usize>();
+    for (number, what, most) in [
+        (all.count() as u64, "kinds of tasks", MAX_ENTRIES as u64),
+        (tasks, "tasks", MAX_TASKS.into()),
+        (
+            names as u64,
+            "names of resources in kinds of tasks",
+            MAX_NAMES as u64,
+        ),
+    ] {
+        if number > most {
+            let why = format!("{number} {what} are to be placed, at most {most} can be");
+            return Err(HttpError::bad_request(why));
+        }
+    }
+    Ok(())
 }
 
 fn policy(name: &Value) -> Result<Policy, HttpError> {
@@ -292,33 +316,64 @@ fn agent_named(view: &View, name: &str) -> Result<AgentId, HttpError> {
     }
 }
 
-/// What runs on an agent, as shapes of its roles.
-fn tasks_on(view: &View, agent: &AgentId) -> Vec<Shape> {
-    let mut shapes: Vec<Shape> = Vec::new();
+/// What runs on an agent, executors too, as shapes of its roles, by what its frameworks understand.
+fn move_what_is_on(view: &View, agent: &AgentId, moved: &mut Vec<Moved>) {
     for (_, task) in view.tasks.iter() {
-        if task.agent != *agent || !task.holds_resources() {
-            continue;
-        }
-        let mut resources = task.spec.resources.plain();
-        // Ports and devices of the old place say nothing of the new one.
-        let any_ports = u32::try_from(resources.ports.count()).unwrap_or(u32::MAX);
-        resources.ports = mete_model::Ranges::new();
-        let gpus = resources.gpus_milli;
-        resources = resources.with_named_devices(mete_model::Devices::none());
-        resources.gpus_milli = gpus;
-        let shape = Shape {
-            name: Some(format!("running on {agent}")),
-            role: Some(task.role.clone()),
-            any_ports,
-            ..Shape::new(resources)
-        };
-        match shapes.iter_mut().find(|known| known.is_same_kind(&shape)) {
-            Some(known) => known.count += 1,
-            None if shape.check().is_ok() => shapes.push(shape),
-            None => {}
+        if task.agent == *agent && task.holds_resources() {
+            let name = format!("running on {agent}");
+            let shape = elsewhere(name, &task.role, &task.spec.resources);
+            move_one(view, &task.key.framework, shape, moved);
         }
     }
-    shapes
+    for (key, executor) in view.executors.iter().filter(|(key, _)| key.agent == *agent) {
+        let name = format!("executor on {agent}");
+        let shape = elsewhere(name, &executor.role, &executor.spec.resources);
+        move_one(view, &key.framework, shape, moved);
+    }
+}
+
+/// As much as is in use, wherever it is: of what is reserved for the role if there is any, else of what is nobody's. Ports and
+/// devices of the old place say nothing of the new one.
+fn elsewhere(name: String, role: &Role, held: &Resources) -> Shape {
+    let held = held.flat().into_owned();
+    let any_ports = u32::try_from(held.ports.count()).unwrap_or(u32::MAX);
+    let gpus_milli = held.gpus_milli;
+    let mut resources = held.with_named_devices(Devices::none());
+    resources.ports = Ranges::new();
+    resources.gpus_milli = gpus_milli;
+    Shape {
+        name: Some(name),
+        role: Some(role.clone()),
+        any_ports,
+        ..Shape::new(resources)
+    }
+}
+
+fn move_one(view: &View, framework: &FrameworkId, shape: Shape, moved: &mut Vec<Moved>) {
+    if shape.check().is_err() {
+        return; // It takes nothing: it fits anywhere.
+    }
+    let known = view.frameworks.get(framework);
+    // Of a framework that has not come back nothing is known: nothing is held against it.
+    let capabilities = known.map_or_else(
+        || Capability::ALL.iter().copied().collect(),
+        |known| known.info.capabilities.clone(),
+    );
+    let at = moved
+        .iter()
+        .position(|one| one.capabilities == capabilities);
+    let at = at.unwrap_or_else(|| {
+        moved.push(Moved {
+            capabilities,
+            shapes: Vec::new(),
+        });
+        moved.len() - 1
+    });
+    let shapes = &mut moved[at].shapes;
+    match shapes.iter_mut().find(|known| known.is_same_kind(&shape)) {
+        Some(known) => known.count += 1,
+        None => shapes.push(shape),
+    }
 }
 
 fn not_known(kind: &str, name: &str) -> HttpError {
