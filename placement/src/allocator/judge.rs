@@ -78,9 +78,6 @@ impl Allocator {
             is_open = false;
             against(obstacle)
         };
-        if agent.has_gpus() && !case.rules.gpus && !stands_against(Obstacle::HasGpus) {
-            return nothing(false);
-        }
         let entitled = self.entitled(case, agent.free(), true);
         let (resources, is_cut) = match case.room {
             Room::UpTo(most) if !most.holds(&entitled) => {
@@ -194,6 +191,9 @@ impl Allocator {
             && !constraints.allow(agent.place())
             && !stands_against(Obstacle::OfferConstraint)
         {
+            return None;
+        }
+        if agent.has_gpus() && !case.rules.gpus && !stands_against(Obstacle::HasGpus) {
             return None;
         }
         Some(is_open)

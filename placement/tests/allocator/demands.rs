@@ -172,3 +172,26 @@ fn what_is_reserved_under_a_label_is_for_the_shape_that_names_it() {
     wants(&mut allocator, Shape::new(named.clone()), 1);
     assert_eq!(allocator.round(NOON)[0].resources, named);
 }
+
+#[test]
+fn who_does_not_take_gpus_is_not_offered_machines_that_have_them() {
+    let mut allocator = empty(Policy::BestFit);
+    allocator.add_agent(agent("S0"), AgentFacts::new(gpu_machine(2)));
+    let plain = FrameworkFacts::in_roles([role("a")]);
+    allocator.add_framework(framework("A"), plain.clone());
+    let mut one_gpu = Resources::none();
+    one_gpu.gpus_milli = 1_000;
+    let shapes = vec![Shape::new(machine(1, 1)), Shape::new(one_gpu)];
+    allocator.set_demand(&framework("A"), shapes);
+
+    assert_eq!(allocator.round(NOON), []);
+
+    let takes_gpus = FrameworkFacts {
+        capabilities: [Capability::GpuResources].into(),
+        ..plain
+    };
+    allocator.update_framework(&framework("A"), takes_gpus);
+    let grants = allocator.round(NOON);
+    let units = grants.iter().flat_map(|grant| &grant.units);
+    assert_eq!(units.map(|(_, units)| units).sum::<u32>(), 2);
+}

@@ -14,7 +14,7 @@ mod rules; // filters, suppression, quota, order of agents
 
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, Resources, Role, Timestamp};
+use mete_model::{AgentId, Capability, FrameworkId, Resources, Role, Timestamp};
 use mete_placement::{AgentFacts, Allocator, FrameworkFacts, Grant, Options, Policy};
 
 const NOON: Timestamp = Timestamp::from_millis(43_200_000);
@@ -54,9 +54,11 @@ fn cluster(policy: Policy, cpus: &[u64]) -> Allocator {
     allocator
 }
 
-/// Adds a framework in one role.
+/// Adds a framework in one role, which takes machines with GPUs.
 fn join(allocator: &mut Allocator, name: &str, in_role: &str) {
-    allocator.add_framework(framework(name), FrameworkFacts::in_roles([role(in_role)]));
+    let mut facts = FrameworkFacts::in_roles([role(in_role)]);
+    facts.capabilities = [Capability::GpuResources].into();
+    allocator.add_framework(framework(name), facts);
 }
 
 /// Who got which agent, in order.

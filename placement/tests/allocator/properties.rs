@@ -213,8 +213,7 @@ impl Crowd {
         for number in 0..OTHERS {
             let role = crowd.dice.role();
             let id = framework(&format!("B{number}"));
-            let facts = FrameworkFacts::in_roles([role]);
-            crowd.allocator.add_framework(id.clone(), facts);
+            join(&mut crowd.allocator, id.as_str(), role.as_str());
             crowd.ask(&id);
         }
         crowd
@@ -278,8 +277,7 @@ fn whoever_has_demand_that_fits_is_served_within_a_bounded_number_of_rounds() {
             crowd.round();
         });
         let role = crowd.dice.role();
-        let facts = FrameworkFacts::in_roles([role]);
-        crowd.allocator.add_framework(framework("A"), facts);
+        join(&mut crowd.allocator, "A", role.as_str());
         if seed % 2 == 0 {
             let shape = Shape::new(machine(1, 1));
             crowd.allocator.set_demand(&framework("A"), vec![shape]);

@@ -27,11 +27,7 @@ impl Naive {
     /// All that a client which says nothing of its demand may have of an agent.
     pub(super) fn whole(&self, client: &Client, slot: usize, room: &Amounts) -> Option<Resources> {
         let (agent, free) = (self.agent(slot), self.free(slot));
-        let has_gpus = agent.facts.total.flat().gpus_milli > 0;
-        if !self.gives(slot, &free)
-            || !self.takes_agent(client, agent)
-            || (has_gpus && !self.can(client, Capability::GpuResources))
-        {
+        if !self.gives(slot, &free) || !self.takes_agent(client, agent) {
             return None;
         }
         let mut part = self.entitled(client, &free);
@@ -109,6 +105,10 @@ impl Naive {
             (Some(home), Some(domain)) => *home != domain.region,
             _ => false,
         };
+        let has_gpus = agent.facts.total.flat().gpus_milli > 0;
+        if has_gpus && !self.can(client, Capability::GpuResources) {
+            return false;
+        }
         let constraints = &self.frameworks[&client.0].facts.offer_constraints;
         let is_permitted = constraints
             .get(&client.1)
