@@ -10,6 +10,7 @@ use mete_model::{AgentId, FrameworkId, Resources, Role, Timestamp};
 
 use crate::allocator::Admission;
 use crate::constraints::Constraint;
+use crate::fairness::DEFAULT_WEIGHT_MILLI;
 use crate::matcher::WhyNot;
 use crate::packing::Policy;
 use crate::quota::Amounts;
@@ -131,7 +132,60 @@ pub enum Reason {
     },
 }
 
+impl ExplainedRole {
+    /// A role in which nobody is, and for which nothing is set.
+    pub(crate) const fn unused(role: Role) -> Self {
+        Self {
+            role,
+            weight_milli: DEFAULT_WEIGHT_MILLI.get(),
+            share: 0.0,
+            limit: None,
+            guarantee: None,
+            charged: Resources::none(),
+            reasons: Vec::new(),
+            frameworks: Vec::new(),
+        }
+    }
+}
+
 impl Reason {
+    /// Whether it lies with the framework alone, whoever else asks and whatever is free.
+    pub(crate) const fn is_of_framework(&self) -> bool {
+        match self {
+            Self::Inactive | Self::Suppressed | Self::NothingWaits | Self::AllOnOffer { .. } => {
+                true
+            }
+            Self::Behind { .. }
+            | Self::First
+            | Self::LimitReached { .. }
+            | Self::HeadroomKept { .. }
+            | Self::NothingFree
+            | Self::Fits
+            | Self::NotOfferable { .. }
+            | Self::OtherRegion { .. }
+            | Self::HasGpus
+            | Self::OfferConstraint
+            | Self::ConstraintNotMet { .. }
+            | Self::MaxPerAgent { .. }
+            | Self::TooSmall { .. }
+            | Self::BelowMinimum { .. }
+            | Self::Filtered { .. }
+            | Self::OnOffer { .. }
+            | Self::ReservedFor { .. } => false,
+        }
+    }
+
+    /// Of agents that are told as one because too little of the same is there: as much as is on any of them.
+    pub(crate) fn lift_to(&mut self, other: &Self) {
+        if let (Self::TooSmall { short }, Self::TooSmall { short: others }) = (self, other) {
+            for (mine, theirs) in short.iter_mut().zip(others) {
+                if theirs.there() > mine.there() {
+                    mine.clone_from(theirs);
+                }
+            }
+        }
+    }
+
     /// Its name, for programs; never changed.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -399,7 +453,7 @@ pub struct ExplainedClient {
     pub reasons: Vec<Reason>,
     /// How agents stand to it, alike ones together, the most first.
     pub agents: Vec<AlikeAgents>,
-    /// What it is waiting for; empty when it says nothing. At most [`MAX_SHAPES_EXPLAINED`].
+    /// What it is waiting for; empty when it says nothing. At most [`MAX_SHAPES_EXPLAINED`], and of [`MAX_NAMES_EXPLAINED`].
     pub shapes: Vec<ExplainedShape>,
 }
 
@@ -492,6 +546,9 @@ pub struct ExplainedAgent {
 pub const MAX_LISTED: usize = 100;
 /// The most shapes of a framework that are laid against every agent: the most urgent ones.
 pub const MAX_SHAPES_EXPLAINED: usize = 20;
+/// The most names of resources in the shapes of a framework that are explained, beyond which the answer ends: each stands in
+/// it some ten times, and hundreds of kilobytes are more than anybody reads.
+pub const MAX_NAMES_EXPLAINED: usize = 2_048;
 /// The most agents named as nearest.
 pub const MAX_NEAREST: usize = 5;
 /// The most agents named as examples.

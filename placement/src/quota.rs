@@ -142,6 +142,12 @@ impl Amounts {
             && self.mem_bytes.is_some_and(|most| most < MIN_MEM_BYTES)
     }
 
+    /// Whether no CPUs worth offering pass [`Self::cut`], or no memory.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.cpus_milli.is_some_and(|most| most < MIN_CPUS_MILLI)
+            || self.mem_bytes.is_some_and(|most| most < MIN_MEM_BYTES)
+    }
+
     fn is_unlimited(&self) -> bool {
         self.main() == [None; 4] && self.other.is_empty()
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mete_model::{AgentId, AttributeValue, Attributes, FrameworkId, Resources, Role, Timestamp};
+use mete_model::{
+    AgentId, AttributeValue, Attributes, FrameworkId, Resources, Role, Tag, Timestamp,
+};
 use mete_placement::demand::Shape;
 use mete_placement::explain::{Change, Reason};
 use mete_placement::{
@@ -276,4 +278,141 @@ fn who_holds_more_is_behind_who_holds_less() {
         "share 0.310 over 0.280 of role b"
     );
     assert_eq!(explained.reasons[0].code(), "BEHIND");
+}
+
+/// One agent with so many CPUs and a GB, some of it reserved for a role.
+fn agent_with(cpus_milli: u64, reserved: Option<(&Role, Resources)>) -> AgentFacts {
+    let mut total = Resources::cpus_mem(cpus_milli, GIGABYTE);
+    if let Some((role, part)) = reserved {
+        total.add_part(Tag::reserved(role.clone()), part);
+    }
+    AgentFacts::new(total)
+}
+
+fn reserved_cpu(name: &str) -> Resources {
+    let mut asked = Resources::none();
+    asked.add_part(Tag::reserved(role(name)), Resources::cpus_mem(1_000, 0));
+    asked
+}
+
+#[test]
+fn a_shape_that_names_a_reservation_hears_how_much_of_it_is_there() {
+    let mut allocator = Allocator::new(Options::default());
+    allocator.add_agent(agent("S0"), agent_with(4_000, None));
+    let mut shape = Shape::new(reserved_cpu("prod"));
+    shape.role = Some(role("prod"));
+
+    let explained = allocator.explain_shape(None, &shape);
+
+    assert_eq!(
+        explained.agents[0].reason.to_string(),
+        "too small: cpus 1 asked, 0 there"
+    );
+}
+
+#[test]
+fn a_role_for_which_something_is_reserved_is_known() {
+    let mut allocator = Allocator::new(Options::default());
+    let below = role("prod/web");
+    let kept = Resources::cpus_mem(1_000, 0);
+    allocator.add_agent(agent("S0"), agent_with(4_000, Some((&below, kept))));
+
+    let explained = allocator.explain_role(&role("prod")).expect("it is known");
+
+    assert_eq!(explained.weight_milli, 1_000);
+    assert_eq!(explained.reasons, []);
+    assert_eq!(allocator.explain_role(&role("web")), None);
+}
+
+#[test]
+fn a_role_in_which_nobody_wants_offers_is_not_first_in_line() {
+    let mut allocator = Allocator::new(Options::default());
+    allocator.add_framework(framework("F0"), FrameworkFacts::in_roles([role("a")]));
+    allocator.suppress(&framework("F0"), None);
+
+    let explained = allocator.explain_role(&role("a")).expect("known");
+
+    assert_eq!(explained.reasons, [Reason::Suppressed]);
+}
+
+#[test]
+fn offers_of_what_waits_no_more_are_not_told_as_waiting() {
+    let mut allocator = Allocator::new(Options::default());
+    allocator.add_agent(agent("S0"), agent_with(4_000, None));
+    allocator.add_framework(framework("F0"), FrameworkFacts::in_roles([role("a")]));
+    let shape = Shape::new(Resources::cpus_mem(1_000, 64));
+    allocator.set_demand(&framework("F0"), vec![shape]);
+    assert_eq!(allocator.round(NOON).len(), 1);
+    allocator.set_demand(&framework("F0"), Vec::new());
+
+    let roles = allocator
+        .explain_framework(&framework("F0"))
+        .expect("known");
+
+    assert!(
+        roles[0].reasons.contains(&Reason::NothingWaits),
+        "{:?}",
+        roles[0].reasons
+    );
+}
+
+#[test]
+fn a_limit_that_leaves_no_cpus_is_named_though_it_leaves_memory() {
+    let mut allocator = Allocator::new(Options::default());
+    allocator.add_agent(agent("S0"), agent_with(4_000, None));
+    allocator.add_framework(framework("F0"), FrameworkFacts::in_roles([role("a")]));
+    let used = Resources::cpus_mem(1_000, 64);
+    allocator.claim(&agent("S0"), &framework("F0"), &role("a"), &used);
+    let half = Amounts {
+        cpus_milli: Some(500),
+        ..Amounts::default()
+    };
+    allocator
+        .set_limit(&role("a"), Some(half))
+        .expect("at the top");
+
+    let roles = allocator
+        .explain_framework(&framework("F0"))
+        .expect("known");
+    let of_role = allocator.explain_role(&role("a")).expect("known");
+
+    assert_eq!(roles[0].reasons[0].code(), "LIMIT_REACHED");
+    assert_eq!(of_role.reasons[0].code(), "LIMIT_REACHED");
+}
+
+#[test]
+fn agents_that_are_too_small_are_told_with_the_most_that_any_has() {
+    let mut allocator = Allocator::new(Options::default());
+    for (name, cpus_milli) in [("S0", 1_000), ("S1", 7_000), ("S2", 2_000)] {
+        allocator.add_agent(agent(name), agent_with(cpus_milli, None));
+    }
+
+    let explained = allocator.explain_shape(None, &Shape::new(Resources::cpus_mem(8_000, 0)));
+
+    assert_eq!(explained.agents.len(), 1);
+    assert_eq!(explained.agents[0].count, 3);
+    assert_eq!(
+        explained.agents[0].reason.to_string(),
+        "too small: cpus 8 asked, 7 there"
+    );
+}
+
+#[test]
+fn shapes_with_many_names_are_explained_up_to_a_bound() {
+    let mut allocator = Allocator::new(Options::default());
+    allocator.add_framework(framework("F0"), FrameworkFacts::in_roles([role("a")]));
+    let shapes = (0..10).map(|shape| {
+        let mut asked = Resources::cpus_mem(1_000, 64);
+        for name in 0..1_000 {
+            asked.set_other(&format!("r{shape}-{name}"), 1_000);
+        }
+        Shape::new(asked)
+    });
+    allocator.set_demand(&framework("F0"), shapes.collect());
+
+    let roles = allocator
+        .explain_framework(&framework("F0"))
+        .expect("known");
+
+    assert_eq!(roles[0].shapes.len(), 2);
 }

@@ -3,10 +3,12 @@
 //! Everything about agents is asked of [`judge`](super::judge), with an ear that wants to hear all
 //! obstacles; nothing here decides.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use mete_model::{AgentId, FrameworkId, Resources, Role};
+use mete_model::{AgentId, FrameworkId, Resources, Role, Tag};
 
 use super::Allocator;
 use super::agent::{Admission, Agent};
@@ -16,7 +18,8 @@ use super::wishes::Wish;
 use crate::demand::{Shape, ShapeId};
 use crate::explain::{
     AlikeAgents, Change, ExplainedAgent, ExplainedClient, ExplainedRole, ExplainedShape,
-    MAX_EXAMPLES, MAX_LISTED, MAX_NEAREST, MAX_SHAPES_EXPLAINED, Nearest, Reason,
+    MAX_EXAMPLES, MAX_LISTED, MAX_NAMES_EXPLAINED, MAX_NEAREST, MAX_SHAPES_EXPLAINED, Nearest,
+    Reason,
 };
 use crate::matcher::reasons::shortages;
 use crate::quota::{MIN_CPUS_MILLI, Room};
@@ -35,9 +38,13 @@ impl Allocator {
         )
     }
 
-    /// How a role stands; `None` when nobody holds it and nothing is set for it.
+    /// How a role stands; `None` when nobody holds it, nothing is set for it and nothing is reserved for it.
     pub fn explain_role(&self, role: &Role) -> Option<ExplainedRole> {
-        let slot = self.tree.find(role)?;
+        let Some(slot) = self.tree.find(role) else {
+            return self
+                .is_reserved_for(role)
+                .then(|| ExplainedRole::unused(role.clone()));
+        };
         let node = self.tree.node(slot);
         let top = self.tree.find(&role.top_level())?;
         let whole = Whole::from(self.tree.total());
@@ -48,9 +55,17 @@ impl Allocator {
             }
         }
         let mut reasons = self.room_reasons(&self.room_of(Some(top)), Some(top), None);
-        reasons.extend(self.tree.rivals_of_role(slot));
-        if reasons.is_empty() {
-            reasons.push(Reason::First);
+        if self.is_any_in_line_of(role) {
+            reasons.extend(self.tree.rivals_of_role(slot));
+            if reasons.is_empty() {
+                reasons.push(Reason::First);
+            }
+        } else {
+            for reason in frameworks.iter().flat_map(|client| &client.reasons) {
+                if reason.is_of_framework() && !reasons.contains(reason) {
+                    reasons.push(reason.clone());
+                }
+            }
         }
         Some(ExplainedRole {
             role: role.clone(),
@@ -62,6 +77,13 @@ impl Allocator {
             reasons,
             frameworks,
         })
+    }
+
+    /// Whether an agent keeps something for the role or for one below it.
+    fn is_reserved_for(&self, role: &Role) -> bool {
+        let is_its = |tag: &Tag| tag.role().is_some_and(|of| of.is_within(role));
+        let mut agents = self.agents.iter();
+        agents.any(|(_, agent)| agent.facts.total.parts().any(|(tag, _)| is_its(tag)))
     }
 
     /// How an agent stands; `None` when it is not known.
@@ -124,9 +146,23 @@ impl Allocator {
                 Arc::clone(&self.frameworks.get(slot).facts)
             }),
         );
+        // Somebody new who asks for this will take machines that have GPUs.
+        rules.gpus |= framework.is_none();
         rules.policy = self.policy_of(&role);
         let room = self.room_of(self.tree.find(&role.top_level()));
         self.explain_wish(ClientSlot::from(u32::MAX), &rules, &room, &wish)
+    }
+
+    /// Whether a framework in the role or below it wants offers.
+    fn is_any_in_line_of(&self, role: &Role) -> bool {
+        let mut is_any = false;
+        let mut look = |client| {
+            let holder = self.tree.client(client);
+            is_any |= self.tree.node(holder.role).role.is_within(role);
+        };
+        self.tree.for_all_in_line(&mut look);
+        self.tree.those_shut_out().for_each(look);
+        is_any
     }
 
     fn explain_client(&self, client: ClientSlot, with_agents: bool) -> ExplainedClient {
@@ -149,6 +185,7 @@ impl Allocator {
         on_offer.truncate(MAX_LISTED);
         let wishes = rules.wishes.as_ref().filter(|_| with_agents);
         let shapes = wishes.into_iter().flat_map(|wishes| wishes.iter());
+        let mut names = 0;
         ExplainedClient {
             share: held.held.dominant_share(&Whole::from(self.tree.total())),
             policy: rules.policy,
@@ -163,6 +200,11 @@ impl Allocator {
             shapes: shapes
                 .filter(|wish| wish.count > 0)
                 .take(MAX_SHAPES_EXPLAINED)
+                .take_while(|wish| {
+                    let so_far = names;
+                    names += wish.shape.names();
+                    so_far == 0 || names <= MAX_NAMES_EXPLAINED
+                })
                 .map(|wish| self.explain_wish(client, rules, &room, wish))
                 .collect(),
             framework,
@@ -177,7 +219,9 @@ impl Allocator {
         if let Some(wishes) = &rules.wishes
             && !wishes.is_any_open()
         {
-            let tasks = wishes.iter().map(|wish| u64::from(wish.offered)).sum();
+            // Offers of what waits no more are still out.
+            let waiting = |wish: &Wish| u64::from(wish.offered.min(wish.count));
+            let tasks = wishes.iter().map(waiting).sum();
             reasons.push(if tasks > 0 {
                 Reason::AllOnOffer { tasks }
             } else {
@@ -186,7 +230,7 @@ impl Allocator {
         }
         let top = self.tree.top_of(client);
         if let Room::UpTo(most) = room
-            && most.is_shut()
+            && most.is_used_up()
         {
             reasons.extend(self.room_reasons(room, Some(top), None));
         }
@@ -339,11 +383,18 @@ impl Allocator {
             let Some(reason) = reasons_of(slot).into_iter().next() else {
                 continue;
             };
-            let group = groups.entry(kind(&reason)).or_insert_with(|| AlikeAgents {
-                reason,
-                count: 0,
-                examples: Vec::new(),
-            });
+            let group = match groups.entry(kind(&reason)) {
+                Entry::Occupied(known) => {
+                    let group = known.into_mut();
+                    group.reason.lift_to(&reason);
+                    group
+                }
+                Entry::Vacant(new) => new.insert(AlikeAgents {
+                    reason,
+                    count: 0,
+                    examples: Vec::new(),
+                }),
+            };
             group.count += 1;
             if group.examples.len() < MAX_EXAMPLES {
                 group.examples.push(agent.id.clone());
@@ -383,14 +434,14 @@ impl Allocator {
                 Obstacle::OfferConstraint => reasons.push(Reason::OfferConstraint),
                 Obstacle::Constraint(constraint) => {
                     let found = constraint.field.value(agent.place());
-                    let found = found.map(std::borrow::Cow::into_owned);
+                    let found = found.map(Cow::into_owned);
                     reasons.push(Reason::ConstraintNotMet { constraint, found });
                 }
                 Obstacle::MaxPerAgent(most) => reasons.push(Reason::MaxPerAgent { most }),
                 Obstacle::TooSmall => {
                     let there = self.entitled(case, agent.free(), false);
                     let short = shape.map_or_else(Vec::new, |shape| {
-                        shortages(&shape.resources, shape.any_ports, &there.flat())
+                        shortages(&shape.resources, shape.any_ports, &there)
                     });
                     reasons.push(Reason::TooSmall { short });
                     reasons.extend(self.held_from(case, agent));
@@ -453,7 +504,7 @@ impl Allocator {
         let mut reasons = Vec::new();
         let limit_room = top.and_then(|top| self.quota.limit_room(top, &self.charged(top)));
         if let (Some(top), Some(left)) = (top, limit_room)
-            && asked.map_or_else(|| left.is_shut(), |asked| !left.holds(asked))
+            && asked.map_or_else(|| left.is_used_up(), |asked| !left.holds(asked))
         {
             reasons.push(Reason::LimitReached {
                 role: self.tree.node(top).role.clone(),
@@ -463,7 +514,7 @@ impl Allocator {
         }
         let headroom = self.quota.headroom_room(top, self.agents.free());
         if let Some(left) = headroom
-            && asked.map_or_else(|| left.is_shut(), |asked| !left.holds(asked))
+            && asked.map_or_else(|| left.is_used_up(), |asked| !left.holds(asked))
         {
             reasons.push(Reason::HeadroomKept {
                 free: self.agents.free().to_resources(),
@@ -521,8 +572,12 @@ impl Allocator {
     fn make_room(&self, case: Case<'_>, shape: &Shape, agent: &Agent) -> Change {
         let whole = self.entitled(case, &agent.facts.total, false);
         let free = self.entitled(case, agent.free(), false);
+        let names_parts = shape.resources.has_parts();
         let missing_in = |there: &Resources| {
-            let there = there.flat();
+            let there = match names_parts {
+                true => Cow::Borrowed(there),
+                false => there.flat(),
+            };
             let mut missing = shape.resources.minus_at_most(&there);
             missing.gpus_milli = missing_gpus(&shape.resources, &there);
             let ports = there
@@ -539,7 +594,11 @@ impl Allocator {
             // All is there, but so little of it that the agent gives nothing at all.
             missing.cpus_milli = MIN_CPUS_MILLI;
         }
-        if never_there.is_empty() && whole.flat().contains(&shape.resources) {
+        let has_all = match names_parts {
+            true => whole.contains(&shape.resources),
+            false => whole.flat().contains(&shape.resources),
+        };
+        if never_there.is_empty() && has_all {
             Change::Free {
                 agent: agent.id.clone(),
                 resources: missing,
@@ -622,7 +681,7 @@ impl Allocator {
 fn kind(reason: &Reason) -> (&'static str, Vec<String>) {
     let mut particulars = Vec::new();
     if let Reason::TooSmall { short } = reason {
-        particulars.extend(short.iter().map(|short| short.as_str().to_owned()));
+        particulars.extend(short.iter().map(|short| short.resource().to_owned()));
     }
     if let Reason::ConstraintNotMet { constraint, .. } = reason {
         particulars.push(constraint.to_string());

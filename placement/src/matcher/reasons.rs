@@ -1,5 +1,6 @@
 //! Why a task does not go onto an offer: every reason, with amounts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use mete_model::{MEBIBYTE, Offer, Ranges, Resources, Role};
@@ -83,6 +84,33 @@ pub enum WhyNot {
 }
 
 impl WhyNot {
+    /// Of which resource there is too little; the name of the reason, when it is about something else.
+    pub(crate) fn resource(&self) -> &str {
+        match self {
+            Self::InsufficientOther { name, .. } => name,
+            Self::UnfulfilledRole { .. }
+            | Self::UnfulfilledConstraint { .. }
+            | Self::InsufficientCpus { .. }
+            | Self::InsufficientMemory { .. }
+            | Self::InsufficientDisk { .. }
+            | Self::InsufficientGpus { .. }
+            | Self::InsufficientPorts { .. } => self.as_str(),
+        }
+    }
+
+    /// How much of what is too little is there, in its smallest unit; 0 of what is no amount.
+    pub(crate) const fn there(&self) -> u64 {
+        match self {
+            Self::UnfulfilledRole { .. } | Self::UnfulfilledConstraint { .. } => 0,
+            Self::InsufficientCpus { there_milli, .. }
+            | Self::InsufficientGpus { there_milli, .. }
+            | Self::InsufficientOther { there_milli, .. } => *there_milli,
+            Self::InsufficientMemory { there_bytes, .. }
+            | Self::InsufficientDisk { there_bytes, .. } => *there_bytes,
+            Self::InsufficientPorts { there, .. } => *there,
+        }
+    }
+
     /// The name Marathon's queue gives it.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -171,10 +199,7 @@ pub fn why_not(shape: &Waiting, offer: &Offer, left: &Resources, tallies: &[Tall
         if !constraint.allows(place, tally) {
             reasons.push(WhyNot::UnfulfilledConstraint {
                 constraint: constraint.clone(),
-                found: constraint
-                    .field
-                    .value(place)
-                    .map(std::borrow::Cow::into_owned),
+                found: constraint.field.value(place).map(Cow::into_owned),
             });
         }
     }
@@ -182,18 +207,28 @@ pub fn why_not(shape: &Waiting, offer: &Offer, left: &Resources, tallies: &[Tall
     reasons
 }
 
-/// What is missing when so much and so many ports without a number are asked of what is there.
+/// What is missing when so much and so many ports without a number are asked of what is there. Who names what is reserved
+/// is given just that; who does not takes either.
 pub(crate) fn shortages(asked: &Resources, any_ports: u32, there: &Resources) -> Vec<WhyNot> {
     let mut reasons = Vec::new();
-    add_scalars(asked, there, &mut reasons);
-    let mut shape = Waiting::new(asked.clone());
+    let there = if asked.has_parts() {
+        let none = Resources::none();
+        for (tag, part) in asked.parts() {
+            add_scalars(part, there.part(tag).unwrap_or(&none), &mut reasons);
+        }
+        Cow::Borrowed(there)
+    } else {
+        there.flat()
+    };
+    add_scalars(asked, &there, &mut reasons);
+    let mut shape = Waiting::new(asked.plain());
     shape.ports = vec![ports::PortAsk::Any; any_ports as usize];
     reasons.extend(ports_missing(&shape, &there.ports));
-    if reasons.is_empty() && !there.contains(asked) {
+    if reasons.is_empty() && asked.flat().gpus_milli > 0 && !there.contains(asked) {
         // The sums are there, but not on one device.
         reasons.push(WhyNot::InsufficientGpus {
-            asked_milli: asked.gpus_milli,
-            there_milli: there.gpus_milli,
+            asked_milli: asked.flat().gpus_milli,
+            there_milli: there.flat().gpus_milli,
         });
     }
     reasons
