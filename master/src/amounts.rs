@@ -1,7 +1,7 @@
 //! Limits and guarantees: scalars of which some are stated. In messages a list of resources, in JSON an object of numbers;
 //! memory and disk in MB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mete_master_core::Amounts;
 use mete_model::MEBIBYTE;
@@ -17,7 +17,7 @@ const ROUNDING: f64 = 1e-6;
 /// [`Amounts::from`] cannot tell.
 ///
 /// # Errors
-/// Names the resource that is no scalar, no whole number of thousandths, or somebody's.
+/// Names the resource that is no scalar, no whole number of thousandths, somebody's, or named twice.
 pub(crate) fn from_wire(list: &[wire::Resource]) -> Result<Option<Amounts>, ConvertError> {
     if list.is_empty() {
         return Ok(None);
@@ -25,6 +25,17 @@ pub(crate) fn from_wire(list: &[wire::Resource]) -> Result<Option<Amounts>, Conv
     if list.len() > MAX_NAMES {
         let rule = "at most 64 resources can be named";
         return Err(ConvertError::bad_value("resources", list.len(), rule));
+    }
+    let mut names = BTreeSet::new();
+    for named in list {
+        if !names.insert(&named.name) {
+            let rule = "each resource is named once";
+            return Err(ConvertError::bad_value("resources", &named.name, rule));
+        }
+        if !is_plain(named) {
+            let rule = "quotas are of what is not reserved, no volume and not revocable";
+            return Err(ConvertError::bad_value("resources", &named.name, rule));
+        }
     }
     let sum = resources::from_wire(list)?;
     if !sum.ports.is_empty() {
@@ -44,6 +55,16 @@ pub(crate) fn from_wire(list: &[wire::Resource]) -> Result<Option<Amounts>, Conv
         }
     }
     Ok(Some(amounts))
+}
+
+/// Whether it says how much and nothing else.
+fn is_plain(named: &wire::Resource) -> bool {
+    named.reservations.is_empty()
+        && named.reservation.is_none()
+        && named.role.as_ref().is_none_or(|role| role == "*")
+        && named.disk.is_none()
+        && named.revocable.is_none()
+        && named.shared.is_none()
 }
 
 /// One resource for each amount that is stated.
@@ -157,6 +178,24 @@ mod tests {
         assert!(from_json(&numbers(&[("", 1.0)])).is_err());
         let many: BTreeMap<String, f64> = (0..10_000).map(|n| (format!("r{n}"), 1.0)).collect();
         assert!(from_json(&many).is_err());
+    }
+
+    #[test]
+    fn a_resource_that_is_named_twice_or_is_somebodys_is_refused() {
+        let twice = [scalar("cpus", 2.0), scalar("cpus", 3.0)];
+        let reserved = wire::Resource {
+            reservations: vec![wire::resource::ReservationInfo::default()],
+            ..scalar("cpus", 2.0)
+        };
+        let revocable = wire::Resource {
+            revocable: Some(wire::resource::RevocableInfo::default()),
+            ..scalar("cpus", 2.0)
+        };
+
+        for list in [&twice[..], &[reserved], &[revocable]] {
+            let refused = from_wire(list).expect_err("refused");
+            assert!(refused.to_string().contains("cpus"), "{refused}");
+        }
     }
 
     #[test]

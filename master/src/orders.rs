@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use axum::http::StatusCode;
 use mete_daemon::event_loop::{Gone, Handle};
 use mete_daemon::http_error::HttpError;
-use mete_master_core::{Input, MachineId, OperatorError, Policy, Reply};
+use mete_master_core::{Input, MachineId, OperatorError, Policy, Reply, RoleQuota, View};
 use mete_model::Role;
 use mete_proto::convert::ConvertError;
+use mete_proto::mesos::v1 as wire;
 use tonic::Status;
 
 use crate::amounts;
@@ -53,6 +54,33 @@ pub(crate) async fn carry_out(handle: &Handle<Timed>, input: Input) -> Result<()
 /// A role by name.
 pub(crate) fn role(text: &str) -> Result<Role, OrderError> {
     Role::new(text).map_err(|bad| OrderError::Bad(bad.to_string()))
+}
+
+/// A quota in Mesos' older form, where limit and guarantee are the same. As there, it is for roles without quota.
+pub(crate) fn quota_request(
+    view: &View,
+    request: &wire::quota::QuotaRequest,
+) -> Result<Input, OrderError> {
+    let role = role(request.role())?;
+    if has_quota(view, &role) {
+        let why = format!("role {role} has a quota already; change it with PUT /quota/{role}");
+        return Err(OrderError::Bad(why));
+    }
+    let amounts = amounts::within(amounts::from_wire(&request.guarantee), "guarantee")?;
+    if amounts.is_none() {
+        let why = format!("the guarantee of role {role} names nothing");
+        return Err(OrderError::Bad(why));
+    }
+    let quota = RoleQuota {
+        limit: amounts.clone(),
+        guarantee: amounts,
+    };
+    Ok(quota.for_role(role, request.force()))
+}
+
+/// Whether something is set for a role.
+pub(crate) fn has_quota(view: &View, role: &Role) -> bool {
+    view.limits.contains_key(role) || view.guarantees.contains_key(role)
 }
 
 /// A policy by name.

@@ -140,12 +140,7 @@ impl Cluster {
                 call,
             } => self.call(now, &framework, link, call, out),
             Input::SetWeights(weights) => self.set_weights(weights, out),
-            Input::SetQuota {
-                role,
-                limit,
-                guarantee,
-                force,
-            } => self.set_quota(now, role, limit, guarantee, force, out),
+            Input::SetQuotas { quotas, force } => self.set_quotas(now, quotas, force, out),
             Input::SetPolicy { role, policy } => self.set_policy(role, policy, out),
             Input::DrainAgent {
                 agent,

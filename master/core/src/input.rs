@@ -21,6 +21,23 @@ use crate::state::schedule::{MachineId, Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
+/// What an operator sets for a role, whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleQuota {
+    /// At most so much; `None`: no limit.
+    pub limit: Option<Amounts>,
+    /// So much is kept for it; `None`: nothing.
+    pub guarantee: Option<Amounts>,
+}
+
+impl RoleQuota {
+    /// Sets it for one role.
+    pub fn for_role(self, role: Role, force: bool) -> Input {
+        let quotas = BTreeMap::from([(role, self)]);
+        Input::SetQuotas { quotas, force }
+    }
+}
+
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
@@ -87,15 +104,12 @@ pub enum Input {
     },
     /// An operator sets weights of roles, in thousandths. Answered with `Done` or `Failed`.
     SetWeights(BTreeMap<Role, NonZeroU32>),
-    /// An operator sets or lifts what a role may have and what is kept for it. Answered with `Done` or `Failed`.
-    SetQuota {
-        /// Which role; top-level.
-        role: Role,
-        /// At most so much; `None`: no limit.
-        limit: Option<Amounts>,
-        /// So much is kept for it; `None`: nothing.
-        guarantee: Option<Amounts>,
-        /// Also when the limit is below what is used, or more is guaranteed than there is.
+    /// An operator sets or lifts what roles may have and what is kept for them, all or none. Answered with `Done` or
+    /// `Failed`.
+    SetQuotas {
+        /// By role; top-level ones.
+        quotas: BTreeMap<Role, RoleQuota>,
+        /// Also when a limit is below what is used, or more is guaranteed than there is.
         force: bool,
     },
     /// An operator says how places are chosen. Answered with `Done` or `Failed`.

@@ -30,7 +30,7 @@ pub use effects::{
 };
 pub use input::{
     Accept, AgentOperation, AgentTask, BadGroup, BadTask, Call, ExecutorNews, FromExecutor, Input,
-    LinkId, Operation, Registration, Subscription, Update,
+    LinkId, Operation, Registration, RoleQuota, Subscription, Update,
 };
 pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape};
 pub use operations::{OperationError, OperationKind};

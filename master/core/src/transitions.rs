@@ -11,7 +11,8 @@ mod kill; // a task is to end, and is told until it does
 mod loss; // pings missed, streams broken, agents gone
 mod maintain; // machines are planned to be away, go down, come up; who is asked to leave
 mod offer; // a round of allocation; offers made, withdrawn, timed out
-mod operator; // weights, quotas, policies
+mod operator; // weights, policies
+mod quota; // what roles may have and what is kept for them
 mod reconcile; // what is known of tasks, on demand
 mod recover; // a new master: registry in hand, agents still on their way
 mod register; // an agent comes, or comes back with its tasks

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use mete_master_core::{Input, MachineId, View, Window};
+use mete_master_core::{Input, MachineId, RoleQuota, View, Window};
 use mete_model::AgentId;
 use mete_proto::convert::{ConvertError, Within as _, duration_of, maintenance, time_info};
 use mete_proto::mesos::v1 as mesos;
@@ -94,13 +94,12 @@ impl Operator for Operators {
         let quota = request.quota;
         let limit = amounts::within(amounts::from_wire(&quota.limit), "quota.limit");
         let guarantee = amounts::within(amounts::from_wire(&quota.guarantee), "quota.guarantee");
-        let order = Input::SetQuota {
-            role: orders::role(&quota.role)?,
+        let set = RoleQuota {
             limit: limit.map_err(OrderError::from)?,
             guarantee: guarantee.map_err(OrderError::from)?,
-            force,
         };
-        self.done(order).await?;
+        let role = orders::role(&quota.role)?;
+        self.done(set.for_role(role, force)).await?;
         Ok(Response::new(wire::SetQuotaResponse {}))
     }
 

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use mete_daemon::http_error::HttpError;
-use mete_master_core::{Amounts, Input, View};
+use mete_master_core::{Amounts, RoleQuota, View};
 use mete_model::Role;
-use mete_proto::mesos::v1 as wire;
+use mete_proto::mesos::v1::quota::QuotaRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -109,12 +110,11 @@ async fn set(
 ) -> Result<(), HttpError> {
     let limit = amounts::within(amounts::from_json(&shape.limit), "limit");
     let guarantee = amounts::within(amounts::from_json(&shape.guarantee), "guarantee");
-    let order = Input::SetQuota {
-        role: orders::role(&role)?,
+    let quota = RoleQuota {
         limit: limit.map_err(OrderError::from)?,
         guarantee: guarantee.map_err(OrderError::from)?,
-        force: shape.force || forced.force,
     };
+    let order = quota.for_role(orders::role(&role)?, shape.force || forced.force);
     orders::carry_out(&pages.handle, order).await?;
     Ok(())
 }
@@ -122,62 +122,16 @@ async fn set(
 async fn remove(State(pages): State<Pages>, Path(role): Path<String>) -> Result<(), HttpError> {
     let role = orders::role(&role)?;
     set_for(&pages.handle.view(), &role)?;
-    let order = Input::SetQuota {
-        role,
-        limit: None,
-        guarantee: None,
-        force: false,
-    };
+    let order = RoleQuota::default().for_role(role, false);
     orders::carry_out(&pages.handle, order).await?;
     Ok(())
 }
 
-/// `POST /quota` of Mesos, for roles without quota: limit and guarantee are the same.
-#[derive(Deserialize)]
-struct MesosShape {
-    role: String,
-    guarantee: Vec<ScalarShape>,
-    #[serde(default)]
-    force: bool,
-}
-
-#[derive(Deserialize)]
-struct ScalarShape {
-    name: String,
-    scalar: ValueShape,
-}
-
-#[derive(Deserialize)]
-struct ValueShape {
-    value: f64,
-}
-
-async fn set_as_in_mesos(
-    State(pages): State<Pages>,
-    Body(shape): Body<MesosShape>,
-) -> Result<(), HttpError> {
-    let role = orders::role(&shape.role)?;
-    if set_for(&pages.handle.view(), &role).is_ok() {
-        let why = format!("role {role} has a quota already; change it with PUT /quota/{role}");
-        return Err(OrderError::Bad(why).into());
-    }
-    let resources = shape.guarantee.into_iter().map(|one| wire::Resource {
-        name: one.name,
-        r#type: wire::value::Type::Scalar.into(),
-        scalar: Some(wire::value::Scalar {
-            value: one.scalar.value,
-        }),
-        ..wire::Resource::default()
-    });
-    let resources: Vec<_> = resources.collect();
-    let amounts = amounts::within(amounts::from_wire(&resources), "guarantee");
-    let amounts = amounts.map_err(OrderError::from)?;
-    let order = Input::SetQuota {
-        role,
-        limit: amounts.clone(),
-        guarantee: amounts,
-        force: shape.force,
-    };
+/// `POST /quota` of Mesos: a QuotaRequest.
+async fn set_as_in_mesos(State(pages): State<Pages>, body: Bytes) -> Result<(), HttpError> {
+    let request: QuotaRequest = mete_proto::json::from_slice(&body)
+        .map_err(|error| HttpError::bad_request(format!("the body makes no sense: {error}")))?;
+    let order = orders::quota_request(&pages.handle.view(), &request)?;
     orders::carry_out(&pages.handle, order).await?;
     Ok(())
 }

@@ -25,7 +25,7 @@ use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http::text;
 use mete_daemon::telemetry;
-use mete_master_core::{Input, OperationKind, View};
+use mete_master_core::{Input, OperationKind, OperatorError, View};
 use mete_proto::convert::{ConvertError, duration_of};
 use mete_proto::encoded;
 use mete_proto::json::number_of;
@@ -249,10 +249,26 @@ async fn order(door: &Door, call: &Call) -> Result<Response, Refusal> {
         set_level(part(call.set_logging_level.as_ref(), "set_logging_level")?)?;
         return Ok(StatusCode::OK.into_response());
     }
-    for input in inputs(call)? {
-        house_orders::carry_out(&door.desk.handle, input).await?;
-    }
+    let input = input(&door.desk.handle.view(), call)?;
+    let answer = house_orders::carry_out(&door.desk.handle, input).await;
+    answer.map_err(|error| refused(call.r#type(), error))?;
     Ok(done(call.r#type()).into_response())
+}
+
+/// As in Mesos, UPDATE_QUOTA that promises more than there is makes no sense; everything else is as on other paths.
+fn refused(kind: Type, error: OrderError) -> Refusal {
+    match &error {
+        OrderError::Refused(OperatorError::GuaranteesOverCapacity { .. })
+            if kind == Type::UpdateQuota =>
+        {
+            Refusal::bad(error.to_string())
+        }
+        OrderError::Bad(_)
+        | OrderError::Refused(_)
+        | OrderError::Missing(_)
+        | OrderError::Leaving(_)
+        | OrderError::Confused => error.into(),
+    }
 }
 
 /// As in Mesos, what changes resources of an agent is accepted; the rest is done.
@@ -276,21 +292,24 @@ fn set_level(set: &call::SetLoggingLevel) -> Result<(), OrderError> {
     telemetry::set_verbosity(set.level, span).map_err(|bad| OrderError::Bad(bad.to_string()))
 }
 
-/// What the cluster is asked to do, in order.
+/// What the cluster is asked to do.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "is_question has told questions from orders"
 )]
-fn inputs(call: &Call) -> Result<Vec<Input>, OrderError> {
-    let one = match call.r#type() {
+fn input(view: &View, call: &Call) -> Result<Input, OrderError> {
+    Ok(match call.r#type() {
         Type::UpdateWeights => {
             orders::weights(part(call.update_weights.as_ref(), "update_weights")?)?
         }
-        Type::UpdateQuota => {
-            return orders::quotas(part(call.update_quota.as_ref(), "update_quota")?);
+        Type::UpdateQuota => orders::quotas(part(call.update_quota.as_ref(), "update_quota")?)?,
+        Type::SetQuota => {
+            let set = part(call.set_quota.as_ref(), "set_quota")?;
+            house_orders::quota_request(view, &set.quota_request)?
         }
-        Type::SetQuota => orders::quota(part(call.set_quota.as_ref(), "set_quota")?)?,
-        Type::RemoveQuota => orders::no_quota(part(call.remove_quota.as_ref(), "remove_quota")?)?,
+        Type::RemoveQuota => {
+            orders::no_quota(view, part(call.remove_quota.as_ref(), "remove_quota")?)?
+        }
         Type::UpdateMaintenanceSchedule => {
             let field = "update_maintenance_schedule";
             orders::schedule(part(call.update_maintenance_schedule.as_ref(), field)?)?
@@ -321,8 +340,7 @@ fn inputs(call: &Call) -> Result<Vec<Input>, OrderError> {
         }
         Type::Teardown => orders::teardown(part(call.teardown.as_ref(), "teardown")?)?,
         _ => reshape(call)?,
-    };
-    Ok(vec![one])
+    })
 }
 
 #[expect(

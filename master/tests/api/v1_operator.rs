@@ -178,6 +178,18 @@ fn disk(megabytes: u64, volume: bool) -> Value {
     disk
 }
 
+fn cpus(value: u32) -> Value {
+    json!({ "name": "cpus", "type": "SCALAR", "scalar": { "value": value } })
+}
+
+fn set_quota(role: &str, guarantee: Value) -> Value {
+    json!({ "type": "SET_QUOTA", "set_quota": { "quota_request": { "role": role, "guarantee": guarantee } } })
+}
+
+fn remove_quota(role: &str) -> Value {
+    json!({ "type": "REMOVE_QUOTA", "remove_quota": { "role": role } })
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 #[tokio::test]
 async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
@@ -202,6 +214,18 @@ async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
             json!({ "type": "UPDATE_QUOTA", "update_quota": { "quota_configs": [{ "role": "web", "limits": { "cpus": { "value": 3 } } }] } }),
             200,
         ),
+        (
+            json!({ "type": "UPDATE_QUOTA", "update_quota": { "quota_configs": [{ "role": "one", "limits": { "cpus": { "value": 3 } } },
+                { "role": "two", "guarantees": { "cpus": { "value": 2000 } } }] } }),
+            400,
+        ),
+        (set_quota("one", json!([])), 400),
+        (set_quota("one", json!([cpus(2), cpus(3)])), 400),
+        (set_quota("one", json!([cpus(2000)])), 409),
+        (set_quota("one", json!([cpus(1)])), 200),
+        (set_quota("one", json!([cpus(2)])), 400),
+        (remove_quota("one"), 200),
+        (remove_quota("one"), 400),
         (
             json!({ "type": "RESERVE_RESOURCES", "reserve_resources": { "agent_id": agent, "resources": reserved } }),
             202,
@@ -306,8 +330,14 @@ async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
     let told = &weights["get_weights"]["weight_infos"];
     assert_eq!(told, &json!([{ "weight": 2.0, "role": "web" }]));
     let quota = ask(master, &json!({ "type": "GET_QUOTA" })).await;
-    let config = &quota["get_quota"]["status"]["configs"][0];
-    assert_eq!(config["limits"]["cpus"]["value"], 3.0);
+    let configs = quota["get_quota"]["status"]["configs"].as_array();
+    let configs = configs.expect("a list");
+    assert_eq!(
+        configs.len(),
+        1,
+        "of those refused nothing is kept: {quota}"
+    );
+    assert_eq!(configs[0]["limits"]["cpus"]["value"], 3.0);
     let agents = ask(master, &json!({ "type": "GET_AGENTS" })).await;
     let drained = &agents["get_agents"]["agents"][0]["drain_info"];
     assert_eq!(drained["state"], "DRAINING");

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use mete_master_core::{Call, Event, Input, Life, LinkId, Reach, Record, Settings};
+use mete_master_core::{Call, Event, Input, Life, LinkId, Reach, Record, RoleQuota, Settings};
 use mete_model::{AgentId, FrameworkInfo, Machine, Resources, TaskState};
 
 use crate::world::{
@@ -213,12 +213,13 @@ fn gone_unreachable_and_torn_down_survive() {
 fn weights_and_limits_survive_and_headroom_is_held_for_agents_on_their_way() {
     let mut world = World::new();
     world.agent("a");
-    world.step(Input::SetQuota {
-        role: role("web"),
-        limit: Some((&Resources::cpus_mem(5_000, 0)).into()),
-        guarantee: None,
-        force: false,
-    });
+    world.step(
+        RoleQuota {
+            limit: Some((&Resources::cpus_mem(5_000, 0)).into()),
+            guarantee: None,
+        }
+        .for_role(role("web"), false),
+    );
     world.step(Input::SetWeights(
         [(role("web"), NonZeroU32::new(2_000).expect("not zero"))].into(),
     ));

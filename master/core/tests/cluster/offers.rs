@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mete_master_core::{Call, Event, Input};
+use mete_master_core::{Call, Event, Input, RoleQuota};
 use mete_model::Resources;
 
 use crate::world::{NO_FILTER, World, events, offers, rescinded, role, settings, whole};
@@ -158,12 +158,13 @@ fn offers_of_a_framework_that_goes_go_to_others() {
 #[test]
 fn a_role_at_its_limit_gets_no_more() {
     let mut world = World::new();
-    world.step(Input::SetQuota {
-        role: role("web"),
-        limit: Some((&Resources::cpus_mem(1_000, 0)).into()),
-        guarantee: None,
-        force: false,
-    });
+    world.step(
+        RoleQuota {
+            limit: Some((&Resources::cpus_mem(1_000, 0)).into()),
+            guarantee: None,
+        }
+        .for_role(role("web"), false),
+    );
     world.agent("a");
 
     let client = world.framework();

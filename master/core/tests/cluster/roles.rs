@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use mete_master_core::{Amounts, Input, OperatorError, Policy, Record, Reply};
+use mete_master_core::{Amounts, Input, OperatorError, Policy, Record, Reply, RoleQuota};
 use mete_model::{MEBIBYTE, Machine, Resources};
 
 use crate::world::{Out, World, rescinded, role, settings, task};
@@ -12,12 +12,7 @@ fn cpus_mem(cpus_milli: u64, mem_mb: u64) -> Option<Amounts> {
 }
 
 fn quota(name: &str, limit: Option<Amounts>, guarantee: Option<Amounts>, force: bool) -> Input {
-    Input::SetQuota {
-        role: role(name),
-        limit,
-        guarantee,
-        force,
-    }
+    RoleQuota { limit, guarantee }.for_role(role(name), force)
 }
 
 fn refusal(out: &Out) -> String {
@@ -83,6 +78,79 @@ fn guarantees_beyond_what_the_cluster_has_are_refused_unless_forced() {
     assert_eq!(out.reply, Some(Reply::Done));
     let out = world.step(quota("prod", None, cpus_mem(2_900, 0), false));
     assert_eq!(out.reply, Some(Reply::Done), "less is always better");
+}
+
+#[test]
+fn quotas_of_several_roles_are_set_all_or_none() {
+    let mut world = World::new();
+    world.agent("a");
+    let guaranteed = |cpus_milli| RoleQuota {
+        limit: None,
+        guarantee: cpus_mem(cpus_milli, 0),
+    };
+    let set = |quotas: &[(&str, RoleQuota)]| Input::SetQuotas {
+        quotas: quotas
+            .iter()
+            .map(|(name, quota)| (role(name), quota.clone()))
+            .collect(),
+        force: false,
+    };
+    let limited = RoleQuota {
+        limit: cpus_mem(1_000, 0),
+        guarantee: None,
+    };
+
+    let too_much = world.step(set(&[("a", limited.clone()), ("b", guaranteed(5_000))]));
+    let nested = world.step(set(&[("a", limited), ("b/c", guaranteed(1_000))]));
+
+    assert_eq!(
+        refusal(&too_much),
+        "with role b all roles would be guaranteed cpus 5, the cluster has 4; it can be forced"
+    );
+    refusal(&nested);
+    let view = world.cluster.view();
+    assert!(view.limits.is_empty() && view.guarantees.is_empty());
+}
+
+#[test]
+fn a_guarantee_withdraws_what_others_have_on_offer_as_far_as_it_takes() {
+    let mut world = World::new();
+    world.agent("a");
+    world.agent("b");
+    let client = world.framework();
+    assert_eq!(client.offers.len(), 2);
+
+    let out = world.step(quota("prod", None, cpus_mem(3_000, 0), false));
+    assert_eq!(rescinded(&out, client.link).len(), 1);
+
+    let out = world.step(quota("prod", None, cpus_mem(2_000, 0), false));
+    assert_eq!(rescinded(&out, client.link), []);
+}
+
+#[test]
+fn a_guarantee_moves_from_one_role_to_another_in_one_order() {
+    let mut world = World::new();
+    world.agent("a");
+    world.step(quota("z", None, cpus_mem(3_000, 0), false));
+    let taken = RoleQuota {
+        limit: None,
+        guarantee: cpus_mem(3_000, 0),
+    };
+
+    let quotas = [(role("b"), taken), (role("z"), RoleQuota::default())].into();
+    let out = world.step(Input::SetQuotas {
+        quotas,
+        force: false,
+    });
+
+    assert_eq!(out.reply, Some(Reply::Done));
+    assert_eq!(
+        out.store,
+        [
+            Record::Guarantee(role("b"), cpus_mem(3_000, 0)),
+            Record::Guarantee(role("z"), None)
+        ]
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mete_master_core::{AgentOperation, Amounts, Input, MachineId, OperationKind, Window};
+use mete_master_core::{
+    AgentOperation, Amounts, Input, MachineId, OperationKind, RoleQuota, View, Window,
+};
 use mete_model::{AgentId, FrameworkId, Resources};
 use mete_proto::convert::{ConvertError, Within as _, maintenance, resources};
 use mete_proto::mesos::v1 as wire;
@@ -32,17 +34,20 @@ pub(super) fn weights(update: &call::UpdateWeights) -> Result<Input, OrderError>
     Ok(Input::SetWeights(weights))
 }
 
-/// UPDATE_QUOTA, one role after the other.
-pub(super) fn quotas(update: &call::UpdateQuota) -> Result<Vec<Input>, OrderError> {
+/// UPDATE_QUOTA: all or none. As in Mesos, what is said last of a role counts.
+pub(super) fn quotas(update: &call::UpdateQuota) -> Result<Input, OrderError> {
     let one = |config: &wire::quota::QuotaConfig| {
-        Ok(Input::SetQuota {
-            role: orders::role(&config.role)?,
+        let quota = RoleQuota {
             limit: scalars(&config.limits, "limits")?,
             guarantee: scalars(&config.guarantees, "guarantees")?,
-            force: update.force(),
-        })
+        };
+        Ok((orders::role(&config.role)?, quota))
     };
-    update.quota_configs.iter().map(one).collect()
+    let quotas: Result<_, OrderError> = update.quota_configs.iter().map(one).collect();
+    Ok(Input::SetQuotas {
+        quotas: quotas?,
+        force: update.force(),
+    })
 }
 
 fn scalars(
@@ -56,26 +61,13 @@ fn scalars(
     Ok(amounts::within(read, field)?)
 }
 
-/// SET_QUOTA, the older form: what is guaranteed is the limit too.
-pub(super) fn quota(set: &call::SetQuota) -> Result<Input, OrderError> {
-    let request = &set.quota_request;
-    let guarantee = amounts::within(amounts::from_wire(&request.guarantee), "guarantee")?;
-    Ok(Input::SetQuota {
-        role: orders::role(request.role())?,
-        limit: guarantee.clone(),
-        guarantee,
-        force: request.force(),
-    })
-}
-
 /// REMOVE_QUOTA
-pub(super) fn no_quota(remove: &call::RemoveQuota) -> Result<Input, OrderError> {
-    Ok(Input::SetQuota {
-        role: orders::role(&remove.role)?,
-        limit: None,
-        guarantee: None,
-        force: false,
-    })
+pub(super) fn no_quota(view: &View, remove: &call::RemoveQuota) -> Result<Input, OrderError> {
+    let role = orders::role(&remove.role)?;
+    if !orders::has_quota(view, &role) {
+        return Err(OrderError::Bad(format!("role {role} has no quota")));
+    }
+    Ok(RoleQuota::default().for_role(role, false))
 }
 
 /// UPDATE_MAINTENANCE_SCHEDULE
