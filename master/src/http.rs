@@ -3,6 +3,7 @@
 
 mod about; // what this master is
 mod agents; // agents drained, deactivated, reactivated, marked gone
+mod asked; // paths and queries in, or an error in words
 mod body; // JSON in, or an error in words
 pub(crate) mod explain; // why somebody got what it got, and what if
 mod forms; // what operators order with forms, as in Mesos

@@ -1,5 +1,6 @@
 //! What operators want, over HTTP and gRPC alike: read, asked of the cluster, and what they are told when it cannot be.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use axum::http::StatusCode;
@@ -89,10 +90,10 @@ pub(crate) fn policy(text: &str) -> Result<Policy, OrderError> {
         .map_err(|bad: <Policy as std::str::FromStr>::Err| OrderError::Bad(bad.to_string()))
 }
 
-/// A weight in thousandths.
+/// A weight in thousandths; finer ones, a third say, are rounded.
 pub(crate) fn weight(weight: f64) -> Result<NonZeroU32, OrderError> {
-    let milli = amounts::milli("weight", weight)?;
-    let within = milli <= f64::from(u32::MAX);
+    let milli = (weight * 1e3).round();
+    let within = (1.0..=f64::from(u32::MAX)).contains(&milli);
     let milli = within.then_some(milli as u32).and_then(NonZeroU32::new);
     milli.ok_or_else(|| OrderError::Bad(format!("weight {weight} is not from 0.001 to 4294967")))
 }
@@ -102,6 +103,10 @@ pub(crate) fn machine(
     hostname: Option<String>,
     ip: Option<String>,
 ) -> Result<MachineId, OrderError> {
+    let address = ip.as_deref().filter(|ip| !ip.is_empty());
+    if let Some(bad) = address.filter(|ip| ip.parse::<IpAddr>().is_err()) {
+        return Err(OrderError::Bad(format!("ip {bad:?} is no address")));
+    }
     MachineId::new(hostname, ip).map_err(|bad| OrderError::Bad(bad.to_string()))
 }
 

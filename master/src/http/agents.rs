@@ -1,7 +1,7 @@
 //! `POST /agents/{id}/drain`, `/deactivate`, `/reactivate`, `/gone`: what Mesos has as calls of its operator API.
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::post;
 use mete_daemon::http_error::HttpError;
 use mete_master_core::Input;
@@ -9,7 +9,8 @@ use mete_model::AgentId;
 use serde::Deserialize;
 
 use super::Pages;
-use super::body::Body;
+use super::asked::Path;
+use super::body::BodyIfAny;
 use super::maintenance::Nanoseconds;
 use crate::orders::{self, OrderError};
 
@@ -33,7 +34,7 @@ struct DrainShape {
 async fn drain(
     State(pages): State<Pages>,
     Path(id): Path<String>,
-    Body(shape): Body<DrainShape>,
+    BodyIfAny(shape): BodyIfAny<DrainShape>,
 ) -> Result<(), HttpError> {
     let deadline = shape.deadline.map(Nanoseconds::duration);
     let max_grace = shape.max_grace_period.map(Nanoseconds::duration);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use mete_daemon::http_error::HttpError;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Pages;
+use super::asked::{Path, Query};
 use super::body::Body;
 use crate::amounts;
 use crate::orders::{self, OrderError};

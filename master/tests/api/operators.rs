@@ -82,7 +82,6 @@ async fn what_makes_no_sense_is_refused_in_words() {
         weight("a", f64::NAN),
         weight("a", f64::INFINITY),
         weight("a", 0.000_1),
-        weight("a", 1.000_5),
         weight("a", 5e6),
     ] {
         let status = client.set_weight(bad).await.expect_err("refused");

@@ -111,6 +111,7 @@ async fn what_makes_no_sense_is_refused_in_words() {
         ("/weights", json!([{ "role": "a b", "weight": 1 }])),
         ("/weights", json!([{ "role": "a", "weight": 0 }])),
         ("/weights", json!([{ "role": "a", "weight": 0.0001 }])),
+        ("/weights", json!([{ "role": "a", "weight": -1 }])),
         ("/weights", json!([{ "role": "a", "weight": 1e300 }])),
         ("/weights", json!([{ "role": "a", "weight": "1" }])),
         (
@@ -144,6 +145,51 @@ async fn what_makes_no_sense_is_refused_in_words() {
     let negative = json!({ "max_grace_period": { "nanoseconds": -1 } });
     refused(&master, Method::POST, "/agents/a/drain", negative, 400).await;
     assert_eq!(master.get("/agents/a/drain").await.status(), 405);
+}
+
+#[tokio::test]
+async fn weights_that_are_computed_are_rounded_to_thousandths() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+
+    let third = json!([{ "role": "a", "weight": 1.0 / 3.0 }]);
+    let set = master.send(Method::PUT, "/weights", third).await;
+
+    assert_eq!(set, (200, NOTHING));
+    assert_eq!(master.json("/weights").await[0]["weight"], 0.333);
+}
+
+#[tokio::test]
+async fn paths_queries_and_empty_bodies_that_cannot_be_read_are_refused_as_everything_else() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let client = mete_daemon::http_client::plain().build().expect("a client");
+    let limit = json!({ "limit": { "cpus": 1 } });
+
+    for (method, path, body) in [
+        (Method::GET, "/quota/%ff", Some(limit.clone())),
+        (Method::PUT, "/quota/web?force=1", Some(limit)),
+        (Method::PUT, "/quota/web", None),
+        (Method::PUT, "/policy", None),
+        (Method::POST, "/maintenance/schedule", None),
+        (Method::POST, "/what-if", None),
+        (
+            Method::POST,
+            "/machine/down",
+            Some(json!([{ "ip": "999.1.1.1" }])),
+        ),
+    ] {
+        let mut request = client.request(method, format!("{}{path}", master.url));
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.expect("an answer");
+
+        assert_eq!(answer.status(), 400, "{path}");
+        let said = answer.text().await.expect("a body");
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        assert!(said["message"].is_string(), "{path}: {said}");
+    }
 }
 
 #[tokio::test]

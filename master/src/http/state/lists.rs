@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -27,6 +27,7 @@ use super::shapes::{self, AgentShape, FrameworkShape, RecoveredShape, TaskShape}
 use super::{agent_shape, framework_alone, framework_shape, task_shape};
 use crate::grpc::About;
 use crate::http::Pages;
+use crate::http::asked::Query;
 use crate::sums::Sums;
 
 /// Tasks on one page of `/tasks` unless the reader says how many (as in Mesos).
