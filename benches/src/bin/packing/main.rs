@@ -5,6 +5,7 @@
 //! cargo run --release -p mete-benches --bin packing -- offers --data DIR [--trace FILE] [--policy NAME] [--seeds N] [--json]
 //! cargo run --release -p mete-benches --bin packing -- vbp --data DIR [--seconds 1] [--seeds 1] [--limit K] [--json]
 //! ```
+//! Flags of one experiment that mean nothing in another are passed over there, with a word on standard error.
 //! The data is public and not part of this repository; see `benches/README.md` for where it comes from.
 
 mod offers; // what the two levels cost
@@ -33,6 +34,11 @@ enum Experiment {
     Vbp(vbp::Arguments),
 }
 
+/// Says that a flag has no meaning in this experiment.
+fn note_unused(flag: &str) {
+    eprintln!("{flag} has no meaning in this experiment, and is passed over");
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,5 +54,30 @@ fn run(arguments: &Arguments) -> Result<()> {
         Experiment::Openb(arguments) => openb::run(arguments),
         Experiment::Offers(arguments) => offers::run(arguments),
         Experiment::Vbp(arguments) => vbp::run(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_of_flags_serves_every_experiment() {
+        for experiment in ["openb", "offers", "vbp"] {
+            let flags = ["--trace", "gpuspec33", "--policy", "fgd", "--seeds", "1"];
+            let line = [
+                "packing",
+                experiment,
+                "--data",
+                "DIR",
+                "--seconds",
+                "1",
+                "--json",
+            ];
+
+            let read = Arguments::try_parse_from(line.into_iter().chain(flags));
+
+            assert!(read.is_ok(), "{experiment}: {read:?}");
+        }
     }
 }

@@ -40,12 +40,18 @@ pub(crate) struct Arguments {
     /// How many frameworks the tasks belong to.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     frameworks: u64,
+    /// Of no meaning here: no plan is improved for a time. Taken so that one line of flags serves every experiment.
+    #[arg(long, hide = true)]
+    seconds: Option<f64>,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.seconds.is_some() {
+        super::note_unused("--seconds");
+    }
     let machines = trace::machines(&arguments.data)?;
     let pods = trace::pods(&arguments.data, arguments.trace.as_deref())?;
     let capacity = trace::gpus_milli(&machines);

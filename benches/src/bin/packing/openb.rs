@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     /// The folder that holds openb/, or the files themselves.
     #[arg(long)]
     data: PathBuf,
-    /// A list of pods other than the default one: a file, or the name of a published list, gpuspec33 say.
+    /// A list of pods other than the default one: a file, here or where the data are, or the name of a published list,
+    /// gpuspec33 say.
     #[arg(long)]
     trace: Option<PathBuf>,
     /// One policy only; otherwise best-fit, fgd and worth.
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// always told, as in the published runs.
     #[arg(long)]
     known_mix: bool,
+    /// Of no meaning here: no plan is improved for a time. Taken so that one line of flags serves every experiment.
+    #[arg(long, hide = true)]
+    seconds: Option<f64>,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -56,6 +60,9 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.seconds.is_some() {
+        super::note_unused("--seconds");
+    }
     let machines = trace::machines(&arguments.data)?;
     let pods = trace::pods(&arguments.data, arguments.trace.as_deref())?;
     let policies = match arguments.policy {

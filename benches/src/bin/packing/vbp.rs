@@ -27,7 +27,7 @@ const SLICE: u64 = 200;
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The folder with the public data; `vbp/` is looked for in it.
+    /// The folder that holds vbp/, or the files themselves.
     #[arg(long)]
     data: PathBuf,
     /// CPU seconds for one instance; zero shows the greedy start alone.
@@ -39,6 +39,12 @@ pub(crate) struct Arguments {
     /// Only so many instances, evenly spread over the set.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
+    /// Of no meaning here, as is the policy: the instances are a set of their own, and packed in one way. Taken so that one
+    /// line of flags serves every experiment.
+    #[arg(long, hide = true)]
+    trace: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    policy: Option<String>,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -59,7 +65,18 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// # Errors
 /// When data are absent or unreadable, or a packing is wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let folder = arguments.data.join("vbp");
+    if arguments.trace.is_some() {
+        super::note_unused("--trace");
+    }
+    if arguments.policy.is_some() {
+        super::note_unused("--policy");
+    }
+    let within = arguments.data.join("vbp");
+    let folder = if within.is_dir() {
+        within
+    } else {
+        arguments.data.clone()
+    };
     let known = known::read(&folder.join("New_summary_known.csv"))?;
     let mut instances = Instances::read(&folder)?;
     let budget = Duration::from_secs_f64(arguments.seconds);

@@ -55,7 +55,9 @@ pub(crate) fn pods(data: &Path, trace: Option<&Path>) -> Result<Vec<Pod>> {
         {
             find(data, &format!("openb_pod_list_{}.csv", name.display()))?
         }
-        Some(trace) => trace.to_owned(),
+        // A file, as it stands where the reader is, or where the data are.
+        Some(trace) if trace.exists() => trace.to_owned(),
+        Some(trace) => find(data, &trace.display().to_string())?,
         None => find(data, PODS)?,
     };
     let mut pods = Vec::new();
@@ -186,5 +188,30 @@ impl Row {
         let mut resources = Resources::cpus_mem(cpus, memory);
         resources.gpus_milli = gpus_milli;
         Ok(resources)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_pods_is_found_by_its_name_where_the_data_are() {
+        let data = tempfile::tempdir().expect("a directory");
+        let folder = data.path().join("openb");
+        std::fs::create_dir(&folder).expect("made");
+        let list = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\np-0,1000,64,1,500\n";
+        std::fs::write(folder.join("openb_pod_list_mine.csv"), list).expect("written");
+
+        for name in [
+            "mine",
+            "openb_pod_list_mine.csv",
+            "openb/openb_pod_list_mine.csv",
+        ] {
+            let read = pods(data.path(), Some(Path::new(name)));
+
+            assert_eq!(read.expect(name).len(), 1, "{name}");
+        }
+        assert!(pods(data.path(), Some(Path::new("other.csv"))).is_err());
     }
 }
