@@ -23,6 +23,7 @@ impl event_loop::Hands<Action> for Hands {
                 let message = messages::to_wire(message, &self.about);
                 self.links.send_to_agent(link, message);
             }
+            Action::SayWhenRead { link } => self.links.say_when_read(link),
             Action::Close { link } => self.links.close(link),
         }
     }

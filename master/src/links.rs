@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
@@ -16,20 +17,36 @@ use futures::stream::Stream;
 use mete_master_core::LinkId;
 use mete_proto::mesos::v1::scheduler::Event;
 use mete_proto::mete::v1::MasterMessage;
-use tokio::sync::mpsc;
+use prost::Message;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, warn};
 
-/// Messages that may wait on one stream. An implicit reconciliation of 100,000 tasks is sent in one go; some hundred bytes
-/// each, that is tens of MB for a stream at its worst, and nothing for one that is read.
+/// Messages that may wait on one stream: the news of an agent with all its tasks, many times over. At some hundred bytes each,
+/// that is tens of MB for a stream at its worst, and nothing for one that is read.
 const QUEUE_CAPACITY: usize = 131_072;
+
+/// Bytes of them: messages of frameworks and data of tasks can be megabytes each.
+const MAX_WAITING_BYTES: usize = 256 << 20;
+
+/// So many that wait are not weighed: a stream that is read never has more, and weighing takes time.
+const UNWEIGHED: usize = 16;
 
 /// What waits on a stream. A queue has room for dozens before anything waits, and a message can be a kilobyte: in place, ten
 /// thousand agents' queues would take a gigabyte.
-type Queued<T> = Result<Box<T>, Status>;
+enum Queued<T> {
+    Said {
+        message: Box<T>,
+        /// Encoded, as far as it was weighed.
+        bytes: usize,
+    },
+    /// What was queued before has been read.
+    Mark,
+    LastWord(Status),
+}
 
 /// What goes out on a stream.
 pub(crate) type Outbound<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -42,6 +59,8 @@ pub(crate) struct Opened<T> {
     pub(crate) outbound: Outbound<T>,
     /// Nothing more is to be read from it.
     pub(crate) over: CancellationToken,
+    /// Told when what was queued before a mark has been read.
+    pub(crate) read: Arc<Notify>,
 }
 
 /// All live streams. Cheap to clone.
@@ -63,8 +82,15 @@ struct Link {
 }
 
 enum Queue {
-    ToFramework(mpsc::Sender<Queued<Event>>),
-    ToAgent(mpsc::Sender<Queued<MasterMessage>>),
+    ToFramework(Waiting<Event>),
+    ToAgent(Waiting<MasterMessage>),
+}
+
+/// What waits on one stream.
+struct Waiting<T> {
+    sender: mpsc::Sender<Queued<T>>,
+    /// Of what was weighed and waits.
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Links {
@@ -82,7 +108,17 @@ impl Links {
     pub(crate) fn send_to_framework(&self, link: LinkId, event: Event) {
         let mut state = self.state();
         let sent = match state.live.get(&link).map(|link| &link.queue) {
-            Some(Queue::ToFramework(queue)) => enqueue(queue, event),
+            Some(Queue::ToFramework(queue)) => queue.put(event),
+            Some(Queue::ToAgent(_)) | None => return,
+        };
+        state.settle(link, sent);
+    }
+
+    /// Has the owner of a framework's stream told when what is queued on it has been read. One mark at a time.
+    pub(crate) fn say_when_read(&self, link: LinkId) {
+        let mut state = self.state();
+        let sent = match state.live.get(&link).map(|link| &link.queue) {
+            Some(Queue::ToFramework(queue)) => queue.try_send(Queued::Mark),
             Some(Queue::ToAgent(_)) | None => return,
         };
         state.settle(link, sent);
@@ -92,7 +128,7 @@ impl Links {
     pub(crate) fn send_to_agent(&self, link: LinkId, message: MasterMessage) {
         let mut state = self.state();
         let sent = match state.live.get(&link).map(|link| &link.queue) {
-            Some(Queue::ToAgent(queue)) => enqueue(queue, message),
+            Some(Queue::ToAgent(queue)) => queue.put(message),
             Some(Queue::ToFramework(_)) | None => return,
         };
         state.settle(link, sent);
@@ -112,8 +148,8 @@ impl Links {
         if let Some(Link { queue, over, .. }) = ended {
             // A queue without room for a last word ends without.
             match queue {
-                Queue::ToFramework(queue) => drop(queue.try_send(Err(status))),
-                Queue::ToAgent(queue) => drop(queue.try_send(Err(status))),
+                Queue::ToFramework(queue) => drop(queue.try_send(Queued::LastWord(status))),
+                Queue::ToAgent(queue) => drop(queue.try_send(Queued::LastWord(status))),
             }
             over.cancel();
         }
@@ -129,12 +165,11 @@ impl Links {
         all.into_values().for_each(|link| link.over.cancel());
     }
 
-    fn open<T: Send + 'static>(
-        &self,
-        queue: impl FnOnce(mpsc::Sender<Queued<T>>) -> Queue,
-    ) -> Opened<T> {
+    fn open<T: Send + 'static>(&self, queue: impl FnOnce(Waiting<T>) -> Queue) -> Opened<T> {
         let (sender, waiting) = mpsc::channel(QUEUE_CAPACITY);
         let (cut, over) = (CancellationToken::new(), CancellationToken::new());
+        let (read, bytes) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let outbound = outbound(waiting, Arc::clone(&bytes), Arc::clone(&read), cut.clone());
         let mut state = self.state();
         state.given_out += 1;
         let link = LinkId(state.given_out);
@@ -142,16 +177,17 @@ impl Links {
             over.cancel();
         } else {
             let live = Link {
-                queue: queue(sender),
-                cut: cut.clone(),
+                queue: queue(Waiting { sender, bytes }),
+                cut,
                 over: over.clone(),
             };
             state.live.insert(link, live);
         }
         Opened {
             link,
-            outbound: outbound(waiting, cut),
+            outbound,
             over,
+            read,
         }
     }
 
@@ -168,7 +204,8 @@ impl State {
             Sent::Full => {
                 warn!(
                     link = link.0,
-                    capacity = QUEUE_CAPACITY,
+                    max_messages = QUEUE_CAPACITY,
+                    max_bytes = MAX_WAITING_BYTES,
                     "stream is not read fast enough and is cut"
                 );
                 if let Some(link) = self.live.remove(&link) {
@@ -190,24 +227,56 @@ enum Sent {
     Gone,
 }
 
-fn enqueue<T>(queue: &mpsc::Sender<Queued<T>>, message: T) -> Sent {
-    match queue.try_send(Ok(Box::new(message))) {
-        Ok(()) => Sent::Queued,
-        Err(TrySendError::Full(_)) => Sent::Full,
-        Err(TrySendError::Closed(_)) => Sent::Gone,
+impl<T: Message> Waiting<T> {
+    fn put(&self, message: T) -> Sent {
+        let waiting = self.sender.max_capacity() - self.sender.capacity();
+        let bytes = match waiting < UNWEIGHED {
+            true => 0,
+            false => message.encoded_len(),
+        };
+        if self.bytes.load(Ordering::Relaxed) + bytes > MAX_WAITING_BYTES {
+            return Sent::Full;
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let message = Box::new(message);
+        self.try_send(Queued::Said { message, bytes })
+    }
+}
+
+impl<T> Waiting<T> {
+    fn try_send(&self, queued: Queued<T>) -> Sent {
+        match self.sender.try_send(queued) {
+            Ok(()) => Sent::Queued,
+            Err(TrySendError::Full(_)) => Sent::Full,
+            Err(TrySendError::Closed(_)) => Sent::Gone,
+        }
     }
 }
 
 /// What waits, until it is cut; then one last word.
 fn outbound<T: Send + 'static>(
     waiting: mpsc::Receiver<Queued<T>>,
+    waiting_bytes: Arc<AtomicUsize>,
+    read: Arc<Notify>,
     cut: CancellationToken,
 ) -> Outbound<T> {
     let last_word = cut.clone();
     let last_word = futures::stream::once(async move { last_word.is_cancelled() })
         .filter_map(|cut| std::future::ready(cut.then(|| Err(too_slow()))));
     ReceiverStream::new(waiting)
-        .map(|queued| queued.map(|message| *message))
+        .filter_map(move |queued| {
+            std::future::ready(match queued {
+                Queued::Said { message, bytes } => {
+                    waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    Some(Ok(*message))
+                }
+                Queued::LastWord(status) => Some(Err(status)),
+                Queued::Mark => {
+                    read.notify_one();
+                    None
+                }
+            })
+        })
         .take_until(cut.cancelled_owned())
         .chain(last_word)
         .boxed()
@@ -229,6 +298,7 @@ impl fmt::Debug for Links {
 
 #[cfg(test)]
 mod tests {
+    use mete_proto::mesos::v1::scheduler::event;
     use tonic::Code;
 
     use super::*;
@@ -263,6 +333,24 @@ mod tests {
         let last = stream.outbound.collect::<Vec<_>>().await.pop();
         let code = last.map(|last| last.map_err(|status| status.code()));
         assert_eq!(code, Some(Err(Code::ResourceExhausted)));
+    }
+
+    #[tokio::test]
+    async fn a_stream_on_which_too_many_bytes_wait_is_cut() {
+        let links = Links::default();
+        let stream = links.open_to_framework();
+        let large = Event {
+            message: Some(event::Message {
+                data: vec![0; 16 << 20].into(),
+                ..event::Message::default()
+            }),
+            ..Event::default()
+        };
+        for _ in 0..=UNWEIGHED + MAX_WAITING_BYTES / (16 << 20) {
+            links.send_to_framework(stream.link, large.clone());
+        }
+
+        assert!(stream.over.is_cancelled());
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
 use crate::state::operations::Operations;
+use crate::state::reconciliations::Reconciliations;
 use crate::state::schedule::Schedule;
 use crate::state::tasks::Tasks;
 use crate::view::View;
@@ -46,6 +47,7 @@ pub struct Cluster {
     pub(crate) executors: Executors,
     pub(crate) erasures: Erasures,
     pub(crate) operations: Operations,
+    pub(crate) reconciliations: Reconciliations,
     pub(crate) weights: Arc<BTreeMap<Role, NonZeroU32>>,
     pub(crate) limits: Arc<BTreeMap<Role, Amounts>>,
     pub(crate) guarantees: Arc<BTreeMap<Role, Amounts>>,
@@ -133,6 +135,9 @@ impl Cluster {
             Input::Subscribe(subscription) => self.subscribe(now, *subscription, out),
             Input::FrameworkDisconnected { framework, link } => {
                 self.framework_disconnected(now, &framework, link, out);
+            }
+            Input::StreamRead { framework, link } => {
+                self.stream_read(now, &framework, link, out);
             }
             Input::Call {
                 framework,

@@ -37,6 +37,11 @@ pub enum Action {
         /// What.
         message: MessageToAgent,
     },
+    /// Say when what was said before on a framework's stream has been read: there is more than should wait on it at once.
+    SayWhenRead {
+        /// Which.
+        link: LinkId,
+    },
     /// End a stream, after what was said on it before.
     Close {
         /// Which.

@@ -92,6 +92,13 @@ pub enum Input {
         /// Which stream.
         link: LinkId,
     },
+    /// All has been read that was said on the stream of a framework before it was asked to say so.
+    StreamRead {
+        /// Which framework.
+        framework: FrameworkId,
+        /// Which stream.
+        link: LinkId,
+    },
     /// A framework calls. DEMAND and UPDATE_FRAMEWORK are answered with `Done`, each call that cannot be acted on, or
     /// comes on a stream that is not the framework's, with `Refused`; the others have no answer but what follows.
     Call {

@@ -3,6 +3,7 @@
 //!
 //! A task holds its resources until it is terminal; a terminal one is kept for the acknowledgement only.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,6 +195,23 @@ impl Tasks {
         id: &'a FrameworkId,
     ) -> impl Iterator<Item = &'a Arc<Task>> {
         of_framework(&self.all, id)
+    }
+
+    /// Those that come after one of them, or all.
+    pub(crate) fn of_framework_after<'a>(
+        &'a self,
+        id: &'a FrameworkId,
+        after: Option<&'a TaskId>,
+    ) -> impl Iterator<Item = &'a Arc<Task>> {
+        let is_before = move |key: &TaskKey| match key.framework.cmp(id) {
+            Ordering::Less => true,
+            Ordering::Equal => after.is_some_and(|after| key.task <= *after),
+            Ordering::Greater => false,
+        };
+        self.all
+            .after(is_before)
+            .take_while(move |(key, _)| key.framework == *id)
+            .map(|(_, task)| task)
     }
 }
 

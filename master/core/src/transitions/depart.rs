@@ -31,6 +31,7 @@ impl Cluster {
             return;
         }
         self.drop_offers_to(now, id);
+        self.reconciliations.forget(id);
         self.allocator.set_framework_active(id, false);
         let Some(framework) = self.frameworks.get_mut(id) else {
             return;
@@ -111,6 +112,7 @@ impl Cluster {
 
     fn remove_framework(&mut self, now: Timestamp, id: &FrameworkId, out: &mut Out) {
         self.drop_offers_to(now, id);
+        self.reconciliations.forget(id);
         self.allocator.set_framework_active(id, false);
         self.deadlines.clear(&Due::Failover(id.clone()));
         let Some(framework) = self.frameworks.get_mut(id) else {

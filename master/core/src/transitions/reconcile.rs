@@ -9,14 +9,19 @@
 //! | | marked gone | GONE_BY_OPERATOR |
 //! | | not known, from before this start, within the return window | none |
 //! | | not known, or not named | UNKNOWN |
+//!
+//! Long answers are told in pieces, each when the one before has been read ([`reconciliations`](crate::state::reconciliations)).
 
 use mete_model::{
     AgentId, FrameworkId, OperationId, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp,
 };
+use tracing::warn;
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::{Event, OperationOutcome};
+use crate::effects::{Action, Event, OperationOutcome};
+use crate::input::LinkId;
 use crate::state::agents::{Admission, Reach};
+use crate::state::reconciliations::{Asked, MAX_NAMED, PIECE};
 use crate::state::tasks;
 use crate::transitions::feedback;
 
@@ -30,19 +35,66 @@ impl Cluster {
         out: &mut Out,
     ) {
         self.count().reconciliations += 1;
-        if named.is_empty() {
-            let all = self.tasks.of_framework(framework);
-            for mut status in all
-                .map(|task| task.status_by_master(now))
-                .collect::<Vec<_>>()
-            {
-                mark(&mut status);
-                self.answer(framework, status, out);
-            }
-            return;
+        let asked = match named.is_empty() {
+            true => Asked::All { after: None },
+            false => Asked::Named(named.into_iter()),
+        };
+        let is_told_another = self.reconciliations.has(framework);
+        if !self.reconciliations.ask(framework, asked) {
+            let why = format!("RECONCILE is refused while {MAX_NAMED} tasks wait to be answered");
+            warn!(%framework, "{why}");
+            return self.refuse_call(why, out);
         }
-        for (task, agent) in named {
-            self.reconcile_one(now, framework, task, agent, out);
+        if !is_told_another {
+            self.tell_piece(now, framework, out);
+        }
+    }
+
+    /// What was told has been read: now the next piece.
+    pub(crate) fn stream_read(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        link: LinkId,
+        out: &mut Out,
+    ) {
+        if self.frameworks.on_link(framework, link).is_some() {
+            self.tell_piece(now, framework, out);
+        }
+    }
+
+    /// Answers what was asked for first, up to a piece of it; asks to hear when that has been read if more is to be told.
+    fn tell_piece(&mut self, now: Timestamp, framework: &FrameworkId, out: &mut Out) {
+        let rest = match self.reconciliations.next(framework) {
+            None => return,
+            Some(Asked::Named(mut named)) => {
+                for (task, agent) in named.by_ref().take(PIECE) {
+                    self.reconcile_one(now, framework, task, agent, out);
+                }
+                (named.len() > 0).then_some(Asked::Named(named))
+            }
+            Some(Asked::All { after }) => {
+                let tasks = self.tasks.of_framework_after(framework, after.as_ref());
+                let piece: Vec<_> = tasks
+                    .take(PIECE)
+                    .map(|task| task.status_by_master(now))
+                    .collect();
+                let last = piece.get(PIECE - 1).map(|status| status.task.clone());
+                for mut status in piece {
+                    mark(&mut status);
+                    self.answer(framework, status, out);
+                }
+                last.map(|last| Asked::All { after: Some(last) })
+            }
+        };
+        if let Some(rest) = rest {
+            self.reconciliations.go_on_with(framework, rest);
+        }
+        let known = self.frameworks.get(framework);
+        if self.reconciliations.has(framework)
+            && let Some(link) = known.and_then(|known| known.link())
+        {
+            out.act.push(Action::SayWhenRead { link });
         }
     }
 

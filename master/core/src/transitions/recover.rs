@@ -22,6 +22,7 @@ use crate::state::frameworks::Frameworks;
 use crate::state::inverse_offers::InverseOffers;
 use crate::state::offers::Offers;
 use crate::state::operations::Operations;
+use crate::state::reconciliations::Reconciliations;
 use crate::state::tasks::Tasks;
 
 impl Cluster {
@@ -51,6 +52,7 @@ impl Cluster {
             executors: Executors::default(),
             erasures: Erasures::new(registry.erasing),
             operations: Operations::new(registry.operations),
+            reconciliations: Reconciliations::default(),
             weights: Arc::new(registry.weights),
             limits: Arc::new(registry.limits),
             guarantees: Arc::new(registry.guarantees),

@@ -87,6 +87,7 @@ impl Cluster {
     /// The stream that the framework had is told and closed; its offers vanish without a word.
     fn leave_old_stream(&mut self, now: Timestamp, id: &FrameworkId, out: &mut Out) {
         self.drop_offers_to(now, id);
+        self.reconciliations.forget(id);
         if let Some(link) = self.frameworks.get(id).and_then(|known| known.link()) {
             let event = Event::Error("Framework failed over".to_owned()); // The words of Mesos.
             out.act.push(Action::ToFramework { link, event });

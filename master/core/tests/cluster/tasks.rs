@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mete_master_core::{Call, Event, Input, LinkId, MessageToAgent};
+use mete_master_core::{Action, Call, Event, Input, LinkId, MessageToAgent};
 use mete_model::{AgentId, Machine, Reason, TaskState, UpdateId};
 
 use crate::world::{
-    Client, World, events, kills, messages, offers, status, statuses, task, task_id, update,
-    updates,
+    Client, World, brought, events, kills, messages, offers, status, statuses, task, task_id,
+    update, updates,
 };
 
 struct Scene {
@@ -277,4 +277,59 @@ fn reconciliation_tells_the_latest_state_and_asks_for_no_acknowledgement() {
             TaskState::Unknown
         ]
     );
+}
+
+#[test]
+fn a_long_reconciliation_is_told_in_pieces_each_when_the_one_before_was_read() {
+    let mut scene = scene();
+    let link = scene.client.link;
+    let names: Vec<String> = (0..10_000).map(|at| format!("t{at}")).collect();
+    let named: Vec<(&str, Option<&AgentId>)> =
+        names.iter().map(|name| (name.as_str(), None)).collect();
+
+    let mut told = Vec::new();
+    let mut out = scene.reconcile(&named);
+    // What is asked meanwhile waits for its turn.
+    assert_eq!(updates(&scene.reconcile(&[("one", None)]), link), []);
+    loop {
+        let piece = updates(&out, link);
+        assert!(piece.len() < 5_000, "{} at once", piece.len());
+        told.extend(piece.into_iter().map(|update| update.0));
+        if !out.act.contains(&Action::SayWhenRead { link }) {
+            break;
+        }
+        out = scene.world.step(Input::StreamRead {
+            framework: scene.client.id.clone(),
+            link,
+        });
+    }
+
+    let all: Vec<String> = names.into_iter().chain(["one".to_owned()]).collect();
+    assert_eq!(told, all);
+}
+
+#[test]
+fn all_tasks_are_told_in_pieces_each_once() {
+    let mut world = World::new();
+    let client = world.framework();
+    let (agent, _) = world.agent("a");
+    let expected: Vec<String> = (0..6_000).map(|at| format!("t{at:04}")).collect();
+    let tasks = expected
+        .iter()
+        .map(|id| brought(&client, &agent, id, TaskState::Running));
+    world.returns(&agent, tasks.collect());
+    let link = client.link;
+
+    let mut out = world.call(&client, Call::Reconcile(Vec::new()));
+    let mut told: Vec<String> = updates(&out, link).into_iter().map(|one| one.0).collect();
+    assert!(told.len() < expected.len(), "all at once");
+    while out.act.contains(&Action::SayWhenRead { link }) {
+        out = world.step(Input::StreamRead {
+            framework: client.id.clone(),
+            link,
+        });
+        told.extend(updates(&out, link).into_iter().map(|one| one.0));
+    }
+
+    assert_eq!(told, expected);
 }

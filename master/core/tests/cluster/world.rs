@@ -364,7 +364,10 @@ pub(crate) fn brought(client: &Client, agent: &AgentId, id: &str, state: TaskSta
 pub(crate) fn events(out: &Out, on: LinkId) -> Vec<Event> {
     let event = |action: &Action| match action {
         Action::ToFramework { link, event } if *link == on => Some(event.clone()),
-        Action::ToFramework { .. } | Action::ToAgent { .. } | Action::Close { .. } => None,
+        Action::ToFramework { .. }
+        | Action::ToAgent { .. }
+        | Action::SayWhenRead { .. }
+        | Action::Close { .. } => None,
     };
     out.act.iter().filter_map(event).collect()
 }
@@ -373,7 +376,10 @@ pub(crate) fn events(out: &Out, on: LinkId) -> Vec<Event> {
 pub(crate) fn messages(out: &Out, on: LinkId) -> Vec<MessageToAgent> {
     let message = |action: &Action| match action {
         Action::ToAgent { link, message } if *link == on => Some(message.clone()),
-        Action::ToFramework { .. } | Action::ToAgent { .. } | Action::Close { .. } => None,
+        Action::ToFramework { .. }
+        | Action::ToAgent { .. }
+        | Action::SayWhenRead { .. }
+        | Action::Close { .. } => None,
     };
     out.act.iter().filter_map(message).collect()
 }
@@ -381,7 +387,7 @@ pub(crate) fn messages(out: &Out, on: LinkId) -> Vec<MessageToAgent> {
 pub(crate) fn closed(out: &Out) -> Vec<LinkId> {
     let link = |action: &Action| match action {
         Action::Close { link } => Some(*link),
-        Action::ToFramework { .. } | Action::ToAgent { .. } => None,
+        Action::ToFramework { .. } | Action::ToAgent { .. } | Action::SayWhenRead { .. } => None,
     };
     out.act.iter().filter_map(link).collect()
 }
