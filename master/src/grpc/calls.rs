@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use mete_daemon::auth::Principal;
 use mete_master_core::{
     Accept, BadGroup, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
+    View,
 };
 use mete_model::container::MountSource;
 use mete_model::{
@@ -59,18 +60,44 @@ pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription
     })
 }
 
-/// Who has a secret of its own speaks for frameworks of its name alone.
+/// Who has a secret of its own speaks for frameworks of its name alone. One that names no principal gets the caller's, unless
+/// it has been let in without one: then it stays as it is.
 ///
 /// # Errors
 /// Names both.
-pub(crate) fn check_principal(call: &WireCall, caller: Option<&Principal>) -> Result<(), String> {
-    let info = call.subscribe.as_ref().map(|part| &part.framework_info);
-    let update = call.update_framework.as_ref();
-    let info = info.or_else(|| update.map(|part| &part.framework_info));
-    let named = info.and_then(|info| info.principal.as_deref());
+pub(crate) fn sign(
+    call: &mut WireCall,
+    caller: Option<&Principal>,
+    view: &View,
+) -> Result<(), String> {
+    let known = FrameworkId::new(call.framework_id.as_ref().map_or("", |id| &id.value));
+    let known = known.ok().and_then(|id| view.frameworks.get(&id));
+    let known = known.filter(|known| !known.is_nameless());
+    let is_nobodys = known.is_some_and(|known| known.info.principal.is_none());
+    let info = call.subscribe.as_mut().map(|part| &mut part.framework_info);
+    let update = call.update_framework.as_mut();
+    let Some(info) = info.or_else(|| update.map(|part| &mut part.framework_info)) else {
+        return Ok(());
+    };
+    check_principal(info.principal.as_deref(), caller)?;
+    if let Some(caller) = caller.filter(|caller| caller.has_own_secret() && !is_nobodys) {
+        info.principal
+            .get_or_insert_with(|| caller.name.to_string());
+    }
+    Ok(())
+}
+
+/// Who has a secret of its own speaks for frameworks of its name alone, and for those of nobody.
+///
+/// # Errors
+/// Names both.
+pub(crate) fn check_principal(
+    named: Option<&str>,
+    caller: Option<&Principal>,
+) -> Result<(), String> {
     match (named, caller.filter(|caller| caller.has_own_secret())) {
         (Some(named), Some(caller)) if *named != *caller.name => Err(format!(
-            "the caller is {}, framework_info.principal is {named}",
+            "the caller is {}, FrameworkInfo.principal is {named}",
             caller.name
         )),
         _ => Ok(()),

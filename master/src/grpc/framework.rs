@@ -5,6 +5,7 @@
 //! ```
 //! A call that makes no sense is answered with an ERROR event and the stream stays; bytes that are no call end it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -14,6 +15,7 @@ use mete_master_core::{Input, LinkId, Reply};
 use mete_model::FrameworkId;
 use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
 use mete_proto::mete::v1::scheduler_server::Scheduler;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -47,6 +49,7 @@ impl Scheduler for Frameworks {
             caller: request.extensions().get().cloned(),
             link: opened.link,
             over: opened.over,
+            read: opened.read,
         };
         tokio::spawn(stream.run(request.into_inner()));
         Ok(Response::new(opened.outbound))
@@ -65,6 +68,8 @@ pub(crate) struct Talk {
     pub(crate) caller: Option<Principal>,
     pub(crate) link: LinkId,
     pub(crate) over: CancellationToken,
+    /// Told when what was said on it has been read.
+    pub(crate) read: Arc<Notify>,
 }
 
 impl Talk {
@@ -100,7 +105,7 @@ impl Talk {
             let seconds = self.desk.greeting_timeout.as_secs_f64();
             Status::deadline_exceeded(format!("no SUBSCRIBE came within {seconds} s"))
         })?;
-        let Some(first) = first.transpose()? else {
+        let Some(mut first) = first.transpose()? else {
             return Ok(None);
         };
         if first.r#type() != call::Type::Subscribe {
@@ -108,7 +113,8 @@ impl Talk {
             let why = format!("the first call must be SUBSCRIBE, not {name}");
             return Err(Status::failed_precondition(why));
         }
-        calls::check_principal(&first, self.caller.as_ref()).map_err(Status::permission_denied)?;
+        calls::sign(&mut first, self.caller.as_ref(), &self.desk.handle.view())
+            .map_err(Status::permission_denied)?;
         let subscription = match calls::subscription(&first, self.link) {
             Ok(subscription) => subscription,
             Err(bad) => {
@@ -142,6 +148,11 @@ impl Talk {
                     let beat = events::bare(event::Type::Heartbeat);
                     self.desk.links.send_to_framework(self.link, beat);
                 }
+                () = self.read.notified() => {
+                    let framework = framework.clone();
+                    let read = Input::StreamRead { framework, link: self.link };
+                    self.desk.handle.tell(read).await.map_err(leaving)?;
+                }
                 () = self.over.cancelled() => return Ok(()),
             }
         }
@@ -154,9 +165,10 @@ impl Talk {
         calls: Vec<Result<Call, Status>>,
     ) -> Result<(), Status> {
         let mut inputs = Vec::with_capacity(calls.len());
+        let view = self.desk.handle.view();
         for call in calls {
-            let read = call.and_then(|call| {
-                calls::check_principal(&call, self.caller.as_ref())
+            let read = call.and_then(|mut call| {
+                calls::sign(&mut call, self.caller.as_ref(), &view)
                     .map_err(Status::permission_denied)?;
                 Ok(calls::from_wire(&call, framework))
             });

@@ -55,15 +55,15 @@ pub(super) fn routes(desk: Desk) -> Router {
 
 async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
     let caller = request.extensions().get::<Principal>().cloned();
-    let (headers, call): (HeaderMap, WireCall) = request::read(request).await?;
-    calls::check_principal(&call, caller.as_ref()).map_err(Refusal::forbidden)?;
+    let (headers, mut call): (HeaderMap, WireCall) = request::read(request).await?;
+    calls::sign(&mut call, caller.as_ref(), &door.desk.handle.view()).map_err(Refusal::bad)?;
     if call.r#type.is_none() {
         return Err(Refusal::bad("the call has no type"));
     }
     if call.r#type() == Type::Subscribe {
         return subscribe(&door, &headers, caller, call);
     }
-    answer(&door, &headers, &call).await
+    answer(&door, &headers, caller.as_ref(), &call).await
 }
 
 fn subscribe(
@@ -86,6 +86,7 @@ fn subscribe(
         link,
         outbound,
         over,
+        read: told,
     } = door.desk.links.open_to_framework();
     let (id, read, unread) = door.streams.open(link);
     let talk = Talk {
@@ -93,6 +94,7 @@ fn subscribe(
         caller,
         link,
         over,
+        read: told,
     };
     // The one call that comes on this stream; then it stands until nobody reads it any more.
     let said = futures::stream::once(async { Ok::<_, Status>(call) });
@@ -115,7 +117,12 @@ fn record(media: Media, event: &Event) -> Result<Bytes, Infallible> {
     Ok(recordio::encode(&media.encode(event)))
 }
 
-async fn answer(door: &Door, headers: &HeaderMap, call: &WireCall) -> Result<Response, Refusal> {
+async fn answer(
+    door: &Door,
+    headers: &HeaderMap,
+    caller: Option<&Principal>,
+    call: &WireCall,
+) -> Result<Response, Refusal> {
     if call.r#type() == Type::Unknown {
         let why = format!("{} is not known here", calls::name(call));
         return Err(Refusal::with(StatusCode::NOT_IMPLEMENTED, why));
@@ -130,7 +137,7 @@ async fn answer(door: &Door, headers: &HeaderMap, call: &WireCall) -> Result<Res
     let converted = calls::convert(call);
     let converted = converted
         .map_err(|bad| Refusal::bad(format!("{} makes no sense: {bad}", calls::name(call))))?;
-    let link = subscription(door, headers, &framework)?;
+    let link = subscription(door, headers, caller, &framework)?;
 
     let updates = matches!(converted, Call::UpdateFramework { .. });
     let is_answered = converted.is_answered();
@@ -156,6 +163,7 @@ async fn answer(door: &Door, headers: &HeaderMap, call: &WireCall) -> Result<Res
 fn subscription(
     door: &Door,
     headers: &HeaderMap,
+    caller: Option<&Principal>,
     framework: &FrameworkId,
 ) -> Result<LinkId, Refusal> {
     let view = door.desk.handle.view();
@@ -163,6 +171,7 @@ fn subscription(
     let known = known.filter(|known| !known.is_completed());
     let known =
         known.ok_or_else(|| Refusal::bad(format!("no framework has the id {framework}")))?;
+    calls::check_principal(known.info.principal.as_deref(), caller).map_err(Refusal::bad)?;
     let subscribed = known.link();
     let subscribed = subscribed.and_then(|link| Some((link, door.streams.id(link)?)));
     let (link, id) = subscribed.ok_or_else(|| {

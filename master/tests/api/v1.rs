@@ -65,6 +65,11 @@ impl Records {
         assert_eq!(answer.headers()[CONTENT_TYPE], media);
         assert_eq!(answer.headers()["transfer-encoding"], "chunked");
         assert!(!answer.headers().contains_key("content-encoding"));
+        Self::of(answer)
+    }
+
+    /// What an answer holds.
+    pub(crate) fn of(answer: reqwest::Response) -> Self {
         Self {
             answer,
             decoder: recordio::Decoder::new(1 << 22),

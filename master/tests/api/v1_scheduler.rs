@@ -558,7 +558,7 @@ async fn principals_are_who_they_say_and_speak_for_themselves() {
     );
     for (shown, principal, status) in [
         (bad.as_str(), "ops", 401),
-        (good.as_str(), "marathon", 403),
+        (good.as_str(), "marathon", 400),
         (good.as_str(), "ops", 200),
         ("Bearer 0123456789abcdef", "ops", 200),
     ] {
@@ -577,4 +577,71 @@ async fn principals_are_who_they_say_and_speak_for_themselves() {
     }
     assert_eq!(master.get("/state").await.status(), 401);
     assert_eq!(master.get("/health").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_framework_of_one_principal_takes_no_calls_of_another() {
+    let dir = tempdir().expect("a directory");
+    let file = dir.path().join("credentials");
+    let secrets = r#"{"credentials":[{"principal":"alice","secret":"0123456789abcdef"},
+        {"principal":"bob","secret":"fedcba9876543210"}]}"#;
+    std::fs::write(&file, secrets).expect("written");
+    let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, owner).expect("set");
+    let option = format!("--credentials={}", file.display());
+    let master = Master::with(dir.path(), &[&option]).await;
+    let alice = basic("alice", "0123456789abcdef");
+    let bob = basic("bob", "fedcba9876543210");
+    let say = async |who: &str, stream: &str, call: &Value| {
+        let mut headers = vec![("content-type", JSON), ("authorization", who)];
+        if !stream.is_empty() {
+            headers.push((STREAM_ID, stream));
+        }
+        post(&master, PATH, &headers, call.to_string()).await
+    };
+    let mut info = info();
+    info.as_object_mut().expect("an object").remove("principal");
+    info["failover_timeout"] = json!(60);
+
+    let mut subscribed = Records::of(say(&alice, "", &subscribe(&info)).await);
+    let stream = subscribed.stream_id();
+    let id = subscribed.event().await["subscribed"]["framework_id"].clone();
+    let revive = json!({ "type": "REVIVE", "framework_id": id });
+
+    assert_eq!(say(&alice, &stream, &revive).await.status(), 202);
+    let refused = say(&bob, &stream, &revive).await;
+    assert_eq!(refused.status(), 400);
+    let why = refused.text().await.expect("text");
+    assert!(why.contains("bob") && why.contains("alice"), "{why}");
+
+    // Nor can bob take it over, whether or not he names a principal.
+    info["id"] = id.clone();
+    let mut takes_over = subscribe(&info);
+    takes_over["framework_id"] = id.clone();
+    let mut refused = Records::of(say(&bob, "", &takes_over).await);
+    assert_eq!(refused.event().await["type"], "ERROR");
+    // What alice says later goes on without naming one, too.
+    let update = json!({ "type": "UPDATE_FRAMEWORK", "framework_id": id,
+        "update_framework": { "framework_info": info } });
+    assert_eq!(say(&alice, &stream, &update).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_reconciliation_longer_than_a_stream_holds_is_told_in_full() {
+    const TASKS: usize = 140_000;
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut client = Client::subscribed(&master).await;
+    let tasks: Vec<Value> = (0..TASKS)
+        .map(|at| json!({ "task_id": { "value": format!("t{at}") } }))
+        .collect();
+
+    let call = json!({ "type": "RECONCILE", "reconcile": { "tasks": tasks } });
+    assert_eq!(client.call(call).await, (202, String::new()));
+
+    for at in 0..TASKS {
+        let update = client.events.wait_for("UPDATE").await;
+        let task = &update["update"]["status"]["task_id"]["value"];
+        assert_eq!(*task, json!(format!("t{at}")));
+    }
 }
