@@ -128,6 +128,16 @@ proptest! {
     }
 
     #[test]
+    fn resources_with_parts_come_back_in_the_form_of_answers_over_http(
+        all in filled([simple_tags(), vec![refined_tag()]].concat())
+    ) {
+        let mut list = resources::to_wire(&all);
+        resources::to_endpoint_form(&mut list);
+
+        prop_assert_eq!(resources::from_wire(&list), Ok(all));
+    }
+
+    #[test]
     fn only_frameworks_that_take_parts_of_gpus_read_devices(all in filled(simple_tags())) {
         let ours = BTreeSet::from([Capability::GpuFractions, Capability::MultiRole]);
         let offer = offer_of(all);
@@ -224,10 +234,28 @@ fn reservations_that_cannot_stand_on_one_another_are_named() {
 fn the_two_forms_of_reservations_are_not_mixed() {
     assert_eq!(
         refused_resource(|one| {
-            one.role = Some("a".to_owned());
+            one.role = Some("b".to_owned());
             one.reservations.push(reservation("a"));
         }),
-        "resources[0].role: a is not possible: it is not set beside 'reservations'"
+        "resources[0].role: b is not possible: it is not the role in 'reservations'"
+    );
+    assert_eq!(
+        refused_resource(|one| {
+            one.role = Some("a/b".to_owned());
+            one.reservations = vec![reservation("a"), reservation("a/b")];
+        }),
+        "resources[0].role: a/b is not possible: it is not set beside several 'reservations'"
+    );
+    assert_eq!(
+        refused_resource(|one| {
+            one.role = Some("a".to_owned());
+            one.reservation = Some(wire::resource::ReservationInfo {
+                principal: Some("ops".to_owned()),
+                ..Default::default()
+            });
+            one.reservations.push(reservation("a"));
+        }),
+        "resources[0].reservation: a value is not possible: it is not what stands in 'reservations'"
     );
     assert_eq!(
         refused_resource(|one| {

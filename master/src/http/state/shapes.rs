@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mete_master_core::Task;
 use mete_model::{Limit, MEBIBYTE, Resources, TaskLimits};
-use mete_proto::convert::resources::to_wire;
+use mete_proto::convert::resources::{to_endpoint_form, to_wire};
 use mete_proto::convert::undecided::Undecided;
 use mete_proto::mesos::v1 as wire;
 use serde::Serialize;
@@ -247,15 +247,22 @@ pub(super) fn reserved(total: &Resources) -> BTreeMap<String, Resources> {
     by_role
 }
 
-/// Each resource as Mesos' tools read it: `name`, `type`, the value, `role`, and what is special about it.
+/// Each resource as Mesos' tools read it: `name`, `type`, the value, `role` and `reservation` beside
+/// `reservations` (of refined ones these alone), and what is special about it.
 pub(super) fn full(resources: &Resources) -> Vec<Value> {
-    to_wire(resources).iter().map(full_one).collect()
+    let mut list = to_wire(resources);
+    to_endpoint_form(&mut list);
+    list.iter().map(full_one).collect()
 }
 
 fn full_one(resource: &wire::Resource) -> Value {
-    let last = resource.reservations.last();
-    let role = last.map_or("*", |reservation| reservation.role());
-    let mut shape = json!({ "name": resource.name, "role": role });
+    let mut shape = json!({ "name": resource.name });
+    if let Some(role) = &resource.role {
+        shape["role"] = json!(role);
+    }
+    if let Some(older) = &resource.reservation {
+        shape["reservation"] = reserved_by(older);
+    }
     if let Some(scalar) = &resource.scalar {
         shape["type"] = json!("SCALAR");
         shape["scalar"] = json!({ "value": scalar.value });
@@ -290,7 +297,15 @@ fn full_one(resource: &wire::Resource) -> Value {
 }
 
 fn reservation(info: &wire::resource::ReservationInfo) -> Value {
-    let mut shape = json!({ "type": info.r#type().as_str_name(), "role": info.role() });
+    let mut shape = reserved_by(info);
+    shape["type"] = json!(info.r#type().as_str_name());
+    shape["role"] = json!(info.role());
+    shape
+}
+
+/// What the older form says of a reservation, too.
+fn reserved_by(info: &wire::resource::ReservationInfo) -> Value {
+    let mut shape = json!({});
     if let Some(principal) = &info.principal {
         shape["principal"] = json!(principal);
     }

@@ -1,7 +1,8 @@
 //! What makes resources special, read and written: reservations in both forms of Mesos, volumes, revocable, shared.
 //!
 //! The older form says a role in `role`, and in `reservation` that it was reserved while the agent ran; it cannot say
-//! refinements. The newer form says all of it in `reservations` and leaves the others unset.
+//! refinements. The newer form says all of it in `reservations` and leaves the others unset; answers over HTTP say both, and
+//! are read back as long as the two agree.
 
 use mete_model::resources::{VOLUME_ID_RULE, is_volume_id};
 use mete_model::{Reservation, ReservationKind, Role, Tag, Volume};
@@ -72,17 +73,44 @@ fn reservations(resource: &wire::Resource) -> Result<Vec<Reservation>, ConvertEr
         let older = older_form(older_role, resource.reservation.as_ref())?;
         return Ok(older.into_iter().collect());
     }
-    if let Some(role) = older_role {
-        let rule = "it is not set beside 'reservations'";
-        return Err(ConvertError::bad_value("role", role, rule));
-    }
-    if resource.reservation.is_some() {
-        let rule = "it is not set beside 'reservations'";
-        return Err(ConvertError::bad_value("reservation", "a value", rule));
-    }
     let each = resource.reservations.iter().enumerate();
     let stack = each.map(|(at, info)| newer_form(info).within(format_args!("reservations[{at}]")));
-    checked("reservations", stack.collect::<Result<_, _>>()?)
+    let stack: Vec<Reservation> = stack.collect::<Result<_, _>>()?;
+    agree(older_role, resource.reservation.as_ref(), &stack)?;
+    checked("reservations", stack)
+}
+
+/// Whether what is said in the older form beside the newer one is the same.
+fn agree(
+    role: Option<&str>,
+    info: Option<&ReservationInfo>,
+    stack: &[Reservation],
+) -> Result<(), ConvertError> {
+    let (role_rule, info_rule) = match stack {
+        [_] => (
+            "it is not the role in 'reservations'",
+            "it is not what stands in 'reservations'",
+        ),
+        _ => {
+            let rule = "it is not set beside several 'reservations'";
+            (rule, rule)
+        }
+    };
+    let only = match stack {
+        [only] => Some(only),
+        _ => None,
+    };
+    if let Some(role) = role
+        && only.is_none_or(|only| only.role.as_str() != role)
+    {
+        return Err(ConvertError::bad_value("role", role, role_rule));
+    }
+    let Some(info) = info else { return Ok(()) };
+    let older = older_form(only.map(|only| only.role.as_str()), Some(info))?;
+    match older.as_ref() == only {
+        true => Ok(()),
+        false => Err(ConvertError::bad_value("reservation", "a value", info_rule)),
+    }
 }
 
 fn older_form(
