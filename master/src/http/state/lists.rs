@@ -145,33 +145,38 @@ async fn frameworks(
     written(pages, write).await
 }
 
-#[derive(Deserialize)]
+/// As in Mesos, `limit`, `offset` and `order` that make no sense are as if nothing was said.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct SomeTasks {
-    limit: usize,
-    offset: usize,
-    order: Order,
+    limit: Option<String>,
+    offset: Option<String>,
+    /// By the time of the first report: `asc`, or the latest first.
+    order: Option<String>,
     framework_id: Option<String>,
     task_id: Option<String>,
 }
 
-/// By the time of the first report.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Order {
-    Asc,
-    Desc,
+impl SomeTasks {
+    fn limit(&self) -> usize {
+        count(self.limit.as_deref()).unwrap_or(TASKS_PER_PAGE)
+    }
+
+    fn offset(&self) -> usize {
+        count(self.offset.as_deref()).unwrap_or(0)
+    }
+
+    fn is_oldest_first(&self) -> bool {
+        self.order.as_deref() == Some("asc")
+    }
 }
 
-impl Default for SomeTasks {
-    fn default() -> Self {
-        Self {
-            limit: TASKS_PER_PAGE,
-            offset: 0,
-            order: Order::Desc,
-            framework_id: None,
-            task_id: None,
-        }
+/// A number of tasks; a negative one is more than there are (Mesos' own tools ask for `limit=-1`).
+fn count(said: Option<&str>) -> Option<usize> {
+    let said = said?.trim();
+    match said.strip_prefix('-') {
+        Some(below) => below.parse::<usize>().ok().map(|_| usize::MAX),
+        None => said.parse().ok(),
     }
 }
 
@@ -193,11 +198,11 @@ async fn tasks(
         let all = view.tasks.values().chain(view.ended_tasks.values());
         let mut all: Vec<&Arc<Task>> = all.filter(is_meant).collect();
         let began = |task: &Arc<Task>| task.statuses.first().map(|status| status.timestamp);
-        match asked.order {
-            Order::Asc => all.sort_by_key(|task| began(task)),
-            Order::Desc => all.sort_by_key(|task| Reverse(began(task))),
+        match asked.is_oldest_first() {
+            true => all.sort_by_key(|task| began(task)),
+            false => all.sort_by_key(|task| Reverse(began(task))),
         }
-        let page = all.into_iter().skip(asked.offset).take(asked.limit);
+        let page = all.into_iter().skip(asked.offset()).take(asked.limit());
         let tasks = page.map(|task| {
             let framework = view.frameworks.get(&task.key.framework);
             task_shape(task, framework.map_or("", |one| &one.info.user))
