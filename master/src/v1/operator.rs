@@ -70,7 +70,7 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
         return Err(unknown(&call));
     }
     if kind == Type::Subscribe {
-        return Ok(door.watchers.subscribe(accepted()?));
+        return Ok(door.watchers.subscribe(accepted()?).await);
     }
     if is_question(kind) {
         return answer(door, call, accepted()?).await;

@@ -365,6 +365,11 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
         .await;
     assert_eq!(tasks["tasks"][0]["state"], "TASK_RUNNING");
     assert_eq!(master.json("/tasks?offset=1").await["tasks"], json!([]));
+    // Mesos takes a negative limit for no limit, and what is no number for nothing said.
+    for asked in ["order=asc&limit=-1", "limit=all&offset=&order=up"] {
+        let listed = master.json(&format!("/tasks?{asked}")).await;
+        assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(1), "{asked}");
+    }
     let frameworks = master.json("/frameworks").await;
     assert_eq!(frameworks["frameworks"][0]["tasks"][0]["id"], "one");
     let summary = master.json("/state-summary").await;
@@ -448,7 +453,20 @@ async fn forms_order_as_scripts_for_mesos_do() {
         ("/reserve", form(&list(1e6)), 409),
         ("/reserve", form(&json!({})), 400),
         ("/reserve", "slaveId=x".to_owned(), 422),
-        ("/master/unreserve", form(&list(100.0)), 202),
+        ("/master/unreserve", form(&list(60.0)), 202),
+    ] {
+        let answer = post(master, path, &kind, body.clone()).await;
+        let got = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        assert_eq!(got, status, "{path} {body}: {text}");
+    }
+    // What is listed as reserved can be given back as it is listed.
+    let listed = master.json("/slaves").await;
+    let listed = listed["slaves"][0]["reserved_resources_full"]["db"].clone();
+    assert_eq!(listed[0]["role"], "db");
+    assert_eq!(listed[0]["reservation"], json!({ "principal": "ops" }));
+    for (path, body, status) in [
+        ("/unreserve", form(&listed), 202),
         ("/teardown", "frameworkId=nobody".to_owned(), 404),
         (
             "/teardown",
@@ -467,4 +485,19 @@ async fn forms_order_as_scripts_for_mesos_do() {
         state["completed_frameworks"][0]["id"],
         json!(scene.framework.id.value)
     );
+}
+
+#[tokio::test]
+async fn all_who_subscribe_at_the_same_moment_are_let_in() {
+    let scene = scene().await;
+    let headers = [("content-type", JSON), ("accept", JSON)];
+    let come = (0..200).map(|_| {
+        let body = json!({ "type": "SUBSCRIBE" }).to_string();
+        post(&scene.master, "/api/v1", &headers, body)
+    });
+
+    for answer in futures::future::join_all(come).await {
+        assert_eq!(answer.status(), 200);
+        assert_eq!(Records::of(answer).event().await["type"], "SUBSCRIBED");
+    }
 }

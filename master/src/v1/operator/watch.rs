@@ -5,8 +5,10 @@
 //! ```
 //! One herald compares each published view with the one before, so that no decision ever waits for a reader. What happens
 //! between two views is told as far as the later one knows it: every state of a task that was reported, but once.
-//! Invariants: each event is written once for each form and shared by all readers; what waits for one reader is bounded.
+//! Invariants: each event is written once for each form and shared by all readers, and so is what readers begin with who come
+//! at the same moment; what waits for one reader is bounded, in events and in bytes.
 
+mod backlog; // what waits for one reader
 mod news; // what has happened between two views
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,11 +32,10 @@ use mete_proto::mesos::v1::master::{Event, event};
 use mete_proto::recordio;
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, warn};
 
+use self::backlog::{Backlog, Pushed};
 use super::state;
 use crate::grpc::framework::HEARTBEAT_INTERVAL;
 use crate::rounds::Timed;
@@ -42,9 +43,7 @@ use crate::v1::refusal::Refusal;
 
 /// Readers at the same time; one more, and the oldest is cut (as in Mesos).
 const MAX_WATCHERS: usize = 1_000;
-/// Events that may wait for one reader: the start of 100,000 tasks. They are shared between readers.
-const QUEUE_CAPACITY: usize = 131_072;
-/// Readers that come at the same moment and wait for their first event.
+/// Readers that are welcomed together. Others who come at that moment wait for their turn.
 const MAX_COMING: usize = 64;
 
 /// The way to the herald. Cheap to clone.
@@ -55,7 +54,7 @@ pub(super) struct Watchers(mpsc::Sender<Coming>);
 #[derive(Debug)]
 struct Coming {
     media: Media,
-    queue: mpsc::Sender<Bytes>,
+    backlog: Backlog,
 }
 
 /// Who tells.
@@ -81,14 +80,13 @@ impl Watchers {
     }
 
     /// A stream for one reader more.
-    pub(super) fn subscribe(&self, media: Media) -> Response {
-        let (queue, records) = mpsc::channel(QUEUE_CAPACITY);
-        if self.0.try_send(Coming { media, queue }).is_err() {
+    pub(super) async fn subscribe(&self, media: Media) -> Response {
+        let (backlog, records) = backlog::open();
+        if self.0.send(Coming { media, backlog }).await.is_err() {
             let status = StatusCode::SERVICE_UNAVAILABLE;
-            let why = "too many come at once, or the master is shutting down";
-            return Refusal::with(status, why).into_response();
+            return Refusal::with(status, "the master is shutting down").into_response();
         }
-        let records = ReceiverStream::new(records).map(Ok::<Bytes, Infallible>);
+        let records = records.map(Ok::<Bytes, Infallible>);
         let kind = [(CONTENT_TYPE, media.name())];
         (kind, Extension(Streamed), Body::from_stream(records)).into_response()
     }
@@ -98,11 +96,12 @@ impl Herald {
     async fn run(mut self, mut coming: mpsc::Receiver<Coming>) {
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut together = Vec::with_capacity(MAX_COMING);
         loop {
             tokio::select! {
-                reader = coming.recv() => match reader {
-                    Some(reader) => self.welcome(reader).await,
-                    None => return,
+                count = coming.recv_many(&mut together, MAX_COMING) => match count {
+                    0 => return,
+                    _ => self.welcome(&mut together).await,
                 },
                 view = self.views.changed(), if !self.readers.is_empty() => match view {
                     Ok(view) => self.tell_news(view),
@@ -113,31 +112,38 @@ impl Herald {
         }
     }
 
-    /// A reader begins with all that the others know by now.
-    async fn welcome(&mut self, reader: Coming) {
+    /// Readers begin with all that the others know by now.
+    async fn welcome(&mut self, readers: &mut Vec<Coming>) {
         let view = self.views.current();
         self.tell_news(Arc::clone(&view));
-        let media = reader.media;
-        let first = aside::run({
-            let view = Arc::clone(&view);
-            move || subscribed(media, &view)
-        });
-        let Ok(first) = first.await else {
-            return self.rest();
-        };
-        let beat = record(media, &bare(event::Type::Heartbeat));
-        if reader.queue.try_send(first).is_err() || reader.queue.try_send(beat).is_err() {
-            return self.rest(); // Gone already.
+        let mut written: BTreeMap<&'static str, [Bytes; 2]> = BTreeMap::new();
+        for mut reader in readers.drain(..) {
+            let media = reader.media;
+            let first = match written.get(media.name()) {
+                Some(first) => first.clone(),
+                None => {
+                    let view = Arc::clone(&view);
+                    let first = aside::run(move || subscribed(media, &view));
+                    let Ok(first) = first.await else { continue };
+                    let first = [first, record(media, &bare(event::Type::Heartbeat))];
+                    written.insert(media.name(), first.clone());
+                    first
+                }
+            };
+            if !reader.backlog.begin(first) {
+                continue; // Gone already.
+            }
+            if self.readers.len() >= MAX_WATCHERS {
+                warn!(
+                    readers = MAX_WATCHERS,
+                    "too many follow the cluster: the oldest is cut"
+                );
+                self.readers.pop_front();
+            }
+            self.told = Some(Arc::clone(&view));
+            self.readers.push_back(reader);
         }
-        if self.readers.len() >= MAX_WATCHERS {
-            warn!(
-                readers = MAX_WATCHERS,
-                "too many follow the cluster: the oldest is cut"
-            );
-            self.readers.pop_front();
-        }
-        self.told = Some(view);
-        self.readers.push_back(reader);
+        self.rest();
     }
 
     fn tell_news(&mut self, now: Arc<View>) {
@@ -161,16 +167,13 @@ impl Herald {
                 let record = written
                     .entry(reader.media.name())
                     .or_insert_with(|| record(reader.media, event));
-                match reader.queue.try_send(record.clone()) {
-                    Ok(()) => true,
-                    Err(TrySendError::Full(_)) => {
-                        warn!(
-                            capacity = QUEUE_CAPACITY,
-                            "a reader is not fast enough and is cut"
-                        );
+                match reader.backlog.push(record.clone()) {
+                    Pushed::Waits => true,
+                    Pushed::Full { events, bytes } => {
+                        warn!(events, bytes, "a reader is not fast enough and is cut");
                         false
                     }
-                    Err(TrySendError::Closed(_)) => {
+                    Pushed::Gone => {
                         debug!("a reader has gone");
                         false
                     }
