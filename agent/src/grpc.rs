@@ -128,6 +128,7 @@ fn wanted(start: &wire::ExecStart) -> Result<Wanted, Status> {
         command: start.command.clone(),
         environment: start.environment.clone(),
         terminal: terminal.transpose()?,
+        user: None,
     })
 }
 

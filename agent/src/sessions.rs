@@ -449,6 +449,7 @@ mod tests {
             command: vec!["id".into()],
             environment: std::collections::BTreeMap::new(),
             terminal: None,
+            user: None,
         };
 
         let started = Sessions::new(Arc::new(shim)).start(&dir, &request).await;

@@ -2,6 +2,7 @@
 //!
 //! Invariants: so many at a time; each ends when nobody hears any more.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -12,10 +13,12 @@ use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Handle;
 use mete_model::{ContainerId, TaskKey};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::info;
 
 use crate::containerizer::process::ProcessContainerizer;
+use crate::containerizer::users;
 use crate::named::{self, NameError, Run};
 use crate::output::{self, Piece, WAITING_PIECES, Wanted};
 use crate::places::Places;
@@ -86,18 +89,25 @@ impl TaskDesk {
             .await
     }
 
-    /// The same in what runs in a container: a task, or an executor of its framework's own.
+    /// The same in what runs in a container: a task, or an executor of its framework's own; as that one's user, or as another.
     ///
     /// # Errors
     /// [`DeskError`].
     pub(crate) async fn exec_in(
         &self,
         container: &str,
-        request: &Request,
+        mut request: Request,
+        user: Option<&str>,
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
         let run = named::running_in(&self.handle.view(), container)?;
-        self.run((&run.key, &run.container), request, principal)
+        if let Some(name) = user {
+            let (dir, name) = (self.containerizer.task_dir(&run.container), name.to_owned());
+            let found = spawn_blocking(move || users::for_session(&dir, &name)).await;
+            let found = found.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+            request.user = found.map_err(|error| DeskError::BadRequest(error.to_string()))?;
+        }
+        self.run((&run.key, &run.container), &request, principal)
             .await
     }
 

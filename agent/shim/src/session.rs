@@ -1,5 +1,5 @@
-//! A session inside a running task: a command that a person runs beside the task's program, with the task's user,
-//! powers, environment, place and control groups, at a terminal or at pipes.
+//! A session inside a running task: a command that a person runs beside the task's program, with the task's user (or
+//! another that is asked for), powers, environment, place and control groups, at a terminal or at pipes.
 //!
 //! ```text
 //! agent ── socket ── this process ── fork into a group of the session's own ─▶ the command, in the task's namespaces
@@ -140,6 +140,9 @@ fn begin(directory: &Path, control: &OwnedFd, children: &Children) -> Result<Ses
     let open = Directory::open(directory).map_err(said)?;
     let mut launch: Launch = open.read().map_err(said)?;
     let first = join::first_process(&open).map_err(|why| refused(StartStep::Read, why))?;
+    if request.user.is_some() {
+        launch.user = request.user;
+    }
     let mut environment = launch.environment.clone();
     environment.extend(request.environment);
     let path = request.command.first().cloned();

@@ -6,7 +6,9 @@
 use std::fs;
 use std::io;
 
-use mete_agent_core::task_dir::User;
+use mete_agent_core::task_dir::{Launch, Root, TaskDir, User};
+
+use crate::shims;
 
 /// Why a task cannot run as a user.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,9 @@ pub enum UserError {
     /// There is no such user.
     #[error("user {0} is not known on this host")]
     Unknown(String),
+    /// It would have to be looked up in an image.
+    #[error("user {0:?} of an image is not looked up for commands inside tasks; say its number")]
+    OfImage(String),
     /// The agent is not root, and it is another user.
     #[error("the agent runs as user id {own}, so it cannot run tasks as {name}")]
     NotRoot {
@@ -43,6 +48,35 @@ pub fn look_up(name: &str) -> Result<Option<User>, UserError> {
             own,
             name: name.to_owned(),
         }),
+    }
+}
+
+/// The user that a command inside a task asks for, by name or number; `None` when the agent is not root: all that it runs has
+/// its user. Names of the image that a container is made of are not looked up: there a user is a number, or `root`.
+///
+/// # Errors
+/// [`UserError`] names the user.
+pub(crate) fn for_session(dir: &TaskDir, name: &str) -> Result<Option<User>, UserError> {
+    let launch: Launch = shims::read_file(&dir.launch()).map_err(io::Error::other)?;
+    let is_root = rustix::process::geteuid().is_root();
+    let alone = |name: &str, id: u32| User {
+        name: name.to_owned(),
+        uid: id,
+        gid: id,
+        groups: vec![id],
+    };
+    let is_of_image = launch.container.is_some_and(|container| match container.root {
+        Root::Layers(_) | Root::Directory { .. } => true,
+        Root::Machine { .. } => false,
+    });
+    if is_of_image {
+        let number = if name == "root" { Some(0) } else { name.parse().ok() };
+        let number = number.ok_or_else(|| UserError::OfImage(name.to_owned()))?;
+        return Ok(Some(alone(name, number)));
+    }
+    match look_up(name)? {
+        None if is_root => Ok(Some(alone("root", 0))),
+        found => Ok(found),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `POST /api/v1`: commands inside tasks as Mesos' agents have them, in JSON. A session is a nested container: its id names
+//! `POST /api/v1`: commands inside tasks as Mesos' agents have them, in JSON and protobuf. A session is a nested container: its id names
 //! that of the task as its parent, and is the caller's choice.
 //!
 //! ```text
@@ -18,21 +18,25 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{self, Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body};
 use futures::{Stream, StreamExt, stream};
 use mete_agent_core::task_dir::End;
 use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::{mesos_http, telemetry};
 use mete_proto::convert::duration_of;
-use mete_proto::media::Media;
-use mete_proto::mesos::v1::agent;
-use serde_json::{Value, json};
+use mete_proto::media::{Media, MediaError};
+use mete_proto::mesos::v1::agent::call::Type;
+use mete_proto::mesos::v1::agent::process_io::data::Type as OutputOf;
+use mete_proto::mesos::v1::agent::response::get_containers::Container;
+use mete_proto::mesos::v1::agent::{self, ProcessIo, response};
+use mete_proto::mesos::v1::{ContainerId, ContainerStatus};
+use mete_proto::recordio;
 use tokio_stream::wrappers::IntervalStream;
 
 use super::{About, questions, refused};
@@ -43,7 +47,7 @@ use crate::task_desk::{DeskError, TaskDesk};
 use records::Records;
 pub(crate) use sessions::ByName;
 use sessions::Entry;
-use wire::{Call, Input, Kind};
+use wire::{Launch, Named};
 
 /// The largest call, and the largest record of an input.
 const MAX_CALL_BYTES: usize = 256 << 10;
@@ -54,6 +58,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// What comes in pieces of a kind that another header names.
 const RECORDS: &str = "application/recordio";
 const MESSAGE_CONTENT_TYPE: &str = "message-content-type";
+const MESSAGE_ACCEPT: HeaderName = HeaderName::from_static("message-accept");
 
 /// What calls are answered with.
 pub(crate) struct Nested {
@@ -67,39 +72,36 @@ pub(crate) async fn call(
     request: HttpRequest,
 ) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
-    let named = kind(&parts.headers, CONTENT_TYPE.as_str());
+    let headers = &parts.headers;
+    let named = kind(headers, CONTENT_TYPE.as_str());
     if named.as_deref() == Some(RECORDS) {
-        let records = kind(&parts.headers, MESSAGE_CONTENT_TYPE);
-        if records.as_deref() == Some(Media::Json.name()) {
-            return nested.input(body).await;
-        }
-        let words = "records are taken with Message-Content-Type: application/json";
-        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+        let records = kind(headers, MESSAGE_CONTENT_TYPE);
+        let media = Media::of_content(records.as_deref());
+        return nested.input(media.map_err(of_records)?, body).await;
     }
     let media = Media::of_content(named.as_deref()).map_err(refused)?;
     let body = whole(body).await?;
     let asked: agent::Call = media.decode(&body).map_err(refused)?;
-    if let Some(answer) = questions::answer(&nested.about, &asked).await? {
-        return told(&parts.headers, &answer);
+    if asked.r#type.is_none() {
+        return Err(HttpError::bad_request("the call has no type"));
     }
-    if let Some(set) = &asked.set_logging_level {
-        return set_level(set);
+    if let Some(mut answer) = questions::answer(&nested.about, &asked).await? {
+        let wanted = asked.get_containers.unwrap_or_default();
+        if let Some(containers) = &mut answer.get_containers
+            && wanted.show_nested()
+        {
+            nested.add_nested(&mut containers.containers);
+        }
+        return told(headers, &answer);
     }
-    if let Some(prune) = &asked.prune_images {
-        let images = prune.excluded_images.iter();
-        let docker = images.filter_map(|image| image.docker.as_ref());
-        let kept: Vec<&str> = docker.map(|image| image.name.as_str()).collect();
-        return super::images::prune(&nested.about, &kept).await;
-    }
-    // What is to be done is read from JSON.
-    let body = match media {
-        Media::Json => body,
-        Media::Protobuf => mete_proto::json::to_vec(&asked).into(),
-    };
-    let call: Call = serde_json::from_slice(&body)
-        .map_err(|error| HttpError::bad_request(format!("the call cannot be read: {error}")))?;
-    let principal = parts.extensions.get::<Principal>();
-    nested.carry_out(call, principal).await
+    nested.carry_out(&asked, &parts).await
+}
+
+/// What is wrong with the form of records.
+fn of_records(bad: MediaError) -> HttpError {
+    let status = HttpError::coded(bad.status(), String::new()).status;
+    let words = format!("Message-Content-Type of records: {bad}");
+    HttpError::new(status, words)
 }
 
 /// The body of a call.
@@ -127,91 +129,108 @@ fn set_level(set: &agent::call::SetLoggingLevel) -> Result<Response, HttpError> 
 
 impl Nested {
     /// What is to be done, not only told.
-    async fn carry_out(
-        &self,
-        call: Call,
-        principal: Option<&Principal>,
-    ) -> Result<Response, HttpError> {
-        match call.kind {
-            Kind::LaunchNestedContainerSession => {
-                let launch = call.launch_nested_container_session;
-                let launch = launch.ok_or_else(|| missing("launch_nested_container_session"))?;
-                self.launch(&launch, principal).await
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "questions have been answered, and the rest is not carried"
+    )]
+    async fn carry_out(&self, call: &agent::Call, parts: &Parts) -> Result<Response, HttpError> {
+        let principal = parts.extensions.get::<Principal>();
+        match call.r#type() {
+            Type::SetLoggingLevel => {
+                set_level(part(call.set_logging_level.as_ref(), "set_logging_level")?)
             }
-            Kind::LaunchNestedContainer | Kind::LaunchContainer => {
-                let launch = call.launch_nested_container.or(call.launch_container);
-                let launch = launch.ok_or_else(|| missing("launch_container"))?;
-                self.launch_alone(&launch, principal).await
+            Type::PruneImages => {
+                let excluded = call.prune_images.iter();
+                let images = excluded.flat_map(|prune| &prune.excluded_images);
+                let docker = images.filter_map(|image| image.docker.as_ref());
+                let kept: Vec<&str> = docker.map(|image| image.name.as_str()).collect();
+                super::images::prune(&self.about, &kept).await
             }
-            Kind::RemoveNestedContainer | Kind::RemoveContainer => {
-                let remove = call.remove_nested_container.or(call.remove_container);
-                let remove = remove.ok_or_else(|| missing("remove_container"))?;
-                self.remove(&remove.container_id)
+            Type::LaunchNestedContainerSession => {
+                let field = "launch_nested_container_session";
+                let launch = part(call.launch_nested_container_session.as_ref(), field)?;
+                let form = Form::of(&parts.headers)?;
+                self.launch(&launch.into(), form, principal).await
             }
-            Kind::AttachContainerOutput => {
-                let attach = call.attach_container_output;
-                let attach = attach.ok_or_else(|| missing("attach_container_output"))?;
-                self.output(&attach.container_id)
+            Type::LaunchNestedContainer => {
+                let launch = call.launch_nested_container.as_ref();
+                let launch = part(launch, "launch_nested_container")?;
+                self.launch_alone(&launch.into(), principal).await
             }
-            Kind::WaitNestedContainer | Kind::WaitContainer => {
-                let (wait, answer) = match call.kind == Kind::WaitContainer {
-                    true => (call.wait_container, "WAIT_CONTAINER"),
-                    false => (call.wait_nested_container, "WAIT_NESTED_CONTAINER"),
-                };
-                let wait = wait.ok_or_else(|| missing(&answer.to_lowercase()))?;
-                let end = self.sessions.ended(&wait.container_id.name()).await;
-                let end = end.ok_or_else(|| unknown(&wait.container_id.name()))?;
-                let status = json!({ "exit_status": wait_status(&end) });
-                let mut object = json!({ "type": answer });
-                object[answer.to_lowercase()] = status;
-                Ok(Json(object).into_response())
+            Type::LaunchContainer => {
+                let launch = part(call.launch_container.as_ref(), "launch_container")?;
+                self.launch_alone(&launch.into(), principal).await
             }
-            Kind::KillNestedContainer | Kind::KillContainer => {
-                let kill = call.kill_nested_container.or(call.kill_container);
-                let kill = kill.ok_or_else(|| missing("kill_nested_container"))?;
-                let signal = kill.signal.unwrap_or(wire::KILL);
-                match self
-                    .sessions
-                    .signal(&kill.container_id.name(), signal)
-                    .await
-                {
-                    true => Ok(StatusCode::OK.into_response()),
-                    false => Err(unknown(&kill.container_id.name())),
-                }
+            Type::RemoveNestedContainer => {
+                let remove = call.remove_nested_container.as_ref();
+                self.remove(&part(remove, "remove_nested_container")?.container_id)
             }
-            Kind::AttachContainerInput => Err(HttpError::bad_request(
+            Type::RemoveContainer => {
+                let remove = call.remove_container.as_ref();
+                self.remove(&part(remove, "remove_container")?.container_id)
+            }
+            Type::AttachContainerOutput => {
+                let attach = call.attach_container_output.as_ref();
+                let attach = part(attach, "attach_container_output")?;
+                self.output(&attach.container_id, Form::of(&parts.headers)?)
+            }
+            Type::WaitNestedContainer | Type::WaitContainer => {
+                told(&parts.headers, &self.wait(call).await?)
+            }
+            Type::KillNestedContainer => {
+                let kill = call.kill_nested_container.as_ref();
+                let kill = part(kill, "kill_nested_container")?;
+                self.kill(&kill.container_id, kill.signal).await
+            }
+            Type::KillContainer => {
+                let kill = part(call.kill_container.as_ref(), "kill_container")?;
+                self.kill(&kill.container_id, kill.signal).await
+            }
+            Type::AttachContainerInput => Err(HttpError::bad_request(
                 "ATTACH_CONTAINER_INPUT is a stream of records: application/recordio",
             )),
+            other => {
+                let name = match other {
+                    Type::Unknown => call.r#type.unwrap_or_default().to_string(),
+                    known => known.as_str_name().to_owned(),
+                };
+                let words = format!("call {name} is not known here");
+                Err(HttpError::new(StatusCode::NOT_IMPLEMENTED, words))
+            }
         }
     }
 
     /// Runs a command whose output is the answer; with the answer it ends.
     async fn launch(
         &self,
-        launch: &wire::Launch,
+        launch: &Launch<'_>,
+        form: Form,
         principal: Option<&Principal>,
     ) -> Result<Response, HttpError> {
         let (entry, heard) = self.begin(launch, principal).await?;
-        Ok(answer(heard.filter_map(move |heard| {
-            let record = match heard {
-                Heard::Stdout(bytes) => Some(wire::data("STDOUT", &bytes)),
-                Heard::Stderr(bytes) => Some(wire::data("STDERR", &bytes)),
-                Heard::Ended(end) => {
-                    entry.end(end);
-                    None
-                }
-            };
-            std::future::ready(record)
-        })))
+        Ok(answer(
+            form,
+            heard.filter_map(move |heard| {
+                let record = match heard {
+                    Heard::Stdout(bytes) => Some(wire::data(OutputOf::Stdout, bytes)),
+                    Heard::Stderr(bytes) => Some(wire::data(OutputOf::Stderr, bytes)),
+                    Heard::Ended(end) => {
+                        entry.end(end);
+                        None
+                    }
+                };
+                std::future::ready(record)
+            }),
+        ))
     }
 
     /// Runs a command to which nobody listens.
     async fn launch_alone(
         &self,
-        launch: &wire::Launch,
+        launch: &Launch<'_>,
         principal: Option<&Principal>,
     ) -> Result<Response, HttpError> {
-        if self.sessions.is_running(&launch.container_id.name()) {
+        if self.sessions.is_running(&named(launch.id)?.name) {
             return Ok(StatusCode::ACCEPTED.into_response()); // As Mesos says that it has been launched before.
         }
         let (entry, heard) = self.begin(launch, principal).await?;
@@ -227,14 +246,75 @@ impl Nested {
         Ok(StatusCode::OK.into_response())
     }
 
+    /// How a command has ended, once it has.
+    async fn wait(&self, call: &agent::Call) -> Result<agent::Response, HttpError> {
+        let exit = async |id: &ContainerId| {
+            let name = named(id)?.name;
+            let end = self.sessions.ended(&name).await;
+            Ok::<_, HttpError>(Some(wait_status(&end.ok_or_else(|| unknown(&name))?)))
+        };
+        let mut answer = agent::Response::default();
+        if call.r#type() == Type::WaitContainer {
+            let wait = part(call.wait_container.as_ref(), "wait_container")?;
+            answer.r#type = Some(response::Type::WaitContainer.into());
+            answer.wait_container = Some(response::WaitContainer {
+                exit_status: exit(&wait.container_id).await?,
+                ..response::WaitContainer::default()
+            });
+        } else {
+            let wait = call.wait_nested_container.as_ref();
+            let wait = part(wait, "wait_nested_container")?;
+            answer.r#type = Some(response::Type::WaitNestedContainer.into());
+            answer.wait_nested_container = Some(response::WaitNestedContainer {
+                exit_status: exit(&wait.container_id).await?,
+                ..response::WaitNestedContainer::default()
+            });
+        }
+        Ok(answer)
+    }
+
+    async fn kill(&self, id: &ContainerId, signal: Option<i32>) -> Result<Response, HttpError> {
+        let name = named(id)?.name;
+        match self
+            .sessions
+            .signal(&name, signal.unwrap_or(wire::KILL))
+            .await
+        {
+            true => Ok(StatusCode::OK.into_response()),
+            false => Err(unknown(&name)),
+        }
+    }
+
+    /// Lists what runs in containers, too.
+    fn add_nested(&self, containers: &mut Vec<Container>) {
+        for name in self.sessions.running() {
+            let id = Named::id_of(&name);
+            let parent = id.parent.as_deref();
+            let mut around = containers.iter();
+            let around = around.find(|one| Some(&one.container_id) == parent);
+            let Some(around) = around else { continue };
+            containers.push(Container {
+                framework_id: around.framework_id.clone(),
+                executor_id: around.executor_id.clone(),
+                executor_name: around.executor_name.clone(),
+                container_status: Some(ContainerStatus {
+                    container_id: Some(id.clone()),
+                    ..ContainerStatus::default()
+                }),
+                container_id: id,
+                resource_statistics: None, // It uses what its task has.
+            });
+        }
+    }
+
     /// Starts a command inside a task, under the name that the caller chose.
     async fn begin(
         &self,
-        launch: &wire::Launch,
+        launch: &Launch<'_>,
         principal: Option<&Principal>,
     ) -> Result<(Entry, impl Stream<Item = Heard> + Send + use<>), HttpError> {
-        let (name, task) = (launch.container_id.name(), launch.container_id.task());
-        let task = task.ok_or_else(|| {
+        let Named { name, parent } = named(launch.id)?;
+        let task = parent.ok_or_else(|| {
             let words = "container_id.parent must be the container of a task or of an executor";
             HttpError::bad_request(words)
         })?;
@@ -245,55 +325,63 @@ impl Nested {
                 format!("container {name} is there already"),
             )
         })?;
-        let session = self.desk.exec_in(&task, &wanted, principal).await;
+        let session = self.desk.exec_in(&task, wanted, launch.user(), principal).await;
         let session = session.map_err(|error| refusal(&error))?;
         let heard = self.desk.converse(session, entry.said());
         Ok((entry, heard))
     }
 
     /// Forgets a command that has ended.
-    fn remove(&self, container: &wire::ContainerId) -> Result<Response, HttpError> {
-        let name = container.name();
+    fn remove(&self, container: &ContainerId) -> Result<Response, HttpError> {
+        let name = named(container)?.name;
         if self.sessions.forget(&name) {
             return Ok(StatusCode::OK.into_response());
         }
         Err(HttpError::conflict(format!("container {name} still runs")))
     }
 
-    fn output(&self, container: &wire::ContainerId) -> Result<Response, HttpError> {
+    fn output(&self, container: &ContainerId, form: Form) -> Result<Response, HttpError> {
         let wanted = Wanted {
             stdout: true,
             stderr: true,
             tail_bytes: Some(0),
             once: false,
         };
-        let pieces = self.desk.follow_in(&container.value, wanted);
+        let pieces = self.desk.follow_in(&named(container)?.name, wanted);
         let pieces = pieces.map_err(|error| refusal(&error))?;
-        Ok(answer(pieces.filter_map(|piece| {
-            std::future::ready(match piece {
-                Piece::Stdout(bytes) => Some(wire::data("STDOUT", &bytes)),
-                Piece::Stderr(bytes) => Some(wire::data("STDERR", &bytes)),
-                Piece::Gap { .. } => None,
-            })
-        })))
+        Ok(answer(
+            form,
+            pieces.filter_map(|piece| {
+                std::future::ready(match piece {
+                    Piece::Stdout(bytes) => Some(wire::data(OutputOf::Stdout, bytes)),
+                    Piece::Stderr(bytes) => Some(wire::data(OutputOf::Stderr, bytes)),
+                    Piece::Gap { .. } => None,
+                })
+            }),
+        ))
     }
 
     /// Input for a session: its name first, then what is typed.
-    async fn input(&self, body: Body) -> Result<Response, HttpError> {
+    async fn input(&self, media: Media, body: Body) -> Result<Response, HttpError> {
         let mut records = Records::new(body.into_data_stream(), MAX_CALL_BYTES);
         let mut said = None;
         while let Some(record) = records.next().await.map_err(HttpError::bad_request)? {
-            let input: Input = serde_json::from_slice(&record).map_err(|error| {
+            let call: agent::Call = media.decode(&record).map_err(|error| {
                 HttpError::bad_request(format!("a record cannot be read: {error}"))
             })?;
+            let input = part(
+                call.attach_container_input.as_ref(),
+                "attach_container_input",
+            )?;
             let Some(said) = &said else {
-                let name = input.container().ok_or_else(|| {
+                let id = input.container_id.as_ref().ok_or_else(|| {
                     HttpError::bad_request("the first record must be CONTAINER_ID")
                 })?;
+                let name = named(id)?.name;
                 said = Some(self.sessions.input(&name).ok_or_else(|| unknown(&name))?);
                 continue;
             };
-            if let Some(word) = input.said().map_err(HttpError::bad_request)?
+            if let Some(word) = wire::said(input).map_err(HttpError::bad_request)?
                 && said.send(word).await.is_err()
             {
                 // It has ended; what is typed now is for nobody.
@@ -304,8 +392,34 @@ impl Nested {
     }
 }
 
+/// In which form an answer comes that is a stream of records.
+#[derive(Clone, Copy, Debug)]
+struct Form(Media);
+
+impl Form {
+    /// What the caller takes, by `Accept` and `Message-Accept`: records of JSON when it does not say.
+    fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
+        let takes_records = mesos_http::text(headers, &ACCEPT).is_none_or(|accept| {
+            let mut kinds = accept.split(',').filter_map(|kind| kind.split(';').next());
+            kinds.any(|kind| [RECORDS, "application/*", "*/*"].contains(&kind.trim()))
+        });
+        if !takes_records {
+            let words = "the answer is application/recordio, which Accept leaves out";
+            return Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, words));
+        }
+        let media = Media::accepted(mesos_http::text(headers, &MESSAGE_ACCEPT));
+        media.map(Self).map_err(|bad| {
+            let words = format!("Message-Accept of records: {bad}");
+            HttpError::new(StatusCode::NOT_ACCEPTABLE, words)
+        })
+    }
+}
+
 /// Records as they come, with a sign of life now and then.
-fn answer(records: impl Stream<Item = Value> + Send + 'static) -> Response {
+fn answer(
+    Form(media): Form,
+    records: impl Stream<Item = ProcessIo> + Send + 'static,
+) -> Response {
     let begin = tokio::time::Instant::now() + HEARTBEAT;
     let beats = IntervalStream::new(tokio::time::interval_at(begin, HEARTBEAT));
     let beats = beats.map(|_| Some(wire::heartbeat(HEARTBEAT)));
@@ -315,12 +429,13 @@ fn answer(records: impl Stream<Item = Value> + Send + 'static) -> Response {
         let goes_on = record.is_some();
         std::future::ready(goes_on)
     });
-    let bytes = both.filter_map(|record| {
-        std::future::ready(record.map(|record| Ok::<Bytes, Infallible>(records::encode(&record))))
+    let bytes = both.filter_map(move |record| {
+        let framed = record.map(|record| recordio::encode(&media.encode(&record)));
+        std::future::ready(framed.map(Ok::<Bytes, Infallible>))
     });
     let headers = [
         (CONTENT_TYPE.as_str(), RECORDS),
-        (MESSAGE_CONTENT_TYPE, Media::Json.name()),
+        (MESSAGE_CONTENT_TYPE, media.name()),
     ];
     (headers, Body::from_stream(bytes)).into_response()
 }
@@ -342,8 +457,12 @@ fn wait_status(end: &End) -> i32 {
     }
 }
 
-fn missing(field: &str) -> HttpError {
-    HttpError::bad_request(format!("the call lacks {field}"))
+fn part<'a, T>(part: Option<&'a T>, field: &str) -> Result<&'a T, HttpError> {
+    part.ok_or_else(|| HttpError::bad_request(format!("the call lacks {field}")))
+}
+
+fn named(id: &ContainerId) -> Result<Named, HttpError> {
+    Named::of(id).map_err(HttpError::bad_request)
 }
 
 fn unknown(container: &str) -> HttpError {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::End;
+use super::{End, User};
 
 /// The largest packet; below what a socket takes by default (208 KiB).
 pub const MAX_PACKET_BYTES: usize = 128 << 10;
@@ -28,6 +28,9 @@ pub struct Request {
     /// The size of the terminal it gets; `None`: it gets pipes.
     #[serde(default)]
     pub terminal: Option<Size>,
+    /// Whom it runs as, already looked up; `None`: the user of the task.
+    #[serde(default)]
+    pub user: Option<User>,
 }
 
 /// The size of a terminal in characters.
@@ -80,6 +83,7 @@ mod tests {
                 rows: 24,
                 columns: 80,
             }),
+            user: None,
         };
         let ended = News::Ended(End::Exited { code: 3 });
 

@@ -73,6 +73,11 @@ impl ByName {
         self.lock().running.contains_key(name)
     }
 
+    /// All that run.
+    pub(super) fn running(&self) -> Vec<String> {
+        self.lock().running.keys().cloned().collect()
+    }
+
     /// Forgets how one ended; false when it runs.
     pub(super) fn forget(&self, name: &str) -> bool {
         let mut names = self.lock();

@@ -1,149 +1,104 @@
-//! The messages of `mesos.v1.agent`, as far as they are about commands inside tasks.
+//! The messages of `mesos.v1.agent` about commands inside tasks, in words of sessions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use mete_agent_core::task_dir::session::{Request, Size};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use mete_proto::mesos::v1 as wire;
+use wire::agent::process_io::{Control, Data, control, data};
+use wire::agent::{ProcessIo, call, process_io};
 
 use crate::sessions::Said;
 
 /// SIGKILL, which Mesos sends when no signal is named.
 pub(super) const KILL: i32 = 9;
 
-#[derive(Deserialize)]
-pub(super) struct Call {
-    #[serde(rename = "type")]
-    pub(super) kind: Kind,
-    pub(super) launch_nested_container_session: Option<Launch>,
-    pub(super) launch_nested_container: Option<Launch>,
-    pub(super) launch_container: Option<Launch>,
-    pub(super) remove_nested_container: Option<Named>,
-    pub(super) remove_container: Option<Named>,
-    pub(super) attach_container_output: Option<Named>,
-    pub(super) wait_nested_container: Option<Named>,
-    pub(super) wait_container: Option<Named>,
-    pub(super) kill_nested_container: Option<Named>,
-    pub(super) kill_container: Option<Named>,
-}
+/// The largest part of a container's id that callers choose; Mesos makes a directory of it.
+const MAX_ID_BYTES: usize = 255;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Kind {
-    LaunchNestedContainerSession,
-    LaunchNestedContainer,
-    LaunchContainer,
-    RemoveNestedContainer,
-    RemoveContainer,
-    AttachContainerInput,
-    AttachContainerOutput,
-    WaitNestedContainer,
-    WaitContainer,
-    KillNestedContainer,
-    KillContainer,
-}
-
-#[derive(Deserialize)]
+/// What a container is called, and the one that it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    pub(super) container_id: ContainerId,
-    pub(super) signal: Option<i32>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct ContainerId {
-    pub(super) value: String,
-    parent: Option<Box<ContainerId>>,
-}
-
-impl ContainerId {
     /// `<task's container>.<session>`, as Mesos writes nested ones.
-    pub(super) fn name(&self) -> String {
-        match &self.parent {
-            Some(parent) => format!("{}.{}", parent.name(), self.value),
-            None => self.value.clone(),
+    pub(super) name: String,
+    /// The container of the task.
+    pub(super) parent: Option<String>,
+}
+
+impl Named {
+    /// Reads the id of a container.
+    ///
+    /// # Errors
+    /// In words, for an id that cannot be that of a directory.
+    pub(super) fn of(id: &wire::ContainerId) -> Result<Self, String> {
+        let value = id.value.as_str();
+        let is_odd = |byte: char| byte == '/' || byte == '.' || byte.is_control() || byte == ' ';
+        if value.is_empty() || value.len() > MAX_ID_BYTES || value.contains(is_odd) {
+            let shown: String = value.chars().take(MAX_ID_BYTES).collect();
+            return Err(format!(
+                "container_id.value {shown:?} is not possible: it has 1 to {MAX_ID_BYTES} bytes, and no slash, full stop, \
+                 space or control character"
+            ));
+        }
+        let parent = id.parent.as_deref().map(Self::of).transpose()?;
+        let parent = parent.map(|parent| parent.name);
+        let name = match &parent {
+            Some(parent) => format!("{parent}.{value}"),
+            None => value.to_owned(),
+        };
+        Ok(Self { name, parent })
+    }
+
+    /// The id that has this name.
+    pub(super) fn id_of(name: &str) -> wire::ContainerId {
+        let (parent, value) = match name.rsplit_once('.') {
+            Some((parent, value)) => (Some(Box::new(Self::id_of(parent))), value),
+            None => (None, name),
+        };
+        wire::ContainerId {
+            value: value.to_owned(),
+            parent,
         }
     }
+}
 
-    /// The container of the task.
-    pub(super) fn task(&self) -> Option<String> {
-        self.parent.as_ref().map(|parent| parent.name())
+/// What is to be started, whichever call says it.
+pub(super) struct Launch<'a> {
+    pub(super) id: &'a wire::ContainerId,
+    command: Option<&'a wire::CommandInfo>,
+    container: Option<&'a wire::ContainerInfo>,
+}
+
+macro_rules! launches {
+    ($($call:ident)*) => { $(
+        impl<'a> From<&'a call::$call> for Launch<'a> {
+            fn from(call: &'a call::$call) -> Self {
+                Self {
+                    id: &call.container_id,
+                    command: call.command.as_ref(),
+                    container: call.container.as_ref(),
+                }
+            }
+        }
+    )* };
+}
+
+launches! { LaunchNestedContainer LaunchNestedContainerSession LaunchContainer }
+
+impl Launch<'_> {
+    /// Whom it is to run as; `None`: the user of the task.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.command?.user.as_deref()
     }
-}
 
-#[derive(Deserialize)]
-pub(super) struct Launch {
-    pub(super) container_id: ContainerId,
-    command: Option<Command>,
-    container: Option<Container>,
-}
-
-#[derive(Deserialize)]
-struct Command {
-    value: Option<String>,
-    shell: Option<bool>,
-    #[serde(default)]
-    arguments: Vec<String>,
-    environment: Option<Environment>,
-}
-
-#[derive(Deserialize)]
-struct Environment {
-    #[serde(default)]
-    variables: Vec<Variable>,
-}
-
-#[derive(Deserialize)]
-struct Variable {
-    name: String,
-    value: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Container {
-    tty_info: Option<TtyInfo>,
-}
-
-#[derive(Deserialize)]
-struct TtyInfo {
-    window_size: Option<WindowSize>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct WindowSize {
-    rows: u32,
-    columns: u32,
-}
-
-impl TtyInfo {
-    /// A terminal that does not say its size is a usual one.
-    fn size(&self) -> Result<Size, String> {
-        let asked = self.window_size.unwrap_or(WindowSize {
-            rows: 24,
-            columns: 80,
-        });
-        let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
-        let size = side(asked.rows).zip(side(asked.columns));
-        size.map(|(rows, columns)| Size { rows, columns })
-            .ok_or_else(|| {
-                format!(
-                    "window_size: {} rows of {} columns; both must be 1 to 65535",
-                    asked.rows, asked.columns
-                )
-            })
-    }
-}
-
-impl Launch {
     /// What is to be run.
+    ///
+    /// # Errors
+    /// In words, for what is missing or makes no sense.
     pub(super) fn request(&self) -> Result<Request, String> {
-        let command = self.command.as_ref().ok_or("the call lacks command")?;
-        let value = command
-            .value
-            .clone()
-            .ok_or("the call lacks command.value")?;
+        let command = self.command.ok_or("the call lacks command")?;
+        let value = command.value.clone();
+        let value = value.ok_or("the call lacks command.value")?;
         let words = match command.shell.unwrap_or(true) {
             true => vec!["/bin/sh".to_owned(), "-c".to_owned(), value],
             // The first of the arguments is what the program is told it is called.
@@ -155,89 +110,100 @@ impl Launch {
         let environment: BTreeMap<String, String> = variables
             .map(|one| (one.name.clone(), one.value.clone().unwrap_or_default()))
             .collect();
-        let terminal = self
-            .container
-            .as_ref()
-            .and_then(|one| one.tty_info.as_ref());
+        let terminal = self.container.and_then(|one| one.tty_info.as_ref());
         Ok(Request {
             command: words,
             environment,
-            terminal: terminal.map(TtyInfo::size).transpose()?,
+            terminal: terminal.map(size).transpose()?,
+            user: None,
         })
     }
 }
 
-/// A record of input: a call of its own kind.
-#[derive(Deserialize)]
-pub(super) struct Input {
-    attach_container_input: Option<AttachInput>,
+/// A terminal that does not say its size is a usual one.
+fn size(terminal: &wire::TtyInfo) -> Result<Size, String> {
+    let (rows, columns) = match &terminal.window_size {
+        Some(size) => (size.rows, size.columns),
+        None => (24, 80),
+    };
+    let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
+    let size = side(rows).zip(side(columns));
+    size.map(|(rows, columns)| Size { rows, columns })
+        .ok_or_else(|| {
+            format!("window_size: {rows} rows of {columns} columns; both must be 1 to 65535")
+        })
 }
 
-#[derive(Deserialize)]
-struct AttachInput {
-    container_id: Option<ContainerId>,
-    process_io: Option<ProcessIo>,
-}
-
-#[derive(Deserialize)]
-struct ProcessIo {
-    data: Option<Data>,
-    control: Option<Control>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    #[serde(default)]
-    data: String,
-}
-
-#[derive(Deserialize)]
-struct Control {
-    tty_info: Option<TtyInfo>,
-}
-
-impl Input {
-    /// Whose input this is.
-    pub(super) fn container(&self) -> Option<String> {
-        let attach = self.attach_container_input.as_ref()?;
-        attach.container_id.as_ref().map(ContainerId::name)
+/// What a record of input says: bytes, none of which is the end; another size; or nothing, as a sign of life.
+///
+/// # Errors
+/// In words, for what makes no sense.
+pub(super) fn said(input: &call::AttachContainerInput) -> Result<Option<Said>, String> {
+    let Some(io) = &input.process_io else {
+        return Err("a record holds no process_io".to_owned());
+    };
+    if let Some(data) = &io.data {
+        let bytes = data.data.clone().unwrap_or_default();
+        return Ok(Some(match bytes.is_empty() {
+            true => Said::StdinEnd,
+            false => Said::Stdin(bytes),
+        }));
     }
-
-    /// What is said: bytes, none of which is the end; another size; or nothing, as a sign of life.
-    pub(super) fn said(&self) -> Result<Option<Said>, String> {
-        let attach = self.attach_container_input.as_ref();
-        let Some(io) = attach.and_then(|attach| attach.process_io.as_ref()) else {
-            return Err("a record holds no process_io".to_owned());
-        };
-        if let Some(data) = &io.data {
-            let bytes = STANDARD.decode(&data.data);
-            let bytes = bytes.map_err(|error| format!("data is no base64: {error}"))?;
-            return Ok(Some(match bytes.is_empty() {
-                true => Said::StdinEnd,
-                false => Said::Stdin(bytes.into()),
-            }));
-        }
-        let terminal = io
-            .control
-            .as_ref()
-            .and_then(|control| control.tty_info.as_ref());
-        Ok(terminal.map(TtyInfo::size).transpose()?.map(Said::Resize))
-    }
+    let terminal = io.control.as_ref();
+    let terminal = terminal.and_then(|control| control.tty_info.as_ref());
+    Ok(terminal.map(size).transpose()?.map(Said::Resize))
 }
 
 /// A record of output.
-pub(super) fn data(stream: &str, bytes: &[u8]) -> Value {
-    json!({ "type": "DATA", "data": { "type": stream, "data": STANDARD.encode(bytes) } })
+pub(super) fn data(stream: data::Type, bytes: bytes::Bytes) -> ProcessIo {
+    ProcessIo {
+        r#type: Some(process_io::Type::Data.into()),
+        data: Some(Data {
+            r#type: Some(stream.into()),
+            data: Some(bytes),
+        }),
+        control: None,
+    }
 }
 
 /// A record that says nothing but that somebody is there.
-pub(super) fn heartbeat(interval: Duration) -> Value {
-    let nanoseconds = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-    json!({
-        "type": "CONTROL",
-        "control": {
-            "type": "HEARTBEAT",
-            "heartbeat": { "interval": { "nanoseconds": nanoseconds } },
-        },
-    })
+pub(super) fn heartbeat(interval: Duration) -> ProcessIo {
+    let nanoseconds = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX);
+    let interval = Some(wire::DurationInfo { nanoseconds });
+    ProcessIo {
+        r#type: Some(process_io::Type::Control.into()),
+        data: None,
+        control: Some(Control {
+            r#type: Some(control::Type::Heartbeat.into()),
+            heartbeat: Some(control::Heartbeat { interval }),
+            tty_info: None,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_containers_are_those_of_directories() {
+        let nested = Named::id_of("task.one");
+        let read = Named::of(&nested).expect("good");
+        assert_eq!(read.name, "task.one");
+        assert_eq!(read.parent.as_deref(), Some("task"));
+
+        let long = "x".repeat(300);
+        for bad in ["", ".", "..", "a/b", "../../tmp", "a b", "x\0y", &long] {
+            let id = wire::ContainerId {
+                value: bad.to_owned(),
+                parent: Some(Box::new(Named::id_of("task"))),
+            };
+            assert!(Named::of(&id).is_err(), "{bad:?}");
+            let id = wire::ContainerId {
+                value: "x".to_owned(),
+                parent: Some(Box::new(id)),
+            };
+            assert!(Named::of(&id).is_err(), "{bad:?} as parent");
+        }
+    }
 }

@@ -3,6 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mete_model::TaskState;
+use mete_proto::mesos::v1::agent;
+use mete_proto::{json as proto_json, recordio};
+use prost::Message as _;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -238,6 +241,13 @@ async fn what_is_no_call_is_refused() {
         ),
         (
             &[("content-type", "application/recordio")],
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            &[
+                ("content-type", "application/recordio"),
+                ("message-content-type", "text/plain"),
+            ],
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ),
         (
@@ -249,9 +259,121 @@ async fn what_is_no_call_is_refused() {
     }
     let unknown = caller.call(&launch(&ghost, "true", &Value::Null)).await;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
-    let odd = caller.call(&json!({ "type": "GET_NOTHING" })).await;
+    let odd = caller.call(&json!({ "type": "UNKNOWN" })).await;
+    assert_eq!(odd.status(), StatusCode::NOT_IMPLEMENTED);
+    let odd = json!({ "value": "../x", "parent": { "value": "ghost" } });
+    let odd = caller.call(&launch(&odd, "true", &Value::Null)).await;
     assert_eq!(odd.status(), StatusCode::BAD_REQUEST);
     let named = json!({ "type": "CONTAINER_ID", "container_id": ghost });
     assert_eq!(caller.input(&[named]).await, StatusCode::NOT_FOUND);
     assert_eq!(caller.input(&[data("x")]).await, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_session_has_the_user_it_asks_for_or_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Nobody else can become another user.
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let caller = Caller::of(port);
+    let run = async |id: &str, user: &str| {
+        let id = json!({ "value": id, "parent": parent });
+        let mut call = launch(&id, "id -un", &Value::Null);
+        call["launch_nested_container_session"]["command"]["user"] = json!(user);
+        call["launch_nested_container_session"]["command"]["shell"] = json!("true"); // Read as everywhere.
+        caller.call(&call).await
+    };
+
+    for user in ["nobody", "root"] {
+        let answer = run(user, user).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(said(answer, "STDOUT").await, format!("{user}\n"));
+    }
+    let refused = run("three", "nosuchuser").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert!(refused.text().await.unwrap().contains("nosuchuser"));
+}
+
+#[tokio::test]
+async fn records_and_answers_come_in_the_form_that_is_asked_for() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let caller = Caller::of(port);
+    let post = async |call: &Value, headers: &[(&'static str, &'static str)]| {
+        let post = caller.http.post(&caller.url).json(call);
+        let post = headers
+            .iter()
+            .fold(post, |post, (name, value)| post.header(*name, *value));
+        soon(post.send()).await.unwrap()
+    };
+    let begin = |id: &str, line: &str| {
+        let id = json!({ "value": id, "parent": parent });
+        launch(&id, line, &Value::Null)
+    };
+    let protobuf = "application/x-protobuf";
+
+    for headers in [
+        &[("accept", "application/json")][..],
+        &[("message-accept", "text/x")],
+    ] {
+        let refused = post(&begin("no", "true"), headers).await;
+        assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE, "{headers:?}");
+    }
+    let headers = [
+        ("accept", "application/recordio"),
+        ("message-accept", protobuf),
+    ];
+    let answer = post(&begin("one", "cat; exit 3"), &headers).await;
+    assert_eq!(answer.headers()["message-content-type"], protobuf);
+
+    let id = json!({ "value": "one", "parent": parent });
+    let list = json!({ "type": "GET_CONTAINERS", "get_containers": { "show_nested": true } });
+    let listed: Value = caller.call(&list).await.json().await.unwrap();
+    let listed = listed["get_containers"]["containers"].as_array().cloned();
+    let listed = listed.unwrap_or_default();
+    assert!(
+        listed.iter().any(|one| one["container_id"] == id),
+        "{listed:?}"
+    );
+
+    let named = json!({ "type": "CONTAINER_ID", "container_id": id });
+    let typed = [named, data("typed"), data("")].map(|record| {
+        let call = json!({ "type": "ATTACH_CONTAINER_INPUT", "attach_container_input": record });
+        let call: agent::Call = proto_json::from_slice(call.to_string().as_bytes()).unwrap();
+        recordio::encode(&call.encode_to_vec())
+    });
+    let input = caller
+        .http
+        .post(&caller.url)
+        .header("content-type", "application/recordio")
+        .header("message-content-type", protobuf)
+        .body(typed.concat());
+    assert_eq!(soon(input.send()).await.unwrap().status(), StatusCode::OK);
+    let said = soon(answer.bytes()).await.unwrap();
+    let mut record = said.split(|byte| *byte == b'\n').skip(1);
+    let record = agent::ProcessIo::decode(record.next().unwrap()).unwrap();
+    assert_eq!(record.data.unwrap().data.unwrap(), "typed");
+
+    let wait =
+        json!({ "type": "WAIT_NESTED_CONTAINER", "wait_nested_container": { "container_id": id } });
+    let ended = post(&wait, &[("accept", protobuf)]).await;
+    assert_eq!(ended.headers()["content-type"], protobuf);
+    let ended = agent::Response::decode(ended.bytes().await.unwrap()).unwrap();
+    let ended = ended.wait_nested_container.unwrap();
+    assert_eq!(ended.exit_status, Some(3 << 8));
 }
