@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::health::CheckAnswer;
-use crate::ids::{AgentId, TaskId, UpdateId};
+use crate::ids::{AgentId, ContainerId, ExecutorId, TaskId, UpdateId};
 use crate::machine::Timestamp;
 use crate::task::TaskState;
 
@@ -23,6 +23,10 @@ pub struct TaskStatus {
     pub message: Option<String>,
     /// Where it runs or ran.
     pub agent: Option<AgentId>,
+    /// Who looks after it there; a task that came alone is an executor of its own.
+    pub executor: Option<ExecutorId>,
+    /// What it runs in there.
+    pub container: Option<ContainerId>,
     /// When this became so.
     pub timestamp: Timestamp,
     /// Set when an acknowledgement is asked for; then the report is repeated until it comes.
@@ -52,6 +56,8 @@ impl TaskStatus {
             reason: None,
             message: None,
             agent: None,
+            executor: None,
+            container: None,
             timestamp,
             uuid: None,
             healthy: None,

@@ -1,7 +1,7 @@
 //! Reports about tasks. What is not decided on (data, labels) is carried in the model as an executor sent it,
 //! and else not.
 
-use mete_model::{MEBIBYTE, Reason, Source, TaskState, TaskStatus};
+use mete_model::{ContainerId, MEBIBYTE, Reason, Source, TaskState, TaskStatus};
 use prost::Message as _;
 
 use super::ids::{update_id, uuid};
@@ -37,6 +37,13 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
                 .map(TryInto::try_into)
                 .transpose()
                 .within("agent_id")?,
+            executor: status
+                .executor_id
+                .as_ref()
+                .map(TryInto::try_into)
+                .transpose()
+                .within("executor_id")?,
+            container: container(status.container_status.as_ref()),
             timestamp: moment("timestamp", timestamp)?,
             uuid: status
                 .uuid
@@ -76,15 +83,24 @@ impl From<&TaskStatus> for wire::TaskStatus {
         let came = came.unwrap_or_default();
         let named = came.container_status.as_ref();
         let named = named.filter(|named| !named.network_infos.is_empty());
-        let container_status = match named {
+        let mut container_status = match named {
             Some(_) => came.container_status.clone(),
             None => container_status(&status.ip_addresses),
         };
+        if let Some(container) = &status.container {
+            let within = container_status.get_or_insert_default();
+            within.container_id.get_or_insert_with(|| container.into());
+        }
         Self {
             task_id: (&status.task).into(),
             state: wire::TaskState::from(status.state).into(),
             message: status.message.clone(),
             agent_id: status.agent.as_ref().map(Into::into),
+            executor_id: status
+                .executor
+                .as_ref()
+                .map(Into::into)
+                .or(came.executor_id),
             timestamp: Some(status.timestamp.as_secs_f64()),
             healthy: status.healthy,
             check_status: status
@@ -109,6 +125,12 @@ fn reason(number: i32) -> Option<Reason> {
     wire::task_status::Reason::try_from(number)
         .ok()
         .map(Into::into)
+}
+
+/// What the task runs in. An executor of a framework's own may say what is no name of a container here: then it says nothing.
+fn container(status: Option<&wire::ContainerStatus>) -> Option<ContainerId> {
+    let id = status?.container_id.as_ref()?;
+    id.try_into().ok()
 }
 
 fn ip_addresses(status: Option<&wire::ContainerStatus>) -> Vec<String> {

@@ -9,11 +9,11 @@ use mete_model::container::{
     Transport,
 };
 use mete_model::{
-    AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerSpec,
-    Endpoint, FaultDomain, FetchUri, FrameworkId, FrameworkInfo, HealthCheck, InverseOffer, Limit,
-    LinuxCapability, MEBIBYTE, Offer, OfferId, Probe, Program, Ranges, Reason, Resources, Role,
-    Source, TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus, Timestamp, Unavailability,
-    UpdateId,
+    AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerId,
+    ContainerSpec, Endpoint, ExecutorId, FaultDomain, FetchUri, FrameworkId, FrameworkInfo,
+    HealthCheck, InverseOffer, Limit, LinuxCapability, MEBIBYTE, Offer, OfferId, Probe, Program,
+    Ranges, Reason, Resources, Role, Source, TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus,
+    Timestamp, Unavailability, UpdateId,
 };
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
@@ -345,7 +345,7 @@ fn status() -> impl Strategy<Value = TaskStatus> {
     (
         id(),
         facts,
-        option::of(id()),
+        option::of((id(), id(), id())),
         moment(),
         option::of(moment()),
         vec("[0-9.]{1,15}", 0..3),
@@ -354,15 +354,18 @@ fn status() -> impl Strategy<Value = TaskStatus> {
             |(
                 task,
                 (state, source, reason, message, uuid, healthy),
-                agent,
+                place,
                 timestamp,
                 unreachable_time,
                 ip_addresses,
             )| {
+                let named = |at: fn((String, String, String)) -> String| place.clone().map(at);
                 TaskStatus {
                     reason,
                     message,
-                    agent: agent.map(|agent| AgentId::new(agent).expect("good")),
+                    agent: named(|all| all.0).map(|id| AgentId::new(id).expect("good")),
+                    executor: named(|all| all.1).map(|id| ExecutorId::new(id).expect("good")),
+                    container: named(|all| all.2).map(|id| ContainerId::new(id).expect("good")),
                     uuid: uuid.map(UpdateId),
                     healthy,
                     unreachable_time,

@@ -153,6 +153,7 @@ impl Node {
         out: &mut Effects<Self>,
     ) {
         status.agent.clone_from(&self.identity.agent);
+        (status.executor, status.container) = self.place_of(key);
         if status.ip_addresses.is_empty() {
             status.ip_addresses = vec![self.settings.ip.clone()];
         }

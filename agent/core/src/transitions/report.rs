@@ -1,14 +1,15 @@
 //! Reports: made, sent, acknowledged, sent again.
 
 use mete_model::{
-    CheckAnswer, Effects, FrameworkId, Reason, Source, TaskKey, TaskState, TaskStatus, Timestamp,
-    UpdateId,
+    CheckAnswer, ContainerId, Effects, ExecutorId, FrameworkId, Reason, Source, TaskKey, TaskState,
+    TaskStatus, Timestamp, UpdateId,
 };
 use tracing::{debug, info, warn};
 
 use crate::effects::{Action, Outgoing, Report};
 use crate::node::Node;
 use crate::record::Record;
+use crate::state::executors::ExecutorKey;
 use crate::state::tasks::Phase;
 use crate::state::updates::Acknowledged;
 
@@ -100,7 +101,10 @@ impl Node {
         let own = own.filter(|addresses| !addresses.is_empty()).cloned();
         let ip_addresses = own.unwrap_or_else(|| vec![self.settings.ip.clone()]);
         let told = self.tasks.get(key).and_then(|task| task.latest.check);
+        let (executor, container) = self.place_of(key);
         TaskStatus {
+            executor,
+            container,
             check: news.check.or(told),
             reason: news.reason,
             message: news.message,
@@ -111,6 +115,25 @@ impl Node {
             ip_addresses,
             ..TaskStatus::new(key.task.clone(), news.state, news.source, now)
         }
+    }
+
+    /// Who looks after a task, and what it runs in; a task that came alone is an executor of its own, as in Mesos.
+    pub(super) fn place_of(&self, key: &TaskKey) -> (Option<ExecutorId>, Option<ContainerId>) {
+        let Some(task) = self.tasks.get(key) else {
+            return (None, None);
+        };
+        let Some(executor) = &task.executor else {
+            return (
+                ExecutorId::new(key.task.as_str()).ok(),
+                Some(task.container.clone()),
+            );
+        };
+        let around = self.custom_executors.get(&ExecutorKey {
+            framework: key.framework.clone(),
+            executor: executor.clone(),
+        });
+        let container = around.map_or(&task.container, |around| &around.container);
+        (Some(executor.clone()), Some(container.clone()))
     }
 
     /// TASK_DROPPED, or TASK_LOST for frameworks that do not know it.

@@ -148,6 +148,8 @@ async fn an_executor_runs_tasks_talks_outlives_its_agent_and_is_shut_down() {
         let of = format!("of {}", status.task_id.value);
         assert_eq!(status.data.as_deref(), Some(of.as_bytes()));
         assert_eq!(status.executor_id, Some(executor_id()));
+        let within = status.container_status.unwrap_or_default();
+        assert!(within.container_id.is_some(), "that of its executor");
     }
     let port_number = registered.agent_info.port();
     for path in ["/containers", "/monitor/statistics"] {

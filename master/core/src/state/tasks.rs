@@ -100,6 +100,11 @@ impl Task {
             status.healthy = latest.healthy;
             status.unreachable_time = latest.unreachable_time;
             status.ip_addresses = latest.ip_addresses.clone();
+            status.executor = latest.executor.clone();
+            status.container = latest.container.clone();
+        }
+        if status.executor.is_none() {
+            status.executor.clone_from(&self.executor);
         }
         status
     }

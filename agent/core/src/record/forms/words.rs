@@ -3,7 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use mete_model::{AgentId, CheckAnswer, Reason, Source, TaskId, TaskState, TaskStatus, Timestamp};
+use mete_model::{
+    AgentId, CheckAnswer, ContainerId, ExecutorId, Reason, Source, TaskId, TaskState, TaskStatus,
+    Timestamp,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes as base64 text.
@@ -71,6 +74,10 @@ pub(super) struct Status {
     message: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    executor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
     timestamp: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uuid: Option<String>,
@@ -96,6 +103,8 @@ impl From<&TaskStatus> for Status {
             reason: status.reason.map(|reason| reason.as_str().to_owned()),
             message: status.message.clone(),
             agent: status.agent.as_ref().map(ToString::to_string),
+            executor: status.executor.as_ref().map(ToString::to_string),
+            container: status.container.as_ref().map(ToString::to_string),
             timestamp: status.timestamp.as_micros(),
             uuid: status.uuid.map(|uuid| uuid.to_string()),
             healthy: status.healthy,
@@ -126,6 +135,16 @@ impl Status {
             reason: self.reason.as_deref().and_then(Reason::from_name),
             message: self.message,
             agent: self.agent.as_deref().map(agent).transpose()?,
+            executor: self
+                .executor
+                .map(ExecutorId::new)
+                .transpose()
+                .map_err(|bad| bad.to_string())?,
+            container: self
+                .container
+                .map(ContainerId::new)
+                .transpose()
+                .map_err(|bad| bad.to_string())?,
             timestamp: Timestamp::from_micros(self.timestamp),
             uuid: uuid.map_err(|bad: mete_model::BadId| bad.to_string())?,
             healthy: self.healthy,
