@@ -76,6 +76,8 @@ pub(crate) fn routers(
     let calls = calls(Arc::clone(about), desk);
     let both = read.clone().merge(calls.clone());
     let more = mesos_http::beside(&both, "/slave(1)", &MESOS_PATHS);
+    // As clients write it that put an address together from its parts.
+    let more = more.nest("/slave%281%29", both);
     let uploads = Router::new()
         .route("/v1/images/import", post(images::import))
         .with_state(Arc::clone(about));

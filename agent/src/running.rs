@@ -1,9 +1,11 @@
 //! What runs in a container of its own: tasks, and executors of frameworks' own with their tasks in them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mete_agent_core::{ExecutorKey, ExecutorPhase, Task, View};
-use mete_model::{ContainerId, FrameworkId, Limit, Resources, TaskStatus};
+use mete_model::{ContainerId, ExecutorSpec, FrameworkId, Limit, Resources, TaskStatus};
+use mete_proto::mesos::v1 as wire;
 
 use crate::launch::cpu_limit;
 
@@ -11,8 +13,8 @@ use crate::launch::cpu_limit;
 pub(crate) struct Running<'a> {
     pub(crate) container: &'a ContainerId,
     pub(crate) framework: &'a FrameworkId,
-    /// The executor, or the task.
-    pub(crate) source: &'a str,
+    /// What the framework said it is; else the name of the executor, or of the task.
+    pub(crate) source: Cow<'a, str>,
     /// Who looks after it: a task that came alone does itself.
     pub(crate) executor: &'a str,
     pub(crate) name: &'a str,
@@ -42,7 +44,7 @@ pub(crate) fn all(view: &View) -> Vec<Running<'_>> {
         running.push(Running {
             container: &one.container,
             framework: &key.framework,
-            source: key.executor.as_str(),
+            source: source_of(&one.spec).map_or_else(|| key.executor.as_str().into(), Cow::from),
             executor: key.executor.as_str(),
             name: &one.spec.name,
             resources: one.spec.resources.plus(&tasks),
@@ -58,7 +60,7 @@ fn of_task(task: &Task) -> Running<'_> {
     Running {
         container: &task.container,
         framework: &task.key.framework,
-        source: id,
+        source: id.into(),
         executor: task
             .executor
             .as_ref()
@@ -68,6 +70,11 @@ fn of_task(task: &Task) -> Running<'_> {
         cpu_limit: cpu_limit(&task.spec),
         status: Some(&task.latest),
     }
+}
+
+/// What a framework said that an executor of its own is, for people.
+pub(crate) fn source_of(spec: &ExecutorSpec) -> Option<String> {
+    wire::ExecutorInfo::from(spec).source
 }
 
 /// The executor of its framework's own in which a task is.

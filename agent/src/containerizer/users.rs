@@ -65,12 +65,18 @@ pub(crate) fn for_session(dir: &TaskDir, name: &str) -> Result<Option<User>, Use
         gid: id,
         groups: vec![id],
     };
-    let is_of_image = launch.container.is_some_and(|container| match container.root {
-        Root::Layers(_) | Root::Directory { .. } => true,
-        Root::Machine { .. } => false,
-    });
+    let is_of_image = launch
+        .container
+        .is_some_and(|container| match container.root {
+            Root::Layers(_) | Root::Directory { .. } => true,
+            Root::Machine { .. } => false,
+        });
     if is_of_image {
-        let number = if name == "root" { Some(0) } else { name.parse().ok() };
+        let number = if name == "root" {
+            Some(0)
+        } else {
+            name.parse().ok()
+        };
         let number = number.ok_or_else(|| UserError::OfImage(name.to_owned()))?;
         return Ok(Some(alone(name, number)));
     }

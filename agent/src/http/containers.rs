@@ -45,7 +45,7 @@ async fn list(about: &About, more: impl Fn(&Running<'_>, &mut Map<String, Value>
             continue;
         };
         let mut entry = Map::new();
-        entry.insert("executor_id".into(), json!(one.source));
+        entry.insert("executor_id".into(), json!(one.executor));
         entry.insert("executor_name".into(), json!(one.name));
         entry.insert("framework_id".into(), json!(one.framework.as_str()));
         entry.insert("source".into(), json!(one.source));

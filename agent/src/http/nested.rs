@@ -94,6 +94,17 @@ pub(crate) async fn call(
         }
         return told(headers, &answer);
     }
+    if asked.r#type() == Type::SetLoggingLevel {
+        let set = asked.set_logging_level.as_ref();
+        return set_level(part(set, "set_logging_level")?);
+    }
+    if asked.r#type() == Type::PruneImages {
+        let excluded = asked.prune_images.iter();
+        let images = excluded.flat_map(|prune| &prune.excluded_images);
+        let docker = images.filter_map(|image| image.docker.as_ref());
+        let kept: Vec<&str> = docker.map(|image| image.name.as_str()).collect();
+        return super::images::prune(&nested.about, &kept).await;
+    }
     nested.carry_out(&asked, &parts).await
 }
 
@@ -136,16 +147,6 @@ impl Nested {
     async fn carry_out(&self, call: &agent::Call, parts: &Parts) -> Result<Response, HttpError> {
         let principal = parts.extensions.get::<Principal>();
         match call.r#type() {
-            Type::SetLoggingLevel => {
-                set_level(part(call.set_logging_level.as_ref(), "set_logging_level")?)
-            }
-            Type::PruneImages => {
-                let excluded = call.prune_images.iter();
-                let images = excluded.flat_map(|prune| &prune.excluded_images);
-                let docker = images.filter_map(|image| image.docker.as_ref());
-                let kept: Vec<&str> = docker.map(|image| image.name.as_str()).collect();
-                super::images::prune(&self.about, &kept).await
-            }
             Type::LaunchNestedContainerSession => {
                 let field = "launch_nested_container_session";
                 let launch = part(call.launch_nested_container_session.as_ref(), field)?;
@@ -325,7 +326,10 @@ impl Nested {
                 format!("container {name} is there already"),
             )
         })?;
-        let session = self.desk.exec_in(&task, wanted, launch.user(), principal).await;
+        let session = self
+            .desk
+            .exec_in(&task, wanted, launch.user(), principal)
+            .await;
         let session = session.map_err(|error| refusal(&error))?;
         let heard = self.desk.converse(session, entry.said());
         Ok((entry, heard))
@@ -416,10 +420,7 @@ impl Form {
 }
 
 /// Records as they come, with a sign of life now and then.
-fn answer(
-    Form(media): Form,
-    records: impl Stream<Item = ProcessIo> + Send + 'static,
-) -> Response {
+fn answer(Form(media): Form, records: impl Stream<Item = ProcessIo> + Send + 'static) -> Response {
     let begin = tokio::time::Instant::now() + HEARTBEAT;
     let beats = IntervalStream::new(tokio::time::interval_at(begin, HEARTBEAT));
     let beats = beats.map(|_| Some(wire::heartbeat(HEARTBEAT)));

@@ -11,6 +11,7 @@ use mete_proto::MESOS_VERSION;
 use serde_json::{Value, json};
 
 use super::{About, json};
+use crate::running::source_of;
 
 /// Ended tasks shown per framework (Mesos keeps 150 executors).
 const MAX_COMPLETED: usize = 150;
@@ -176,6 +177,7 @@ fn executors_with_tasks<'a>(
                 ExecutorKind::Default => "DEFAULT",
                 ExecutorKind::Custom => "CUSTOM",
             },
+            "source": source_of(spec).unwrap_or_default(),
             "container": within.container.as_str(),
             "directory": directory.display().to_string(),
             "resources": json::resources(&spec.resources),

@@ -140,7 +140,7 @@ async fn protobuf_scripts_and_other_paths_are_understood() {
     assert!(script.starts_with(b"f({") && script.ends_with(b"});"));
     let (_, version) = get_json(port, "/version/", &[]).await;
     assert_eq!(version["version"], "1.11.0");
-    let (_, flags) = get_json(port, "/slave(1)/flags", &[]).await;
+    let (_, flags) = get_json(port, "/slave%281%29/flags", &[]).await;
     assert_eq!(flags["flags"]["port"], json!(port.to_string()));
     assert_eq!(get(port, "/state.json", &[]).await.0, 404);
     for (body, status) in [
