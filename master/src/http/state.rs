@@ -5,22 +5,21 @@ pub(super) mod shapes; // the JSON
 
 use mete_daemon::aside;
 use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
-use mete_model::{AttributeValue, Offer, TaskState, TaskStatus, Timestamp};
+use mete_model::{AttributeValue, Capability, Offer, TaskState, TaskStatus, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::shapes::{
-    AddressShape, AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape,
-    LeaderShape, NetworkShape, OfferShape, RecoveredShape, ResourcesShape, RestShape, StateShape,
-    StatusShape, TaskShape,
+    AgentShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape, OfferShape, RecoveredShape,
+    ResourcesShape, RestShape, StateShape, StatusShape, TaskShape,
 };
 use super::maintenance::Nanoseconds;
+use crate::capabilities::{AGENT_CAPABILITIES, MASTER_CAPABILITIES};
 use crate::grpc::About;
 use crate::sums::Sums;
 use mete_proto::MESOS_VERSION;
-
-/// What a master of Mete can do, in the words of Mesos.
-const MASTER_CAPABILITIES: [&str; 3] = ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"];
+use mete_proto::convert::undecided::Undecided;
+use mete_proto::mesos::v1 as wire;
 
 /// What a usual task and a usual agent take as JSON: a guess too low costs a copy of megabytes, one too high costs nothing,
 /// because memory that nothing is written to is not there.
@@ -143,12 +142,16 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
             .collect(),
         unreserved_resources: ResourcesShape::of(&unreserved),
         unreserved_resources_full: shapes::full(&unreserved),
+        used_resources_full: None,
+        offered_resources_full: None,
         active: agent.is_offerable(),
         deactivated: agent.link().is_some() && !agent.is_offerable(),
         admission: agent.admission.as_str(),
         drain_info: drain_info(agent),
-        version: &agent.version,
-        ..AgentShape::default()
+        version: MESOS_VERSION,
+        mete_version: &agent.version,
+        capabilities: AGENT_CAPABILITIES.map(|can| can.as_str_name()),
+        domain: agent.info.domain.as_ref().map(shapes::domain),
     }
 }
 
@@ -224,6 +227,9 @@ fn framework_alone<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkSh
         sums.used_by(&framework.id).together(),
         sums.offered_to(&framework.id).together(),
     );
+    // As in Mesos: one that holds several roles has a list, another one its role.
+    let single = !info.can(Capability::MultiRole);
+    let mut roles = info.roles.iter().map(mete_model::Role::as_str);
     FrameworkShape {
         id: framework.id.as_str(),
         name: &info.name,
@@ -231,7 +237,10 @@ fn framework_alone<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkSh
         hostname: &info.hostname,
         webui_url: info.webui_url.as_deref(),
         principal: info.principal.as_deref(),
-        roles: info.roles.iter().map(mete_model::Role::as_str).collect(),
+        role: single.then(|| roles.next().unwrap_or("*")),
+        roles: (!single).then(|| roles.collect()),
+        labels: shapes::labels_of(info),
+        offer_constraints: shapes::offer_constraints(framework),
         capabilities: info.capabilities.iter().map(|can| can.as_str()).collect(),
         failover_timeout: info.failover_timeout.as_secs_f64(),
         checkpoint: framework.checkpoint,
@@ -263,6 +272,7 @@ fn executors_of<'a>(framework: &Framework, view: &'a View) -> Vec<ExecutorShape<
         slave_id: key.agent.as_str(),
         role: executor.role.as_str(),
         resources: ResourcesShape::of(&executor.spec.resources),
+        said: shapes::said_of(&executor.spec),
     })
     .collect()
 }
@@ -279,6 +289,7 @@ fn offer_shape(offer: &Offer) -> OfferShape<'_> {
 
 fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
     let user = task.spec.command.user.as_deref();
+    let said = Undecided::of(&task.spec);
     TaskShape {
         id: task.key.task.as_str(),
         name: &task.spec.name,
@@ -294,7 +305,9 @@ fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
             .filter(|user| !user.is_empty()),
         labels: task.spec.labels.iter().map(label).collect(),
         statuses: task.statuses.iter().map(status_shape).collect(),
-        discovery: shapes::discovery(task),
+        discovery: shapes::discovery(&said),
+        container: said.container.as_deref().map(shapes::message),
+        health_check: said.health_check.as_deref().map(shapes::message),
     }
 }
 
@@ -306,18 +319,23 @@ fn label((key, value): &(String, Option<String>)) -> LabelShape<'_> {
 }
 
 fn status_shape(status: &TaskStatus) -> StatusShape<'_> {
-    let address = |ip_address: &'_ String| AddressShape {
-        ip_address: ip_address.clone(),
+    // What an executor of a framework's own said stands in its message.
+    let said = status
+        .original
+        .is_some()
+        .then(|| wire::TaskStatus::from(status));
+    let (container_status, labels) = match said {
+        Some(said) => (
+            said.container_status.as_ref().map(shapes::message),
+            said.labels.as_ref().map(shapes::label_list),
+        ),
+        None => (shapes::container_status(status), None),
     };
-    let addresses: Vec<_> = status.ip_addresses.iter().map(address).collect();
     StatusShape {
         state: status.state.as_str(),
         timestamp: status.timestamp.as_secs_f64(),
         healthy: status.healthy,
-        container_status: (!addresses.is_empty()).then_some(ContainerStatusShape {
-            network_infos: [NetworkShape {
-                ip_addresses: addresses,
-            }],
-        }),
+        labels,
+        container_status,
     }
 }

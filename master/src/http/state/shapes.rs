@@ -4,11 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mete_master_core::Task;
-use mete_model::{Limit, MEBIBYTE, Resources, TaskLimits};
+use mete_master_core::Framework;
+use mete_model::{
+    ExecutorSpec, FaultDomain, FrameworkInfo, Limit, MEBIBYTE, Resources, TaskLimits, TaskStatus,
+};
+use mete_proto::convert::offer_constraints;
 use mete_proto::convert::resources::{to_endpoint_form, to_wire};
 use mete_proto::convert::undecided::Undecided;
+use mete_proto::json::{self as proto_json, Json};
 use mete_proto::mesos::v1 as wire;
+use prost::Message;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -53,7 +58,7 @@ pub(super) struct LeaderShape<'a> {
 }
 
 /// An agent, in Mesos' older word.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 pub(super) struct AgentShape<'a> {
     pub(super) id: &'a str,
     pub(super) hostname: &'a str,
@@ -80,7 +85,11 @@ pub(super) struct AgentShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) drain_info: Option<Value>,
     pub(super) version: &'a str,
-    pub(super) capabilities: [&'a str; 0],
+    /// Of its program.
+    pub(super) mete_version: &'a str,
+    pub(super) capabilities: [&'a str; 7],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) domain: Option<Value>,
 }
 
 /// An agent that is not back after a restart of the master.
@@ -102,7 +111,14 @@ pub(super) struct FrameworkShape<'a> {
     pub(super) webui_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<&'a str>,
-    pub(super) roles: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) roles: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) labels: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) offer_constraints: Option<Value>,
     pub(super) capabilities: Vec<&'a str>,
     pub(super) failover_timeout: f64,
     pub(super) checkpoint: bool,
@@ -132,6 +148,9 @@ pub(super) struct ExecutorShape<'a> {
     pub(super) slave_id: &'a str,
     pub(super) role: &'a str,
     pub(super) resources: ResourcesShape,
+    /// `command`, `type`, `source`, `labels`, `container`, as its framework said them.
+    #[serde(flatten)]
+    pub(super) said: Map<String, Value>,
 }
 
 /// An offer on the table.
@@ -164,6 +183,10 @@ pub(super) struct TaskShape<'a> {
     pub(super) statuses: Vec<StatusShape<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discovery: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health_check: Option<Value>,
 }
 
 /// A label.
@@ -182,25 +205,27 @@ pub(super) struct StatusShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) healthy: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) container_status: Option<ContainerStatusShape>,
+    pub(super) labels: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container_status: Option<Value>,
 }
 
-/// How a task's container stands in the network.
-#[derive(Serialize)]
-pub(super) struct ContainerStatusShape {
-    pub(super) network_infos: [NetworkShape; 1],
-}
-
-/// One network.
-#[derive(Serialize)]
-pub(super) struct NetworkShape {
-    pub(super) ip_addresses: Vec<AddressShape>,
-}
-
-/// One address.
-#[derive(Serialize)]
-pub(super) struct AddressShape {
-    pub(super) ip_address: String,
+/// What a task runs in, and how that stands in the network.
+pub(super) fn container_status(status: &TaskStatus) -> Option<Value> {
+    let addresses = status.ip_addresses.iter();
+    let addresses: Vec<Value> = addresses.map(|ip| json!({ "ip_address": ip })).collect();
+    let mut shape = Map::new();
+    if let Some(container) = &status.container {
+        shape.insert(
+            "container_id".to_owned(),
+            json!({ "value": container.as_str() }),
+        );
+    }
+    if !addresses.is_empty() {
+        let networks = json!([{ "ip_addresses": addresses }]);
+        shape.insert("network_infos".to_owned(), networks);
+    }
+    (!shape.is_empty()).then_some(Value::Object(shape))
 }
 
 /// Resources as Mesos writes them: four numbers always, further scalars and ports when there are some.
@@ -233,6 +258,12 @@ impl ResourcesShape {
                 .collect(),
         }
     }
+}
+
+/// Where an agent stands, as far as failures go.
+pub(super) fn domain(domain: &FaultDomain) -> Value {
+    let FaultDomain { region, zone } = domain;
+    json!({ "fault_domain": { "region": { "name": region }, "zone": { "name": zone } } })
 }
 
 /// What is reserved, by the role that has it in the end.
@@ -330,7 +361,48 @@ fn volume(disk: &wire::resource::DiskInfo) -> Value {
     shape
 }
 
-fn label_list(labels: &wire::Labels) -> Vec<Value> {
+/// The labels of a framework.
+pub(super) fn labels_of(info: &FrameworkInfo) -> Option<Vec<Value>> {
+    let info = wire::FrameworkInfo::from(info);
+    info.labels.as_ref().map(label_list)
+}
+
+/// Which agents a framework wants offers of, by role.
+pub(super) fn offer_constraints(framework: &Framework) -> Option<Value> {
+    let constraints = offer_constraints::to_wire(&framework.rules.constraints);
+    constraints.as_ref().map(message)
+}
+
+/// What a framework said of an executor.
+pub(super) fn said_of(spec: &ExecutorSpec) -> Map<String, Value> {
+    let info = wire::ExecutorInfo::from(spec);
+    let mut said = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            said.insert(name.to_owned(), value);
+        }
+    };
+    let kind = info
+        .r#type
+        .is_some()
+        .then(|| json!(info.r#type().as_str_name()));
+    put("type", kind);
+    put("command", info.command.as_ref().map(message));
+    put("container", info.container.as_ref().map(message));
+    put("source", info.source.as_ref().map(|source| json!(source)));
+    put(
+        "labels",
+        info.labels.as_ref().map(|labels| json!(label_list(labels))),
+    );
+    said
+}
+
+/// A message as the JSON that stands for it everywhere.
+pub(super) fn message<T: Message + Json>(message: &T) -> Value {
+    serde_json::from_slice(&proto_json::to_vec(message)).unwrap_or_default()
+}
+
+pub(super) fn label_list(labels: &wire::Labels) -> Vec<Value> {
     let labels = labels.labels.iter();
     labels
         .map(|label| json!({ "key": label.key, "value": label.value() }))
@@ -338,8 +410,8 @@ fn label_list(labels: &wire::Labels) -> Vec<Value> {
 }
 
 /// How others find the task, as its framework said it; the master does not decide on it, so it lies in the original.
-pub(super) fn discovery(task: &Task) -> Option<Value> {
-    let info = Undecided::of(&task.spec).discovery?;
+pub(super) fn discovery(said: &Undecided) -> Option<Value> {
+    let info = said.discovery.as_ref()?;
     let ports = info.ports.as_ref().map_or(&[][..], |ports| &ports.ports);
     let ports: Vec<Value> = ports
         .iter()

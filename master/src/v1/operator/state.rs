@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mete_daemon::aside;
 use mete_master_core::{Admission, Agent, Executor, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{Capability, FrameworkId, TaskState};
+use mete_proto::MESOS_VERSION;
 use mete_proto::convert::undecided::Undecided;
 use mete_proto::convert::{
     duration_info, ids, offer, offer_constraints, resources, task, task_limits, time_info,
@@ -17,18 +18,8 @@ use wire::agent_info::capability::Type as AgentCapability;
 use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
+use crate::capabilities::AGENT_CAPABILITIES;
 use crate::sums::Sums;
-
-/// What every agent of Mete can do, in the words of Mesos.
-const AGENT_CAPABILITIES: [AgentCapability; 7] = [
-    AgentCapability::MultiRole,
-    AgentCapability::HierarchicalRole,
-    AgentCapability::ReservationRefinement,
-    AgentCapability::ResizeVolume,
-    AgentCapability::AgentOperationFeedback,
-    AgentCapability::AgentDraining,
-    AgentCapability::TaskResourceLimits,
-];
 
 /// Everything, written as protobuf, in pieces: the tasks one by one, because all of them at once as messages would be many
 /// times as large as what is written; and all else at the same time.
@@ -77,7 +68,7 @@ pub(super) fn one_agent(agent: &Agent, sums: &Sums<'_>) -> get_agents::Agent {
         agent_info: info,
         active: agent.is_offerable(),
         deactivated: Some(agent.link().is_some() && !agent.is_offerable()),
-        version: agent.version.clone(),
+        version: MESOS_VERSION.to_owned(),
         pid: Some(format!("slave(1)@{}:{}", endpoint.ip, endpoint.port)),
         registered_time: Some(time_info(agent.registered_at)),
         reregistered_time: agent.reregistered_at.map(time_info),
