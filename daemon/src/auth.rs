@@ -1,7 +1,7 @@
 //! Who calls: a bearer token from a file, the same for gRPC and HTTP, or a secret of one's own, and the rule that nobody
 //! is reachable from beyond this machine without one.
 //!
-//! Invariants: a token is never printed, and compared in constant time. Health is open to all; what else is not asked for
+//! Invariants: a token is never printed, and compared in constant time. Health and version are open to all; what else is not asked for
 //! the token asks itself, as an agent does of the executors it has started.
 
 pub mod credentials; // principals and their secrets in a file of Mesos' form
@@ -30,9 +30,15 @@ pub use principals::{BadDigest, Callers, Known, SecretDigest, Witness};
 pub const MIN_TOKEN_CHARACTERS: usize = 16;
 /// The longest token: it goes into a header of every request.
 pub const MAX_TOKEN_CHARACTERS: usize = 4096;
-/// What may be asked without a token: is it alive.
-const OPEN_PATHS: [&str; 3] = [
+/// What may be asked without a token: is it alive, what is it, and where is the leader, as in Mesos, whose clients ask this
+/// before they say who they are.
+const OPEN_PATHS: [&str; 8] = [
     "/health",
+    "/master/health",
+    "/slave(1)/health",
+    "/version",
+    "/redirect",
+    "/master/redirect",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
 ];

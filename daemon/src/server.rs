@@ -3,7 +3,7 @@
 //! ```text
 //! bind ──► http(router) ──► add gRPC services ──► with_health_and_reflection ──► serve
 //! ```
-//! Invariants: every request but health is authenticated when there is a token; a panic in a handler is one failed
+//! Invariants: every request but those for health and version is authenticated when there is a token; a panic in a handler is one failed
 //! request; nobody takes for ever to say what it wants; the end of the server is bounded in time, long streams are cut then.
 
 mod connection; // one accepted socket, which can be cut
