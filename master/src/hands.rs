@@ -1,7 +1,8 @@
 //! Each action to the stream it belongs to. Nothing here waits.
 
 use mete_daemon::event_loop;
-use mete_master_core::Action;
+use mete_master_core::{Action, Event};
+use mete_proto::mesos::v1::scheduler::event;
 
 use crate::grpc::{About, events, messages};
 use crate::links::Links;
@@ -16,8 +17,14 @@ impl event_loop::Hands<Action> for Hands {
     fn act(&mut self, action: Action) {
         match action {
             Action::ToFramework { link, event } => {
+                let is_first = matches!(event, Event::Subscribed { .. });
                 let event = events::to_wire(event, &self.about);
                 self.links.send_to_framework(link, event);
+                if is_first {
+                    // As in Mesos: before whatever happens next.
+                    let beat = events::bare(event::Type::Heartbeat);
+                    self.links.send_to_framework(link, beat);
+                }
             }
             Action::ToAgent { link, message } => {
                 let message = messages::to_wire(message, &self.about);

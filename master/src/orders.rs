@@ -137,6 +137,16 @@ impl OrderError {
     }
 }
 
+impl OrderError {
+    /// As Mesos answers who names an agent or a framework that is not there: with 400.
+    pub(crate) fn answer_of_mesos(self) -> HttpError {
+        match self.codes() {
+            MISSING => HttpError::bad_request(self.to_string()),
+            _ => self.into(),
+        }
+    }
+}
+
 const BAD: (StatusCode, tonic::Code) = (StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument);
 const MISSING: (StatusCode, tonic::Code) = (StatusCode::NOT_FOUND, tonic::Code::NotFound);
 const CONFLICT: (StatusCode, tonic::Code) = (StatusCode::CONFLICT, tonic::Code::FailedPrecondition);

@@ -136,9 +136,7 @@ impl Cluster {
             Input::FrameworkDisconnected { framework, link } => {
                 self.framework_disconnected(now, &framework, link, out);
             }
-            Input::StreamRead { framework, link } => {
-                self.stream_read(now, &framework, link, out);
-            }
+            Input::StreamRead { framework, link } => self.stream_read(now, &framework, link, out),
             Input::Call {
                 framework,
                 link,
@@ -209,7 +207,10 @@ impl Cluster {
             Call::ReconcileOperations(named) => {
                 self.reconcile_operations(now, framework, named, out);
             }
-            Call::Teardown => self.tear_down(now, framework, out),
+            Call::Teardown => {
+                self.tear_down(now, framework, out);
+                out.reply = Some(Reply::Done);
+            }
             Call::Demand(shapes) => self.set_demand(framework, shapes, out),
             Call::UpdateFramework {
                 info,

@@ -123,10 +123,8 @@ pub enum OperationOutcome {
         /// To be acknowledged; told again until it is.
         uuid: UpdateId,
     },
-    /// Not done: it cannot be, in words.
+    /// Not done: it cannot be, or the offers were no good, in words.
     Error(String),
-    /// Not done: the offers were no good, in words.
-    Dropped(String),
     /// Asked for by name, and nothing is known of it.
     Unknown,
     /// The same, and its agent cannot be reached.

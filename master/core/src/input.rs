@@ -99,7 +99,7 @@ pub enum Input {
         /// Which stream.
         link: LinkId,
     },
-    /// A framework calls. DEMAND and UPDATE_FRAMEWORK are answered with `Done`, each call that cannot be acted on, or
+    /// A framework calls. DEMAND, UPDATE_FRAMEWORK and TEARDOWN are answered with `Done`, each call that cannot be acted on, or
     /// comes on a stream that is not the framework's, with `Refused`; the others have no answer but what follows.
     Call {
         /// Which framework.
@@ -385,7 +385,10 @@ impl Call {
     /// Whether it has an answer of its own, which may be that it is refused.
     pub const fn is_answered(&self) -> bool {
         match self {
-            Self::Demand(_) | Self::UpdateFramework { .. } | Self::Refused { .. } => true,
+            Self::Demand(_)
+            | Self::UpdateFramework { .. }
+            | Self::Teardown
+            | Self::Refused { .. } => true,
             Self::Accept(_)
             | Self::Decline { .. }
             | Self::AnswerInverse { .. }
@@ -396,7 +399,6 @@ impl Call {
             | Self::AcknowledgeOperation { .. }
             | Self::Reconcile(_)
             | Self::ReconcileOperations(_)
-            | Self::Teardown
             | Self::MessageExecutor { .. }
             | Self::ShutdownExecutor { .. }
             | Self::Ignored { .. } => false,

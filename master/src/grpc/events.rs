@@ -115,7 +115,6 @@ fn operation(
             return operation_status(status);
         }
         OperationOutcome::Error(why) => (State::OperationError, Some(why)),
-        OperationOutcome::Dropped(why) => (State::OperationDropped, Some(why)),
         OperationOutcome::Unknown => (State::OperationUnknown, None),
         OperationOutcome::Unreachable => (State::OperationUnreachable, None),
         OperationOutcome::GoneByOperator => (State::OperationGoneByOperator, None),

@@ -16,7 +16,7 @@ use mete_model::FrameworkId;
 use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
 use mete_proto::mete::v1::scheduler_server::Scheduler;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
@@ -135,7 +135,8 @@ impl Talk {
     }
 
     async fn follow(&self, framework: &FrameworkId, calls: &mut impl Calls) -> Result<(), Status> {
-        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        // The first is said with SUBSCRIBED.
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut calls = calls.ready_chunks(MAX_CALLS_AT_ONCE);
         loop {

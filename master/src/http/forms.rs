@@ -44,7 +44,11 @@ type Filled<T> = Result<Form<T>, FormRejection>;
 
 /// The fields of a form, or what is wrong with it.
 fn fields<T: DeserializeOwned>(form: Filled<T>) -> Result<T, HttpError> {
-    let form = form.map_err(|bad| HttpError::new(bad.status(), bad.body_text()))?;
+    let form = form.map_err(|bad| match bad.status() {
+        // Mesos says of a field that is missing what it says of one that makes no sense.
+        StatusCode::UNPROCESSABLE_ENTITY => HttpError::bad_request(bad.body_text()),
+        status => HttpError::new(status, bad.body_text()),
+    })?;
     Ok(form.0)
 }
 
@@ -57,7 +61,8 @@ struct TeardownForm {
 async fn teardown(State(pages): State<Pages>, form: Filled<TeardownForm>) -> Result<(), HttpError> {
     let id = fields(form)?.framework_id;
     let framework = FrameworkId::new(&id).map_err(|bad| OrderError::Bad(bad.to_string()))?;
-    orders::carry_out(&pages.handle, Input::TearDown { framework }).await?;
+    let torn_down = orders::carry_out(&pages.handle, Input::TearDown { framework }).await;
+    torn_down.map_err(OrderError::answer_of_mesos)?;
     Ok(())
 }
 
@@ -114,7 +119,8 @@ async fn reshape(
             .within("resources")
             .map_err(OrderError::from)?,
     }));
-    orders::carry_out(&pages.handle, order).await?;
+    let reshaped = orders::carry_out(&pages.handle, order).await;
+    reshaped.map_err(OrderError::answer_of_mesos)?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -255,7 +255,8 @@ async fn order(door: &Door, call: &Call) -> Result<Response, Refusal> {
     Ok(done(call.r#type()).into_response())
 }
 
-/// As in Mesos, UPDATE_QUOTA that promises more than there is makes no sense; everything else is as on other paths.
+/// As in Mesos, UPDATE_QUOTA that promises more than there is makes no sense, nor does naming who is not there, but for
+/// MARK_AGENT_GONE; everything else is as on other paths.
 fn refused(kind: Type, error: OrderError) -> Refusal {
     match &error {
         OrderError::Refused(OperatorError::GuaranteesOverCapacity { .. })
@@ -263,6 +264,7 @@ fn refused(kind: Type, error: OrderError) -> Refusal {
         {
             Refusal::bad(error.to_string())
         }
+        OrderError::Missing(_) if kind != Type::MarkAgentGone => error.answer_of_mesos().into(),
         OrderError::Bad(_)
         | OrderError::Refused(_)
         | OrderError::Missing(_)

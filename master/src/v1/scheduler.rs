@@ -21,6 +21,7 @@ use mete_daemon::mesos_http::{Streamed, text};
 use mete_master_core::{Call, Input, LinkId, Reply};
 use mete_model::FrameworkId;
 use mete_proto::media::Media;
+use mete_proto::mesos::v1 as wire;
 use mete_proto::mesos::v1::scheduler::call::Type;
 use mete_proto::mesos::v1::scheduler::{Call as WireCall, Event};
 use mete_proto::recordio;
@@ -81,6 +82,9 @@ fn subscribe(
         return Err(Refusal::bad("subscribe is missing"));
     }
     calls::returning(&call).map_err(|bad| Refusal::bad(bad.to_string()))?;
+    if let Some(part) = &call.subscribe {
+        same_id(&call, part.framework_info.id.as_ref(), "subscribe")?;
+    }
 
     let Opened {
         link,
@@ -113,6 +117,41 @@ fn subscribe(
     Ok((headers, Extension(Streamed), Body::from_stream(records)).into_response())
 }
 
+/// As in Mesos, a call that brings a FrameworkInfo says in both places whose it is, or in neither.
+fn same_id(
+    call: &WireCall,
+    in_info: Option<&wire::FrameworkId>,
+    part: &str,
+) -> Result<(), Refusal> {
+    let text = |id: Option<&wire::FrameworkId>| id.map_or("", |id| id.value.as_str()).to_owned();
+    let (named, in_info) = (text(call.framework_id.as_ref()), text(in_info));
+    match named == in_info {
+        true => Ok(()),
+        false => Err(Refusal::bad(format!(
+            "framework_id {named:?} is not {part}.framework_info.id {in_info:?}"
+        ))),
+    }
+}
+
+/// What UPDATE_FRAMEWORK may not change.
+fn check_update(door: &Door, call: &WireCall, framework: &FrameworkId) -> Result<(), Refusal> {
+    let Some(update) = &call.update_framework else {
+        return Ok(());
+    };
+    let info = &update.framework_info;
+    same_id(call, info.id.as_ref(), "update_framework")?;
+    let view = door.desk.handle.view();
+    let known = view.frameworks.get(framework);
+    match known.filter(|known| known.checkpoint != info.checkpoint()) {
+        None => Ok(()),
+        Some(known) => Err(Refusal::bad(format!(
+            "update_framework.framework_info.checkpoint cannot change from {} to {}",
+            known.checkpoint,
+            info.checkpoint()
+        ))),
+    }
+}
+
 fn record(media: Media, event: &Event) -> Result<Bytes, Infallible> {
     Ok(recordio::encode(&media.encode(event)))
 }
@@ -138,6 +177,7 @@ async fn answer(
     let converted = converted
         .map_err(|bad| Refusal::bad(format!("{} makes no sense: {bad}", calls::name(call))))?;
     let link = subscription(door, headers, caller, &framework)?;
+    check_update(door, call, &framework)?;
 
     let updates = matches!(converted, Call::UpdateFramework { .. });
     let is_answered = converted.is_answered();

@@ -29,7 +29,15 @@ async fn scene() -> Scene {
     let task = task("one", &offer, "cpus:1;mem:64");
     framework.accept(&[&offer], vec![task]).await;
     agent.run_task().await;
-    let running = agent.status("one", mesos::TaskState::TaskRunning, 1);
+    let mut running = agent.status("one", mesos::TaskState::TaskRunning, 1);
+    let container_id = Some(mesos::ContainerId {
+        value: "in-one".to_owned(),
+        parent: None,
+    });
+    running.container_status = Some(mesos::ContainerStatus {
+        container_id,
+        ..mesos::ContainerStatus::default()
+    });
     agent.report(&framework.id, running).await;
     framework.update().await;
     Scene {
@@ -304,7 +312,7 @@ async fn orders_are_carried_out_and_bad_ones_are_answered_in_words() {
         ),
         (
             json!({ "type": "TEARDOWN", "teardown": { "framework_id": nobody } }),
-            404,
+            400,
         ),
         (json!({ "type": "TEARDOWN" }), 400),
         (
@@ -359,11 +367,15 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     let slave = &slaves["slaves"][0];
     assert_eq!(slave["id"], agent);
     assert_eq!(slave["used_resources_full"][0]["role"], "*");
+    assert_eq!(slave["version"], "1.11.0");
+    assert_eq!(slave["capabilities"][0], "MULTI_ROLE");
     assert_eq!(master.json("/slaves?slave_id=x").await["slaves"], json!([]));
     let tasks = master
         .json("/master/tasks?limit=5&order=asc&task_id=one")
         .await;
     assert_eq!(tasks["tasks"][0]["state"], "TASK_RUNNING");
+    let within = &tasks["tasks"][0]["statuses"][0]["container_status"];
+    assert_eq!(within["container_id"]["value"], "in-one");
     assert_eq!(master.json("/tasks?offset=1").await["tasks"], json!([]));
     // Mesos takes a negative limit for no limit, and what is no number for nothing said.
     for asked in ["order=asc&limit=-1", "limit=all&offset=&order=up"] {
@@ -452,7 +464,7 @@ async fn forms_order_as_scripts_for_mesos_do() {
         ("/reserve", form(&list(100.0)), 202),
         ("/reserve", form(&list(1e6)), 409),
         ("/reserve", form(&json!({})), 400),
-        ("/reserve", "slaveId=x".to_owned(), 422),
+        ("/reserve", "slaveId=x".to_owned(), 400),
         ("/master/unreserve", form(&list(60.0)), 202),
     ] {
         let answer = post(master, path, &kind, body.clone()).await;
@@ -467,7 +479,7 @@ async fn forms_order_as_scripts_for_mesos_do() {
     assert_eq!(listed[0]["reservation"], json!({ "principal": "ops" }));
     for (path, body, status) in [
         ("/unreserve", form(&listed), 202),
-        ("/teardown", "frameworkId=nobody".to_owned(), 404),
+        ("/teardown", "frameworkId=nobody".to_owned(), 400),
         (
             "/teardown",
             format!("frameworkId={}", scene.framework.id.value),

@@ -301,7 +301,11 @@ async fn a_subscription_that_makes_no_sense_is_a_stream_with_one_error() {
         (no_roles, "roles"),
         (twice, "twice"),
     ] {
-        let mut events = Records::open(&master, PATH, JSON, subscribe(&info).to_string()).await;
+        let mut call = subscribe(&info);
+        if let Some(id) = info.get("id") {
+            call["framework_id"] = id.clone();
+        }
+        let mut events = Records::open(&master, PATH, JSON, call.to_string()).await;
 
         let event = events.event().await;
 
@@ -576,7 +580,9 @@ async fn principals_are_who_they_say_and_speak_for_themselves() {
         }
     }
     assert_eq!(master.get("/state").await.status(), 401);
-    assert_eq!(master.get("/health").await.status(), 200);
+    for open in ["/health", "/version"] {
+        assert_eq!(master.get(open).await.status(), 200, "{open}");
+    }
 }
 
 #[tokio::test]
@@ -644,4 +650,65 @@ async fn a_reconciliation_longer_than_a_stream_holds_is_told_in_full() {
         let task = &update["update"]["status"]["task_id"]["value"];
         assert_eq!(*task, json!(format!("t{at}")));
     }
+}
+
+#[tokio::test]
+async fn the_second_record_is_a_heartbeat_whatever_waits_for_the_framework() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let _agent = Agent::registered(&master).await;
+
+    let mut records = Records::open(&master, PATH, JSON, subscribe(&info()).to_string()).await;
+
+    let mut next = async || -> Value {
+        let record = records.next().await.expect("a record");
+        serde_json::from_slice(&record).expect("JSON")
+    };
+    for kind in ["SUBSCRIBED", "HEARTBEAT", "OFFERS"] {
+        assert_eq!(next().await["type"], kind);
+    }
+}
+
+#[tokio::test]
+async fn a_framework_says_in_both_places_who_it_is_and_keeps_its_checkpoint() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let client = Client::subscribed(&master).await;
+    let id = json!({ "value": client.id });
+    let mut with_id = info();
+    with_id["id"] = id.clone();
+
+    let headers = [("content-type", JSON)];
+    let mut outside = subscribe(&info());
+    outside["framework_id"] = id.clone();
+    for call in [outside, subscribe(&with_id)] {
+        let answer = post(&master, PATH, &headers, call.to_string()).await;
+        assert_eq!(answer.status(), 400, "{call}");
+    }
+
+    let update = |info: &Value| json!({ "type": "UPDATE_FRAMEWORK", "update_framework": { "framework_info": info } });
+    let (mut other, mut checkpoint) = (with_id.clone(), with_id.clone());
+    other["id"] = json!({ "value": "other" });
+    checkpoint["checkpoint"] = json!(true);
+    for (info, status) in [
+        (&info(), 400),
+        (&other, 400),
+        (&checkpoint, 400),
+        (&with_id, 200),
+    ] {
+        let (got, why) = client.call(update(info)).await;
+        assert_eq!(got, status, "{info}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_framework_is_gone_when_its_teardown_is_answered() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let client = Client::subscribed(&master).await;
+
+    assert_eq!(client.call(json!({ "type": "TEARDOWN" })).await.0, 202);
+
+    let state = master.state().await;
+    assert_eq!(state["frameworks"], json!([]));
 }

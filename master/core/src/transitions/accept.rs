@@ -117,7 +117,7 @@ impl Cluster {
             let event = Event::Operation {
                 id,
                 agent: None,
-                outcome: OperationOutcome::Dropped(error.to_string()),
+                outcome: OperationOutcome::Error(error.to_string()),
             };
             self.tell_framework(framework, event, out);
         }

@@ -59,8 +59,7 @@ fn heard(out: &Out, client: &Client) -> Vec<(OperationId, Result<UpdateId, Strin
                 Some((id, Ok(uuid)))
             }
             OperationOutcome::Error(why) => Some((id, Err(why))),
-            OperationOutcome::Dropped(_)
-            | OperationOutcome::Unknown
+            OperationOutcome::Unknown
             | OperationOutcome::Unreachable
             | OperationOutcome::GoneByOperator
             | OperationOutcome::Recovering => None,

@@ -569,9 +569,7 @@ fn a_named_operation_is_answered() {
         panic!("{out:?}");
     };
     assert_eq!(id.as_str(), "three");
-    assert!(
-        matches!(outcome, OperationOutcome::Dropped(why) if why.contains("not valid any more"))
-    );
+    assert!(matches!(outcome, OperationOutcome::Error(why) if why.contains("not valid any more")));
 }
 
 #[test]
