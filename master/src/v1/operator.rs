@@ -258,18 +258,16 @@ async fn order(door: &Door, call: &Call) -> Result<Response, Refusal> {
 /// As in Mesos, UPDATE_QUOTA that promises more than there is makes no sense, nor does naming who is not there, but for
 /// MARK_AGENT_GONE; everything else is as on other paths.
 fn refused(kind: Type, error: OrderError) -> Refusal {
-    match &error {
+    let promises_too_much = matches!(
+        error,
         OrderError::Refused(OperatorError::GuaranteesOverCapacity { .. })
-            if kind == Type::UpdateQuota =>
-        {
-            Refusal::bad(error.to_string())
-        }
-        OrderError::Missing(_) if kind != Type::MarkAgentGone => error.answer_of_mesos().into(),
-        OrderError::Bad(_)
-        | OrderError::Refused(_)
-        | OrderError::Missing(_)
-        | OrderError::Leaving(_)
-        | OrderError::Confused => error.into(),
+    );
+    if promises_too_much && kind == Type::UpdateQuota {
+        Refusal::bad(error.to_string())
+    } else if kind == Type::MarkAgentGone {
+        error.into()
+    } else {
+        error.answer_of_mesos().into()
     }
 }
 
