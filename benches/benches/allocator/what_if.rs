@@ -28,9 +28,9 @@ pub(crate) fn what_if(c: &mut Criterion<ThreadCpu>) {
                 shape.count = 1_000;
                 let question = WhatIf {
                     add: vec![shape],
-                    agents: Vec::new(),
                     drain: vec![cluster.agents[dice.index(agents)].clone()],
                     policy: Some(Policy::Fgd),
+                    ..WhatIf::default()
                 };
                 let answer = black_box(cluster.allocator.what_if(NOON, &question));
                 assert_eq!(answer.shapes[0].missing, 0, "half of all is free");
