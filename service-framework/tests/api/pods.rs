@@ -259,7 +259,7 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         (
             first("name", json!("_app")),
             "/containers(0)/name",
-            "must fully match",
+            "error.pattern",
         ),
         (
             first("name", json!("log")),
@@ -292,7 +292,7 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         (
             first("image", json!({ "kind": "APPC", "id": "x" })),
             "/containers(0)/image/kind",
-            "must be DOCKER",
+            "error.unknown.enum.literal",
         ),
         (
             first(
@@ -343,7 +343,7 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
         (
             endpoint(json!({ "name": "http", "protocol": ["sctp"] })),
             "/containers(0)/endpoints(0)/protocol",
-            "must be of tcp and udp",
+            "error.unknown.enum.literal",
         ),
         (
             with("/containers/1/endpoints", json!([{ "name": "http" }])),
