@@ -39,6 +39,10 @@ pub(super) async fn connect(addresses: &Addresses, found: &Found) -> Result<Clie
 
 /// What an agent said against a call.
 pub(super) fn refused(status: &Status) -> anyhow::Error {
+    // What the agent itself says has no cause here: this one comes from the connection.
+    if let Some(cause) = std::error::Error::source(status) {
+        return anyhow!("the connection to the agent has broken: {cause}");
+    }
     match status.code() {
         Code::Unauthenticated => anyhow!(
             "the agent does not let us in: {}; give the token with --token-file or METE_TOKEN_FILE",
@@ -64,5 +68,23 @@ pub(super) fn refused(status: &Status) -> anyhow::Error {
         | Code::OutOfRange
         | Code::Internal
         | Code::DataLoss => anyhow!("{}", status.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_connection_is_told_as_one() {
+        let cause = std::io::Error::other("reset by peer");
+        let broken = refused(&Status::from_error(Box::new(cause)));
+        let said = refused(&Status::internal("the shim is gone"));
+
+        assert_eq!(
+            broken.to_string(),
+            "the connection to the agent has broken: reset by peer"
+        );
+        assert_eq!(said.to_string(), "the shim is gone");
     }
 }
