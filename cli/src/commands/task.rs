@@ -27,7 +27,7 @@ pub(crate) enum Ask {
     Logs(logs::Options),
     /// What a task prints from now on, each stream to our own, until it has ended.
     Attach {
-        /// The task's id, or the start of it when it is the only one.
+        /// The task's id, or the start of it when it is the only one; `framework/id` where several have it.
         id: String,
     },
     /// Runs a command inside a running task, and ends as the command does.

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// A variable for the command, besides those of the task.
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// The task's id, or the start of it when it is the only one.
+    /// The task's id, or the start of it when it is the only one; `framework/id` where several have it.
     id: String,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

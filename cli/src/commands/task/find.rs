@@ -14,20 +14,20 @@ pub(super) struct Found {
     pub(super) url: String,
 }
 
-/// The one task whose id begins with `id`, or is `id`.
+/// The one task whose id begins with `id`, or is `id`; with its framework's id before it, `framework/id`, where several
+/// frameworks have one of that name.
 pub(super) async fn task(addresses: &Addresses, id: &str) -> Result<Found> {
     let state = addresses.master()?.get("/state").await?;
     let one = match tasks_named(&state, id).as_slice() {
         [] => bail!("no task begins with {id:?}; `mete task list` shows them"),
         [one] => one.clone(),
         several => {
-            let names: Vec<&str> = several
-                .iter()
-                .take(5)
-                .map(|one| one.task.as_str())
+            let names = several.iter().take(5);
+            let names: Vec<_> = names
+                .map(|one| format!("{}/{}", one.framework, one.task))
                 .collect();
             bail!(
-                "{} tasks begin with {id:?}: {}",
+                "{} tasks are or begin with {id:?}: {}; say which one, in this form",
                 several.len(),
                 names.join(", ")
             )
@@ -61,34 +61,78 @@ struct Named {
     agent: String,
 }
 
-/// Tasks whose id begins with `id`; only the one that is called just so when there is one.
+/// Tasks whose id begins with `id`. When some are called just so, only those: one of each framework, of which those that
+/// have ended do not count when another has not.
 fn tasks_named(state: &Value, id: &str) -> Vec<Named> {
+    let (of, id) = match id.split_once('/') {
+        Some((framework, id)) => (Some(framework), id),
+        None => (None, id),
+    };
     let frameworks = state["frameworks"]
         .as_array()
         .into_iter()
         .chain(state["completed_frameworks"].as_array())
         .flatten();
-    let mut found = Vec::new();
+    let (mut live, mut ended, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for framework in frameworks {
+        let mut is_called_so = false;
         let kinds = ["tasks", "unreachable_tasks", "completed_tasks"];
-        for task in kinds
-            .iter()
-            .filter_map(|kind| framework[*kind].as_array())
-            .flatten()
-        {
+        let tasks = kinds.iter().flat_map(|kind| {
+            let tasks = framework[*kind].as_array().into_iter().flatten();
+            tasks.map(move |task| (*kind, task))
+        });
+        for (kind, task) in tasks {
             let name = task["id"].as_str().unwrap_or_default();
             let entry = Named {
                 task: name.to_owned(),
                 framework: table::cell(&task["framework_id"]),
                 agent: table::cell(&task["slave_id"]),
             };
-            if name == id {
-                return vec![entry];
+            if of.is_some_and(|of| entry.framework != of) || !name.starts_with(id) {
+                continue;
             }
-            if name.starts_with(id) {
+            if name != id {
                 found.push(entry);
+            } else if !is_called_so {
+                is_called_so = true;
+                match kind {
+                    "completed_tasks" => ended.push(entry),
+                    _ => live.push(entry),
+                }
             }
         }
     }
-    found
+    let mut all = [live, ended, found].into_iter();
+    all.find(|some| !some.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn named(id: &str) -> Vec<String> {
+        let task = |framework: &str, id: &str| json!({"id": id, "framework_id": framework, "slave_id": "S0"});
+        let state = json!({ "frameworks": [
+            { "tasks": [task("f1", "web"), task("f1", "web-2")],
+              "completed_tasks": [task("f1", "web"), task("f1", "job")] },
+            { "tasks": [task("f2", "web"), task("f2", "job")] },
+        ]});
+        let found = tasks_named(&state, id);
+        let text = found
+            .iter()
+            .map(|one| format!("{}/{}", one.framework, one.task));
+        text.collect()
+    }
+
+    #[test]
+    fn a_task_is_named_by_its_id_its_beginning_or_with_its_framework() {
+        assert_eq!(named("web-"), ["f1/web-2"]);
+        assert_eq!(named("web"), ["f1/web", "f2/web"], "nobody says which");
+        assert_eq!(named("f2/web"), ["f2/web"]);
+        assert_eq!(named("job"), ["f2/job"], "the one that runs");
+        assert_eq!(named("f1/job"), ["f1/job"]);
+        assert_eq!(named("none"), [""; 0]);
+    }
 }

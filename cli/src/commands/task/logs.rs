@@ -13,7 +13,7 @@ use crate::client::Addresses;
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The task's id, or the start of it when it is the only one.
+    /// The task's id, or the start of it when it is the only one; `framework/id` where several have it.
     id: String,
     /// Goes on as the task prints more, until it has ended.
     #[arg(short, long)]
