@@ -99,8 +99,8 @@ pub(crate) async fn call(
         return set_level(part(set, "set_logging_level")?);
     }
     if asked.r#type() == Type::PruneImages {
-        let excluded = asked.prune_images.iter();
-        let images = excluded.flat_map(|prune| &prune.excluded_images);
+        let prune = part(asked.prune_images.as_ref(), "prune_images")?;
+        let images = prune.excluded_images.iter();
         let docker = images.filter_map(|image| image.docker.as_ref());
         let kept: Vec<&str> = docker.map(|image| image.name.as_str()).collect();
         return super::images::prune(&nested.about, &kept).await;
