@@ -16,8 +16,8 @@ mod change; // /v2/apps: write
 mod convert; // /v2 ↔ the core's words
 mod groups; // /v2/groups
 mod instances; // /v2/tasks, /v2/apps/{id}/tasks
-mod pods;
-mod turns; // one after the other, of those who change one app // /v2/pods
+mod pods; // /v2/pods
+mod turns; // one after the other, of those who change one app
 
 mod backends; // the healthy-task list, its stream, and the proxies' acknowledgements
 mod backup; // /v2/backup

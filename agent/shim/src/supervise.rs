@@ -46,11 +46,14 @@ const NO_LIMIT_BYTES: u64 = 1 << 62;
 /// Stays until the task has ended and everything of it is gone; says how it ended.
 pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
     let started_at_us = system::wall_clock_us();
-    let mut watch = match Watch::new(task, memory_out(launch)) {
+    let limit_hits = launch.cgroups.limit_hit_files();
+    let mut watch = match Watch::new(task, memory_out(launch), limit_hits) {
         Ok(watch) => watch,
         Err(errno) => return cannot_watch(errno),
     };
     let end = watch.until_ended();
+    // It may have come between the last look and the end.
+    watch.has_reached_its_limit();
     let mut exit = Exit::new(end, system::wall_clock_us());
     exit.started_at_us = Some(started_at_us);
     exit.oom_kills = launch
@@ -112,6 +115,8 @@ struct Watch {
     child_signals: OwnedFd,
     /// See [`memory_out`].
     memory_out: Option<OwnedFd>,
+    /// The kernel tells it of groups above as well: what these count is the task's own.
+    limit_hits: Vec<String>,
     is_memory_out: bool,
     buffer: Vec<u8>,
 }
@@ -127,7 +132,11 @@ struct Reaped {
 }
 
 impl Watch {
-    fn new(task: Task, memory_out: Option<OwnedFd>) -> Result<Self, Errno> {
+    fn new(
+        task: Task,
+        memory_out: Option<OwnedFd>,
+        limit_hits: Vec<String>,
+    ) -> Result<Self, Errno> {
         let child_signals = system::child_signals()?;
         Ok(Self {
             first: task.pid,
@@ -135,6 +144,7 @@ impl Watch {
             container: task.container,
             child_signals,
             memory_out,
+            limit_hits,
             is_memory_out: false,
             buffer: vec![0; BUFFER_BYTES],
         })
@@ -159,7 +169,9 @@ impl Watch {
     /// process is dying by then.
     fn has_reached_its_limit(&mut self) -> bool {
         let told = self.memory_out.as_ref();
-        let is_out = told.is_some_and(|told| read(told, &mut [0_u8; 8]).is_ok());
+        let is_told = told.is_some_and(|told| read(told, &mut [0_u8; 8]).is_ok());
+        let was_hit = |path: &String| read_text(path).is_ok_and(|count| count.trim() != "0");
+        let is_out = is_told && self.limit_hits.iter().any(was_hit);
         self.is_memory_out |= is_out;
         is_out
     }

@@ -25,6 +25,8 @@ pub(super) fn shown(address: &str) -> String {
     let (rest, has_query) = rest
         .split_once('?')
         .map_or((rest, false), |(rest, _)| (rest, true));
+    // More slashes than two are as two.
+    let rest = rest.trim_start_matches(['/', '\\']);
     let (host, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
     let mut text = format!("{scheme}://");
     match host.rsplit_once('@') {
@@ -69,6 +71,7 @@ mod tests {
             ("https://x?sig=@", "https://x?***"),
             ("http://me:pa/ss@x/a", "http://***"),
             ("s3://me:secret@x/a", "s3://***@x/a"),
+            ("http:///me:secret@x/a", "http://***@x/a"),
             ("/srv/a?b@c", "/srv/a?b@c"),
             ("file:///srv/a?b@c", "file:///srv/a?b@c"),
         ] {

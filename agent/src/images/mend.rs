@@ -35,6 +35,9 @@ fn mended(layers: &[String]) -> Digest {
     hasher.finish()
 }
 
+/// Most bytes of names of directories that the layers of an image imply together: far more than those of any that is meant.
+const MAX_IMPLIED_BYTES: u64 = 16 << 20;
+
 impl Inner {
     /// Adds the layer that an image needs on top of its own, which are here and pinned, if it needs any. Blocks.
     ///
@@ -49,11 +52,21 @@ impl Inner {
         let doing = || format!("layers of image {image} cannot be joined");
         let failed = |error| ImageError::io(image, doing(), error);
         let mut all = Vec::with_capacity(record.layers.len());
+        let mut bytes = 0;
         for layer in &record.layers {
-            all.push(Told {
-                place: self.store.layer(layer),
-                implied: self.store.implied(layer).map_err(failed)?,
-            });
+            let implied = self.store.implied(layer).map_err(failed)?;
+            let names = implied.iter().map(|path| path.as_os_str().len() as u64);
+            bytes += names.sum::<u64>();
+            if bytes > MAX_IMPLIED_BYTES {
+                return Err(ImageError::TooLarge {
+                    image: image.to_owned(),
+                    what: "what its layers are together".to_owned(),
+                    bound: MAX_IMPLIED_BYTES,
+                    unit: "bytes in names of directories without an entry",
+                });
+            }
+            let place = self.store.layer(layer);
+            all.push(Told { place, implied });
         }
         if all.iter().skip(1).all(|layer| layer.implied.is_empty()) {
             return Ok(record);

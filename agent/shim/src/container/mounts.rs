@@ -131,7 +131,10 @@ pub(super) fn build(
 
 /// Puts a directory of the root on itself, so that it may be written to when the root may not.
 fn stay_writable(path: &str) -> Result<(), Fault> {
-    let place = paths::inside(path, true)?;
+    // What leads to the root, or nowhere, is no place of its own.
+    let Ok(place) = paths::inside(path, true) else {
+        return Ok(());
+    };
     attach(&clone_at(&place).map_err(Fault::of(path))?, &place).map_err(Fault::of(path))
 }
 

@@ -194,7 +194,10 @@ impl Mending<'_> {
             let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fault)?;
             if kind(&stat) == FileType::Directory {
                 open.push(below.join(name));
-            } else {
+            } else if !self
+                .stack
+                .is_said_above(layer, [from.as_path(), to.as_path()], name)?
+            {
                 let entry = entry(&to.join(name), Kind::File, &stat);
                 self.tree.further_name(&entry, directory.as_fd(), name)?;
             }
@@ -285,6 +288,27 @@ impl<'a> Stack<'a> {
             stat,
             is_hidden: false,
         }))
+    }
+
+    /// Whether a layer above one says something of a name, or of all there is, in one of these directories.
+    fn is_said_above(
+        &self,
+        layer: usize,
+        directories: [&Path; 2],
+        name: &OsStr,
+    ) -> Result<bool, LayerError> {
+        let marked = name.as_bytes().strip_prefix(WHITEOUT_PREFIX.as_bytes());
+        let name = marked.map_or(name, OsStr::from_bytes);
+        for (root, told) in self.layers.iter().skip(layer + 1) {
+            for directory in directories {
+                let path = directory.join(name);
+                let word = say(root, told, &path).map_err(|errno| failed(&path, errno))?;
+                if word.is_last || !matches!(word.what, Said::Nothing) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The directory that a link at `path` leads to; `None` when there is none.

@@ -559,6 +559,8 @@ fn implying(form: Form) -> [(Place, Unpacked); 3] {
         .file("lib/new", "middle")
         .file("lib/.wh.old", "")
         .file("lib/arch/x", "middle")
+        .file("lib/newer", "middle")
+        .file("lib/dead", "middle")
         .file("nowhere/file", "middle")
         .file("again/file", "middle")
         .file("shut/.wh..wh..opq", "")
@@ -566,6 +568,8 @@ fn implying(form: Form) -> [(Place, Unpacked); 3] {
         .file("own/file", "middle");
     let top = Made::new()
         .file("lib/libc", "top")
+        .file("lib/.wh.dead", "")
+        .file("usr/lib/newer", "top")
         .directory_of("again", 0o711, 10);
     [low, middle, top].map(|made| {
         let place = Place::new();
@@ -626,6 +630,8 @@ fn directories_without_an_entry_are_what_they_are_in_layers_below() {
             ("usr/lib/new", Some("middle")),
             ("usr/lib/old", None),
             ("usr/lib/arch/x", Some("middle")),
+            ("usr/lib/newer", Some("top")),
+            ("usr/lib/dead", None),
             ("nowhere/file", Some("middle")),
             ("shut/old", None),
             ("shut/new", Some("middle")),

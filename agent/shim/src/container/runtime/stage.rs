@@ -104,7 +104,8 @@ fn places(
 /// A directory of the root that may be written to whatever the root is; `None`: what it is called lies over it.
 fn volume(container: &Container, path: &str, kept: &str) -> Result<Option<Place>, Fault> {
     let target = targets::resolve(&container.place, path).map_err(Fault::of(path))?;
-    if targets::may_be_covered(&target).is_err() {
+    let is_of_devices = target == "/dev" || target.starts_with("/dev/");
+    if is_of_devices || targets::may_be_covered(&target).is_err() {
         return Ok(None);
     }
     let there = format!("{}{target}", container.place);
