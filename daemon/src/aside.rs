@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::oneshot;
 
 use crate::http_error::HttpError;
@@ -93,7 +93,9 @@ fn begin() -> SyncSender<Work> {
 
 fn work_through(waiting: &Mutex<Receiver<Work>>) {
     // Of this thread alone, and those it begins; at worst it is as urgent as others.
-    setpriority_process(None, NICE).ok();
+    if getpriority_process(None).is_ok_and(|now| now < NICE) {
+        setpriority_process(None, NICE).ok();
+    }
     loop {
         let next = waiting
             .lock()
@@ -108,8 +110,6 @@ fn work_through(waiting: &Mutex<Receiver<Work>>) {
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::getpriority_process;
-
     use super::*;
 
     #[tokio::test]

@@ -32,10 +32,11 @@ pub const MIN_TOKEN_CHARACTERS: usize = 16;
 pub const MAX_TOKEN_CHARACTERS: usize = 4096;
 /// What may be asked without a token: is it alive, what is it, and where is the leader, as in Mesos, whose clients ask this
 /// before they say who they are.
-const OPEN_PATHS: [&str; 8] = [
+const OPEN_PATHS: [&str; 9] = [
     "/health",
     "/master/health",
     "/slave(1)/health",
+    "/slave%281%29/health",
     "/version",
     "/redirect",
     "/master/redirect",

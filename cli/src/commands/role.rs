@@ -20,7 +20,7 @@ pub(crate) enum Ask {
     Weight {
         /// Which role, e.g. `prod` or `prod/web`.
         role: String,
-        /// From 0.001 to 4294967, three digits after the point at most.
+        /// From 0.001 to 4294967, rounded to thousandths.
         weight: f64,
     },
 }

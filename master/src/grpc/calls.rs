@@ -70,16 +70,18 @@ pub(crate) fn sign(
     caller: Option<&Principal>,
     view: &View,
 ) -> Result<(), String> {
-    let known = FrameworkId::new(call.framework_id.as_ref().map_or("", |id| &id.value));
-    let known = known.ok().and_then(|id| view.frameworks.get(&id));
-    let known = known.filter(|known| !known.is_nameless());
-    let is_nobodys = known.is_some_and(|known| known.info.principal.is_none());
     let info = call.subscribe.as_mut().map(|part| &mut part.framework_info);
     let update = call.update_framework.as_mut();
     let Some(info) = info.or_else(|| update.map(|part| &mut part.framework_info)) else {
         return Ok(());
     };
     check_principal(info.principal.as_deref(), caller)?;
+    let id = call.framework_id.as_ref().filter(|id| !id.value.is_empty());
+    let id = id.or(info.id.as_ref());
+    let id = id.and_then(|id| FrameworkId::new(&id.value).ok());
+    let known = id.and_then(|id| view.frameworks.get(&id));
+    let known = known.filter(|known| !known.is_nameless());
+    let is_nobodys = known.is_some_and(|known| known.info.principal.is_none());
     if let Some(caller) = caller.filter(|caller| caller.has_own_secret() && !is_nobodys) {
         info.principal
             .get_or_insert_with(|| caller.name.to_string());

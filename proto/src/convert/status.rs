@@ -89,7 +89,13 @@ impl From<&TaskStatus> for wire::TaskStatus {
         };
         if let Some(container) = &status.container {
             let within = container_status.get_or_insert_default();
-            within.container_id.get_or_insert_with(|| container.into());
+            // With what it is in, as far as its executor has said.
+            let said = came.container_status.as_ref();
+            let said = said.and_then(|said| said.container_id.clone());
+            let said = said.filter(|said| said.value == container.as_str());
+            within
+                .container_id
+                .get_or_insert_with(|| said.unwrap_or_else(|| container.into()));
         }
         Self {
             task_id: (&status.task).into(),

@@ -95,7 +95,7 @@ impl Framework {
 
     /// Whether nothing is known of it but that it has tasks.
     pub const fn is_nameless(&self) -> bool {
-        self.info.name.is_empty() && self.info.user.is_empty()
+        self.info.name.is_empty() && self.info.user.is_empty() && self.info.principal.is_none()
     }
 
     /// Whether it was removed.

@@ -6,7 +6,6 @@
 //! Each piece tells how things stand when it is told, so it never contradicts an update that went before it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::vec;
 
 use mete_model::{AgentId, FrameworkId, TaskId};
 
@@ -19,13 +18,13 @@ pub(crate) const MAX_NAMED: usize = 1_000_000;
 /// A task by name, and where its framework believes it to be.
 pub(crate) type Named = (TaskId, Option<AgentId>);
 
-/// What one call asks for, as far as it has not been told.
+/// What one call asks for, or several by name, as far as it has not been told.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
     /// All tasks after this one, or all.
     All { after: Option<TaskId> },
     /// These.
-    Named(vec::IntoIter<Named>),
+    Named(VecDeque<Named>),
 }
 
 /// By framework, what it asked for and has not been told, oldest first; never none.
@@ -35,16 +34,16 @@ pub(crate) struct Reconciliations(BTreeMap<FrameworkId, VecDeque<Asked>>);
 impl Reconciliations {
     /// Notes what a framework asks for. False: it has asked for so much already that this is not noted.
     pub(crate) fn ask(&mut self, framework: &FrameworkId, asked: Asked) -> bool {
-        let waiting = self.0.entry(framework.clone()).or_default();
+        let mut waiting = self.0.get(framework).into_iter().flatten();
         match &asked {
             Asked::All { .. } => {
                 let untold = |one: &Asked| matches!(one, Asked::All { after: None });
-                if waiting.iter().any(untold) {
+                if waiting.any(untold) {
                     return true; // What is told from the beginning answers both.
                 }
             }
             Asked::Named(more) => {
-                let names = waiting.iter().map(|one| match one {
+                let names = waiting.map(|one| match one {
                     Asked::All { .. } => 0,
                     Asked::Named(names) => names.len(),
                 });
@@ -53,7 +52,14 @@ impl Reconciliations {
                 }
             }
         }
-        waiting.push_back(asked);
+        let waiting = self.0.entry(framework.clone()).or_default();
+        match asked {
+            Asked::Named(more) => match waiting.back_mut() {
+                Some(Asked::Named(last)) => last.extend(more),
+                Some(Asked::All { .. }) | None => waiting.push_back(Asked::Named(more)),
+            },
+            Asked::All { .. } => waiting.push_back(asked),
+        }
         true
     }
 

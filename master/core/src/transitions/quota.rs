@@ -46,6 +46,8 @@ impl Cluster {
         }
         if is_any_changed {
             self.apply_limits();
+        }
+        if !limited.is_empty() {
             self.rescind_over_limits(now, &limited, out);
         }
         if is_any_raised {
@@ -101,6 +103,12 @@ impl Cluster {
 
     /// No limit that changes is below what tasks of its role use.
     fn limits_over_use(&self, quotas: &BTreeMap<Role, RoleQuota>) -> Result<(), OperatorError> {
+        let is_new = |(role, quota): (&Role, &RoleQuota)| {
+            quota.limit.is_some() && self.limits.get(role) != quota.limit.as_ref()
+        };
+        if !quotas.iter().any(is_new) {
+            return Ok(()); // To sum up what is used takes a look at each task.
+        }
         let none = Resources::none();
         let used = self.used_by(quotas);
         for (role, quota) in quotas {

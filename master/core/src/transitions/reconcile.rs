@@ -37,7 +37,7 @@ impl Cluster {
         self.count().reconciliations += 1;
         let asked = match named.is_empty() {
             true => Asked::All { after: None },
-            false => Asked::Named(named.into_iter()),
+            false => Asked::Named(named.into()),
         };
         let is_told_another = self.reconciliations.has(framework);
         if !self.reconciliations.ask(framework, asked) {
@@ -68,10 +68,11 @@ impl Cluster {
         let rest = match self.reconciliations.next(framework) {
             None => return,
             Some(Asked::Named(mut named)) => {
-                for (task, agent) in named.by_ref().take(PIECE) {
+                let piece = named.len().min(PIECE);
+                for (task, agent) in named.drain(..piece) {
                     self.reconcile_one(now, framework, task, agent, out);
                 }
-                (named.len() > 0).then_some(Asked::Named(named))
+                (!named.is_empty()).then_some(Asked::Named(named))
             }
             Some(Asked::All { after }) => {
                 let tasks = self.tasks.of_framework_after(framework, after.as_ref());

@@ -99,9 +99,9 @@ impl Cluster {
             let machine = machine.clone();
             return Err(RegisterError::MachineDown { machine });
         }
-        let has = registration.info.resources.clone();
+        let has = registration.info.resources.as_the_agent_has_it();
         let Some(agent) = known else {
-            return Ok(has.as_the_agent_has_it().with_devices());
+            return Ok(has.with_devices());
         };
         if agent.link().is_some() && agent.info.endpoint != registration.info.endpoint {
             return Err(RegisterError::TwoOfOneId {

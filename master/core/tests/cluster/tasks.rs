@@ -333,3 +333,15 @@ fn all_tasks_are_told_in_pieces_each_once() {
 
     assert_eq!(told, expected);
 }
+
+#[test]
+fn a_reconciliation_that_is_refused_leaves_room_for_the_next() {
+    let mut scene = scene();
+    let link = scene.client.link;
+    let names = vec![("one", None); 1_000_001];
+
+    let refused = scene.reconcile(&names);
+    assert_eq!(updates(&refused, link), []);
+
+    assert_eq!(updates(&scene.reconcile(&[("one", None)]), link).len(), 1);
+}

@@ -169,6 +169,8 @@ pub(super) fn what_if(view: &View, body: &Value) -> Result<WhatIf, HttpError> {
         if !question.drain.contains(&id) {
             move_what_is_on(view, &id, &mut question.moved);
             question.drain.push(id);
+            // At once: with each kind more the next agent takes longer.
+            within_bounds(&question)?;
         }
     }
     within_bounds(&question)?;
@@ -354,6 +356,7 @@ fn move_one(view: &View, framework: &FrameworkId, shape: Shape, moved: &mut Vec<
         return; // It takes nothing: it fits anywhere.
     }
     let known = view.frameworks.get(framework);
+    let known = known.filter(|known| !known.is_nameless());
     // Of a framework that has not come back nothing is known: nothing is held against it.
     let capabilities = known.map_or_else(
         || Capability::ALL.iter().copied().collect(),
