@@ -158,7 +158,7 @@ fn errors_tell_places_or_what_the_parser_says() {
 #[test]
 fn events_say_their_type_and_time() {
     let event: Event = reads_and_writes(
-        r#"{"eventType":"deployment_info","timestamp":"t","plan":{"id":"d","version":"v","steps":[]},"currentStep":{"actions":[]}}"#,
+        r#"{"eventType":"deployment_info","timestamp":"t","plan":{"id":"d","version":"v","original":{},"target":{},"steps":[]},"currentStep":{"actions":[]}}"#,
     );
     assert!(matches!(event.what, Happening::DeploymentInfo { .. }));
     for text in [
