@@ -75,17 +75,19 @@ async fn what_no_parser_should_follow_is_a_bad_request_everywhere() {
 }
 
 #[tokio::test]
-async fn of_a_key_that_is_there_twice_the_last_counts() {
+async fn a_key_that_is_there_twice_is_a_bad_request() {
     let (_master, _directory, service) = alone().await;
 
-    let text = r#"{"id":"/a","id":"/b","cmd":5,"cmd":"true","labels":{"x":"1"},"labels":{"x":"2","x":"3"}}"#;
-    let (status, body) = send(&service, &Method::POST, "/v2/apps", text).await;
+    for text in [
+        r#"{"id":"/a","id":"/b","cmd":"true"}"#,
+        r#"{"id":"/a","cmd":"true","labels":{"x":"1","x":"1"}}"#,
+    ] {
+        let (status, body) = send(&service, &Method::POST, "/v2/apps", text).await;
 
-    assert_eq!(status, StatusCode::CREATED, "{body}");
-    assert_eq!(
-        (&body["id"], &body["cmd"], &body["labels"]),
-        (&json!("/b"), &json!("true"), &json!({ "x": "3" }))
-    );
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}: {body}");
+        let told = body.to_string();
+        assert!(told.contains("duplicate key"), "{text}: {told}");
+    }
 }
 
 #[tokio::test]
@@ -195,31 +197,43 @@ async fn ids_are_paths_of_dots_dashes_digits_and_small_letters_and_nothing_else(
 }
 
 #[tokio::test]
-async fn ten_thousand_variables_and_labels_of_a_megabyte_are_kept_and_come_back() {
+async fn variables_and_labels_beyond_their_bounds_are_refused_and_the_most_come_back() {
     let (master, directory, service) = alone().await;
-    let env: BTreeMap<String, String> = (0..10_000)
-        .map(|at| (format!("NAME_{at}"), format!("value {at}")))
-        .collect();
-    let mut many = app("/many");
-    many["env"] = json!(env);
-    let mut long = app("/long");
-    long["labels"] = json!({ "text": "x".repeat(1_000_000) });
+    let with_env = |id: &str, count: usize| {
+        let env: BTreeMap<String, String> = (0..count)
+            .map(|at| (format!("NAME_{at}"), format!("value {at}")))
+            .collect();
+        let mut app = app(id);
+        app["env"] = json!(env);
+        app
+    };
+    let with_label = |id: &str, bytes: usize| {
+        let mut app = app(id);
+        app["labels"] = json!({ "text": "x".repeat(bytes) });
+        app
+    };
 
+    for (app, field) in [
+        (with_env("/many", 10_000), "/env"),
+        (with_label("/long", 1_000_000), "/labels"),
+    ] {
+        let (status, body) = service.post("/v2/apps", &app).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body:.300}");
+        let path = body["details"][0]["path"].as_str().unwrap_or_default();
+        assert!(path.starts_with(field), "{body:.300}");
+    }
+    let (most, longest) = (with_env("/most", 4_096), with_label("/longest", 65_536));
     let answers = [
-        service.post("/v2/apps", &many).await.0,
-        service.post("/v2/apps", &long).await.0,
+        service.post("/v2/apps", &most).await.0,
+        service.post("/v2/apps", &longest).await.0,
     ];
-
     assert_eq!(answers, [StatusCode::CREATED; 2]);
     service.stop().await;
     let again = Service::start(&master, directory.path(), &[]).await;
-    let told = again.get("/v2/apps/many").await.1;
-    assert_eq!(told["app"]["env"], json!(env));
-    let told = again.get("/v2/apps/long").await.1;
-    assert_eq!(
-        told["app"]["labels"]["text"].as_str().map(str::len),
-        Some(1_000_000)
-    );
+    let told = again.get("/v2/apps/most").await.1;
+    assert_eq!(told["app"]["env"], most["env"]);
+    let told = again.get("/v2/apps/longest").await.1;
+    assert_eq!(told["app"]["labels"], longest["labels"]);
 }
 
 #[tokio::test]
