@@ -43,11 +43,14 @@ const DRAIN_BYTES: usize = 1 << 20;
 /// Version 1 of control groups writes the largest number of pages for "no limit".
 const NO_LIMIT_BYTES: u64 = 1 << 62;
 
+/// What is not counted yet of a group whose limit is reached: processors charge in batches of 64 pages.
+const NEARLY_BYTES: u64 = 1 << 20;
+
 /// Stays until the task has ended and everything of it is gone; says how it ended.
 pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
     let started_at_us = system::wall_clock_us();
-    let limit_hits = launch.cgroups.limit_hit_files();
-    let mut watch = match Watch::new(task, memory_out(launch), limit_hits) {
+    let memory = launch.cgroups.memory_files();
+    let mut watch = match Watch::new(task, memory_out(launch), memory.clone()) {
         Ok(watch) => watch,
         Err(errno) => return cannot_watch(errno),
     };
@@ -62,8 +65,7 @@ pub(crate) fn to_the_end(launch: &Launch, task: Task) -> Exit {
         .and_then(|path| read_text(&path).ok())
         .map_or(0, |text| oom_kills_in(&text))
         .max(u64::from(watch.is_memory_out));
-    let number = |path: &String| read_text(path).ok()?.trim().parse::<u64>().ok();
-    if let Some([limit, peak]) = &launch.cgroups.memory_files() {
+    if let Some([limit, peak]) = &memory {
         exit.memory_limit_bytes = number(limit).filter(|limit| *limit < NO_LIMIT_BYTES);
         exit.memory_peak_bytes = number(peak);
     }
@@ -86,6 +88,18 @@ fn memory_out(launch: &Launch) -> Option<OwnedFd> {
     let line = format!("{} {}", told.as_raw_fd(), what.as_raw_fd());
     write(open(events, OFlags::WRONLY)?, line.as_bytes()).ok()?;
     Some(told)
+}
+
+/// Whether a group has come to its own limit. When memory is out in a group above it, the kernel tells that below, too.
+fn has_been_full([limit, peak]: &[String; 2]) -> bool {
+    match (number(limit), number(peak)) {
+        (Some(limit), Some(peak)) => peak.saturating_add(NEARLY_BYTES) >= limit,
+        (None, _) | (_, None) => true,
+    }
+}
+
+fn number(path: &String) -> Option<u64> {
+    read_text(path).ok()?.trim().parse().ok()
 }
 
 /// A task that cannot be watched is not left running.
@@ -115,8 +129,8 @@ struct Watch {
     child_signals: OwnedFd,
     /// See [`memory_out`].
     memory_out: Option<OwnedFd>,
-    /// The kernel tells it of groups above as well: what these count is the task's own.
-    limit_hits: Vec<String>,
+    /// The files that tell the task's own limit, and the most it ever used.
+    memory: Option<[String; 2]>,
     is_memory_out: bool,
     buffer: Vec<u8>,
 }
@@ -135,7 +149,7 @@ impl Watch {
     fn new(
         task: Task,
         memory_out: Option<OwnedFd>,
-        limit_hits: Vec<String>,
+        memory: Option<[String; 2]>,
     ) -> Result<Self, Errno> {
         let child_signals = system::child_signals()?;
         Ok(Self {
@@ -144,7 +158,7 @@ impl Watch {
             container: task.container,
             child_signals,
             memory_out,
-            limit_hits,
+            memory,
             is_memory_out: false,
             buffer: vec![0; BUFFER_BYTES],
         })
@@ -170,8 +184,7 @@ impl Watch {
     fn has_reached_its_limit(&mut self) -> bool {
         let told = self.memory_out.as_ref();
         let is_told = told.is_some_and(|told| read(told, &mut [0_u8; 8]).is_ok());
-        let was_hit = |path: &String| read_text(path).is_ok_and(|count| count.trim() != "0");
-        let is_out = is_told && self.limit_hits.iter().any(was_hit);
+        let is_out = is_told && self.memory.as_ref().is_none_or(has_been_full);
         self.is_memory_out |= is_out;
         is_out
     }

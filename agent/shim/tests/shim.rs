@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -623,7 +624,9 @@ struct Groups(Vec<PathBuf>);
 impl Groups {
     /// A memory group with a limit and a freezer group; `None` where that cannot be had.
     fn memory(launch: &mut Launch, limit: u64) -> Option<Self> {
-        let name = format!("mete-shim-test-{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mete-shim-test-{}-{number}", std::process::id());
         let memory = Path::new("/sys/fs/cgroup/memory").join(name);
         fs::create_dir(&memory).ok()?;
         for file in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {

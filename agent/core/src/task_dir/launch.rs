@@ -195,14 +195,6 @@ impl CgroupPlan {
         Some(["cgroup.event_control", "memory.oom_control"].map(|name| format!("{dir}/{name}")))
     }
 
-    /// The files that count how often the group itself, not one above it, has come to its limit. Of version 1 only.
-    pub fn limit_hit_files(&self) -> Vec<String> {
-        let names = ["memory.failcnt", "memory.memsw.failcnt"];
-        let dir = self.v1.get("memory").into_iter();
-        dir.flat_map(|dir| names.map(|name| format!("{dir}/{name}")))
-            .collect()
-    }
-
     /// The files that tell the memory limit, and the most that was ever used.
     pub fn memory_files(&self) -> Option<[String; 2]> {
         if let Some(dir) = self.v1.get("memory") {
