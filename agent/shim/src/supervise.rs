@@ -98,7 +98,7 @@ fn has_been_full([limit, peak]: &[String; 2]) -> bool {
     }
 }
 
-fn number(path: &String) -> Option<u64> {
+fn number(path: &str) -> Option<u64> {
     read_text(path).ok()?.trim().parse().ok()
 }
 
