@@ -8,11 +8,9 @@ use mete_agent_core::{
     Action, DiskSpace, ExecutorKey, ExecutorPhase, Findings, ForExecutor, Found, FromExecutor,
     Input, LaunchOutcome, LaunchStage, Order, Outgoing, Phase, ToExecutor,
 };
-use mete_model::container::{Network, PortMapping, Transport};
 use mete_model::{
-    CommandSpec, ContainerId, ContainerSpec, ExecutorId, ExecutorKind, ExecutorSpec, Machine,
-    Ranges, Reason, Resources, Source, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus,
-    Timestamp, UpdateId,
+    CommandSpec, ContainerId, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Ranges, Reason,
+    Resources, Source, TaskGroup, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 use crate::fixture::*;
@@ -532,16 +530,7 @@ fn run_group(world: &mut World, tasks: &[&str]) -> Vec<Action> {
 #[test]
 fn a_later_group_need_not_bring_the_ports_of_a_running_executor() {
     let mut world = World::registered();
-    let port = PortMapping {
-        host: 31_000,
-        container: 8_080,
-        transport: Transport::Tcp,
-    };
-    let network = Network::Bridge { ports: vec![port] };
-    let container = ContainerSpec {
-        network,
-        ..ContainerSpec::default()
-    };
+    let container = reached_at(31_000);
     let executor = ExecutorSpec {
         container: Some(Box::new(container)),
         ..executor()

@@ -8,10 +8,11 @@ use mete_agent_core::{
     Action, Findings, Found, Input, LaunchOutcome, Node, Order, Outgoing, Registration, Report,
     Settings,
 };
+use mete_model::container::{Network, PortMapping, Transport};
 use mete_model::{
-    AgentId, Capability, CommandSpec, ContainerId, Durable, Effects, FrameworkId, FrameworkInfo,
-    HealthCheck, Machine, Probe, Resources, Role, TaskId, TaskKey, TaskLimits, TaskSpec, TaskState,
-    Timestamp, UpdateId,
+    AgentId, Capability, CommandSpec, ContainerId, ContainerSpec, Durable, Effects, FrameworkId,
+    FrameworkInfo, HealthCheck, Machine, Probe, Resources, Role, TaskId, TaskKey, TaskLimits,
+    TaskSpec, TaskState, Timestamp, UpdateId,
 };
 
 pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -349,4 +350,17 @@ pub(crate) fn report(actions: &[Action]) -> Report {
     let mut all = reports(actions);
     assert_eq!(all.len(), 1, "one report in {actions:?}");
     all.remove(0)
+}
+
+/// A container on the bridge whose port 8080 is reached at a port of the host.
+pub(crate) fn reached_at(host: u16) -> ContainerSpec {
+    let port = PortMapping {
+        host,
+        container: 8_080,
+        transport: Transport::Tcp,
+    };
+    ContainerSpec {
+        network: Network::Bridge { ports: vec![port] },
+        ..ContainerSpec::default()
+    }
 }

@@ -1,11 +1,10 @@
 //! Groups of tasks: accepted together, begun in order, ended together, taken over by the next agent.
 
 use mete_agent_core::{Action, Found, LaunchOutcome, LaunchStage, Order, Phase, Record};
-use mete_model::container::{Network, PortMapping, Transport};
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
-    ContainerSpec, ExecutorId, ExecutorKind, ExecutorSpec, Machine, Ranges, Reason, Resources,
-    TaskGroup, TaskSpec, TaskState, Timestamp,
+    ExecutorId, ExecutorKind, ExecutorSpec, Machine, Ranges, Reason, Resources, TaskGroup,
+    TaskSpec, TaskState, Timestamp,
 };
 
 use crate::fixture::*;
@@ -132,16 +131,7 @@ fn one_task_that_cannot_be_taken_is_none() {
 
 #[test]
 fn ports_that_lead_into_a_group_are_held_by_its_executor() {
-    let port = PortMapping {
-        host: 31_000,
-        container: 8_080,
-        transport: Transport::Tcp,
-    };
-    let network = Network::Bridge { ports: vec![port] };
-    let container = ContainerSpec {
-        network,
-        ..ContainerSpec::default()
-    };
+    let container = reached_at(31_000);
     let port = Ranges::interval(31_000, 31_000);
     let mut pod = executor();
     pod.container = Some(Box::new(container));
