@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::master::{Master, task};
-use super::world::{Work, json as get_json};
+use super::world::{Scene, Work, json as get_json};
 use crate::support::soon;
 
 /// Somebody who calls one agent.
@@ -87,17 +87,17 @@ fn data(text: &str) -> Value {
     json!({ "type": "PROCESS_IO", "process_io": { "type": "DATA", "data": { "type": "STDIN", "data": data } } })
 }
 
+/// The container of the one task of an agent.
+async fn container(port: i32) -> Value {
+    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
+    json!({ "value": tasks["tasks"][0]["container_id"] })
+}
+
 #[tokio::test]
 async fn a_session_is_a_nested_container_with_input_output_and_an_end() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
-    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
-    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
+    let parent = container(port).await;
     let caller = Caller::of(port);
     let one = json!({ "value": "one", "parent": parent });
     let wait = |id: &Value| json!({ "type": "WAIT_NESTED_CONTAINER", "wait_nested_container": { "container_id": id } });
@@ -141,15 +141,9 @@ async fn a_session_is_a_nested_container_with_input_output_and_an_end() {
 #[tokio::test]
 async fn a_nested_container_runs_with_nobody_listening_until_it_ends_and_is_forgotten_when_removed()
 {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
-    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
-    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
+    let parent = container(port).await;
     let caller = Caller::of(port);
     let one = json!({ "value": "one", "parent": parent });
     let call = |kind: &str, more: Value| {
@@ -166,7 +160,7 @@ async fn a_nested_container_runs_with_nobody_listening_until_it_ends_and_is_forg
     let line = json!({ "command": { "value": "echo said; echo done > out; exec sleep 1000" } });
     assert_eq!(status("LAUNCH_NESTED_CONTAINER", line.clone()).await, 200);
     assert_eq!(status("LAUNCH_CONTAINER", line.clone()).await, 202);
-    work.said("t", "out").await;
+    scene.work.said("t", "out").await;
     let list = json!({ "type": "GET_CONTAINERS", "get_containers": { "show_nested": true } });
     let listed: Value = caller.call(&list).await.json().await.unwrap();
     let listed = listed["get_containers"]["containers"].as_array().cloned();
@@ -288,15 +282,9 @@ async fn a_session_has_the_user_it_asks_for_or_is_refused() {
     if !rustix::process::geteuid().is_root() {
         return; // Nobody else can become another user.
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
-    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
-    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
+    let parent = container(port).await;
     let caller = Caller::of(port);
     let run = async |id: &str, user: &str| {
         let id = json!({ "value": id, "parent": parent });
@@ -318,15 +306,9 @@ async fn a_session_has_the_user_it_asks_for_or_is_refused() {
 
 #[tokio::test]
 async fn records_and_answers_come_in_the_form_that_is_asked_for() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
-    let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
-    let parent = json!({ "value": tasks["tasks"][0]["container_id"] });
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
+    let parent = container(port).await;
     let caller = Caller::of(port);
     let post = async |call: &Value, headers: &[(&'static str, &'static str)]| {
         let post = caller.http.post(&caller.url).json(call);

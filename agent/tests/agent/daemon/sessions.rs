@@ -19,7 +19,7 @@ use wire::tasks_client::TasksClient;
 
 use super::contained::contained;
 use super::master::{Master, task};
-use super::world::Work;
+use super::world::{Scene, Work};
 use crate::containers::possible;
 use crate::support::{PATIENCE, soon, until};
 
@@ -113,13 +113,8 @@ impl Exec {
 
 #[tokio::test]
 async fn a_command_runs_inside_a_task_with_its_place_and_environment() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
     let line = "pwd; echo $MESOS_TASK_ID $COLOUR; cat; echo bad >&2; exit 7";
     let mut wanted = start("t", &["sh", "-c", line]);
     wanted.environment.insert("COLOUR".into(), "red".into());
@@ -129,7 +124,7 @@ async fn a_command_runs_inside_a_task_with_its_place_and_environment() {
     exec.say(Ask::StdinEnd(wire::StdinEnd {})).await;
     let how = exec.ended().await;
 
-    let place = fs::canonicalize(work.sandbox("t")).unwrap();
+    let place = fs::canonicalize(scene.work.sandbox("t")).unwrap();
     let expected = format!("{}\nt red\ntyped\n", place.display());
     assert_eq!((exec.stdout, exec.stderr), (expected, "bad\n".to_owned()));
     assert_eq!(how, How::ExitCode(7));
@@ -142,13 +137,8 @@ async fn a_command_runs_inside_a_task_with_its_place_and_environment() {
 
 #[tokio::test]
 async fn a_terminal_has_a_size_and_passes_keys_on_as_signals() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
     let line = "trap 'stty size' WINCH; trap 'echo int; exit 3' INT; tty; stty size; while :; do sleep 0.05; done";
     let mut wanted = start("t", &["sh", "-c", line]);
     wanted.terminal = Some(size(33, 77));
@@ -301,13 +291,8 @@ async fn a_command_ends_with_its_task_and_its_agent() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_by_name() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
+    let scene = Scene::sleeping().await;
+    let port = scene.port;
     let mut odd = start("t", &["true"]);
     odd.terminal = Some(size(0, 80));
     let mut other = start("t", &["true"]);

@@ -14,11 +14,40 @@ use mete_agent::containerizer::process::ProcessContainerizer;
 use mete_agent::networks::{NetworkOptions, Networks};
 use mete_agent::{Options, RunError, run_with};
 use mete_daemon::config;
+use mete_model::TaskState;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::master::{Link, Master, task};
 use crate::containers::busybox;
 use crate::support::{shim, soon, until, wanted_runtime};
+
+/// An agent of a master, and a task `t` on it that sleeps. Ends from the top down.
+pub(super) struct Scene {
+    _link: Link,
+    _agent: Daemon,
+    pub(super) work: Work,
+    _master: Master,
+    pub(super) port: i32,
+}
+
+impl Scene {
+    pub(super) async fn sleeping() -> Self {
+        let mut master = Master::start().await;
+        let work = Work::new();
+        let agent = work.start(master.address, &[]);
+        let (mut link, register) = master.admit().await;
+        link.run(&task("t", "exec sleep 1000")).await;
+        link.until(TaskState::Running).await;
+        Self {
+            _link: link,
+            _agent: agent,
+            work,
+            _master: master,
+            port: register.agent_info.port(),
+        }
+    }
+}
 
 /// A work directory. Whatever still runs in it dies with it.
 pub(super) struct Work {
