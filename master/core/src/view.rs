@@ -112,7 +112,7 @@ impl View {
         &'a self,
         framework: &'a FrameworkId,
     ) -> impl Iterator<Item = &'a Arc<Task>> {
-        tasks::of_framework(&self.tasks, framework)
+        tasks::of_framework(&self.tasks, framework, None)
     }
 
     /// The last tasks of one framework that are over, the oldest first.

@@ -199,7 +199,7 @@ impl Tasks {
         &'a self,
         id: &'a FrameworkId,
     ) -> impl Iterator<Item = &'a Arc<Task>> {
-        of_framework(&self.all, id)
+        self.of_framework_after(id, None)
     }
 
     /// Those that come after one of them, or all.
@@ -208,25 +208,23 @@ impl Tasks {
         id: &'a FrameworkId,
         after: Option<&'a TaskId>,
     ) -> impl Iterator<Item = &'a Arc<Task>> {
-        let is_before = move |key: &TaskKey| match key.framework.cmp(id) {
-            Ordering::Less => true,
-            Ordering::Equal => after.is_some_and(|after| key.task <= *after),
-            Ordering::Greater => false,
-        };
-        self.all
-            .after(is_before)
-            .take_while(move |(key, _)| key.framework == *id)
-            .map(|(_, task)| task)
+        of_framework(&self.all, id, after)
     }
 }
 
-/// The tasks of one framework, out of all.
+/// The tasks of one framework, out of all: those that come after one of them, or all.
 pub(crate) fn of_framework<'a>(
     tasks: &'a SharedMap<TaskKey, Arc<Task>>,
     id: &'a FrameworkId,
+    after: Option<&'a TaskId>,
 ) -> impl Iterator<Item = &'a Arc<Task>> {
+    let is_before = move |key: &TaskKey| match key.framework.cmp(id) {
+        Ordering::Less => true,
+        Ordering::Equal => after.is_some_and(|after| key.task <= *after),
+        Ordering::Greater => false,
+    };
     tasks
-        .after(move |key| key.framework < *id)
+        .after(is_before)
         .take_while(move |(key, _)| key.framework == *id)
         .map(|(_, task)| task)
 }
