@@ -49,7 +49,7 @@ type Work = Box<dyn FnOnce() + Send>;
 pub async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotDone> {
-    static THREADS: OnceLock<SyncSender<Work>> = OnceLock::new();
+    static WAY: OnceLock<SyncSender<Work>> = OnceLock::new();
     let (answer, done) = oneshot::channel();
     let work: Work = Box::new(move || {
         if !answer.is_closed()
@@ -59,7 +59,7 @@ pub async fn run<T: Send + 'static>(
             answer.send(made).ok();
         }
     });
-    match THREADS.get_or_init(begin).try_send(work) {
+    match WAY.get_or_init(begin).try_send(work) {
         Ok(()) => done.await.map_err(|_| NotDone::Broken),
         Err(TrySendError::Full(_)) => Err(NotDone::Busy),
         Err(TrySendError::Disconnected(_)) => Err(NotDone::Broken),
