@@ -90,7 +90,8 @@ impl Tasks for Service {
         };
         let followed = self
             .0
-            .follow(&asked.task_id, asked.framework_id.as_deref(), wanted);
+            .follow(&asked.task_id, asked.framework_id.as_deref(), wanted)
+            .await;
         let pieces = followed.map_err(|error| refusal(&error))?;
         Ok(Response::new(Box::pin(pieces.map(printed).map(Ok))))
     }

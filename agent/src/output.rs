@@ -47,51 +47,76 @@ pub(crate) enum Piece {
     },
 }
 
-/// Tells pieces until `running` is false and all is told, or nobody hears any more.
-pub(crate) async fn follow(
+/// What is followed, its beginning found.
+pub(crate) struct Followed {
     place: PathBuf,
-    wanted: Wanted,
-    running: impl Fn() -> bool,
-    pieces: mpsc::Sender<Piece>,
-) {
-    let mut tails: Vec<Tail> = [(STDOUT, wanted.stdout), (STDERR, wanted.stderr)]
-        .into_iter()
-        .filter(|(_, wanted)| *wanted)
-        .map(|(name, _)| Tail::new(name, wanted.tail_bytes, wanted.once))
-        .collect();
-    let wake = Arc::new(Wake::new());
-    loop {
-        // Looked at before reading: what it printed before it ended is read below.
-        let last = wanted.once || !running();
-        let mut quiet = true;
-        let mut looked = Vec::new();
-        for tail in tails {
-            let (place, wake) = (place.clone(), Arc::clone(&wake));
-            let step = spawn_blocking(move || step(&place, tail, &wake)).await;
-            let Ok((tail, step)) = step else { return };
-            looked.push(tail);
-            let is_stderr = looked.last().is_some_and(|tail| tail.name() == STDERR);
-            quiet &= matches!(step, Step::Nothing);
-            let piece = match step {
-                Step::Nothing => continue,
-                Step::Gap => Piece::Gap { is_stderr },
-                Step::Data(data) if is_stderr => Piece::Stderr(data),
-                Step::Data(data) => Piece::Stdout(data),
-            };
-            if pieces.send(piece).await.is_err() {
+    tails: Vec<Tail>,
+    once: bool,
+}
+
+impl Followed {
+    /// Finds where each wanted stream begins: what is printed from here on is told, however late whoever asked is heard.
+    pub(crate) async fn begin(place: PathBuf, wanted: Wanted) -> Self {
+        let mut tails: Vec<Tail> = [(STDOUT, wanted.stdout), (STDERR, wanted.stderr)]
+            .into_iter()
+            .filter(|(_, wanted)| *wanted)
+            .map(|(name, _)| Tail::new(name, wanted.tail_bytes, wanted.once))
+            .collect();
+        let at = place.clone();
+        let begun = spawn_blocking(move || {
+            if let Ok(sandbox) = Sandbox::open(&at) {
+                tails.iter_mut().for_each(|tail| tail.begin(&sandbox));
+            }
+            tails
+        });
+        Self {
+            place,
+            tails: begun.await.unwrap_or_default(),
+            once: wanted.once,
+        }
+    }
+
+    /// Tells pieces until `running` is false and all is told, or nobody hears any more.
+    pub(crate) async fn tell(self, running: impl Fn() -> bool, pieces: mpsc::Sender<Piece>) {
+        let Self {
+            place,
+            mut tails,
+            once,
+        } = self;
+        let wake = Arc::new(Wake::new());
+        loop {
+            // Looked at before reading: what it printed before it ended is read below.
+            let last = once || !running();
+            let mut quiet = true;
+            let mut looked = Vec::new();
+            for tail in tails {
+                let (place, wake) = (place.clone(), Arc::clone(&wake));
+                let step = spawn_blocking(move || step(&place, tail, &wake)).await;
+                let Ok((tail, step)) = step else { return };
+                looked.push(tail);
+                let is_stderr = looked.last().is_some_and(|tail| tail.name() == STDERR);
+                quiet &= matches!(step, Step::Nothing);
+                let piece = match step {
+                    Step::Nothing => continue,
+                    Step::Gap => Piece::Gap { is_stderr },
+                    Step::Data(data) if is_stderr => Piece::Stderr(data),
+                    Step::Data(data) => Piece::Stdout(data),
+                };
+                if pieces.send(piece).await.is_err() {
+                    return;
+                }
+            }
+            tails = looked;
+            if !quiet {
+                continue;
+            }
+            if last {
                 return;
             }
-        }
-        tails = looked;
-        if !quiet {
-            continue;
-        }
-        if last {
-            return;
-        }
-        tokio::select! {
-            () = wake.changed() => {}
-            () = pieces.closed() => return,
+            tokio::select! {
+                () = wake.changed() => {}
+                () = pieces.closed() => return,
+            }
         }
     }
 }

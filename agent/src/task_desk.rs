@@ -20,7 +20,7 @@ use tracing::info;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::containerizer::users;
 use crate::named::{self, NameError, Run};
-use crate::output::{self, Piece, WAITING_PIECES, Wanted};
+use crate::output::{Followed, Piece, WAITING_PIECES, Wanted};
 use crate::places::Places;
 use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
 
@@ -153,26 +153,30 @@ impl TaskDesk {
     ///
     /// # Errors
     /// [`DeskError`].
-    pub(crate) fn follow(
+    pub(crate) async fn follow(
         &self,
         task: &str,
         framework: Option<&str>,
         wanted: Wanted,
     ) -> Result<Pieces, DeskError> {
         let run = named::newest_run(&self.handle.view(), task, framework)?;
-        self.pieces(run, wanted)
+        self.pieces(run, wanted).await
     }
 
     /// The same of what runs in a container.
     ///
     /// # Errors
     /// [`DeskError`].
-    pub(crate) fn follow_in(&self, container: &str, wanted: Wanted) -> Result<Pieces, DeskError> {
+    pub(crate) async fn follow_in(
+        &self,
+        container: &str,
+        wanted: Wanted,
+    ) -> Result<Pieces, DeskError> {
         let run = named::running_in(&self.handle.view(), container)?;
-        self.pieces(run, wanted)
+        self.pieces(run, wanted).await
     }
 
-    fn pieces(&self, run: Run, wanted: Wanted) -> Result<Pieces, DeskError> {
+    async fn pieces(&self, run: Run, wanted: Wanted) -> Result<Pieces, DeskError> {
         if !wanted.stdout && !wanted.stderr {
             let words = "neither standard output nor standard error is wanted";
             return Err(DeskError::BadRequest(words.into()));
@@ -186,8 +190,9 @@ impl TaskDesk {
         let handle = self.handle.clone();
         let running = move || named::goes_on(&handle.view(), &run);
         let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+        let followed = Followed::begin(place, wanted).await;
         tokio::spawn(async move {
-            output::follow(place, wanted, running, pieces).await;
+            followed.tell(running, pieces).await;
             drop(turn);
         });
         Ok(Box::pin(ReceiverStream::new(waiting)))

@@ -174,6 +174,7 @@ impl Nested {
                 let attach = call.attach_container_output.as_ref();
                 let attach = part(attach, "attach_container_output")?;
                 self.output(&attach.container_id, Form::of(&parts.headers)?)
+                    .await
             }
             Type::WaitNestedContainer | Type::WaitContainer => {
                 told(&parts.headers, &self.wait(call).await?)
@@ -344,14 +345,14 @@ impl Nested {
         Err(HttpError::conflict(format!("container {name} still runs")))
     }
 
-    fn output(&self, container: &ContainerId, form: Form) -> Result<Response, HttpError> {
+    async fn output(&self, container: &ContainerId, form: Form) -> Result<Response, HttpError> {
         let wanted = Wanted {
             stdout: true,
             stderr: true,
             tail_bytes: Some(0),
             once: false,
         };
-        let pieces = self.desk.follow_in(&named(container)?.name, wanted);
+        let pieces = self.desk.follow_in(&named(container)?.name, wanted).await;
         let pieces = pieces.map_err(|error| refusal(&error))?;
         Ok(answer(
             form,

@@ -105,7 +105,8 @@ impl Tail {
         oldest
     }
 
-    fn begin(&mut self, sandbox: &Sandbox) {
+    /// Finds its beginning. Blocks.
+    pub(super) fn begin(&mut self, sandbox: &Sandbox) {
         let size = |current: &Current| current.file.metadata().map_or(0, |found| found.len());
         match self.tail_bytes {
             None => {
