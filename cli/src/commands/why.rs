@@ -18,12 +18,15 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
         .find(|entry| entry["app"]["id"] == *path || entry["pod"]["id"] == *path)
         .unwrap_or(&Value::Null);
     let told = services.find(&format!("/v2/queue{path}/why")).await;
+    let backends = services.get("/v2/backends").await?;
+    let shared = shared_ports(&path, explain::list(&backends["services"]));
     if json {
         let master = told.ok().flatten().unwrap_or_default();
         return table::json(&match &subject {
             Subject::App(app) => json!({
                 "app": path, "queue": entry, "master": master,
                 "deployments": app["deployments"], "lastTaskFailure": app["lastTaskFailure"],
+                "sharedServicePorts": shared,
             }),
             Subject::Pod {
                 status,
@@ -31,6 +34,7 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
             } => json!({
                 "pod": path, "queue": entry, "master": master,
                 "deployments": deployments, "terminationHistory": status["terminationHistory"],
+                "sharedServicePorts": shared,
             }),
         });
     }
@@ -40,6 +44,13 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
             status,
             deployments,
         } => standing_of_pod(&path, status, deployments),
+    }
+    for port in &shared {
+        crate::say!(
+            "  service port {} is that of {} too, which has had it for longer: proxies leave {path} out",
+            explain::text(&port["servicePort"]),
+            explain::text(&port["of"]),
+        );
     }
     if entry.is_null() {
         crate::say!("  nothing of it waits for an offer");
@@ -52,6 +63,27 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
         Ok(None) | Err(_) => funnel(&entry["processedOffersSummary"]),
     }
     Ok(())
+}
+
+/// Service ports of an app that belong to another, and to which: to the one that has had it for longer, or comes first by
+/// name.
+fn shared_ports(path: &str, services: &[Value]) -> Vec<Value> {
+    let rank = |service: &Value| {
+        let text = |key: &str| service[key].as_str().unwrap_or_default().to_owned();
+        (text("since"), text("appId"))
+    };
+    let is_its_own = |service: &&Value| service["appId"] == path;
+    let mut shared = Vec::new();
+    for own in services.iter().filter(is_its_own) {
+        let port = &own["servicePort"];
+        let others = services.iter().filter(|other| !is_its_own(other));
+        let first = others
+            .filter(|other| other["servicePort"] == *port)
+            .min_by_key(|one| rank(one));
+        let owner = first.filter(|first| rank(first) < rank(own));
+        shared.extend(owner.map(|owner| json!({ "servicePort": port, "of": owner["appId"] })));
+    }
+    shared
 }
 
 /// What an id names, as the service framework tells it.
@@ -157,5 +189,31 @@ fn funnel(summary: &Value) {
                 explain::text(&row["processed"])
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_port_belongs_to_whoever_has_had_it_for_longer() {
+        let service = |app: &str, port: u16, since: &str| json!({ "appId": app, "servicePort": port, "since": since });
+        let services = [
+            service("/a", 10_000, "2026-11-29T13:00:11.014Z"),
+            service("/a", 10_001, "2026-11-29T13:00:11.014Z"),
+            service("/b", 10_000, "2026-11-29T13:00:11.013Z"),
+            service("/c", 10_001, "2026-11-29T13:00:11.014Z"),
+        ];
+
+        assert_eq!(
+            shared_ports("/a", &services),
+            [json!({ "servicePort": 10_000, "of": "/b" })]
+        );
+        assert_eq!(shared_ports("/b", &services), [json!(null); 0]);
+        assert_eq!(
+            shared_ports("/c", &services),
+            [json!({ "servicePort": 10_001, "of": "/a" })]
+        );
     }
 }

@@ -67,7 +67,7 @@ pub enum Problem {
         /// Which label, and why.
         label: BadLabel,
     },
-    /// Two services ask for one port; the first by app and port index has it.
+    /// Two services ask for one port; the one that has had it for longer keeps it.
     #[error("{app}: service port {port} belongs to {owner}")]
     PortTaken {
         /// Who goes without.
@@ -122,7 +122,7 @@ pub type Reserved = BTreeMap<u16, String>;
 pub fn plan(services: &[Service], hosts: &Hosts, reserved: &Reserved) -> Plan {
     let mut plan = Plan::default();
     let mut ordered: Vec<&Service> = services.iter().collect();
-    ordered.sort_by_key(|service| service.key());
+    ordered.sort_by_cached_key(|service| (service.since.clone(), service.key()));
     for service in ordered {
         add(&mut plan, service, hosts, reserved);
     }
@@ -296,6 +296,7 @@ mod tests {
             app_id: app.into(),
             port_index: 0,
             service_port: port,
+            since: String::new(),
             protocol: Protocol::Tcp,
             mode: Mode::Tcp,
             labels: labels
@@ -403,6 +404,24 @@ mod tests {
                 "/e: port 0 has no service port",
             ]
         );
+    }
+
+    #[test]
+    fn a_port_stays_with_whoever_has_had_it_for_longer() {
+        let since = |app: &str, since: &str| Service {
+            since: since.into(),
+            ..service(app, 10000, &[])
+        };
+        let services = [
+            since("/a", "2026-11-29T13:00:11.014Z"),
+            since("/b", "2026-11-29T13:00:11.013Z"),
+        ];
+
+        let plan = plan(&services, &Hosts::new(), &Reserved::new());
+
+        assert_eq!(plan.backends[&10000].app, "/b");
+        let problems: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, ["/a: service port 10000 belongs to /b"]);
     }
 
     #[test]

@@ -384,6 +384,7 @@ pub(crate) fn service(app: &str, port: u16, mode: Mode, instances: Vec<Instance>
         app_id: app.into(),
         port_index: 0,
         service_port: port,
+        since: String::new(),
         protocol: Protocol::Tcp,
         mode,
         labels: BTreeMap::new(),

@@ -78,6 +78,10 @@ pub struct Service {
     pub port_index: u32,
     /// The port under which proxies offer it.
     pub service_port: u16,
+    /// Since when the app has had the service port, `2026-11-29T13:00:11.014Z`: of several that have one, it belongs to the
+    /// first. Empty: for ever.
+    #[serde(default)]
+    pub since: String,
     /// What runs over IP.
     #[serde(default)]
     pub protocol: Protocol,

@@ -8,7 +8,7 @@ mod services; // apps and instances → services
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use mete_model::TaskId;
+use mete_model::{TaskId, Timestamp};
 
 use crate::spec::app::{AppId, Protocol};
 
@@ -36,6 +36,9 @@ pub struct ServiceKey {
 pub struct Service {
     /// Its name.
     pub key: ServiceKey,
+    /// Since when its app has had the service port, as far as its versions are known. Of several that have one port, it
+    /// belongs to the first.
+    pub since: Timestamp,
     /// The protocol of the port.
     pub protocol: Protocol,
     /// Whether proxies speak HTTP on it.
@@ -209,12 +212,18 @@ impl Backends {
             .flat_map(|app| self.keys_of(app))
             .filter(|key| !services.contains_key(key))
             .collect();
+        // Old versions are forgotten, and with them since when: whoever is in the list has not just come.
+        let kept = |(key, mut service): (ServiceKey, Service)| {
+            let before = self.services.get(&key).map(|(_, before)| before.since);
+            service.since = before.map_or(service.since, |before| before.min(service.since));
+            (key, service)
+        };
         let is_new = |(key, service): &(ServiceKey, Service)| {
             self.services
                 .get(key)
                 .is_none_or(|(_, old)| **old != *service)
         };
-        let changed: Vec<_> = services.into_iter().filter(is_new).collect();
+        let changed: Vec<_> = services.into_iter().map(kept).filter(is_new).collect();
         if gone.is_empty() && changed.is_empty() {
             return false;
         }

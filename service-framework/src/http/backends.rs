@@ -22,6 +22,7 @@ use mete_proto::rest::backends::{
 };
 use mete_service_framework_core::backends::{self as core, BackendState, Backends, Changes};
 use mete_service_framework_core::spec::app::Protocol as CoreProtocol;
+use mete_service_framework_core::spec::time;
 use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Input, Orchestrator, ProxyAck, Reply};
 use tokio_util::sync::CancellationToken;
@@ -191,6 +192,7 @@ fn service(service: &core::Service) -> Service {
         app_id: service.key.app.to_string(),
         port_index: service.key.port_index,
         service_port: service.key.service_port,
+        since: time::text(service.since),
         protocol: match service.protocol {
             CoreProtocol::Tcp => Protocol::Tcp,
             CoreProtocol::Udp => Protocol::Udp,

@@ -1,6 +1,9 @@
 //! From an app and its instances to its services.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mete_model::Timestamp;
 
 use super::{Backend, BackendState, Mode, Service, ServiceKey};
 use crate::spec::app::{AppSpec, HealthCheckSpec, PROXY_LABELS};
@@ -13,7 +16,7 @@ use crate::state::instances::{Instance, InstanceState};
 pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
     let mut services = BTreeMap::new();
     if let Some(wanted) = &app.wanted {
-        add_services(&mut services, wanted);
+        add_services(&mut services, app, wanted);
     }
     let mut listed: Vec<_> = app
         .instances
@@ -25,7 +28,7 @@ pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
         let Some(place) = &instance.place else {
             continue;
         };
-        add_services(&mut services, &instance.version);
+        add_services(&mut services, app, &instance.version);
         let ports = instance.version.spec.instance_ports(&place.ports);
         for (at, (key, port)) in keys(&instance.version).zip(ports).enumerate() {
             let Some(service) = key.and_then(|key| services.get_mut(&key)) else {
@@ -84,12 +87,13 @@ fn keys(version: &AppVersion) -> impl Iterator<Item = Option<ServiceKey>> {
         })
 }
 
-fn add_services(services: &mut BTreeMap<ServiceKey, Service>, version: &AppVersion) {
+fn add_services(services: &mut BTreeMap<ServiceKey, Service>, app: &App, version: &AppVersion) {
     let spec = &version.spec;
     for (key, definition) in keys(version).zip(spec.ports()) {
         let Some(key) = key else { continue };
         services.entry(key).or_insert_with_key(|key| Service {
             key: key.clone(),
+            since: port_since(app, key.service_port).unwrap_or(version.version),
             protocol: definition.protocol,
             mode: mode(spec, key.port_index),
             labels: spec
@@ -101,6 +105,18 @@ fn add_services(services: &mut BTreeMap<ServiceKey, Service>, version: &AppVersi
             backends: Vec::new(),
         });
     }
+}
+
+/// The oldest of the newest versions in a row that have a service port.
+fn port_since(app: &App, port: u16) -> Option<Timestamp> {
+    let has_it = |version: &&Arc<AppVersion>| {
+        let mut ports = version.spec.ports();
+        ports.any(|definition| definition.port == port)
+    };
+    let newest_first = app.versions.values().rev();
+    let later = newest_first.skip_while(|version| !has_it(version));
+    let oldest = later.take_while(has_it).last();
+    oldest.map(|version| version.version)
 }
 
 /// As marathon-lb has it: what the label says, else HTTP where there is a virtual host or an HTTP check, else TCP.

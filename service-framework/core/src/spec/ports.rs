@@ -1,4 +1,5 @@
-//! Service ports: given once, kept over updates, unique over all apps.
+//! Service ports: given once, kept over updates. Those that are given are unique over all apps; those that apps ask for by
+//! number need not be.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -11,7 +12,8 @@ use crate::spec::app::PortDefinition;
 pub struct UsedUp;
 
 /// Gives each definition that asks for port 0 a number: the one `before` had at the same place, another one of
-/// `before`, or the lowest of `range` of which no other app says that it `is_taken`.
+/// `before`, or the lowest of `range` of which no app says that it `is_taken`. What it had it keeps, whoever has asked for
+/// the same number since.
 ///
 /// # Errors
 /// [`UsedUp`] when there is none; some definitions may have been given one by then.
@@ -32,7 +34,7 @@ pub fn assign(
         .filter(|(_, definition)| definition.port == 0)
     {
         let same_place = before.get(at).map(|old| old.port);
-        let is_free = |port: &u16| *port != 0 && !used.contains(port) && !is_taken(*port);
+        let is_free = |port: &u16| *port != 0 && !used.contains(port);
         if let Some(port) = same_place.filter(is_free) {
             used.insert(port);
             definition.port = port;
@@ -41,7 +43,7 @@ pub fn assign(
     let left_over: Vec<u16> = before
         .iter()
         .map(|old| old.port)
-        .filter(|port| *port != 0 && !used.contains(port) && !is_taken(*port))
+        .filter(|port| *port != 0 && !used.contains(port))
         .collect();
     let free =
         range.filter(|port| !is_taken(*port) && !used.contains(port) && !left_over.contains(port));
@@ -100,8 +102,8 @@ mod tests {
         );
         assert_eq!(
             assigned(&[0, 0], &[10_003, 10_001], &[10_003]),
-            Ok(vec![10_000, 10_001]),
-            "one has gone to another app"
+            Ok(vec![10_003, 10_001]),
+            "another app has asked for one since"
         );
         assert_eq!(
             assigned(&[10_001, 0, 0], &[10_003, 10_001], &[]),

@@ -56,22 +56,12 @@ impl Orchestrator {
                 violations.push(Violation::new("/id", message).below(place));
             }
         }
-        let changing: BTreeSet<AppId> = specs.iter().map(|(_, spec)| spec.id.clone()).collect();
-        let mut taken = self.service_ports(&changing);
-        for (place, spec) in &specs {
-            claim(place, spec, &mut taken, &mut violations);
-        }
         if !violations.is_empty() {
             return Err(Reply::Invalid(violations));
         }
-        // What an app has, it keeps, whoever is given a port before it.
+        let mut taken = self.service_ports();
         for (_, spec) in &specs {
-            let before = self.apps.wanted(&spec.id).map(|before| &before.spec);
-            let had = before.iter().flat_map(|before| before.ports());
-            for definition in had.filter(|had| had.port != 0) {
-                let owner = || spec.id.clone();
-                taken.entry(definition.port).or_insert_with(owner);
-            }
+            taken.extend(asked_ports(spec));
         }
         let mut wish = Difference::default();
         for (_, mut spec) in specs {
@@ -175,25 +165,11 @@ impl Orchestrator {
         Ok(wish)
     }
 
-    /// What is wrong with wanting these versions again as they were: service ports that others have by now.
-    pub(super) fn clashes<'a>(
-        &self,
-        versions: impl Iterator<Item = &'a Arc<AppVersion>> + Clone,
-    ) -> Vec<Violation> {
-        let changing = versions.clone().map(|version| version.spec.id.clone());
-        let mut taken = self.service_ports(&changing.collect());
-        let mut violations = Vec::new();
-        for version in versions {
-            claim("", &version.spec, &mut taken, &mut violations);
-        }
-        violations
-    }
-
     fn give_ports(
         &self,
         spec: &mut AppSpec,
         before: Option<&Arc<AppVersion>>,
-        taken: &mut BTreeMap<u16, AppId>,
+        taken: &mut BTreeSet<u16>,
     ) -> Result<(), Reply> {
         let (first, last) = (
             self.settings.first_service_port,
@@ -202,66 +178,43 @@ impl Orchestrator {
         if !spec.is_proxied() {
             return Ok(());
         }
-        let is_taken = |port| taken.get(&port).is_some_and(|app| *app != spec.id);
+        let is_taken = |port| taken.contains(&port);
         let old = before.iter().flat_map(|before| before.spec.ports());
         let old: Vec<PortDefinition> = old.cloned().collect();
         let mut definitions: Vec<PortDefinition> = spec.ports().cloned().collect();
         ports::assign(&mut definitions, &old, is_taken, first..=last)
             .map_err(|ports::UsedUp| Reply::NoServicePort { first, last })?;
         let numbers = definitions.iter().map(|definition| definition.port);
-        taken.extend(numbers.clone().map(|port| (port, spec.id.clone())));
+        taken.extend(numbers.clone());
         spec.set_service_ports(numbers);
         Ok(())
     }
 
-    /// Service ports in use and by whom: those wanted, and those that instances of other versions still serve. Of the
-    /// apps that are `changing` only those that they serve under another id's nose, that is none.
-    fn service_ports(&self, changing: &BTreeSet<AppId>) -> BTreeMap<u16, AppId> {
-        let mut ports = BTreeMap::new();
-        let mut note = |app: &AppId, spec: &AppSpec| {
-            for definition in spec.ports().filter(|definition| definition.port != 0) {
-                ports.insert(definition.port, app.clone());
-            }
-        };
+    /// Service ports in use: those wanted, those that instances of other versions still serve, and those that deployments
+    /// may go back to.
+    fn service_ports(&self) -> BTreeSet<u16> {
+        let mut ports = BTreeSet::new();
         for app in self.apps.iter() {
-            for version in app.wanted.iter().filter(|_| !changing.contains(&app.id)) {
-                note(&app.id, &version.spec);
-            }
-            for instance in app.instances.values() {
-                note(&app.id, &instance.version.spec);
-            }
+            ports.extend(
+                app.wanted
+                    .iter()
+                    .flat_map(|wanted| asked_ports(&wanted.spec)),
+            );
+            let instances = app.instances.values();
+            ports.extend(instances.flat_map(|instance| asked_ports(&instance.version.spec)));
         }
+        let changing = self.deployments.iter().flat_map(|one| &one.affected);
+        let former = changing.filter_map(|(app, before)| {
+            let versions = &self.apps.get(app)?.versions;
+            versions.get(before.as_ref()?)
+        });
+        ports.extend(former.flat_map(|version| asked_ports(&version.spec)));
         ports
     }
 }
 
-/// Notes the service ports an app asks for by number; each belongs to one app only.
-fn claim(
-    place: &str,
-    spec: &AppSpec,
-    taken: &mut BTreeMap<u16, AppId>,
-    violations: &mut Vec<Violation>,
-) {
-    for (at, definition) in spec
-        .ports()
-        .enumerate()
-        .filter(|(_, definition)| definition.port != 0)
-    {
-        match taken.get(&definition.port) {
-            Some(other) if *other != spec.id => {
-                let text = format!(
-                    "service port {} is already used by app {other}",
-                    definition.port
-                );
-                let path = match spec.is_pod() {
-                    true => "/containers".to_owned(),
-                    false => format!("/portDefinitions({at})/port"),
-                };
-                violations.push(Violation::new(path, text).below(place));
-            }
-            Some(_) | None => {
-                taken.insert(definition.port, spec.id.clone());
-            }
-        }
-    }
+/// The service ports that an app asks for by number; several apps may ask for one, as in Marathon.
+fn asked_ports(spec: &AppSpec) -> impl Iterator<Item = u16> {
+    let numbers = spec.ports().map(|definition| definition.port);
+    numbers.filter(|port| *port != 0)
 }

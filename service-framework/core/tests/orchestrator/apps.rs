@@ -170,7 +170,7 @@ fn a_scaling_keeps_the_config_a_label_replaces_it() {
 }
 
 #[test]
-fn service_ports_are_unique_and_kept() {
+fn service_ports_that_are_given_are_unique_and_kept() {
     let mut world = World::new(2);
     world.create(with_ports("/a", &[0, 0]));
     world.create(with_ports("/b", &[0, 10_007]));
@@ -185,14 +185,52 @@ fn service_ports_are_unique_and_kept() {
     world.restart();
 
     assert_eq!(ports(&world, "/a"), [10_000, 10_001]);
-    let Reply::Invalid(violations) = world.create(with_ports("/c", &[10_001])) else {
-        panic!("taken")
-    };
-    assert_eq!(violations[0].path, "/portDefinitions(0)/port");
-    assert_eq!(
-        violations[0].message,
-        "service port 10001 is already used by app /a"
-    );
+}
+
+#[test]
+fn a_service_port_that_is_asked_for_by_number_may_be_that_of_another_app() {
+    let mut world = World::new(2);
+    world.create(with_ports("/b", &[0]));
+    world.calm();
+
+    world.create(with_ports("/a", &[10_000, 0]));
+    world.calm();
+    let mut again = with_ports("/b", &[0]);
+    again.instances = 3;
+    world.put(again);
+    world.calm();
+
+    assert_eq!(ports(&world, "/a"), [10_000, 10_001]);
+    assert_eq!(ports(&world, "/b"), [10_000], "what it has it keeps");
+    let view = world.view();
+    let mut of_both: Vec<_> = view.backends.services().collect();
+    of_both.retain(|service| service.key.service_port == 10_000);
+    of_both.sort_by_key(|service| service.since);
+    let order: Vec<_> = of_both.iter().map(|one| one.key.app.to_string()).collect();
+    assert_eq!(order, ["/b", "/a"], "it belongs to the first");
+}
+
+#[test]
+fn a_service_port_that_a_deployment_may_go_back_to_is_not_given_to_others() {
+    let mut world = World::new(1);
+    world.create(with_ports("/a", &[0]));
+    world.calm();
+    let mut too_large = with_ports("/a", &[]);
+    too_large.cpus_milli = 1_000_000;
+    too_large.upgrade_strategy.minimum_health_capacity = 0.0;
+    world.put(too_large);
+    world.calm();
+
+    world.create(with_ports("/b", &[0]));
+    let (view, stuck) = (world.view(), id("/a"));
+    let stuck = view.deployments_of(&stuck).next().expect("it waits");
+    world.step(Input::CancelDeployment {
+        id: stuck.id.clone(),
+        force: false,
+    });
+
+    assert_eq!(ports(&world, "/b"), [10_001]);
+    assert_eq!(ports(&world, "/a"), [10_000], "as it was");
 }
 
 #[test]

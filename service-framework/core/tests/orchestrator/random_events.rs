@@ -146,6 +146,8 @@ struct Run {
     hurt: BTreeSet<TaskId>,
     /// Agents that drain.
     draining: BTreeSet<u8>,
+    /// Something is again as it was, with the service ports it had, which may have been given to others since.
+    has_gone_back: bool,
 }
 
 impl Run {
@@ -156,6 +158,7 @@ impl Run {
             world,
             hurt: BTreeSet::new(),
             draining: BTreeSet::new(),
+            has_gone_back: false,
         }
     }
 
@@ -229,6 +232,7 @@ impl Run {
                 let known: Vec<Timestamp> = world.view().trees().map(|(at, _)| at).collect();
                 let group = (!all).then(|| id("/g"));
                 if let Some(version) = known.get(*version) {
+                    self.has_gone_back = true;
                     world.ask(Wanted::RevertGroup(group, *version), true);
                 }
             }
@@ -255,6 +259,7 @@ impl Run {
             Event::CancelDeployment { force } => {
                 let first = world.view().deployments.keys().next().cloned();
                 if let Some(id) = first {
+                    self.has_gone_back |= !force;
                     world.step(Input::CancelDeployment { id, force: *force });
                 }
             }
@@ -383,7 +388,7 @@ impl Run {
             let ports_of = app.wanted.iter().flat_map(|wanted| wanted.spec.ports());
             for port in ports_of {
                 assert!(
-                    ports.insert(port.port),
+                    ports.insert(port.port) || self.has_gone_back,
                     "service port {} is given twice",
                     port.port
                 );
