@@ -147,7 +147,13 @@ pub struct Constraint {
     pub field: Field,
     /// What it demands.
     pub rule: Rule,
+    /// What somebody has written, where this one only says what of it can be told of an agent by itself: at most
+    /// [`MAX_STATED_BYTES`]. For explanations.
+    pub stated: Option<Arc<str>>,
 }
+
+/// The longest text that an explanation shows in place of a constraint.
+pub const MAX_STATED_BYTES: usize = 255;
 
 impl Constraint {
     /// Whether one more instance may stand at `place` beside those in `tally`, which was made for this
@@ -166,6 +172,17 @@ impl Constraint {
             Rule::Unlike(pattern) => !pattern.matches(&value),
             Rule::MaxPer(most) => tally.count(&value) < *most,
             Rule::Is(wanted) => *wanted == value || self.is_same_number(place, wanted),
+        }
+    }
+
+    /// This one, told in the words of the one that it was made of.
+    #[must_use]
+    pub fn standing_for(self, written: &Self) -> Self {
+        let text = written.to_string();
+        let stated = &text[..text.floor_char_boundary(MAX_STATED_BYTES)];
+        Self {
+            stated: Some(Arc::from(stated)),
+            ..self
         }
     }
 
@@ -218,9 +235,12 @@ impl Constraint {
     }
 }
 
-/// As Marathon's `/v2/apps` shows it, with colons: `rack:GROUP_BY:3`.
+/// As Marathon's `/v2/apps` shows it, with colons: `rack:GROUP_BY:3`; what was written, where it was made of another.
 impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(stated) = &self.stated {
+            return f.write_str(stated);
+        }
         let (operator, value) = self.words();
         write!(f, "{}:{operator}", self.field.as_str())?;
         match value {

@@ -8,7 +8,7 @@ mod of_waiting; // the shape of tasks that wait for the matcher
 
 use mete_model::{Resources, Role};
 
-use crate::constraints::{BadConstraint, Constraint, Patterns, Place};
+use crate::constraints::{BadConstraint, Constraint, MAX_STATED_BYTES, Patterns, Place};
 
 /// Shapes in one statement of demand: a framework with more kinds of tasks waiting names the most
 /// urgent.
@@ -84,6 +84,9 @@ pub enum BadShapeConstraint {
     /// It cannot be read.
     #[error(transparent)]
     Unreadable(#[from] BadConstraint),
+    /// Longer than an explanation shows.
+    #[error("what it stands for has {0} bytes, at most {MAX_STATED_BYTES} are allowed")]
+    Stated(usize),
     /// It compares with where other instances stand, which an allocator does not know.
     #[error(
         "{0} compares with other instances; a shape takes IS, LIKE, UNLIKE, and CLUSTER with a value"

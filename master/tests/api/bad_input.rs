@@ -476,6 +476,7 @@ async fn a_demand_that_cannot_be_meant_is_refused_with_field_and_value() {
         field: "rack".to_owned(),
         operator: operator.to_owned(),
         value: Some("((a{1000}){1000}){1000}".to_owned()),
+        stated: None,
     };
     let shape = |operator: &str| call::Shape {
         resources: vec![mesos::Resource {

@@ -86,6 +86,7 @@ impl Constraint {
         Ok(Self {
             field: Field::from_name(field),
             rule,
+            stated: None,
         })
     }
 }

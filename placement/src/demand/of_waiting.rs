@@ -63,7 +63,6 @@ impl Shape {
                 waiting.placed.iter().map(|placed| placed.place()),
             )
         };
-        let field = &constraint.field;
         match &constraint.rule {
             Rule::Is(_) | Rule::Like(_) | Rule::Unlike(_) | Rule::Cluster(Some(_)) => {
                 self.constraints.push(constraint.clone());
@@ -71,21 +70,18 @@ impl Shape {
             }
             Rule::Unique => {
                 self.at_most_per_agent(1);
-                self.keep_away(field, &tally(), |count| count >= 1);
+                self.keep_away(constraint, &tally(), |count| count >= 1);
             }
             Rule::MaxPer(most) => {
                 self.at_most_per_agent(*most);
-                self.keep_away(field, &tally(), |count| count >= *most);
+                self.keep_away(constraint, &tally(), |count| count >= *most);
             }
             Rule::Cluster(None) => {
                 let tally = tally();
                 let mut values = tally.values();
                 // Where the others stand on several values nothing would be taken, whatever is said here.
                 if let (Some((value, _)), None) = (values.next(), values.next()) {
-                    self.constraints.push(Constraint {
-                        field: field.clone(),
-                        rule: Rule::Cluster(Some(value.to_owned())),
-                    });
+                    self.stand_for(constraint, Rule::Cluster(Some(value.to_owned())));
                     return;
                 }
             }
@@ -93,10 +89,10 @@ impl Shape {
                 let tally = tally();
                 let least = tally.least(*groups);
                 self.at_most_per_agent(level(&tally, self.count, *groups, least));
-                self.keep_away(field, &tally, |count| count > least);
+                self.keep_away(constraint, &tally, |count| count > least);
             }
         }
-        self.needs(field);
+        self.needs(constraint);
     }
 
     fn at_most_per_agent(&mut self, most: u32) {
@@ -105,7 +101,7 @@ impl Shape {
     }
 
     /// Not on the values of which `is_closed` holds, as many as can be named.
-    fn keep_away(&mut self, field: &Field, tally: &Tally, is_closed: impl Fn(u32) -> bool) {
+    fn keep_away(&mut self, of: &Constraint, tally: &Tally, is_closed: impl Fn(u32) -> bool) {
         let closed = tally.values().filter(|(_, count)| is_closed(*count));
         let mut lists: Vec<String> = Vec::new();
         for (value, _) in closed {
@@ -127,25 +123,29 @@ impl Shape {
         }
         for list in lists {
             if let Ok(pattern) = Pattern::new(&list) {
-                self.constraints.push(Constraint {
-                    field: field.clone(),
-                    rule: Rule::Unlike(pattern),
-                });
+                self.stand_for(of, Rule::Unlike(pattern));
             }
         }
     }
 
     /// Only where there is something in the field; every agent has a host name.
-    fn needs(&mut self, field: &Field) {
-        if *field == Field::Hostname {
+    fn needs(&mut self, of: &Constraint) {
+        if of.field == Field::Hostname {
             return;
         }
         if let Ok(anything) = Pattern::new("(?s).*") {
-            self.constraints.push(Constraint {
-                field: field.clone(),
-                rule: Rule::Like(anything),
-            });
+            self.stand_for(of, Rule::Like(anything));
         }
+    }
+
+    /// Says a part of a constraint that is not told as it is.
+    fn stand_for(&mut self, written: &Constraint, rule: Rule) {
+        let part = Constraint {
+            field: written.field.clone(),
+            rule,
+            stated: None,
+        };
+        self.constraints.push(part.standing_for(written));
     }
 }
 
@@ -198,8 +198,30 @@ mod tests {
         }
     }
 
+    /// What its constraints say of an agent.
     fn words(shape: &Shape) -> Vec<String> {
-        shape.constraints.iter().map(ToString::to_string).collect()
+        let as_it_is = |constraint: &Constraint| Constraint {
+            stated: None,
+            ..constraint.clone()
+        };
+        let all = shape.constraints.iter().map(as_it_is);
+        all.map(|constraint| constraint.to_string()).collect()
+    }
+
+    #[test]
+    fn what_a_constraint_comes_down_to_is_told_as_it_was_written() {
+        let told = |constraint: (&str, &str, Option<&str>)| -> Vec<String> {
+            let placed = [placed("h1", Some("a")), placed("h2", Some("a"))];
+            let shape = Shape::of(&waiting(&[constraint], &placed));
+            shape.constraints.iter().map(ToString::to_string).collect()
+        };
+
+        assert_eq!(told(("hostname", "UNIQUE", None)), ["hostname:UNIQUE"]);
+        assert_eq!(told(("rack", "MAX_PER", Some("2"))), ["rack:MAX_PER:2"; 2]);
+        assert_eq!(told(("rack", "CLUSTER", None)), ["rack:CLUSTER"]);
+        assert_eq!(told(("rack", "UNLIKE", Some("a|b"))), ["rack:UNLIKE:a|b"]);
+        let long = "x".repeat(300);
+        assert_eq!(told((&long, "UNIQUE", None))[0], long[..255]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What a framework waits to run: the call DEMAND.
 
+use std::sync::Arc;
+
 use mete_model::Role;
-use mete_placement::constraints::{Constraint, Patterns};
-use mete_placement::demand::{self, Shape};
+use mete_placement::constraints::{Constraint, MAX_STATED_BYTES, Patterns};
+use mete_placement::demand::{self, BadShapeConstraint, Shape};
 
 use super::{ConvertError, Within as _, resources, role};
 use crate::mesos::v1::scheduler::call;
@@ -32,15 +34,9 @@ fn shape(message: &call::Shape, patterns: &mut Patterns) -> Result<Shape, Conver
         if at >= demand::MAX_CONSTRAINTS {
             break; // The check below refuses so many; no need to read them all.
         }
-        let call::shape::Constraint {
-            field,
-            operator,
-            value,
-        } = constraint;
-        constraints.push(
-            demand::constraint(field, operator, value.as_deref(), patterns)
-                .map_err(|bad| ConvertError::bad_ask(format!("constraints[{at}]"), &bad))?,
-        );
+        let read = constraint_from(constraint, patterns);
+        constraints
+            .push(read.map_err(|bad| ConvertError::bad_ask(format!("constraints[{at}]"), &bad))?);
     }
     let shape = Shape {
         name: message.name.clone(),
@@ -91,11 +87,31 @@ fn message(shape: &Shape) -> call::Shape {
     }
 }
 
+fn constraint_from(
+    message: &call::shape::Constraint,
+    patterns: &mut Patterns,
+) -> Result<Constraint, BadShapeConstraint> {
+    let call::shape::Constraint {
+        field,
+        operator,
+        value,
+        stated,
+    } = message;
+    if let Some(long) = stated.as_ref().filter(|text| text.len() > MAX_STATED_BYTES) {
+        return Err(BadShapeConstraint::Stated(long.len()));
+    }
+    Ok(Constraint {
+        stated: stated.as_deref().map(Arc::from),
+        ..demand::constraint(field, operator, value.as_deref(), patterns)?
+    })
+}
+
 fn constraint(constraint: &Constraint) -> call::shape::Constraint {
     let (operator, value) = constraint.words();
     call::shape::Constraint {
         field: constraint.field.as_str().to_owned(),
         operator: operator.to_owned(),
         value: value.map(std::borrow::Cow::into_owned),
+        stated: constraint.stated.as_deref().map(str::to_owned),
     }
 }

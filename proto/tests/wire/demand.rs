@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mete_model::{Resources, Role};
-use mete_placement::constraints::{MAX_COMPILED_PATTERNS, Patterns};
+use mete_placement::constraints::{Constraint, MAX_COMPILED_PATTERNS, Patterns};
 use mete_placement::demand::{self, Shape};
 use mete_placement::{Amounts, OfferConstraints};
 use mete_proto::convert::framework::min_allocatable;
@@ -25,6 +25,7 @@ fn stated(field: &str, operator: &str, value: Option<&str>) -> call::shape::Cons
     call::shape::Constraint {
         field: field.to_owned(),
         operator: operator.to_owned(),
+        stated: None,
         value: value.map(str::to_owned),
     }
 }
@@ -43,6 +44,7 @@ fn a_demand_comes_back_whole() {
     let read = |field, operator, value| {
         demand::constraint(field, operator, Some(value), &mut Patterns::default()).expect("good")
     };
+    let unique = Constraint::parse("hostname", "UNIQUE", None).expect("good");
     let full = Shape {
         name: Some("web".to_owned()),
         role: Some(Role::new("prod/web").expect("good")),
@@ -53,6 +55,7 @@ fn a_demand_comes_back_whole() {
             read("@zone", "LIKE", "eu-.*"),
             read("rack", "CLUSTER", "a"),
             read("level", "IS", "2.5"),
+            read("hostname", "UNLIKE", "h3").standing_for(&unique),
         ],
         max_per_agent: Some(3),
         count: 12,
@@ -104,6 +107,15 @@ fn a_shape_that_cannot_be_meant_is_named_with_field_and_value() {
         refused(|shape| shape.max_per_agent = Some(0)).starts_with("shapes[1].max_per_agent: ")
     );
     assert!(refused(|shape| shape.name = Some("x".repeat(300))).starts_with("shapes[1].name: "));
+    let long = |shape: &mut call::Shape| {
+        let mut constraint = stated("a", "IS", Some("b"));
+        constraint.stated = Some("x".repeat(256));
+        shape.constraints = vec![constraint];
+    };
+    assert_eq!(
+        refused(long),
+        "shapes[1].constraints[0]: what it stands for has 256 bytes, at most 255 are allowed"
+    );
     assert!(
         refused(|shape| shape.constraints = vec![stated("a", "IS", Some("b")); 40])
             .starts_with("shapes[1].constraints: it has 40 constraints")

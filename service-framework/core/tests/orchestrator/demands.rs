@@ -80,8 +80,19 @@ fn hosts_that_are_taken_are_not_asked_for() {
 
     let shape = &world.demand[0];
     assert_eq!((shape.count, shape.max_per_agent), (1, Some(1)));
-    let constraints: Vec<String> = shape.constraints.iter().map(ToString::to_string).collect();
-    assert_eq!(constraints, [r"hostname:UNLIKE:127\.0\.0\.1"]);
+    let [constraint] = &shape.constraints[..] else {
+        panic!("{shape:?}")
+    };
+    let (operator, value) = constraint.words();
+    assert_eq!(
+        (operator, value.as_deref()),
+        ("UNLIKE", Some(r"127\.0\.0\.1"))
+    );
+    assert_eq!(
+        constraint.to_string(),
+        "hostname:UNIQUE",
+        "as it was written"
+    );
 }
 
 #[test]
