@@ -1,5 +1,7 @@
 //! Regular expressions that are to match a whole value, bounded so that none can hurt.
 
+mod java; // what Java writes otherwise
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +12,9 @@ pub const MAX_PATTERN_BYTES: usize = 1_024;
 /// What a compiled pattern may take: enough for any list of hosts that fits [`MAX_PATTERN_BYTES`], and
 /// nothing that keeps a loop busy.
 const MAX_PATTERN_MEMORY_BYTES: usize = 1 << 20;
+/// Steps back that a pattern with look-around or back-references may take in one value before it counts as not matching:
+/// some for each letter of a long name, and a tenth of a millisecond at most for each agent that it is held against.
+const MAX_STEPS_BACK: usize = 1_000;
 /// Different patterns that one message may bring and that have to be compiled. Each may take
 /// `MAX_PATTERN_MEMORY_BYTES`, so that a message costs a hundred megabytes at the very worst. Lists of
 /// words (`a|b|c`) are not compiled and do not count.
@@ -24,6 +29,9 @@ pub enum BadPattern {
     /// It cannot be read, or takes too much to run.
     #[error("{}", brief(.0))]
     Unreadable(regex::Error),
+    /// The same of one that asks for look-around, back-references or quantifiers that give nothing back.
+    #[error("{0}")]
+    UnreadableInJava(String),
     /// The message has had its share of patterns.
     #[error(
         "it is one too many: there are {MAX_COMPILED_PATTERNS} different regular expressions before it"
@@ -43,8 +51,10 @@ pub struct Pattern {
 enum Test {
     /// One of these words, sorted: what most patterns are, and cheap.
     Words(Arc<[Box<str>]>),
-    /// Anything else.
+    /// Anything that can be looked at once from left to right.
     Whole(Regex),
+    /// What Java's expressions have beyond that.
+    Backtracking(Box<fancy_regex::Regex>),
 }
 
 impl Pattern {
@@ -59,7 +69,7 @@ impl Pattern {
         }
         let test = match words(text) {
             Some(words) => Test::Words(words.into()),
-            None => Test::Whole(compile(text).map_err(BadPattern::Unreadable)?),
+            None => compile(&java::translated(text))?,
         };
         Ok(Self {
             text: Arc::from(text),
@@ -77,6 +87,7 @@ impl Pattern {
         match &self.test {
             Test::Words(words) => words.binary_search_by(|word| (**word).cmp(value)).is_ok(),
             Test::Whole(regex) => regex.is_match(value),
+            Test::Backtracking(regex) => regex.is_match(value).unwrap_or(false),
         }
     }
 }
@@ -118,7 +129,29 @@ impl Patterns {
     }
 }
 
-fn compile(text: &str) -> Result<Regex, regex::Error> {
+fn compile(text: &str) -> Result<Test, BadPattern> {
+    if !java::gives_nothing_back(text) {
+        match compile_plain(text) {
+            Ok(regex) => return Ok(Test::Whole(regex)),
+            // What is too large is so in either way; what cannot be read may be more than this reads.
+            Err(regex::Error::Syntax(_)) => {}
+            Err(error) => return Err(BadPattern::Unreadable(error)),
+        }
+    }
+    let compile = |text: &str| {
+        fancy_regex::RegexBuilder::new(text)
+            .backtrack_limit(MAX_STEPS_BACK)
+            .delegate_size_limit(MAX_PATTERN_MEMORY_BYTES)
+            .delegate_dfa_size_limit(MAX_PATTERN_MEMORY_BYTES)
+            .build()
+    };
+    let unreadable = |error: fancy_regex::Error| BadPattern::UnreadableInJava(error.to_string());
+    compile(text).map_err(unreadable)?;
+    let whole = compile(&format!(r"\A(?:{text})\z")).map_err(unreadable)?;
+    Ok(Test::Backtracking(Box::new(whole)))
+}
+
+fn compile_plain(text: &str) -> Result<Regex, regex::Error> {
     let compile = |text: &str| {
         RegexBuilder::new(text)
             .size_limit(MAX_PATTERN_MEMORY_BYTES)
@@ -187,7 +220,7 @@ mod tests {
             r"\|",
             r"a\\b",
         ] {
-            let regex = compile(text).expect("good");
+            let regex = compile_plain(text).expect("good");
             let pattern = Pattern::new(text).expect("good");
             assert!(matches!(pattern.test, Test::Words(_)), "{text:?}");
             for value in [
@@ -211,8 +244,39 @@ mod tests {
             assert!(matches!(pattern.test, Test::Whole(_)), "{text:?}");
         }
         for text in [r"a\", "}", "]"] {
-            assert_eq!(Pattern::new(text).is_ok(), compile(text).is_ok(), "{text}");
+            assert_eq!(
+                Pattern::new(text).is_ok(),
+                compile_plain(text).is_ok(),
+                "{text}"
+            );
         }
+    }
+
+    #[test]
+    fn what_java_has_beyond_is_taken_and_bounded() {
+        for (text, yes, no) in [
+            ("(?!a).*", "b1", "a1"),
+            ("(?!.*prod).*", "rack-dev", "rack-prod-1"),
+            (".*(?<!-spare)", "rack-1", "rack-1-spare"),
+            (r"(a|b)-\1", "a-a", "a-b"),
+            (r"(?<x>a|b)-\k<x>", "b-b", "b-a"),
+            ("(?>a|ab)c", "ac", "abc"),
+            (r"\Qa.b\E\d+", "a.b1", "axb1"),
+            (r"\p{Alnum}+", "a1", "a-1"),
+            (r"[\p{Lower}\-]+", "a-b", "a-B"),
+            (r"\P{Digit}+", "ab", "a1"),
+            ("a*+b", "aab", "aac"),
+            ("a++.", "aab", "aaa"),
+        ] {
+            let pattern = Pattern::new(text).expect("good");
+            assert!(pattern.matches(yes), "{text} and {yes}");
+            assert!(!pattern.matches(no), "{text} and {no}");
+        }
+        for bad in ["(?!a", r"(a)\2", "(?=((a{1000}){1000}){1000})b"] {
+            assert!(Pattern::new(bad).is_err(), "{bad}");
+        }
+        let costly = Pattern::new(r"(?=a)(a|aa)+\1b").expect("good");
+        assert!(!costly.matches(&"a".repeat(200)), "given up");
     }
 
     #[test]
