@@ -4,7 +4,7 @@
 //! healthy-task list says so in its next version, and the kill waits until every living proxy has that version in
 //! effect and no sessions left on the instance, or until the deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mete_model::Timestamp;
@@ -19,6 +19,7 @@ use crate::spec::app::AppId;
 use crate::spec::group::Difference;
 use crate::state::instances::{Instance, InstanceId, InstanceState, KILL_RETRY, KillReason};
 use crate::state::proxies::{MAX_PROXIES, MAX_PROXY_ID_BYTES, Proxy, Seen};
+use crate::validate::Violation;
 
 /// How instances are killed, as a user asks for it.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,10 @@ impl Orchestrator {
             .filter_map(|id| Some((id.clone(), known(id)?)))
             .collect();
         if scale {
+            let violations = self.left_of_daemons(&instances);
+            if !violations.is_empty() {
+                return Reply::Invalid(violations);
+            }
             let version = self.stamp(now);
             let wish = self.wish_without(version, instances.values());
             let asked = Asked {
@@ -72,6 +77,23 @@ impl Orchestrator {
         }
         self.condemn_all(now, &instances, reason, out);
         Reply::Killed(instances.into_values().collect())
+    }
+
+    /// A daemon is wanted everywhere or nowhere, so there is none without just some of its instances.
+    fn left_of_daemons(&self, killed: &BTreeMap<InstanceId, Arc<Instance>>) -> Vec<Violation> {
+        let daemons = killed.values().filter(|one| one.version.spec.is_daemon());
+        let daemons: BTreeSet<&AppId> = daemons.map(|one| one.app()).collect();
+        let is_left = |id: &&AppId| {
+            let instances = self.apps.get(id).map(|app| app.instances.values());
+            let mut others = instances.into_iter().flatten();
+            others.any(|other| other.is_placed() && !killed.contains_key(&other.id))
+        };
+        let told = |id: &AppId| {
+            let text =
+                format!("{id} runs once on each agent: scale it to 0, or kill without scale");
+            Violation::new("/", text)
+        };
+        daemons.into_iter().filter(is_left).map(told).collect()
     }
 
     fn condemn_all(

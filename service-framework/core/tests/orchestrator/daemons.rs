@@ -1,8 +1,9 @@
 //! Apps that run once on each agent that can have them.
 
 use mete_model::TaskState;
-use mete_service_framework_core::Wanted;
 use mete_service_framework_core::spec::app::{AppSpec, Constraint, DAEMON_LABEL, UpgradeStrategy};
+use mete_service_framework_core::state::instances::InstanceId;
+use mete_service_framework_core::{Input, Reply, Wanted};
 
 use crate::kit::{World, app, checked, id};
 
@@ -54,6 +55,30 @@ fn its_deployment_waits_for_the_first_and_for_all_that_have_begun() {
     world.report(&tasks[1], TaskState::Running, Some(true));
 
     assert!(world.view().deployments.is_empty());
+}
+
+#[test]
+fn one_of_its_instances_cannot_be_killed_for_good() {
+    let mut world = World::new(3);
+    world.create(everywhere(app("/agent", 1)));
+    world.calm();
+    let all: Vec<InstanceId> = world
+        .instances("/agent")
+        .iter()
+        .map(|instance| instance.id.clone())
+        .collect();
+    let mut kill = |instances: &[InstanceId]| {
+        let effects = world.step(Input::KillInstances {
+            instances: instances.to_vec(),
+            scale: true,
+            force: false,
+            wipe: false,
+        });
+        effects.reply.expect("answered")
+    };
+
+    assert!(matches!(kill(&all[..1]), Reply::Invalid(_)));
+    assert!(matches!(kill(&all), Reply::Changed { .. }));
 }
 
 #[test]
