@@ -465,7 +465,9 @@ impl Instance {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
-            | InstanceState::Reserved { .. } => "TASK_STAGING",
+            | InstanceState::Reserved { is_wanted: true } => "TASK_STAGING",
+            // What became of its last task, so that nobody waits for the next.
+            InstanceState::Reserved { is_wanted: false } => "TASK_KILLED",
             InstanceState::Running { .. } | InstanceState::Draining { .. } => "TASK_RUNNING",
             InstanceState::Unreachable { .. } => "TASK_UNREACHABLE",
             InstanceState::Killing { .. } => "TASK_KILLING",

@@ -229,11 +229,11 @@ fn whoever_is_too_much_keeps_its_volume_for_when_more_are_wanted() {
     assert_eq!(world.tasks.len(), 1);
     assert!(world.view().deployments.is_empty() && world.view().queue.is_empty());
     assert!(!world.wants_offers, "nothing is to be done");
-    assert!(
-        world
-            .states("/db")
-            .contains(&InstanceState::Reserved { is_wanted: false })
-    );
+    let instances = world.instances("/db");
+    let mut kept = instances.iter().filter(|instance| instance.is_reserved());
+    let kept = kept.next().expect("one is kept");
+    assert_eq!(kept.state, InstanceState::Reserved { is_wanted: false });
+    assert_eq!(kept.task_state(), "TASK_KILLED", "no task is waited for");
 
     world.scale("/db", 2);
     world.calm();
