@@ -37,7 +37,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use mete_daemon::auth::Callers;
 use mete_daemon::event_loop::Handle;
 use mete_service_framework_core::Orchestrator;
@@ -117,6 +117,14 @@ pub(crate) fn routes(api: Api, registry: Arc<Registry>) -> Router {
         .merge(mete_daemon::metrics::routes(registry))
         .layer(middleware::from_fn_with_state(api.clone(), access::check))
         .layer(middleware::from_fn_with_state(api, audit::note))
+}
+
+/// A path, with a slash at its end or without, as Jersey has it.
+fn at(path: &str, methods: MethodRouter<Api>) -> Router<Api> {
+    let slashed = format!("{path}/");
+    Router::new()
+        .route(path, methods.clone())
+        .route(&slashed, methods)
 }
 
 /// What Marathon says with every answer.

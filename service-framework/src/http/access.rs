@@ -168,9 +168,9 @@ fn need(method: &Method, path: &str) -> Need {
         return of_pod(method, reads, path);
     }
     let is_below = |of| below(path, of).is_some();
-    match path {
+    match path.strip_suffix('/').unwrap_or(path) {
         "/ping" | "/health" | "/v2/info" | "/v2/leader" | "/v2/plugins" if reads => Need::Nothing,
-        "/v2/tasks" | "/v2/tasks/" | "/v2/pods::status" if reads => Need::Nothing,
+        "/v2/tasks" | "/v2/pods::status" if reads => Need::Nothing,
         "/v2/events" | "/v2/backends" if reads => Need::Nothing,
         "/v2/tasks/delete" => Need::Nothing,
         "/metrics" | "/metrics/prometheus" if reads => Need::SeeAll,
@@ -292,6 +292,9 @@ mod tests {
                 Need::ChangePod(id("/a")),
             ),
             (Method::GET, "/v2/queue/a/why", Need::See(id("/a"))),
+            (Method::GET, "/v2/queue/", Need::Nothing),
+            (Method::GET, "/v2/info/", Need::Nothing),
+            (Method::DELETE, "/v2/leader/", Need::Admin),
             (Method::DELETE, "/v2/queue/a/delay", Need::Change(id("/a"))),
             (Method::PUT, "/v2/backends/acks/edge", Need::SeeAll),
             (Method::GET, "/metrics", Need::SeeAll),

@@ -19,26 +19,21 @@ use super::failure::Failure;
 use super::params::{InPath, Params, Target};
 use super::pieces::{self, Part};
 use super::selector::Selector;
-use super::{Api, change, convert, instances};
+use super::{Api, at, change, convert, instances};
 
 pub(super) fn routes() -> Router<Api> {
-    let many = || {
-        get(list)
-            .post(change::create)
-            .put(change::put_many)
-            .patch(change::patch_many)
-    };
-    Router::new()
-        .route("/v2/apps", many())
-        .route("/v2/apps/", many())
-        .route(
-            "/v2/apps/{*path}",
-            get(read)
-                .post(change::restart)
-                .put(change::put_one)
-                .patch(change::patch_one)
-                .delete(delete),
-        )
+    let many = get(list)
+        .post(change::create)
+        .put(change::put_many)
+        .patch(change::patch_many);
+    Router::new().merge(at("/v2/apps", many)).route(
+        "/v2/apps/{*path}",
+        get(read)
+            .post(change::restart)
+            .put(change::put_one)
+            .patch(change::patch_one)
+            .delete(delete),
+    )
 }
 
 /// Which parts of an app's standing are printed.

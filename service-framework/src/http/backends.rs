@@ -27,7 +27,7 @@ use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Input, Orchestrator, ProxyAck, Reply};
 use tokio_util::sync::CancellationToken;
 
-use super::Api;
+use super::{Api, at};
 use super::access::May;
 use super::body::Said;
 use super::failure::Failure;
@@ -40,8 +40,8 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
-        .route("/v2/backends", get(list))
-        .route("/v2/backends/acks/{proxy}", put(acknowledge))
+        .merge(at("/v2/backends", get(list)))
+        .merge(at("/v2/backends/acks/{proxy}", put(acknowledge)))
 }
 
 async fn list(

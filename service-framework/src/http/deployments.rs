@@ -17,12 +17,12 @@ use super::access::May;
 use super::change::result;
 use super::failure::Failure;
 use super::params::{InPath, Params};
-use super::{Api, convert};
+use super::{Api, at, convert};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
-        .route("/v2/deployments", get(list))
-        .route("/v2/deployments/{id}", delete(cancel))
+        .merge(at("/v2/deployments", get(list)))
+        .merge(at("/v2/deployments/{id}", delete(cancel)))
 }
 
 async fn list(State(api): State<Api>, may: May) -> Json<Vec<Told>> {

@@ -33,7 +33,7 @@ use super::access::May;
 use super::backends::LAST_EVENT_ID;
 use super::failure::Failure;
 use super::params::{Caller, Params};
-use super::{Api, convert};
+use super::{Api, at, convert};
 
 /// Events a subscriber may be behind (Marathon's `event_stream_max_outstanding_messages`).
 const MAX_BEHIND: u64 = 1024;
@@ -108,7 +108,7 @@ impl Subscribers {
 }
 
 pub(super) fn routes() -> Router<Api> {
-    Router::new().route("/v2/events", get(subscribe))
+    at("/v2/events", get(subscribe))
 }
 
 async fn subscribe(

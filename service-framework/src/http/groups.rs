@@ -24,7 +24,6 @@ use mete_service_framework_core::{Input, Reply, View, Wanted};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Api;
 use super::access::May;
 use super::apps::{Embed, described, info};
 use super::audit::touched;
@@ -35,22 +34,18 @@ use super::deployments::step;
 use super::failure::Failure;
 use super::params::{Caller, InPath, Params};
 use super::pieces::{self, Part};
+use super::{Api, at};
 
 pub(super) fn routes() -> Router<Api> {
-    let root = || {
-        get(root)
-            .post(create_in_root)
-            .put(put_root)
-            .patch(patch_root)
-            .delete(remove_all)
-    };
-    Router::new()
-        .route("/v2/groups", root())
-        .route("/v2/groups/", root())
-        .route(
-            "/v2/groups/{*path}",
-            get(read).post(create).put(put).patch(patch).delete(remove),
-        )
+    let root = get(root)
+        .post(create_in_root)
+        .put(put_root)
+        .patch(patch_root)
+        .delete(remove_all);
+    Router::new().merge(at("/v2/groups", root)).route(
+        "/v2/groups/{*path}",
+        get(read).post(create).put(put).patch(patch).delete(remove),
+    )
 }
 
 /// What part of a group a path names; `None` is the root.

@@ -9,16 +9,16 @@ use mete_proto::rest::info::{Config, HttpConfig, Info, Leader, ZooKeeperConfig};
 use mete_service_framework_core::state::apps::MAX_VERSIONS;
 use mete_service_framework_core::state::instances::{LAUNCH_CONFIRM, LAUNCH_TIMEOUT};
 
-use super::{Api, accepts};
+use super::{Api, accepts, at};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
-        .route("/v2/info", get(info))
-        .route("/v2/leader", get(leader))
-        .route(
+        .merge(at("/v2/info", get(info)))
+        .merge(at("/v2/leader", get(leader)))
+        .merge(at(
             "/v2/plugins",
             get(|| async { Json(serde_json::json!({ "plugins": [] })) }),
-        )
+        ))
 }
 
 /// Plain text, unless JSON is asked for.
@@ -30,7 +30,7 @@ pub(super) fn ping() -> Router<Api> {
             Json("pong").into_response()
         }
     };
-    Router::new().route("/ping", get(pong))
+    at("/ping", get(pong))
 }
 
 async fn info(State(api): State<Api>) -> Json<Info> {

@@ -17,13 +17,12 @@ use super::body::Said;
 use super::change::result;
 use super::failure::Failure;
 use super::params::Params;
-use super::{Api, convert};
+use super::{Api, at, convert};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
-        .route("/v2/tasks", get(list))
-        .route("/v2/tasks/", get(list))
-        .route("/v2/tasks/delete", post(kill_named))
+        .merge(at("/v2/tasks", get(list)))
+        .merge(at("/v2/tasks/delete", post(kill_named)))
 }
 
 async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Json<TaskList>, Failure> {
@@ -56,28 +55,39 @@ pub(super) fn of(api: &Api, view: &View, is_asked: impl Fn(&AppId) -> bool) -> T
     }
 }
 
-/// `POST /v2/tasks/delete`: those unknown are skipped.
+/// `POST /v2/tasks/delete`: those unknown are skipped, also those with ids as Marathon gave them once.
 async fn kill_named(
     State(api): State<Api>,
     may: May,
     params: Params,
     Said(said): Said<DeleteTasks>,
 ) -> Result<Response, Failure> {
-    let read = |id: &String| {
-        InstanceId::parse(id).ok_or_else(|| {
-            let shown: String = id.chars().take(300).collect();
-            Failure::bad_request(format!(
-                "Invalid task id '{shown}'. Expected the form <app>.instance-<uuid>._app.<number>"
-            ))
-        })
-    };
-    let ids: Vec<InstanceId> = said.ids.iter().map(read).collect::<Result<_, Failure>>()?;
+    let mut ids = Vec::new();
+    for id in &said.ids {
+        match InstanceId::parse(id) {
+            Some(id) => ids.push(id),
+            None if is_of_old(id) => {}
+            None => {
+                let shown: String = id.chars().take(300).collect();
+                return Err(Failure::bad_request(format!(
+                    "Invalid task id '{shown}'. Expected the form <app>.instance-<uuid>._app.<number>"
+                )));
+            }
+        }
+    }
     let view = api.handle.view();
     let is_known = |id: &InstanceId| view.instance(id).is_some() && may.sees(&id.app());
     let known: Vec<InstanceId> = ids.into_iter().filter(is_known).collect();
     known.iter().try_for_each(|id| may.change(&id.app()))?;
     let apps: BTreeSet<AppId> = known.iter().map(InstanceId::app).collect();
     Ok(touched(kill(&api, known, &params).await?, &apps))
+}
+
+/// Whether a text is the id of a task in one of Marathon's former forms, `<app>.<uuid>` and `<app>_<number>`; it takes any
+/// last part for one.
+fn is_of_old(id: &str) -> bool {
+    let parts = id.rsplit_once(['.', '_']);
+    parts.is_some_and(|(app, last)| !app.is_empty() && !last.is_empty())
 }
 
 /// `DELETE /v2/apps/{id}/tasks`.

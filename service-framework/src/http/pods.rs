@@ -21,14 +21,12 @@ use super::body::Said;
 use super::change::{Changed, ask, id_of, location};
 use super::failure::Failure;
 use super::params::{Caller, InPath, Params};
-use super::{Api, convert};
+use super::{Api, at, convert};
 
 pub(super) fn routes() -> Router<Api> {
-    let many = || get(list).post(create);
     Router::new()
-        .route("/v2/pods", many())
-        .route("/v2/pods/", many())
-        .route("/v2/pods::status", get(all_statuses))
+        .merge(at("/v2/pods", get(list).post(create)))
+        .merge(at("/v2/pods::status", get(all_statuses)))
         .route("/v2/pods/{*path}", get(read).put(put).delete(remove))
 }
 

@@ -22,16 +22,16 @@ use mete_service_framework_core::{Input, Reply};
 
 use serde_json::Value;
 
-use super::Api;
 use super::access::May;
 use super::convert;
 use super::failure::Failure;
 use super::params::{InPath, Params};
+use super::{Api, at};
 use crate::why::{Counts, Told};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
-        .route("/v2/queue", get(list))
+        .merge(at("/v2/queue", get(list)))
         .route("/v2/queue/{*path}", delete(reset_delay).get(why))
 }
 

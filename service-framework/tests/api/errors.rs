@@ -544,6 +544,31 @@ async fn what_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn a_slash_at_the_end_changes_nothing() {
+    let cluster = Cluster::start().await;
+
+    for path in [
+        "/v2/apps/",
+        "/v2/deployments/",
+        "/v2/queue/",
+        "/v2/info/",
+        "/v2/leader/",
+        "/v2/plugins/",
+        "/v2/tasks/",
+        "/v2/backends/",
+    ] {
+        assert_eq!(cluster.service.get(path).await.0, StatusCode::OK, "{path}");
+    }
+    let ids_of_old = json!({ "ids": [
+        "shop_web.5ad2f7d4-3f0f-11e9-8a4f-70b3d5800001",
+        "shop_web.marathon-5ad2f7d4-3f0f-11e9-8a4f-70b3d5800001",
+        "web_0-1400000000000",
+    ] });
+    let answer = cluster.service.post("/v2/tasks/delete/", &ids_of_old).await;
+    assert_eq!(answer, (StatusCode::OK, json!({ "tasks": [] })));
+}
+
+#[tokio::test]
 async fn wrong_methods_types_and_queries_have_their_statuses() {
     let cluster = Cluster::start().await;
     cluster.service.post("/v2/apps", &app("/web")).await;
