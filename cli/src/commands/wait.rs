@@ -10,6 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Api;
 
+/// How long proxies are waited for when all is healthy: ten times what one takes under load. One that has died is still
+/// known for 45 s.
+const PROXIES: Duration = Duration::from_secs(5);
+/// Between two looks at what proxies have in effect, which is there within some milliseconds.
+const LOOK_AT_PROXIES: Duration = Duration::from_millis(20);
 /// Between two looks at the apps.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -80,7 +85,7 @@ pub(crate) fn wanted(app: &Value) -> u64 {
     }
 }
 
-/// Looks until each app has all its instances running and, where it has checks, healthy.
+/// Looks until each app has all its instances running and, where it has checks, healthy, and proxies send them requests.
 pub(crate) async fn until_healthy(
     services: &Api,
     apps: &[String],
@@ -107,6 +112,7 @@ pub(crate) async fn until_healthy(
             }
         }
         if open.is_empty() {
+            in_effect(services).await;
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -120,6 +126,32 @@ pub(crate) async fn until_healthy(
             );
         }
         sleep(LOOK).await;
+    }
+}
+
+/// Waits until each proxy has what is healthy now in effect, as far as one may ask.
+async fn in_effect(services: &Api) {
+    let deadline = Instant::now() + PROXIES;
+    let mut wanted = None;
+    while let Ok(Some(acks)) = services.find("/v2/backends/acks").await {
+        let (epoch, newest) =
+            wanted.get_or_insert_with(|| (acks["epoch"].clone(), acks["version"].as_u64()));
+        let proxies = acks["proxies"].as_array().into_iter().flatten();
+        let is_behind = |proxy: &Value| proxy["version"].as_u64() < *newest;
+        // In another epoch there is another list.
+        if acks["epoch"] != *epoch || !proxies.clone().any(is_behind) {
+            return;
+        }
+        if Instant::now() >= deadline {
+            let behind = proxies.filter(|proxy| is_behind(proxy));
+            let behind: Vec<&str> = behind.filter_map(|one| one["proxyId"].as_str()).collect();
+            crate::complain!(
+                "not in effect yet at proxies after {PROXIES:?}: {}",
+                behind.join(", ")
+            );
+            return;
+        }
+        sleep(LOOK_AT_PROXIES).await;
     }
 }
 

@@ -169,6 +169,28 @@ pub struct Ack {
     pub draining: Vec<DrainingTask>,
 }
 
+/// What proxies have in effect: `GET /v2/backends/acks`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Acks {
+    /// The epoch of all versions.
+    pub epoch: String,
+    /// The newest version.
+    pub version: u64,
+    /// Those that live, by id.
+    pub proxies: Vec<Acked>,
+}
+
+/// What one proxy has in effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Acked {
+    /// The proxy.
+    pub proxy_id: String,
+    /// The version it has acknowledged; 0: none of this epoch.
+    pub version: u64,
+}
+
 /// A draining task as a proxy sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -317,6 +317,7 @@ impl Machine for Orchestrator {
             deployments: self.deployments.shared(),
             queue: self.queue.shared(),
             backends: self.backends.clone(),
+            proxies: self.proxies.shared(),
             framework: self.master.framework.clone(),
             master: self.master.address.clone(),
             connected: self.master.is_connected,

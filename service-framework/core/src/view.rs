@@ -13,6 +13,7 @@ use crate::state::deployments::{Deployment, DeploymentId};
 use crate::state::groups::{Groups, Trees};
 use crate::state::instances::{Instance, InstanceId};
 use crate::state::launch_queue::Queued;
+use crate::state::proxies::Proxy;
 
 /// The state as readers may see it.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct View {
     pub queue: Arc<BTreeMap<AppId, Queued>>,
     /// The healthy-task list.
     pub backends: Backends,
+    /// Proxies that follow it and live, by name.
+    pub proxies: Arc<BTreeMap<String, Proxy>>,
     /// Our id; `None` before the first subscription.
     pub framework: Option<FrameworkId>,
     /// The address of the master, for people.

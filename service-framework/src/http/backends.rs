@@ -17,21 +17,22 @@ use axum::{Json, Router};
 use mete_daemon::event_loop::Follower;
 use mete_model::TaskId;
 use mete_proto::rest::backends::{
-    Ack, Backends as List, CHANGE, Change, EventId, HEARTBEAT, Heartbeat, Instance, InstanceState,
-    Mode, Protocol, SNAPSHOT, Service, ServiceKey,
+    Ack, Acked, Acks, Backends as List, CHANGE, Change, EventId, HEARTBEAT, Heartbeat, Instance,
+    InstanceState, Mode, Protocol, SNAPSHOT, Service, ServiceKey,
 };
 use mete_service_framework_core::backends::{self as core, BackendState, Backends, Changes};
 use mete_service_framework_core::spec::app::Protocol as CoreProtocol;
 use mete_service_framework_core::spec::time;
+use mete_service_framework_core::state::proxies::Proxy;
 use mete_service_framework_core::validate::Violation;
 use mete_service_framework_core::{Input, Orchestrator, ProxyAck, Reply};
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, at};
 use super::access::May;
 use super::body::Said;
 use super::failure::Failure;
 use super::params::{InPath, Params};
+use super::{Api, at};
 
 /// After a silence of so long a follower gets a heartbeat (contracts §5).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -41,6 +42,7 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .merge(at("/v2/backends", get(list)))
+        .merge(at("/v2/backends/acks", get(acknowledged)))
         .merge(at("/v2/backends/acks/{proxy}", put(acknowledge)))
 }
 
@@ -217,6 +219,20 @@ fn instance(backend: &core::Backend) -> Instance {
             BackendState::Draining => InstanceState::Draining,
         },
     }
+}
+
+/// What proxies have in effect, so that one can wait for it.
+async fn acknowledged(State(api): State<Api>) -> Json<Acks> {
+    let view = api.handle.view();
+    let acked = |(id, proxy): (&String, &Proxy)| Acked {
+        proxy_id: id.clone(),
+        version: proxy.version,
+    };
+    Json(Acks {
+        epoch: view.backends.epoch().to_owned(),
+        version: view.backends.version(),
+        proxies: view.proxies.iter().map(acked).collect(),
+    })
 }
 
 async fn acknowledge(

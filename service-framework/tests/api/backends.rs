@@ -33,6 +33,25 @@ fn service_app(instances: u32) -> Value {
 }
 
 #[tokio::test]
+async fn what_proxies_have_in_effect_can_be_asked_for() {
+    let cluster = Cluster::start().await;
+    let (_, list) = cluster.service.get("/v2/backends").await;
+    let none = json!({ "epoch": list["epoch"], "version": list["version"], "proxies": [] });
+    assert_eq!(
+        cluster.service.get("/v2/backends/acks").await,
+        (StatusCode::OK, none)
+    );
+
+    acknowledge(&cluster, &list, json!([])).await;
+
+    let (_, acks) = cluster.service.get("/v2/backends/acks").await;
+    assert_eq!(
+        acks["proxies"],
+        json!([{ "proxyId": "edge-1", "version": list["version"] }])
+    );
+}
+
+#[tokio::test]
 async fn only_healthy_tasks_are_in_the_list() {
     let cluster = Cluster::start().await;
     let mut watch = cluster.service.stream("/v2/backends?watch=true", &[]).await;

@@ -1,6 +1,7 @@
 //! Proxies: who follows the healthy-task list, and what each has in effect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{TaskId, Timestamp};
@@ -23,9 +24,9 @@ pub struct Proxy {
     pub sessions: BTreeMap<TaskId, u64>,
 }
 
-/// Proxies by name.
+/// Proxies by name. Shared with the view; what changes is copied first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Proxies(BTreeMap<String, Proxy>);
+pub(crate) struct Proxies(Arc<BTreeMap<String, Proxy>>);
 
 /// What an acknowledgement says of its proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +40,13 @@ pub(crate) enum Seen {
 }
 
 impl Proxies {
+    pub(crate) fn shared(&self) -> Arc<BTreeMap<String, Proxy>> {
+        Arc::clone(&self.0)
+    }
+
     /// Takes one back that was known before a restart: it is waited for until it has been silent for long enough.
     pub(crate) fn restore(&mut self, now: Timestamp, id: String) {
-        self.0.insert(
+        Arc::make_mut(&mut self.0).insert(
             id,
             Proxy {
                 seen: now,
@@ -53,14 +58,15 @@ impl Proxies {
 
     /// Notes what a proxy has in effect.
     pub(crate) fn heard(&mut self, id: &str, proxy: Proxy) -> Seen {
-        if let Some(known) = self.0.get_mut(id) {
+        if self.0.len() >= MAX_PROXIES && !self.0.contains_key(id) {
+            return Seen::TooMany;
+        }
+        let all = Arc::make_mut(&mut self.0);
+        if let Some(known) = all.get_mut(id) {
             *known = proxy;
             return Seen::Known;
         }
-        if self.0.len() >= MAX_PROXIES {
-            return Seen::TooMany;
-        }
-        self.0.insert(id.to_owned(), proxy);
+        all.insert(id.to_owned(), proxy);
         Seen::New
     }
 
@@ -87,8 +93,12 @@ impl Proxies {
 
     /// Forgets those silent for too long.
     pub(crate) fn take_silent(&mut self, now: Timestamp) -> Vec<String> {
+        if self.next_deadline().is_none_or(|deadline| deadline > now) {
+            return Vec::new();
+        }
         let is_silent = |_: &String, proxy: &mut Proxy| proxy.seen + PROXY_SILENCE <= now;
-        self.0.extract_if(.., is_silent).map(|(id, _)| id).collect()
+        let all = Arc::make_mut(&mut self.0);
+        all.extract_if(.., is_silent).map(|(id, _)| id).collect()
     }
 }
 
