@@ -23,6 +23,10 @@ const OLDEST_FORMAT: u64 = 1;
 /// A file above this size is compacted when opened: redb's files grow in steps and are mostly free space after a while.
 const COMPACT_ABOVE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Pages of the file that are kept in memory, at most; redb's own bound of 1 GiB is none. The file is read at a start only, and
+/// a commit writes few pages: what it needs beyond these is with the kernel.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
 const CHUNKS: TableDefinition<'_, (&[u8], u32), &[u8]> = TableDefinition::new("chunks");
@@ -43,7 +47,9 @@ impl File {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|failure| read_error(&path, failure))?;
         }
-        let mut database = Database::create(&path)
+        let mut database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(&path)
             .map_err(|failure| read_error(&path, redb::Error::from(failure)))?;
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
         if bytes > COMPACT_ABOVE_BYTES {
