@@ -3,7 +3,7 @@
 //! Records of one step may have been stored in several batches, and the last of them not at all; what refers to a
 //! version that is not there is therefore an error only where nothing can be done without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mete_model::{AgentId, FrameworkId, Timestamp};
@@ -48,6 +48,21 @@ pub(crate) struct Stored {
     pub(crate) proxies: Vec<String>,
     /// Whose, where, what, and whether it was given back already.
     pub(crate) releases: Vec<(InstanceId, AgentId, Holding, bool)>,
+    /// Ids that instances share: each record brings its own.
+    agents: BTreeSet<AgentId>,
+}
+
+impl Stored {
+    fn share_agent(&mut self, instance: &mut Instance) {
+        let Some(place) = &mut instance.place else {
+            return;
+        };
+        if let Some(known) = self.agents.get(&place.agent) {
+            place.agent = known.clone();
+        } else {
+            self.agents.insert(place.agent.clone());
+        }
+    }
 }
 
 /// Reads every entry, of this program's format.
@@ -112,7 +127,9 @@ fn read_other(stored: &mut Stored, key: &[u8], value: &[u8]) -> Result<(), Strin
                 InstanceId::parse(name).ok_or_else(|| "its key names no instance".to_owned())?;
             let instance = json::<disk::Instance>(value)?;
             let version = version_of(stored, id.app().as_str(), instance.version_ms)?;
-            stored.instances.push(instance.back(id, version)?);
+            let mut instance = instance.back(id, version)?;
+            stored.share_agent(&mut instance);
+            stored.instances.push(instance);
         }
         "deployment" => {
             stored
