@@ -16,6 +16,9 @@ use crate::offers::Table;
 #[error("the master refuses this framework: {0}")]
 pub struct Refused(String);
 
+/// How Mesos, and our master, begin to say that our id will never be taken again.
+const REMOVED: &str = "Framework has been removed";
+
 /// Follows the master until `stop`; then calls made so far go out, and the connection ends. Tasks run on.
 pub(crate) async fn follow(
     mut framework: Framework,
@@ -34,6 +37,9 @@ pub(crate) async fn follow(
             event = framework.next() => event,
         };
         let Some(event) = event else {
+            if last_error.starts_with(REMOVED) {
+                forget(&handle).await;
+            }
             return Err(Refused(last_error));
         };
         if let Event::Error(message) = &event {
@@ -45,6 +51,16 @@ pub(crate) async fn follow(
         if handle.tell(input).await.is_err() {
             return Ok(()); // The loop has ended and says why.
         }
+    }
+}
+
+/// The next start subscribes under another id.
+async fn forget(handle: &Handle<Orchestrator>) {
+    match handle.ask(Input::Removed).await {
+        Ok(_) => warn!(
+            "removed by the master: the id is forgotten, all is launched anew after the next start"
+        ),
+        Err(error) => warn!(%error, "removed by the master, and the id cannot be forgotten"),
     }
 }
 

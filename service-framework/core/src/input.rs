@@ -55,6 +55,8 @@ pub enum Input {
     },
     /// The link to the master broke; it is being set up again.
     Disconnected,
+    /// The master has removed us: our tasks are killed, and our id is never let in again. Answered by `Reply::Done`.
+    Removed,
     /// Resources are on the table.
     Offers(Vec<Offer>),
     /// An offer is withdrawn.

@@ -251,6 +251,7 @@ impl Orchestrator {
             Input::ProxyAck(ack) => return Some(self.proxy_ack(now, ack, out)),
             Input::Subscribed { framework, master } => self.subscribed(now, framework, master, out),
             Input::Disconnected => self.disconnected(now, out),
+            Input::Removed => return Some(self.removed(now, out)),
             Input::Offers(offers) => self.offers(now, offers, out),
             Input::InverseOffers(questions) => self.asked_to_leave(now, questions, out),
             Input::RescindInverse(question) => {

@@ -47,6 +47,8 @@ pub const FORMAT: u8 = 1;
 pub enum Record {
     /// The id the master gave us.
     Framework(FrameworkId),
+    /// The master does not take that id any more.
+    FrameworkRemoved,
     /// What is wanted and kept of an app; its versions are records of their own.
     App(Arc<App>),
     /// An app is gone, with its last failure.
@@ -87,6 +89,7 @@ impl Durable for Record {
     fn changes(&self) -> Vec<Change> {
         match self {
             Self::Framework(id) => vec![put("framework".to_owned(), &disk::Framework::from(id))],
+            Self::FrameworkRemoved => vec![remove("framework".to_owned())],
             Self::App(app) => vec![put(format!("app{}", app.id), &disk::App::from(&**app))],
             Self::AppRemoved(id) => {
                 vec![remove(format!("app{id}")), remove(format!("failure{id}"))]

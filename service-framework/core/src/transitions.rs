@@ -14,6 +14,7 @@ mod probe; // the framework asks instances itself
 mod readiness; // instances that a deployment has started say that they are ready
 pub mod reconcile; // the link to the master comes and goes; what it is asked
 mod recover; // what the store held is taken back
+mod removed; // the master has removed us
 mod reserved; // what instances hold is kept, used again, given back
 mod settle; // what follows from everything else
 mod status; // a report about a task

@@ -152,6 +152,40 @@ async fn it_ends_with_the_reason_when_the_master_refuses_it_for_good() {
 }
 
 #[tokio::test]
+async fn after_a_teardown_the_next_start_launches_all_anew_under_another_id() {
+    let cluster = Cluster::start().await;
+    cluster.service.post("/v2/apps", &app("/web")).await;
+    cluster.running("/web", 1).await;
+    let Cluster {
+        master,
+        service,
+        directory,
+    } = cluster;
+    let before = master.frameworks();
+
+    master.dismiss(
+        &before[0],
+        "Framework has been removed: torn down by an operator",
+    );
+    let error = service.ended().await;
+    assert!(error.to_string().contains("torn down by an operator"));
+    let service = Service::start(&master, directory.path(), &[]).await;
+
+    let cluster = Cluster {
+        master,
+        service,
+        directory,
+    };
+    cluster
+        .eventually("a subscription under another id", |cluster| {
+            let known = cluster.master.frameworks();
+            known.iter().any(|id| !before.contains(id))
+        })
+        .await;
+    cluster.running("/web", 1).await;
+}
+
+#[tokio::test]
 async fn where_instances_run_is_told_before_and_after_a_restart() {
     let cluster = Cluster::start_on(&[]).await;
     let mut there = agent("127.0.0.2");

@@ -9,6 +9,24 @@ use crate::kit::{NOON, World, app, checked, id, serving};
 use crate::told::Names;
 
 #[test]
+fn what_the_master_has_removed_is_launched_anew_under_another_id() {
+    let mut world = serving(checked("/web", 3));
+    let before = world.task_ids();
+
+    let effects = world.step(Input::Removed);
+    assert_eq!(effects.reply, Some(Reply::Done));
+    world.tasks.clear(); // The master has killed them.
+    world.restart();
+
+    assert_eq!(world.core.framework(), None);
+    world.subscribe();
+    world.calm();
+    let after = world.task_ids();
+    assert_eq!(after.len(), 3);
+    assert!(after.iter().all(|task| !before.contains(task)));
+}
+
+#[test]
 fn a_restart_adopts_what_runs_and_restarts_nothing() {
     let mut world = serving(checked("/web", 3));
     let (tasks, backends) = (world.task_ids(), world.backends("/web"));

@@ -46,6 +46,7 @@ impl Names {
 fn record(record: &Record) -> String {
     match record {
         Record::Framework(id) => format!("store framework {id}"),
+        Record::FrameworkRemoved => "forget framework".to_owned(),
         Record::App(app) => {
             let target = app.target.as_ref().map_or_else(
                 || "nothing".to_owned(),
