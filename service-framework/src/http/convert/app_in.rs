@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_model::MEBIBYTE;
-use mete_proto::rest::apps::{App, EnvValue, SecretDef, UnreachableStrategy as Said};
+use mete_proto::rest::apps::{
+    App, EnvValue, SecretDef, UnreachableStrategy as Said, UpgradeStrategy as SaidOfUpgrades,
+};
 use mete_service_framework_core::spec::app::{
     AppId, AppSpec, Constraint, KillSelection, UnreachableStrategy, UpgradeStrategy,
 };
@@ -218,19 +220,7 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         spec.task_kill_grace_period = Some(grace);
     }
     if let Some(upgrade) = &said.upgrade_strategy {
-        let mut share = |key: &str, share: Option<f64>| {
-            if share.is_none() {
-                faults.shape(format!("/upgradeStrategy/{key}"), "error.path.missing");
-            }
-            share.unwrap_or_default()
-        };
-        spec.upgrade_strategy = UpgradeStrategy {
-            minimum_health_capacity: share(
-                "minimumHealthCapacity",
-                upgrade.minimum_health_capacity,
-            ),
-            maximum_over_capacity: share("maximumOverCapacity", upgrade.maximum_over_capacity),
-        };
+        spec.upgrade_strategy = strategy(upgrade, UpgradeStrategy::default());
     }
     if let Some(said) = &said.unreachable_strategy {
         spec.unreachable_strategy = unreachable("/unreachableStrategy", said, faults);
@@ -238,6 +228,16 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
     if let Some(word) = &said.kill_selection {
         let selection = kill_selection("/killSelection", word, faults);
         spec.kill_selection = selection.unwrap_or(spec.kill_selection);
+    }
+}
+
+/// One of its two may be left out, as in Marathon until 1.4: clients written for that say what they change.
+fn strategy(said: &SaidOfUpgrades, default: UpgradeStrategy) -> UpgradeStrategy {
+    let health = said.minimum_health_capacity;
+    let over = said.maximum_over_capacity;
+    UpgradeStrategy {
+        minimum_health_capacity: health.unwrap_or(default.minimum_health_capacity),
+        maximum_over_capacity: over.unwrap_or(default.maximum_over_capacity),
     }
 }
 
@@ -250,11 +250,13 @@ fn residency(spec: &mut AppSpec, said: &App, was_resident: bool, faults: &mut Fa
         return;
     }
     spec.residency.get_or_insert_default();
-    if said.upgrade_strategy.is_none() && !was_resident {
-        spec.upgrade_strategy = UpgradeStrategy {
+    if said.upgrade_strategy.is_some() || !was_resident {
+        let said = said.upgrade_strategy.clone().unwrap_or_default();
+        let default = UpgradeStrategy {
             minimum_health_capacity: 0.5,
             maximum_over_capacity: 0.0,
         };
+        spec.upgrade_strategy = strategy(&said, default);
     }
     if said.unreachable_strategy.is_none() && !was_resident {
         spec.unreachable_strategy = UnreachableStrategy::Disabled;

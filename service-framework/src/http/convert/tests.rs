@@ -29,6 +29,30 @@ fn details(path: &str, error: &str) -> Value {
     json!([{ "path": path, "errors": [error] }])
 }
 
+#[test]
+fn of_an_upgrade_strategy_either_may_be_left_out() {
+    for (said, health, over) in [
+        (json!({}), 1.0, 1.0),
+        (json!({ "minimumHealthCapacity": 0.5 }), 0.5, 1.0),
+        (json!({ "maximumOverCapacity": 0 }), 1.0, 0.0),
+    ] {
+        let spec = whole(json!({ "upgradeStrategy": said })).expect("good");
+        let strategy = spec.upgrade_strategy;
+        let found = (
+            strategy.minimum_health_capacity,
+            strategy.maximum_over_capacity,
+        );
+        assert_eq!(found, (health, over));
+    }
+    let volume = json!({ "containerPath": "data", "mode": "RW", "persistent": { "size": 1 } });
+    let resident = json!({
+        "container": { "type": "MESOS", "volumes": [volume] },
+        "upgradeStrategy": { "minimumHealthCapacity": 0 },
+    });
+    let strategy = whole(resident).expect("good").upgrade_strategy;
+    assert_eq!(strategy.maximum_over_capacity, 0.0);
+}
+
 /// Each of these is refused at one place, in these words.
 fn refused(all: &[(Value, &str, &str)]) {
     for (said, path, error) in all {
@@ -274,11 +298,6 @@ fn what_is_out_of_its_range_is_told_in_marathons_words() {
             json!({ "uris": ["http://x/"], "fetch": [{ "uri": "http://y/" }] }),
             "/uris",
             "may not be set in conjunction with fetch",
-        ),
-        (
-            json!({ "upgradeStrategy": { "minimumHealthCapacity": 0.5 } }),
-            "/upgradeStrategy/maximumOverCapacity",
-            "error.path.missing",
         ),
     ]);
 }
