@@ -178,6 +178,19 @@ pub(crate) struct Fetcher {
     failed: Counter,
 }
 
+/// What it has done so far, and what it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FetcherNumbers {
+    /// Tasks that got all they wanted fetched.
+    pub(crate) succeeded: u64,
+    /// Tasks for which something could not be fetched.
+    pub(crate) failed: u64,
+    /// Bytes kept.
+    pub(crate) cache_bytes: u64,
+    /// The most that is kept.
+    pub(crate) cache_max_bytes: u64,
+}
+
 /// Something that was fetched, and is where no task reaches it.
 enum Fetched {
     /// For this task alone.
@@ -220,6 +233,17 @@ impl Fetcher {
             self.failed.clone(),
         );
         self.cache.register(registry);
+    }
+
+    /// For those who count in the names of Mesos.
+    pub(crate) fn numbers(&self) -> FetcherNumbers {
+        let (cache_bytes, cache_max_bytes) = self.cache.bytes();
+        FetcherNumbers {
+            succeeded: self.succeeded.get(),
+            failed: self.failed.get(),
+            cache_bytes,
+            cache_max_bytes,
+        }
     }
 
     /// Brings everything into the sandbox; it belongs to `owner` then.

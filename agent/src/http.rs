@@ -23,6 +23,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use mete_agent_core::{Node, View};
+use mete_daemon::aside;
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
@@ -32,6 +33,7 @@ use mete_proto::media::MediaError;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 
+use crate::fetcher::Fetcher;
 use crate::images::Images;
 use crate::places::Places;
 use crate::statistics::Statistics;
@@ -44,6 +46,7 @@ pub(crate) struct About {
     pub(crate) places: Places,
     pub(crate) images: Images,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) fetcher: Fetcher,
     pub(crate) volumes: Volumes,
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
@@ -85,7 +88,7 @@ pub(crate) fn routers(
 }
 
 /// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
-const MESOS_PATHS: [&str; 18] = [
+const MESOS_PATHS: [&str; 19] = [
     "/api/v1",
     "/containers",
     "/files/browse",
@@ -98,6 +101,7 @@ const MESOS_PATHS: [&str; 18] = [
     "/files/read.json",
     "/flags",
     "/health",
+    mesos_http::STATS_PATH,
     mesos_http::TOGGLE_PATH,
     "/metrics",
     "/metrics/snapshot",
@@ -133,6 +137,7 @@ fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/files/debug.json", get(files::debug))
         .route("/v1/images", get(images::list).delete(images::remove))
         .merge(mesos_http::logging())
+        .merge(mesos_http::stats())
         .layer(middleware::from_fn(mesos_http::jsonp))
         .with_state(about)
         .merge(mete_daemon::metrics::routes(registry).layer(look))
@@ -183,7 +188,10 @@ async fn flags(State(about): State<Arc<About>>) -> Json<Value> {
 }
 
 /// Numbers in the names of Mesos.
-async fn snapshot(State(about): State<Arc<About>>) -> Json<BTreeMap<String, f64>> {
+async fn snapshot(
+    State(about): State<Arc<About>>,
+) -> Result<Json<BTreeMap<String, f64>>, HttpError> {
     let view = about.handle.view();
-    Json(questions::snapshot(&about, &view))
+    let numbers = aside::run(move || questions::snapshot(&about, &view)).await?;
+    Ok(Json(numbers))
 }

@@ -259,7 +259,7 @@ impl Agent {
         let mut registry = Registry::default();
         let ready = ready.with_metrics(registry.sub_registry_with_prefix("mete_agent"));
         let fetcher = self.fetcher(&mut registry).await?;
-        let counted = self.count(&handle, registry);
+        let counted = self.count(&handle, registry, &fetcher);
         let (stop, mut stopped) = mpsc::channel(1);
         let releases = TaskTracker::new();
         let end = CancellationToken::new();
@@ -319,13 +319,14 @@ impl Agent {
         &self,
         handle: &event_loop::Handle<Node>,
         mut registry: Registry,
-    ) -> (Registry, Arc<Statistics>) {
+        fetcher: &Fetcher,
+    ) -> (Registry, Arc<Statistics>, Fetcher) {
         let tasks = Arc::new(self.tasks.clone());
         let statistics = Arc::new(Statistics::new(handle.clone(), tasks));
         http::metrics::register(&mut registry, handle.clone());
         let looked = Arc::clone(&statistics);
         http::metrics::containers::register(&mut registry, handle.clone(), looked);
-        (registry, statistics)
+        (registry, statistics, fetcher.clone())
     }
 
     fn settings(&self) -> Settings {
@@ -457,7 +458,7 @@ impl Agent {
         &self,
         listener: TcpListener,
         door: http::executor::Door,
-        (registry, statistics): (Registry, Arc<Statistics>),
+        (registry, statistics, fetcher): (Registry, Arc<Statistics>, Fetcher),
         end: CancellationToken,
     ) -> Result<JoinHandle<Result<(), ServeError>>, RunError> {
         let handle = &door.handle;
@@ -472,6 +473,7 @@ impl Agent {
             volumes: self.volumes.clone(),
             images: self.images.clone(),
             statistics,
+            fetcher,
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
             attributes: self.inventory.attributes.clone(),

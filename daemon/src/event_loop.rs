@@ -140,10 +140,12 @@ pub fn prepare<M: Runnable>(machine: M) -> (Handle<M>, Ready<M>) {
     let (sender, inbox) = mpsc::channel(INBOX_CAPACITY);
     let view = Arc::new(ArcSwap::from_pointee(machine.view()));
     let (version, seen) = watch::channel(0);
+    let metrics = Metrics::default();
     let handle = Handle {
         inbox: sender,
         view: Arc::clone(&view),
         version: seen,
+        commits: metrics.commits(),
     };
     (
         handle,
@@ -152,7 +154,7 @@ pub fn prepare<M: Runnable>(machine: M) -> (Handle<M>, Ready<M>) {
             inbox,
             view,
             version,
-            metrics: Metrics::default(),
+            metrics,
         },
     )
 }

@@ -11,6 +11,8 @@ use mete_model::machine::Machine;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::recent::{Recent, Spread};
+
 /// What lies in the inbox of a loop.
 pub(crate) enum Message<M: Machine> {
     /// Nobody waits for an answer.
@@ -40,6 +42,7 @@ pub struct Handle<M: Machine> {
     pub(crate) inbox: mpsc::Sender<Message<M>>,
     pub(crate) view: Arc<ArcSwap<M::View>>,
     pub(crate) version: watch::Receiver<u64>,
+    pub(crate) commits: Recent,
 }
 
 impl<M: Machine> Handle<M> {
@@ -107,6 +110,16 @@ impl<M: Machine> Handle<M> {
         }
     }
 
+    /// How many inputs lie in the inbox.
+    pub fn waiting(&self) -> usize {
+        self.inbox.max_capacity() - self.inbox.capacity()
+    }
+
+    /// How long the last batches took to become durable; of each, its one commit.
+    pub fn commits(&self) -> Spread {
+        self.commits.spread()
+    }
+
     /// Completes when the loop has ended.
     pub async fn ended(&self) {
         self.inbox.closed().await;
@@ -119,6 +132,7 @@ impl<M: Machine> Clone for Handle<M> {
             inbox: self.inbox.clone(),
             view: Arc::clone(&self.view),
             version: self.version.clone(),
+            commits: self.commits.clone(),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod http_client; // how HTTP clients begin, TLS included
 pub mod http_error; // the one shape of an HTTP error
 pub mod mesos_http; // habits of Mesos' HTTP servers
 pub mod metrics; // /metrics and /health
+pub mod recent; // how long something took, the last times
 pub mod server; // gRPC and HTTP on one port
 
 pub use chain::{chain, innermost};

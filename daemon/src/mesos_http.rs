@@ -1,14 +1,17 @@
 //! Habits of Mesos' HTTP servers that its clients rely on: the order in which calls are looked at, paths that are longer than
-//! what is there, answers as scripts, long answers packed, how much is logged.
+//! what is there, answers as scripts, long answers packed, how much is logged, the names of
+//! numbers, what a version says.
 
 mod call; // method, kind of body, body
 mod jsonp; // `?jsonp=f`
 mod logging; // `/logging/toggle`
+mod numbers; // `/metrics/snapshot`
 mod packing; // gzip
 mod prefixes; // longer paths, and those below the name of the process
 
 pub use call::{call, text};
 pub use jsonp::wrap as jsonp;
 pub use logging::{TOGGLE_PATH, logging};
+pub use numbers::{Numbers, STATS_PATH, stats};
 pub use packing::{Streamed, packed};
 pub use prefixes::beside;

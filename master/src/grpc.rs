@@ -9,10 +9,12 @@ pub(crate) mod operator; // where operators' tools connect
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mete_daemon::event_loop::Handle;
+use mete_daemon::recent::Recent;
 use mete_master_core::Settings;
 
 use crate::links::Links;
@@ -34,11 +36,22 @@ pub(crate) struct About {
     pub(crate) flags: Arc<BTreeMap<String, String>>,
 }
 
+/// Where that lies which has to last.
+#[derive(Debug)]
+pub(crate) struct StoreFile {
+    pub(crate) path: PathBuf,
+    /// How long it took to read it.
+    pub(crate) read_within: Duration,
+}
+
 /// What a service needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
     pub(crate) handle: Handle<Timed>,
     pub(crate) links: Links,
+    /// How long rounds of allocation take.
+    pub(crate) rounds: Recent,
+    pub(crate) store: Arc<StoreFile>,
     /// A stream must begin with SUBSCRIBE, or the registration, within this.
     pub(crate) greeting_timeout: Duration,
 }

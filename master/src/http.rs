@@ -13,7 +13,6 @@ mod quota; // what roles may have, and what is kept for them
 mod roles; // roles, their weights and packing policies
 mod state; // the view as Mesos' operators know it
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::grpc::{About, Desk};
@@ -24,7 +23,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
 use explain::Explainers;
 use mete_daemon::aside;
 use mete_daemon::event_loop::Handle;
@@ -54,7 +53,6 @@ pub(crate) fn router(
     };
     let read = Router::new()
         .route("/state", get(state))
-        .route("/metrics/snapshot", get(snapshot))
         .merge(state::lists::routes())
         .merge(about::routes())
         .merge(roles::routes())
@@ -63,6 +61,7 @@ pub(crate) fn router(
         .merge(maintenance::routes())
         .merge(forms::routes())
         .merge(mesos_http::logging())
+        .merge(mesos_http::stats())
         .with_state(pages)
         .merge(explain)
         .layer(middleware::from_fn(mesos_http::jsonp));
@@ -75,7 +74,7 @@ pub(crate) fn router(
 }
 
 /// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
-const MESOS_PATHS: [&str; 32] = [
+const MESOS_PATHS: [&str; 33] = [
     "/api/v1",
     "/api/v1/scheduler",
     "/create-volumes",
@@ -87,6 +86,7 @@ const MESOS_PATHS: [&str; 32] = [
     "/flags",
     "/frameworks",
     "/health",
+    mesos_http::STATS_PATH,
     mesos_http::TOGGLE_PATH,
     "/machine/down",
     "/machine/up",
@@ -109,11 +109,6 @@ const MESOS_PATHS: [&str; 32] = [
     "/policy",
     "/explain",
 ];
-
-/// Numbers in the names of Mesos.
-async fn snapshot(State(pages): State<Pages>) -> Json<BTreeMap<String, f64>> {
-    Json(v1::snapshot(&pages.handle.view()))
-}
 
 /// The whole state can be megabytes: it is written aside.
 async fn state(State(pages): State<Pages>) -> Result<Response, HttpError> {

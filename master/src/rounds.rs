@@ -1,6 +1,7 @@
 //! How long rounds of allocation take: the cluster has no clock, so its two halves of a step are timed around it.
 
 use mete_daemon::clock;
+use mete_daemon::recent::Recent;
 use mete_master_core::{Cluster, Input};
 use mete_model::{Effects, Machine, Timestamp};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -11,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub(crate) struct Timed {
     cluster: Cluster,
     round_seconds: Histogram,
+    recent: Recent,
 }
 
 impl Timed {
@@ -27,7 +29,13 @@ impl Timed {
         Self {
             cluster,
             round_seconds,
+            recent: Recent::default(),
         }
+    }
+
+    /// How long the last rounds took.
+    pub(crate) fn recent(&self) -> Recent {
+        self.recent.clone()
     }
 }
 
@@ -44,6 +52,7 @@ impl Machine for Timed {
         if self.cluster.allocate(now, &mut effects) {
             let took = clock::elapsed() - started;
             self.round_seconds.observe(took.as_secs_f64());
+            self.recent.observe(took);
         }
         let Effects { store, act, reply } = effects;
         Effects { store, act, reply }

@@ -27,7 +27,7 @@ use crate::config::Options;
 use crate::grpc::agent::Agents;
 use crate::grpc::framework::Frameworks;
 use crate::grpc::operator::Operators;
-use crate::grpc::{About, Desk, MAX_AGENT_MESSAGE_BYTES, MAX_CALL_BYTES};
+use crate::grpc::{About, Desk, MAX_AGENT_MESSAGE_BYTES, MAX_CALL_BYTES, StoreFile};
 use crate::hands::Hands;
 use crate::http;
 use crate::http::explain::Explainers;
@@ -96,11 +96,13 @@ pub async fn run_on(
     let callers = options.callers()?;
     let address = listener.local_addr()?;
     let store: Arc<dyn Store> = Arc::new(open_store(&options).await?);
-    let (cluster, about, journal) = recover(&options, address, &store).await?;
+    let (cluster, about, journal, file) = recover(&options, address, &store).await?;
 
     let links = Links::default();
     let mut metrics = Metrics::default();
-    let (handle, ready) = event_loop::prepare(Timed::new(cluster, &mut metrics));
+    let timed = Timed::new(cluster, &mut metrics);
+    let rounds = timed.recent();
+    let (handle, ready) = event_loop::prepare(timed);
     let ready = ready.with_metrics(metrics.sub_registry_with_prefix("mete_master"));
     http::metrics::register(&mut metrics, handle.clone());
     let hands = Hands {
@@ -110,6 +112,8 @@ pub async fn run_on(
     let desk = Desk {
         handle,
         links: links.clone(),
+        rounds,
+        store: Arc::new(file),
         greeting_timeout: options.greeting_timeout,
     };
     let routes = routes(desk, about, metrics).await?;
@@ -162,8 +166,13 @@ async fn recover(
     options: &Options,
     address: SocketAddr,
     store: &Arc<dyn Store>,
-) -> Result<(Cluster, About, StoreJournal), RunError> {
+) -> Result<(Cluster, About, StoreJournal, StoreFile), RunError> {
+    let begun = clock::elapsed();
     let entries = store::load_all(store.as_ref()).await?;
+    let file = StoreFile {
+        path: options.store(),
+        read_within: clock::elapsed() - begun,
+    };
     let mut registry = Registry::read(entries).map_err(|bad| StoreError::Unreadable {
         path: options.store(),
         source: Arc::new(bad),
@@ -192,6 +201,7 @@ async fn recover(
         Cluster::recover(settings, registry, clock::now()),
         about,
         journal,
+        file,
     ))
 }
 

@@ -15,9 +15,8 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::grpc::{About, Desk};
-pub(crate) use operator::snapshot;
 
-/// `/api/v1` and `/api/v1/scheduler`.
+/// `/api/v1`, `/api/v1/scheduler`, and `/metrics/snapshot`, which is a question of the first on a path of its own.
 pub(crate) fn routes(desk: Desk, about: Arc<About>) -> Router {
     scheduler::routes(desk.clone()).merge(operator::routes(desk, about))
 }

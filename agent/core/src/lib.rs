@@ -4,6 +4,7 @@
 //!
 //! Start with [`Node`] and its `step`, then follow one [`Input`] into `transitions`; what there is lies in `state`.
 
+mod counters; // what has happened how often
 mod effects; // what follows: messages, launches, kills
 pub mod executor_environment; // what tasks and executors find in their environment
 mod fit; // is what the agent has enough for the tasks of before?
@@ -16,6 +17,7 @@ mod state; // what is: link, tasks, executors, frameworks' own executors, report
 pub mod task_dir; // layout of one task's directory: the protocol between agent and shim
 mod transitions; // what happens: register, run, finish, kill, report, probe, recover, collect
 
+pub use counters::Counters;
 pub use effects::{Action, ForExecutor, Outgoing, Registration, Report, StopReason};
 pub use input::{
     DiskSpace, Findings, Found, FromExecutor, Input, LaunchOutcome, LaunchStage, Order,

@@ -12,6 +12,7 @@ use mete_model::{
     TaskState, Timestamp, VolumeName,
 };
 
+use crate::counters::Counters;
 use crate::effects::{Action, StopReason};
 use crate::input::{DiskSpace, Input, Order};
 use crate::names::Names;
@@ -64,6 +65,7 @@ pub struct Node {
     pub(crate) recovered: bool,
     /// Tasks that ended since the start, by how.
     pub(crate) ended: BTreeMap<TaskState, u64>,
+    pub(crate) counters: Counters,
     /// Tasks that this input touched: stored, and their reports sent, at the end of the step.
     pub(crate) changed: BTreeSet<TaskKey>,
 }
@@ -113,6 +115,10 @@ pub struct View {
     pub unacknowledged: usize,
     /// Tasks that ended since the start, by how.
     pub ended: BTreeMap<TaskState, u64>,
+    /// What else has happened how often.
+    pub counters: Counters,
+    /// How long what ended tasks left behind is kept, as full as the disk is.
+    pub sandboxes_kept_for: Duration,
     /// The disk of the work directory.
     pub disk: Option<DiskSpace>,
     /// Nothing is launched for want of disk.
@@ -148,6 +154,7 @@ impl Node {
             stopping: None,
             recovered: false,
             ended: BTreeMap::new(),
+            counters: Counters::default(),
             changed: BTreeSet::new(),
         };
         let mut lives = Vec::new();
@@ -218,7 +225,10 @@ impl Node {
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
             Order::MessageExecutor { executor, data } => {
-                self.tell_executor(&executor, ToExecutor::Message(data), out);
+                match self.tell_executor(&executor, ToExecutor::Message(data), out) {
+                    true => self.counters.messages += 1,
+                    false => self.counters.messages_dropped += 1,
+                }
             }
             Order::ShutdownExecutor(executor) => self.shutdown_asked(now, &executor, out),
             Order::EraseVolumes(volumes) => self.erase_volumes(now, volumes, out),
@@ -366,6 +376,8 @@ impl Machine for Node {
             volumes: self.volumes.shared(),
             unacknowledged: self.updates.len(),
             ended: self.ended.clone(),
+            counters: self.counters,
+            sandboxes_kept_for: self.keep_for(),
             disk: self.disk.space(),
             disk_full: self.disk.is_full(),
             stopping: self.stopping.is_some(),

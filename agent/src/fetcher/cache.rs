@@ -141,6 +141,12 @@ impl Cache {
         );
     }
 
+    /// How many bytes are kept, and how many at most.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let kept = u64::try_from(self.metrics.bytes.get()).unwrap_or_default();
+        (kept, self.max_bytes)
+    }
+
     /// Gives what is kept, or keeps what `fetch` brings; it does not begin otherwise. Several at once wait for the first.
     ///
     /// # Errors

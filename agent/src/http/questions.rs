@@ -6,6 +6,7 @@ mod state; // frameworks, executors, tasks, containers
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::telemetry;
 use mete_proto::MESOS_VERSION;
@@ -47,7 +48,9 @@ pub(super) async fn answer(about: &Arc<About>, call: &Call) -> Result<Option<Res
         Type::GetFlags => told!(GetFlags, get_flags, flags(about)),
         Type::GetVersion => told!(GetVersion, get_version, version()),
         Type::GetMetrics => {
-            let metrics = snapshot(about, &view).into_iter().map(|(name, value)| {
+            let about = Arc::clone(about);
+            let numbers = aside::run(move || snapshot(&about, &view)).await?;
+            let metrics = numbers.into_iter().map(|(name, value)| {
                 let value = Some(value);
                 wire::Metric { name, value }
             });

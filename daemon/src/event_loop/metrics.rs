@@ -8,12 +8,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::recent::Recent;
+
 /// Counters and times of one loop.
 pub(super) struct Metrics {
     inputs: Counter<u64, AtomicU64>,
     batches: Counter<u64, AtomicU64>,
     step_seconds: Histogram,
     commit_seconds: Histogram,
+    commits: Recent,
     inbox_length: Gauge,
 }
 
@@ -26,6 +29,7 @@ impl Default for Metrics {
             batches: Counter::default(),
             step_seconds: Histogram::new(buckets()),
             commit_seconds: Histogram::new(buckets()),
+            commits: Recent::default(),
             inbox_length: Gauge::default(),
         }
     }
@@ -75,5 +79,11 @@ impl Metrics {
 
     pub(super) fn committed(&self, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
+        self.commits.observe(took);
+    }
+
+    /// The last commits.
+    pub(super) fn commits(&self) -> Recent {
+        self.commits.clone()
     }
 }

@@ -94,6 +94,9 @@ impl Cluster {
     /// The first half of a step: all but the round of allocation.
     pub fn decide(&mut self, now: Timestamp, input: Input) -> Effects<Self> {
         let mut out = Out::none();
+        if let Some(message) = input.message() {
+            self.count().heard(message);
+        }
         self.take(now, input, &mut out);
         self.pass_deadlines(now, &mut out);
         self.settle_drains(now, &mut out);

@@ -17,6 +17,8 @@ pub struct Counters {
     pub agent_disconnects: u64,
     /// Agents marked unreachable.
     pub agents_unreachable: u64,
+    /// Those of them that have not come back to this master since it took over.
+    pub agents_not_back: u64,
     /// Pings that were not answered in time.
     pub pings_missed: u64,
     /// Subscriptions granted.
@@ -67,15 +69,34 @@ pub struct Counters {
     pub acknowledgements: u64,
     /// Acknowledgements of something that is not there.
     pub acknowledgements_invalid: u64,
+    /// Messages to executors that were passed down.
+    pub messages_to_executors: u64,
+    /// Messages to executors whose agent is not there.
+    pub messages_to_executors_dropped: u64,
+    /// Messages of executors that were passed up.
+    pub messages_of_executors: u64,
+    /// Messages of executors whose framework is not there.
+    pub messages_of_executors_dropped: u64,
+    /// Acknowledgements of operations.
+    pub operation_acknowledgements: u64,
+    /// Acknowledgements of operations that do not wait for any.
+    pub operation_acknowledgements_invalid: u64,
     /// KILL calls.
     pub kills: u64,
     /// RECONCILE calls.
     pub reconciliations: u64,
+    /// Messages and calls, by the name under which Mesos counts them.
+    pub messages: BTreeMap<&'static str, u64>,
     /// Ends of tasks, by state, by who said so, and why.
     pub tasks_ended: BTreeMap<(TaskState, Source, Option<Reason>), u64>,
 }
 
 impl Counters {
+    /// Counts a message.
+    pub(crate) fn heard(&mut self, message: &'static str) {
+        *self.messages.entry(message).or_insert(0) += 1;
+    }
+
     /// Counts the end of a task.
     pub(crate) fn task_ended(&mut self, status: &TaskStatus) {
         let kind = (status.state, status.source, status.reason);

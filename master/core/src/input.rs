@@ -381,7 +381,73 @@ pub enum Call {
     },
 }
 
+impl Input {
+    /// The message that it is, by the name under which Mesos counts those of its kind; `None`: no message, or one that Mesos
+    /// does not have or count.
+    pub(crate) fn message(&self) -> Option<&'static str> {
+        match self {
+            Self::RegisterAgent(agent) => Some(match agent.id {
+                None => "register_slave",
+                Some(_) => "reregister_slave",
+            }),
+            Self::Update { .. } => Some("status_update"),
+            Self::OfExecutor(news) => Some(match news.news {
+                FromExecutor::Message(_) => "executor_to_framework",
+                FromExecutor::Exited { .. } => "exited_executor",
+            }),
+            Self::Subscribe(subscription) => Some(match subscription.info.id {
+                None => "register_framework",
+                Some(_) => "reregister_framework",
+            }),
+            Self::Call { call, .. } => call.message(),
+            Self::Deadline
+            | Self::Pong { .. }
+            | Self::VolumeErased { .. }
+            | Self::AgentDisconnected { .. }
+            | Self::FrameworkDisconnected { .. }
+            | Self::StreamRead { .. }
+            | Self::SetWeights(_)
+            | Self::SetQuotas { .. }
+            | Self::SetPolicy { .. }
+            | Self::DrainAgent { .. }
+            | Self::DeactivateAgent { .. }
+            | Self::ReactivateAgent { .. }
+            | Self::SetSchedule(_)
+            | Self::MachinesDown(_)
+            | Self::MachinesUp(_)
+            | Self::MarkAgentGone { .. }
+            | Self::ReshapeAgent(_)
+            | Self::TearDown { .. }
+            | Self::Snapshot => None,
+        }
+    }
+}
+
 impl Call {
+    /// As [`Input::message`]. An ACCEPT counts by what it does with its offers.
+    fn message(&self) -> Option<&'static str> {
+        match self {
+            Self::Accept(accept) if accept.operations.is_empty() => Some("decline_offers"),
+            Self::Accept(accept) => accept.launches().then_some("launch_tasks"),
+            Self::Decline { .. } => Some("decline_offers"),
+            Self::Revive { .. } => Some("revive_offers"),
+            Self::Suppress { .. } => Some("suppress_offers"),
+            Self::Kill { .. } => Some("kill_task"),
+            Self::Acknowledge { .. } => Some("status_update_acknowledgement"),
+            Self::AcknowledgeOperation { .. } => Some("operation_status_update_acknowledgement"),
+            Self::Reconcile(_) => Some("reconcile_tasks"),
+            Self::ReconcileOperations(_) => Some("reconcile_operations"),
+            Self::Teardown => Some("unregister_framework"),
+            Self::MessageExecutor { .. } => Some("framework_to_executor"),
+            Self::Ignored { name } => (*name == "REQUEST").then_some("resource_request"),
+            Self::AnswerInverse { .. }
+            | Self::Demand(_)
+            | Self::UpdateFramework { .. }
+            | Self::ShutdownExecutor { .. }
+            | Self::Refused { .. } => None,
+        }
+    }
+
     /// Whether it has an answer of its own, which may be that it is refused.
     pub const fn is_answered(&self) -> bool {
         match self {
@@ -476,6 +542,14 @@ impl Accept {
             }
         }
         all
+    }
+
+    /// Whether tasks are to be started with it.
+    fn launches(&self) -> bool {
+        self.operations.iter().any(|operation| match operation {
+            Operation::Launch(_) | Operation::LaunchGroup(_) => true,
+            Operation::Reshape { .. } | Operation::NotCarried { .. } => false,
+        })
     }
 
     /// The operations that the framework wants to hear of.

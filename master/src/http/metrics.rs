@@ -34,6 +34,7 @@ impl Collector for Standing {
         by_state(&mut encoder, &view)?;
         resources(&mut encoder, &view)?;
         ended(&mut encoder, &view.counters)?;
+        heard(&mut encoder, &view.counters)?;
         allocation::encode(&mut encoder, &view, clock::now())?;
         for (name, help, value) in counters(&view.counters) {
             let counter = ConstCounter::new(value);
@@ -206,6 +207,20 @@ fn ended(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Resul
     Ok(())
 }
 
+fn heard(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Result {
+    let counter = ConstCounter::new(0_u64);
+    let (name, help) = (
+        "mete_master_messages",
+        "Messages and calls of agents and frameworks, by kind",
+    );
+    let mut family = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+    for (message, count) in &counters.messages {
+        let labels = [("message", *message)];
+        ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 fn family<K: AsRef<str>, N: prometheus_client::encoding::EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -239,6 +254,7 @@ counters! {
     agents_refused: "mete_master_agents_refused", "Agents that were not let in";
     agent_disconnects: "mete_master_agent_disconnects", "Streams of agents that broke";
     agents_unreachable: "mete_master_agents_made_unreachable", "Agents marked unreachable";
+    agents_not_back: "mete_master_agents_not_back", "Agents that this master never saw and marked unreachable";
     pings_missed: "mete_master_agent_pings_missed", "Pings not answered in time";
     subscriptions: "mete_master_framework_subscriptions", "Subscriptions granted";
     subscriptions_refused: "mete_master_framework_subscriptions_refused", "Subscriptions refused";
@@ -264,6 +280,12 @@ counters! {
     updates_dropped: "mete_master_status_updates_dropped", "Updates nobody could be told";
     acknowledgements: "mete_master_status_acknowledgements", "Acknowledgements passed down";
     acknowledgements_invalid: "mete_master_invalid_status_acknowledgements", "Acknowledgements that could not be passed down";
+    messages_to_executors: "mete_master_messages_to_executors", "Messages to executors passed down";
+    messages_to_executors_dropped: "mete_master_messages_to_executors_dropped", "Messages to executors whose agent is not there";
+    messages_of_executors: "mete_master_messages_of_executors", "Messages of executors passed up";
+    messages_of_executors_dropped: "mete_master_messages_of_executors_dropped", "Messages of executors whose framework is not there";
+    operation_acknowledgements: "mete_master_operation_acknowledgements", "Acknowledgements of operations";
+    operation_acknowledgements_invalid: "mete_master_invalid_operation_acknowledgements", "Acknowledgements of operations that wait for none";
     kills: "mete_master_kill_calls", "KILL calls";
     reconciliations: "mete_master_reconcile_calls", "RECONCILE calls";
 }

@@ -7,7 +7,7 @@
 //! ```
 
 mod answers; // what is asked for, but for the state
-mod metrics; // the view as numbers, in the names of Mesos
+mod metrics; // the cluster as numbers, in the names of Mesos
 mod operations; // operations that are done and not acknowledged
 mod orders; // what is to change, in words of the core
 mod state; // agents, frameworks, tasks, executors
@@ -15,15 +15,15 @@ mod watch; // the stream of what happens
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
+use axum::{Router, middleware};
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
-use mete_daemon::mesos_http::text;
+use mete_daemon::mesos_http::{self, text};
 use mete_daemon::telemetry;
 use mete_master_core::{Input, OperationKind, OperatorError, View};
 use mete_proto::convert::{ConvertError, duration_of};
@@ -39,7 +39,6 @@ use super::request;
 use crate::grpc::{About, Desk};
 use crate::orders::{self as house_orders, OrderError};
 use crate::sums::Sums;
-pub(crate) use metrics::snapshot;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -56,7 +55,11 @@ pub(super) fn routes(desk: Desk, about: Arc<About>) -> Router {
         about,
         watchers,
     };
-    Router::new().route("/api/v1", any(take)).with_state(door)
+    let snapshot = get(metrics::page).layer(middleware::from_fn(mesos_http::jsonp));
+    Router::new()
+        .route("/api/v1", any(take))
+        .route("/metrics/snapshot", snapshot)
+        .with_state(door)
 }
 
 async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
@@ -137,7 +140,7 @@ async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusa
         if let Some(answer) = large(&view, call.r#type()) {
             return Ok(media.encode_from::<wire::Response>(answer));
         }
-        let answer = respond(&view, &door.about, &call);
+        let answer = respond(&view, &door, &call);
         answer.map(|answer| media.encode(&answer))
     });
     let written = written.await.map_err(|not_done| {
@@ -184,7 +187,8 @@ macro_rules! told {
     clippy::wildcard_enum_match_arm,
     reason = "is_question has told questions from orders"
 )]
-fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Refusal> {
+fn respond(view: &View, door: &Door, call: &Call) -> Result<wire::Response, Refusal> {
+    let about = &door.about;
     let sums = || Sums::of(view);
     Ok(match call.r#type() {
         Type::GetHealth => {
@@ -195,7 +199,11 @@ fn respond(view: &View, about: &About, call: &Call) -> Result<wire::Response, Re
         Type::GetVersion => told!(GetVersion, get_version, answers::version()),
         Type::GetMetrics => {
             part(call.get_metrics.as_ref(), "get_metrics")?;
-            told!(GetMetrics, get_metrics, answers::metrics(snapshot(view)))
+            told!(
+                GetMetrics,
+                get_metrics,
+                answers::metrics(metrics::snapshot(view, door))
+            )
         }
         Type::GetLoggingLevel => {
             let level = telemetry::verbosity();

@@ -358,6 +358,50 @@ async fn text(master: &Master, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
+async fn numbers_have_the_names_of_mesos() {
+    let master = &scene().await.master;
+
+    let metrics = master.json("/metrics/snapshot").await;
+    for (name, value) in [
+        ("master/elected", 1.0),
+        ("master/tasks_running", 1.0),
+        ("master/tasks_finished", 0.0),
+        ("master/slaves_active", 1.0),
+        ("master/frameworks_active", 1.0),
+        ("master/cpus_used", 1.0),
+        ("master/cpus_percent", 0.25),
+        ("master/messages_register_framework", 1.0),
+        ("master/messages_register_slave", 1.0),
+        ("master/messages_launch_tasks", 1.0),
+        ("master/messages_status_update", 1.0),
+        ("master/messages_authenticate", 0.0),
+        ("master/slave_removals/reason_unhealthy", 0.0),
+        ("master/slave_shutdowns_scheduled", 0.0),
+        ("master/operator_event_stream_subscribers", 0.0),
+        ("allocator/mesos/resources/cpus/total", 4.0),
+        ("registrar/queued_operations", 0.0),
+        ("registrar/log/recovered", 1.0),
+    ] {
+        assert_eq!(metrics[name], json!(value), "{name}");
+    }
+    for name in [
+        "system/cpus_total",
+        "system/load_1min",
+        "system/mem_total_bytes",
+        "registrar/registry_size_bytes",
+        "registrar/state_fetch_ms",
+        "registrar/state_store_ms",
+        "registrar/state_store_ms/count",
+        "registrar/state_store_ms/p9999",
+        "allocator/mesos/allocation_run_ms/max",
+        "allocator/mesos/allocation_runs",
+    ] {
+        let above = metrics[name].as_f64().is_some_and(|value| value > 0.0);
+        assert!(above || name.contains("load"), "{name}: {}", metrics[name]);
+    }
+}
+
+#[tokio::test]
 async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     let scene = scene().await;
     let master = &scene.master;
@@ -390,25 +434,20 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     assert_eq!(summary["frameworks"][0].get("tasks"), None);
     assert_eq!(master.json("/version").await["version"], "1.11.0");
     assert_eq!(master.json("/flags").await["flags"]["cluster"], "mete");
-    let metrics = master.json("/metrics/snapshot").await;
-    for (name, value) in [
-        ("master/elected", 1.0),
-        ("master/tasks_running", 1.0),
-        ("master/tasks_finished", 0.0),
-        ("master/slaves_active", 1.0),
-        ("master/frameworks_active", 1.0),
-        ("master/cpus_used", 1.0),
-        ("master/cpus_percent", 0.25),
-    ] {
-        assert_eq!(metrics[name], json!(value), "{name}");
-    }
     assert_eq!(
         text(master, "/logging/toggle").await,
         (200, "0\n".to_owned())
     );
     let (status, said) = text(master, "/master/logging/toggle?level=1").await;
     assert_eq!(status, 400, "{said}");
-    for path in ["/state/", "/master/state", "/state/more"] {
+    for path in [
+        "/state/",
+        "/master/state",
+        "/state/more",
+        "//state",
+        "/master//state-summary",
+        "/system/stats.json",
+    ] {
         assert_eq!(master.get(path).await.status(), 200, "{path}");
     }
     for path in ["/state.json", "/master", "/nothing"] {

@@ -134,6 +134,7 @@ impl Node {
         match self.tasks.get(&known) {
             Some(there) if there.executor.as_ref() != Some(&key.executor) => {
                 warn!(task = %known.task, executor = %key.executor, "report of an executor on a task of another is dropped");
+                self.counters.reports_refused += 1;
             }
             Some(there) if !there.is_live() || self.updates.holds(&known, update) => {}
             Some(there) if there.latest.uuid == Some(update) => {}

@@ -16,7 +16,7 @@ const HEADROOM_THOUSANDTHS: u64 = 100;
 impl Node {
     /// How long a sandbox is kept now: all of the delay on an empty disk, nothing on one that is 90 % full
     /// (Mesos: delay × max(0, 1 − headroom − usage)).
-    fn keep_for(&self) -> Duration {
+    pub(crate) fn keep_for(&self) -> Duration {
         let used = self.disk.used_thousandths() + HEADROOM_THOUSANDTHS;
         let left = u32::try_from(1_000_u64.saturating_sub(used)).unwrap_or(0);
         self.settings.gc_delay / 1_000 * left
@@ -56,6 +56,9 @@ impl Node {
     ) {
         if let Some(failure) = &failure {
             warn!(%container, failure, "sandbox could not be removed");
+            self.counters.sandboxes_not_removed += 1;
+        } else {
+            self.counters.sandboxes_removed += 1;
         }
         if self.sandboxes.removed(container, failure.is_some()) {
             out.store.push(Record::SandboxGone(container.clone()));

@@ -47,6 +47,7 @@ impl Node {
         };
         match (&executor.phase, outcome) {
             (_, LaunchOutcome::Failed { stage, reason }) => {
+                self.counters.launches_failed += 1;
                 let note = match executor.ending() {
                     Some(ending) => ending.note.clone(),
                     None => format!("could not {}: {reason}", stage.as_str()),
@@ -280,6 +281,7 @@ impl Node {
         let Some(executor) = self.custom_executors.remove(key) else {
             return;
         };
+        self.counters.executors_ended += 1;
         info!(executor = %key.executor, framework = %key.framework, status, because = why.note, "executor is over");
         for task in self.live_tasks_of(key) {
             let news = News::agent(why.state, why.reason, why.note.clone());

@@ -70,6 +70,7 @@ impl Node {
         self.probes.end(key);
         self.checks.end(key);
         *self.ended.entry(news.state).or_insert(0) += 1;
+        self.counters.executors_ended += u64::from(task.executor.is_none());
         if began {
             let sandbox = Sandbox {
                 key: key.clone(),

@@ -206,6 +206,7 @@ impl Node {
         let Some(executor) = self.executors.remove(key) else {
             return;
         };
+        self.counters.executors_ended += 1;
         info!(executor = %key.executor, framework = %key.framework, "executor is over");
         out.store.push(Record::ExecutorGone(key.clone()));
         let Ok(task) = TaskId::new(key.executor.as_str()) else {

@@ -75,6 +75,7 @@ impl Node {
             return;
         };
         note(key, &before, &status);
+        self.counters.reports += 1;
         if !leaving {
             self.updates.push(key, status);
         }

@@ -266,6 +266,7 @@ impl Node {
         match (&task.phase, outcome) {
             (Phase::Starting, LaunchOutcome::Started) => self.started(now, key),
             (Phase::Starting, LaunchOutcome::Failed { stage, reason }) => {
+                self.counters.launches_failed += 1;
                 let message = format!("could not {}: {reason}", stage.as_str());
                 let news = News::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message);
                 self.end(now, key, news, out);

@@ -69,6 +69,27 @@ async fn every_question_is_answered_and_the_task_is_in_the_answers() {
     let metrics = get_json(port, "/metrics/snapshot", &[]).await.1;
     assert_eq!(metrics["slave/tasks_running"], 1.0);
     assert_eq!(metrics["slave/registered"], 1.0);
+    for (name, value) in [
+        ("slave/executors_running", 1.0),
+        ("slave/executors_registering", 0.0),
+        ("slave/executors_terminated", 0.0),
+        ("slave/executors_preempted", 0.0),
+        ("slave/valid_status_updates", 2.0),
+        ("slave/container_launch_errors", 0.0),
+        ("slave/cpus_revocable_percent", 0.0),
+        ("slave/recovery_errors", 0.0),
+        ("containerizer/fetcher/task_fetches_failed", 0.0),
+        ("containerizer/mesos/container_destroy_errors", 0.0),
+        ("gc/path_removals_pending", 0.0),
+    ] {
+        assert_eq!(metrics[name], value, "{name}");
+    }
+    for name in [
+        "system/mem_total_bytes",
+        "containerizer/fetcher/cache_size_total_bytes",
+    ] {
+        assert!(metrics[name].as_f64() > Some(0.0), "{name}");
+    }
     let (status, level) = get(port, "/slave(1)/logging/toggle", &[]).await;
     assert_eq!((status, &level[..]), (200, &b"0\n"[..]));
     let bad = [("level", "1"), ("duration", "soon")];

@@ -34,8 +34,11 @@ impl Cluster {
             executor,
             data,
         };
-        if !self.tell_agent(agent, message, out) {
+        if self.tell_agent(agent, message, out) {
+            self.count().messages_to_executors += 1;
+        } else {
             debug!(%framework, %agent, "message for an executor whose agent is not there is dropped");
+            self.count().messages_to_executors_dropped += 1;
         }
     }
 
@@ -76,7 +79,10 @@ impl Cluster {
                     executor: key.executor,
                     data,
                 };
-                self.tell_framework(&key.framework, event, out);
+                match self.tell_framework(&key.framework, event, out) {
+                    true => self.count().messages_of_executors += 1,
+                    false => self.count().messages_of_executors_dropped += 1,
+                }
             }
         }
     }

@@ -81,9 +81,10 @@ impl Cluster {
         let known = self.operations.get(&key);
         if known.is_some_and(|done| done.uuid == uuid && done.agent == *agent) {
             self.forget_operation(&key, out);
+            self.count().operation_acknowledgements += 1;
         } else {
             debug!(%framework, operation = %key.1, %uuid, "nothing waits for this acknowledgement");
-            self.count().stale_messages += 1;
+            self.count().operation_acknowledgements_invalid += 1;
         }
     }
 

@@ -95,8 +95,15 @@ impl Cluster {
             return;
         };
         let link = agent.link();
+        let was_back = match agent.reach {
+            Reach::Recovered { .. } => false,
+            Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Unreachable { .. } => {
+                true
+            }
+        };
         warn!(agent = %id, why, "agent unreachable");
         self.count().agents_unreachable += 1;
+        self.count().agents_not_back += u64::from(!was_back);
         self.off_the_line(now, id, Reach::Unreachable { since: now }, out);
         let forget = now + self.settings.forget_after;
         self.deadlines.set(Due::Forget(id.clone()), forget);

@@ -14,6 +14,7 @@ mod news; // what has happened between two views
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -48,7 +49,10 @@ const MAX_COMING: usize = 64;
 
 /// The way to the herald. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Watchers(mpsc::Sender<Coming>);
+pub(super) struct Watchers {
+    coming: mpsc::Sender<Coming>,
+    count: Arc<AtomicUsize>,
+}
 
 /// A reader who comes.
 #[derive(Debug)]
@@ -64,25 +68,37 @@ struct Herald {
     told: Option<Arc<View>>,
     /// The oldest first.
     readers: VecDeque<Coming>,
+    /// How many there are, for those who count.
+    count: Arc<AtomicUsize>,
 }
 
 impl Watchers {
     /// Starts the herald, which lives as long as the loop.
     pub(super) fn start(handle: &Handle<Timed>) -> Self {
         let (sender, coming) = mpsc::channel(MAX_COMING);
+        let count = Arc::<AtomicUsize>::default();
         let herald = Herald {
             views: handle.follow(),
             told: None,
             readers: VecDeque::new(),
+            count: Arc::clone(&count),
         };
         tokio::spawn(herald.run(coming));
-        Self(sender)
+        Self {
+            coming: sender,
+            count,
+        }
+    }
+
+    /// How many follow the cluster.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// A stream for one reader more.
     pub(super) async fn subscribe(&self, media: Media) -> Response {
         let (backlog, records) = backlog::open();
-        if self.0.send(Coming { media, backlog }).await.is_err() {
+        if self.coming.send(Coming { media, backlog }).await.is_err() {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Refusal::with(status, "the master is shutting down").into_response();
         }
@@ -155,6 +171,7 @@ impl Herald {
 
     /// Nothing is held for nobody.
     fn rest(&mut self) {
+        self.count.store(self.readers.len(), Ordering::Relaxed);
         if self.readers.is_empty() {
             self.told = None;
         }
