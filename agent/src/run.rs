@@ -18,7 +18,7 @@ use mete_daemon::auth::credentials::{self, CallersError};
 use mete_daemon::auth::{Callers, Credentials, Token};
 use mete_daemon::config::{Fault, Faults};
 use mete_daemon::event_loop::{self, LoopError};
-use mete_daemon::server::{self, BindError, ServeError};
+use mete_daemon::server::{self, BindError};
 use mete_daemon::store::redb::Redb;
 use mete_daemon::store::{self, StoreError};
 use mete_model::{ContainerId, Endpoint};
@@ -107,9 +107,6 @@ pub enum RunError {
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The server failed.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
     /// The event loop ended by itself.
     #[error(transparent)]
     Loop(#[from] LoopError),
@@ -286,14 +283,14 @@ impl Agent {
                 Some(reason) => Err(RunError::Stopped(reason)),
             },
             ended = &mut looping => ended?.map_err(RunError::from),
-            ended = &mut serving => ended?.map_err(RunError::from),
+            ended = &mut serving => ended.map_err(RunError::from),
         };
         end.cancel();
         if !looping.is_finished() {
             looping.await??;
         }
         if !serving.is_finished() {
-            serving.await??;
+            serving.await?;
         }
         self.leave(&handle, releases).await;
         info!("agent has ended");
@@ -460,7 +457,7 @@ impl Agent {
         door: http::executor::Door,
         (registry, statistics, fetcher): (Registry, Arc<Statistics>, Fetcher),
         end: CancellationToken,
-    ) -> Result<JoinHandle<Result<(), ServeError>>, RunError> {
+    ) -> Result<JoinHandle<()>, RunError> {
         let handle = &door.handle;
         let desk = Arc::new(TaskDesk::new(
             handle.clone(),

@@ -154,10 +154,10 @@ pub(crate) const ANYONE: &str = "anyone";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthenticated {
     /// Nothing was shown.
-    #[error("a bearer token is required")]
+    #[error("credentials are required")]
     Missing,
     /// Something else was shown.
-    #[error("the bearer token is wrong")]
+    #[error("the credentials are wrong")]
     Wrong,
 }
 

@@ -9,6 +9,7 @@
 mod connection; // one accepted socket, which can be cut
 mod guard; // what every request passes: panics caught, token, body limit
 mod patience; // how long callers may take
+mod protocols; // HTTP/1 and HTTP/2 on each of them
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +19,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
-use tonic::transport::Server;
+use tower_http::decompression::RequestDecompressionLayer;
 use tracing::debug;
 
 use self::connection::Cut;
@@ -34,18 +35,13 @@ pub const HTTP_BODY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Connections at the same time; further ones wait to be accepted. Thousands of agents and frameworks, and below the
 /// 20,000 file descriptors that are usual.
 pub const MAX_CONNECTIONS: usize = 10_000;
-/// Streams on one connection: many agents or frameworks may share one.
-const MAX_STREAMS_PER_CONNECTION: u32 = 10_000;
+/// Connections that were made and are not accepted yet: thousands of agents come back at the same moment, and who finds no
+/// place tries again only after a second. The kernel takes no more than its `net.core.somaxconn`, which is 4,096.
+const MAX_KNOCKING: u32 = 4_096;
 /// How long requests in flight may take once the server is asked to end; then their connections are cut.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long cut connections may take to notice.
 const CUT_GRACE: Duration = Duration::from_secs(1);
-/// A silent HTTP/2 peer is asked this often whether it lives, so that a half-open connection is known within twice this.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// What a peer may send ahead on one stream: a full state of an agent in one go.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// What a peer may send ahead on all streams of a connection.
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Why a port could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -66,22 +62,27 @@ pub enum BindError {
     },
 }
 
-/// Why a server ended on its own.
-#[derive(Debug, thiserror::Error)]
-#[error("the server failed")]
-pub struct ServeError(#[from] tonic::transport::Error);
-
 /// Listens on an address; port 0 picks a free one.
 ///
 /// # Errors
 /// Naming the address when it cannot be had.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| {
+    listen(address).map_err(|source| {
         if source.kind() == io::ErrorKind::AddrInUse {
             return BindError::Busy { address };
         }
         BindError::Refused { address, source }
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?; // A daemon that was restarted has its port at once.
+    socket.bind(address)?;
+    socket.listen(MAX_KNOCKING)
 }
 
 /// The HTTP part of a daemon's routes: bodies are limited to [`HTTP_BODY_LIMIT_BYTES`], unknown paths and methods get
@@ -97,6 +98,8 @@ pub fn http_with_uploads(router: Router, uploads: Router) -> Routes {
 }
 
 fn limited(router: Router) -> Router {
+    // What is packed otherwise goes on as it is, and makes no sense there.
+    let inflated = RequestDecompressionLayer::new().pass_through_unaccepted(true);
     router
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
@@ -104,6 +107,8 @@ fn limited(router: Router) -> Router {
         .fallback(unknown)
         .layer(axum::extract::DefaultBodyLimit::disable()) // the guard's limit counts, also for handlers that stream
         .layer(middleware::from_fn(guard::limit_body))
+        .layer(inflated)
+        .layer(middleware::from_fn(guard::limit_body)) // as it comes, and as it is
 }
 
 /// The answer at a path where nothing is: as a gRPC status for gRPC calls.
@@ -147,58 +152,40 @@ pub async fn with_health_and_reflection(
 /// Serves until `shutdown` is cancelled, then up to [`SHUTDOWN_GRACE`] longer for requests in flight. With a `token`,
 /// every caller but those who ask for health must show it; handlers find the
 /// [`Principal`](crate::auth::Principal) in the request's extensions.
-///
-/// # Errors
-/// When the server fails as a whole; never because of one connection.
 pub async fn serve(
     listener: TcpListener,
     routes: impl Into<Routes>,
     token: Option<Token>,
     shutdown: CancellationToken,
-) -> Result<(), ServeError> {
-    serve_to(listener, routes, token.into(), shutdown).await
+) {
+    serve_to(listener, routes, token.into(), shutdown).await;
 }
 
 /// As [`serve`], to callers of whom each may have a secret of its own.
-///
-/// # Errors
-/// As [`serve`].
 pub async fn serve_to(
     listener: TcpListener,
     routes: impl Into<Routes>,
     callers: Callers,
     shutdown: CancellationToken,
-) -> Result<(), ServeError> {
+) {
     let guarded = routes
         .into()
         .into_axum_router()
         .layer(middleware::from_fn_with_state(callers, guard::check));
     let cut = Cut::default();
     let connections = connection::accept(listener, cut.clone());
-    let mut serving = std::pin::pin!(
-        Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .add_routes(Routes::from(guarded))
-            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned())
-    );
+    let serving = protocols::serve(connections, guarded, shutdown.clone());
+    let mut serving = std::pin::pin!(serving);
     let grace = async {
         shutdown.cancelled().await;
         tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
     tokio::select! {
-        ended = &mut serving => return Ok(ended?),
+        () = &mut serving => return,
         () = grace => {}
     }
     debug!("connections are cut");
     cut.all();
-    match tokio::time::timeout(CUT_GRACE, serving).await {
-        Ok(ended) => Ok(ended?),
-        // A handler that holds its connection past the cut ends with the process.
-        Err(_) => Ok(()),
-    }
+    // A handler that holds its connection past the cut ends with the process.
+    drop(tokio::time::timeout(CUT_GRACE, serving).await);
 }

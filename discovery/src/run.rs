@@ -11,7 +11,7 @@ use axum::routing::get;
 use mete_daemon::auth::{Credentials, Token, TokenError};
 use mete_daemon::http_client;
 use mete_daemon::metrics as metrics_routes;
-use mete_daemon::server::{self, BindError, ServeError};
+use mete_daemon::server::{self, BindError};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -57,9 +57,6 @@ pub enum RunError {
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The server failed.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
     /// HAProxy did not come to run.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -149,18 +146,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     tasks.close();
     tasks.wait().await;
     synced?;
-    serving.await.map_err(RunError::Panic)?
+    serving.await.map_err(RunError::Panic)
 }
 
-/// Serves until the end; a server that fails is the end of the sync.
+/// Serves until the end; a server that breaks is the end of the sync.
 async fn serve(
     listener: TcpListener,
     router: Router,
     token: Option<Token>,
     end: CancellationToken,
-) -> Result<(), RunError> {
+) {
     let _end_of_all = end.clone().drop_guard();
-    Ok(server::serve(listener, server::http(router), token, end).await?)
+    server::serve(listener, server::http(router), token, end).await;
 }
 
 async fn state(status: watch::Receiver<Status>) -> axum::Json<Status> {

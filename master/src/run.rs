@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mete_daemon::clock;
 use mete_daemon::event_loop::{self, LoopError};
-use mete_daemon::server::{self, BindError, ServeError};
+use mete_daemon::server::{self, BindError};
 use mete_daemon::store::{self, Batch, Fence, Store, StoreError, StoreJournal};
 use mete_master_core::{Cluster, Registry};
 use mete_proto::mete::v1::agent_server::AgentServer;
@@ -61,9 +61,6 @@ pub enum RunError {
     /// The listening socket has no address.
     #[error("the listening socket cannot be used")]
     Socket(#[from] std::io::Error),
-    /// The server failed.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
     /// The event loop ended by itself: what it decided could not be stored.
     #[error(transparent)]
     Loop(#[from] LoopError),
@@ -145,7 +142,7 @@ pub async fn run_on(
         None => serving.await,
     };
     loop_ended??;
-    server_ended??;
+    server_ended?;
     info!("master has ended");
     Ok(())
 }

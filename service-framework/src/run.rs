@@ -11,7 +11,7 @@ use std::sync::Arc;
 use mete_daemon::auth::TokenError;
 use mete_daemon::clock;
 use mete_daemon::event_loop::{self, LoopError};
-use mete_daemon::server::{self, BindError, ServeError};
+use mete_daemon::server::{self, BindError};
 use mete_daemon::store::{self, Batch, Store as _, StoreError, StoreJournal};
 use mete_framework_sdk::{Capability, Framework, FrameworkSpec};
 use mete_service_framework_core::orchestrator::Life;
@@ -67,9 +67,6 @@ pub enum RunError {
     /// The loop ended.
     #[error(transparent)]
     Loop(#[from] LoopError),
-    /// The server ended.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
     /// A part of the daemon panicked; the panic is in the log.
     #[error("{0} panicked")]
     Panicked(&'static str),
@@ -147,15 +144,14 @@ pub async fn run_on(
 
     // Requests in flight are answered, and what follows from them goes out: so the link ends after the server, the
     // loop last.
-    let served = server::serve_to(listener, routes, callers, stop.clone()).await;
+    server::serve_to(listener, routes, callers, stop.clone()).await;
     stop_link.cancel();
     reread.abort();
     written(writing).await;
     let followed = flat(linked.await, "the link to the master");
     stop_loop.cancel();
     flat(running.await, "the event loop")?;
-    followed?;
-    Ok(served?)
+    followed
 }
 
 /// Who may pass, and what is written down of it.

@@ -1,5 +1,5 @@
 //! Paths as Mesos takes them: a path that is not there is taken for the longest part of it that is, segments dropped from
-//! the right. Clients rely on it: some call `/api/v1/operator`, some end every path with a slash.
+//! the right. Clients rely on it: some call `/api/v1/operator`, some end every path with a slash, or begin it with two.
 
 use axum::Router;
 use axum::extract::Request;
@@ -16,8 +16,8 @@ use crate::server;
 pub fn beside(routes: &Router, process: &'static str, known: &'static [&'static str]) -> Router {
     let shorter = routes.clone();
     let shorter = move |request: Request| {
-        let path = longest(request.uri().path(), process, known);
-        let path = path.map(str::to_owned);
+        let path = collapsed(request.uri().path());
+        let path = longest(&path, process, known).map(str::to_owned);
         take(shorter.clone(), path, request)
     };
     Router::new()
@@ -42,6 +42,19 @@ async fn take(routes: Router, path: Option<String>, mut request: Request) -> Res
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// The same path with one slash where there are several: so do scripts write it that put a base with a slash before it.
+fn collapsed(path: &str) -> String {
+    let mut one = String::with_capacity(path.len());
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        one.push('/');
+        one.push_str(part);
+    }
+    if path.ends_with('/') {
+        one.push('/');
+    }
+    one
 }
 
 /// The longest known path that `path` begins with.
@@ -72,12 +85,15 @@ mod tests {
             ("/state.json", None),
             ("/master", None),
             ("/mastery/state", None),
+            ("//api/v1/scheduler", Some("/api/v1/scheduler")),
+            ("/master//state", Some("/state")),
             ("/api", None),
             ("", None),
             ("//", None),
         ] {
             let known = ["/api/v1", "/api/v1/scheduler", "/state", "/state-summary"];
-            assert_eq!(longest(path, "/master", &known), is, "{path}");
+            let one = collapsed(path);
+            assert_eq!(longest(&one, "/master", &known), is, "{path}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A real server on a free port, gRPC and HTTP.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,12 +9,16 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::StreamExt;
 use mete_daemon::auth::{Credentials, Token, TokenError};
 use mete_daemon::http_client;
 use mete_daemon::metrics;
-use mete_daemon::server::{self, BindError, HTTP_BODY_LIMIT_BYTES, SHUTDOWN_GRACE, ServeError};
+use mete_daemon::server::{self, BindError, HTTP_BODY_LIMIT_BYTES, SHUTDOWN_GRACE};
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -31,7 +36,7 @@ const SECRET: &str = "correct-horse-battery-staple";
 struct Running {
     address: SocketAddr,
     shutdown: CancellationToken,
-    server: JoinHandle<Result<(), ServeError>>,
+    server: JoinHandle<()>,
 }
 
 impl Running {
@@ -146,10 +151,10 @@ async fn http_without_the_token_is_unauthorized_except_for_health() {
     let refused = get_with(running.url("/metrics"), &nobody).await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(refused.headers()["www-authenticate"], "Bearer");
-    assert_eq!(message(refused).await, "a bearer token is required");
+    assert_eq!(message(refused).await, "credentials are required");
     assert_eq!(
         message(get_with(running.url("/metrics"), &wrong).await).await,
-        "the bearer token is wrong"
+        "the credentials are wrong"
     );
 
     assert_eq!(
@@ -183,7 +188,7 @@ async fn grpc_without_the_token_is_unauthenticated_except_for_health() {
         .unwrap_err();
     assert_eq!(
         (refused.code(), refused.message()),
-        (Code::Unauthenticated, "a bearer token is required")
+        (Code::Unauthenticated, "credentials are required")
     );
     let services = reflect(channel, Credentials::new(Some(&token())))
         .await
@@ -280,6 +285,58 @@ async fn a_body_has_an_end() {
 }
 
 #[tokio::test]
+async fn a_packed_body_is_inflated_and_has_the_same_end() {
+    let running = Running::start(None).await;
+    let send = async |length: usize| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&vec![b'x'; length]).unwrap();
+        let client = http_client::plain().build().unwrap();
+        let post = client.post(running.url("/apps"));
+        let post = post.header("content-encoding", "gzip");
+        let sent = post.body(packed.finish().unwrap()).send().await;
+        let answer = sent.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+
+    let small = send(100_000).await;
+    let (status, _) = send(HTTP_BODY_LIMIT_BYTES + 1).await;
+
+    assert_eq!(small, (StatusCode::OK, "100000".to_owned()));
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_thousand_may_knock_before_anybody_opens() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = server::bind(any).await.unwrap();
+    let address = listener.local_addr().unwrap();
+
+    // Nobody accepts: beyond its backlog a listener lets connections wait for seconds.
+    let connections = (0..1_000).map(|_| TcpStream::connect(address));
+    let all = futures::future::try_join_all(connections);
+    let all = tokio::time::timeout(Duration::from_secs(20), all).await;
+
+    assert_eq!(all.expect("at once").unwrap().len(), 1_000);
+    drop(listener);
+}
+
+#[tokio::test]
+async fn headers_are_written_as_people_write_them() {
+    let running = Running::start(None).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+
+    assert!(
+        answer.contains("\r\nContent-Type: application/json\r\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn a_busy_port_is_named() {
     let running = Running::start(None).await;
 
@@ -310,7 +367,6 @@ async fn an_idle_server_ends_at_once() {
     tokio::time::timeout(SHUTDOWN_GRACE / 2, running.server)
         .await
         .unwrap()
-        .unwrap()
         .unwrap();
 }
 
@@ -325,7 +381,6 @@ async fn an_endless_answer_is_cut_after_the_grace() {
     let patience = SHUTDOWN_GRACE + Duration::from_secs(10);
     tokio::time::timeout(patience, running.server)
         .await
-        .unwrap()
         .unwrap()
         .unwrap();
     assert!(endless.chunk().await.is_err());
