@@ -99,7 +99,12 @@ impl Counters {
 
     /// Counts the end of a task.
     pub(crate) fn task_ended(&mut self, status: &TaskStatus) {
-        let kind = (status.state, status.source, status.reason);
+        self.ended(status.state, status.source, status.reason);
+    }
+
+    /// Counts the end of a task of which nothing else is known.
+    pub(crate) fn ended(&mut self, state: TaskState, source: Source, reason: Option<Reason>) {
+        let kind = (state, source, reason);
         *self.tasks_ended.entry(kind).or_insert(0) += 1;
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mete_model::{
     AgentId, Capability, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, InverseOffer, Offer,
-    OfferId, OperationId, Resources, Role, TaskId, TaskSpec, TaskStatus, UpdateId, VolumeName,
+    OfferId, OperationId, Reason, Resources, Role, TaskId, TaskSpec, TaskState, TaskStatus,
+    Timestamp, UpdateId, VolumeName,
 };
 
 use mete_placement::Allocator;
@@ -77,6 +78,15 @@ pub enum Event {
         /// The message as the agent sent it; `None` when the master made it.
         original: Option<Bytes>,
     },
+    /// The answer about a task that never was one, as it cannot be called so.
+    Misnamed {
+        /// As the framework has it.
+        name: String,
+        /// The rest of the answer.
+        refusal: Refusal,
+        /// When.
+        at: Timestamp,
+    },
     /// How an operation went that the framework has named.
     Operation {
         /// As the framework calls it.
@@ -111,6 +121,19 @@ pub enum Event {
     },
     /// Something is wrong; when `Close` follows, the last event of the stream.
     Error(String),
+}
+
+/// Why a task never was one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What has become of it, as the framework understands it.
+    pub state: TaskState,
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, in words.
+    pub why: String,
+    /// Whose offers it was to be launched with, when they were good.
+    pub agent: Option<AgentId>,
 }
 
 /// How an operation went.

@@ -506,11 +506,33 @@ pub enum Operation {
     },
 }
 
+/// What a framework calls a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskName {
+    /// An id.
+    Good(TaskId),
+    /// What cannot be one; the answer has it as it came.
+    Bad(String),
+}
+
+impl TaskName {
+    /// As a framework says it.
+    pub fn of(text: &str) -> Self {
+        TaskId::new(text).map_or_else(|_| Self::Bad(text.to_owned()), Self::Good)
+    }
+}
+
+impl From<TaskId> for TaskName {
+    fn from(id: TaskId) -> Self {
+        Self::Good(id)
+    }
+}
+
 /// A task whose description makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadTask {
     /// Which.
-    pub task: TaskId,
+    pub task: TaskName,
     /// What is wrong.
     pub why: String,
 }
@@ -519,23 +541,24 @@ pub struct BadTask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadGroup {
     /// Its tasks.
-    pub tasks: Vec<TaskId>,
+    pub tasks: Vec<TaskName>,
     /// What is wrong.
     pub why: String,
 }
 
 impl Accept {
     /// Every task that is to be started.
-    pub(crate) fn tasks(&self) -> Vec<TaskId> {
+    pub(crate) fn tasks(&self) -> Vec<TaskName> {
         let mut all = Vec::new();
         for operation in &self.operations {
             match operation {
                 Operation::Launch(tasks) => all.extend(tasks.iter().map(|task| match task {
-                    Ok(spec) => spec.id.clone(),
+                    Ok(spec) => TaskName::Good(spec.id.clone()),
                     Err(bad) => bad.task.clone(),
                 })),
                 Operation::LaunchGroup(Ok(group)) => {
-                    all.extend(group.tasks.iter().map(|spec| spec.id.clone()));
+                    let names = group.tasks.iter().map(|spec| spec.id.clone().into());
+                    all.extend(names);
                 }
                 Operation::LaunchGroup(Err(bad)) => all.extend(bad.tasks.iter().cloned()),
                 Operation::Reshape { .. } | Operation::NotCarried { .. } => {}

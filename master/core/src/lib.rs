@@ -26,11 +26,11 @@ mod view; // what readers see
 pub use cluster::Cluster;
 pub use counters::Counters;
 pub use effects::{
-    Action, Event, MessageToAgent, OperationOutcome, OperatorError, Reply, Snapshot,
+    Action, Event, MessageToAgent, OperationOutcome, OperatorError, Refusal, Reply, Snapshot,
 };
 pub use input::{
     Accept, AgentOperation, AgentTask, BadGroup, BadTask, Call, ExecutorNews, FromExecutor, Input,
-    LinkId, Operation, Registration, RoleQuota, Subscription, Update,
+    LinkId, Operation, Registration, RoleQuota, Subscription, TaskName, Update,
 };
 pub use mete_placement::{Amounts, InverseAnswer, OfferConstraints, Policy, Shape};
 pub use operations::{OperationError, OperationKind};

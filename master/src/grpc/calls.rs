@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use mete_daemon::auth::Principal;
 use mete_master_core::{
     Accept, BadGroup, BadTask, Call, LinkId, OfferRules, Operation, OperationKind, Subscription,
-    View,
+    TaskName, View,
 };
 use mete_model::container::MountSource;
 use mete_model::{
-    AgentId, FrameworkId, FrameworkInfo, OfferId, OperationId, Resources, Role, TaskId, TaskSpec,
+    AgentId, FrameworkId, FrameworkInfo, OfferId, OperationId, Resources, Role, TaskSpec,
 };
 use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::ids::update_id;
@@ -243,19 +243,13 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
     let kind = operation::Type::try_from(operation.r#type.unwrap_or_default());
     if kind == Ok(operation::Type::Launch) {
         let launch = part(operation.launch.as_ref(), "launch")?;
-        let tasks = launch.task_infos.iter().enumerate().map(|(at, info)| {
-            let id = (&info.task_id)
-                .try_into()
-                .within(format_args!("launch.task_infos[{at}].task_id"))?;
-            Ok(task(id, info, operation.id.is_some()))
-        });
-        return Ok(Operation::Launch(
-            tasks.collect::<Result<_, ConvertError>>()?,
-        ));
+        let tasks = launch.task_infos.iter();
+        let tasks = tasks.map(|info| task(info, operation.id.is_some()));
+        return Ok(Operation::Launch(tasks.collect()));
     }
     if kind == Ok(operation::Type::LaunchGroup) {
         let launch = part(operation.launch_group.as_ref(), "launch_group")?;
-        return launch_group(launch, operation.id.is_some()).within("launch_group");
+        return Ok(launch_group(launch, operation.id.is_some()));
     }
     if let Ok(kind) = kind
         && let Some((kind, resources)) = reshape(kind, operation)?
@@ -275,16 +269,10 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
 }
 
 /// A group of which one part makes no sense makes none; its tasks are answered all the same.
-fn launch_group(
-    launch: &operation::LaunchGroup,
-    feedback: bool,
-) -> Result<Operation, ConvertError> {
+fn launch_group(launch: &operation::LaunchGroup, feedback: bool) -> Operation {
     let infos = &launch.task_group.tasks;
-    let tasks: Result<Vec<TaskId>, ConvertError> = infos
-        .iter()
-        .map(|info| (&info.task_id).try_into())
-        .collect();
-    let tasks = tasks.within("task_group.tasks")?;
+    let names = infos.iter().map(|info| TaskName::of(&info.task_id.value));
+    let tasks = names.collect();
     let group = match feedback {
         true => Err("a LAUNCH_GROUP cannot have an operation id".to_owned()), // The rule of Mesos.
         false => executor::group(&launch.executor, infos).map_err(|bad| bad.to_string()),
@@ -294,9 +282,7 @@ fn launch_group(
         let why = tasks.find_map(untold_secret);
         why.map_or(Ok(group), Err)
     });
-    Ok(Operation::LaunchGroup(
-        group.map(Box::new).map_err(|why| BadGroup { tasks, why }),
-    ))
+    Operation::LaunchGroup(group.map(Box::new).map_err(|why| BadGroup { tasks, why }))
 }
 
 /// RESERVE, UNRESERVE, CREATE, DESTROY, GROW_VOLUME, SHRINK_VOLUME, and of what; `None` when it is another.
@@ -347,17 +333,20 @@ fn reshape(
     Ok(Some((kind, resources)))
 }
 
-fn task(id: TaskId, info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
-    if feedback {
-        let why = "a LAUNCH cannot have an operation id".to_owned(); // The rule of Mesos.
-        return Err(BadTask { task: id, why });
-    }
-    let spec = alone(info).map_err(|bad| bad.to_string());
-    spec.and_then(|spec| match sees_parent(&spec) {
+/// One that makes no sense, be it by its name alone, is none and is answered; the others are launched.
+fn task(info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
+    let spec = match feedback {
+        true => Err("a LAUNCH cannot have an operation id".to_owned()), // The rule of Mesos.
+        false => alone(info).map_err(|bad| bad.to_string()),
+    };
+    let spec = spec.and_then(|spec| match sees_parent(&spec) {
         true => Err("a volume of a parent's sandbox is for tasks of a group".to_owned()),
         false => untold_secret(&spec).map_or(Ok(spec), Err),
+    });
+    spec.map_err(|why| BadTask {
+        task: TaskName::of(&info.task_id.value),
+        why,
     })
-    .map_err(|why| BadTask { task: id, why })
 }
 
 fn sees_parent(spec: &TaskSpec) -> bool {

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use mete_master_core::{Event, OperationOutcome};
+use mete_master_core::{Event, OperationOutcome, Refusal};
 use mete_model::{
-    AgentId, ExecutorId, FrameworkId, InverseOffer, OfferId, OperationId, Resources, TaskStatus,
-    UpdateId,
+    AgentId, ExecutorId, FrameworkId, InverseOffer, OfferId, OperationId, Resources, Source,
+    TaskStatus, Timestamp, UpdateId,
 };
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::{ids, offer, resources};
@@ -56,6 +56,7 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
                 ..bare(Type::Update)
             }
         }
+        Event::Misnamed { name, refusal, at } => misnamed(name, refusal, at),
         Event::Operation { id, agent, outcome } => operation(&id, agent.as_ref(), outcome),
         Event::Failure { agent } => failure(&agent, None, None),
         Event::ExecutorFailure {
@@ -69,6 +70,24 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
             data,
         } => message(&agent, &executor, data),
         Event::Error(message) => error(message),
+    }
+}
+
+/// What the master says of a task whose name cannot be an id.
+fn misnamed(name: String, refusal: Refusal, at: Timestamp) -> wire::scheduler::Event {
+    let mut status = wire::TaskStatus {
+        task_id: wire::TaskId { value: name },
+        message: Some(refusal.why),
+        agent_id: refusal.agent.as_ref().map(Into::into),
+        timestamp: Some(at.as_secs_f64()),
+        ..wire::TaskStatus::default()
+    };
+    status.set_state(refusal.state.into());
+    status.set_source(Source::Master.into());
+    status.set_reason(refusal.reason.into());
+    wire::scheduler::Event {
+        update: Some(Box::new(event::Update { status })),
+        ..bare(Type::Update)
     }
 }
 

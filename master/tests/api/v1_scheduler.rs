@@ -317,6 +317,52 @@ async fn a_subscription_that_makes_no_sense_is_a_stream_with_one_error() {
 }
 
 #[tokio::test]
+async fn a_framework_may_come_without_roles_and_name_them_later() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let _agent = Agent::registered(&master).await;
+    let mut later = info();
+    later["roles"] = json!([]);
+    later["capabilities"] = json!([{ "type": "MULTI_ROLE" }]);
+    let mut client = Client::subscribed_as(&master, &later).await;
+
+    (later["roles"], later["id"]) = (json!(["web"]), json!({ "value": client.id }));
+    let update = json!({ "framework_info": later });
+    let update = json!({ "type": "UPDATE_FRAMEWORK", "update_framework": update });
+    let (status, said) = client.call(update).await;
+
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(client.offer().await["allocation_info"]["role"], "web");
+}
+
+#[tokio::test]
+async fn a_task_of_an_impossible_name_is_answered_and_the_others_are_launched() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut agent = Agent::registered(&master).await;
+    let mut client = Client::subscribed(&master).await;
+    let offer = client.offer().await;
+    let mut bad = task(&offer);
+    bad["task_id"] = json!({ "value": "x/y" });
+    let launch = json!({ "task_infos": [bad, task(&offer)] });
+    let operations = json!([{ "type": "LAUNCH", "launch": launch }]);
+    let accept = json!({ "offer_ids": [offer["id"]], "operations": operations });
+
+    let (status, said) = client
+        .call(json!({ "type": "ACCEPT", "accept": accept }))
+        .await;
+
+    assert_eq!(status, 202, "{said}");
+    let told = &client.events.wait_for("UPDATE").await["update"]["status"];
+    assert_eq!(told["task_id"]["value"], "x/y");
+    assert_eq!(told["state"], "TASK_ERROR");
+    assert_eq!(told["reason"], "REASON_TASK_INVALID");
+    assert_eq!(told["source"], "SOURCE_MASTER");
+    assert!(told["message"].as_str().expect("words").contains("slash"));
+    assert_eq!(agent.run_task().await.task_info.task_id.value, "one");
+}
+
+#[tokio::test]
 async fn a_second_subscription_takes_over_and_the_first_id_is_void() {
     let dir = tempdir().expect("a directory");
     let master = Master::start(dir.path()).await;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mete_model::{
     AgentId, Capability, ExecutorSpec, FrameworkId, FrameworkInfo, OfferId, Reason, Resources,
-    Role, Source, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    Role, TaskSpec, TaskState, Timestamp,
 };
 use tracing::{debug, info};
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::{Event, MessageToAgent, OperationOutcome};
-use crate::input::{Accept, Operation};
+use crate::effects::{Event, MessageToAgent, OperationOutcome, Refusal};
+use crate::input::{Accept, Operation, TaskName};
 use crate::state::executors::ExecutorKey;
 use crate::state::offers::Units;
 use crate::state::tasks::{self, Task};
@@ -105,13 +105,18 @@ impl Cluster {
         self.return_offers(now, framework, &accept.offers, Duration::ZERO);
         for task in accept.tasks() {
             // A task of this id that is not over is not this one: an answer would be taken for news of it.
-            if self.tasks.get(&tasks::key(framework, &task)).is_some() {
+            if let TaskName::Good(task) = &task
+                && self.tasks.get(&tasks::key(framework, task)).is_some()
+            {
                 continue;
             }
-            let mut status = TaskStatus::new(task, TaskState::Dropped, Source::Master, now);
-            status.reason = Some(Reason::InvalidOffers);
-            status.message = Some(error.to_string());
-            self.refuse_task(framework, status, out);
+            let refusal = Refusal {
+                state: TaskState::Dropped,
+                reason: Reason::InvalidOffers,
+                why: error.to_string(),
+                agent: None,
+            };
+            self.refuse_task(now, framework, task, refusal, out);
         }
         for id in accept.named_operations() {
             let event = Event::Operation {
@@ -186,7 +191,7 @@ impl Cluster {
             running: running.as_deref(),
         };
         if let Err(error) = validate::task(&candidate) {
-            return self.task_error(now, bench, spec.id, error.to_string(), out);
+            return self.task_error(now, bench, spec.id.into(), error.to_string(), out);
         }
         if let Some(executor) = executor {
             self.join_executor(bench, executor, &mut spec, running);
@@ -230,16 +235,17 @@ impl Cluster {
         &mut self,
         now: Timestamp,
         bench: &Bench,
-        task: TaskId,
+        task: TaskName,
         why: String,
         out: &mut Out,
     ) {
-        info!(framework = %bench.framework, %task, why, "task refused");
-        let mut status = TaskStatus::new(task, TaskState::Error, Source::Master, now);
-        status.reason = Some(Reason::TaskInvalid);
-        status.message = Some(why);
-        status.agent = Some(bench.agent.clone());
-        self.refuse_task(&bench.framework, status, out);
+        let refusal = Refusal {
+            state: TaskState::Error,
+            reason: Reason::TaskInvalid,
+            why,
+            agent: Some(bench.agent.clone()),
+        };
+        self.refuse_task(now, &bench.framework, task, refusal, out);
     }
 
     pub(crate) fn decline(

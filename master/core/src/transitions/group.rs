@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use mete_model::{
-    Capability, ExecutorId, ExecutorKind, ExecutorSpec, Reason, Resources, Role, Source, TaskGroup,
-    TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
+    Capability, ExecutorId, ExecutorKind, ExecutorSpec, Reason, Resources, Role, TaskGroup, TaskId,
+    TaskKey, TaskSpec, TaskState, Timestamp,
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::MessageToAgent;
+use crate::effects::{MessageToAgent, Refusal};
 use crate::input::BadGroup;
 use crate::state::executors::ExecutorKey;
 use crate::state::tasks::{self, Task};
@@ -45,7 +45,7 @@ impl Cluster {
             running: running.map(|running| &*running.spec),
         };
         if let Err(error) = group::check(&candidate) {
-            let tasks = asked.tasks.into_iter().map(|spec| spec.id).collect();
+            let tasks = asked.tasks.into_iter().map(|spec| spec.id.into()).collect();
             let why = error.to_string();
             return self.group_error(now, bench, BadGroup { tasks, why }, out);
         }
@@ -115,13 +115,14 @@ impl Cluster {
         bad: BadGroup,
         out: &mut Out,
     ) {
-        info!(framework = %bench.framework, why = bad.why, "group refused");
         for task in bad.tasks {
-            let mut status = TaskStatus::new(task, TaskState::Error, Source::Master, now);
-            status.reason = Some(Reason::TaskGroupInvalid);
-            status.message = Some(bad.why.clone());
-            status.agent = Some(bench.agent.clone());
-            self.refuse_task(&bench.framework, status, out);
+            let refusal = Refusal {
+                state: TaskState::Error,
+                reason: Reason::TaskGroupInvalid,
+                why: bad.why.clone(),
+                agent: Some(bench.agent.clone()),
+            };
+            self.refuse_task(now, &bench.framework, task, refusal, out);
         }
     }
 

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use mete_model::{
-    AgentId, Capability, FrameworkId, FrameworkInfo, Reason, TaskId, TaskKey, TaskState,
+    AgentId, Capability, FrameworkId, FrameworkInfo, Reason, Source, TaskId, TaskKey, TaskState,
     TaskStatus, Timestamp, UpdateId,
 };
 use tracing::{debug, info, warn};
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::{Event, MessageToAgent};
-use crate::input::{LinkId, Update};
+use crate::effects::{Event, MessageToAgent, Refusal};
+use crate::input::{LinkId, TaskName, Update};
 use crate::state::deadlines::Due;
 use crate::state::tasks;
 
@@ -217,12 +217,32 @@ impl Cluster {
     /// Answers a task that never was one.
     pub(crate) fn refuse_task(
         &mut self,
+        now: Timestamp,
         framework: &FrameworkId,
-        status: TaskStatus,
+        name: TaskName,
+        mut refusal: Refusal,
         out: &mut Out,
     ) {
-        self.count().task_ended(&status);
-        self.answer(framework, status, out);
+        info!(%framework, task = ?name, why = refusal.why, "task refused");
+        self.count()
+            .ended(refusal.state, Source::Master, Some(refusal.reason));
+        match name {
+            TaskName::Good(task) => {
+                let mut status = TaskStatus::new(task, refusal.state, Source::Master, now);
+                status.reason = Some(refusal.reason);
+                status.message = Some(refusal.why);
+                status.agent = refusal.agent;
+                self.answer(framework, status, out);
+            }
+            TaskName::Bad(name) => {
+                if let Some(known) = self.frameworks.get(framework) {
+                    refusal.state = understood(&known.info, refusal.state);
+                }
+                let at = now;
+                let event = Event::Misnamed { name, refusal, at };
+                self.tell_framework(framework, event, out);
+            }
+        }
     }
 }
 

@@ -153,7 +153,7 @@ fn one_bad_offer_returns_the_good_ones() {
             operations: vec![Operation::Launch(vec![
                 Ok(task("one", &agent)),
                 Err(BadTask {
-                    task: task_id("two"),
+                    task: task_id("two").into(),
                     why: "nonsense".to_owned(),
                 }),
             ])],
@@ -311,7 +311,7 @@ fn a_task_without_sense_and_operations_not_carried_are_answered_by_name() {
                     name: "CREATE_DISK".to_owned(),
                 },
                 Operation::Launch(vec![Err(BadTask {
-                    task: task_id("two"),
+                    task: task_id("two").into(),
                     why: "resources[0].scalar: NaN is not possible".to_owned(),
                 })]),
             ],

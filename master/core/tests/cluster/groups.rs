@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_master_core::{Accept, BadGroup, Call, Input, LinkId, MessageToAgent, Operation};
+use mete_master_core::{
+    Accept, BadGroup, Call, Input, LinkId, MessageToAgent, Operation, TaskName,
+};
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
     AgentId, ExecutorId, ExecutorKind, ExecutorSpec, MEBIBYTE, Machine, Reason, Resources,
@@ -254,7 +256,7 @@ fn a_group_that_could_not_be_read_is_answered_task_by_task() {
     let mut scene = Scene::new();
 
     let out = scene.operate(Operation::LaunchGroup(Err(BadGroup {
-        tasks: vec!["a".parse().expect("good"), "b".parse().expect("good")],
+        tasks: vec![TaskName::of("a"), TaskName::of("b")],
         why: "executor.type: it is missing".to_owned(),
     })));
 
