@@ -1,6 +1,6 @@
 //! What follows from an input: messages to be sent, streams to be closed, answers. Records are in `registry.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub enum Event {
         offers: Vec<Arc<Offer>>,
         /// What the framework understands decides on their form.
         capabilities: BTreeSet<Capability>,
+        /// Its executors on the agents of the offers, where it has any.
+        executors: BTreeMap<AgentId, Vec<ExecutorId>>,
     },
     /// An offer does not stand any more.
     Rescind(OfferId),

@@ -28,10 +28,15 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
         Event::Offers {
             offers,
             capabilities,
+            executors,
         } => {
-            let offers = offers
-                .iter()
-                .map(|offer| offer::to_wire(offer, &capabilities));
+            let offers = offers.iter().map(|offer| {
+                let its = executors.get(&offer.agent).into_iter().flatten();
+                wire::Offer {
+                    executor_ids: its.map(Into::into).collect(),
+                    ..offer::to_wire(offer, &capabilities)
+                }
+            });
             let offers = event::Offers {
                 offers: offers.collect(),
             };

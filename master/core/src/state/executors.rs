@@ -109,6 +109,16 @@ impl Executors {
         its.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Those of a framework on an agent.
+    pub(crate) fn of(&self, framework: &FrameworkId, agent: &AgentId) -> Vec<ExecutorId> {
+        let place = (agent, framework);
+        let its = self
+            .all
+            .after(|key| (&key.agent, &key.framework) < place)
+            .take_while(|(key, _)| (&key.agent, &key.framework) == place);
+        its.map(|(key, _)| key.executor.clone()).collect()
+    }
+
     /// Those on an agent that are their frameworks' own programs.
     pub(crate) fn custom_on(&self, agent: &AgentId) -> BTreeSet<ExecutorKey> {
         let its = self.all.after(|key| key.agent < *agent);

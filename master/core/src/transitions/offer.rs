@@ -38,9 +38,14 @@ impl Cluster {
             };
             let capabilities = known.info.capabilities.clone();
             for some in offers.chunks(MAX_OFFERS_PER_EVENT) {
+                let on = |offer: &Arc<Offer>| {
+                    let its = self.executors.of(&framework, &offer.agent);
+                    (!its.is_empty()).then(|| (offer.agent.clone(), its))
+                };
                 let event = Event::Offers {
                     offers: some.to_vec(),
                     capabilities: capabilities.clone(),
+                    executors: some.iter().filter_map(on).collect(),
                 };
                 self.tell_framework(&framework, event, out);
             }

@@ -114,6 +114,22 @@ fn an_executor_takes_its_resources_once_and_until_it_is_over() {
 }
 
 #[test]
+fn offers_name_the_executors_that_their_framework_has_there() {
+    let mut scene = Scene::new();
+
+    let out = scene.launch("a", executor(1));
+
+    let mut named = None;
+    for event in events(&out, scene.client.link) {
+        if let Event::Offers { executors, .. } = event {
+            named = Some(executors);
+        }
+    }
+    let expected = [(scene.agent.clone(), vec![executor(1).id])];
+    assert_eq!(named, Some(expected.into()));
+}
+
+#[test]
 fn the_same_executor_described_otherwise_is_refused() {
     let mut scene = Scene::new();
     scene.launch("a", executor(1));
