@@ -292,13 +292,13 @@ async fn a_subscription_that_makes_no_sense_is_a_stream_with_one_error() {
     assert_eq!(client.call(torn_down).await.0, 202);
     let mut removed = info();
     removed["id"] = json!({ "value": client.id });
-    let mut no_roles = info();
-    no_roles["roles"] = json!([]);
+    let mut misnamed = info();
+    misnamed["id"] = json!({ "value": "a/b" });
     let mut twice = info();
     twice["roles"] = json!(["web", "web"]);
     for (info, words) in [
         (removed, "Framework has been removed"),
-        (no_roles, "roles"),
+        (misnamed, "slash"),
         (twice, "twice"),
     ] {
         let mut call = subscribe(&info);

@@ -129,11 +129,8 @@ fn roles(info: &wire::FrameworkInfo, multi_role: bool) -> Result<BTreeSet<Role>,
             ));
         }
     }
-    if roles.is_empty() {
-        Err(ConvertError::missing("roles"))
-    } else {
-        Ok(roles)
-    }
+    // None at all is possible: it gets offers once it has said that it holds some (as in Mesos).
+    Ok(roles)
 }
 
 /// Without MULTI_ROLE only one role can be said: the first.

@@ -20,8 +20,6 @@ enum SubscribeError {
     #[error("Framework has been removed")]
     // Clients of Mesos look for these words, then subscribe without an id.
     Removed,
-    #[error("framework names no role")]
-    NoRole,
     #[error("suppressed role {0} is not one of the framework's roles")]
     SuppressedNotHeld(Role),
     #[error("{field} names role {role}, which is not one of the framework's roles")]
@@ -282,9 +280,6 @@ fn may_hold(
     suppressed: &BTreeSet<Role>,
     rules: &OfferRules,
 ) -> Result<(), SubscribeError> {
-    if info.roles.is_empty() {
-        return Err(SubscribeError::NoRole);
-    }
     if let Some(role) = suppressed.difference(&info.roles).next() {
         return Err(SubscribeError::SuppressedNotHeld(role.clone()));
     }
