@@ -32,7 +32,7 @@ async fn roles(State(pages): State<Pages>) -> Result<Json<Value>, HttpError> {
     Ok(Json(json!({ "roles": roles })))
 }
 
-/// What is set stands as in Mesos; `share`, `policy` and `used` are ours.
+/// What is set and reserved stands as in Mesos; `share`, `policy` and `used` are ours.
 fn shape(role: &RoleView) -> Value {
     let limit = role
         .limit
@@ -58,7 +58,7 @@ fn shape(role: &RoleView) -> Value {
         "allocated": &allocated,
         "offered": ResourcesShape::of(&role.offered),
         "used": ResourcesShape::of(&role.used),
-        "reserved": {},
+        "reserved": ResourcesShape::of(&role.reserved),
         "frameworks": role.frameworks.iter().map(FrameworkId::as_str).collect::<Vec<_>>(),
         "share": role.share,
         "policy": role.policy.map(|policy| policy.to_string()),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use mete_model::Role;
 use mete_placement::Policy;
-use mete_placement::fairness::DEFAULT_WEIGHT_MILLI;
 use tracing::info;
 
 use crate::cluster::{Cluster, Out};
@@ -24,13 +23,12 @@ impl Cluster {
         }
         out.reply = Some(Reply::Done);
         for (role, weight_milli) in weights {
-            let before = self.weights.get(&role).copied();
-            if before.unwrap_or(DEFAULT_WEIGHT_MILLI) == weight_milli {
+            if self.weights.get(&role) == Some(&weight_milli) {
                 continue;
             }
             info!(%role, weight_milli, "weight of role changed");
             self.allocator.set_weight(&role, weight_milli);
-            let kept = Some(weight_milli).filter(|weight| *weight != DEFAULT_WEIGHT_MILLI);
+            let kept = Some(weight_milli); // What is set is listed, the default too (as in Mesos).
             set(Arc::make_mut(&mut self.weights), role.clone(), kept);
             out.store.push(Record::Weight(role, kept));
         }

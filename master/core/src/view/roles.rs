@@ -28,7 +28,9 @@ pub struct RoleView {
     pub used: Resources,
     /// Scalars on offer to frameworks in this role or below it.
     pub offered: Resources,
-    /// Dominant share of both in all agents, not divided by the weight.
+    /// Scalars that agents have reserved for this role or one below it, used or not.
+    pub reserved: Resources,
+    /// Dominant share of used and offered in all agents, not divided by the weight.
     pub share: f64,
     /// Frameworks that hold this role itself, or have something in it.
     pub frameworks: BTreeSet<FrameworkId>,
@@ -38,11 +40,12 @@ pub struct RoleView {
 struct Holdings {
     used: Resources,
     offered: Resources,
+    reserved: Resources,
     frameworks: BTreeSet<FrameworkId>,
 }
 
 impl View {
-    /// Every role that is held or for which something is set, and the roles above those, in order of name.
+    /// Every role that is held, or for which something is set or reserved, and the roles above those, in order of name.
     pub fn roles(&self) -> Vec<RoleView> {
         let total = self.total();
         self.holdings()
@@ -59,6 +62,7 @@ impl View {
                 share: holdings.used.plus(&holdings.offered).dominant_share(&total),
                 used: holdings.used,
                 offered: holdings.offered,
+                reserved: holdings.reserved,
                 frameworks: holdings.frameworks,
                 role,
             })
@@ -100,6 +104,14 @@ impl View {
                 }
             }
         }
+        for agent in self.agents.values().filter(|agent| !agent.is_gone()) {
+            for (tag, part) in agent.info.resources.parts() {
+                if let Some(role) = tag.role() {
+                    let holdings = all.entry(role.clone()).or_default();
+                    holdings.reserved.add(&scalars(part));
+                }
+            }
+        }
         let set = self.weights.keys().chain(self.limits.keys());
         let set = set.chain(self.guarantees.keys());
         for role in set.chain(self.policies.keys().flatten()) {
@@ -119,10 +131,12 @@ fn with_those_above(own: BTreeMap<Role, Holdings>) -> BTreeMap<Role, Holdings> {
             let sum = all.entry(role).or_default();
             sum.used.add(&holdings.used);
             sum.offered.add(&holdings.offered);
+            sum.reserved.add(&holdings.reserved);
         }
         let sum = all.entry(role).or_default();
         sum.used.add(&holdings.used);
         sum.offered.add(&holdings.offered);
+        sum.reserved.add(&holdings.reserved);
         sum.frameworks = holdings.frameworks;
     }
     all

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use mete_master_core::{Amounts, Input, OperatorError, Policy, Record, Reply, RoleQuota};
-use mete_model::{MEBIBYTE, Machine, Resources};
+use mete_model::{MEBIBYTE, Machine, Resources, Tag};
 
 use crate::world::{Out, World, rescinded, role, settings, task};
 
@@ -228,16 +228,14 @@ fn what_is_set_for_roles_survives_a_restart() {
 }
 
 #[test]
-fn what_is_as_by_default_is_not_kept() {
+fn a_policy_and_a_limit_as_by_default_are_not_kept() {
     let mut world = World::new();
-    world.step(weights(&[("web", 2_500)]));
     world.step(Input::SetPolicy {
         role: None,
         policy: Some(Policy::Spread),
     });
     world.step(quota("web", cpus_mem(2_000, 0), None, false));
 
-    world.step(weights(&[("web", 1_000)]));
     world.step(Input::SetPolicy {
         role: None,
         policy: None,
@@ -247,7 +245,37 @@ fn what_is_as_by_default_is_not_kept() {
     let keys: Vec<_> = world.stored.keys().collect();
     assert!(keys.is_empty(), "{keys:?}");
     let view = world.cluster.view();
-    assert!(view.weights.is_empty() && view.policies.is_empty() && view.limits.is_empty());
+    assert!(view.policies.is_empty() && view.limits.is_empty());
+}
+
+#[test]
+fn a_weight_that_was_set_is_listed_even_when_it_is_the_usual_one() {
+    let mut world = World::new();
+
+    let out = world.step(weights(&[("web", 1_000)]));
+    let again = world.step(weights(&[("web", 1_000)]));
+
+    let usual = NonZeroU32::new(1_000);
+    assert_eq!(out.store, [Record::Weight(role("web"), usual)]);
+    assert_eq!(again.store, []);
+    let view = world.restarted(settings()).cluster.view();
+    assert_eq!(view.weights.get(&role("web")).copied(), usual);
+}
+
+#[test]
+fn a_role_for_which_something_is_reserved_is_known() {
+    let mut world = World::new();
+    let reserved = Tag::reserved(role("eng/a"));
+    let has = Resources::cpus_mem(4_000, 1_024).with_part(reserved, Resources::cpus_mem(1_500, 0));
+    world.agent_with("a", has);
+
+    let roles = world.cluster.view().roles();
+
+    let known: Vec<_> = roles
+        .iter()
+        .map(|role| (role.role.as_str(), role.reserved.cpus_milli))
+        .collect();
+    assert_eq!(known, [("eng", 1_500), ("eng/a", 1_500)]);
 }
 
 #[test]
