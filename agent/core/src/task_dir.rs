@@ -288,7 +288,10 @@ mod tests {
     #[test]
     fn an_end_is_told_in_a_sentence() {
         let mut exit = Exit::new(End::Signaled { signal: 9 }, NOON);
-        assert_eq!(exit.sentence(), "killed by signal 9 (SIGKILL)");
+        assert_eq!(
+            exit.sentence(),
+            "Command terminated with signal Killed (9, SIGKILL)"
+        );
         exit.oom_kills = 1;
         assert!(exit.is_out_of_memory());
         assert!(exit.sentence().starts_with("out of memory: "));

@@ -466,7 +466,7 @@ mod tests {
 
         assert_eq!(
             killed.to_string(),
-            "the task's process has ended before it had claimed the directory: killed by signal 9 (SIGKILL)"
+            "the task's process has ended before it had claimed the directory: Command terminated with signal Killed (9, SIGKILL)"
         );
         let taken = taken.expect_err("claimed by another").to_string();
         assert!(

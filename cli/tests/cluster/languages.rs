@@ -70,7 +70,10 @@ async fn a_framework_in_python_runs_its_task_and_ends() {
 
     assert!(said.contains("subscribed as"), "{said}");
     assert!(said.contains("TASK_RUNNING"), "{said}");
-    assert!(said.contains("TASK_FINISHED exited with code 0"), "{said}");
+    assert!(
+        said.contains("TASK_FINISHED Command exited with status 0"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,7 +131,7 @@ impl Exit {
         self.oom_kills > 0 && !matches!(self.end, End::NotStarted { .. })
     }
 
-    /// What happened, for people: `exited with code 3`.
+    /// What happened, for people, in the words of Mesos: `Command exited with status 3`.
     pub fn sentence(&self) -> String {
         self.to_string()
     }
@@ -151,13 +151,14 @@ impl fmt::Display for Exit {
         }
         match &self.end {
             End::Exited { code } => {
-                write!(f, "exited with code {code}")?;
+                write!(f, "Command exited with status {code}")?;
                 usual_meaning(*code, f)?;
             }
             End::Signaled { signal } => {
-                write!(f, "killed by signal {signal}")?;
-                if let Some(name) = signal_name(*signal) {
-                    write!(f, " ({name})")?;
+                f.write_str("Command terminated with signal ")?;
+                match signal_words(*signal) {
+                    Some((words, name)) => write!(f, "{words} ({signal}, {name})")?,
+                    None => write!(f, "{signal}")?,
                 }
             }
             End::NotStarted { step, reason, .. } => {
@@ -179,39 +180,39 @@ fn usual_meaning(code: i32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match code {
         126 => f.write_str(" (a command could not be executed)"),
         127 => f.write_str(" (a command was not found)"),
-        _ => match code.checked_sub(128).and_then(signal_name) {
-            Some(name) => write!(f, " (as after signal {}, {name})", code - 128),
+        _ => match code.checked_sub(128).and_then(signal_words) {
+            Some((_, name)) => write!(f, " (as after signal {}, {name})", code - 128),
             None => Ok(()),
         },
     }
 }
 
-/// The name of a signal; the kernel's numbers 32 and above have none.
-const fn signal_name(signal: i32) -> Option<&'static str> {
+/// A signal, in the words of the C library and by its name; the kernel's numbers 32 and above have none.
+const fn signal_words(signal: i32) -> Option<(&'static str, &'static str)> {
     Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        16 => "SIGSTKFLT",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        26 => "SIGVTALRM",
-        27 => "SIGPROF",
-        29 => "SIGIO",
-        30 => "SIGPWR",
-        31 => "SIGSYS",
+        1 => ("Hangup", "SIGHUP"),
+        2 => ("Interrupt", "SIGINT"),
+        3 => ("Quit", "SIGQUIT"),
+        4 => ("Illegal instruction", "SIGILL"),
+        5 => ("Trace/breakpoint trap", "SIGTRAP"),
+        6 => ("Aborted", "SIGABRT"),
+        7 => ("Bus error", "SIGBUS"),
+        8 => ("Floating point exception", "SIGFPE"),
+        9 => ("Killed", "SIGKILL"),
+        10 => ("User defined signal 1", "SIGUSR1"),
+        11 => ("Segmentation fault", "SIGSEGV"),
+        12 => ("User defined signal 2", "SIGUSR2"),
+        13 => ("Broken pipe", "SIGPIPE"),
+        14 => ("Alarm clock", "SIGALRM"),
+        15 => ("Terminated", "SIGTERM"),
+        16 => ("Stack fault", "SIGSTKFLT"),
+        24 => ("CPU time limit exceeded", "SIGXCPU"),
+        25 => ("File size limit exceeded", "SIGXFSZ"),
+        26 => ("Virtual timer expired", "SIGVTALRM"),
+        27 => ("Profiling timer expired", "SIGPROF"),
+        29 => ("I/O possible", "SIGIO"),
+        30 => ("Power failure", "SIGPWR"),
+        31 => ("Bad system call", "SIGSYS"),
         _ => return None,
     })
 }
@@ -238,23 +239,26 @@ mod tests {
         let exited = |code| Exit::new(End::Exited { code }, 0).sentence();
         let killed = |signal| Exit::new(End::Signaled { signal }, 0).sentence();
 
-        assert_eq!(exited(0), "exited with code 0");
-        assert_eq!(exited(3), "exited with code 3");
+        assert_eq!(exited(0), "Command exited with status 0");
+        assert_eq!(exited(3), "Command exited with status 3");
         assert_eq!(
             exited(126),
-            "exited with code 126 (a command could not be executed)"
+            "Command exited with status 126 (a command could not be executed)"
         );
         assert_eq!(
             exited(127),
-            "exited with code 127 (a command was not found)"
+            "Command exited with status 127 (a command was not found)"
         );
         assert_eq!(
             exited(137),
-            "exited with code 137 (as after signal 9, SIGKILL)"
+            "Command exited with status 137 (as after signal 9, SIGKILL)"
         );
-        assert_eq!(exited(255), "exited with code 255");
-        assert_eq!(killed(11), "killed by signal 11 (SIGSEGV)");
-        assert_eq!(killed(40), "killed by signal 40");
+        assert_eq!(exited(255), "Command exited with status 255");
+        assert_eq!(
+            killed(11),
+            "Command terminated with signal Segmentation fault (11, SIGSEGV)"
+        );
+        assert_eq!(killed(40), "Command terminated with signal 40");
     }
 
     #[test]
@@ -267,7 +271,7 @@ mod tests {
         assert_eq!(
             exit.sentence(),
             "out of memory: the kernel killed it at its memory limit of 64 MiB, it has had 63.9 MiB; \
-             killed by signal 9 (SIGKILL)"
+             Command terminated with signal Killed (9, SIGKILL)"
         );
     }
 }

@@ -185,7 +185,7 @@ fn an_init_task_that_fails_ends_the_group_before_it_has_begun() {
     let ended = world.exited(NOON, &key("one"), exit(3));
 
     assert_eq!(launches(&ended), [""; 0]);
-    let why = "task one of its group failed (exited with code 3)";
+    let why = "task one of its group failed (Command exited with status 3)";
     for task in ["a", "b"] {
         let killed = (TaskState::Killed, Some(why.to_owned()));
         assert_eq!(latest(&world, task), killed);
@@ -205,7 +205,7 @@ fn a_task_that_fails_ends_the_others_with_their_grace() {
     let last = world.exited(at(2.0), &key("c"), signaled(15));
 
     assert_eq!(terminated(&failed), ["a", "c"]);
-    let why = "task b of its group failed (exited with code 1); killed by signal 15 (SIGTERM)";
+    let why = "task b of its group failed (Command exited with status 1); Command terminated with signal Terminated (15, SIGTERM)";
     for task in ["a", "c"] {
         let killed = (TaskState::Killed, Some(why.to_owned()));
         assert_eq!(latest(&world, task), killed);
@@ -235,7 +235,7 @@ fn a_task_that_is_killed_takes_the_others_along() {
 
     assert_eq!(terminated(&ended), ["b"]);
     world.exited(at(3.0), &key("b"), exit(0));
-    let why = "task a of its group was killed (killed by signal 15 (SIGTERM)); exited with code 0";
+    let why = "task a of its group was killed (Command terminated with signal Terminated (15, SIGTERM)); Command exited with status 0";
     let killed = (TaskState::Killed, Some(why.to_owned()));
     assert_eq!(latest(&world, "b"), killed);
 }

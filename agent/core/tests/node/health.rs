@@ -128,7 +128,7 @@ fn three_failures_in_a_row_kill_the_task() {
     assert_eq!(
         latest.message.as_deref(),
         Some(
-            "its health check failed 3 times in a row: connection refused; killed by signal 15 (SIGTERM)"
+            "its health check failed 3 times in a row: connection refused; Command terminated with signal Terminated (15, SIGTERM)"
         )
     );
 }

@@ -155,8 +155,8 @@ fn only_so_many_launches_are_under_way_at_once() {
 #[test]
 fn an_exit_code_tells_finished_from_failed() {
     for (code, state, words) in [
-        (0, TaskState::Finished, "exited with code 0"),
-        (3, TaskState::Failed, "exited with code 3"),
+        (0, TaskState::Finished, "Command exited with status 0"),
+        (3, TaskState::Failed, "Command exited with status 3"),
     ] {
         let mut world = World::running(spec("web"));
 
@@ -174,7 +174,7 @@ fn death_by_signal_and_by_memory_are_told_apart() {
     assert_eq!(sent.state, TaskState::Failed);
     assert_eq!(
         sent.message.as_deref(),
-        Some("killed by signal 9 (SIGKILL)")
+        Some("Command terminated with signal Killed (9, SIGKILL)")
     );
     assert_eq!(sent.reason, None);
 

@@ -88,7 +88,10 @@ async fn what_happened_while_the_agent_was_dead_is_reported_as_it_was() {
 
     let status = TaskStatus::try_from(&register.unacknowledged[0].status).unwrap();
     assert_eq!(status.state, TaskState::Failed);
-    assert_eq!(status.message.as_deref(), Some("exited with code 7"));
+    assert_eq!(
+        status.message.as_deref(),
+        Some("Command exited with status 7")
+    );
     link.acknowledge(&status).await;
 }
 

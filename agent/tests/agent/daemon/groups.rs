@@ -183,11 +183,14 @@ async fn a_task_that_fails_ends_its_group_with_grace() {
         let status = ended.iter().find(|status| status.task.as_str() == id);
         status.unwrap().message.clone().unwrap()
     };
-    let why = "task fails of its group failed (exited with code 7)";
-    assert_eq!(said("polite"), format!("{why}; exited with code 0"));
+    let why = "task fails of its group failed (Command exited with status 7)";
+    assert_eq!(
+        said("polite"),
+        format!("{why}; Command exited with status 0")
+    );
     assert_eq!(
         said("stubborn"),
-        format!("{why}; killed by signal 9 (SIGKILL)")
+        format!("{why}; Command terminated with signal Killed (9, SIGKILL)")
     );
     assert_eq!(fs::read_to_string(ready).unwrap(), "ready\nasked\n");
 }

@@ -72,10 +72,13 @@ async fn an_exit_code_is_told_in_words() {
     link.run(&nowhere).await;
     let unstarted = link.until(TaskState::Failed).await;
 
-    assert_eq!(failed.message.as_deref(), Some("exited with code 3"));
+    assert_eq!(
+        failed.message.as_deref(),
+        Some("Command exited with status 3")
+    );
     assert_eq!(
         killed.message.as_deref(),
-        Some("killed by signal 9 (SIGKILL)")
+        Some("Command terminated with signal Killed (9, SIGKILL)")
     );
     assert_eq!(unstarted.reason, Some(Reason::ContainerLaunchFailed));
     let words = unstarted.message.unwrap();

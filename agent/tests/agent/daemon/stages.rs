@@ -399,7 +399,10 @@ async fn an_end_that_was_written_down_and_not_reported_is_told_once() {
     let reports = told(&mut link, &register).await;
     let last = reports.last().unwrap();
     assert_eq!(last.state, TaskState::Failed);
-    assert_eq!(last.message.as_deref(), Some("exited with code 7"));
+    assert_eq!(
+        last.message.as_deref(),
+        Some("Command exited with status 7")
+    );
     nothing_more(&work, &mut master, (agent, register.agent_info.port())).await;
 }
 

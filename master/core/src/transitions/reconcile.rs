@@ -187,5 +187,5 @@ impl Cluster {
 
 fn mark(status: &mut TaskStatus) {
     status.reason = Some(Reason::Reconciliation);
-    status.message = Some("latest state, as asked for".to_owned());
+    status.message = Some("Reconciliation: Latest task state".to_owned());
 }

@@ -76,7 +76,9 @@ fn termination_state(message: Option<String>) -> Option<TerminationState> {
 /// The exit code that a report names: its words are those of the agent's `Exit`, or of Mesos' executor. Reports have no field
 /// for it. How the task ended is the last that is said; before it may stand what a check's command said.
 fn exit_code(message: &str) -> Option<i32> {
+    // The first as agents said it in older reports.
     let words = ["exited with code ", "Command exited with status "];
+    let by_signal = ["killed by signal ", "Command terminated with signal "];
     let digits = |part: &str| {
         let rest = words.iter().find_map(|words| part.strip_prefix(words))?;
         rest.split(|c: char| !c.is_ascii_digit())
@@ -86,7 +88,8 @@ fn exit_code(message: &str) -> Option<i32> {
     };
     let mut parts = message.rsplit([';', ':']).map(str::trim_start);
     let end = parts.find(|part| {
-        part.starts_with("killed by signal ") || words.iter().any(|words| part.starts_with(words))
+        let mut ends = by_signal.iter().chain(&words);
+        ends.any(|words| part.starts_with(words))
     });
     digits(end?)
 }
@@ -313,6 +316,14 @@ mod tests {
             ),
             ("Command exited with status 0", Some(0)),
             ("killed by signal 9", None),
+            (
+                "task one of its group failed (Command exited with status 3); Command terminated with signal Killed (9, SIGKILL)",
+                None,
+            ),
+            (
+                "Command exited with status 126 (a command could not be executed)",
+                Some(126),
+            ),
             (
                 "the task used more than its 32 MB of memory: exited with code 137",
                 Some(137),
