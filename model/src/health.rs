@@ -111,12 +111,23 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// The answer as long as it was not asked.
+    pub const fn unasked(&self) -> CheckAnswer {
+        match self {
+            Self::Command(_) => CheckAnswer::Command(None),
+            Self::Http { .. } => CheckAnswer::Http(None),
+            Self::Tcp { .. } => CheckAnswer::Tcp(None),
+        }
+    }
+}
+
 /// The last answer to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckAnswer {
-    /// The exit code; `None`: the command did not end in time, or not by itself.
+    /// The exit code; `None`: the command did not end in time, or not by itself, or was not asked yet.
     Command(Option<i32>),
-    /// The status; `None`: there was none in time.
+    /// The status; `None`: there was none in time, or it was not asked yet.
     Http(Option<u16>),
     /// Whether a connection was accepted; `None`: it was not asked yet.
     Tcp(Option<bool>),

@@ -101,7 +101,11 @@ impl Node {
         let own = self.tasks.get(key).map(|task| &task.addresses);
         let own = own.filter(|addresses| !addresses.is_empty()).cloned();
         let ip_addresses = own.unwrap_or_else(|| vec![self.settings.ip.clone()]);
-        let told = self.tasks.get(key).and_then(|task| task.latest.check);
+        // As in Mesos, whatever is said of a task that has a check says how that stands, asked or not.
+        let told = self.tasks.get(key).and_then(|task| {
+            let unasked = || Some(task.spec.check.as_ref()?.question.unasked());
+            task.latest.check.or_else(unasked)
+        });
         let (executor, container) = self.place_of(key);
         TaskStatus {
             executor,

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use mete_agent_core::{Action, Input, Phase, Why};
@@ -229,7 +230,9 @@ fn an_answer_to_a_check_is_told_when_it_is_another_and_kills_nobody() {
     check.interval = seconds(2);
     spec.check = Some(Box::new(check));
     let mut world = World::running(spec);
-    let container = world.node.view().tasks[&key("web")].container.clone();
+    let before = Arc::clone(&world.node.view().tasks[&key("web")]);
+    assert_eq!(before.latest.check, Some(CheckAnswer::Tcp(None)), "unasked");
+    let container = before.container.clone();
 
     for (answer, is_news) in [
         (CheckAnswer::Tcp(Some(false)), true),
