@@ -180,7 +180,14 @@ fn used(view: &View) -> Resources {
 
 /// Clients written for Mesos look whether they can talk to its version, which here is that of its API.
 async fn version() -> Json<Value> {
-    Json(serde_json::json!({ "version": MESOS_VERSION, "mete_version": env!("CARGO_PKG_VERSION") }))
+    let built = mesos_http::built();
+    Json(serde_json::json!({
+        "version": MESOS_VERSION,
+        "mete_version": env!("CARGO_PKG_VERSION"),
+        "build_date": built.date,
+        "build_time": built.time,
+        "build_user": built.user,
+    }))
 }
 
 async fn flags(State(about): State<Arc<About>>) -> Json<Value> {

@@ -2,6 +2,7 @@
 //! what is there, answers as scripts, long answers packed, how much is logged, the names of
 //! numbers, what a version says.
 
+mod built; // when and by whom the program was built
 mod call; // method, kind of body, body
 mod jsonp; // `?jsonp=f`
 mod logging; // `/logging/toggle`
@@ -9,6 +10,7 @@ mod numbers; // `/metrics/snapshot`
 mod packing; // gzip
 mod prefixes; // longer paths, and those below the name of the process
 
+pub use built::{Built, built};
 pub use call::{call, text};
 pub use jsonp::wrap as jsonp;
 pub use logging::{TOGGLE_PATH, logging};

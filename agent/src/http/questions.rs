@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
+use mete_daemon::mesos_http;
 use mete_daemon::telemetry;
 use mete_proto::MESOS_VERSION;
 use mete_proto::convert::{attributes, resources};
@@ -88,9 +89,13 @@ pub(super) async fn answer(about: &Arc<About>, call: &Call) -> Result<Option<Res
 }
 
 fn version() -> response::GetVersion {
+    let built = mesos_http::built();
     response::GetVersion {
         version_info: wire::VersionInfo {
             version: MESOS_VERSION.to_owned(),
+            build_date: Some(built.date),
+            build_time: Some(built.time),
+            build_user: Some(built.user.to_owned()),
             ..wire::VersionInfo::default()
         },
     }

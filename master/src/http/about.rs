@@ -6,6 +6,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use mete_daemon::mesos_http;
 use mete_proto::MESOS_VERSION;
 use serde_json::{Value, json};
 
@@ -20,7 +21,14 @@ pub(super) fn routes() -> Router<Pages> {
 
 /// Clients written for Mesos look whether they can talk to its version, which here is that of its API.
 async fn version() -> Json<Value> {
-    Json(json!({ "version": MESOS_VERSION, "mete_version": env!("CARGO_PKG_VERSION") }))
+    let built = mesos_http::built();
+    Json(json!({
+        "version": MESOS_VERSION,
+        "mete_version": env!("CARGO_PKG_VERSION"),
+        "build_date": built.date,
+        "build_time": built.time,
+        "build_user": built.user,
+    }))
 }
 
 async fn flags(State(pages): State<Pages>) -> Json<Value> {

@@ -432,7 +432,10 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     assert_eq!(summary["slaves"][0]["TASK_RUNNING"], 1);
     assert_eq!(summary["frameworks"][0]["slave_ids"], json!([agent]));
     assert_eq!(summary["frameworks"][0].get("tasks"), None);
-    assert_eq!(master.json("/version").await["version"], "1.11.0");
+    let version = master.json("/version").await;
+    assert_eq!(version["version"], "1.11.0");
+    assert!(version["build_time"].as_f64() > Some(0.0), "{version}");
+    assert!(version["build_date"].is_string() && version["build_user"].is_string());
     assert_eq!(master.json("/flags").await["flags"]["cluster"], "mete");
     assert_eq!(
         text(master, "/logging/toggle").await,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mete_daemon::mesos_http;
 use mete_master_core::{Amounts, MachineId, View};
 use mete_model::{FrameworkId, Role};
 use mete_proto::MESOS_VERSION;
@@ -17,9 +18,13 @@ use crate::grpc::{About, events};
 
 /// GET_VERSION
 pub(super) fn version() -> response::GetVersion {
+    let built = mesos_http::built();
     response::GetVersion {
         version_info: wire::VersionInfo {
             version: MESOS_VERSION.to_owned(),
+            build_date: Some(built.date),
+            build_time: Some(built.time),
+            build_user: Some(built.user.to_owned()),
             ..wire::VersionInfo::default()
         },
     }
