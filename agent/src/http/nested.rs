@@ -82,7 +82,9 @@ pub(crate) async fn call(
     let media = Media::of_content(named.as_deref()).map_err(refused)?;
     let body = whole(body).await?;
     let asked: agent::Call = media.decode(&body).map_err(refused)?;
-    if asked.r#type.is_none() {
+    // As for all readers of protobuf, a number that nobody knows is as if nothing was said.
+    let kind = asked.r#type.and_then(|number| Type::try_from(number).ok());
+    if kind.is_none() {
         return Err(HttpError::bad_request("the call has no type"));
     }
     if let Some(mut answer) = questions::answer(&nested.about, &asked).await? {

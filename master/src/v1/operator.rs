@@ -64,9 +64,7 @@ pub(super) fn routes(desk: Desk, about: Arc<About>) -> Router {
 
 async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
     let (headers, call): (HeaderMap, Call) = request::read(request).await?;
-    if call.r#type.is_none() {
-        return Err(Refusal::bad("the call has no type"));
-    }
+    request::has_type(call.r#type.map(Type::try_from))?;
     let accepted = || Media::accepted(text(&headers, &ACCEPT));
     let kind = call.r#type();
     if kind == Type::Unknown {

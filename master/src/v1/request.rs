@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use mete_daemon::mesos_http;
 use mete_proto::json::Json;
 use mete_proto::media::Media;
-use prost::{Message, Name};
+use prost::{Message, Name, UnknownEnumValue};
 
 use super::refusal::Refusal;
 
@@ -19,4 +19,19 @@ pub(super) async fn read<T: Message + Name + Default + Json>(
     let kind = |named: Option<&str>| Ok::<_, Refusal>(Media::of_content(named)?);
     let (headers, media, body) = mesos_http::call(request, kind).await?;
     Ok((headers, media.decode(&body)?))
+}
+
+/// Whether a call says what it is. As for all readers of protobuf, a number that nobody knows is as if nothing was said.
+///
+/// # Errors
+/// 400.
+pub(super) fn has_type<T>(kind: Option<Result<T, UnknownEnumValue>>) -> Result<(), Refusal> {
+    match kind {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(UnknownEnumValue(number))) => {
+            let why = format!("the call has no type: {number} is none");
+            Err(Refusal::bad(why))
+        }
+        None => Err(Refusal::bad("the call has no type")),
+    }
 }

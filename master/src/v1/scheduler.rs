@@ -58,9 +58,7 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
     let caller = request.extensions().get::<Principal>().cloned();
     let (headers, mut call): (HeaderMap, WireCall) = request::read(request).await?;
     calls::sign(&mut call, caller.as_ref(), &door.desk.handle.view()).map_err(Refusal::bad)?;
-    if call.r#type.is_none() {
-        return Err(Refusal::bad("the call has no type"));
-    }
+    request::has_type(call.r#type.map(Type::try_from))?;
     if call.r#type() == Type::Subscribe {
         return subscribe(&door, &headers, caller, call);
     }
@@ -81,7 +79,7 @@ fn subscribe(
     if call.subscribe.is_none() {
         return Err(Refusal::bad("subscribe is missing"));
     }
-    calls::returning(&call).map_err(|bad| Refusal::bad(bad.to_string()))?;
+    // Whether it can be one is for the subscription: what makes no sense there is said on its stream.
     if let Some(part) = &call.subscribe {
         same_id(&call, part.framework_info.id.as_ref(), "subscribe")?;
     }
