@@ -1,9 +1,11 @@
 //! What operators order with forms, as scripts written for Mesos do: `/teardown`, `/reserve`, `/unreserve`,
 //! `/create-volumes`, `/destroy-volumes`.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, State};
+use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{MethodRouter, post};
 use mete_daemon::http_error::HttpError;
@@ -40,16 +42,16 @@ pub(super) fn routes() -> Router<Pages> {
         )
 }
 
-type Filled<T> = Result<Form<T>, FormRejection>;
-
-/// The fields of a form, or what is wrong with it.
-fn fields<T: DeserializeOwned>(form: Filled<T>) -> Result<T, HttpError> {
-    let form = form.map_err(|bad| match bad.status() {
-        // Mesos says of a field that is missing what it says of one that makes no sense.
-        StatusCode::UNPROCESSABLE_ENTITY => HttpError::bad_request(bad.body_text()),
-        status => HttpError::new(status, bad.body_text()),
-    })?;
-    Ok(form.0)
+/// The fields of a form, whatever its Content-Type says (as in Mesos).
+///
+/// # Errors
+/// A field is missing. One that stands twice counts as it stands last.
+fn fields<T: DeserializeOwned>(form: &[u8]) -> Result<T, HttpError> {
+    let fields: BTreeMap<_, _> = form_urlencoded::parse(form).into_owned().collect();
+    let fields = fields.into_iter().map(|(name, value)| (name, value.into()));
+    let fields = Value::Object(fields.collect());
+    serde_json::from_value(fields)
+        .map_err(|bad| HttpError::bad_request(format!("the form makes no sense: {bad}")))
 }
 
 #[derive(Deserialize)]
@@ -58,8 +60,8 @@ struct TeardownForm {
     framework_id: String,
 }
 
-async fn teardown(State(pages): State<Pages>, form: Filled<TeardownForm>) -> Result<(), HttpError> {
-    let id = fields(form)?.framework_id;
+async fn teardown(State(pages): State<Pages>, form: Bytes) -> Result<(), HttpError> {
+    let id = fields::<TeardownForm>(&form)?.framework_id;
     let framework = FrameworkId::new(&id).map_err(|bad| OrderError::Bad(bad.to_string()))?;
     let torn_down = orders::carry_out(&pages.handle, Input::TearDown { framework }).await;
     torn_down.map_err(OrderError::answer_of_mesos)?;
@@ -99,8 +101,8 @@ impl AboutAgent for VolumesForm {
 
 /// What carries out one kind of operation, as a form says it.
 fn reshapes<T: AboutAgent>(kind: OperationKind) -> MethodRouter<Pages> {
-    let take = move |State(pages): State<Pages>, form: Filled<T>| async move {
-        let (agent, list) = fields(form)?.parts();
+    let take = move |State(pages): State<Pages>, form: Bytes| async move {
+        let (agent, list) = fields::<T>(&form)?.parts();
         reshape(&pages, kind, &agent, &list).await
     };
     post(take)

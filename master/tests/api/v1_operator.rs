@@ -528,7 +528,7 @@ async fn forms_order_as_scripts_for_mesos_do() {
             200,
         ),
     ] {
-        let answer = post(master, path, &kind, body.clone()).await;
+        let answer = post(master, path, &[], body.clone()).await;
         let got = answer.status().as_u16();
         let text = answer.text().await.expect("a body");
         assert_eq!(got, status, "{path} {body}: {text}");
