@@ -18,6 +18,7 @@ use axum::http::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENT
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use futures::StreamExt as _;
 use futures::stream;
 use mete_agent_core::{CustomExecutor, ExecutorKey, FromExecutor, Input, Node};
 use mete_daemon::auth::Principal;
@@ -268,7 +269,7 @@ impl Door {
             .collect();
         let updates = updates?;
 
-        let (link, events) = self.streams.open();
+        let (link, mut events) = self.streams.open();
         let listener = Listener {
             handle: self.handle.clone(),
             streams: self.streams.clone(),
@@ -281,7 +282,15 @@ impl Door {
             updates,
         };
         self.tell(key, said).await?;
+        // Who reads the head of the answer may call at once: what it has said is in force by then.
+        let first = tokio::select! {
+            first = events.recv() => first,
+            () = self.end.cancelled() => None,
+        };
+        let first =
+            first.map(|event| Ok::<_, Infallible>(recordio::encode(&media.encode(&*event))));
         let records = records(media, events, listener, self.end.clone());
+        let records = stream::iter(first).chain(records);
         let headers = [(CONTENT_TYPE, media.name().to_owned())];
         Ok((headers, Body::from_stream(records)).into_response())
     }

@@ -7,6 +7,7 @@
 //! A subscription is one stream of the same kind as over gRPC; only how calls reach it differs.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -60,12 +61,13 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
     calls::sign(&mut call, caller.as_ref(), &door.desk.handle.view()).map_err(Refusal::bad)?;
     request::has_type(call.r#type.map(Type::try_from))?;
     if call.r#type() == Type::Subscribe {
-        return subscribe(&door, &headers, caller, call);
+        return subscribe(&door, &headers, caller, call).await;
     }
     answer(&door, &headers, caller.as_ref(), &call).await
 }
 
-fn subscribe(
+/// Its answer begins with the first record: who reads its head may call at once.
+async fn subscribe(
     door: &Door,
     headers: &HeaderMap,
     caller: Option<Principal>,
@@ -103,6 +105,8 @@ fn subscribe(
     let ends = futures::stream::once(unread.cancelled_owned()).filter_map(async |()| None);
     tokio::spawn(talk.run(said.chain(ends).boxed()));
 
+    let mut outbound = outbound.peekable();
+    Pin::new(&mut outbound).peek().await;
     let records = outbound.flat_map(move |sent| {
         let _held = &read; // As long as this stream lives, somebody reads it.
         let events = sent.map(events::in_parts).unwrap_or_default(); // How a stream ends in gRPC is not said here.

@@ -382,6 +382,27 @@ async fn a_second_subscription_takes_over_and_the_first_id_is_void() {
 }
 
 #[tokio::test]
+async fn who_has_the_head_of_its_subscription_may_call_at_once() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let first = Client::subscribed(&master).await;
+    let mut again = info();
+    again["id"] = json!({ "value": first.id });
+    let mut call = subscribe(&again);
+    call["framework_id"] = again["id"].clone();
+    let revive = json!({ "type": "REVIVE", "framework_id": again["id"] });
+
+    for _ in 0..50 {
+        let events = Records::open(&master, PATH, JSON, call.to_string()).await;
+        let stream = events.stream_id();
+        let headers = [("content-type", JSON), (STREAM_ID, stream.as_str())];
+        let answer = post(&master, PATH, &headers, revive.to_string()).await;
+        let status = answer.status().as_u16();
+        assert_eq!(status, 202, "{}", answer.text().await.expect("a body"));
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_nobody_reads_any_more_is_a_framework_that_is_away() {
     let dir = tempdir().expect("a directory");
     let master = Master::start(dir.path()).await;
