@@ -51,6 +51,9 @@ pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertEr
         Some(Message::ShutdownFramework(shutdown)) => {
             Order::ShutdownFramework((&shutdown.framework_id).try_into()?)
         }
+        Some(Message::ResendUpdates(resend)) => {
+            Order::ResendUpdates((&resend.framework_id).try_into()?)
+        }
         Some(Message::ExecutorMessage(message)) => Order::MessageExecutor {
             executor: executor_key(&message.framework_id, &message.executor_id)?,
             data: message.data,

@@ -213,6 +213,11 @@ pub enum MessageToAgent {
         /// Which update.
         uuid: UpdateId,
     },
+    /// Say again, at once, what a framework has not acknowledged: it is back.
+    ResendUpdates {
+        /// Which.
+        framework: FrameworkId,
+    },
     /// A framework says something to an executor of its own.
     ExecutorMessage {
         /// Whose.

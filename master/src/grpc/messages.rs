@@ -202,6 +202,10 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             let framework_id = (&framework).into();
             Message::ShutdownFramework(wire::ShutdownFramework { framework_id })
         }
+        MessageToAgent::ResendUpdates { framework } => {
+            let framework_id = (&framework).into();
+            Message::ResendUpdates(wire::ResendUpdates { framework_id })
+        }
         MessageToAgent::Shutdown { reason } => Message::Shutdown(wire::Shutdown {
             reason: Some(reason),
         }),

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use mete_model::{Deadlines, TaskKey, TaskStatus, Timestamp, UpdateId};
+use mete_model::{Deadlines, FrameworkId, TaskKey, TaskStatus, Timestamp, UpdateId};
 
 /// First wait for an acknowledgement (Mesos: 10 s doubling to 10 min).
 pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -107,6 +107,18 @@ impl Updates {
         *wait = (*wait * 2).min(LONGEST_RETRY);
         self.again.set(key.clone(), now + *wait);
         queue.waiting.front().cloned()
+    }
+
+    /// Nothing of a framework is in flight any more; the tasks of which reports wait.
+    pub(crate) fn begin_again(&mut self, framework: &FrameworkId) -> Vec<TaskKey> {
+        let mut keys = Vec::new();
+        let its = self.queues.iter_mut();
+        for (key, queue) in its.filter(|(key, _)| key.framework == *framework) {
+            queue.flight = None;
+            self.again.clear(key);
+            keys.push(key.clone());
+        }
+        keys
     }
 
     /// Takes the report in flight off when it is the one acknowledged.

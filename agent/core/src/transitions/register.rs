@@ -84,6 +84,7 @@ impl Node {
             | Order::UnrunnableGroup { .. }
             | Order::Kill { .. }
             | Order::Acknowledge { .. }
+            | Order::ResendUpdates(_)
             | Order::EraseVolumes(_)
             | Order::MessageExecutor { .. }
             | Order::ShutdownExecutor(_)

@@ -164,6 +164,18 @@ impl Node {
         }
     }
 
+    /// A framework is back: what it has not acknowledged is sent now, and the waits for its acknowledgements begin anew.
+    pub(crate) fn resend(
+        &mut self,
+        now: Timestamp,
+        framework: &FrameworkId,
+        out: &mut Effects<Self>,
+    ) {
+        for key in self.updates.begin_again(framework) {
+            self.send(now, &key, out);
+        }
+    }
+
     fn send_on(&self, link: u64, key: &TaskKey, status: TaskStatus, out: &mut Effects<Self>) {
         let report = self.reported(key, status);
         let message = Box::new(Outgoing::Update(report));

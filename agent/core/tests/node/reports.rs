@@ -1,5 +1,5 @@
-use mete_agent_core::{Input, LaunchOutcome, Record};
-use mete_model::{Machine, TaskState};
+use mete_agent_core::{Input, LaunchOutcome, Order, Record};
+use mete_model::{FrameworkId, Machine, TaskState};
 
 use crate::fixture::*;
 
@@ -21,6 +21,22 @@ fn a_report_is_repeated_after_ten_seconds_doubling_to_ten_minutes() {
     }
 
     assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+}
+
+#[test]
+fn a_framework_that_is_back_hears_at_once_what_it_has_not_acknowledged() {
+    let mut world = World::registered();
+    let first = report(&world.run(NOON, spec("web"))).status;
+    world.step(at(10.0), Input::Deadline);
+
+    let back = world.order(at(11.0), Order::ResendUpdates(framework().id.expect("set")));
+
+    assert_eq!(report(&back).status, first);
+    let again = world.step(at(21.0), Input::Deadline);
+    assert_eq!(report(&again).status, first, "the waits begin anew");
+    let other = FrameworkId::new("other").expect("good");
+    let nothing = world.order(at(22.0), Order::ResendUpdates(other));
+    assert_eq!(reports(&nothing), []);
 }
 
 #[test]

@@ -248,6 +248,7 @@ impl Fleet {
                     sequence: ping.sequence,
                 })),
             }),
+            Message::ResendUpdates(_) => None, // All that was said is acknowledged soon.
             Message::KillTask(_)
             | Message::ShutdownFramework(_)
             | Message::Shutdown(_)

@@ -3,6 +3,7 @@
 //! Updates of agents carry an id and are repeated by the agent until their framework acknowledges them: the master passes
 //! both on and keeps neither queue nor timer. What the master says itself carries no id and is said once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mete_model::{
@@ -212,6 +213,18 @@ impl Cluster {
             original: None,
         };
         self.tell_framework(framework, event, out);
+    }
+
+    /// A framework is in: agents tell it at once what it has not acknowledged, and do not wait until they would have repeated
+    /// it (so in Mesos).
+    pub(crate) fn ask_for_updates(&mut self, framework: &FrameworkId, out: &mut Out) {
+        let waiting = self.tasks.of_framework(framework);
+        let waiting = waiting.filter(|task| task.unacknowledged.is_some());
+        let agents: BTreeSet<AgentId> = waiting.map(|task| task.agent.clone()).collect();
+        for agent in agents {
+            let framework = framework.clone();
+            self.tell_agent(&agent, MessageToAgent::ResendUpdates { framework }, out);
+        }
     }
 
     /// Answers a task that never was one.

@@ -64,6 +64,7 @@ impl Cluster {
         self.tell_framework(&id, Event::Subscribed { framework }, out);
         self.tell_operations(now, &id, out);
         self.tell_kept_exits(&id, out);
+        self.ask_for_updates(&id, out);
         out.reply = Some(Reply::Subscribed(id));
     }
 

@@ -166,6 +166,34 @@ fn without_failover_timeout_it_is_removed_at_once() {
 }
 
 #[test]
+fn one_that_speaks_as_in_mesos_is_not_let_in_again_once_it_was_removed() {
+    let mut scene = scene();
+    scene.disconnect();
+    scene.world.pass(Duration::from_secs(3_600));
+    let (again, link) = (scene.again(), scene.world.link());
+    let mut subscription = subscription(link, again);
+    subscription.may_return = false;
+
+    let out = scene.world.step(Input::Subscribe(Box::new(subscription)));
+
+    assert!(error_of(&out, link).contains("Framework has been removed"));
+    assert!(matches!(scene.life(), Life::Completed { .. }));
+}
+
+#[test]
+fn what_a_framework_has_not_acknowledged_is_asked_for_when_it_is_back() {
+    let mut scene = scene();
+    scene.disconnect();
+    let again = scene.again();
+
+    let (_, out) = scene.world.subscribe(again);
+
+    let framework = scene.client.id.clone();
+    let asked = MessageToAgent::ResendUpdates { framework };
+    assert_eq!(messages(&out, scene.link), [asked]);
+}
+
+#[test]
 fn a_torn_down_framework_is_stored_ended_and_never_let_in_again() {
     let mut scene = scene();
     let client = scene.client.clone();
