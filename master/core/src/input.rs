@@ -275,6 +275,8 @@ pub struct Subscription {
     pub suppressed: BTreeSet<Role>,
     /// Which offers it takes at all.
     pub rules: OfferRules,
+    /// Whether it may come back after it was removed because it was away for too long; in Mesos it may not.
+    pub may_return: bool,
 }
 
 /// What a framework wants.

@@ -57,6 +57,7 @@ pub(crate) fn subscription(call: &WireCall, link: LinkId) -> Result<Subscription
             subscribe.offer_constraints.as_ref(),
         )
         .within("subscribe")?,
+        may_return: true,
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Gone;
-use mete_master_core::{Input, LinkId, Reply};
+use mete_master_core::{Input, LinkId, Reply, Subscription};
 use mete_model::FrameworkId;
 use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
 use mete_proto::mete::v1::scheduler_server::Scheduler;
@@ -50,6 +50,7 @@ impl Scheduler for Frameworks {
             link: opened.link,
             over: opened.over,
             read: opened.read,
+            may_return: true,
         };
         tokio::spawn(stream.run(request.into_inner()));
         Ok(Response::new(opened.outbound))
@@ -70,6 +71,8 @@ pub(crate) struct Talk {
     pub(crate) over: CancellationToken,
     /// Told when what was said on it has been read.
     pub(crate) read: Arc<Notify>,
+    /// As in [`Subscription`].
+    pub(crate) may_return: bool,
 }
 
 impl Talk {
@@ -116,7 +119,10 @@ impl Talk {
         calls::sign(&mut first, self.caller.as_ref(), &self.desk.handle.view())
             .map_err(Status::permission_denied)?;
         let subscription = match calls::subscription(&first, self.link) {
-            Ok(subscription) => subscription,
+            Ok(subscription) => Subscription {
+                may_return: self.may_return,
+                ..subscription
+            },
             Err(bad) => {
                 let event = events::error(format!("SUBSCRIBE makes no sense: {bad}"));
                 self.desk.links.send_to_framework(self.link, event);

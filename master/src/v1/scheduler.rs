@@ -99,6 +99,7 @@ async fn subscribe(
         link,
         over,
         read: told,
+        may_return: false,
     };
     // The one call that comes on this stream; then it stands until nobody reads it any more.
     let said = futures::stream::once(async { Ok::<_, Status>(call) });

@@ -78,6 +78,9 @@ impl Cluster {
             return Err(SubscribeError::Removed);
         }
         match self.frameworks.get(id) {
+            Some(known) if known.is_completed() && !subscription.may_return => {
+                Err(SubscribeError::Removed)
+            }
             Some(known) if !known.is_nameless() => same_principal(id, &known.info, info),
             Some(_) | None => Ok(()),
         }

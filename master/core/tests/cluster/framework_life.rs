@@ -13,7 +13,7 @@ use mete_placement::offer_constraints::{AttributeConstraint, Predicate};
 
 use crate::world::{
     Client, Out, World, closed, events, framework_info, kills, messages, offers, rescinded, role,
-    task,
+    subscription, task,
 };
 
 struct Scene {
@@ -286,6 +286,7 @@ fn what_makes_no_sense_is_not_let_in() {
             checkpoint: false,
             suppressed: BTreeSet::from([role("db")]),
             rules: OfferRules::default(),
+            may_return: true,
         })));
     assert!(error_of(&out, link).contains("suppressed role db"));
 }
@@ -316,6 +317,7 @@ fn a_suppressed_role_gets_nothing_until_revived() {
         checkpoint: false,
         suppressed: BTreeSet::from([role("web")]),
         rules: OfferRules::default(),
+        may_return: true,
     })));
     let client = Client::of(link, &out);
     assert_eq!(client.offers, []);
@@ -458,6 +460,7 @@ fn rules_for_roles_that_are_not_held_keep_a_framework_out() {
             checkpoint: true,
             suppressed: BTreeSet::new(),
             rules,
+            may_return: true,
         })));
 
         let why = error_of(&out, link);

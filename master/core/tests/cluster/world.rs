@@ -168,14 +168,8 @@ impl World {
 
     pub(crate) fn subscribe(&mut self, info: FrameworkInfo) -> (LinkId, Out) {
         let link = self.link();
-        let out = self.step(Input::Subscribe(Box::new(Subscription {
-            link,
-            info,
-            checkpoint: true,
-            suppressed: BTreeSet::new(),
-            rules: OfferRules::default(),
-        })));
-        (link, out)
+        let subscription = Box::new(subscription(link, info));
+        (link, self.step(Input::Subscribe(subscription)))
     }
 
     /// A new framework that takes everything.
@@ -299,6 +293,17 @@ pub(crate) fn framework_info() -> FrameworkInfo {
         hostname: String::new(),
         webui_url: None,
         original: Bytes::new(),
+    }
+}
+
+pub(crate) fn subscription(link: LinkId, info: FrameworkInfo) -> Subscription {
+    Subscription {
+        link,
+        info,
+        checkpoint: true,
+        suppressed: BTreeSet::new(),
+        rules: OfferRules::default(),
+        may_return: true,
     }
 }
 
