@@ -341,8 +341,15 @@ pub enum Change {
         /// What it does not have at all.
         resources: Resources,
     },
-    /// The agent takes part again.
+    /// An operator lets the agent take part again.
     Reactivate {
+        /// Which.
+        agent: AgentId,
+        /// It drains, so that this has to wait until it has drained.
+        drains: bool,
+    },
+    /// The agent, which is not heard of, connects again.
+    BringBack {
         /// Which.
         agent: AgentId,
     },
@@ -387,6 +394,7 @@ impl Change {
             Self::Free { .. } => "FREE",
             Self::Grow { .. } => "GROW",
             Self::Reactivate { .. } => "REACTIVATE",
+            Self::BringBack { .. } => "BRING_BACK",
             Self::RaiseLimit { .. } => "RAISE_LIMIT",
             Self::AddCapacity { .. } => "ADD_CAPACITY",
             Self::DropConstraint { .. } => "DROP_CONSTRAINT",
@@ -406,6 +414,7 @@ impl Change {
             Self::RaiseLimit { .. } | Self::DropConstraint { .. } => 6,
             Self::DropOfferConstraints | Self::Declare { .. } => 7,
             Self::AddCapacity { .. } => 8,
+            Self::BringBack { .. } => 12,
             Self::Grow { .. } => 16,
         }
     }
@@ -420,7 +429,11 @@ impl fmt::Display for Change {
             Self::Wait { until } => write!(f, "wait until {}, or revive", moment(*until)),
             Self::Free { agent, resources } => write!(f, "free {resources} on agent {agent}"),
             Self::Grow { agent, resources } => write!(f, "give agent {agent} {resources} more"),
-            Self::Reactivate { agent } => write!(f, "let agent {agent} take part again"),
+            Self::Reactivate { agent, drains } => {
+                let when = if *drains { " once it has drained" } else { "" };
+                write!(f, "let agent {agent} take part again{when}")
+            }
+            Self::BringBack { agent } => write!(f, "bring agent {agent} back"),
             Self::RaiseLimit { role, to } => write!(f, "raise the limit of role {role} to {to}"),
             Self::AddCapacity { resources } => write!(
                 f,

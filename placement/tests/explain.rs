@@ -160,7 +160,7 @@ impl World {
                 self.allocator
                     .update_agent(agent, explained.total.plus(resources));
             }
-            Change::Reactivate { agent } => {
+            Change::Reactivate { agent, .. } | Change::BringBack { agent } => {
                 self.allocator.set_admission(agent, Admission::Offerable);
             }
             Change::RaiseLimit { role, to } => {
@@ -415,4 +415,25 @@ fn shapes_with_many_names_are_explained_up_to_a_bound() {
         .expect("known");
 
     assert_eq!(roles[0].shapes.len(), 2);
+}
+
+#[test]
+fn what_is_suggested_for_an_agent_that_is_not_offered_can_be_done() {
+    for (admission, change) in [
+        (Admission::Deactivated, "let agent S0 take part again"),
+        (
+            Admission::Draining,
+            "let agent S0 take part again once it has drained",
+        ),
+        (Admission::Away, "bring agent S0 back"),
+    ] {
+        let mut allocator = Allocator::new(Options::default());
+        allocator.add_agent(agent("S0"), agent_with(4_000, None));
+        allocator.set_admission(&agent("S0"), admission);
+
+        let explained = allocator.explain_shape(None, &Shape::new(Resources::cpus_mem(1_000, 0)));
+
+        let told = explained.smallest_change.iter().map(Change::to_string);
+        assert_eq!(told.collect::<Vec<_>>(), [change]);
+    }
 }

@@ -536,9 +536,9 @@ impl Allocator {
         let mut changes = Vec::new();
         for obstacle in obstacles {
             match obstacle {
-                Obstacle::NotOfferable(_) => changes.push(Change::Reactivate {
-                    agent: agent.id.clone(),
-                }),
+                Obstacle::NotOfferable(admission) => {
+                    changes.push(let_in(agent.id.clone(), *admission));
+                }
                 Obstacle::OtherRegion => changes.push(Change::Declare {
                     capability: "REGION_AWARE",
                 }),
@@ -687,6 +687,21 @@ fn kind(reason: &Reason) -> (&'static str, Vec<String>) {
         particulars.push(constraint.to_string());
     }
     (reason.code(), particulars)
+}
+
+/// How an agent that is not offered comes to be so.
+const fn let_in(agent: AgentId, admission: Admission) -> Change {
+    match admission {
+        Admission::Offerable | Admission::Deactivated => Change::Reactivate {
+            agent,
+            drains: false,
+        },
+        Admission::Draining => Change::Reactivate {
+            agent,
+            drains: true,
+        },
+        Admission::Away => Change::BringBack { agent },
+    }
 }
 
 /// Hears of an obstacle, and wants to hear more.

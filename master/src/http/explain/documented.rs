@@ -150,7 +150,11 @@ fn every_change_is_documented_with_what_it_holds() {
             agent: agent.clone(),
             resources: resources.clone(),
         },
-        Change::Reactivate { agent },
+        Change::Reactivate {
+            agent: agent.clone(),
+            drains: false,
+        },
+        Change::BringBack { agent },
         Change::RaiseLimit {
             role,
             to: Amounts::from(&resources),

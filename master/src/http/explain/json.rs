@@ -205,7 +205,9 @@ pub(super) fn changes(all: &[Change]) -> Vec<Value> {
                 agent,
                 resources: amounts,
             } => json!({ "agent": agent.as_str(), "resources": resources(amounts) }),
-            Change::Reactivate { agent } => json!({ "agent": agent.as_str() }),
+            Change::Reactivate { agent, .. } | Change::BringBack { agent } => {
+                json!({ "agent": agent.as_str() })
+            }
             Change::RaiseLimit { role, to } => {
                 json!({ "role": role.as_str(), "to": amounts(to) })
             }
