@@ -185,6 +185,10 @@ pub fn min_allocatable(
 }
 
 fn quantities(set: &wire::offer_filters::ResourceQuantities) -> Result<Amounts, ConvertError> {
+    if set.quantities.is_empty() {
+        let rule = "it names at least one quantity";
+        return Err(ConvertError::bad_value("quantities", "{}", rule));
+    }
     let mut sum = Resources::none();
     for (name, amount) in &set.quantities {
         let mut resource = wire::Resource {

@@ -348,6 +348,11 @@ fn offer_filters_that_make_no_sense_are_named_with_field_and_value() {
         ) && negative.contains("-1 is not possible"),
         "{negative}"
     );
+    let nothing = refused("web", &[&[("cpus", 1.0)], &[]]);
+    assert!(
+        nothing.contains("quantities[1].quantities") && nothing.contains("at least one quantity"),
+        "{nothing}"
+    );
     let many: Vec<&[(&str, f64)]> = vec![&[("cpus", 1.0)]; 101];
     assert!(refused("web", &many).contains("101 is not possible: at most 100 sets"));
 }
