@@ -10,14 +10,15 @@ use mete_agent_core::task_dir::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES, IdRa
 use mete_daemon::auth::{ListenOptions, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
 use mete_daemon::telemetry::TelemetryOptions;
-use mete_model::{Attributes, FaultDomain, LinuxCapability, MEBIBYTE, Resources};
+use mete_model::{FaultDomain, LinuxCapability, MEBIBYTE};
 use mete_proto::convert::ConvertError;
-use mete_proto::resources_text::{parse_attributes, parse_resources};
+use mete_proto::resources_text::{parse_attributes, parse_total};
 use tonic::transport::Endpoint;
 
 use crate::cgroups::DEFAULT_MAX_PIDS;
 use crate::devices::GpuDevice;
 use crate::images::ImageOptions;
+use crate::inventory::Given;
 use crate::networks::NetworkOptions;
 use crate::sandbox::DEFAULT_RESERVE_BYTES;
 
@@ -56,7 +57,7 @@ pub struct Options {
     pub advertise_ip: Option<IpAddr>,
     /// What to offer, in Mesos' form: `cpus:4;mem:2048;disk:10000;ports:[31000-32000]`, memory and disk in MB, or a list of
     /// `Resource` in JSON; either may stand in a file, `file:///etc/mete/resources.json`. What is not named is measured,
-    /// ports are 31000 to 32000.
+    /// ports are 31000 to 32000; of what is named with 0 there is nothing.
     #[arg(long, value_name = "TEXT")]
     pub resources: Option<String>,
     /// What constraints may ask for: `rack:r1;zone:b;disk:ssd`, or a file with that.
@@ -217,15 +218,20 @@ impl Options {
         self.advertise_ip.unwrap_or(self.listen.ip)
     }
 
-    /// What was said of resources and attributes.
+    /// What was said of resources, attributes and the name.
     ///
     /// # Errors
     /// What is wrong, by key.
-    pub fn given(&self) -> Result<(Resources, Attributes), Vec<Fault>> {
-        let resources = said("resources", self.resources.as_deref(), parse_resources);
+    pub fn given(&self) -> Result<Given, Vec<Fault>> {
+        let resources = said("resources", self.resources.as_deref(), parse_total);
         let attributes = said("attributes", self.attributes.as_deref(), parse_attributes);
         match (resources, attributes) {
-            (Ok(resources), Ok(attributes)) => Ok((resources, attributes)),
+            (Ok((resources, named)), Ok(attributes)) => Ok(Given {
+                resources,
+                named,
+                attributes,
+                hostname: self.hostname.clone(),
+            }),
             (resources, attributes) => {
                 let faults = resources.err().into_iter().chain(attributes.err());
                 Err(faults.collect())
@@ -420,8 +426,26 @@ mod tests {
 
         let options: Options = load("agent", arguments, NOTHING).expect("fine");
 
-        let (resources, _) = options.given().expect("reads");
+        let resources = options.given().expect("reads").resources;
         assert_eq!((resources.cpus_milli, resources.ports.count()), (1_500, 10));
+    }
+
+    #[test]
+    fn parts_of_gpus_are_refused_at_the_start() {
+        for gpus in ["gpus:0.5", "gpus:2000"] {
+            let arguments = [format!("--resources={gpus}")];
+
+            let Err(ConfigError::Faults(faults)) = load::<Options>("agent", arguments, NOTHING)
+            else {
+                panic!("{gpus} is not whole");
+            };
+
+            let text = faults.to_string();
+            assert!(
+                text.contains("an agent has whole GPUs, at most 1024"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -433,8 +457,8 @@ mod tests {
         let arguments = [format!("--resources=file://{}", file.display())];
         let options: Options = load("agent", arguments, NOTHING).expect("fine");
 
-        let (resources, _) = options.given().expect("reads");
-        assert_eq!(resources.cpus_milli, 1_500);
+        let given = options.given().expect("reads");
+        assert_eq!(given.resources.cpus_milli, 1_500);
 
         std::fs::remove_file(&file).expect("removed");
         let faults = options.given().expect_err("it is gone");

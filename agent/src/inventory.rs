@@ -1,6 +1,7 @@
 //! What this machine has for tasks: measured, less what the agent and the system keep; an operator
 //! may say otherwise for each part.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -21,8 +22,10 @@ pub const DEFAULT_PORTS: (u64, u64) = (31_000, 32_000);
 /// What an operator may say; what is not said is measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// Quantities; those that are zero, and ports that are none, are measured.
+    /// Quantities.
     pub resources: Resources,
+    /// The resources that were named, those of which there is to be nothing included (as in Mesos). What was not is measured.
+    pub named: BTreeSet<String>,
     /// Rack, zone, kind of disk.
     pub attributes: Attributes,
     /// The name under which tasks are reached.
@@ -69,18 +72,18 @@ pub enum InventoryError {
 pub fn take(work_dir: &Path, given: Given) -> Result<Inventory, InventoryError> {
     let mut resources = given.resources;
     // What is given for some role only is given: the rest is not measured on top of it.
-    let all = resources.flat().into_owned();
-    if all.cpus_milli == 0 {
+    let is_measured = |name: &str| !given.named.contains(name);
+    if is_measured("cpus") {
         let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
         resources.cpus_milli = cpus.saturating_mul(1_000);
     }
-    if all.mem_bytes == 0 {
+    if is_measured("mem") {
         resources.mem_bytes = for_tasks(
             memory_bytes().map_err(InventoryError::Memory)?,
             KEPT_MEMORY_BYTES,
         );
     }
-    if all.disk_bytes == 0 {
+    if is_measured("disk") {
         let disk = |source| InventoryError::Disk {
             path: work_dir.display().to_string(),
             source,
@@ -90,7 +93,7 @@ pub fn take(work_dir: &Path, given: Given) -> Result<Inventory, InventoryError> 
             KEPT_DISK_BYTES,
         );
     }
-    if all.ports.is_empty() {
+    if is_measured("ports") {
         resources.ports = Ranges::interval(DEFAULT_PORTS.0, DEFAULT_PORTS.1);
     }
     Ok(Inventory {
@@ -162,7 +165,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let measured = take(directory.path(), Given::default()).unwrap();
         let given = Given {
-            resources: Resources::cpus_mem(1_500, 256).with_ports(Ranges::interval(9, 10)),
+            resources: Resources::cpus_mem(1_500, 0).with_ports(Ranges::interval(9, 10)),
+            named: ["cpus", "mem", "ports"].map(str::to_owned).into(),
             attributes: Attributes::new(),
             hostname: Some("127.0.0.2".into()),
         };
@@ -173,7 +177,8 @@ mod tests {
         assert_eq!(measured.resources.ports, Ranges::interval(31_000, 32_000));
         assert_eq!(
             (taken.resources.cpus_milli, taken.resources.mem_bytes),
-            (1_500, 256 << 20)
+            (1_500, 0),
+            "nothing was said to be what there is"
         );
         assert_eq!(taken.resources.disk_bytes, measured.resources.disk_bytes);
         assert_eq!(

@@ -43,7 +43,7 @@ use crate::grpc;
 use crate::hands::Hands;
 use crate::http;
 use crate::images::{self, ImageError, Images};
-use crate::inventory::{self, Given, Inventory, InventoryError};
+use crate::inventory::{self, Inventory, InventoryError};
 use crate::journal::AgentJournal;
 use crate::launch::Launcher;
 use crate::master_link::{Introduction, MasterLink};
@@ -204,12 +204,7 @@ async fn open_store(places: &Places) -> Result<Redb, RunError> {
 }
 
 async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunError> {
-    let (resources, attributes) = options.given().map_err(Faults)?;
-    let given = Given {
-        resources,
-        attributes,
-        hostname: options.hostname.clone(),
-    };
+    let given = options.given().map_err(Faults)?;
     let root = places.root().to_owned();
     let inventory = spawn_blocking(move || inventory::take(&root, given)).await??;
     info!(resources = %inventory.resources, hostname = inventory.hostname, "machine measured");

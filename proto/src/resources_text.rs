@@ -3,11 +3,12 @@
 //! role in parentheses after the name keeps the part for that role: `cpus(prod):4`. Resources also come as Mesos' JSON, a
 //! list of `Resource`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mete_model::{AttributeValue, Attributes, Resources, Role, Tag};
 
-use crate::convert::{ConvertError, attributes, resources};
+use crate::convert::{ConvertError, agent, attributes, resources};
 use crate::json;
 use crate::mesos::v1 as wire;
 use wire::value::{Range, Ranges, Scalar, Type};
@@ -17,22 +18,36 @@ use wire::value::{Range, Ranges, Scalar, Type};
 /// # Errors
 /// Names the part that is bad or not carried yet.
 pub fn parse_resources(text: &str) -> Result<Resources, ConvertError> {
+    resources::from_wire(&list(text)?)
+}
+
+/// Reads what an agent is to have, and which resources were named: one of which there is nothing is named, too.
+///
+/// # Errors
+/// As [`parse_resources`], and when GPUs are not whole.
+pub fn parse_total(text: &str) -> Result<(Resources, BTreeSet<String>), ConvertError> {
+    let list = list(text)?;
+    let total = resources::from_wire(&list)?;
+    agent::check_gpus(&total)?;
+    let named = list.into_iter().map(|one| one.name).collect();
+    Ok((total, named))
+}
+
+fn list(text: &str) -> Result<Vec<wire::Resource>, ConvertError> {
     if text.trim_start().starts_with('[') {
         return from_json(text);
     }
-    let list: Result<Vec<_>, _> = parts(text).map(|part| resource(part?)).collect();
-    resources::from_wire(&list?)
+    parts(text).map(|part| resource(part?)).collect()
 }
 
 /// Reads a list of `Resource`.
-fn from_json(text: &str) -> Result<Resources, ConvertError> {
+fn from_json(text: &str) -> Result<Vec<wire::Resource>, ConvertError> {
     let bad = |why: &dyn std::error::Error| ConvertError::bad_ask("the list of resources", why);
     let list: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| bad(&error))?;
     let one = |value: serde_json::Value| {
         json::from_slice(value.to_string().as_bytes()).map_err(|error| bad(&error))
     };
-    let list: Vec<wire::Resource> = list.into_iter().map(one).collect::<Result<_, _>>()?;
-    resources::from_wire(&list)
+    list.into_iter().map(one).collect()
 }
 
 /// Writes resources so that they are read as the same; nothing is an empty text. What came to be while the agent ran

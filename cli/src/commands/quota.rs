@@ -54,6 +54,9 @@ fn parse(text: &str) -> Result<Stated, String> {
         let form = "must be amounts such as cpus=4,mem=1024, or none";
         let (name, value) = part.split_once('=').ok_or(form)?;
         let value: f64 = value.trim().parse().map_err(|_| form)?;
+        if !value.is_finite() {
+            return Err(format!("{} must be a number, at least 0", name.trim()));
+        }
         let before = stated.insert(name.trim().to_owned(), value);
         if before.is_some() {
             return Err(format!("names {} twice", name.trim()));
@@ -158,5 +161,7 @@ mod tests {
         assert!(parse("cpus").is_err());
         assert!(parse("cpus=4,cpus=5").is_err());
         assert!(parse("").is_err());
+        let why = parse("cpus=nan").expect_err("no number");
+        assert_eq!(why, "cpus must be a number, at least 0");
     }
 }

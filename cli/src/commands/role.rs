@@ -21,8 +21,18 @@ pub(crate) enum Ask {
         /// Which role, e.g. `prod` or `prod/web`.
         role: String,
         /// From 0.001 to 4294967, rounded to thousandths.
+        #[arg(allow_negative_numbers = true, value_parser = weight)]
         weight: f64,
     },
+}
+
+/// Reads a number that JSON can say; whether it can be a weight is for the master to say.
+fn weight(text: &str) -> Result<f64, String> {
+    let weight: f64 = text.trim().parse().map_err(|_| "must be a number")?;
+    match weight.is_finite() {
+        true => Ok(weight),
+        false => Err("must be a number from 0.001 to 4294967".to_owned()),
+    }
 }
 
 pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {

@@ -57,9 +57,17 @@ impl From<&AgentInfo> for wire::AgentInfo {
     }
 }
 
-/// What an agent has. Its GPUs come whole, however they are reserved.
 fn total(info: &wire::AgentInfo) -> Result<Resources, ConvertError> {
     let total = resources::from_wire(&info.resources)?;
+    check_gpus(&total)?;
+    Ok(total)
+}
+
+/// What an agent has: its GPUs come whole, however they are reserved.
+///
+/// # Errors
+/// When they do not, or when there are too many.
+pub fn check_gpus(total: &Resources) -> Result<(), ConvertError> {
     let plain = std::iter::once(total.gpus_milli);
     for milli in plain.chain(total.parts().map(|(_, part)| part.gpus_milli)) {
         let whole = u64::from(WHOLE_DEVICE);
@@ -71,7 +79,7 @@ fn total(info: &wire::AgentInfo) -> Result<Resources, ConvertError> {
             ));
         }
     }
-    Ok(total)
+    Ok(())
 }
 
 /// A fault domain as the model has it; `None` when the message says none.
