@@ -366,6 +366,10 @@ enum StoredAdmission {
         mark_gone: bool,
     },
     Drained,
+    /// The same, with the longest grace period that tasks had.
+    DrainedWithin {
+        max_grace_micros: u64,
+    },
     Deactivated,
     Gone {
         at_micros: u64,
@@ -431,7 +435,12 @@ impl From<Admission> for StoredAdmission {
                 max_grace_micros: drain.max_grace().map(micros),
                 mark_gone: drain.mark_gone,
             },
-            Admission::Drained => Self::Drained,
+            Admission::Drained { max_grace: None } => Self::Drained,
+            Admission::Drained {
+                max_grace: Some(most),
+            } => Self::DrainedWithin {
+                max_grace_micros: micros(most),
+            },
             Admission::Deactivated => Self::Deactivated,
             Admission::Gone { at } => Self::Gone {
                 at_micros: at.as_micros(),
@@ -461,7 +470,10 @@ impl From<StoredAdmission> for Admission {
                 },
                 mark_gone,
             }),
-            StoredAdmission::Drained => Self::Drained,
+            StoredAdmission::Drained => Self::Drained { max_grace: None },
+            StoredAdmission::DrainedWithin { max_grace_micros } => Self::Drained {
+                max_grace: Some(Duration::from_micros(max_grace_micros)),
+            },
             StoredAdmission::Deactivated => Self::Deactivated,
             StoredAdmission::Gone { at_micros } => Self::Gone {
                 at: Timestamp::from_micros(at_micros),
@@ -701,7 +713,10 @@ mod tests {
                 by,
                 max_grace: Some(Duration::from_secs(3)),
             }),
-            Admission::Drained,
+            Admission::Drained { max_grace: None },
+            Admission::Drained {
+                max_grace: Some(Duration::from_secs(600)),
+            },
             Admission::Deactivated,
         ] {
             let agent = AgentRecord {

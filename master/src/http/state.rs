@@ -178,7 +178,13 @@ fn drain_info(agent: &Agent) -> Option<Value> {
             }
             Some(info)
         }
-        Admission::Drained => Some(json!({ "state": "DRAINED", "config": {} })),
+        Admission::Drained { max_grace: None } => Some(json!({ "state": "DRAINED", "config": {} })),
+        Admission::Drained {
+            max_grace: Some(most),
+        } => {
+            let config = json!({ "max_grace_period": Nanoseconds::of(most) });
+            Some(json!({ "state": "DRAINED", "config": config }))
+        }
         Admission::Active | Admission::Deactivated | Admission::Gone { .. } => None,
     }
 }

@@ -52,7 +52,10 @@ pub enum Admission {
     /// No offers; its tasks are being ended.
     Draining(Drain),
     /// No offers; it has drained and has no tasks.
-    Drained,
+    Drained {
+        /// The longest grace period that tasks had, as it was ordered.
+        max_grace: Option<Duration>,
+    },
     /// No offers; its tasks run on.
     Deactivated,
     /// An operator said that it never comes back.
@@ -126,6 +129,14 @@ impl Drain {
         }
     }
 
+    /// The longest grace period that tasks were given as it was ordered; `None`: each has its own.
+    pub fn ordered_grace(&self) -> Option<Duration> {
+        match self.pace {
+            Pace::AtOnce { until } => until.map(|until| until.since(self.since)),
+            Pace::Leave { max_grace, .. } => max_grace,
+        }
+    }
+
     /// The longest grace period that a task has; `None`: its own, as far as the deadline allows.
     pub const fn max_grace(&self) -> Option<Duration> {
         match self.pace {
@@ -141,7 +152,7 @@ impl Admission {
         match self {
             Self::Active => "active",
             Self::Draining(_) => "draining",
-            Self::Drained => "drained",
+            Self::Drained { .. } => "drained",
             Self::Deactivated => "deactivated",
             Self::Gone { .. } => "gone",
         }
@@ -187,7 +198,7 @@ impl Agent {
             Admission::Gone { .. } => true,
             Admission::Active
             | Admission::Draining(_)
-            | Admission::Drained
+            | Admission::Drained { .. }
             | Admission::Deactivated => false,
         }
     }
@@ -197,7 +208,9 @@ impl Agent {
         match self.admission {
             Admission::Active if self.link().is_some() => mete_placement::Admission::Offerable,
             Admission::Active | Admission::Gone { .. } => mete_placement::Admission::Away,
-            Admission::Draining(_) | Admission::Drained => mete_placement::Admission::Draining,
+            Admission::Draining(_) | Admission::Drained { .. } => {
+                mete_placement::Admission::Draining
+            }
             Admission::Deactivated => mete_placement::Admission::Deactivated,
         }
     }
@@ -207,7 +220,7 @@ impl Agent {
         match self.admission {
             Admission::Active => self.link().is_some(),
             Admission::Draining(_)
-            | Admission::Drained
+            | Admission::Drained { .. }
             | Admission::Deactivated
             | Admission::Gone { .. } => false,
         }
@@ -218,7 +231,7 @@ impl Agent {
         match self.admission {
             Admission::Draining(drain) => Some(drain),
             Admission::Active
-            | Admission::Drained
+            | Admission::Drained { .. }
             | Admission::Deactivated
             | Admission::Gone { .. } => None,
         }

@@ -41,10 +41,10 @@ impl Cluster {
         };
         let since = match admission {
             Admission::Draining(drain) => drain.since,
-            Admission::Drained if !mark_gone => return,
+            Admission::Drained { .. } if !mark_gone => return,
             Admission::Active
             | Admission::Deactivated
-            | Admission::Drained
+            | Admission::Drained { .. }
             | Admission::Gone { .. } => now,
         };
         let drain = Drain {
@@ -66,7 +66,7 @@ impl Cluster {
             // An agent that drains, or has, gets no new tasks anyway.
             Some(
                 Admission::Draining(_)
-                | Admission::Drained
+                | Admission::Drained { .. }
                 | Admission::Deactivated
                 | Admission::Gone { .. },
             )
@@ -77,7 +77,7 @@ impl Cluster {
     /// New tasks on an agent again.
     pub(crate) fn reactivate_agent(&mut self, now: Timestamp, id: &AgentId, out: &mut Out) {
         match self.changeable(id, out) {
-            Some(Admission::Drained | Admission::Deactivated) => {
+            Some(Admission::Drained { .. } | Admission::Deactivated) => {
                 self.set_admission(now, id, Admission::Active, out);
             }
             Some(Admission::Draining(_)) => {
@@ -238,7 +238,8 @@ impl Cluster {
         if drain.mark_gone {
             self.retire_agent(now, id, out);
         } else {
-            self.set_admission(now, id, Admission::Drained, out);
+            let max_grace = drain.ordered_grace();
+            self.set_admission(now, id, Admission::Drained { max_grace }, out);
         }
     }
 }

@@ -96,7 +96,7 @@ impl Cluster {
             (
                 Admission::Active
                 | Admission::Draining(_)
-                | Admission::Drained
+                | Admission::Drained { .. }
                 | Admission::Deactivated,
                 None,
             ) => {

@@ -116,7 +116,7 @@ fn a_draining_agent_loses_its_offers_and_its_tasks_and_has_drained() {
     assert!(offers(&out, scene.client.link).is_empty());
     assert!(matches!(scene.admission(), Admission::Draining(_)));
     let out = scene.acknowledge(2);
-    assert_eq!(scene.admission(), Admission::Drained);
+    assert_eq!(scene.admission(), Admission::Drained { max_grace: None });
     assert_eq!(out.store.len(), 1);
     let out = scene.world.pass(Duration::from_secs(600));
     assert!(offers(&out, scene.client.link).is_empty());
@@ -130,15 +130,16 @@ fn an_agent_without_tasks_has_drained_at_once() {
     world.step(Input::DrainAgent {
         agent: agent.clone(),
         deadline: None,
-        max_grace: None,
+        max_grace: Some(MINUTE),
         mark_gone: false,
     });
 
+    let drained = Admission::Drained {
+        max_grace: Some(MINUTE),
+    };
     let view = world.cluster.view();
-    assert_eq!(
-        view.agents.get(&agent).map(|agent| agent.admission),
-        Some(Admission::Drained)
-    );
+    let admission = view.agents.get(&agent).map(|agent| agent.admission);
+    assert_eq!(admission, Some(drained), "it shows how it was ordered");
 }
 
 #[test]
@@ -236,9 +237,19 @@ fn a_drain_goes_on_after_a_restart_of_the_master() {
         let view = world.cluster.view();
         view.agents.get(&agent).map(|agent| agent.admission)
     };
-    assert_eq!(admission(&world), Some(Admission::Drained));
+    assert_eq!(
+        admission(&world),
+        Some(Admission::Drained {
+            max_grace: Some(MINUTE)
+        })
+    );
     let mut world = world.restarted(settings());
-    assert_eq!(admission(&world), Some(Admission::Drained));
+    assert_eq!(
+        admission(&world),
+        Some(Admission::Drained {
+            max_grace: Some(MINUTE)
+        })
+    );
     let (_, out) = world.returns(&agent, Vec::new());
     assert!(out.store.is_empty(), "nothing is new");
 }
@@ -418,7 +429,7 @@ fn what_the_drain_kills_says_so_and_what_a_framework_ends_itself_does_not() {
     );
     assert_eq!(why(&by_framework, moved.client.link), [(None, None)]);
     moved.acknowledge(2);
-    assert_eq!(moved.admission(), Admission::Drained);
+    assert_eq!(moved.admission(), Admission::Drained { max_grace: None });
 }
 
 #[test]
@@ -430,7 +441,7 @@ fn an_agent_that_was_left_in_time_has_drained_and_nobody_is_asked_any_more() {
 
     let out = scene.acknowledge(2);
 
-    assert_eq!(scene.admission(), Admission::Drained);
+    assert_eq!(scene.admission(), Admission::Drained { max_grace: None });
     let withdrawn = events(&out, scene.client.link);
     assert!(
         matches!(&withdrawn[..], [Event::RescindInverse(offer)] if *offer == asked[0].id),

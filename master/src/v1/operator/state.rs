@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mete_daemon::aside;
-use mete_master_core::{Admission, Agent, Executor, Framework, Life, Pace, Reach, Task, View};
+use mete_master_core::{Admission, Agent, Executor, Framework, Life, Reach, Task, View};
 use mete_model::{Capability, FrameworkId, TaskState};
 use mete_proto::MESOS_VERSION;
 use mete_proto::convert::undecided::Undecided;
@@ -98,17 +98,19 @@ fn capability(kind: AgentCapability) -> wire::agent_info::Capability {
 fn drain_info(agent: &Agent) -> Option<wire::DrainInfo> {
     let (state, config) = match agent.admission {
         Admission::Draining(drain) => {
-            let most = match drain.pace {
-                Pace::AtOnce { until } => until.map(|until| until.since(drain.since)),
-                Pace::Leave { max_grace, .. } => max_grace,
-            };
             let config = wire::DrainConfig {
-                max_grace_period: most.map(duration_info),
+                max_grace_period: drain.ordered_grace().map(duration_info),
                 mark_gone: Some(drain.mark_gone),
             };
             (wire::DrainState::Draining, config)
         }
-        Admission::Drained => (wire::DrainState::Drained, wire::DrainConfig::default()),
+        Admission::Drained { max_grace } => {
+            let config = wire::DrainConfig {
+                max_grace_period: max_grace.map(duration_info),
+                ..wire::DrainConfig::default()
+            };
+            (wire::DrainState::Drained, config)
+        }
         Admission::Active | Admission::Deactivated | Admission::Gone { .. } => return None,
     };
     Some(wire::DrainInfo {
