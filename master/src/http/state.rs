@@ -241,7 +241,7 @@ fn framework_alone<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkSh
         name: &info.name,
         user: &info.user,
         hostname: &info.hostname,
-        webui_url: info.webui_url.as_deref(),
+        webui_url: info.webui_url.as_deref().unwrap_or_default(),
         principal: info.principal.as_deref(),
         role: single.then(|| roles.next().unwrap_or("*")),
         roles: (!single).then(|| roles.collect()),

@@ -107,8 +107,8 @@ pub(super) struct FrameworkShape<'a> {
     pub(super) name: &'a str,
     pub(super) user: &'a str,
     pub(super) hostname: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) webui_url: Option<&'a str>,
+    /// Empty when the framework has none.
+    pub(super) webui_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
