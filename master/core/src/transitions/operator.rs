@@ -18,7 +18,9 @@ use crate::registry::Record;
 impl Cluster {
     /// Sets weights, all or none. The weight of every role, 1, is not kept.
     pub(crate) fn set_weights(&mut self, weights: BTreeMap<Role, NonZeroU32>, out: &mut Out) {
-        if self.weights.len() + weights.len() > MAX_SET_ROLES {
+        let is_new = |role: &&Role| !self.weights.contains_key(*role);
+        let new = weights.keys().filter(is_new).count();
+        if self.weights.len() + new > MAX_SET_ROLES {
             return fail(OperatorError::TooManyRoles, out);
         }
         out.reply = Some(Reply::Done);
