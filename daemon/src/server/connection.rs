@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::Stream;
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,10 +18,13 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::warn;
 
 use super::MAX_CONNECTIONS;
-use super::patience::FirstBytes;
+use super::patience::FirstHead;
 
 /// Pause after an accept that failed, mostly for want of file descriptors: others must be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// After so long a silence the kernel asks a peer whether it is there, and nine times more before it gives it up.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// Ends all connections of a server.
 #[derive(Clone, Default)]
@@ -63,6 +67,9 @@ async fn accept_one(listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => {
                 // Small messages wait for nobody; a socket that refuses this is dead and fails on the first read.
                 drop(stream.set_nodelay(true));
+                // Nor is one kept for a peer whose machine is gone.
+                set_socket_keepalive(&stream, true).ok();
+                set_tcp_keepidle(&stream, SILENCE).ok();
                 return stream;
             }
             Err(failure) => {
@@ -80,8 +87,8 @@ pub(super) struct Connection {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The task that `cut` will wake.
     registered: Option<Waker>,
-    /// `None`: they have come.
-    first_bytes: Option<FirstBytes>,
+    /// `None`: it has come.
+    first_head: Option<FirstHead>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -92,7 +99,7 @@ impl Connection {
             done: Arc::clone(&cut.done),
             cut: Box::pin(cut.token.clone().cancelled_owned()),
             registered: None,
-            first_bytes: Some(FirstBytes::awaited()),
+            first_head: Some(FirstHead::awaited()),
             _place: place,
         }
     }
@@ -149,10 +156,10 @@ impl AsyncRead for Connection {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(first) = &mut self.first_bytes {
+        if let Some(first) = &mut self.first_head {
             if polled.is_ready() {
-                if first.are_enough(&buffer.filled()[before..]) {
-                    self.first_bytes = None;
+                if first.is_whole_with(&buffer.filled()[before..]) {
+                    self.first_head = None;
                 }
             } else if let Poll::Ready(late) = first.poll_late(context) {
                 return Poll::Ready(Err(late));

@@ -1,9 +1,11 @@
 //! How long callers may take: whoever says what it wants byte by byte keeps a connection, and memory, from others.
 //!
 //! ```text
-//! accepted ──FIRST_BYTES──▶ HTTP/1 or HTTP/2 is known ──head: hyper's 30 s──▶ request ──BODY──▶ it is whole
+//! accepted ──FIRST_HEAD──▶ HTTP/2 is known, or the first head of HTTP/1 is whole ──▶ request ──BODY──▶ it is whole
+//!                                   IDLE between an answer and the next head ──────────▲──────────────────┘
 //! ```
-//! A peer of HTTP/2 is asked whether it lives all the while. What answers may take as long as it likes.
+//! A peer of HTTP/2 is asked whether it lives all the while. What answers may take as long as it likes. Whoever was answered
+//! once may be silent for as long as frameworks are, and does not lose its next call: some clients repeat none.
 
 use std::io;
 use std::pin::Pin;
@@ -14,42 +16,65 @@ use axum::body::{Bytes, HttpBody};
 use http_body_util::Limited;
 use tokio::time::{Sleep, sleep};
 
-/// From a connection to its first bytes (hyper waits as long for the head of a request).
-const FIRST_BYTES: Duration = Duration::from_secs(30);
+/// From a connection to the end of its first head.
+const FIRST_HEAD: Duration = Duration::from_secs(30);
+/// From an answer to the end of the next head: a day. Mesos waits for ever; whoever is dead is noticed by the kernel.
+pub(super) const IDLE: Duration = Duration::from_secs(24 * 3_600);
 /// From the head of an HTTP request to the end of its body: the largest comes with 1.2 Mbit/s.
 const BODY: Duration = Duration::from_secs(60);
 /// What a connection of HTTP/2 begins with (RFC 9113 §3.4). Until something else comes it may be either.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection of which nobody knows yet what it speaks.
-pub(super) struct FirstBytes {
-    seen: usize,
+/// A connection of which nobody knows yet what it speaks, or what it wants.
+pub(super) struct FirstHead {
+    /// So much of the preface has come; `None`: something else has.
+    seen: Option<usize>,
+    /// So many ends of lines one right after the other.
+    line_ends: u8,
     end: Pin<Box<Sleep>>,
 }
 
-impl FirstBytes {
+impl FirstHead {
     pub(super) fn awaited() -> Self {
-        Self::within(FIRST_BYTES)
+        Self::within(FIRST_HEAD)
     }
 
     fn within(patience: Duration) -> Self {
         Self {
-            seen: 0,
+            seen: Some(0),
+            line_ends: 0,
             end: Box::pin(sleep(patience)),
         }
     }
 
-    /// These have come; whether it is known now what is spoken.
-    pub(super) fn are_enough(&mut self, bytes: &[u8]) -> bool {
-        let rest = &PREFACE[self.seen..];
-        self.seen += bytes.len().min(rest.len());
-        self.seen == PREFACE.len() || !rest.starts_with(bytes)
+    /// These have come; whether HTTP/2 is spoken, or the head is whole.
+    pub(super) fn is_whole_with(&mut self, bytes: &[u8]) -> bool {
+        if let Some(seen) = self.seen {
+            let rest = &PREFACE[seen..];
+            let length = bytes.len().min(rest.len());
+            self.seen = (bytes[..length] == rest[..length]).then_some(seen + length);
+            if self.seen == Some(PREFACE.len()) {
+                return true;
+            }
+        }
+        for byte in bytes {
+            match byte {
+                b'\n' => self.line_ends += 1,
+                b'\r' => {}
+                _ => self.line_ends = 0,
+            }
+            // An empty line is the end (RFC 9112 §2.2 lets the CR be left out). One of the preface is none yet.
+            if self.line_ends == 2 && self.seen.is_none() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Ready when they have not come in time.
     pub(super) fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         ready!(self.end.as_mut().poll(context));
-        let words = "nothing came that says what is spoken";
+        let words = "nothing came that says what is wanted";
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, words))
     }
 }
@@ -114,15 +139,19 @@ mod tests {
     use super::*;
 
     fn known_after(pieces: &[&[u8]]) -> Option<usize> {
-        let mut first = FirstBytes::awaited();
-        let known = |piece: &&[u8]| first.are_enough(piece);
+        let mut first = FirstHead::awaited();
+        let known = |piece: &&[u8]| first.is_whole_with(piece);
         pieces.iter().position(known)
     }
 
     #[tokio::test]
-    async fn what_is_spoken_is_known_from_the_first_byte_that_differs() {
-        assert_eq!(known_after(&[b"G"]), Some(0));
-        assert_eq!(known_after(&[b"P", b"OST / HTTP/1.1"]), Some(1));
+    async fn what_is_wanted_is_known_from_the_preface_or_with_an_empty_line() {
+        assert_eq!(known_after(&[b"GET / HTTP/1.1\r\nHost: x\r\n"]), None);
+        assert_eq!(known_after(&[b"GET / HTTP/1.0\r\n\r\nmore"]), Some(0));
+        assert_eq!(
+            known_after(&[b"P", b"OST / HTTP/1.1\r\nA: b\r", b"\n\n"]),
+            Some(2)
+        );
         assert_eq!(known_after(&[b"PRI * HTTP/2.0\r\n", b"\r\nSM"]), None);
         assert_eq!(known_after(&[PREFACE]), Some(0));
         let (one, two) = PREFACE.split_at(5);

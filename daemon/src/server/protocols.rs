@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::connection::Connection;
+use super::patience::IDLE;
 
 /// Streams on one connection: many agents or frameworks may share one.
 const MAX_STREAMS_PER_CONNECTION: u32 = 10_000;
@@ -75,7 +76,8 @@ fn protocols() -> auto::Builder<TokioExecutor> {
     let mut protocols = auto::Builder::new(TokioExecutor::new());
     protocols
         .http1()
-        .timer(TokioTimer::new()) // the head of a request has 30 s
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE) // it runs between requests, too
         .title_case_headers(true);
     protocols
         .http2()

@@ -46,6 +46,12 @@ async fn who_says_what_it_wants_byte_by_byte_is_hung_up_on() {
     let serving = tokio::spawn(server::serve(listener, routes, None, shutdown.clone()));
     // The shortest request there is: shorter than what HTTP/2 begins with.
     let mut waits = peer(address, b"GET /endless HTTP/1.0\r\n\r\n").await;
+    // One that was answered, and has nothing to say for longer than others are waited for.
+    let asks = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut quiet = peer(address, asks).await;
+    let mut answer = [0; 4_096];
+    let read = quiet.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 404"));
 
     let ended = tokio::join!(
         heard(address, ""),
@@ -54,11 +60,14 @@ async fn who_says_what_it_wants_byte_by_byte_is_hung_up_on() {
     );
 
     assert_eq!(ended, Default::default(), "nobody is answered");
-    let mut answer = [0; 4_096];
     let read = waits.read(&mut answer).await.unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.0 200 OK"));
     while waits.try_read(&mut answer).is_ok_and(|read| read > 0) {}
     let more = waits.try_read(&mut answer).map_err(|error| error.kind());
     assert_eq!(more, Err(io::ErrorKind::WouldBlock), "it waits on");
+    quiet.write_all(asks).await.unwrap();
+    let read = timeout(DEADLINE, quiet.read(&mut answer)).await;
+    let read = read.expect("an answer").unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 404"), "{read} bytes");
     serving.abort();
 }
