@@ -40,6 +40,8 @@ const NOT_ITS_STREAM: &str = "the framework is not subscribed on this stream";
 pub struct Cluster {
     pub(crate) settings: Arc<Settings>,
     pub(crate) started: Timestamp,
+    /// No agent was known when this master began: it is a new cluster's, or has lost its state.
+    pub(crate) began_blank: bool,
     pub(crate) agents: Agents,
     pub(crate) frameworks: Frameworks,
     pub(crate) offers: Offers,

@@ -7,7 +7,7 @@
 //! | | connected, or away for a moment | GONE |
 //! | | unreachable | UNREACHABLE, and since when |
 //! | | marked gone | GONE_BY_OPERATOR |
-//! | | not known, from before this start, within the return window | none |
+//! | | not known, of another master, by one that began without any agent, within the return window | none |
 //! | | not known, or not named | UNKNOWN |
 //!
 //! Long answers are told in pieces, each when the one before has been read ([`reconciliations`](crate::state::reconciliations)).
@@ -170,9 +170,10 @@ impl Cluster {
         };
         let Some(agent) = self.agents.get(agent) else {
             // A master that lost its state knows no agent, and all of them are about to come back.
-            let foreign = !agent.as_str().starts_with(&self.settings.incarnation);
+            let may_come =
+                self.began_blank && is_of_another_master(agent, &self.settings.incarnation);
             let too_early = now < self.started + self.settings.return_window;
-            return (!foreign || !too_early).then_some((TaskState::Unknown, None));
+            return (!may_come || !too_early).then_some((TaskState::Unknown, None));
         };
         match (agent.admission, agent.reach) {
             (Admission::Gone { .. }, _) => Some((TaskState::GoneByOperator, None)),
@@ -183,6 +184,15 @@ impl Cluster {
             (_, Reach::Unreachable { since }) => Some((TaskState::Unreachable, Some(since))),
         }
     }
+}
+
+/// Whether an id is one that a master gives out, and not this one.
+fn is_of_another_master(agent: &AgentId, incarnation: &str) -> bool {
+    let parts = agent.as_str().rsplit_once("-S");
+    parts.is_some_and(|(master, number)| {
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && master != incarnation
+    })
 }
 
 fn mark(status: &mut TaskStatus) {

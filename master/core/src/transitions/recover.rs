@@ -45,6 +45,7 @@ impl Cluster {
         }
         let mut cluster = Self {
             started: now,
+            began_blank: registry.agents.is_empty(),
             agents: Agents::default(),
             frameworks: Frameworks::default(),
             offers: Offers::default(),

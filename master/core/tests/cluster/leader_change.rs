@@ -103,15 +103,31 @@ fn after_the_window_the_agent_is_unreachable() {
 
 #[test]
 fn nothing_is_called_unknown_on_agents_of_a_state_that_was_lost() {
+    let mut world = World::new();
+    let client = world.framework();
+    let on = |agent: &str| {
+        let agent = AgentId::new(agent).expect("good");
+        Call::Reconcile(vec![(task_id("one"), Some(agent))])
+    };
+
+    let out = world.call(&client, on("lost-S1"));
+    assert_eq!(out.act, []);
+    let out = world.call(&client, on("nobody"));
+    assert_eq!(updates(&out, client.link)[0].1, TaskState::Unknown);
+
+    world.pass(Duration::from_secs(600));
+    let out = world.call(&client, on("lost-S1"));
+    assert_eq!(updates(&out, client.link)[0].1, TaskState::Unknown);
+}
+
+#[test]
+fn a_master_that_knows_its_agents_knows_which_are_none() {
     let mut scene = scene();
     let client = scene.back();
-    let stranger = AgentId::new("lost-S1").expect("good");
+    let stranger = AgentId::new("other-S1").expect("good");
 
-    let out = scene.reconcile(&client, Some(stranger.clone()));
-    assert_eq!(out.act, []);
-
-    scene.world.pass(Duration::from_secs(600));
     let out = scene.reconcile(&client, Some(stranger));
+
     assert_eq!(updates(&out, client.link)[0].1, TaskState::Unknown);
 }
 
