@@ -210,6 +210,8 @@ pub enum Order {
         /// Which update.
         update: UpdateId,
     },
+    /// A framework says other things of itself than before.
+    UpdateFramework(Box<FrameworkInfo>),
     /// A framework is back: say again at once what it has not acknowledged.
     ResendUpdates(FrameworkId),
     /// These volumes were destroyed: erase what is on them.

@@ -224,6 +224,7 @@ impl Node {
             } => self.unrunnable(now, &key, executor.as_ref(), reason, out),
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
+            Order::UpdateFramework(info) => self.framework_changed(*info, out),
             Order::ResendUpdates(framework) => self.resend(now, &framework, out),
             Order::MessageExecutor { executor, data } => {
                 match self.tell_executor(&executor, ToExecutor::Message(data), out) {

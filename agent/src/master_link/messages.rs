@@ -8,7 +8,7 @@ use mete_model::{AgentId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::task::grace_period;
-use mete_proto::convert::{ConvertError, attributes, executor, resources};
+use mete_proto::convert::{ConvertError, Within as _, attributes, executor, resources};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::{agent_message, master_message};
@@ -50,6 +50,10 @@ pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertEr
         },
         Some(Message::ShutdownFramework(shutdown)) => {
             Order::ShutdownFramework((&shutdown.framework_id).try_into()?)
+        }
+        Some(Message::UpdateFramework(update)) => {
+            let info = FrameworkInfo::try_from(&update.framework_info);
+            Order::UpdateFramework(Box::new(info.within("framework_info")?))
         }
         Some(Message::ResendUpdates(resend)) => {
             Order::ResendUpdates((&resend.framework_id).try_into()?)

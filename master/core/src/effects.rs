@@ -213,6 +213,11 @@ pub enum MessageToAgent {
         /// Which update.
         uuid: UpdateId,
     },
+    /// A framework says other things of itself than before.
+    UpdateFramework {
+        /// From now on.
+        framework: Box<FrameworkInfo>,
+    },
     /// Say again, at once, what a framework has not acknowledged: it is back.
     ResendUpdates {
         /// Which.

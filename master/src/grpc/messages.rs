@@ -202,6 +202,10 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             let framework_id = (&framework).into();
             Message::ShutdownFramework(wire::ShutdownFramework { framework_id })
         }
+        MessageToAgent::UpdateFramework { framework } => {
+            let framework_info = (&*framework).into();
+            Message::UpdateFramework(wire::UpdateFramework { framework_info })
+        }
         MessageToAgent::ResendUpdates { framework } => {
             let framework_id = (&framework).into();
             Message::ResendUpdates(wire::ResendUpdates { framework_id })

@@ -116,6 +116,8 @@ async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Hea
         }
         Heard::Registered(_)
         | Heard::Refused(_)
+        | Heard::ResendUpdates(_) // What is not acknowledged is repeated anyway.
+        | Heard::UpdateFramework(_)
         | Heard::ShutdownFramework(_)
         | Heard::EraseVolumes(_)
         | Heard::ExecutorMessage(_)

@@ -85,6 +85,7 @@ impl Node {
             | Order::Kill { .. }
             | Order::Acknowledge { .. }
             | Order::ResendUpdates(_)
+            | Order::UpdateFramework(_)
             | Order::EraseVolumes(_)
             | Order::MessageExecutor { .. }
             | Order::ShutdownExecutor(_)

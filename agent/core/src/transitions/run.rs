@@ -164,6 +164,17 @@ impl Node {
         }
     }
 
+    /// A framework that has something here says other things of itself.
+    pub(crate) fn framework_changed(&mut self, info: FrameworkInfo, out: &mut Effects<Self>) {
+        let Some(id) = info.id.clone() else {
+            return;
+        };
+        let known = self.tasks.framework(&id);
+        if known.is_some_and(|known| !known.leaving) {
+            self.learn_framework(&id, info, out);
+        }
+    }
+
     pub(super) fn learn_framework(
         &mut self,
         id: &FrameworkId,

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use mete_agent_core::{Input, LaunchOutcome, Order, Record};
 use mete_model::{FrameworkId, Machine, TaskState};
 
@@ -37,6 +39,21 @@ fn a_framework_that_is_back_hears_at_once_what_it_has_not_acknowledged() {
     let other = FrameworkId::new("other").expect("good");
     let nothing = world.order(at(22.0), Order::ResendUpdates(other));
     assert_eq!(reports(&nothing), []);
+}
+
+#[test]
+fn what_a_framework_says_of_itself_now_is_kept_while_it_has_something_here() {
+    let mut world = World::running(spec("web"));
+    let mut info = framework();
+    info.failover_timeout = seconds(604_800);
+    let mut stranger = info.clone();
+    stranger.id = Some(FrameworkId::new("other").expect("good"));
+
+    world.order(at(1.0), Order::UpdateFramework(Box::new(info.clone())));
+    world.order(at(1.0), Order::UpdateFramework(Box::new(stranger)));
+
+    let kept: Vec<_> = world.node.view().frameworks.into_values().collect();
+    assert_eq!(kept, [Arc::new(info)]);
 }
 
 #[test]

@@ -248,7 +248,8 @@ impl Fleet {
                     sequence: ping.sequence,
                 })),
             }),
-            Message::ResendUpdates(_) => None, // All that was said is acknowledged soon.
+            // All that was said is acknowledged soon, and nobody asks what a framework is.
+            Message::ResendUpdates(_) | Message::UpdateFramework(_) => None,
             Message::KillTask(_)
             | Message::ShutdownFramework(_)
             | Message::Shutdown(_)

@@ -67,11 +67,15 @@ impl Cluster {
         let exited = std::mem::take(&mut registration.exited);
         let frameworks = std::mem::take(&mut registration.frameworks);
         let unacknowledged = std::mem::take(&mut registration.unacknowledged);
+        let outdated = self.outdated(&frameworks);
         self.drop_missing(now, &id, &brought, out);
         self.admit(now, &id, registration, out);
         self.take_in_frameworks(now, frameworks, &brought);
         let message = MessageToAgent::Registered { agent: id.clone() };
         self.tell_agent(&id, message, out);
+        for framework in outdated {
+            self.tell_agent(&id, MessageToAgent::UpdateFramework { framework }, out);
+        }
         self.take_in_tasks(now, &id, brought, out);
         self.take_in_executors(&id, executors, out);
         self.tell_missed_exits(&id, executors_before, exited, out);
@@ -191,6 +195,16 @@ impl Cluster {
         self.agents.pings.insert(id.clone(), Pings::default());
         let first = now + self.settings.ping_interval;
         self.deadlines.set(Due::Ping(id.clone()), first);
+    }
+
+    /// What frameworks say of themselves now that said other things when an agent heard of them.
+    fn outdated(&self, brought: &[FrameworkInfo]) -> Vec<Box<FrameworkInfo>> {
+        let now = brought.iter().filter_map(|info| {
+            let known = self.frameworks.get(info.id.as_ref()?)?;
+            let differs = known.info != *info && !known.is_nameless() && !known.is_completed();
+            differs.then(|| Box::new(known.info.clone()))
+        });
+        now.collect()
     }
 
     /// Frameworks that this master has not heard of yet, so that their tasks have an owner.

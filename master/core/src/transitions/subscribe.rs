@@ -56,6 +56,7 @@ impl Cluster {
         };
         self.count().subscriptions += 1;
         self.leave_old_stream(now, &id, out);
+        let before = self.frameworks.get(&id).map(|known| known.info.clone());
         let framework = self.subscribed(now, &id, subscription);
         info!(framework = %id, name = framework.info.name, "framework subscribed");
         self.frameworks.all.insert(id.clone(), Arc::new(framework));
@@ -64,6 +65,7 @@ impl Cluster {
         self.tell_framework(&id, Event::Subscribed { framework }, out);
         self.tell_operations(now, &id, out);
         self.tell_kept_exits(&id, out);
+        self.tell_agents_of_changes(&id, before.as_ref(), out);
         self.ask_for_updates(&id, out);
         out.reply = Some(Reply::Subscribed(id));
     }
@@ -156,6 +158,7 @@ impl Cluster {
         if let Err(error) = checked {
             return self.refuse_call(error.to_string(), out);
         }
+        let before = known.info.clone();
         let woken: BTreeSet<Role> = known.suppressed.difference(&suppressed).cloned().collect();
         for offer in self.offers.of_framework(id) {
             let role = self.offers.get(&offer).map(|offer| offer.role.clone());
@@ -170,6 +173,7 @@ impl Cluster {
             framework.rules = rules;
         }
         self.tell_changes(id);
+        self.tell_agents_of_changes(id, Some(&before), out);
         if !woken.is_empty() {
             self.allocator.revive(id, Some(&woken));
         }
@@ -177,6 +181,29 @@ impl Cluster {
             self.allocator.suppress(id, Some(&suppressed));
         }
         out.reply = Some(Reply::Done);
+    }
+
+    /// Agents on which a framework has something hear what it says of itself now, and bring that to the next master.
+    fn tell_agents_of_changes(
+        &self,
+        id: &FrameworkId,
+        before: Option<&FrameworkInfo>,
+        out: &mut Out,
+    ) {
+        let Some(framework) = self.frameworks.get(id) else {
+            return;
+        };
+        if before.is_none_or(|before| *before == framework.info) {
+            return;
+        }
+        let of_tasks = self.tasks.of_framework(id).map(|task| task.agent.clone());
+        let executors = self.executors.custom_of(id).into_iter();
+        let of_executors = executors.map(|executor| executor.agent);
+        let agents: BTreeSet<AgentId> = of_tasks.chain(of_executors).collect();
+        for agent in agents {
+            let framework = Box::new(framework.info.clone());
+            self.tell_agent(&agent, MessageToAgent::UpdateFramework { framework }, out);
+        }
     }
 
     /// The allocator hears what a framework says of itself now. What waits in a role that it left waits no more.

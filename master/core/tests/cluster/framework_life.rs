@@ -181,6 +181,41 @@ fn one_that_speaks_as_in_mesos_is_not_let_in_again_once_it_was_removed() {
 }
 
 #[test]
+fn agents_hear_what_a_framework_says_of_itself_now() {
+    let mut scene = scene();
+    let mut info = scene.again();
+    info.failover_timeout = Duration::from_secs(7);
+    let client = scene.client.clone();
+    let update = |info: &FrameworkInfo| Call::UpdateFramework {
+        info: Box::new(info.clone()),
+        suppressed: BTreeSet::new(),
+        rules: OfferRules::default(),
+    };
+    let told = |out: &Out, link| {
+        let is_told = |message: &MessageToAgent| matches!(message, MessageToAgent::UpdateFramework { framework } if **framework == info);
+        messages(out, link)
+            .iter()
+            .filter(|message| is_told(message))
+            .count()
+    };
+
+    let out = scene.world.call(&client, update(&info));
+    assert_eq!(told(&out, scene.link), 1);
+    let out = scene.world.call(&client, update(&info));
+    assert_eq!(told(&out, scene.link), 0, "nothing is new");
+
+    // An agent that was away heard of the framework as it was before.
+    let mut registration = scene.world.registration("a");
+    registration.id = Some(scene.agent.clone());
+    registration.frameworks = vec![scene.again()];
+    let link = registration.link;
+    let out = scene
+        .world
+        .step(Input::RegisterAgent(Box::new(registration)));
+    assert_eq!(told(&out, link), 1);
+}
+
+#[test]
 fn what_a_framework_has_not_acknowledged_is_asked_for_when_it_is_back() {
     let mut scene = scene();
     scene.disconnect();
