@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mete_model::{Capability, FrameworkId, FrameworkInfo, Role, Timestamp};
+use mete_model::{AgentId, Capability, FrameworkId, FrameworkInfo, Role, Timestamp};
 use mete_placement::Shape;
 use mete_placement::demand::MAX_SHAPES;
 use tracing::{debug, info};
 
 use crate::cluster::{Cluster, Out};
-use crate::effects::{Action, Event, Reply};
+use crate::effects::{Action, Event, MessageToAgent, Reply};
 use crate::input::Subscription;
 use crate::state::deadlines::Due;
 use crate::state::frameworks::{Framework, Life, OfferRules};
