@@ -137,7 +137,14 @@ mod tests {
 
         let shape = &demand.shapes()[0];
         assert_eq!((shape.any_ports, shape.max_per_agent), (1, Some(1)));
-        assert_eq!(shape.constraints[0].to_string(), "hostname:UNLIKE:left");
+        let constraint = &shape.constraints[0];
+        let (operator, value) = constraint.words();
+        assert_eq!((operator, value.as_deref()), ("UNLIKE", Some("left")));
+        assert_eq!(
+            constraint.to_string(),
+            "hostname:UNIQUE",
+            "as it was stated"
+        );
     }
 
     #[test]

@@ -130,14 +130,24 @@ impl Patterns {
 }
 
 fn compile(text: &str) -> Result<Test, BadPattern> {
-    if !java::gives_nothing_back(text) {
-        match compile_plain(text) {
-            Ok(regex) => return Ok(Test::Whole(regex)),
-            // What is too large is so in either way; what cannot be read may be more than this reads.
-            Err(regex::Error::Syntax(_)) => {}
-            Err(error) => return Err(BadPattern::Unreadable(error)),
-        }
+    if java::gives_nothing_back(text) {
+        return backtracking(text).map_err(|error| BadPattern::UnreadableInJava(error.to_string()));
     }
+    match compile_plain(text) {
+        Ok(regex) => Ok(Test::Whole(regex)),
+        // What cannot be read may be more than this reads; what is too large is so in either way.
+        Err(unreadable @ regex::Error::Syntax(_)) => {
+            let is_only_unsupported = unreadable.to_string().contains("not supported");
+            backtracking(text).map_err(|error| match is_only_unsupported {
+                true => BadPattern::UnreadableInJava(error.to_string()),
+                false => BadPattern::Unreadable(unreadable),
+            })
+        }
+        Err(error) => Err(BadPattern::Unreadable(error)),
+    }
+}
+
+fn backtracking(text: &str) -> Result<Test, Box<fancy_regex::Error>> {
     let compile = |text: &str| {
         fancy_regex::RegexBuilder::new(text)
             .backtrack_limit(MAX_STEPS_BACK)
@@ -145,9 +155,8 @@ fn compile(text: &str) -> Result<Test, BadPattern> {
             .delegate_dfa_size_limit(MAX_PATTERN_MEMORY_BYTES)
             .build()
     };
-    let unreadable = |error: fancy_regex::Error| BadPattern::UnreadableInJava(error.to_string());
-    compile(text).map_err(unreadable)?;
-    let whole = compile(&format!(r"\A(?:{text})\z")).map_err(unreadable)?;
+    compile(text)?;
+    let whole = compile(&format!(r"\A(?:{text})\z"))?;
     Ok(Test::Backtracking(Box::new(whole)))
 }
 
@@ -275,6 +284,8 @@ mod tests {
         for bad in ["(?!a", r"(a)\2", "(?=((a{1000}){1000}){1000})b"] {
             assert!(Pattern::new(bad).is_err(), "{bad}");
         }
+        let plain = Pattern::new("(a").expect_err("no pattern").to_string();
+        assert_eq!(plain, "unclosed group");
         let costly = Pattern::new(r"(?=a)(a|aa)+\1b").expect("good");
         assert!(!costly.matches(&"a".repeat(200)), "given up");
     }

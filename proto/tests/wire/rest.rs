@@ -22,7 +22,7 @@ fn reads_and_writes<T: Serialize + DeserializeOwned>(text: &str) -> T {
 fn the_list_of_healthy_tasks_has_its_shape() {
     let list: Backends = reads_and_writes(
         r#"{"epoch":"0b7c-11","version":42,"services":[{"appId":"/web","portIndex":0,"servicePort":10000,
-            "protocol":"tcp","mode":"http","labels":{"HAPROXY_0_VHOST":"web.example"},
+            "since":"2026-11-29T13:00:11.014Z","protocol":"tcp","mode":"http","labels":{"HAPROXY_0_VHOST":"web.example"},
             "instances":[{"taskId":"web.1","host":"127.0.0.2","port":31004,"state":"up"},
                          {"taskId":"web.2","host":"127.0.0.3","port":31005,"state":"draining"}]}]}"#,
     );
