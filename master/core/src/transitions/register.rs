@@ -73,7 +73,7 @@ impl Cluster {
         self.take_in_frameworks(now, frameworks, &brought);
         let message = MessageToAgent::Registered { agent: id.clone() };
         self.tell_agent(&id, message, out);
-        for framework in outdated {
+        for framework in outdated.into_iter().map(Box::new) {
             self.tell_agent(&id, MessageToAgent::UpdateFramework { framework }, out);
         }
         self.take_in_tasks(now, &id, brought, out);
@@ -198,11 +198,11 @@ impl Cluster {
     }
 
     /// What frameworks say of themselves now that said other things when an agent heard of them.
-    fn outdated(&self, brought: &[FrameworkInfo]) -> Vec<Box<FrameworkInfo>> {
+    fn outdated(&self, brought: &[FrameworkInfo]) -> Vec<FrameworkInfo> {
         let now = brought.iter().filter_map(|info| {
             let known = self.frameworks.get(info.id.as_ref()?)?;
             let differs = known.info != *info && !known.is_nameless() && !known.is_completed();
-            differs.then(|| Box::new(known.info.clone()))
+            differs.then(|| known.info.clone())
         });
         now.collect()
     }
