@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use mete_agent_core::task_dir::{Command, OutputLimits, User};
 use mete_model::ContainerId;
@@ -145,6 +146,12 @@ pub trait Containerizer: Send + Sync + 'static {
 
     /// What a task has used; all unknown for one that is not there.
     fn usage(&self, container: ContainerId) -> BoxFuture<'static, Usage>;
+
+    /// What an engine says of the container that it runs for a task, for people and tools that read `docker inspect`;
+    /// `None`: it runs without an engine, or the engine does not say.
+    fn inspect(&self, _container: ContainerId) -> BoxFuture<'static, Option<String>> {
+        std::future::ready(None).boxed()
+    }
 
     /// Removes what a task held, except its sandbox; kills what still runs first. A task that is not
     /// there is fine.

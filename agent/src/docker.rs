@@ -28,7 +28,7 @@ use crate::containerizer::image::Tell;
 use crate::containerizer::oci::{Permissions, VolumeMount};
 use crate::devices::Node;
 pub(crate) use ask::is_for_engine;
-pub(crate) use container::{destroy, kill, start, usage};
+pub(crate) use container::{destroy, inspect, kill, start, usage};
 pub use engine::{Engine, EngineError};
 pub(crate) use init::of as init_of;
 use mete_model::container::Pull;

@@ -24,9 +24,10 @@ use crate::containerizer::process::{ProcessContainerizer, blocking};
 use crate::containerizer::{Containerizer, EndError, Found, KillSignal};
 use crate::executors::ExecutorStreams;
 use crate::images::Images;
-use crate::launch::{Job, Launcher};
+use crate::launch::{Job, Launcher, described};
 use crate::master_link::MasterLink;
 use crate::namespaces::Namespaces;
+use crate::networks::Joined;
 use crate::places::Places;
 use crate::probes::{Probes, Target};
 use crate::release;
@@ -176,21 +177,25 @@ impl Hands {
         let containerizer = Arc::clone(&self.containerizer);
         let how_far = teller(handle.clone(), job.key.clone(), job.container.clone());
         let parent = job.parent.as_ref().map(|parent| parent.container.clone());
+        let (tasks, asked) = (Arc::clone(&self.tasks), job.clone());
         tokio::spawn(async move {
             let (key, container) = (job.key.clone(), job.container.clone());
             match launcher.launch(job, &cancelled, how_far).await {
                 Ok(shim) => {
                     // Tasks of a group have the network of their executor.
                     let joined = parent.as_ref().unwrap_or(&container);
-                    let addresses = containerizer.networks().addresses(joined);
-                    if !addresses.is_empty() {
+                    let joined = containerizer.networks().joined(joined);
+                    let inspected = tasks.inspect(container.clone()).await;
+                    if joined.is_some() || inspected.is_some() {
                         let input = Input::Addressed {
                             key: key.clone(),
                             container: container.clone(),
-                            addresses,
+                            addresses: joined.as_ref().map(Joined::addresses).unwrap_or_default(),
+                            described: described(&asked, joined.as_ref(), inspected),
                         };
                         tell(&handle, input).await;
                     }
+                    drop(asked); // It has what the secrets hold.
                     let outcome = LaunchOutcome::Started;
                     let input = Input::Launched {
                         key: key.clone(),

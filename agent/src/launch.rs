@@ -5,6 +5,7 @@
 //!    └──────────────┴───────────┴──────────────┴────────┴─▶ failed{stage}   cancelled before the start: given up
 //! ```
 
+mod described; // what reports of a task carry besides
 mod engine; // the same of what runs on a Docker Engine
 mod environment; // what a task finds in its environment
 mod group; // what a task shares with others of its group
@@ -37,6 +38,7 @@ use crate::sandbox;
 use crate::secrets::Secrets;
 use crate::shims::Shim;
 use crate::volumes::Volumes;
+pub(crate) use described::described;
 use inner::Inner;
 
 /// A task, or an executor of a framework's own, to be started.

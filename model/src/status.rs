@@ -41,8 +41,8 @@ pub struct TaskStatus {
     pub ip_addresses: Vec<String>,
     /// What it had too little of when it was ended for that: the memory it was given, in bytes.
     pub memory_limitation_bytes: Option<u64>,
-    /// The `mesos.v1.TaskStatus` as an executor of a framework's own sent it, with what is not decided on; `None` when it
-    /// was made here.
+    /// What of its `mesos.v1.TaskStatus` is not decided on, as such a message: the whole one that an executor of a
+    /// framework's own sent; of others networks by name, labels and data. `None`: there is nothing.
     pub original: Option<Arc<[u8]>>,
 }
 

@@ -10,6 +10,7 @@ use mete_model::{
 };
 
 use crate::state::executors::ExecutorKey;
+use crate::state::tasks::Described;
 use crate::task_dir::Exit;
 
 /// One thing that happened.
@@ -47,14 +48,16 @@ pub enum Input {
         /// How far it is, for people: `pulling layer 3 of 7`.
         how_far: String,
     },
-    /// The container of a task has a network of its own. Comes before the launch job ends.
+    /// It is known where in the network the container of a task is. Comes before the launch job ends.
     Addressed {
         /// Whose.
         key: TaskKey,
         /// Which container.
         container: ContainerId,
-        /// Its IP addresses; at least one.
+        /// Its IP addresses, when it has a network of its own; empty: those of the agent.
         addresses: Vec<String>,
+        /// What its reports carry besides.
+        described: Described,
     },
     /// A launch job has ended.
     Launched {

@@ -28,5 +28,5 @@ pub use state::custom_executors::{CustomExecutor, Ending, ExecutorPhase, ToExecu
 pub use state::executors::{Executor, ExecutorKey, Group};
 pub use state::link::Stage;
 pub use state::sandboxes::{Sandbox, Within};
-pub use state::tasks::{Kill, Phase, Task, Why};
+pub use state::tasks::{Described, Kill, Phase, Task, Why};
 pub use state::volumes::{Volume, VolumePhase};

@@ -182,6 +182,7 @@ impl Node {
                 task.phase = life.phase;
                 task.started_at = life.started_at;
                 task.addresses = life.addresses;
+                task.described.always = life.described;
                 task.latest = life.latest;
             });
             if known.is_some() {
@@ -304,7 +305,8 @@ impl Machine for Node {
                 key,
                 container,
                 addresses,
-            } => self.addressed(&key, &container, addresses),
+                described,
+            } => self.addressed(&key, &container, addresses, described),
             Input::Launched {
                 key,
                 container,

@@ -134,6 +134,7 @@ pub(crate) struct Life {
     pub(crate) phase: crate::state::tasks::Phase,
     pub(crate) started_at: Option<mete_model::Timestamp>,
     pub(crate) addresses: Vec<String>,
+    pub(crate) described: Option<std::sync::Arc<[u8]>>,
     pub(crate) latest: TaskStatus,
     pub(crate) waiting: Vec<TaskStatus>,
 }

@@ -96,6 +96,13 @@ impl Containerizer for Containerizers {
         }
     }
 
+    fn inspect(&self, container: ContainerId) -> BoxFuture<'static, Option<String>> {
+        match self.engines(&container) {
+            Some(dir) => async move { docker::inspect(&dir).await }.boxed(),
+            None => std::future::ready(None).boxed(),
+        }
+    }
+
     fn destroy(&self, container: ContainerId) -> BoxFuture<'static, Result<(), EndError>> {
         let Some(dir) = self.engines(&container) else {
             return self.process.destroy(container);

@@ -25,6 +25,12 @@ use crate::{cgroups, processes};
 /// one does so for others too.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long the first report that a task runs waits for what the engine says of it.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest description that is told; usual ones have 6 to 10 KiB.
+const MAX_INSPECTED_BYTES: usize = 256 * 1024;
+
 /// The engine's name of a container.
 pub(super) fn name(container: &ContainerId) -> String {
     format!("mete-{container}")
@@ -157,6 +163,22 @@ pub(crate) fn usage(dir: &TaskDir) -> Usage {
         Ok(known) => cgroups::usage(&known.cgroups),
         Err(_) => Usage::default(),
     }
+}
+
+/// What the engine says of a container, in the form of `docker inspect`; `None` when it does not say it soon.
+pub(crate) async fn inspect(dir: &TaskDir) -> Option<String> {
+    let known = record(dir).ok()?;
+    let asked = async {
+        let engine = Engine::connect(Path::new(&known.socket)).await?;
+        engine.inspect(&known.id).await
+    };
+    let said = tokio::time::timeout(INSPECT_TIMEOUT, asked)
+        .await
+        .ok()?
+        .ok()?;
+    serde_json::to_string(&[said])
+        .ok()
+        .filter(|said| said.len() <= MAX_INSPECTED_BYTES)
 }
 
 /// Removes a container from its engine, running or not. Without the engine's help it is at least killed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, ContainerState};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -186,6 +186,15 @@ impl Engine {
     pub(super) async fn state(&self, id: &str) -> Result<ContainerState, EngineError> {
         let found = self.call(self.docker.inspect_container(id, None)).await?;
         Ok(found.state.unwrap_or_default())
+    }
+
+    /// All that it says of a container. What stands in its environment is nobody's business but the task's.
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+        let mut found = self.call(self.docker.inspect_container(id, None)).await?;
+        if let Some(config) = &mut found.config {
+            config.env = None;
+        }
+        Ok(found)
     }
 
     /// What its image, or its maker, says asks it to end.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use mete_model::{AttributeValue, Attributes, Resources, TaskStatus};
+use mete_proto::json as proto_json;
+use mete_proto::mesos::v1 as wire;
 use serde_json::{Map, Value, json};
 
 /// `cpus`, `gpus`, `mem` and `disk` always, memory and disk in MB; others and ports where there are some. All of them,
@@ -45,14 +47,11 @@ pub(super) fn attributes(all: &Attributes) -> Value {
     Value::Object(each.collect())
 }
 
-/// Where a task is reached.
+/// What a task runs in, and where it is reached.
 pub(super) fn container_status(status: &TaskStatus) -> Value {
-    let addresses: Vec<Value> = status
-        .ip_addresses
-        .iter()
-        .map(|ip| json!({ "ip_address": ip }))
-        .collect();
-    json!({ "network_infos": [{ "ip_addresses": addresses }] })
+    let said = wire::TaskStatus::from(status).container_status;
+    let said = said.unwrap_or_default();
+    serde_json::from_slice(&proto_json::to_vec(&said)).unwrap_or_default()
 }
 
 /// One report.

@@ -99,6 +99,11 @@ impl Joined {
         all.iter().map(ToString::to_string).collect()
     }
 
+    /// Its addresses on each of its networks by name, in the order in which they were joined.
+    pub(crate) fn on_networks(&self) -> Vec<Vec<Ipv4Addr>> {
+        self.networks.iter().map(Attachment::addresses).collect()
+    }
+
     /// Name servers that its networks have; empty: those of the machine.
     pub fn servers(&self) -> Vec<String> {
         self.networks.iter().flat_map(Attachment::servers).collect()

@@ -8,11 +8,11 @@ use mete_master_core::{
 };
 use mete_model::{
     AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, Role, TaskSpec,
-    TaskState, TaskStatus,
+    TaskState,
 };
 use mete_proto::PROTOCOL_VERSION;
 use mete_proto::convert::task::with_secrets;
-use mete_proto::convert::{ConvertError, Within as _, executor, ids, resources, task};
+use mete_proto::convert::{ConvertError, Within as _, executor, ids, resources, status, task};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use prost::Message as _;
@@ -76,7 +76,7 @@ pub(crate) fn update(update: &wire::StatusUpdate) -> Result<Update, ConvertError
     });
     Ok(Update {
         framework: (&update.framework_id).try_into().within("framework_id")?,
-        status: TaskStatus::try_from(&update.status).within("status")?,
+        status: status::kept(&update.status).within("status")?,
         latest: latest.transpose()?,
         original: update.status.encode_to_vec().into(),
     })
@@ -93,7 +93,7 @@ fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
             .transpose()
             .within("executor_info")?,
         role: role_of(&task.task_info),
-        status: TaskStatus::try_from(&task.latest_status).within("latest_status")?,
+        status: status::kept(&task.latest_status).within("latest_status")?,
     })
 }
 

@@ -325,7 +325,7 @@ fn label((key, value): &(String, Option<String>)) -> LabelShape<'_> {
 }
 
 fn status_shape(status: &TaskStatus) -> StatusShape<'_> {
-    // What an executor of a framework's own said stands in its message.
+    // Labels, and what networks are called, stand in its message.
     let said = status
         .original
         .is_some()

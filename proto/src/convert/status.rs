@@ -1,5 +1,5 @@
-//! Reports about tasks. What is not decided on (data, labels) is carried in the model as an executor sent it,
-//! and else not.
+//! Reports about tasks. What is not decided on (data, labels, networks by name) is carried in the model as it came, where
+//! somebody is to be told of it.
 
 use mete_model::{ContainerId, MEBIBYTE, Reason, Source, TaskState, TaskStatus};
 use prost::Message as _;
@@ -61,6 +61,37 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
             original: None,
         })
     }
+}
+
+/// Most bytes of what is not decided on that are kept of one report: eight networks with labels take a few thousand.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+
+/// A report as whoever shows it later keeps it: with its labels and with what its networks are called, without its data
+/// (as Mesos' master does), and without either when they are too long.
+///
+/// # Errors
+/// Names the field that makes no sense.
+pub fn kept(status: &wire::TaskStatus) -> Result<TaskStatus, ConvertError> {
+    let networks = status.container_status.as_ref();
+    let networks = networks.map_or(&[][..], |status| &status.network_infos);
+    let plain = |info: &wire::NetworkInfo| {
+        info.name.is_none() && info.labels.is_none() && info.port_mappings.is_empty()
+    };
+    let told = networks.len() > 1 || !networks.iter().all(plain);
+    let rest = wire::TaskStatus {
+        labels: status.labels.clone(),
+        container_status: told.then(|| wire::ContainerStatus {
+            network_infos: networks.to_vec(),
+            ..wire::ContainerStatus::default()
+        }),
+        ..wire::TaskStatus::default()
+    };
+    let is_worth_it = rest.labels.is_some() || rest.container_status.is_some();
+    let is_short = is_worth_it && rest.encoded_len() <= MAX_KEPT_BYTES;
+    Ok(TaskStatus {
+        original: is_short.then(|| rest.encode_to_vec().into()),
+        ..TaskStatus::try_from(status)?
+    })
 }
 
 /// A report as an executor of a framework's own sends it: kept whole, so that its framework hears all of it.

@@ -15,6 +15,7 @@ use mete_model::{
     Ranges, Reason, Resources, Role, Source, TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus,
     Timestamp, Unavailability, UpdateId,
 };
+use mete_proto::convert::status::kept;
 use mete_proto::convert::{offer, resources};
 use mete_proto::mesos::v1 as wire;
 use mete_proto::strict::decode;
@@ -634,4 +635,42 @@ fn an_inverse_offer_says_which_agent_and_when() {
         })
         .is_err()
     );
+}
+
+#[test]
+fn labels_and_names_of_networks_are_kept_of_a_report_and_data_are_not() {
+    let mut message = wire::TaskStatus::from(&TaskStatus::new(
+        TaskId::new("web").expect("good"),
+        TaskState::Running,
+        Source::Executor,
+        Timestamp::from_micros(1_000_000),
+    ));
+    assert_eq!(kept(&message).expect("good").original, None);
+    let named = wire::NetworkInfo {
+        name: Some("blue".to_owned()),
+        ip_addresses: vec![wire::network_info::IpAddress {
+            protocol: None,
+            ip_address: Some("10.9.0.2".to_owned()),
+        }],
+        ..wire::NetworkInfo::default()
+    };
+    message.container_status = Some(wire::ContainerStatus {
+        network_infos: vec![named],
+        ..wire::ContainerStatus::default()
+    });
+    let label = |value: String| wire::Labels {
+        labels: vec![wire::Label {
+            key: "k".to_owned(),
+            value: Some(value),
+        }],
+    };
+    message.labels = Some(label("v".to_owned()));
+    let whole = message.clone();
+    message.data = Some(vec![1, 2, 3].into());
+
+    let read = kept(&message).expect("good");
+    assert_eq!(read.ip_addresses, ["10.9.0.2"]);
+    assert_eq!(wire::TaskStatus::from(&read), whole);
+    message.labels = Some(label("v".repeat(1 << 20)));
+    assert_eq!(kept(&message).expect("good").original, None);
 }

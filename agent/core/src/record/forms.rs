@@ -11,6 +11,7 @@ mod spec; // tasks and frameworks as they came
 mod volume; // persistent volumes
 mod words; // bytes, times, states, reports
 
+use bytes::Bytes;
 use mete_model::{BadId, ContainerId, ExecutorId, TaskKey, TaskState, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +19,9 @@ pub(super) use self::executor::{CustomExecutor, Executor, Unheard};
 pub(super) use self::spec::Framework;
 use self::spec::Spec;
 pub(super) use self::volume::Volume;
-use self::words::{Status, agent, state};
+use self::words::{Base64, Status, agent, state};
 use crate::state::sandboxes::Within;
-use crate::state::tasks::{Kill, Phase, Task, Why};
+use crate::state::tasks::{Described, Kill, Phase, Task, Why};
 
 /// Who the agent is.
 #[derive(Serialize, Deserialize)]
@@ -99,6 +100,7 @@ impl Accepted {
             started_at: None,
             phase: Phase::Accepted,
             addresses: Vec::new(),
+            described: Described::default(),
             latest,
         })
     }
@@ -112,6 +114,8 @@ pub(super) struct Life {
     started_at: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    described: Option<Base64>,
     latest: Status,
     #[serde(default)]
     waiting: Vec<Status>,
@@ -153,6 +157,11 @@ impl Life {
             phase: PhaseForm::from(&task.phase),
             started_at: task.started_at.map(Timestamp::as_micros),
             addresses: task.addresses.clone(),
+            described: task
+                .described
+                .always
+                .as_deref()
+                .map(|bytes| Base64(Bytes::copy_from_slice(bytes))),
             latest: Status::from(&task.latest),
             waiting: waiting.iter().map(Status::from).collect(),
         }
@@ -170,6 +179,7 @@ impl Life {
             phase: self.phase.read(),
             started_at: self.started_at.map(Timestamp::from_micros),
             addresses: self.addresses,
+            described: self.described.map(|bytes| bytes.0.to_vec().into()),
             latest,
         })
     }

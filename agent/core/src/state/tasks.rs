@@ -43,8 +43,19 @@ pub struct Task {
     pub phase: Phase,
     /// IP addresses of its own, when it has a network of its own; empty: those of the agent.
     pub addresses: Vec<String>,
+    /// What its reports carry besides.
+    pub described: Described,
     /// The last report made, acknowledged or not; TASK_STAGING before the first.
     pub latest: TaskStatus,
+}
+
+/// What reports of a task carry and nobody here decides on, as pieces of a `mesos.v1.TaskStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Networks by name, labels: in every report.
+    pub always: Option<Arc<[u8]>>,
+    /// The same with what an engine says of its container: in the first report that it runs. Not worth a record.
+    pub at_start: Option<Arc<[u8]>>,
 }
 
 /// Where a task stands.

@@ -106,6 +106,8 @@ impl Node {
             let unasked = || Some(task.spec.check.as_ref()?.question.unasked());
             task.latest.check.or_else(unasked)
         });
+        let original = self.tasks.get(key);
+        let original = original.and_then(|task| task.described.always.clone());
         let (executor, container) = self.place_of(key);
         TaskStatus {
             executor,
@@ -118,6 +120,7 @@ impl Node {
             healthy: news.healthy,
             memory_limitation_bytes: news.memory_limitation_bytes,
             ip_addresses,
+            original,
             ..TaskStatus::new(key.task.clone(), news.state, news.source, now)
         }
     }

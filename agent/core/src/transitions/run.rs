@@ -16,7 +16,7 @@ use crate::input::LaunchOutcome;
 use crate::node::Node;
 use crate::record::Record;
 use crate::state::executors::ExecutorKey;
-use crate::state::tasks::{Framework, MAX_TASKS, Phase, Task};
+use crate::state::tasks::{Described, Framework, MAX_TASKS, Phase, Task};
 
 /// Launch jobs under way at once. A job is mostly waiting: for a download, or some milliseconds for a process.
 const MAX_LAUNCHES_AT_ONCE: usize = 16;
@@ -90,6 +90,7 @@ impl Node {
             started_at: None,
             phase: Phase::Accepted,
             addresses: Vec::new(),
+            described: Described::default(),
             latest,
         };
         out.store.push(Record::Accepted(Arc::new(task.clone())));
@@ -246,15 +247,19 @@ impl Node {
         }
     }
 
-    /// A task has a network of its own; its reports name these addresses from now on.
+    /// It is known where in the network a task is; its reports say so from now on.
     pub(crate) fn addressed(
         &mut self,
         key: &TaskKey,
         container: &ContainerId,
         addresses: Vec<String>,
+        described: Described,
     ) {
         if self.tasks.run(key, container).is_some() {
-            self.tasks.edit(key, |task| task.addresses = addresses);
+            self.tasks.edit(key, |task| {
+                task.addresses = addresses;
+                task.described = described;
+            });
             self.changed.insert(key.clone());
         }
     }
@@ -296,7 +301,17 @@ impl Node {
 
     fn started(&mut self, now: Timestamp, key: &TaskKey) {
         self.runs(now, key, now, None);
-        self.report(now, key, News::executor(TaskState::Running));
+        let mut status = self.status(now, key, News::executor(TaskState::Running));
+        let said = self.tasks.edit(key, |task| task.described.at_start.take());
+        let Some(said) = said.flatten() else {
+            return self.report_status(key, status);
+        };
+        status.original = Some(said);
+        self.report_status(key, status);
+        // Told once; what is kept is what each report says.
+        self.tasks.edit(key, |task| {
+            task.latest.original.clone_from(&task.described.always);
+        });
     }
 
     /// A task runs since `since`: its health is looked after.

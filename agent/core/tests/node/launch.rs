@@ -1,5 +1,5 @@
 use mete_agent_core::{
-    Action, ExecutorKey, Input, LaunchOutcome, LaunchStage, Order, Phase, Record,
+    Action, Described, ExecutorKey, Found, Input, LaunchOutcome, LaunchStage, Order, Phase, Record,
 };
 use mete_model::{ExecutorId, Machine, Reason, TaskState};
 
@@ -63,6 +63,7 @@ fn a_task_with_a_network_of_its_own_is_reported_at_its_addresses() {
         key: key("web"),
         container,
         addresses: addresses.clone(),
+        described: Described::default(),
     };
 
     let other_run = "c-0".parse().expect("good");
@@ -75,6 +76,35 @@ fn a_task_with_a_network_of_its_own_is_reported_at_its_addresses() {
     assert_eq!(report(&next).status.ip_addresses, addresses);
     world.crash();
     assert_eq!(world.node.view().tasks[&web].addresses, addresses);
+}
+
+#[test]
+fn what_describes_a_task_is_in_each_of_its_reports_and_what_its_engine_says_in_the_first_that_it_runs()
+ {
+    let mut world = World::registered();
+    let web = key("web");
+    let starting = report(&world.run(NOON, spec("web"))).status;
+    let described = Input::Addressed {
+        key: web.clone(),
+        container: world.container(&web),
+        addresses: Vec::new(),
+        described: Described {
+            always: Some([1][..].into()),
+            at_start: Some([1, 2][..].into()),
+        },
+    };
+
+    world.step(at(1.0), described);
+    world.launched(at(1.0), &web, LaunchOutcome::Started);
+    let running = report(&world.acknowledge(at(2.0), &web, starting.uuid.expect("set"))).status;
+    assert_eq!(running.original.as_deref(), Some(&[1, 2][..]));
+    world.acknowledge(at(3.0), &web, running.uuid.expect("set"));
+    world.crash();
+    world.recover("boot-1", [(web, Found::Ended(exit(0)))]);
+    let (registration, _) = world.admit(at(5.0), 1);
+
+    let ended = &registration.unacknowledged[0].status;
+    assert_eq!(ended.original.as_deref(), Some(&[1][..]));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use mete_model::container::ContainerKind;
 use mete_model::{ContainerSpec, TaskSpec, TaskState};
+use mete_proto::mesos::v1 as mesos;
+use prost::Message as _;
 
 use super::contained::asked_inside;
 use super::master::{Master, task};
@@ -43,6 +45,11 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
     spec.health_check = Some(asked_inside());
 
     link.run(&spec).await;
+    let running = link.until(TaskState::Running).await;
+    let said = mesos::TaskStatus::decode(&*running.original.unwrap()).unwrap();
+    let said: serde_json::Value = serde_json::from_slice(said.data()).unwrap();
+    assert!(said[0]["Name"].as_str().unwrap().starts_with("/mete-"));
+    assert_eq!(said[0]["State"]["Running"], true);
     let healthy = link.until_it(|status| status.healthy == Some(true)).await;
     assert_eq!(healthy.state, TaskState::Running);
     assert_eq!(work.said("web", "stdout").await, "web\n");

@@ -8,6 +8,7 @@ use mete_model::{
     Capability, CommandSpec, FrameworkInfo, Resources, Role, TaskId, TaskLimits, TaskSpec,
     TaskState, TaskStatus,
 };
+use mete_proto::convert::status::from_executor;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::agent_server::{Agent, AgentServer};
@@ -168,11 +169,11 @@ impl Link {
         self.say(Message::Acknowledge(acknowledge)).await;
     }
 
-    /// The next report, not acknowledged.
+    /// The next report, not acknowledged, with the message it came as.
     pub(super) async fn report(&mut self) -> TaskStatus {
         loop {
             match self.next().await {
-                Some(Said::Update(update)) => return (&update.status).try_into().unwrap(),
+                Some(Said::Update(update)) => return from_executor(&update.status).unwrap(),
                 Some(Said::Pong(_)) => {}
                 other => panic!("a report is awaited, not {other:?}"),
             }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use mete_agent_core::task_dir::{PidFile, TaskDir, TaskFile};
 use mete_model::container::{Network, PortMapping, Transport};
-use mete_model::{HealthCheck, Probe, TaskSpec, TaskState};
+use mete_model::{HealthCheck, Probe, TaskSpec, TaskState, TaskStatus};
+use mete_proto::mesos::v1 as mesos;
+use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -399,6 +401,32 @@ impl Drop for Plugged {
     }
 }
 
+/// The first of its networks has a label.
+fn labelled(spec: &TaskSpec) -> mesos::TaskInfo {
+    let mut info = mesos::TaskInfo::from(spec);
+    let asked = &mut info.container.as_mut().unwrap().network_infos[0];
+    let tier = mesos::Label {
+        key: "tier".into(),
+        value: Some("front".into()),
+    };
+    asked.labels = Some(mesos::Labels { labels: vec![tier] });
+    info
+}
+
+/// Names, labels and addresses of networks, as a report has them.
+fn networks_told(status: &TaskStatus) -> String {
+    let whole = status.original.as_deref().unwrap();
+    let whole = mesos::TaskStatus::decode(whole).unwrap();
+    let networks = whole.container_status.unwrap().network_infos;
+    let each = networks.iter().map(|one| {
+        let labels = one.labels.iter().flat_map(|all| &all.labels);
+        let keys = labels.map(|label| format!(" {}", label.key));
+        let there = one.ip_addresses[0].ip_address();
+        format!("{}{} {there}", one.name(), keys.collect::<String>())
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
 #[tokio::test]
 async fn networks_by_name_are_joined_by_plugins_and_left_again() {
     let work = Work::new();
@@ -427,12 +455,14 @@ async fn networks_by_name_are_joined_by_plugins_and_left_again() {
         };
     }
 
-    link.run(&spec).await;
+    link.run_info(labelled(&spec)).await;
     let running = link.until(TaskState::Running).await;
     let [blue, green] = running.ip_addresses.as_slice() else {
         panic!("an address on each: {:?}", running.ip_addresses)
     };
     assert!(blue.starts_with("10.231.") && green.starts_with("10.232."));
+    let told = format!("blue tier {blue}, green {green}");
+    assert_eq!(networks_told(&running), told);
     assert_eq!(plugged.leases().len(), 2);
     let inside: SocketAddr = format!("{blue}:8080").parse().unwrap();
     assert!(soon(page(inside)).await.ends_with("this is web\n"));

@@ -102,6 +102,7 @@ impl Task {
             status.ip_addresses = latest.ip_addresses.clone();
             status.executor = latest.executor.clone();
             status.container = latest.container.clone();
+            status.original = latest.original.clone();
         }
         if status.executor.is_none() {
             status.executor.clone_from(&self.executor);
