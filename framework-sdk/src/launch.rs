@@ -7,7 +7,7 @@ use mete_model::{
     Role, TaskCheck, TaskId, TaskLimits,
 };
 use mete_proto::convert::task::{kill_policy, labels_to_wire};
-use mete_proto::convert::{resources, task_limits};
+use mete_proto::convert::{duration_info, resources, task_limits};
 use mete_proto::mesos::v1 as wire;
 
 /// A task to launch with an offer.
@@ -22,6 +22,7 @@ pub struct Task {
     health_check: Option<HealthCheck>,
     check: Option<TaskCheck>,
     kill_grace_period: Option<Duration>,
+    max_completion_time: Option<Duration>,
     labels: Vec<(String, Option<String>)>,
     ports: Vec<TaskPort>,
     data: Vec<u8>,
@@ -94,6 +95,7 @@ impl Task {
             health_check: None,
             check: None,
             kill_grace_period: None,
+            max_completion_time: None,
             labels: Vec::new(),
             ports: Vec::new(),
             data: Vec::new(),
@@ -237,6 +239,13 @@ impl Task {
         self
     }
 
+    /// How long it may run before its agent ends it; it has failed then.
+    #[must_use]
+    pub fn max_completion_time(mut self, most: Duration) -> Self {
+        self.max_completion_time = Some(most);
+        self
+    }
+
     /// Bytes that come along with the task; nobody else looks at them.
     #[must_use]
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
@@ -266,6 +275,7 @@ impl Task {
                 .map(|check| Box::new(check.into())),
             check: self.check.as_ref().map(|check| Box::new(check.into())),
             kill_policy: self.kill_grace_period.map(kill_policy),
+            max_completion_time: self.max_completion_time.map(duration_info),
             labels: labels_to_wire(&self.labels),
             data: (!self.data.is_empty()).then(|| self.data.into()),
             discovery,
@@ -337,6 +347,7 @@ mod tests {
             .image("box:1")
             .label("team", "blue")
             .kill_grace_period(Duration::from_secs(7))
+            .max_completion_time(Duration::from_secs(60))
             .data(*b"xyz");
         let agent = AgentId::new("S1").expect("an id");
 
@@ -356,6 +367,7 @@ mod tests {
         let image = read.container.and_then(|container| container.image);
         assert_eq!(image.as_deref(), Some("box:1"));
         assert_eq!(read.kill_grace_period, Some(Duration::from_secs(7)));
+        assert_eq!(read.max_completion_time, Some(Duration::from_secs(60)));
         assert_eq!(read.labels, [("team".to_owned(), Some("blue".to_owned()))]);
         let role = message.resources[0].allocation_info.as_ref();
         assert_eq!(role.map(|info| info.role()), Some("*"));

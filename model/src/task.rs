@@ -46,6 +46,8 @@ pub struct TaskSpec {
     pub check: Option<Box<TaskCheck>>,
     /// From SIGTERM to SIGKILL; `None`: the agent's own.
     pub kill_grace_period: Option<Duration>,
+    /// How long it may run before its agent ends it; `None`: for ever.
+    pub max_completion_time: Option<Duration>,
     /// For people and tools, in the order given; a label may have no value.
     pub labels: Vec<(String, Option<String>)>,
     /// The `mesos.v1.TaskInfo` as it came, so that nothing we do not understand is lost.

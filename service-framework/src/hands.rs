@@ -295,6 +295,7 @@ fn task(launch: Launch) -> Task {
         health_check,
         check,
         kill_grace_period,
+        max_completion_time,
         labels,
         original: _,
     } = spec;
@@ -313,6 +314,9 @@ fn task(launch: Launch) -> Task {
     }
     if let Some(grace) = kill_grace_period {
         task = task.kill_grace_period(grace);
+    }
+    if let Some(most) = max_completion_time {
+        task = task.max_completion_time(most);
     }
     for (key, value) in labels {
         task = task.label(key, value.unwrap_or_default());

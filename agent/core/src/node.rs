@@ -244,6 +244,7 @@ impl Node {
 
     fn pass_deadlines(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         self.link_due(now, out);
+        self.ends_due(now, out);
         self.kills_due(now, out);
         self.executors_due(now, out);
         self.reports_due(now, out);

@@ -153,6 +153,7 @@ mod tests {
                 health_check: None,
                 check: None,
                 kill_grace_period: None,
+                max_completion_time: None,
                 labels: Vec::new(),
                 original: [].as_slice().into(),
             }),

@@ -36,11 +36,6 @@ fn decided(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
 }
 
 fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
-    refuse(
-        info.max_completion_time.is_some(),
-        "max_completion_time",
-        "deadlines of tasks are",
-    )?;
     let container = container(info.container.as_deref())?;
     let command = info
         .command
@@ -67,6 +62,7 @@ fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
         health_check: health_check.within("health_check")?,
         check: check.within("check")?.map(Box::new),
         kill_grace_period: policy.within("kill_policy")?,
+        max_completion_time: max_completion_time(info)?,
         labels: labels(info.labels.as_ref()),
     })
 }
@@ -119,6 +115,8 @@ fn delegated(
         health_check: None,
         check: None,
         kill_grace_period: policy.within("kill_policy")?,
+        // Its executor sees to it, which hears of it in the message.
+        max_completion_time: None,
         labels: labels(info.labels.as_ref()),
         original: Bytes::new(),
     })
@@ -207,6 +205,11 @@ impl From<&TaskSpec> for wire::TaskInfo {
         if came.map(|came| came.kill_grace_period) != Some(task.kill_grace_period) {
             info.kill_policy = task.kill_grace_period.map(kill_policy);
         }
+        if task.executor.is_none()
+            && came.map(|came| came.max_completion_time) != Some(task.max_completion_time)
+        {
+            info.max_completion_time = task.max_completion_time.map(duration_info);
+        }
         if came.map(|came| &came.labels) != Some(&task.labels) {
             info.labels = labels_to_wire(&task.labels);
         }
@@ -219,6 +222,15 @@ fn container(info: Option<&wire::ContainerInfo>) -> Result<Option<ContainerSpec>
     let Some(info) = info else { return Ok(None) };
     let spec = ContainerSpec::try_from(info).within("container")?;
     Ok((spec != ContainerSpec::default()).then_some(spec))
+}
+
+/// How long a task may run; no time at all means for ever, as in Mesos.
+fn max_completion_time(info: &wire::TaskInfo) -> Result<Option<Duration>, ConvertError> {
+    let said = info
+        .max_completion_time
+        .map(|span| duration_of("max_completion_time", span))
+        .transpose()?;
+    Ok(said.filter(|span| !span.is_zero()))
 }
 
 /// From SIGTERM to SIGKILL; `None` when the policy does not say.

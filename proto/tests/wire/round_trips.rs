@@ -305,13 +305,22 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
         (exact_resources(), task_limits()),
         contained(),
         option::of(health_check()),
-        option::of(span()),
+        (
+            option::of(span()),
+            option::of((1..1_000_000_000_u64).prop_map(Duration::from_millis)),
+        ),
         labels,
     );
     (names, parts).prop_map(
         |(
             (id, name, agent),
-            ((resources, limits), inside, health_check, kill_grace_period, labels),
+            (
+                (resources, limits),
+                inside,
+                health_check,
+                (kill_grace_period, max_completion_time),
+                labels,
+            ),
         )| {
             let (command, container) = inside;
             TaskSpec {
@@ -326,6 +335,7 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
                 health_check,
                 check: None,
                 kill_grace_period,
+                max_completion_time,
                 labels,
                 original: Bytes::new(),
             }

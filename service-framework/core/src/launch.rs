@@ -100,6 +100,7 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
         command,
         health_check,
         kill_grace_period: spec.task_kill_grace_period,
+        max_completion_time: None,
         labels: spec
             .labels
             .iter()

@@ -146,6 +146,7 @@ enum PhaseForm {
 enum WhyForm {
     Asked,
     Unhealthy,
+    TimeIsUp,
     FrameworkRemoved,
     Group,
     AgentStops,
@@ -199,6 +200,7 @@ impl From<&Phase> for PhaseForm {
                 why: match kill.why {
                     Why::Asked => WhyForm::Asked,
                     Why::Unhealthy => WhyForm::Unhealthy,
+                    Why::TimeIsUp => WhyForm::TimeIsUp,
                     Why::FrameworkRemoved => WhyForm::FrameworkRemoved,
                     Why::Group => WhyForm::Group,
                     Why::AgentStops => WhyForm::AgentStops,
@@ -232,6 +234,7 @@ impl PhaseForm {
                 why: match why {
                     WhyForm::Asked => Why::Asked,
                     WhyForm::Unhealthy => Why::Unhealthy,
+                    WhyForm::TimeIsUp => Why::TimeIsUp,
                     WhyForm::FrameworkRemoved => Why::FrameworkRemoved,
                     WhyForm::Group => Why::Group,
                     WhyForm::AgentStops => Why::AgentStops,

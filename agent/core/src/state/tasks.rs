@@ -102,6 +102,8 @@ pub enum Why {
     Asked,
     /// Its health check failed too often.
     Unhealthy,
+    /// It has run for as long as it may.
+    TimeIsUp,
     /// Its framework is gone.
     FrameworkRemoved,
     /// Another task of its group has failed or was killed.
@@ -119,6 +121,11 @@ impl Task {
     /// Whether an executor of its framework's own runs it.
     pub fn is_delegated(&self) -> bool {
         self.spec.executor.is_some()
+    }
+
+    /// When it has run for as long as it may.
+    fn ends_by(&self) -> Option<Timestamp> {
+        Some(self.started_at? + self.spec.max_completion_time?)
     }
 
     /// The kill under way.
@@ -153,6 +160,8 @@ pub(crate) struct Tasks {
     launching: usize,
     /// When SIGKILL is due.
     kills: Deadlines<TaskKey>,
+    /// When those that run have run for as long as they may.
+    ends: Deadlines<TaskKey>,
     /// Those that have not ended.
     live: usize,
 }
@@ -163,12 +172,12 @@ enum Place {
     Waiting(Timestamp),
     Launching,
     Killed { next: Timestamp },
-    Running,
+    Running { ends_by: Option<Timestamp> },
     Ended,
 }
 
 impl Place {
-    const fn of(task: &Task) -> Self {
+    fn of(task: &Task) -> Self {
         match &task.phase {
             Phase::Accepted => Self::Waiting(task.accepted_at),
             Phase::Starting
@@ -176,7 +185,10 @@ impl Place {
                 launching: true, ..
             }) => Self::Launching,
             Phase::Killing(kill) => Self::Killed { next: kill.next },
-            Phase::Running | Phase::Delegated => Self::Running,
+            Phase::Running => Self::Running {
+                ends_by: task.ends_by(),
+            },
+            Phase::Delegated => Self::Running { ends_by: None },
             Phase::Ended { .. } => Self::Ended,
         }
     }
@@ -239,7 +251,8 @@ impl Tasks {
             Place::Waiting(since) => drop(self.waiting.insert((since, key.clone()))),
             Place::Launching => self.launching += 1,
             Place::Killed { next } => self.kills.set(key.clone(), next),
-            Place::Running | Place::Ended => {}
+            Place::Running { ends_by: Some(at) } => self.ends.set(key.clone(), at),
+            Place::Running { ends_by: None } | Place::Ended => {}
         }
     }
 
@@ -249,7 +262,8 @@ impl Tasks {
             Place::Waiting(since) => drop(self.waiting.remove(&(since, key.clone()))),
             Place::Launching => self.launching -= 1,
             Place::Killed { .. } => self.kills.clear(key),
-            Place::Running | Place::Ended => {}
+            Place::Running { .. } => self.ends.clear(key),
+            Place::Ended => {}
         }
     }
 
@@ -276,9 +290,14 @@ impl Tasks {
         self.frameworks.remove(id)
     }
 
-    /// The earliest SIGKILL that is due.
+    /// The earliest SIGKILL that is due, or end of a task that has run for as long as it may.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        self.kills.next()
+        self.kills.next().into_iter().chain(self.ends.next()).min()
+    }
+
+    /// Takes the tasks that have run for as long as they may; each must be ended.
+    pub(crate) fn take_late(&mut self, now: Timestamp) -> Vec<TaskKey> {
+        self.ends.pop_all(now)
     }
 
     /// Takes the tasks whose SIGKILL is due; each must be given its next one.

@@ -308,6 +308,7 @@ fn program(
         health_check: None,
         check: None,
         kill_grace_period: None,
+        max_completion_time: None,
         labels: Vec::new(),
         original: Bytes::new(),
     };

@@ -152,13 +152,17 @@ pub(super) fn unknown_ending(task: &Task, message: &str) -> News {
     }
 }
 
-/// A task that was told to end was killed, however it then ended.
+/// A task that was told to end was killed, however it then ended; one that had to end has failed.
 fn killed(why: Why, message: String) -> News {
     let mut news = News::executor(TaskState::Killed);
     news.message = Some(message);
     match why {
         Why::Asked | Why::Group => {}
         Why::Unhealthy => news.healthy = Some(false),
+        Why::TimeIsUp => {
+            news.state = TaskState::Failed;
+            news.reason = Some(Reason::MaxCompletionTimeReached);
+        }
         Why::FrameworkRemoved => news.reason = Some(Reason::FrameworkRemoved),
         Why::AgentStops => news.reason = Some(Reason::AgentRemoved),
     }

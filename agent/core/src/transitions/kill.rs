@@ -97,7 +97,13 @@ impl Node {
             let key = key.clone();
             Action::Terminate { key, container }
         });
-        let framework = self.tasks.framework(&key.framework);
+        let framework = match why {
+            // As of Mesos' executors, nobody hears that this kill has begun.
+            Why::TimeIsUp => None,
+            Why::Asked | Why::Unhealthy | Why::Group | Why::FrameworkRemoved | Why::AgentStops => {
+                self.tasks.framework(&key.framework)
+            }
+        };
         if framework.is_some_and(|framework| framework.info.can(Capability::TaskKillingState)) {
             let mut news = News::executor(TaskState::Killing);
             news.healthy = healthy;
@@ -116,7 +122,7 @@ impl Node {
     ) {
         match why {
             Why::Asked | Why::Unhealthy | Why::Group => {}
-            Why::FrameworkRemoved | Why::AgentStops => return,
+            Why::TimeIsUp | Why::FrameworkRemoved | Why::AgentStops => return,
         }
         let executor = self.tasks.get(key).and_then(|task| task.executor.clone());
         let Some(executor) = executor else { return };
@@ -161,6 +167,18 @@ impl Node {
         self.changed.insert(key.clone());
         let key = key.clone();
         out.act.push(Action::Terminate { key, container });
+    }
+
+    /// Tasks have run for as long as they may. They get no time to end: it is over, as it is for Mesos' executors.
+    pub(crate) fn ends_due(&mut self, now: Timestamp, out: &mut Effects<Self>) {
+        for key in self.tasks.take_late(now) {
+            let task = self.tasks.get(&key);
+            let most = task.and_then(|task| task.spec.max_completion_time);
+            let most = most.unwrap_or_default().as_secs_f64();
+            let note = format!("it has run for the {most} s that it may (max_completion_time)");
+            let grace = Some(Duration::ZERO);
+            self.kill(now, &key, grace, Why::TimeIsUp, Some(note), out);
+        }
     }
 
     /// Grace periods are over.

@@ -65,6 +65,7 @@ pub(crate) fn spec(task: &str) -> TaskSpec {
         health_check: None,
         check: None,
         kill_grace_period: Some(seconds(5)),
+        max_completion_time: None,
         labels: vec![("a".into(), None)],
         original: vec![0, 159, 146].into(),
     }

@@ -1,6 +1,6 @@
 //! Groups of tasks: accepted together, begun in order, ended together, taken over by the next agent.
 
-use mete_agent_core::{Action, Found, LaunchOutcome, LaunchStage, Order, Phase, Record};
+use mete_agent_core::{Action, Found, Input, LaunchOutcome, LaunchStage, Order, Phase, Record};
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
     ExecutorId, ExecutorKind, ExecutorSpec, Machine, Ranges, Reason, Resources, TaskGroup,
@@ -388,4 +388,23 @@ fn a_group_whose_executor_is_shut_down_is_killed() {
         );
     }
     assert!(world.node.view().executors.is_empty());
+}
+
+#[test]
+fn a_group_ends_with_a_task_of_it_that_has_run_for_as_long_as_it_may() {
+    let mut world = World::registered();
+    let mut bounded = spec("one");
+    bounded.max_completion_time = Some(seconds(60));
+    run(&mut world, NOON, vec![bounded, spec("two")]);
+    for task in ["one", "two"] {
+        world.launched(NOON, &key(task), LaunchOutcome::Started);
+    }
+
+    world.step(at(60.0), Input::Deadline);
+    world.exited(at(60.1), &key("one"), signaled(9));
+    world.exited(at(60.2), &key("two"), signaled(15));
+
+    let one = world.node.view().tasks[&key("one")].latest.clone();
+    assert_eq!(one.reason, Some(Reason::MaxCompletionTimeReached));
+    assert_eq!(world.state(&key("two")), Some(TaskState::Killed));
 }

@@ -1,4 +1,6 @@
-use mete_agent_core::{Action, Input, LaunchOutcome, LaunchStage, Order, Record, StopReason};
+use mete_agent_core::{
+    Action, Found, Input, LaunchOutcome, LaunchStage, Order, Record, StopReason,
+};
 use mete_model::{Machine, Reason, TaskState};
 
 use crate::fixture::*;
@@ -201,4 +203,62 @@ fn an_operator_who_stops_the_tasks_too_bounds_their_grace_periods() {
     assert_eq!(world.node.next_deadline(), Some(at(3.0)));
     let last = world.exited(at(2.0), &key("web"), signaled(15));
     assert!(last.contains(&Action::Stop(StopReason::Asked)));
+}
+
+/// An agent that runs a task which may run for a minute.
+fn running_for_a_minute() -> World {
+    let mut bounded = spec("web");
+    bounded.max_completion_time = Some(seconds(60));
+    World::running(bounded)
+}
+
+#[test]
+fn a_task_that_has_run_for_as_long_as_it_may_is_killed_at_once_and_has_failed() {
+    let mut world = running_for_a_minute();
+    let web = key("web");
+    let quiet = world.step(at(59.9), Input::Deadline);
+    assert!(!terminates(&quiet));
+
+    let first = world.step(at(60.0), Input::Deadline);
+    assert!(terminates(&first) && kills(&first), "{first:?}");
+    assert_eq!(world.state(&web), Some(TaskState::Running));
+    world.exited(at(60.1), &web, exit(0));
+
+    let latest = world.node.view().tasks[&web].latest.clone();
+    assert_eq!(latest.state, TaskState::Failed);
+    assert_eq!(latest.reason, Some(Reason::MaxCompletionTimeReached));
+    assert_eq!(
+        latest.message.as_deref(),
+        Some(
+            "it has run for the 60 s that it may (max_completion_time); Command exited with status 0"
+        )
+    );
+}
+
+#[test]
+fn the_time_that_a_task_may_run_goes_on_while_its_agent_is_away() {
+    let mut world = running_for_a_minute();
+    let web = key("web");
+
+    world.crash();
+    world.recover("boot-1", [(web.clone(), Found::Running)]);
+    assert!(!terminates(&world.step(at(59.9), Input::Deadline)));
+    assert!(terminates(&world.step(at(61.0), Input::Deadline)));
+
+    world.crash();
+    world.recover("boot-1", [(web.clone(), Found::Ended(signaled(9)))]);
+    let latest = world.node.view().tasks[&web].latest.clone();
+    assert_eq!(latest.reason, Some(Reason::MaxCompletionTimeReached));
+}
+
+#[test]
+fn a_task_that_is_told_to_end_before_its_time_is_up_was_killed() {
+    let mut world = running_for_a_minute();
+    let web = key("web");
+
+    world.kill(at(58.0), &web);
+    world.step(at(60.0), Input::Deadline);
+    world.exited(at(61.0), &web, signaled(15));
+
+    assert_eq!(world.state(&web), Some(TaskState::Killed));
 }

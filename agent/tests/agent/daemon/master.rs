@@ -238,6 +238,7 @@ pub(super) fn task(id: &str, line: &str) -> TaskSpec {
         health_check: None,
         check: None,
         kill_grace_period: None,
+        max_completion_time: None,
         labels: vec![],
         original: [].as_slice().into(),
     }

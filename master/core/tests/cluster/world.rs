@@ -328,6 +328,7 @@ pub(crate) fn task(id: &str, agent: &AgentId) -> TaskSpec {
         health_check: None,
         check: None,
         kill_grace_period: None,
+        max_completion_time: None,
         labels: Vec::new(),
         original: Bytes::new(),
     }

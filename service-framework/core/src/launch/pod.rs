@@ -78,7 +78,6 @@ pub fn group(
             uris: container.fetch.iter().map(fetch).collect(),
         };
         let (check, told) = (container.health_check.as_ref(), container.check.as_deref());
-        let labels = container.labels.iter();
         let task = TaskSpec {
             id: task,
             name: container.name.clone(),
@@ -91,9 +90,8 @@ pub fn group(
             command,
             executor: None,
             kill_grace_period: container.kill_grace_period,
-            labels: labels
-                .map(|(name, value)| (name.clone(), Some(value.clone())))
-                .collect(),
+            max_completion_time: None,
+            labels: labels_of(container),
             original: Default::default(),
         };
         let definitions = container.endpoints.iter().map(|endpoint| &endpoint.port);
@@ -154,6 +152,14 @@ fn program(container: &PodContainer) -> Program {
             arguments: Vec::new(),
         },
     }
+}
+
+/// Its labels, as a task has them.
+fn labels_of(container: &PodContainer) -> Vec<(String, Option<String>)> {
+    let labels = container.labels.iter();
+    labels
+        .map(|(name, value)| (name.clone(), Some(value.clone())))
+        .collect()
 }
 
 /// What is around a container; `None` when it runs plainly on the files of the agent.

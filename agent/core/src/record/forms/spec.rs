@@ -33,6 +33,8 @@ pub(super) struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
     kill_grace_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_completion_us: Option<u64>,
     labels: Vec<(String, Option<String>)>,
     original: Base64,
 }
@@ -57,6 +59,7 @@ impl From<&TaskSpec> for Spec {
             health_check: spec.health_check.as_ref().map(Health::from),
             check: spec.check.as_deref().map(Check::from),
             kill_grace_us: spec.kill_grace_period.map(micros),
+            max_completion_us: spec.max_completion_time.map(micros),
             labels: spec.labels.clone(),
             original: Base64(spec.original.clone()),
         }
@@ -81,6 +84,7 @@ impl Spec {
             health_check: self.health_check.map(Health::read),
             check: self.check.map(Check::read).map(Box::new),
             kill_grace_period: self.kill_grace_us.map(Duration::from_micros),
+            max_completion_time: self.max_completion_us.map(Duration::from_micros),
             labels: self.labels,
             original: self.original.0,
         })
