@@ -123,6 +123,12 @@ pub struct Options {
     /// They wait up to 2 s between two attempts, and longer on a busy machine.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = config::duration)]
     pub executor_reregistration_timeout: Duration,
+    /// How often it is measured what sandboxes and volumes of running tasks take of the disk.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = config::duration)]
+    pub container_disk_watch_interval: Duration,
+    /// Ends tasks whose sandbox or volume takes more of the disk than they asked for.
+    #[arg(long)]
+    pub enforce_container_disk_quota: bool,
     /// With less free disk than this nothing is launched; as much again is kept for the agent's own state.
     #[arg(long, value_name = "SIZE", default_value_t = DEFAULT_RESERVE_BYTES, value_parser = config::bytes)]
     pub disk_reserve: u64,
@@ -320,6 +326,10 @@ impl Checked for Options {
             ("output-files", u64::from(self.output_files)),
         ];
         for (key, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
+            faults.push(Fault::new(key, "must be above zero"));
+        }
+        if self.container_disk_watch_interval.is_zero() {
+            let key = "container-disk-watch-interval";
             faults.push(Fault::new(key, "must be above zero"));
         }
         if self.disk_reserve < MIN_RESERVE_BYTES {

@@ -21,6 +21,7 @@ pub mod sandbox; // working directories of tasks: made, read, removed; the disk 
 pub mod shims; // start a shim, find it again, learn when it ends
 
 pub mod config; // the options
+mod disk_watch; // how much of the disk running tasks take
 mod equipment; // what tasks are run with, set up and tried
 mod executors; // streams to executors of frameworks' own, and their tokens
 mod fetcher; // what tasks need, into their sandboxes

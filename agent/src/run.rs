@@ -35,6 +35,7 @@ use crate::config::Options;
 use crate::containerizer::docker::Containerizers;
 use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::process::ProcessContainerizer;
+use crate::disk_watch::DiskWatch;
 use crate::equipment::{Equipment, name_networks, permissions, set_up_containers};
 use crate::executors::{ExecutorStreams, ExecutorTokens};
 use crate::fetcher::{Fetcher, FetcherError};
@@ -251,10 +252,10 @@ impl Agent {
         let mut registry = Registry::default();
         let ready = ready.with_metrics(registry.sub_registry_with_prefix("mete_agent"));
         let fetcher = self.fetcher(&mut registry).await?;
-        let counted = self.count(&handle, registry, &fetcher);
+        let end = CancellationToken::new();
+        let counted = self.count(&handle, registry, &fetcher, &end);
         let (stop, mut stopped) = mpsc::channel(1);
         let releases = TaskTracker::new();
-        let end = CancellationToken::new();
         let door = self.executor_door(&handle, &end).await?;
         let hands = self.hands(&door, fetcher, Arc::clone(&reserve), found, &releases, stop)?;
         let journal = AgentJournal::new(self.places.store(), store, reserve, handle.clone());
@@ -306,15 +307,24 @@ impl Agent {
         Err(Faults(vec![Fault::new("resources", reason)]))
     }
 
-    /// Has the state of the agent counted, and what its tasks use.
+    /// Has the state of the agent counted, and what its tasks use, of the disk until the end.
     fn count(
         &self,
         handle: &event_loop::Handle<Node>,
         mut registry: Registry,
         fetcher: &Fetcher,
+        end: &CancellationToken,
     ) -> (Registry, Arc<Statistics>, Fetcher) {
         let tasks = Arc::new(self.tasks.clone());
-        let statistics = Arc::new(Statistics::new(handle.clone(), tasks));
+        let disks = Arc::new(DiskWatch::new(
+            handle.clone(),
+            self.places.clone(),
+            self.volumes.clone(),
+            self.options.container_disk_watch_interval,
+            self.options.enforce_container_disk_quota,
+        ));
+        tokio::spawn(Arc::clone(&disks).watch_for_ever(end.clone()));
+        let statistics = Arc::new(Statistics::new(handle.clone(), tasks, disks));
         http::metrics::register(&mut registry, handle.clone());
         let looked = Arc::clone(&statistics);
         http::metrics::containers::register(&mut registry, handle.clone(), looked);

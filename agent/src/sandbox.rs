@@ -8,6 +8,7 @@
 //! `async`.
 
 mod disk;
+mod measure;
 mod remove;
 
 use std::fs;
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 
 pub(crate) use disk::is_full;
 pub use disk::{DEFAULT_RESERVE_BYTES, Reserve, space};
+pub(crate) use measure::used_bytes;
 pub use remove::{remove, remove_tree};
 
 /// The most that one read returns: Mesos' page.

@@ -14,6 +14,7 @@ use mete_model::{ContainerId, Timestamp};
 use tokio::sync::Mutex as Turn;
 
 use crate::containerizer::{Containerizer, Usage};
+use crate::disk_watch::{DiskUse, DiskWatch};
 use crate::running;
 
 /// For how long a look is good: those who look more often want to see change, and rates over less than a second say
@@ -21,10 +22,12 @@ use crate::running;
 const FRESH: Duration = Duration::from_secs(1);
 
 /// One look at a task or an executor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Timestamp,
     pub(crate) usage: Usage,
+    /// What it takes of the disk, as it was looked at before; `None`: it was not yet.
+    pub(crate) disk: Option<Arc<DiskUse>>,
 }
 
 /// The samples of one look, by container.
@@ -34,16 +37,22 @@ pub(crate) type Look = BTreeMap<ContainerId, Sample>;
 pub(crate) struct Statistics {
     handle: Handle<Node>,
     containerizer: Arc<dyn Containerizer>,
+    disks: Arc<DiskWatch>,
     /// When the last look began, by the clock that never goes back; held while somebody looks.
     last: Turn<Option<Duration>>,
     look: Mutex<Arc<Look>>,
 }
 
 impl Statistics {
-    pub(crate) fn new(handle: Handle<Node>, containerizer: Arc<dyn Containerizer>) -> Self {
+    pub(crate) fn new(
+        handle: Handle<Node>,
+        containerizer: Arc<dyn Containerizer>,
+        disks: Arc<DiskWatch>,
+    ) -> Self {
         Self {
             handle,
             containerizer,
+            disks,
             last: Turn::new(None),
             look: Mutex::default(),
         }
@@ -63,7 +72,8 @@ impl Statistics {
         for container in containers {
             let usage = self.containerizer.usage(container.clone()).await;
             let at = clock::now();
-            look.insert(container, Sample { at, usage });
+            let disk = self.disks.of(&container);
+            look.insert(container, Sample { at, usage, disk });
         }
         let look = Arc::new(look);
         *self.look.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&look);

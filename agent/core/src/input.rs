@@ -102,6 +102,15 @@ pub enum Input {
         /// What it is.
         answer: CheckAnswer,
     },
+    /// A task takes more of the disk than it asked for, and is to end for that.
+    DiskUsedUp {
+        /// Whose.
+        key: TaskKey,
+        /// Which container.
+        container: ContainerId,
+        /// What is too much, for people.
+        excess: String,
+    },
     /// The disk of the work directory was measured; `None`: it could not be.
     DiskMeasured(Option<DiskSpace>),
     /// The store ran into a full disk and went on in its reserve.

@@ -331,6 +331,11 @@ impl Machine for Node {
                 container,
                 answer,
             } => self.checked(now, &key, &container, answer),
+            Input::DiskUsedUp {
+                key,
+                container,
+                excess,
+            } => self.disk_used_up(now, &key, &container, excess, &mut out),
             Input::DiskMeasured(space) => self.disk_measured(space, &mut out),
             Input::StoreFull => self.store_full(now),
             Input::SandboxRemoved { container, failure } => {

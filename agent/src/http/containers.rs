@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::About;
 use crate::cgroups::{Cpu, Pressure, Pressures, Traffic};
 use crate::containerizer::Usage;
+use crate::disk_watch::{DiskUse, VolumeUse, sandbox_limit};
 use crate::running::{self, Running};
 use crate::statistics::Sample;
 
@@ -77,7 +78,7 @@ pub(super) fn of(one: &Running<'_>, sample: &Sample) -> Value {
     known.put("cpus_limit", most.amount().map(|limit| limit as f64 / 1e3));
     known.put("mem_soft_limit_bytes", Some(resources.mem_bytes));
     known.put("cpus_soft_limit", Some(resources.cpus_milli as f64 / 1e3));
-    known.put("disk_limit_bytes", Some(resources.disk_bytes));
+    disk(&mut known, one, sample.disk.as_deref());
     known.put("processes", usage.processes.or(usage.pids));
     known.put("threads", usage.pids);
     cpu(&mut known, &usage.cpu);
@@ -141,6 +142,29 @@ fn pressure(known: &mut Known, pressures: &Pressures) {
     all.put("memory", pressures.memory.map(one));
     all.put("io", pressures.io.map(one));
     known.put("pressure", Some(all.0).filter(|all| !all.is_empty()));
+}
+
+/// Of the sandbox, and of each volume by itself.
+fn disk(known: &mut Known, one: &Running<'_>, used: Option<&DiskUse>) {
+    known.put("disk_limit_bytes", Some(sandbox_limit(&one.resources)));
+    let Some(used) = used else { return };
+    known.put("disk_used_bytes", used.sandbox_bytes);
+    let volume = |volume: &VolumeUse| {
+        let mut persistence = json!({ "id": volume.id });
+        if let Some(principal) = &volume.principal {
+            persistence["principal"] = json!(principal);
+        }
+        let mut all = json!({ "persistence": persistence, "limit_bytes": volume.limit_bytes });
+        if let Some(bytes) = volume.used_bytes {
+            all["used_bytes"] = json!(bytes);
+        }
+        all
+    };
+    let volumes: Vec<_> = used.volumes.iter().map(volume).collect();
+    known.put(
+        "disk_statistics",
+        Some(volumes).filter(|all| !all.is_empty()),
+    );
 }
 
 fn network(known: &mut Known, traffic: &Traffic) {

@@ -1,6 +1,6 @@
 //! `GET /v1/volumes`: persistent volumes, who holds them, and how much is on them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::About;
+use crate::sandbox;
 
 /// Most files and directories that are looked at for one answer: some seconds of a cold disk.
 const MAX_LOOKED_AT: usize = 200_000;
@@ -23,7 +24,9 @@ pub(super) async fn volumes(State(about): State<Arc<About>>) -> Json<Value> {
         .collect();
     let used = spawn_blocking(move || {
         let mut left = MAX_LOOKED_AT;
-        let used = places.iter().map(|place| used_bytes(place, &mut left));
+        let used = places
+            .iter()
+            .map(|place| sandbox::used_bytes(place, &mut left).ok());
         used.collect::<Vec<_>>()
     });
     let used = used.await.unwrap_or_default();
@@ -64,27 +67,4 @@ pub(super) fn all_of(about: &About, view: &View) -> Vec<Value> {
         })
     };
     view.volumes.values().map(one).collect()
-}
-
-/// What the files below a directory take on the disk; `None` when there are too many to look at.
-fn used_bytes(place: &Path, left: &mut usize) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    /// The unit of `st_blocks`.
-    const BLOCK_BYTES: u64 = 512;
-    let mut sum = 0;
-    let mut waiting = vec![place.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        // What is gone by now takes nothing.
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            *left = left.checked_sub(1)?;
-            let Ok(found) = entry.metadata() else {
-                continue;
-            };
-            sum += found.blocks() * BLOCK_BYTES;
-            if found.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    Some(sum)
 }

@@ -5,6 +5,7 @@ mod changed; // another configuration
 mod chaos; // tasks and agent killed at random
 mod contained; // tasks in containers
 mod devices; // GPUs as they were given
+mod disks; // what tasks take of the disk
 mod engine; // tasks on a Docker Engine
 mod executors; // of frameworks' own, as they were written for Mesos
 mod faults; // crashes, two agents, a full disk, a silent master

@@ -104,6 +104,8 @@ pub enum Why {
     Unhealthy,
     /// It has run for as long as it may.
     TimeIsUp,
+    /// It takes more of the disk than it may.
+    DiskUsedUp,
     /// Its framework is gone.
     FrameworkRemoved,
     /// Another task of its group has failed or was killed.

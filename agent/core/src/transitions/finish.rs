@@ -163,6 +163,10 @@ fn killed(why: Why, message: String) -> News {
             news.state = TaskState::Failed;
             news.reason = Some(Reason::MaxCompletionTimeReached);
         }
+        Why::DiskUsedUp => {
+            news.state = TaskState::Failed;
+            news.reason = Some(Reason::ContainerLimitationDisk);
+        }
         Why::FrameworkRemoved => news.reason = Some(Reason::FrameworkRemoved),
         Why::AgentStops => news.reason = Some(Reason::AgentRemoved),
     }

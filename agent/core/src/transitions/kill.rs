@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_model::{Capability, Effects, FrameworkId, Reason, TaskKey, TaskState, Timestamp};
+use mete_model::{
+    Capability, ContainerId, Effects, FrameworkId, Reason, TaskKey, TaskState, Timestamp,
+};
 use tracing::{debug, info, warn};
 
 use super::delegate::shutdown_grace;
@@ -98,8 +100,8 @@ impl Node {
             Action::Terminate { key, container }
         });
         let framework = match why {
-            // As of Mesos' executors, nobody hears that this kill has begun.
-            Why::TimeIsUp => None,
+            // As in Mesos, nobody hears that such a kill has begun.
+            Why::TimeIsUp | Why::DiskUsedUp => None,
             Why::Asked | Why::Unhealthy | Why::Group | Why::FrameworkRemoved | Why::AgentStops => {
                 self.tasks.framework(&key.framework)
             }
@@ -122,7 +124,7 @@ impl Node {
     ) {
         match why {
             Why::Asked | Why::Unhealthy | Why::Group => {}
-            Why::TimeIsUp | Why::FrameworkRemoved | Why::AgentStops => return,
+            Why::TimeIsUp | Why::DiskUsedUp | Why::FrameworkRemoved | Why::AgentStops => return,
         }
         let executor = self.tasks.get(key).and_then(|task| task.executor.clone());
         let Some(executor) = executor else { return };
@@ -178,6 +180,22 @@ impl Node {
             let note = format!("it has run for the {most} s that it may (max_completion_time)");
             let grace = Some(Duration::ZERO);
             self.kill(now, &key, grace, Why::TimeIsUp, Some(note), out);
+        }
+    }
+
+    /// A task takes more of the disk than it may; it gets no time to take still more.
+    pub(crate) fn disk_used_up(
+        &mut self,
+        now: Timestamp,
+        key: &TaskKey,
+        container: &ContainerId,
+        excess: String,
+        out: &mut Effects<Self>,
+    ) {
+        let task = self.tasks.run(key, container);
+        if task.is_some_and(|task| task.phase == Phase::Running) {
+            let grace = Some(Duration::ZERO);
+            self.kill(now, key, grace, Why::DiskUsedUp, Some(excess), out);
         }
     }
 

@@ -262,3 +262,24 @@ fn a_task_that_is_told_to_end_before_its_time_is_up_was_killed() {
 
     assert_eq!(world.state(&web), Some(TaskState::Killed));
 }
+
+#[test]
+fn a_task_that_takes_too_much_of_the_disk_is_killed_at_once_and_has_failed() {
+    let mut world = World::running(spec("web"));
+    let web = key("web");
+    let used_up = |container| Input::DiskUsedUp {
+        key: key("web"),
+        container,
+        excess: "too much".into(),
+    };
+
+    let other_run = "c-0".parse().expect("good");
+    assert!(!terminates(&world.step(at(1.0), used_up(other_run))));
+    let container = world.container(&web);
+    assert!(terminates(&world.step(at(1.0), used_up(container))));
+    world.exited(at(1.1), &web, signaled(9));
+
+    let latest = world.node.view().tasks[&web].latest.clone();
+    assert_eq!(latest.state, TaskState::Failed);
+    assert_eq!(latest.reason, Some(Reason::ContainerLimitationDisk));
+}

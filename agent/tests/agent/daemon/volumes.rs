@@ -17,7 +17,7 @@ use crate::containers::possible;
 use crate::support::until;
 
 /// Disk of a role, with a volume on it.
-fn volume(role: &str, path: &str, read_only: bool) -> Resources {
+pub(super) fn volume(role: &str, path: &str, read_only: bool) -> Resources {
     let tag = Tag {
         reservations: vec![Reservation {
             role: Role::new(role).unwrap(),
