@@ -60,6 +60,7 @@ impl Survivors {
                 for digest in self.containerizer.images_of(container) {
                     self.images.hold(container, &digest);
                 }
+                self.end_sessions(container).await;
                 (Found::Running, Some(shim))
             }
             Ok(shims::Found::Ended(exit)) => (Found::Ended(exit), None),
@@ -69,6 +70,15 @@ impl Survivors {
                 error!(%container, %error, "container cannot be looked after");
                 (Found::Vanished, None)
             }
+        }
+    }
+
+    /// Whoever started commands inside a task has lost them with the agent; what is left of them goes.
+    async fn end_sessions(&self, container: &ContainerId) {
+        let (containerizer, its) = (Arc::clone(&self.containerizer), container.clone());
+        let ended = spawn_blocking(move || containerizer.end_sessions(&its)).await;
+        if let Ok(commands @ 1..) = ended {
+            warn!(%container, commands, "commands inside a task have outlived their agent and are ended");
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use mete_agent_core::task_dir::session::SESSION_GROUP;
 use mete_agent_core::task_dir::{CgroupPlan, Process};
 use rustix::process::Signal;
 
@@ -72,6 +73,38 @@ pub fn kill(plan: &CgroupPlan) -> usize {
         freeze("THAWED");
         members
     })
+}
+
+/// Kills and removes the groups of sessions inside those of a task; how many had processes. Blocks.
+pub fn end_sessions(plan: &CgroupPlan) -> usize {
+    let (group, is_v2) = match (&plan.v2, plan.v1.get("freezer")) {
+        (Some(group), _) => (group, true),
+        (None, Some(group)) => (group, false),
+        (None, None) => return 0,
+    };
+    let is_session = |name: &String| {
+        let number = name.strip_prefix(SESSION_GROUP);
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let mut ended = 0;
+    for name in files::subgroups(Path::new(group)).filter(is_session) {
+        let inside = format!("{group}/{name}");
+        let its = match is_v2 {
+            true => CgroupPlan {
+                v2: Some(inside),
+                ..CgroupPlan::default()
+            },
+            false => CgroupPlan {
+                v1: [("freezer".to_owned(), inside)].into(),
+                ..CgroupPlan::default()
+            },
+        };
+        ended += usize::from(!members(&its).is_empty());
+        kill(&its);
+        // One that stays is removed with the task's.
+        let _ = remove(&its);
+    }
+    ended
 }
 
 /// Removes the groups of a plan, groups inside them included. Blocks for up to 2 s while a process

@@ -178,6 +178,12 @@ impl ProcessContainerizer {
         Ok(orphans.into_keys().collect())
     }
 
+    /// Ends commands inside a task whose agent has died, as far as their own shims have not: stopped ones do not, nor killed
+    /// ones. How many there were. Blocks.
+    pub(crate) fn end_sessions(&self, container: &ContainerId) -> usize {
+        cgroups::end_sessions(&shims::plan_of(&self.task_dir(container)))
+    }
+
     /// Lets what runs in a container use more than before. Blocks.
     ///
     /// # Errors
@@ -320,7 +326,12 @@ impl Containerizer for ProcessContainerizer {
                 Ok(())
             }
             KillSignal::Kill => match shims::kill_remains(&dir) {
-                0 => Ok(()),
+                0 => {
+                    if shims::end_stuck_shim(&dir) {
+                        tracing::warn!(%container, "shim outlived its task and is killed");
+                    }
+                    Ok(())
+                }
                 left => Err(EndError::Undead { left }),
             },
         })

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use mete_agent_core::task_dir::{
     CgroupPlan, Launch, MAX_FILE_BYTES, PidFile, Process, TaskDir, TaskFile,
@@ -22,6 +24,36 @@ pub fn kill_remains(dir: &TaskDir) -> usize {
             .chain(of_engine)
             .collect()
     }))
+}
+
+/// How long a shim may take to end when its task has: it looks for what is left for up to 5 s, and writes the end down.
+const SHIM_PATIENCE_ROUNDS: u32 = 500;
+
+/// Pause between two looks; so all of them are 10 s.
+const SHIM_PAUSE: Duration = Duration::from_millis(20);
+
+/// Ends a shim that outlives its task: one that is stopped, or stuck, would never tell that the task has ended. Whether that
+/// was so. To be called when nothing else of the task is left; blocks for up to 10 s, and for no time usually.
+pub(crate) fn end_stuck_shim(dir: &TaskDir) -> bool {
+    let Ok(PidFile {
+        boot_id,
+        runner: Some(runner),
+        ..
+    }) = read::<PidFile>(&dir.pid())
+    else {
+        return false;
+    };
+    if processes::boot_id().is_ok_and(|now| now != boot_id) {
+        return false;
+    }
+    for _ in 0..SHIM_PATIENCE_ROUNDS {
+        if !processes::is_running(runner.shim) {
+            return false;
+        }
+        thread::sleep(SHIM_PAUSE);
+    }
+    processes::kill_until_gone(|| vec![runner.shim]);
+    true
 }
 
 /// Whether the shim of a task is still there.

@@ -361,6 +361,24 @@ async fn a_killed_shim_takes_its_task_with_it() {
 }
 
 #[tokio::test]
+async fn a_stopped_shim_does_not_hold_up_the_end_of_its_task() {
+    for agent in [Agent::new(), Agent::without_groups()] {
+        let task = agent.task("c1", "exec sleep 1000");
+        let shim = agent.tasks.start(task).await.unwrap();
+        let runner = shim.runner();
+        assert!(processes::signal(runner.shim, Signal::STOP));
+
+        let killed = agent.tasks.kill(id("c1"), KillSignal::Kill);
+        soon(killed).await.unwrap();
+        let exit = soon(shim.ended()).await;
+
+        assert_eq!(exit, None);
+        assert!(!processes::is_running(runner.task));
+        soon(agent.tasks.destroy(id("c1"))).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_shim_killed_without_an_agent_takes_its_task_with_it_on_return() {
     let agent = Agent::without_groups();
     let runner = start_and_forget(&agent, "c1", "exec sleep 1000").await;

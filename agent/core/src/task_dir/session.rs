@@ -17,6 +17,9 @@ use super::{End, User};
 /// The largest packet; below what a socket takes by default (208 KiB).
 pub const MAX_PACKET_BYTES: usize = 128 << 10;
 
+/// What the control group of a session is called, inside that of its task: this, and the number of its shim.
+pub const SESSION_GROUP: &str = "session-";
+
 /// What is to be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use mete_agent_core::task_dir::session::SESSION_GROUP;
 use mete_agent_core::task_dir::{CgroupPlan, StartStep};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::{Errno, read, write};
@@ -28,7 +29,7 @@ impl Group {
             None => plan.v1.get_mut("freezer"),
         };
         let Some(place) = place else { return Ok(None) };
-        let name = format!("session-{}", getpid().as_raw_nonzero());
+        let name = format!("{SESSION_GROUP}{}", getpid().as_raw_nonzero());
         let inside = format!("{place}/{name}");
         let failed = |errno: Errno| NotStarted {
             step: StartStep::Cgroup,

@@ -4,9 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mete_agent::cgroups::Hierarchies;
 use mete_model::TaskState;
 use mete_model::container::Network;
 use mete_proto::mete::v1 as wire;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +22,8 @@ use wire::tasks_client::TasksClient;
 
 use super::contained::contained;
 use super::master::{Master, task};
-use super::world::{Scene, Work};
+use super::nested::Caller;
+use super::world::{Scene, Work, json as get_json};
 use crate::containers::possible;
 use crate::support::{PATIENCE, soon, until};
 
@@ -287,6 +291,56 @@ async fn a_command_ends_with_its_task_and_its_agent() {
 
     until(|| with_word("4242.20") == 0).await;
     drop(commands);
+}
+
+/// The shims of sessions in a work directory.
+fn shims_of_sessions(work: &Work) -> Vec<i32> {
+    let place = work.path.canonicalize().unwrap();
+    let place = place.to_string_lossy().into_owned();
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let is_shim = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains("--session") && line.contains(&place)
+    };
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(is_shim).collect()
+}
+
+#[tokio::test]
+async fn a_nested_container_whose_shim_dies_with_the_agent_is_ended_by_the_next_one() {
+    let host = Hierarchies::of_this_host();
+    if host.v2.is_none() && !host.v1.contains_key("freezer") {
+        eprintln!("skipped: no control groups");
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let port = register.agent_info.port();
+    let (_, containers) = get_json(port, "/containers", &[]).await;
+    let call = json!({ "type": "LAUNCH_NESTED_CONTAINER", "launch_nested_container": {
+        "container_id": { "value": "one", "parent": { "value": containers[0]["container_id"] } },
+        "command": { "value": "setsid sleep 4242.21 & exec sleep 4242.21" },
+    } });
+    let launched = Caller::of(port).call(&call).await;
+    assert_eq!(launched.status().as_u16(), 200);
+    until(|| with_word("4242.21") >= 2).await;
+
+    for shim in shims_of_sessions(&work) {
+        let pid = Pid::from_raw(shim).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    agent.kill().await;
+    assert!(with_word("4242.21") > 0, "that it is left is the question");
+
+    let _agent = work.start(master.address, &[]);
+    let (_link, again) = master.admit().await;
+    assert_eq!(with_word("4242.21"), 0);
+    assert_eq!(again.tasks.len(), 1, "the task runs on");
 }
 
 #[tokio::test]
