@@ -218,10 +218,17 @@ impl Places {
             .strip_prefix(self.root.to_str()?)
             .unwrap_or(path)
             .trim_start_matches('/');
-        let parts: Vec<&str> = relative
+        let mut parts: Vec<&str> = relative
             .split('/')
             .filter(|part| !part.is_empty())
             .collect();
+        let agent = match parts.first() {
+            Some(&"frameworks") => self.agent_with(parts.get(..4)?),
+            Some(_) | None => None,
+        };
+        if let Some(agent) = &agent {
+            parts.splice(..0, ["slaves", agent.as_str()]);
+        }
         let [
             slaves,
             agent,
@@ -252,6 +259,29 @@ impl Places {
             run.parse().ok()?
         };
         Some((self.sandbox(&agent, &key, &run), inside.join("/")))
+    }
+
+    /// The agent of which there is something at `frameworks/<framework>/executors/<executor>`, where a path does not name it
+    /// (Mesos has such paths, to `runs/latest`); of several, the one that ran there last.
+    fn agent_with(&self, below: &[&str]) -> Option<AgentId> {
+        // Names of directories, and nothing that leads elsewhere.
+        let [_, framework, _, executor] = below else {
+            return None;
+        };
+        let framework: FrameworkId = framework.parse().ok()?;
+        let executor: TaskId = executor.parse().ok()?;
+        let below = Path::new("frameworks")
+            .join(framework.as_str())
+            .join("executors")
+            .join(executor.as_str())
+            .join("runs");
+        let agents = fs::read_dir(self.root.join("slaves")).ok()?.flatten();
+        let known = agents.filter_map(|agent| {
+            let runs = fs::metadata(agent.path().join(&below)).ok()?;
+            let id: AgentId = agent.file_name().to_str()?.parse().ok()?;
+            Some((runs.modified().ok()?, id))
+        });
+        known.max().map(|(_, agent)| agent)
     }
 
     /// Lets `latest` lead to this run. Blocks.
@@ -338,7 +368,9 @@ mod tests {
             .expect("inside");
         let latest = full.replace("c-1", LATEST);
 
-        for path in [full, short, &latest] {
+        let (_, below) = latest.split_once("/m-S1").expect("an agent");
+
+        for path in [full, short, &latest, below] {
             let found = places.locate(&format!("{path}/a//b"));
             assert_eq!(found, Some((sandbox.clone(), "a/b".to_owned())), "{path}");
         }
@@ -358,6 +390,9 @@ mod tests {
             "/slaves/m-S1/frameworks/f/executors/t/runs/..",
             "/slaves/../frameworks/f/executors/t/runs/c",
             "/slaves/m-S1/frameworks/f/executors/t/runs/latest",
+            "/frameworks",
+            "/frameworks/f/executors/t/runs/latest",
+            "/frameworks/../executors/../runs/latest",
         ] {
             assert_eq!(places.locate(path), None, "{path}");
         }

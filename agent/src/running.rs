@@ -33,7 +33,7 @@ pub(crate) fn all(view: &View) -> Vec<Running<'_>> {
     for task in view.tasks.values().filter(|task| task.is_live()) {
         match own_executor(view, task) {
             Some(key) => held.entry(key).or_default().add(&task.spec.resources),
-            None => running.push(of_task(task)),
+            None => running.push(of_task(view, task)),
         }
     }
     for (key, one) in view.custom_executors.iter() {
@@ -55,12 +55,21 @@ pub(crate) fn all(view: &View) -> Vec<Running<'_>> {
     running
 }
 
-fn of_task(task: &Task) -> Running<'_> {
+fn of_task<'a>(view: &'a View, task: &'a Task) -> Running<'a> {
     let id = task.key.task.as_str();
+    let group = task.executor.as_ref().map(|executor| {
+        let key = ExecutorKey {
+            framework: task.key.framework.clone(),
+            executor: executor.clone(),
+        };
+        let said = view.executors.get(&key);
+        let said = said.and_then(|known| source_of(&known.spec));
+        said.map_or_else(|| executor.as_str().into(), Cow::from)
+    });
     Running {
         container: &task.container,
         framework: &task.key.framework,
-        source: id.into(),
+        source: group.unwrap_or_else(|| id.into()),
         executor: task
             .executor
             .as_ref()

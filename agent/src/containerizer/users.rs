@@ -3,6 +3,7 @@
 //! Read anew for each task: users come and go, and a task is rare compared with a file of some
 //! kilobytes. Directories beyond these files (LDAP and the like) are not asked.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
@@ -86,6 +87,51 @@ pub(crate) fn for_session(dir: &TaskDir, name: &str) -> Result<Option<User>, Use
     }
 }
 
+/// Names of users and groups of the machine by their numbers.
+pub(crate) struct Names {
+    users: BTreeMap<u32, String>,
+    groups: BTreeMap<u32, String>,
+}
+
+impl Names {
+    /// Reads the two files; those of one that cannot be read have none. Blocks.
+    pub(crate) fn of_machine() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        Self {
+            users: by_number(&read("/etc/passwd")),
+            groups: by_number(&read("/etc/group")),
+        }
+    }
+
+    /// What a user is called: by the number when nothing else is known.
+    pub(crate) fn user(&self, id: u32) -> String {
+        self.users
+            .get(&id)
+            .map_or_else(|| id.to_string(), Clone::clone)
+    }
+
+    /// The same of a group.
+    pub(crate) fn group(&self, id: u32) -> String {
+        self.groups
+            .get(&id)
+            .map_or_else(|| id.to_string(), Clone::clone)
+    }
+}
+
+/// Of the lines of either file; the first of several names of a number, as the C library has it.
+fn by_number(text: &str) -> BTreeMap<u32, String> {
+    let mut names = BTreeMap::new();
+    for line in text.lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(number)) = (fields.next(), fields.nth(1))
+            && let Ok(number) = number.parse()
+        {
+            names.entry(number).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
+
 /// Finds a user in the text of the two files.
 pub(super) fn find(name: &str, passwd: &str, group: &str) -> Option<User> {
     let number: Option<u32> = name.parse().ok();
@@ -138,6 +184,15 @@ mod tests {
         );
         assert_eq!(find("1001", PASSWD, GROUP), Some(user));
         assert_eq!(find("we", PASSWD, GROUP), None);
+    }
+
+    #[test]
+    fn numbers_have_the_first_name_that_stands_for_them() {
+        let twice = format!("{GROUP}again:x:50:\n");
+
+        assert_eq!(by_number(PASSWD)[&1_001], "web");
+        assert_eq!(by_number(&twice)[&50], "logs");
+        assert_eq!(Names::of_machine().user(4_000_000_001), "4000000001");
     }
 
     #[test]

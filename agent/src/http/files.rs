@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::About;
+use crate::containerizer::users::Names;
 use crate::places::Places;
 use crate::sandbox::{Chunk, Entry, FileError, MAX_READ_BYTES, Sandbox};
 
@@ -60,31 +61,49 @@ pub(super) async fn browse(
     Asked(Place { path }): Asked<Place>,
 ) -> Result<Json<Value>, HttpError> {
     let entries = entries(&about, &path).await?;
-    let entries = entries.iter().map(|(path, entry)| {
+    let entries = entries.iter().map(|one| {
         json!({
-            "path": path,
-            "nlink": entry.links,
-            "size": entry.size,
-            "mtime": entry.modified_seconds,
-            "mode": mode(entry),
-            "uid": entry.uid.to_string(),
-            "gid": entry.gid.to_string(),
+            "path": one.path,
+            "nlink": one.entry.links,
+            "size": one.entry.size,
+            "mtime": one.entry.modified_seconds,
+            "mode": mode(&one.entry),
+            "uid": one.user,
+            "gid": one.group,
         })
     });
     Ok(Json(entries.collect()))
 }
 
+/// What a directory holds.
+pub(super) struct Listed {
+    pub(super) path: String,
+    pub(super) entry: Entry,
+    /// Whose it is, by name, as Mesos tells it; by number where there is no name.
+    pub(super) user: String,
+    /// The same of its group.
+    pub(super) group: String,
+}
+
 /// What a directory holds, each by its path.
-pub(super) async fn entries(about: &About, path: &str) -> Result<Vec<(String, Entry)>, HttpError> {
-    let list = |sandbox: &Sandbox, inside: &str| sandbox.list(inside);
-    let listing = look(&about.places, path.to_owned(), list).await?;
+pub(super) async fn entries(about: &About, path: &str) -> Result<Vec<Listed>, HttpError> {
+    let list = |sandbox: &Sandbox, inside: &str| {
+        let listing = sandbox.list(inside)?;
+        Ok((listing, Names::of_machine()))
+    };
+    let (listing, names) = look(&about.places, path.to_owned(), list).await?;
     if listing.is_cut {
         tracing::debug!(path, "listing is cut");
     }
     let base = path.trim_end_matches('/');
     let entries = listing.entries.into_iter();
     Ok(entries
-        .map(|entry| (format!("{base}/{}", entry.name), entry))
+        .map(|entry| Listed {
+            path: format!("{base}/{}", entry.name),
+            user: names.user(entry.uid),
+            group: names.group(entry.gid),
+            entry,
+        })
         .collect())
 }
 

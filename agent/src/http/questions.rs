@@ -138,16 +138,16 @@ async fn list(about: &About, call: &Call) -> Result<response::ListFiles, HttpErr
     let list = call.list_files.as_ref();
     let path = &list.ok_or_else(|| missing("list_files"))?.path;
     let entries = files::entries(about, path).await?;
-    let file_infos = entries.into_iter().map(|(path, entry)| wire::FileInfo {
-        path,
-        nlink: i32::try_from(entry.links).ok(),
-        size: Some(entry.size),
+    let file_infos = entries.into_iter().map(|one| wire::FileInfo {
+        path: one.path,
+        nlink: i32::try_from(one.entry.links).ok(),
+        size: Some(one.entry.size),
         mtime: Some(wire::TimeInfo {
-            nanoseconds: entry.modified_seconds.saturating_mul(1_000_000_000),
+            nanoseconds: one.entry.modified_seconds.saturating_mul(1_000_000_000),
         }),
-        mode: Some(entry.mode),
-        uid: Some(entry.uid.to_string()),
-        gid: Some(entry.gid.to_string()),
+        mode: Some(one.entry.mode),
+        uid: Some(one.user),
+        gid: Some(one.group),
     });
     Ok(response::ListFiles {
         file_infos: file_infos.collect(),

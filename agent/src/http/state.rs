@@ -57,11 +57,27 @@ fn frameworks(about: &About, view: &View) -> (Vec<Value>, Vec<Value>) {
             .push(sandbox);
     }
     let mut completed_of = |id: &FrameworkId| -> Vec<Value> {
-        let mut sandboxes = ended.remove(id).unwrap_or_default();
-        sandboxes.sort_unstable_by_key(|sandbox| std::cmp::Reverse(sandbox.ended_at));
-        let newest = sandboxes.into_iter().take(MAX_COMPLETED);
+        let sandboxes = ended.remove(id).unwrap_or_default();
+        // Tasks of a group stand below their executor, if that is over and its sandbox there.
+        let (executors, tasks): (Vec<_>, Vec<_>) =
+            sandboxes.into_iter().partition(|one| one.is_executor);
+        let is_in = |task: &Sandbox, executor: &Sandbox| {
+            let within = task.within.as_ref();
+            within.is_some_and(|within| within.container == executor.container)
+        };
+        let alone = tasks
+            .iter()
+            .filter(|task| !executors.iter().any(|one| is_in(task, one)))
+            .map(|task| (*task, vec![*task]));
+        let over = executors.iter().map(|executor| {
+            let its = tasks.iter().filter(|task| is_in(task, executor));
+            (*executor, its.copied().collect())
+        });
+        let mut all: Vec<(&Arc<Sandbox>, Vec<_>)> = alone.chain(over).collect();
+        all.sort_by_key(|(one, _)| std::cmp::Reverse(one.ended_at));
+        let newest = all.iter().take(MAX_COMPLETED);
         newest
-            .map(|sandbox| completed_executor(about, sandbox))
+            .map(|(one, tasks)| completed_executor(about, one, tasks))
             .collect()
     };
     let mut present = Vec::new();
@@ -128,7 +144,10 @@ fn task_entry(task: &Task, role: &str) -> Value {
         .spec
         .labels
         .iter()
-        .map(|(key, value)| json!({ "key": key, "value": value }))
+        .map(|(key, value)| match value {
+            Some(value) => json!({ "key": key, "value": value }),
+            None => json!({ "key": key }),
+        })
         .collect();
     json!({
         "id": id,
@@ -189,7 +208,7 @@ fn executors_with_tasks<'a>(
     })
 }
 
-fn completed_executor(about: &About, sandbox: &Sandbox) -> Value {
+fn completed_executor(about: &About, sandbox: &Sandbox, tasks: &[&Arc<Sandbox>]) -> Value {
     let directory = about.places.sandbox_left(sandbox);
     let id = sandbox.key.task.as_str();
     json!({
@@ -200,12 +219,16 @@ fn completed_executor(about: &About, sandbox: &Sandbox) -> Value {
         "directory": directory.display().to_string(),
         "tasks": [],
         "queued_tasks": [],
-        "completed_tasks": [{
-            "id": id,
-            "name": sandbox.name,
-            "framework_id": sandbox.key.framework.as_str(),
-            "slave_id": sandbox.agent.as_str(),
-            "state": sandbox.state.as_str(),
-        }],
+        "completed_tasks": tasks.iter().map(|task| completed_task(task)).collect::<Vec<_>>(),
+    })
+}
+
+fn completed_task(task: &Sandbox) -> Value {
+    json!({
+        "id": task.key.task.as_str(),
+        "name": task.name,
+        "framework_id": task.key.framework.as_str(),
+        "slave_id": task.agent.as_str(),
+        "state": task.state.as_str(),
     })
 }

@@ -258,6 +258,8 @@ pub(super) struct Sandbox {
     framework: String,
     task: String,
     name: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_executor: bool,
     /// Executor and its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     within: Option<(String, String)>,
@@ -274,6 +276,7 @@ impl From<&crate::state::sandboxes::Sandbox> for Sandbox {
             framework: sandbox.key.framework.to_string(),
             task: sandbox.key.task.to_string(),
             name: sandbox.name.clone(),
+            is_executor: sandbox.is_executor,
             within: sandbox
                 .within
                 .as_ref()
@@ -299,6 +302,7 @@ impl Sandbox {
         };
         let within = self.within.map(within).transpose();
         Ok(crate::state::sandboxes::Sandbox {
+            is_executor: self.is_executor,
             within: within.map_err(|bad| bad.to_string())?,
             key: super::named(&self.framework, &self.task)?,
             name: self.name,

@@ -26,6 +26,8 @@ pub struct Sandbox {
     pub key: TaskKey,
     /// Name of the task, for people.
     pub name: String,
+    /// Whether it was an executor, which is no task whatever its key says.
+    pub is_executor: bool,
     /// Which run of it.
     pub container: ContainerId,
     /// The sandbox of the executor that it lies in, when the task came in a group.

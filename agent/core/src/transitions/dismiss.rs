@@ -347,6 +347,7 @@ impl Node {
         let sandbox = Sandbox {
             key: key.clone(),
             name: executor.spec.name.clone(),
+            is_executor: true,
             container: container.clone(),
             within: None,
             agent: executor.agent.clone(),

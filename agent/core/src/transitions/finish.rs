@@ -75,6 +75,7 @@ impl Node {
             let sandbox = Sandbox {
                 key: key.clone(),
                 name: task.spec.name.clone(),
+                is_executor: false,
                 container: task.container.clone(),
                 within: self.parent_of(&task).map(|executor| executor.within()),
                 agent: task.agent.clone(),

@@ -221,6 +221,7 @@ impl Node {
         let sandbox = Sandbox {
             key,
             name: executor.spec.name.clone(),
+            is_executor: true,
             container: executor.container.clone(),
             within: None,
             agent: executor.agent.clone(),

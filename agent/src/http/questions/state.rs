@@ -77,7 +77,7 @@ pub(super) fn tasks(view: &View) -> response::GetTasks {
     let known =
         |tasks: Vec<&std::sync::Arc<Task>>| tasks.into_iter().map(|task| one(task)).collect();
     let left = view.sandboxes.values();
-    let left = left.filter(|sandbox| !view.tasks.contains_key(&sandbox.key));
+    let left = left.filter(|one| !one.is_executor && !view.tasks.contains_key(&one.key));
     response::GetTasks {
         launched_tasks: known(live),
         terminated_tasks: known(ended),

@@ -16,9 +16,10 @@ use wire::agent_message::Message as Said;
 use wire::master_message::Message;
 
 use super::master::{FRAMEWORK, Link, Master, framework, task};
-use super::world::{Work, json};
+use super::nested::Caller;
+use super::world::{Work, get, json};
 use crate::containers::possible;
-use crate::support::until;
+use crate::support::{soon, until};
 
 pub(super) fn executor(network: Network) -> ExecutorSpec {
     let container = ContainerSpec {
@@ -277,4 +278,60 @@ async fn a_group_that_makes_no_sense_is_none() {
         refused.message.as_deref(),
         Some("executor.type: it is missing")
     );
+}
+
+#[tokio::test]
+async fn tools_find_tasks_of_a_group_below_its_executor_which_is_no_task() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+
+    run(
+        &link,
+        &executor(Network::Host),
+        &[task("one", "exec sleep 1000")],
+    )
+    .await;
+    heard(&mut link, &[("one", TaskState::Running)]).await;
+    let (_, containers) = json(port, "/containers", &[]).await;
+    let first = &containers[0];
+    assert_eq!([&first["executor_id"], &first["source"]], ["pod", "pod"]);
+    let latest = format!("/frameworks/{FRAMEWORK}/executors/pod/runs/latest");
+    let browsed = get(port, "/files/browse", &[("path", &latest)]).await;
+    assert_eq!(browsed.0, 200);
+    let place = format!("{latest}/tasks");
+    let (_, entries) = json(port, "/files/browse", &[("path", &place)]).await;
+    assert_eq!([&entries[0]["uid"], &entries[0]["gid"]], ["root", "root"]);
+    link.kill("one").await;
+    heard(&mut link, &[("one", TaskState::Killed)]).await;
+    let gone = async || {
+        let (_, state) = json(port, "/state", &[]).await;
+        let over = &state["completed_frameworks"][0]["completed_executors"];
+        let over = over.as_array().filter(|all| !all.is_empty())?;
+        Some(over.clone())
+    };
+    let over = soon(async {
+        loop {
+            match gone().await {
+                Some(over) => return over,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    let over = over.await;
+
+    assert_eq!(over.len(), 1, "{over:?}");
+    assert_eq!(over[0]["id"], "pod");
+    let tasks = over[0]["completed_tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    assert_eq!(tasks[0]["id"], "one");
+    let asked = Caller::of(port)
+        .call(&serde_json::json!({ "type": "GET_TASKS" }))
+        .await;
+    let asked: serde_json::Value = asked.json().await.unwrap();
+    let tasks = asked["get_tasks"]["completed_tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    assert_eq!(tasks[0]["task_id"]["value"], "one");
 }
