@@ -336,7 +336,7 @@ impl Machine for Node {
                 container,
                 excess,
             } => self.disk_used_up(now, &key, &container, excess, &mut out),
-            Input::DiskMeasured(space) => self.disk_measured(space, &mut out),
+            Input::DiskMeasured(space) => self.disk_measured(now, space, &mut out),
             Input::StoreFull => self.store_full(now),
             Input::SandboxRemoved { container, failure } => {
                 self.sandbox_removed(now, &container, failure, &mut out);

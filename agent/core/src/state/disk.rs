@@ -55,12 +55,21 @@ impl Disk {
         self.full = true;
     }
 
-    /// Takes a measurement; whether the disk has room again after it was full.
-    pub(crate) const fn measured(&mut self, space: DiskSpace, reserve_bytes: u64) -> bool {
+    /// Takes a measurement; whether the disk has room again after it was full. Found full, it is looked at again soon.
+    pub(crate) fn measured(
+        &mut self,
+        now: Timestamp,
+        space: DiskSpace,
+        reserve_bytes: u64,
+    ) -> bool {
         self.space = Some(space);
         let was = self.full;
         self.full = space.free_bytes < reserve_bytes
             || was && space.free_bytes < reserve_bytes.saturating_mul(2);
+        if self.full {
+            let soon = now + MEASURE_FULL_EVERY;
+            self.next = self.next.map(|next| next.min(soon));
+        }
         was && !self.full
     }
 

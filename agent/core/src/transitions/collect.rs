@@ -69,20 +69,26 @@ impl Node {
     }
 
     /// The disk was measured, or could not be.
-    pub(crate) fn disk_measured(&mut self, space: Option<DiskSpace>, out: &mut Effects<Self>) {
+    pub(crate) fn disk_measured(
+        &mut self,
+        now: Timestamp,
+        space: Option<DiskSpace>,
+        out: &mut Effects<Self>,
+    ) {
         let Some(space) = space else {
             return;
         };
         let was_full = self.disk.is_full();
-        if self.disk.measured(space, self.settings.disk_reserve_bytes) {
+        let reserve_bytes = self.settings.disk_reserve_bytes;
+        if self.disk.measured(now, space, reserve_bytes) {
             info!(free_bytes = space.free_bytes, "disk has room again");
             out.act.push(Action::RestoreReserve);
         } else if self.disk.is_full() && !was_full {
             warn!(
                 free_bytes = space.free_bytes,
-                reserve_bytes = self.settings.disk_reserve_bytes,
-                "disk is full, nothing is launched"
+                reserve_bytes, "disk is full, nothing is launched"
             );
+            self.collect(now, out);
         }
     }
 

@@ -151,3 +151,16 @@ fn a_disk_with_room_again_takes_launches_again() {
         TaskState::Starting
     );
 }
+
+#[test]
+fn a_disk_that_is_found_full_is_looked_at_again_soon_and_old_sandboxes_go_at_once() {
+    let mut world = with_old_sandbox(500);
+
+    let full = world.step(at(1.0), disk(9));
+    let quiet = world.step(at(5.9), Input::Deadline);
+    let again = world.step(at(6.0), Input::Deadline);
+
+    assert_eq!(removals(&full), 1);
+    assert!(!quiet.contains(&Action::MeasureDisk));
+    assert!(again.contains(&Action::MeasureDisk));
+}
