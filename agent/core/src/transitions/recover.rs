@@ -145,7 +145,8 @@ impl Node {
             Phase::Killing(kill) if kill.launching => self.started_too_late(now, &key, out),
             Phase::Killing(_) => out.act.push(Action::Terminate { key, container }),
             Phase::Accepted | Phase::Starting | Phase::Running | Phase::Delegated => {
-                let since = task.started_at.unwrap_or(now);
+                // The clock may have been set back.
+                let since = task.started_at.map_or(now, |at| at.min(now));
                 self.runs(now, &key, since, task.latest.healthy);
                 if task.latest.state != TaskState::Running {
                     self.report(now, &key, News::executor(TaskState::Running));

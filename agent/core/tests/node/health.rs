@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_agent_core::{Action, Input, Phase, Why};
+use mete_agent_core::{Action, Found, Input, LaunchOutcome, Phase, Why};
 use mete_model::{CheckAnswer, Machine, Question, Reason, TaskCheck, TaskState};
 
 use crate::fixture::*;
@@ -255,4 +255,22 @@ fn an_answer_to_a_check_is_told_when_it_is_another_and_kills_nobody() {
         }
     }
     assert_eq!(world.state(&key("web")), Some(TaskState::Running));
+}
+
+#[test]
+fn times_to_wait_do_not_grow_when_the_clock_was_set_back() {
+    let mut bounded = checked("web");
+    bounded.max_completion_time = Some(seconds(60));
+    let mut world = World::registered();
+    world.run(at(3_600.0), bounded);
+    world.launched(at(3_600.0), &key("web"), LaunchOutcome::Started);
+
+    world.crash();
+    world.recover("boot-1", [(key("web"), Found::Running)]);
+    world.step(at(60.0), Input::Deadline);
+
+    let why = world.node.view().tasks[&key("web")]
+        .kill()
+        .map(|kill| kill.why);
+    assert_eq!(why, Some(Why::TimeIsUp));
 }
