@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use mete_agent_core::task_dir::TaskDir;
 use mete_model::ContainerId;
 use mete_model::container::{Network, PortMapping};
+use tracing::warn;
 
 use super::cni::Guest;
 use super::programs::Programs;
@@ -152,11 +153,20 @@ impl Networks {
         if let Some(joined) = held.joined.get_mut(container) {
             joined.open = true;
         }
-        let is_there = std::mem::replace(&mut held.table, true);
-        let rules = self.rules(&held);
-        programs.nft(&match is_there {
-            true => rules.ports(),
-            false => rules.whole(),
-        })
+        if std::mem::replace(&mut held.table, true) {
+            return self.lead(programs, &held);
+        }
+        programs.nft(&self.rules(&held).whole())
+    }
+
+    /// Has the ports of the host lead where they are to, by the table that is there; one that somebody has removed (a firewall
+    /// that begins anew flushes all of them) is made again.
+    pub(super) fn lead(&self, programs: &Programs, held: &Held) -> Result<(), NetworkError> {
+        let rules = self.rules(held);
+        let Err(error) = programs.nft(&rules.ports()) else {
+            return Ok(());
+        };
+        warn!(table = self.names.table(), %error, "rules of mapped ports are made again");
+        programs.nft(&rules.whole())
     }
 }

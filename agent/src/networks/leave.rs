@@ -37,7 +37,7 @@ impl Networks {
         // First, so that nothing leads to an address that somebody else may get.
         let left = match held.joined.is_empty() {
             true => self.down(programs, &mut held),
-            false if held.table => programs.nft(&self.rules(&held).ports()),
+            false if held.table => self.lead(programs, &held),
             false => Ok(()),
         };
         drop(held);

@@ -487,6 +487,36 @@ async fn networks_by_name_are_joined_by_plugins_and_left_again() {
     assert_eq!(plugged.leases(), [""; 0]);
 }
 
+#[tokio::test]
+async fn rules_that_somebody_has_removed_are_made_again_with_the_next_container() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let _agent = work.start(master.address, &[EVERY_PORT]);
+    let (mut link, _) = master.admit().await;
+    let (one, other) = (free_port(), free_port());
+    link.run(&bridged("one", SERVE, &[(one, Transport::Tcp)]))
+        .await;
+    link.until(TaskState::Running).await;
+    let traces = work.networks().traces();
+    let table = traces.iter().find(|name| name.starts_with("mete_"));
+    let removed = std::process::Command::new("nft")
+        .args(["delete", "table", "ip", table.unwrap()])
+        .status();
+    assert!(removed.unwrap().success());
+
+    link.run(&bridged("other", SERVE, &[(other, Transport::Tcp)]))
+        .await;
+    link.until(TaskState::Running).await;
+
+    for port in [one, other] {
+        let outside = SocketAddr::from(([127, 0, 0, 1], port));
+        assert!(soon(page(outside)).await.contains("this is"));
+    }
+}
+
 fn with_network(id: &str, name: &str) -> TaskSpec {
     contained(id, "true", |container| {
         container.network = Network::Named {
