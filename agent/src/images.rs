@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mete_agent_core::image::ImageConfig;
 use mete_daemon::clock;
 pub use mete_model::container::Pull;
+use mete_model::container::SecretValue;
 use mete_model::{ContainerId, Timestamp};
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -149,6 +150,23 @@ impl Images {
         container: &ContainerId,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Image, ImageError> {
+        self.provide_by(None, reference, pull, container, progress)
+            .await
+    }
+
+    /// The same with a login of the caller's, a Docker `config.json`, in place of the agent's. Such a pull is shared with nobody; an
+    /// image that is here already may be had without a login by all.
+    ///
+    /// # Errors
+    /// As [`Self::provide`].
+    pub async fn provide_by(
+        &self,
+        login: Option<SecretValue>,
+        reference: &str,
+        pull: Pull,
+        container: &ContainerId,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Image, ImageError> {
         let reference = Reference::parse(reference)?;
         if pull == Pull::IfMissing
             && let Some(image) = self.0.take(&reference, container)
@@ -156,7 +174,10 @@ impl Images {
             return Ok(image);
         }
         let mut waiting = Waiting::begin(&self.0, container, reference.to_string());
-        let job = self.0.join(reference);
+        let job = match login {
+            None => self.0.join(reference),
+            own @ Some(_) => pull::start(&self.0, reference, own),
+        };
         let mut stages = job.stages.clone();
         loop {
             let stage = stages.borrow_and_update().clone();
@@ -266,7 +287,7 @@ impl Inner {
         if let Some(job) = state.jobs.get(&name).and_then(std::sync::Weak::upgrade) {
             return job;
         }
-        let job = pull::start(self, reference);
+        let job = pull::start(self, reference, None);
         state.jobs.insert(name, Arc::downgrade(&job));
         job
     }

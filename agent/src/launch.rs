@@ -116,6 +116,7 @@ impl Launcher {
         cancelled: &CancellationToken,
         tell: Tell,
     ) -> Result<Shim, Failure> {
+        let job = secrets::tell_variables(job)?;
         let within = job.parent.as_ref().map(|parent| parent.within());
         let sandbox =
             self.places

@@ -21,6 +21,9 @@ pub struct CommandSpec {
     pub program: Program,
     /// Environment variables by name; they win over those the agent sets.
     pub environment: BTreeMap<String, String>,
+    /// Variables that hold what a secret does, by name, in UTF-8 without NUL; `None`: it is not told. None of them is in
+    /// `environment`.
+    pub secrets: BTreeMap<String, Option<SecretValue>>,
     /// The user to run as; `None`: as the agent.
     pub user: Option<String>,
     /// What to bring into the sandbox first.
@@ -33,9 +36,20 @@ impl CommandSpec {
         Self {
             program: Program::Shell(line.into()),
             environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             user: None,
             uris: Vec::new(),
         }
+    }
+
+    /// Whether it holds what a secret holds.
+    pub fn tells_secrets(&self) -> bool {
+        self.secrets.values().any(Option::is_some)
+    }
+
+    /// Forgets what its secrets hold.
+    pub fn forget_secrets(&mut self) {
+        self.secrets.values_mut().for_each(|value| *value = None);
     }
 }
 
@@ -67,6 +81,8 @@ pub struct ContainerSpec {
     pub image: Option<String>,
     /// When the registry is asked.
     pub pull: Pull,
+    /// How its registry is told who asks.
+    pub login: Login,
     /// Which network it sees.
     pub network: Network,
     /// The name it finds itself under; `None`: that of the host on the host's network, else its container id.
@@ -85,7 +101,7 @@ impl ContainerSpec {
     /// Whether it holds what a secret holds.
     pub fn tells_secrets(&self) -> bool {
         let told = |mount: &Mount| matches!(mount.source, MountSource::Secret(Some(_)));
-        self.mounts.iter().any(told)
+        matches!(self.login, Login::Own(Some(_))) || self.mounts.iter().any(told)
     }
 
     /// Forgets what its secrets hold.
@@ -93,6 +109,9 @@ impl ContainerSpec {
         let all = self.mounts.iter_mut().map(|mount| &mut mount.source);
         for source in all.filter(|source| source.is_secret()) {
             *source = MountSource::Secret(None);
+        }
+        if self.login != Login::Agents {
+            self.login = Login::Own(None);
         }
     }
 }
@@ -105,6 +124,16 @@ pub enum ContainerKind {
     Mesos,
     /// A Docker Engine where the agent has one; the agent itself where it has none.
     Docker,
+}
+
+/// By which login an image is pulled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Login {
+    /// What the agent has for the registry, if it has one.
+    #[default]
+    Agents,
+    /// What the task brings: a Docker `config.json`; `None`: it is not told.
+    Own(Option<SecretValue>),
 }
 
 /// When the registry is asked for an image.

@@ -58,11 +58,12 @@ impl TaskSpec {
     /// Whether it holds what a secret holds. `original` never does.
     pub fn tells_secrets(&self) -> bool {
         let container = self.container.as_deref();
-        container.is_some_and(ContainerSpec::tells_secrets)
+        self.command.tells_secrets() || container.is_some_and(ContainerSpec::tells_secrets)
     }
 
     /// Forgets what its secrets hold: who has passed them on needs them no more.
     pub fn forget_secrets(&mut self) {
+        self.command.forget_secrets();
         if let Some(container) = &mut self.container {
             container.forget_secrets();
         }

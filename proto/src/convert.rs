@@ -21,6 +21,7 @@ pub mod maintenance; // Unavailability, InverseOffer
 pub mod offer; // Offer, Filters
 pub mod offer_constraints; // which agents a framework wants offers of
 pub mod resources; // quantities: fixed point, ports, devices; reservations and volumes
+mod secret; // what secrets hold
 pub mod status; // TaskStatus, states, sources, reasons
 pub mod task; // TaskInfo, KillPolicy, labels
 pub mod task_limits; // limits beyond the resources

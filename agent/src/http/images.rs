@@ -101,6 +101,7 @@ fn refused(error: ImageError) -> HttpError {
         | ImageError::Unreachable { .. }
         | ImageError::Astray { .. }
         | ImageError::Credentials { .. }
+        | ImageError::OwnCredentials { .. }
         | ImageError::Helper { .. }
         | ImageError::GivenUp { .. }
         | ImageError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,

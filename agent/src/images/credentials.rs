@@ -72,10 +72,23 @@ pub(crate) fn login(file: Option<&Path>, registry: &str) -> Result<Login, ImageE
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(failed(format!("it has more than {MAX_FILE_BYTES} bytes")));
     }
+    read(&text, registry).map_err(failed)
+}
+
+/// The login for a registry in a task's own `config.json`.
+///
+/// # Errors
+/// [`ImageError::OwnCredentials`] when it does not read.
+pub(crate) fn login_in(text: &[u8], registry: &str) -> Result<Login, ImageError> {
+    read(text, registry).map_err(|why| ImageError::OwnCredentials { why })
+}
+
+/// The error says where it is wrong.
+fn read(text: &[u8], registry: &str) -> Result<Login, String> {
     // What serde says may hold a piece of the file, hence only where it says it.
-    let file: File = serde_json::from_slice(&text)
-        .map_err(|error| failed(format!("line {}, column {}", error.line(), error.column())))?;
-    find(file, registry).ok_or_else(|| failed(format!("the entry for {registry} is damaged")))
+    let file: File = serde_json::from_slice(text)
+        .map_err(|error| format!("line {}, column {}", error.line(), error.column()))?;
+    find(file, registry).ok_or_else(|| format!("the entry for {registry} is damaged"))
 }
 
 /// `None` when the entry is damaged.

@@ -172,6 +172,12 @@ pub enum ImageError {
         /// Where in it, or what the system says.
         why: String,
     },
+    /// The login that a task brings does not read. Its content is never shown.
+    #[error("the login that the task has for its image does not read: {why}")]
+    OwnCredentials {
+        /// Where in it.
+        why: String,
+    },
     /// The login is kept by a program that is not run.
     #[error(
         "image {image}: the login for {registry} is kept by the helper {helper}, which an agent does not run; put it under \"auths\""
@@ -254,6 +260,7 @@ impl ImageError {
             | Self::BadLayer { .. }
             | Self::DiskFull { .. }
             | Self::Credentials { .. }
+            | Self::OwnCredentials { .. }
             | Self::Helper { .. }
             | Self::Unknown { .. }
             | Self::InUse { .. }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use mete_model::container::SecretValue;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, BufWriter};
 use tokio::sync::watch;
@@ -61,14 +62,19 @@ pub(super) struct Job {
     _guard: DropGuard,
 }
 
-/// Begins a pull.
-pub(super) fn start(inner: &Arc<Inner>, reference: Reference) -> Arc<Job> {
+/// Begins a pull, by the agent's login or another.
+pub(super) fn start(
+    inner: &Arc<Inner>,
+    reference: Reference,
+    login: Option<SecretValue>,
+) -> Arc<Job> {
     let cancel = CancellationToken::new();
     let (told, stages) = watch::channel(Stage::Working(None));
     let pull = Pull {
         inner: Arc::clone(inner),
         image: reference.to_string(),
         reference,
+        login,
         told,
         cancel: cancel.clone(),
         unpacked: AtomicU64::new(0),
@@ -83,6 +89,7 @@ pub(super) fn start(inner: &Arc<Inner>, reference: Reference) -> Arc<Job> {
 struct Pull {
     inner: Arc<Inner>,
     reference: Reference,
+    login: Option<SecretValue>,
     image: String,
     told: watch::Sender<Stage>,
     cancel: CancellationToken,
@@ -125,7 +132,11 @@ impl Pull {
 
     async fn pull(&self) -> Result<String, ImageError> {
         let _turn = self.inner.pulls.acquire().await.map_err(broken)?;
-        let session = self.inner.registries.session(&self.reference).await?;
+        let session = self
+            .inner
+            .registries
+            .session(&self.reference, self.login.as_ref())
+            .await?;
         let (digest, manifest) = self.manifest(&session).await?;
         let name = Some(self.image.clone());
         if let Some((record, pins)) = self.inner.known(digest.as_str()) {

@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, USER_AGENT};
 use hyper::http::request::Builder;
 use hyper::{Request, Response, StatusCode};
+use mete_model::container::SecretValue;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
@@ -80,9 +81,17 @@ impl Registries {
     ///
     /// # Errors
     /// When the logins do not read, or the registry has no address.
-    pub(super) async fn session(&self, reference: &Reference) -> Result<Session<'_>, ImageError> {
+    pub(super) async fn session(
+        &self,
+        reference: &Reference,
+        own: Option<&SecretValue>,
+    ) -> Result<Session<'_>, ImageError> {
         let (file, registry) = (self.logins.clone(), reference.registry().to_owned());
-        let read = move || credentials::login(file.as_deref().map(Path::new), &registry);
+        let own = own.cloned();
+        let read = move || match own {
+            Some(own) => credentials::login_in(own.bytes(), &registry),
+            None => credentials::login(file.as_deref().map(Path::new), &registry),
+        };
         let login = tokio::task::spawn_blocking(read)
             .await
             .map_err(|error| ImageError::Io {

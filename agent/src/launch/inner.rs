@@ -9,7 +9,7 @@ use mete_agent_core::image::{Inside, inside};
 use mete_agent_core::task_dir::{Command, IdRange, SANDBOX_INSIDE, User};
 use mete_daemon::chain;
 use mete_model::ContainerSpec;
-use mete_model::container::{MountSource, Pull};
+use mete_model::container::{MountSource, Pull, SecretValue};
 use tokio::task::spawn_blocking;
 
 use super::secrets::links_do;
@@ -69,13 +69,15 @@ impl Launcher {
         let mut mounted = BTreeMap::new();
         for mount in &spec.mounts {
             if let MountSource::Image(reference) = &mount.source {
-                let image = self.image(job, reference, Pull::IfMissing, tell).await?;
+                let pull = Pull::IfMissing;
+                let image = self.image(job, reference, pull, None, tell).await?;
                 mounted.insert(reference.clone(), image);
             }
         }
         let mut inner = match &spec.image {
             Some(reference) => {
-                let image = self.image(job, reference, spec.pull, tell).await?;
+                let login = super::secrets::login(spec)?;
+                let image = self.image(job, reference, spec.pull, login, tell).await?;
                 self.in_image(job, spec, image).await?
             }
             None => self.on_machine(job, sandbox, Some(spec)).await?,
@@ -95,9 +97,11 @@ impl Launcher {
         job: &Job,
         reference: &str,
         pull: Pull,
+        login: Option<SecretValue>,
         tell: &Tell,
     ) -> Result<Image, Failure> {
-        let image = (self.images)(reference, pull, &job.container, Arc::clone(tell)).await;
+        let tell = Arc::clone(tell);
+        let image = (self.images)(reference, pull, login, &job.container, tell).await;
         image.map_err(|why| Failure::new(LaunchStage::Fetch, why))
     }
 

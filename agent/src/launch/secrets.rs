@@ -1,12 +1,13 @@
-//! The secrets that a task reads in files, brought to where it wants them: mounted in a container, else by links in its
-//! sandbox.
+//! The secrets of a task. Those that it reads in files are brought to where it wants them: mounted in a container, else by
+//! links in its sandbox. Others are variables, or the login by which its image is pulled.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use mete_agent_core::LaunchStage;
 use mete_model::ContainerSpec;
-use mete_model::container::{MountSource, SecretValue};
+use mete_model::container::{Login, MountSource, SecretValue};
 use tokio::task::spawn_blocking;
 
 use super::inner::Inner;
@@ -23,6 +24,34 @@ pub(super) fn links_do(spec: &ContainerSpec) -> bool {
     *spec == plain && mounts.all(|one| one.source.is_secret() && !one.target.starts_with('/'))
 }
 
+/// Has the variables that hold secrets among those of the command: from here on only the task sees them.
+pub(super) fn tell_variables(mut job: Job) -> Result<Job, Failure> {
+    if job.spec.command.secrets.is_empty() {
+        return Ok(job);
+    }
+    let command = &mut Arc::make_mut(&mut job.spec).command;
+    for (name, value) in std::mem::take(&mut command.secrets) {
+        let value = value.ok_or_else(|| lost(&format!("of variable {name}")))?;
+        let text = String::from_utf8_lossy(value.bytes()).into_owned();
+        command.environment.insert(name, text);
+    }
+    Ok(job)
+}
+
+/// The login for the image of a container, when it is the task's own.
+pub(super) fn login(spec: &ContainerSpec) -> Result<Option<SecretValue>, Failure> {
+    match &spec.login {
+        Login::Agents => Ok(None),
+        Login::Own(Some(value)) => Ok(Some(value.clone())),
+        Login::Own(None) => Err(lost("with which the image is pulled")),
+    }
+}
+
+fn lost(which: &str) -> Failure {
+    let text = format!("what the secret {which} holds was lost with a restart of the agent");
+    Failure::new(LaunchStage::Volumes, text)
+}
+
 /// The places of a task's secrets among its mounts, where it wants each, and what each holds.
 fn wanted(spec: &ContainerSpec) -> Result<Vec<(usize, String, SecretValue)>, Failure> {
     let mut all = Vec::new();
@@ -32,11 +61,7 @@ fn wanted(spec: &ContainerSpec) -> Result<Vec<(usize, String, SecretValue)>, Fai
                 all.push((at, mount.target.clone(), value.clone()));
             }
             MountSource::Secret(None) => {
-                let text = format!(
-                    "what the secret at {} holds was lost with a restart of the agent",
-                    mount.target
-                );
-                return Err(Failure::new(LaunchStage::Volumes, text));
+                return Err(lost(&format!("at {}", mount.target)));
             }
             MountSource::Host(_)
             | MountSource::Sandbox(_)

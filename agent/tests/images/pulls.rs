@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use mete_agent::images::Pull;
+use mete_model::container::SecretValue;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -180,6 +181,35 @@ async fn a_login_is_taken_from_dockers_file() {
     assert!(!wrong.contains("bWV0ZTp3cm9uZw"), "no secret is told");
     write("bWV0ZTpvcGVuIHNlc2FtZQ=="); // mete:open sesame
     assert_eq!(provide().await.unwrap().digest, sample.digest());
+}
+
+#[tokio::test]
+async fn a_task_may_bring_its_own_login() {
+    let registry = Real::start_with_login().await;
+    let sample = Sample::of(&[layer(&[("a", b"1")])]);
+    let reference = registry.push(&sample, "app:1", &["--dest-creds", "mete:open sesame"]);
+    let host = Host::new(&[&registry.address]);
+    let provide = async |login: String| {
+        let login = Some(SecretValue::new(login.into_bytes()));
+        let (images, who) = (&host.images, container("c"));
+        images
+            .provide_by(login, &reference, Pull::IfMissing, &who, nothing)
+            .await
+    };
+    let with = |auth: &str| {
+        let auths = json!({ "auths": { registry.address.clone(): { "auth": auth } } });
+        auths.to_string()
+    };
+
+    let damaged = provide("hunter2".into()).await.unwrap_err().to_string();
+    assert_eq!(
+        damaged,
+        "the login that the task has for its image does not read: line 1, column 1"
+    );
+    let wrong = provide(with("bWV0ZTp3cm9uZw==")).await.unwrap_err();
+    assert!(!wrong.to_string().contains("bWV0ZTp3cm9uZw"), "{wrong}");
+    let right = provide(with("bWV0ZTpvcGVuIHNlc2FtZQ==")).await;
+    assert_eq!(right.unwrap().digest, sample.digest());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use mete_model::{CheckAnswer, CommandSpec, Question, TaskCheck};
 
-use super::command::names_its_program;
+use super::command::{names_its_program, without_secrets};
 use super::health::path;
 use super::{ConvertError, Within as _, duration, port};
 use crate::mesos::v1 as wire;
@@ -30,6 +30,7 @@ fn question(check: &wire::CheckInfo) -> Result<Question, ConvertError> {
             let command = CommandSpec::try_from(&command.command);
             let command = command.within("command.command")?;
             names_its_program(&command).within("command.command")?;
+            without_secrets(&command, "secrets of checks are").within("command.command")?;
             Ok(Question::Command(command))
         }
         Type::Http => {

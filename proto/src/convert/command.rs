@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use mete_model::container::SecretValue;
 use mete_model::{Checksum, CommandSpec, FetchUri, Program};
 
-use super::{ConvertError, Within as _, refuse, without_nul};
+use super::{ConvertError, Within as _, refuse, secret, without_nul};
 use crate::mesos::v1 as wire;
 use wire::environment::variable::Type as VariableType;
 
@@ -16,9 +17,11 @@ impl TryFrom<&wire::CommandInfo> for CommandSpec {
         if let Some(user) = &command.user {
             without_nul("user", user)?;
         }
+        let Variables { plain, secrets } = variables(command.environment.as_ref())?;
         Ok(Self {
             program: program(command)?,
-            environment: environment(command.environment.as_ref())?,
+            environment: plain,
+            secrets,
             user: command.user.clone().filter(|user| !user.is_empty()),
             uris: uris.collect::<Result<_, _>>()?,
         })
@@ -27,11 +30,11 @@ impl TryFrom<&wire::CommandInfo> for CommandSpec {
 
 impl From<&CommandSpec> for wire::CommandInfo {
     fn from(command: &CommandSpec) -> Self {
-        let variables: Vec<_> = command
-            .environment
-            .iter()
-            .map(|(name, value)| variable(name, value))
-            .collect();
+        let plain = command.environment.iter();
+        let plain = plain.map(|(name, value)| variable(name, value));
+        let secrets = command.secrets.iter();
+        let secrets = secrets.map(|(name, value)| secret_variable(name, value.as_ref()));
+        let variables: Vec<_> = plain.chain(secrets).collect();
         let (shell, value, arguments) = match &command.program {
             Program::Shell(line) => (true, Some(line), Vec::new()),
             Program::Exec { path, argv } => (false, Some(path), argv.clone()),
@@ -82,20 +85,50 @@ fn program(command: &wire::CommandInfo) -> Result<Program, ConvertError> {
     })
 }
 
+/// Refuses a command with variables that hold secrets.
+///
+/// # Errors
+/// Says that they are not carried there.
+pub(super) fn without_secrets(
+    command: &CommandSpec,
+    whose: &'static str,
+) -> Result<(), ConvertError> {
+    refuse(!command.secrets.is_empty(), "environment", whose)
+}
+
+/// Variables by name.
+#[derive(Default)]
+struct Variables {
+    plain: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Option<SecretValue>>,
+}
+
 /// The last of several variables of one name counts, as in a shell.
-fn environment(
-    environment: Option<&wire::Environment>,
-) -> Result<BTreeMap<String, String>, ConvertError> {
+fn variables(environment: Option<&wire::Environment>) -> Result<Variables, ConvertError> {
     let variables = environment.map_or(&[][..], |environment| &environment.variables);
-    let mut found = BTreeMap::new();
+    let mut found = Variables::default();
     for (at, variable) in variables.iter().enumerate() {
-        let value = checked(variable).within(format_args!("environment.variables[{at}]"))?;
-        found.insert(variable.name.clone(), value);
+        let name = variable.name.clone();
+        match checked(variable).within(format_args!("environment.variables[{at}]"))? {
+            Value::Plain(value) => {
+                found.secrets.remove(&name);
+                found.plain.insert(name, value);
+            }
+            Value::Secret(value) => {
+                found.plain.remove(&name);
+                found.secrets.insert(name, value);
+            }
+        }
     }
     Ok(found)
 }
 
-fn checked(variable: &wire::environment::Variable) -> Result<String, ConvertError> {
+enum Value {
+    Plain(String),
+    Secret(Option<SecretValue>),
+}
+
+fn checked(variable: &wire::environment::Variable) -> Result<Value, ConvertError> {
     if variable.name.is_empty() || variable.name.contains(['=', '\0']) {
         let name = format_args!("{:?}", variable.name).to_string();
         return Err(ConvertError::bad_value(
@@ -104,14 +137,29 @@ fn checked(variable: &wire::environment::Variable) -> Result<String, ConvertErro
             "a variable has a name without '=' and NUL",
         ));
     }
-    let secret = variable.secret.is_some() || variable.r#type() == VariableType::Secret;
-    refuse(secret, "secret", "secrets are")?;
+    if variable.r#type() == VariableType::Secret {
+        let secret = variable.secret.as_ref();
+        let secret = secret.ok_or_else(|| ConvertError::missing("secret"))?;
+        let value = secret::value(secret).within("secret")?;
+        let bytes = value.as_ref().map_or(&[][..], SecretValue::bytes);
+        if bytes.contains(&0) || std::str::from_utf8(bytes).is_err() {
+            let rule = "what a variable holds is text without NUL";
+            return Err(ConvertError::bad_value(
+                "secret.value",
+                "what it holds",
+                rule,
+            ));
+        }
+        return Ok(Value::Secret(value));
+    }
+    let secret = variable.secret.is_some();
+    refuse(secret, "secret", "secrets of variables of type VALUE are")?;
     let value = variable
         .value
         .as_ref()
         .ok_or_else(|| ConvertError::missing("value"))?;
     without_nul("value", value)?;
-    Ok(value.clone())
+    Ok(Value::Plain(value.clone()))
 }
 
 fn fetch_uri(uri: &wire::command_info::Uri) -> Result<FetchUri, ConvertError> {
@@ -157,6 +205,15 @@ fn variable(name: &str, value: &str) -> wire::environment::Variable {
         value: Some(value.to_owned()),
         r#type: Some(VariableType::Value.into()),
         secret: None,
+    }
+}
+
+fn secret_variable(name: &str, value: Option<&SecretValue>) -> wire::environment::Variable {
+    wire::environment::Variable {
+        name: name.to_owned(),
+        value: None,
+        r#type: Some(VariableType::Secret.into()),
+        secret: Some(secret::to_wire(value)),
     }
 }
 

@@ -12,11 +12,11 @@ mod volumes; // Volume
 pub use networks::BRIDGE_NAME;
 
 use mete_model::ContainerSpec;
-use mete_model::container::{ContainerKind, Isolation, Network, Pull};
+use mete_model::container::{ContainerKind, Isolation, Login, Network, Pull};
 
-pub(in crate::convert) use volumes::{redact, target};
+pub(in crate::convert) use volumes::target;
 
-use super::{ConvertError, Within as _, refuse, without_nul};
+use super::{ConvertError, Within as _, refuse, secret, without_nul};
 use crate::mesos::v1 as wire;
 use wire::container_info::{DockerInfo, MesosInfo, Type};
 
@@ -31,6 +31,7 @@ impl TryFrom<&wire::ContainerInfo> for ContainerSpec {
         if let Some(image) = info.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()) {
             spec.image = Some(reference(image).within("mesos.image")?);
             spec.pull = pull(!image.cached());
+            spec.login = login(image).within("mesos.image.docker")?;
         }
         spec.mounts = volumes::read(&info.volumes)?;
         if let Some(docker) = &info.docker {
@@ -70,6 +71,9 @@ impl From<&ContainerSpec> for wire::ContainerInfo {
         if let Some(name) = own.filter(|_| spec.kind == ContainerKind::Mesos) {
             let mut image = volumes::image(name);
             image.cached = (spec.pull == Pull::Always).then_some(false);
+            if let (Login::Own(value), Some(docker)) = (&spec.login, &mut image.docker) {
+                docker.config = Some(secret::to_wire(value.as_ref()));
+            }
             info.mesos = Some(MesosInfo { image: Some(image) });
         }
         info
@@ -92,8 +96,19 @@ fn reference(image: &wire::Image) -> Result<String, ConvertError> {
         "docker.credential",
         "credentials of single tasks are",
     )?;
-    refuse(docker.config.is_some(), "docker.config", "secrets are")?;
     named("docker.name", &docker.name)
+}
+
+/// What the task says to its image's registry.
+fn login(image: &wire::Image) -> Result<Login, ConvertError> {
+    let config = image
+        .docker
+        .as_ref()
+        .and_then(|docker| docker.config.as_ref());
+    Ok(match config {
+        Some(config) => Login::Own(secret::value(config).within("config")?),
+        None => Login::Agents,
+    })
 }
 
 fn named(path: &str, name: &str) -> Result<String, ConvertError> {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use mete_model::container::{MountSource, Network};
+use mete_model::container::{Login, MountSource, Network};
 use mete_model::{CommandSpec, ContainerSpec, ExecutorKind, ExecutorSpec, TaskGroup, TaskSpec};
 use prost::Message as _;
 
-use super::command::names_its_program;
+use super::command::{names_its_program, without_secrets};
 use super::{ConvertError, Within as _, duration_info, duration_of, refuse, resources, task};
 use crate::mesos::v1 as wire;
 use wire::executor_info::Type;
@@ -27,7 +27,9 @@ impl TryFrom<&wire::ExecutorInfo> for ExecutorSpec {
             }
             (ExecutorKind::Custom, None) => return Err(ConvertError::missing("command")),
             (ExecutorKind::Custom, Some(command)) => {
-                Some(CommandSpec::try_from(command).within("command")?)
+                let command = CommandSpec::try_from(command).within("command")?;
+                without_secrets(&command, "secrets of executors are").within("command")?;
+                Some(command)
             }
         };
         let container = info.container.as_ref().map(ContainerSpec::try_from);
@@ -37,6 +39,8 @@ impl TryFrom<&wire::ExecutorInfo> for ExecutorSpec {
             .map(|mount| &mount.source)
             .any(MountSource::is_secret);
         refuse(secret, "container.volumes", "secrets of executors are")?;
+        let login = container.iter().any(|one| one.login != Login::Agents);
+        refuse(login, "container.mesos.image", "logins of executors are")?;
         if kind == ExecutorKind::Default {
             let image = container.as_ref().is_some_and(|one| one.image.is_some());
             refuse(image, "container", "images of the agent's own executor are")?;

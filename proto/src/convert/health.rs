@@ -2,7 +2,7 @@
 
 use mete_model::{CommandSpec, HealthCheck, Probe};
 
-use super::command::names_its_program;
+use super::command::{names_its_program, without_secrets};
 use super::{ConvertError, Within as _, duration, port, refuse};
 use crate::mesos::v1 as wire;
 use wire::health_check::{GrpcCheckInfo, HttpCheckInfo, TcpCheckInfo, Type};
@@ -124,6 +124,7 @@ fn probe(check: &wire::HealthCheck) -> Result<Probe, ConvertError> {
                 .ok_or_else(|| ConvertError::missing("command"))?;
             let command = CommandSpec::try_from(command).within("command")?;
             names_its_program(&command).within("command")?;
+            without_secrets(&command, "secrets of checks are").within("command")?;
             Ok(Probe::Command(command))
         }
     }

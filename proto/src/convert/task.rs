@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mete_model::container::MountSource;
 use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskCheck, TaskLimits, TaskSpec};
 use prost::Message as _;
 
 use super::command::names_its_program;
-use super::container::redact;
 use super::{
-    ConvertError, Within as _, duration_info, duration_of, executor, refuse, resources, task_limits,
+    ConvertError, Within as _, duration_info, duration_of, executor, refuse, resources, secret,
+    task_limits,
 };
 use crate::mesos::v1 as wire;
 
@@ -21,7 +20,7 @@ impl TryFrom<&wire::TaskInfo> for TaskSpec {
     fn try_from(info: &wire::TaskInfo) -> Result<Self, ConvertError> {
         let decided = decided(info)?;
         Ok(Self {
-            original: original(info, decided.container.as_deref()),
+            original: original(info),
             ..decided
         })
     }
@@ -102,6 +101,11 @@ fn delegated(
         "container.volumes",
         "secrets of tasks of executors are",
     )?;
+    refuse(
+        secret::is_told(info),
+        "command or container",
+        "secrets of tasks of executors are",
+    )?;
     let policy = info.kill_policy.as_ref().map_or(Ok(None), grace_period);
     Ok(TaskSpec {
         id: (&info.task_id).try_into().within("task_id")?,
@@ -123,37 +127,20 @@ fn delegated(
 }
 
 /// The message as it came, but for what its secrets hold: whoever has the message may show it.
-fn original(info: &wire::TaskInfo, container: Option<&ContainerSpec>) -> Bytes {
-    if !container.is_some_and(ContainerSpec::tells_secrets) {
+fn original(info: &wire::TaskInfo) -> Bytes {
+    if !secret::is_told(info) {
         return info.encode_to_vec().into();
     }
     let mut info = info.clone();
-    info.container.iter_mut().for_each(|one| redact(one));
+    secret::redact(&mut info);
     info.encode_to_vec().into()
 }
 
 /// The message with what its secrets hold: for nobody but the agent that runs the task.
 pub fn with_secrets(task: &TaskSpec) -> wire::TaskInfo {
     let mut info = wire::TaskInfo::from(task);
-    let Some(spec) = task.container.as_deref().filter(|one| one.tells_secrets()) else {
-        return info;
-    };
-    let volumes = info.container.iter_mut().flat_map(|one| &mut one.volumes);
-    let secrets = volumes
-        .filter_map(|volume| volume.source.as_mut())
-        .filter_map(|source| source.secret.as_mut());
-    let values = spec.mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Secret(value) => Some(value.as_ref()),
-        MountSource::Host(_)
-        | MountSource::Sandbox(_)
-        | MountSource::Parent(_)
-        | MountSource::Tmpfs { .. }
-        | MountSource::Image(_) => None,
-    });
-    for (secret, value) in secrets.zip(values) {
-        secret.value = value.map(|value| wire::secret::Value {
-            data: value.bytes().to_vec().into(),
-        });
+    if task.tells_secrets() {
+        secret::tell(task, &mut info);
     }
     info
 }
@@ -185,8 +172,12 @@ impl From<&TaskSpec> for wire::TaskInfo {
             info.command = info
                 .command
                 .filter(|_| came.is_some_and(|came| came.executor.is_some()));
-        } else if came.map(|came| &came.command) != Some(&task.command) {
-            info.command = Some((&task.command).into());
+        } else {
+            let mut command = task.command.clone();
+            command.forget_secrets();
+            if came.map(|came| &came.command) != Some(&command) {
+                info.command = Some((&command).into());
+            }
         }
         let mut container = task.container.clone();
         container.iter_mut().for_each(|one| one.forget_secrets());
@@ -274,7 +265,7 @@ pub fn labels_to_wire(labels: &[(String, Option<String>)]) -> Option<wire::Label
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mete_model::container::SecretValue;
+    use mete_model::container::{MountSource, SecretValue};
 
     /// A task that sees a file of its sandbox, and a secret.
     fn seen(secret: MountSource) -> wire::TaskInfo {
@@ -319,6 +310,75 @@ mod tests {
         task.forget_secrets();
         assert_eq!(with_secrets(&task), told);
         assert_eq!(TaskSpec::try_from(&told), Ok(task));
+    }
+
+    /// A task with a variable that holds a secret, and a login for its image.
+    fn with_variable_and_login(password: Option<SecretValue>) -> wire::TaskInfo {
+        let container = ContainerSpec {
+            image: Some("registry/app".to_owned()),
+            login: mete_model::container::Login::Own(password.clone()),
+            ..ContainerSpec::default()
+        };
+        let command = CommandSpec {
+            environment: [("COLOUR".to_owned(), "red".to_owned())].into(),
+            secrets: [("PASSWORD".to_owned(), password)].into(),
+            ..CommandSpec::shell("true")
+        };
+        wire::TaskInfo {
+            command: Some((&command).into()),
+            container: Some(Box::new((&container).into())),
+            ..seen(MountSource::Secret(None))
+        }
+    }
+
+    #[test]
+    fn secrets_in_variables_and_logins_are_told_to_the_agent_alone() {
+        let info = with_variable_and_login(Some(SecretValue::new(*b"hunter2")));
+        let mut task = TaskSpec::try_from(&info).expect("good");
+
+        assert_eq!(task.command.environment.len(), 1);
+        assert_eq!(with_secrets(&task), info);
+        let told = wire::TaskInfo::from(&task);
+        assert_eq!(told, with_variable_and_login(None));
+        assert_eq!(task.original, told.encode_to_vec());
+        assert!(!format!("{task:?}").contains("hunter2"));
+        task.original = Bytes::new();
+        assert_eq!(wire::TaskInfo::from(&task).command, told.command);
+        task.forget_secrets();
+        assert!(!task.tells_secrets());
+
+        let mut twice = info.clone();
+        let environment = twice
+            .command
+            .as_mut()
+            .and_then(|one| one.environment.as_mut());
+        let variables = environment.map(|all| &mut all.variables).expect("there");
+        variables.push(wire::environment::Variable {
+            name: "PASSWORD".to_owned(),
+            value: Some("none".to_owned()),
+            ..wire::environment::Variable::default()
+        });
+        let task = TaskSpec::try_from(&twice).expect("good");
+        assert_eq!(task.command.environment["PASSWORD"], "none");
+        assert!(!task.original.windows(7).any(|bytes| bytes == b"hunter2"));
+
+        let mut binary = info;
+        let environment = binary
+            .command
+            .as_mut()
+            .and_then(|one| one.environment.as_mut());
+        let variable = environment.and_then(|all| all.variables.last_mut());
+        let secret = variable.and_then(|one| one.secret.as_mut()).expect("there");
+        secret.value = Some(wire::secret::Value {
+            data: vec![104, 255].into(),
+        });
+        let refused = TaskSpec::try_from(&binary)
+            .expect_err("no text")
+            .to_string();
+        assert!(
+            refused.contains("command.environment.variables[1].secret.value"),
+            "{refused}"
+        );
     }
 
     #[test]

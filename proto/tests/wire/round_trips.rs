@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::container::{
-    ContainerKind, Isolation, Mount, MountSource, Network, PortMapping, Pull, Rlimit, RlimitKind,
-    Transport,
+    ContainerKind, Isolation, Login, Mount, MountSource, Network, PortMapping, Pull, Rlimit,
+    RlimitKind, Transport,
 };
 use mete_model::{
     AgentId, AgentInfo, AttributeValue, Attributes, Capability, CommandSpec, ContainerId,
@@ -114,6 +114,7 @@ fn command() -> impl Strategy<Value = CommandSpec> {
         .prop_map(|(program, environment, user, uris)| CommandSpec {
             program,
             environment,
+            secrets: std::collections::BTreeMap::new(),
             user,
             uris,
         })
@@ -212,6 +213,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                         Pull::IfMissing
                     },
                     image,
+                    login: Login::Agents,
                     network,
                     hostname,
                     mounts,

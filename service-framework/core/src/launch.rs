@@ -79,6 +79,7 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
     let command = CommandSpec {
         program: program(spec),
         environment,
+        secrets: BTreeMap::new(),
         user: spec.user.clone(),
         uris: spec.fetch.iter().map(fetch).collect(),
     };

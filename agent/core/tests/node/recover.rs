@@ -249,7 +249,7 @@ fn every_kind_of_spec_is_stored_whole() {
 /// A container that says everything.
 fn contained() -> mete_model::ContainerSpec {
     use mete_model::container::{
-        ContainerKind, Isolation, Mount, MountSource, Network, PortMapping, Pull, Rlimit,
+        ContainerKind, Isolation, Login, Mount, MountSource, Network, PortMapping, Pull, Rlimit,
         RlimitKind, Transport,
     };
     let mount = |source| Mount {
@@ -262,6 +262,7 @@ fn contained() -> mete_model::ContainerSpec {
         kind: ContainerKind::Docker,
         image: Some("busybox".into()),
         pull: Pull::Always,
+        login: Login::Own(None),
         network: Network::Named {
             names: vec!["blue".into()],
             ports: vec![PortMapping {

@@ -61,10 +61,12 @@ pub(super) fn executors(view: &View) -> response::GetExecutors {
 
 fn its_own(task: &Task) -> wire::ExecutorInfo {
     let id = task.key.task.as_str().to_owned();
+    let mut command = task.spec.command.clone();
+    command.forget_secrets(); // It has them until it is launched.
     wire::ExecutorInfo {
         executor_id: wire::ExecutorId { value: id.clone() },
         framework_id: Some((&task.key.framework).into()),
-        command: Some((&task.spec.command).into()),
+        command: Some((&command).into()),
         name: Some(task.spec.name.clone()),
         source: Some(id),
         ..wire::ExecutorInfo::default()

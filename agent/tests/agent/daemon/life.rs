@@ -4,7 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use mete_daemon::clock;
+use mete_model::container::SecretValue;
 use mete_model::{CommandSpec, FetchUri, HealthCheck, Probe, Reason, TaskState};
+use mete_proto::convert::task::with_secrets;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1::master_message::Message;
 use mete_proto::mete::v1::{Ping, agent_message};
@@ -369,4 +371,31 @@ async fn a_task_that_takes_too_much_memory_fails_for_that_reason() {
         "{words}"
     );
     assert_eq!(failed.memory_limitation_bytes, Some(64 << 20));
+}
+
+#[tokio::test]
+async fn a_variable_that_holds_a_secret_is_seen_by_the_task_alone() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let mut spec = task("t", "echo $COLOUR $PASSWORD > out; exec sleep 1000");
+    let secret = SecretValue::new(*b"hunter2");
+    spec.command.secrets = [("PASSWORD".to_owned(), Some(secret))].into();
+    spec.command.environment = [("COLOUR".to_owned(), "red".to_owned())].into();
+
+    link.run_info(with_secrets(&spec)).await;
+    link.until(TaskState::Running).await;
+
+    assert_eq!(work.said("t", "out").await, "red hunter2\n");
+    for path in ["/state", "/containers", "/v1/tasks", "/metrics"] {
+        let (_, told) = get(port, path, &[]).await;
+        assert!(
+            !String::from_utf8_lossy(&told).contains("hunter2"),
+            "{path}"
+        );
+    }
+    let store = std::fs::read(work.path.join("agent.redb")).unwrap();
+    assert!(!store.windows(7).any(|bytes| bytes == b"hunter2"));
 }

@@ -160,7 +160,7 @@ impl Drop for Work {
 
 /// One image, `busybox`, unpacked in `place`.
 fn images(place: PathBuf) -> ImageSource {
-    Arc::new(move |reference, _, _, _| {
+    Arc::new(move |reference, _, _, _, _| {
         let found = match reference {
             "busybox" => Ok(busybox(&place)),
             _ => Err(format!("no image is called {reference}")),

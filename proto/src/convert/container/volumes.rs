@@ -3,7 +3,7 @@
 use mete_model::container::{Mount, MountSource, SecretValue};
 
 use super::{named, reference};
-use crate::convert::{ConvertError, Within as _, refuse, without_nul};
+use crate::convert::{ConvertError, Within as _, refuse, secret, without_nul};
 use crate::mesos::v1 as wire;
 use wire::volume::source::sandbox_path::Type as Whose;
 use wire::volume::source::{HostPath, SandboxPath, Type};
@@ -18,7 +18,18 @@ pub(super) fn read(volumes: &[wire::Volume]) -> Result<Vec<Mount>, ConvertError>
 fn mount(volume: &wire::Volume) -> Result<Mount, ConvertError> {
     let source = match (&volume.source, &volume.image, &volume.host_path) {
         (Some(source), _, _) => source_of(source).within("source")?,
-        (None, Some(image), _) => MountSource::Image(reference(image).within("image")?),
+        (None, Some(image), _) => {
+            let own = image
+                .docker
+                .as_ref()
+                .is_some_and(|one| one.config.is_some());
+            refuse(
+                own,
+                "image.docker.config",
+                "logins for images of volumes are",
+            )?;
+            MountSource::Image(reference(image).within("image")?)
+        }
         (None, None, Some(path)) => on_host("host_path", path)?,
         (None, None, None) => return Err(ConvertError::missing("source")),
     };
@@ -89,31 +100,12 @@ fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
         Type::Secret => {
             let secret = source.secret.as_ref();
             let secret = secret.ok_or_else(|| ConvertError::missing("secret"))?;
-            value_of(secret).within("secret").map(MountSource::Secret)
+            secret::value(secret)
+                .within("secret")
+                .map(MountSource::Secret)
         }
         Type::CsiVolume => Err(ConvertError::not_carried("type", "CSI volumes are")),
         Type::Unknown => Err(ConvertError::missing("type")),
-    }
-}
-
-/// What a secret holds; `None` when that is not told.
-fn value_of(secret: &wire::Secret) -> Result<Option<SecretValue>, ConvertError> {
-    refuse(
-        secret.r#type() == wire::secret::Type::Reference || secret.reference.is_some(),
-        "reference",
-        "secrets that lie elsewhere are",
-    )?;
-    let value = secret.value.as_ref();
-    Ok(value.map(|value| SecretValue::new(value.data.to_vec())))
-}
-
-/// Takes what its secrets hold out of a container.
-pub(in crate::convert) fn redact(container: &mut wire::ContainerInfo) {
-    let sources = container.volumes.iter_mut();
-    for source in sources.filter_map(|volume| volume.source.as_mut()) {
-        if let Some(secret) = &mut source.secret {
-            secret.value = None;
-        }
     }
 }
 
@@ -146,15 +138,8 @@ pub(super) fn write(mount: &Mount) -> Option<wire::Volume> {
 }
 
 fn secret(value: Option<&SecretValue>) -> Source {
-    let mut secret = wire::Secret {
-        value: value.map(|value| wire::secret::Value {
-            data: value.bytes().to_vec().into(),
-        }),
-        ..wire::Secret::default()
-    };
-    secret.set_type(wire::secret::Type::Value);
     let mut source = Source {
-        secret: Some(secret),
+        secret: Some(secret::to_wire(value)),
         ..Source::default()
     };
     source.set_type(Type::Secret);

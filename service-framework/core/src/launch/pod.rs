@@ -74,6 +74,7 @@ pub fn group(
         let command = CommandSpec {
             program: program(container),
             environment,
+            secrets: std::collections::BTreeMap::new(),
             user: container.user.clone().or_else(|| spec.user.clone()),
             uris: container.fetch.iter().map(fetch).collect(),
         };

@@ -1,7 +1,7 @@
 //! The container around a task.
 
 use mete_model::container::{
-    ContainerKind, Isolation, Mount, MountSource, Pull, Rlimit, RlimitKind,
+    ContainerKind, Isolation, Login, Mount, MountSource, Pull, Rlimit, RlimitKind,
 };
 use mete_model::{ContainerSpec, LinuxCapability};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ pub(super) struct Container {
     kind: KindForm,
     image: Option<String>,
     pull: PullForm,
+    /// A login of its own, which is written nowhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    own_login: bool,
     network: NetworkForm,
     hostname: Option<String>,
     mounts: Vec<MountForm>,
@@ -92,6 +95,7 @@ impl From<&ContainerSpec> for Container {
                 Pull::IfMissing => PullForm::IfMissing,
                 Pull::Always => PullForm::Always,
             },
+            own_login: spec.login != Login::Agents,
             network: NetworkForm::from(&spec.network),
             hostname: spec.hostname.clone(),
             mounts: spec.mounts.iter().map(MountForm::from).collect(),
@@ -113,6 +117,10 @@ impl Container {
             pull: match self.pull {
                 PullForm::IfMissing => Pull::IfMissing,
                 PullForm::Always => Pull::Always,
+            },
+            login: match self.own_login {
+                true => Login::Own(None),
+                false => Login::Agents,
             },
             network: self.network.read(),
             hostname: self.hostname,

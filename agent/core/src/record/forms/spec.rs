@@ -101,6 +101,9 @@ fn executor_of((id, spec): (String, executor::Spec)) -> Result<Arc<ExecutorSpec>
 pub(super) struct Command {
     program: ProgramForm,
     environment: BTreeMap<String, String>,
+    /// Names of variables that hold secrets; what they hold is written nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
     user: Option<String>,
     uris: Vec<Uri>,
 }
@@ -136,6 +139,7 @@ impl From<&CommandSpec> for Command {
                 },
             },
             environment: command.environment.clone(),
+            secrets: command.secrets.keys().cloned().collect(),
             user: command.user.clone(),
             uris: command.uris.iter().map(Uri::from).collect(),
         }
@@ -151,6 +155,7 @@ impl Command {
                 ProgramForm::Image { arguments } => Program::Image { arguments },
             },
             environment: self.environment,
+            secrets: self.secrets.into_iter().map(|name| (name, None)).collect(),
             user: self.user,
             uris: self.uris.into_iter().map(Uri::read).collect(),
         }
