@@ -436,6 +436,8 @@ fn stack(form: Form) -> (Place, Place) {
         .file("emptied/old", "low")
         .directory("anew")
         .file("anew/old", "low")
+        .directory("again")
+        .file("again/old", "low")
         .symlink("link", "../outside")
         .directory("tree")
         .file("tree/leaf", "low");
@@ -448,6 +450,8 @@ fn stack(form: Form) -> (Place, Place) {
         .file(".wh.anew", "")
         .directory("anew")
         .file("anew/new", "up")
+        .file(".wh.again", "")
+        .file("again/in/new", "up")
         .directory("link")
         .file("link/file", "up")
         .file("tree", "a file now")
@@ -469,6 +473,8 @@ fn check_stack(root: &Path, link_is: &str) {
     assert_eq!(read("emptied/new").as_deref(), Some("up"));
     assert_eq!(read("anew/old"), None);
     assert_eq!(read("anew/new").as_deref(), Some("up"));
+    assert_eq!(read("again/old"), None);
+    assert_eq!(read("again/in/new").as_deref(), Some("up"));
     assert_eq!(read("link/file").as_deref(), Some(link_is));
     assert_eq!(read("tree").as_deref(), Some("a file now"));
     let mut names: Vec<_> = fs::read_dir(root)
@@ -476,7 +482,7 @@ fn check_stack(root: &Path, link_is: &str) {
         .map(|entry| entry.expect("an entry").file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["anew", "emptied", "link", "stays", "tree"]);
+    assert_eq!(names, ["again", "anew", "emptied", "link", "stays", "tree"]);
 }
 
 #[test]

@@ -292,7 +292,7 @@ impl Tree {
         if !is_last {
             let mut made = Vec::new();
             let opened = match self.open_directory(above) {
-                Err(Errno::NOENT) => self.make_directories(above, &mut made),
+                Err(Errno::NOENT | Errno::NOTDIR) => self.make_directories(above, &mut made),
                 opened => opened,
             };
             let opened = opened.map_err(|errno| match errno {
@@ -337,7 +337,13 @@ impl Tree {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
-            opened = enter(opened.as_fd(), Path::new(part))?;
+            opened = match enter(opened.as_fd(), Path::new(part)) {
+                Err(Errno::NOTDIR) => {
+                    made.push(at.clone());
+                    begin_anew(opened.as_fd(), part)?
+                }
+                entered => entered?,
+            };
         }
         Ok(opened)
     }
@@ -440,6 +446,18 @@ pub(super) fn enter(from: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<Own
         | ResolveFlags::NO_MAGICLINKS
         | ResolveFlags::NO_XDEV;
     openat2(from, path, flags, Mode::empty(), how)
+}
+
+/// Makes a directory where the layer has said before that what lower layers have is gone: it stays so.
+fn begin_anew(directory: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    if !is_whiteout(&statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?) {
+        return Err(Errno::NOTDIR);
+    }
+    unlinkat(directory, name, AtFlags::empty())?;
+    mkdirat(directory, name, Mode::from_raw_mode(0o755))?;
+    let opened = enter(directory, Path::new(name))?;
+    fsetxattr(&opened, OPAQUE_XATTR, b"y", XattrFlags::empty())?;
+    Ok(opened)
 }
 
 /// An empty file that only has a name; one that is there is fine.
