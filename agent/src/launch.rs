@@ -22,6 +22,7 @@ use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
 use mete_daemon::chain;
 use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, Limit, TaskKey, TaskSpec};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -84,8 +85,31 @@ impl Failure {
     }
 }
 
+/// Tasks that are started at once: it is work for CPUs and disk, some milliseconds each.
+const STARTS_AT_ONCE: usize = 16;
+
+/// Tasks that fetch at once: each has connections, and descriptors.
+const FETCHES_AT_ONCE: usize = 64;
+
+/// Turns of launch jobs. Nobody holds one while it waits for a registry.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    starts: Semaphore,
+    fetches: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            starts: Semaphore::new(STARTS_AT_ONCE),
+            fetches: Semaphore::new(FETCHES_AT_ONCE),
+        }
+    }
+}
+
 /// What all jobs share.
 pub(crate) struct Launcher {
+    pub(crate) turns: Turns,
     pub(crate) places: Places,
     pub(crate) volumes: Volumes,
     pub(crate) secrets: Secrets,
@@ -128,29 +152,47 @@ impl Launcher {
         };
         let user = inner.owner.clone();
         let alone = job.parent.is_none();
+        let turn = turn(&self.turns.starts, cancelled).await?;
         self.make_sandbox(&sandbox, user.clone(), alone).await?;
         self.share(&job, &mut inner).await?;
         self.bring_volumes(&job, &sandbox, &mut inner).await?;
         self.bring_secrets(&job, &sandbox, &mut inner).await?;
-        let uris = &job.spec.command.uris;
-        tokio::select! {
-            biased;
-            () = cancelled.cancelled() => return Err(Failure::cancelled()),
-            fetched = self.fetcher.fetch(uris, &sandbox, user.as_ref()) => {
-                fetched.map_err(|error| Failure {
-                    disk_full: error.is_disk_full(),
-                    ..Failure::new(LaunchStage::Fetch, error)
-                })?;
+        let turn = match job.spec.command.uris.is_empty() {
+            true => turn,
+            false => {
+                drop(turn);
+                self.fetch(&job, &sandbox, user.as_ref(), cancelled).await?;
+                self::turn(&self.turns.starts, cancelled).await?
             }
-        }
+        };
         if cancelled.is_cancelled() {
             return Err(Failure::cancelled());
         }
         let start = self.start(&job, sandbox, inner);
-        self.containerizer
-            .start(start)
-            .await
-            .map_err(|error| not_started(&error))
+        let started = self.containerizer.start(start).await;
+        drop(turn);
+        started.map_err(|error| not_started(&error))
+    }
+
+    async fn fetch(
+        &self,
+        job: &Job,
+        sandbox: &Path,
+        user: Option<&User>,
+        cancelled: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let _turn = turn(&self.turns.fetches, cancelled).await?;
+        let uris = &job.spec.command.uris;
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(Failure::cancelled()),
+            fetched = self.fetcher.fetch(uris, sandbox, user) => {
+                fetched.map_err(|error| Failure {
+                    disk_full: error.is_disk_full(),
+                    ..Failure::new(LaunchStage::Fetch, error)
+                })
+            }
+        }
     }
 
     async fn make_sandbox(
@@ -201,6 +243,18 @@ impl Launcher {
             around: inner.around,
             docker: inner.docker,
         }
+    }
+}
+
+/// Waits for a turn.
+async fn turn<'a>(
+    turns: &'a Semaphore,
+    cancelled: &CancellationToken,
+) -> Result<SemaphorePermit<'a>, Failure> {
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(Failure::cancelled()),
+        turn = turns.acquire() => turn.map_err(|error| Failure::new(LaunchStage::Start, error)),
     }
 }
 

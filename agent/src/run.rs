@@ -46,7 +46,7 @@ use crate::http;
 use crate::images::{self, ImageError, Images};
 use crate::inventory::{self, Inventory, InventoryError};
 use crate::journal::AgentJournal;
-use crate::launch::Launcher;
+use crate::launch::{Launcher, Turns};
 use crate::master_link::{Introduction, MasterLink};
 use crate::namespaces::Namespaces;
 use crate::oci_runtime::OciRuntimeError;
@@ -380,6 +380,7 @@ impl Agent {
         let handle = &door.handle;
         let probes = Probes::new(self.containerizer.shim());
         let launcher = Launcher {
+            turns: Turns::default(),
             places: self.places.clone(),
             volumes: self.volumes.clone(),
             secrets: self.secrets.clone(),

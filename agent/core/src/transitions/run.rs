@@ -18,8 +18,10 @@ use crate::record::Record;
 use crate::state::executors::ExecutorKey;
 use crate::state::tasks::{Described, Framework, MAX_TASKS, Phase, Task};
 
-/// Launch jobs under way at once. A job is mostly waiting: for a download, or some milliseconds for a process.
-const MAX_LAUNCHES_AT_ONCE: usize = 16;
+/// Launch jobs under way at once. A job is mostly waiting, for a download or for its turn, and one that waits for a registry that
+/// hangs must not hold up others: so many are more than a machine has tasks. What costs the machine something has turns in
+/// the shell.
+const MAX_LAUNCHES_AT_ONCE: usize = 1_000;
 
 impl Node {
     /// The master asks for a task. Asking again for one that is known changes nothing.

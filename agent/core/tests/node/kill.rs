@@ -129,16 +129,16 @@ fn a_launch_that_cannot_be_given_up_any_more_is_killed_when_it_has_started() {
 #[test]
 fn a_kill_of_a_task_that_waits_for_its_launch_ends_it_at_once() {
     let mut world = World::registered();
-    for number in 0..17 {
-        world.run(NOON, spec(&format!("t{number:02}")));
+    for number in 0..1_001 {
+        world.run(NOON, spec(&format!("t{number:04}")));
     }
-    let last = key("t16");
+    let last = key("t1000");
 
     let sent = report(&world.kill(NOON, &last)).status;
 
     assert_eq!(sent.state, TaskState::Killed);
     assert_eq!(sent.reason, Some(Reason::TaskKilledDuringLaunch));
-    let begun = world.launched(NOON, &key("t00"), LaunchOutcome::Started);
+    let begun = world.launched(NOON, &key("t0000"), LaunchOutcome::Started);
     assert!(
         begun
             .iter()

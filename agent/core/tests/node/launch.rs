@@ -163,23 +163,24 @@ fn a_launch_that_fails_says_where_and_why() {
 fn only_so_many_launches_are_under_way_at_once() {
     let mut world = World::registered();
     let mut begun = 0;
-    for number in 0..20 {
-        let actions = world.run(NOON, spec(&format!("t{number:02}")));
+    for number in 0..1_004 {
+        let actions = world.run(NOON, spec(&format!("t{number:04}")));
         begun += actions
             .iter()
             .filter(|action| matches!(action, Action::Launch { .. }))
             .count();
     }
 
-    let next = world.launched(NOON, &key("t03"), LaunchOutcome::Started);
+    let next = world.launched(NOON, &key("t0003"), LaunchOutcome::Started);
 
-    assert_eq!(begun, 16);
-    assert!(
-        next.iter().any(
-            |action| matches!(action, Action::Launch { key: begun, .. } if *begun == key("t16"))
-        )
+    assert_eq!(begun, 1_000);
+    assert!(next.iter().any(
+        |action| matches!(action, Action::Launch { key: begun, .. } if *begun == key("t1000"))
+    ));
+    assert_eq!(
+        world.node.view().tasks[&key("t1001")].phase,
+        Phase::Accepted
     );
-    assert_eq!(world.node.view().tasks[&key("t17")].phase, Phase::Accepted);
 }
 
 #[test]

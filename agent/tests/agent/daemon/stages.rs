@@ -437,3 +437,28 @@ async fn the_network_of_a_group_that_never_began_is_removed() {
     until(|| namespaces(&place) == 0).await;
     nothing_more(&work, &mut master, (agent, register.agent_info.port())).await;
 }
+
+#[tokio::test]
+async fn tasks_that_fetch_for_long_do_not_hold_up_others() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let gate = Gate::new().await;
+    for number in 0..70 {
+        let slow = task(&format!("slow{number}"), "true");
+        link.run(&gate.before(slow)).await;
+    }
+    let _waiting = gate.reached().await;
+
+    link.run(&task("plain", "exec sleep 1000")).await;
+
+    loop {
+        let status = link.report().await;
+        link.acknowledge(&status).await;
+        assert!(!status.state.is_terminal(), "{status:?}");
+        if status.task.as_str() == "plain" && status.state == TaskState::Running {
+            return;
+        }
+    }
+}
