@@ -33,7 +33,8 @@ pub(crate) async fn set_up_containers(
     shim: Executable,
     permissions: Permissions,
 ) -> Result<Arc<ProcessContainerizer>, RunError> {
-    let mut limits = cgroups::Options::new(cgroups::scope_of(&options.name, places.root()));
+    let scope = scope(options, places).await?;
+    let mut limits = cgroups::Options::new(scope);
     limits.cpu_quota = options.cpu_quota;
     limits.max_pids = options.max_pids;
     let (isolation, tasks) = (options.isolation, places.tasks());
@@ -62,6 +63,13 @@ pub(crate) async fn set_up_containers(
     });
     let containerizer = containerizer.await?.map_err(RunError::Containerizer)?;
     Ok(Arc::new(containerizer))
+}
+
+/// What all is called that the agent makes on the machine.
+async fn scope(options: &Options, places: &Places) -> Result<String, RunError> {
+    let (name, places) = (options.name.clone(), places.clone());
+    let scope = spawn_blocking(move || places.scope(&name)).await?;
+    scope.map_err(RunError::WorkDir)
 }
 
 /// What containers may do here, and what builds them.
@@ -137,7 +145,7 @@ impl Equipment {
             false => Err("oci is none of its --containerizers".to_owned()),
         };
         let docker = match chosen(ContainerizerChoice::Docker) {
-            true => try_engine(options, places, permissions).await,
+            true => try_engine(options, scope(options, places).await?, permissions).await,
             false => None,
         };
         let found = Self {
@@ -177,7 +185,7 @@ impl Equipment {
 /// Asks the engine for its version.
 async fn try_engine(
     options: &Options,
-    places: &Places,
+    scope: String,
     permissions: Permissions,
 ) -> Option<Arc<Setup>> {
     let socket = options.docker_socket.clone();
@@ -192,7 +200,7 @@ async fn try_engine(
     }
     Some(Arc::new(Setup {
         socket,
-        scope: cgroups::scope_of(&options.name, places.root()),
+        scope,
         permissions,
         cpu_quota: options.cpu_quota,
         max_pids: options.max_pids,

@@ -3,6 +3,7 @@
 //! ```text
 //! <work directory>/
 //!     agent.redb      the store; its lock keeps a second agent out
+//!     scope           what all is called that the agent makes on the machine
 //!     reserve         room for the store when tasks have filled the disk
 //!     fetch/parts, fetch/cache                  what tasks fetch: under way, and kept for others
 //!     images/         images, unpacked and shared
@@ -26,6 +27,8 @@ use std::sync::{Mutex, PoisonError};
 
 use mete_agent_core::{ExecutorKey, Sandbox, Task, View, Within};
 use mete_model::{AgentId, ContainerId, FrameworkId, TaskId, TaskKey};
+
+use crate::cgroups;
 
 /// The link beside the runs of a task that leads to the newest of them.
 pub(crate) const LATEST: &str = "latest";
@@ -67,6 +70,33 @@ impl Places {
     /// The store.
     pub fn store(&self) -> PathBuf {
         self.root.join("agent.redb")
+    }
+
+    /// What control groups, networks and containers of an engine are called that the agent of this directory makes: see
+    /// [`scope_of`](cgroups::scope_of), with the first name that the agent has had, so that it finds them under another one.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub(crate) fn scope(&self, name: &str) -> io::Result<String> {
+        let file = self.root.join("scope");
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+        let known = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read.map_err(named)?),
+        };
+        let scope = cgroups::scope_of(name, &self.root);
+        // A directory that was copied from elsewhere has a scope of its own.
+        let mark = cgroups::scope_of("", &self.root);
+        let known = known.filter(|known| known.ends_with(&mark) && !known.contains('/'));
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let aside = self.root.join("scope.new");
+        fs::write(&aside, &scope).map_err(named)?;
+        fs::rename(&aside, &file).map_err(named)?;
+        Ok(scope)
     }
 
     /// The store's reserve.
@@ -374,6 +404,22 @@ mod tests {
             let found = places.locate(&format!("{path}/a//b"));
             assert_eq!(found, Some((sandbox.clone(), "a/b".to_owned())), "{path}");
         }
+    }
+
+    #[test]
+    fn the_scope_stays_that_of_the_first_name_until_the_directory_is_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (one, other) = (directory.path().join("one"), directory.path().join("other"));
+        let places = Places::open(&one).expect("opens");
+        let first = places.scope("agent-1").expect("written");
+        assert_eq!(first, cgroups::scope_of("agent-1", places.root()));
+
+        assert_eq!(places.scope("renamed").expect("read"), first);
+        fs::rename(&one, &other).expect("moved");
+        let moved = Places::open(&other).expect("opens");
+
+        let scope = moved.scope("renamed").expect("written");
+        assert_eq!(scope, cgroups::scope_of("renamed", moved.root()));
     }
 
     #[test]

@@ -57,7 +57,8 @@ pub fn end_tasks(name: &str, work_dir: &Path) -> usize {
     if let Err(error) = crate::sandbox::remove_tree(&places.secrets()) {
         warn!(%error, "secrets of ended tasks stay");
     }
-    let scope = cgroups::scope_of(name, places.root());
+    let scope = places.scope(name);
+    let scope = scope.unwrap_or_else(|_| cgroups::scope_of(name, places.root()));
     let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     let networks = Networks::new(&scope, NetworkOptions::default(), here);
     leave_networks(&networks, &tasks);
