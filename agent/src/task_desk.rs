@@ -9,20 +9,23 @@ use std::sync::Arc;
 use futures::Stream;
 use mete_agent_core::Node;
 use mete_agent_core::task_dir::session::Request;
+use mete_agent_core::task_dir::{End, TaskDir};
 use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Handle;
 use mete_model::{ContainerId, TaskKey};
+use rustix::process::Signal;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::info;
 
 use crate::containerizer::process::ProcessContainerizer;
-use crate::containerizer::users;
+use crate::containerizer::{Containerizer as _, Found, users};
 use crate::named::{self, NameError, Run};
 use crate::output::{Followed, Piece, WAITING_PIECES, Wanted};
 use crate::places::Places;
 use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
+use crate::shims;
 
 /// Followers of output at once: each holds some descriptors and one of the 128 watchers that a user may have.
 const MAX_FOLLOWERS: usize = 100;
@@ -136,6 +139,64 @@ impl TaskDesk {
             "command runs inside a task"
         );
         Ok(session)
+    }
+
+    /// Sends a signal to all processes of what runs in a container.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) async fn signal_in(
+        &self,
+        container: &str,
+        signal: i32,
+        principal: Option<&Principal>,
+    ) -> Result<(), DeskError> {
+        let run = named::running_in(&self.handle.view(), container)?;
+        let number = Signal::from_named_raw(signal);
+        let number = number.ok_or_else(|| {
+            let words = format!("signal {signal} is not possible: there is none of this number");
+            DeskError::BadRequest(words)
+        })?;
+        let dir = self.own_dir(&run)?;
+        info!(
+            task = %run.key.task,
+            framework = %run.key.framework,
+            container = %run.container,
+            signal,
+            principal = principal.map(|who| &*who.name),
+            "container is sent a signal"
+        );
+        let signalled = spawn_blocking(move || match number {
+            Signal::KILL => drop(shims::kill_remains(&dir)),
+            number => shims::signal(&dir, number),
+        });
+        let _ = signalled.await;
+        Ok(())
+    }
+
+    /// How what runs in a container ends, once it has; `None`: nobody knows.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) async fn end_in(&self, container: &str) -> Result<Option<End>, DeskError> {
+        let run = named::running_in(&self.handle.view(), container)?;
+        self.own_dir(&run)?;
+        let found = self.containerizer.find(run.container).await;
+        Ok(match found {
+            Ok(Found::Running(shim)) => shim.ended().await.map(|exit| exit.end),
+            Ok(Found::Ended(exit)) => Some(exit.end),
+            Ok(Found::NeverStarted | Found::Vanished) | Err(_) => None,
+        })
+    }
+
+    /// The task directory of what the agent runs itself.
+    fn own_dir(&self, run: &Run) -> Result<TaskDir, DeskError> {
+        let dir = self.containerizer.task_dir(&run.container);
+        if dir.docker().exists() {
+            let words = "the task runs on a Docker Engine; ask that one, on its machine";
+            return Err(DeskError::BadRequest(words.into()));
+        }
+        Ok(dir)
     }
 
     /// Passes on what is said to a command; what is heard of it comes back. When that is dropped the session ends.

@@ -184,11 +184,11 @@ impl Nested {
             Type::KillNestedContainer => {
                 let kill = call.kill_nested_container.as_ref();
                 let kill = part(kill, "kill_nested_container")?;
-                self.kill(&kill.container_id, kill.signal).await
+                self.kill(&kill.container_id, kill.signal, principal).await
             }
             Type::KillContainer => {
                 let kill = part(call.kill_container.as_ref(), "kill_container")?;
-                self.kill(&kill.container_id, kill.signal).await
+                self.kill(&kill.container_id, kill.signal, principal).await
             }
             Type::AttachContainerInput => Err(HttpError::bad_request(
                 "ATTACH_CONTAINER_INPUT is a stream of records: application/recordio",
@@ -253,9 +253,18 @@ impl Nested {
     /// How a command has ended, once it has.
     async fn wait(&self, call: &agent::Call) -> Result<agent::Response, HttpError> {
         let exit = async |id: &ContainerId| {
-            let name = named(id)?.name;
-            let end = self.sessions.ended(&name).await;
-            Ok::<_, HttpError>(Some(wait_status(&end.ok_or_else(|| unknown(&name))?)))
+            let Named { name, parent } = named(id)?;
+            let end = match parent {
+                None => {
+                    let end = self.desk.end_in(&name).await;
+                    end.map_err(|error| refusal(&error))?
+                }
+                Some(_) => {
+                    let end = self.sessions.ended(&name).await;
+                    Some(end.ok_or_else(|| unknown(&name))?)
+                }
+            };
+            Ok::<_, HttpError>(end.as_ref().map(wait_status))
         };
         let mut answer = agent::Response::default();
         if call.r#type() == Type::WaitContainer {
@@ -277,16 +286,21 @@ impl Nested {
         Ok(answer)
     }
 
-    async fn kill(&self, id: &ContainerId, signal: Option<i32>) -> Result<Response, HttpError> {
-        let name = named(id)?.name;
-        match self
-            .sessions
-            .signal(&name, signal.unwrap_or(wire::KILL))
-            .await
-        {
-            true => Ok(StatusCode::OK.into_response()),
-            false => Err(unknown(&name)),
+    async fn kill(
+        &self,
+        id: &ContainerId,
+        signal: Option<i32>,
+        principal: Option<&Principal>,
+    ) -> Result<Response, HttpError> {
+        let Named { name, parent } = named(id)?;
+        let signal = signal.unwrap_or(wire::KILL);
+        if parent.is_none() {
+            let sent = self.desk.signal_in(&name, signal, principal).await;
+            sent.map_err(|error| refusal(&error))?;
+        } else if !self.sessions.signal(&name, signal).await {
+            return Err(unknown(&name));
         }
+        Ok(StatusCode::OK.into_response())
     }
 
     /// Lists what runs in containers, too.

@@ -357,3 +357,46 @@ async fn records_and_answers_come_in_the_form_that_is_asked_for() {
     let ended = ended.wait_nested_container.unwrap();
     assert_eq!(ended.exit_status, Some(3 << 8));
 }
+
+#[tokio::test]
+async fn a_tasks_own_container_is_waited_for_and_sent_signals() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let caller = Caller::of(port);
+    let about = |id: &Value, kind: &str, more: Value| {
+        let mut part = json!({ "container_id": id });
+        let all = part.as_object_mut().unwrap();
+        all.extend(more.as_object().unwrap().clone());
+        json!({ "type": kind, kind.to_lowercase(): part })
+    };
+    let line = "trap 'exit 7' USR1; echo up; while :; do sleep 0.02; done";
+    for number in 0.. {
+        let name = format!("t{number}");
+        link.run(&task(&name, line)).await;
+        link.until(TaskState::Running).await;
+        work.said(&name, "stdout").await;
+        let id = container(port).await;
+        let odd = about(&id, "KILL_CONTAINER", json!({ "signal": 900 }));
+        assert_eq!(caller.call(&odd).await.status(), StatusCode::BAD_REQUEST);
+
+        let wait = about(&id, "WAIT_CONTAINER", json!({}));
+        let usr1 = about(&id, "KILL_CONTAINER", json!({ "signal": 10 }));
+        let (ended, sent) = tokio::join!(caller.call(&wait), caller.call(&usr1));
+
+        assert_eq!(sent.status(), StatusCode::OK);
+        let failed = link.until(TaskState::Failed).await;
+        assert_eq!(
+            failed.message.as_deref(),
+            Some("Command exited with status 7")
+        );
+        // Whoever comes too late is told that there is none; then once more.
+        if ended.status() == StatusCode::OK {
+            let ended: Value = ended.json().await.unwrap();
+            assert_eq!(ended["wait_container"]["exit_status"], 7 << 8);
+            return;
+        }
+    }
+}
