@@ -29,6 +29,7 @@ mod state; // who holds what
 mod store; // what lies where on disk
 mod waiting; // a container until its image is here
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +39,7 @@ use mete_daemon::clock;
 pub use mete_model::container::Pull;
 use mete_model::container::SecretValue;
 use mete_model::{ContainerId, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 pub use self::collect::Removed;
@@ -57,7 +58,7 @@ use self::state::{Kept, State};
 use self::store::{ImageRecord, Store};
 use self::waiting::Waiting;
 
-/// Images that are pulled side by side; the others wait.
+/// Images that are pulled from one registry side by side; the others wait. One that hangs holds up no other registry.
 const PULLS_SIDE_BY_SIDE: usize = 4;
 /// Layers that are unpacked side by side: it is work for CPU and disk, which belong to tasks.
 const UNPACKS_SIDE_BY_SIDE: usize = 2;
@@ -101,7 +102,8 @@ struct Inner {
     state: Mutex<State>,
     /// Held by who changes what lies on disk, so that memory and disk agree on who was last.
     disk: Mutex<()>,
-    pulls: Semaphore,
+    /// Turns of pulls, by registry, as long as anybody has one or waits for it.
+    pulls: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     unpacks: Semaphore,
 }
 
@@ -125,7 +127,7 @@ impl Images {
             registries,
             state: Mutex::new(State::new(found)),
             disk: Mutex::new(()),
-            pulls: Semaphore::new(PULLS_SIDE_BY_SIDE),
+            pulls: Mutex::default(),
             unpacks: Semaphore::new(UNPACKS_SIDE_BY_SIDE),
         })))
     }
@@ -278,6 +280,17 @@ impl Inner {
         if is_known && let Err(error) = self.store.touch(digest, now) {
             warn!(digest, %error, "when an image was used is not noted");
         }
+    }
+
+    /// Waits for a turn to pull from a registry.
+    async fn turn_at(&self, registry: &str) -> Result<OwnedSemaphorePermit, ImageError> {
+        let turns = {
+            let mut all = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, turns| Arc::strong_count(turns) > 1);
+            let new = || Arc::new(Semaphore::new(PULLS_SIDE_BY_SIDE));
+            Arc::clone(all.entry(registry.to_owned()).or_insert_with(new))
+        };
+        turns.acquire_owned().await.map_err(broken)
     }
 
     /// The pull of a reference that is under way, or a new one.

@@ -131,7 +131,7 @@ impl Pull {
     }
 
     async fn pull(&self) -> Result<String, ImageError> {
-        let _turn = self.inner.pulls.acquire().await.map_err(broken)?;
+        let _turn = self.inner.turn_at(self.reference.registry()).await?;
         let session = self
             .inner
             .registries

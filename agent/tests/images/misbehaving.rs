@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::sample::{Sample, gzip, layer, noise, sha256};
-use crate::servers::{Fake, Host, broken, container, hanging};
+use crate::servers::{Fake, Host, broken, container, hanging, until};
 
 fn sample() -> Sample {
     Sample::of(&[layer(&[("a", &noise(200_000, 1))])])
@@ -60,6 +60,44 @@ async fn a_registry_that_falls_silent_is_given_up() {
         "{error}"
     );
     assert_eq!(fake.count(&sample.layers[0]), 3, "it was tried a few times");
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_holds_up_no_other() {
+    let sample = sample();
+    let blob = sample.layers[0].clone();
+    let content = sample.blobs[&blob].clone();
+    let (ended, _) = watch::channel(false);
+    let names: Vec<String> = (0..8).map(|number| format!("app:{number}")).collect();
+    let images: Vec<_> = names.iter().map(|name| (&**name, &sample)).collect();
+    let stuck = Fake::start(&images, move |path, _, _| {
+        path.ends_with(&blob)
+            .then(|| hanging(&content[..5000], content.len(), ended.clone()))
+    })
+    .await;
+    let other = Sample::of(&[layer(&[("b", b"2")])]);
+    let healthy = Fake::start(&[("app:1", &other)], |_, _, _| None).await;
+    // Longer than the test may take: whoever waits for the first registry waits for ever.
+    let host = Host::with(&[&stuck.address, &healthy.address], |options| {
+        options.stall = Duration::from_secs(3_600);
+    });
+    let provide = async |reference: String, who: String| {
+        host.images
+            .provide(&reference, Pull::IfMissing, &container(&who), |_| {})
+            .await
+    };
+    let waiting = names
+        .iter()
+        .map(|name| provide(stuck.reference(name), name.replace(':', "-")));
+
+    tokio::select! {
+        _ = futures::future::join_all(waiting) => panic!("the first registry hangs"),
+        pulled = async {
+            let asked = || stuck.count(&sample.layers[0]) > 0;
+            until("the first registry is asked", asked).await;
+            provide(healthy.reference("app:1"), "c".to_owned()).await
+        } => assert_eq!(pulled.unwrap().digest, other.digest()),
+    }
 }
 
 #[tokio::test]
