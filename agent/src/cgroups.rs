@@ -30,7 +30,7 @@ use mete_agent_core::task_dir::CgroupPlan;
 use mete_model::Limit;
 
 use files::{enable, list, make, write};
-pub use group::{end_sessions, kill, members, remove, signal};
+pub use group::{end_sessions, kill, kill_each, members, remove, signal};
 pub use mounts::Hierarchies;
 pub use usage::{Cpu, Direction, Io, Pressure, Pressures, Traffic, Usage, usage};
 

@@ -75,6 +75,16 @@ pub fn kill(plan: &CgroupPlan) -> usize {
     })
 }
 
+/// As [`kill`], for groups of which each may have processes of its own.
+pub fn kill_each(plan: &CgroupPlan) -> usize {
+    let alone = plan.v1.iter().map(|(controller, group)| CgroupPlan {
+        v1: [(controller.clone(), group.clone())].into(),
+        ..CgroupPlan::default()
+    });
+    let left = kill(plan);
+    alone.map(|plan| kill(&plan)).sum::<usize>().max(left)
+}
+
 /// Kills and removes the groups of sessions inside those of a task; how many had processes. Blocks.
 pub fn end_sessions(plan: &CgroupPlan) -> usize {
     let (group, is_v2) = match (&plan.v2, plan.v1.get("freezer")) {

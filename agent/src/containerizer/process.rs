@@ -168,14 +168,18 @@ impl ProcessContainerizer {
             .iter()
             .map(|container| container.as_str().to_owned())
             .collect();
-        let orphans = self.cgroups.orphans(&known);
-        for (container, plan) in &orphans {
-            let left = cgroups::kill(plan);
-            if let Err(error) = cgroups::remove(plan) {
-                tracing::warn!(container, left, error = %error, "leftover control group cannot be removed");
+        let mut removed = Vec::new();
+        for (container, plan) in self.cgroups.orphans(&known) {
+            // Of these nobody knows whether all of their processes are in each group.
+            let left = cgroups::kill_each(&plan);
+            match cgroups::remove(&plan) {
+                Ok(()) => removed.push(container),
+                Err(error) => {
+                    tracing::warn!(container, left, error = %error, "leftover control group cannot be removed");
+                }
             }
         }
-        Ok(orphans.into_keys().collect())
+        Ok(removed)
     }
 
     /// Ends commands inside a task whose agent has died, as far as their own shims have not: stopped ones do not, nor killed

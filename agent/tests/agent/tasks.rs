@@ -617,3 +617,26 @@ async fn nothing_of_the_agents_environment_reaches_shim_or_task() {
         "PATH=/usr/bin:/bin"
     );
 }
+
+#[tokio::test]
+async fn a_process_in_one_group_of_nobody_is_ended_with_it() {
+    let agent = Agent::new();
+    let limits = mete_agent::cgroups::Limits::new(100, 64 << 20);
+    let Ok(plan) = agent.cgroups.create("orphan", limits) else {
+        eprintln!("skipped: no control groups");
+        return;
+    };
+    let groups = plan.directories();
+    for group in &groups {
+        let mut child = Process::new("sleep").arg("1000").spawn().unwrap();
+        let procs = std::path::Path::new(group).join("cgroup.procs");
+        fs::write(procs, child.id().to_string()).unwrap();
+        std::thread::spawn(move || child.wait());
+    }
+
+    let removed = agent.tasks.remove_orphaned_groups().unwrap();
+
+    assert!(groups.is_empty() || removed.contains(&"orphan".to_owned()));
+    let is_there = |group: &&str| std::path::Path::new(group).exists();
+    assert!(!groups.iter().any(is_there));
+}
