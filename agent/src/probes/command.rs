@@ -13,6 +13,7 @@ use mete_model::{CommandSpec, Program};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
 
 use super::{Target, no_answer};
 use crate::shims::{self, Executable};
@@ -66,19 +67,18 @@ async fn end(
         spawned.map_err(|error| format!("the command cannot be started: {error}"))?;
     let mut said = Vec::new();
     let ended = tokio::time::timeout(timeout, running.ended(&mut stderr, &mut said)).await;
-    let status = running.finish();
-    match (ended, status) {
-        (Ok(Ok(())), Ok(status)) => Ok((status, said)),
-        (Ok(Err(error)), _) | (Ok(Ok(())), Err(error)) => {
-            Err(format!("the command cannot be watched: {error}"))
-        }
-        (Err(_), _) => Err(no_answer(timeout)),
+    let ended = ended.map_err(|_| no_answer(timeout))?;
+    let status = ended.and_then(|()| running.finish());
+    match status {
+        Ok(status) => Ok((status, said)),
+        Err(error) => Err(format!("the command cannot be watched: {error}")),
     }
 }
 
-/// The command's process. Dead when this is dropped.
+/// The command's process. Killed when this is dropped; nobody waits until it has died of that, which in a group without CPU
+/// time, or on a disk that hangs, takes its time.
 struct Running {
-    child: Child,
+    child: Option<Child>,
     group: Option<Pid>,
 }
 
@@ -87,6 +87,7 @@ impl Running {
         let mut child = command.spawn()?;
         let stderr = child.stderr.take().map(OwnedFd::from);
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let child = Some(child);
         Ok((Self { child, group }, stderr))
     }
 
@@ -97,7 +98,8 @@ impl Running {
         stderr: &mut Option<OwnedFd>,
         said: &mut Vec<u8>,
     ) -> std::io::Result<()> {
-        let pidfd = shims::watch_child(&self.child)?;
+        let child = self.child.as_ref().ok_or_else(gone)?;
+        let pidfd = shims::watch_child(child)?;
         let mut stderr = stderr
             .take()
             .map(pipe::Receiver::from_owned_fd)
@@ -110,24 +112,44 @@ impl Running {
         Ok(())
     }
 
-    /// Kills what is left of the command, and collects it.
+    /// Kills what is left of the command, which has ended, and collects it.
     fn finish(&mut self) -> std::io::Result<ExitStatus> {
+        self.kill();
+        self.child.take().ok_or_else(gone)?.wait()
+    }
+
+    fn kill(&mut self) {
+        let Some(child) = &mut self.child else { return };
         // The number is that of our own child until we have waited for it.
         if let Some(group) = self.group.take() {
             let _ = kill_process_group(group, Signal::KILL);
         }
         // Both: the shim may not have got as far as to lead a group of its own.
-        let _ = self.child.kill();
-        self.child.wait()
+        let _ = child.kill();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.group.is_some() {
-            let _ = self.finish();
+        self.kill();
+        // Outside of a runtime the process ends anyway.
+        if let (Some(child), Ok(runtime)) = (self.child.take(), Handle::try_current()) {
+            runtime.spawn(collect(child));
         }
     }
+}
+
+/// Collects a process once it has died.
+async fn collect(mut child: Child) {
+    if let Ok(ended) = shims::watch_child(&child)
+        && ended.readable().await.is_ok()
+    {
+        let _ = child.wait();
+    }
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::other("it was collected before")
 }
 
 fn command(shim: &Executable, spec: &CommandSpec, target: &Target, timeout: Duration) -> Command {

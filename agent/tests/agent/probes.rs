@@ -323,6 +323,25 @@ async fn a_slow_command_is_killed_with_its_children() {
     until(|| processes::stat(child).is_none_or(|stat| stat.state == 'Z')).await;
 }
 
+#[tokio::test]
+async fn nobody_waits_for_a_killed_command_that_takes_long_to_die() {
+    let agent = Agent::new();
+    start_and_forget(&agent, "c1", "exec sleep 1000").await;
+    let launch = Launch::decode(&fs::read(agent.dir("c1").launch()).unwrap()).unwrap();
+    let Some(group) = launch.cgroups.v1.get("freezer") else {
+        eprintln!("skipped: no control groups in which a killed process stays");
+        return;
+    };
+    let state = std::path::Path::new(group).join("freezer.state");
+    fs::write(&state, "FROZEN").unwrap();
+
+    // It is frozen as soon as it enters the group of the task.
+    let late = command(&agent, "true", Duration::from_millis(300)).await;
+
+    assert_eq!(late, Err("no answer within 0.3 s".into()));
+    fs::write(&state, "THAWED").unwrap();
+}
+
 fn sandbox_has(agent: &Agent, file: &str) -> bool {
     fs::metadata(agent.work.path().join("sandboxes/c1").join(file))
         .is_ok_and(|found| found.len() > 0)
