@@ -142,7 +142,10 @@ pub(crate) async fn kill(dir: &TaskDir, signal: KillSignal) -> Result<(), EndErr
         let gone = move || processes::kill_until_gone(|| init::of(&dir).into_iter().collect());
         let left = blocking(gone).await;
         if left > 0 {
-            return Err(EndError::Undead { left });
+            // A container that was paused dies only when its engine lets it go on, which it does for this.
+            return tell(&known, by_name)
+                .await
+                .map_err(|_| EndError::Undead { left });
         }
     }
     Ok(())

@@ -118,6 +118,11 @@ impl Dockerd {
         names.flatten().collect()
     }
 
+    /// Holds a container, as `docker pause` does.
+    pub(crate) async fn pause(&self, name: &str) {
+        soon(self.client().pause_container(name)).await.unwrap();
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }

@@ -203,6 +203,24 @@ async fn tasks_on_an_engine_are_asked_to_end_and_killed_also_while_it_hangs() {
 }
 
 #[tokio::test]
+async fn a_task_whose_container_was_paused_is_killed() {
+    if !engine_possible() {
+        return;
+    }
+    let (agent, engine) = (Agent::new(), Dockerd::start().await);
+    let tasks = tasks(&agent, &engine);
+    let start = task(&agent, "d1", "while :; do sleep 1; done", |_| {});
+    let shim = soon(tasks.start(start)).await.unwrap();
+    engine.pause("mete-d1").await;
+
+    soon(tasks.kill(id("d1"), KillSignal::Kill)).await.unwrap();
+
+    let exit = soon(shim.ended()).await.unwrap();
+    assert_eq!(exit.end, End::Signaled { signal: 9 });
+    soon(tasks.destroy(id("d1"))).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_task_is_found_again_and_its_end_is_told_also_when_its_engine_was_killed() {
     if !engine_possible() {
         return;
