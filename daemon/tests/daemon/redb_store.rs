@@ -182,6 +182,22 @@ async fn a_file_that_is_no_store_is_unreadable() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_never_finished_is_made_anew() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("store.redb");
+    std::fs::write(&path, vec![0; 73_728]).unwrap();
+
+    let store = redb::open(&path).await.unwrap();
+    let second = redb::open(&path).await.unwrap_err();
+    assert!(matches!(second, StoreError::Locked { .. }), "{second}");
+    commit(&store, vec![put("a", b"1")]).await;
+    drop(store);
+
+    let store = redb::open(&path).await.unwrap();
+    assert_eq!(load_all(&store).await.unwrap(), [entry("a", b"1")]);
+}
+
+#[tokio::test]
 async fn commits_at_the_same_time_all_last() {
     let directory = TempDir::new().unwrap();
     let store = Arc::new(

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io;
+use std::io::{self, Read as _};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableError, WriteTransaction,
+    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageError, Table, TableDefinition, TableError, WriteTransaction,
 };
 use tracing::info;
 
@@ -20,6 +20,8 @@ use mete_model::machine::Change;
 const FORMAT: u64 = 1;
 /// The oldest format this version reads; there is none before the first.
 const OLDEST_FORMAT: u64 = 1;
+/// Bytes at the head of each of redb's files that say that it is one.
+const MAGIC_BYTES: usize = 9;
 /// A file above this size is compacted when opened: redb's files grow in steps and are mostly free space after a while.
 const COMPACT_ABOVE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -47,10 +49,8 @@ impl File {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|failure| read_error(&path, failure))?;
         }
-        let mut database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(&path)
-            .map_err(|failure| read_error(&path, redb::Error::from(failure)))?;
+        let mut database =
+            create(&path).map_err(|failure| read_error(&path, redb::Error::from(failure)))?;
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
         if bytes > COMPACT_ABOVE_BYTES {
             let compacted = database
@@ -243,6 +243,25 @@ impl File {
             source: Arc::new(failure),
         }
     }
+}
+
+/// Opens the file, or makes it. redb writes the word that it is one of its files last: where nothing stands in its place,
+/// whoever made the file was killed, or ran out of disk, before anything could be kept in it, and it is made anew.
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    let make = || Database::builder().set_cache_size(CACHE_BYTES).create(path);
+    let created = make();
+    let is_open = matches!(created, Ok(_) | Err(DatabaseError::DatabaseAlreadyOpen));
+    if is_open || !is_unfinished(path).unwrap_or(false) || std::fs::remove_file(path).is_err() {
+        return created;
+    }
+    info!(path = %path.display(), "store file was never finished and is made anew");
+    make()
+}
+
+fn is_unfinished(path: &Path) -> io::Result<bool> {
+    let mut head = [1; MAGIC_BYTES];
+    std::fs::File::open(path)?.read_exact(&mut head)?;
+    Ok(head == [0; MAGIC_BYTES])
 }
 
 /// The entries of one moment, read in one transaction.
