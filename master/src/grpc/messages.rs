@@ -153,6 +153,10 @@ pub(crate) fn refused(reason: String) -> wire::MasterMessage {
     wrap(Message::Refused(wire::Refused { reason, permanent }))
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one flat match over all that an agent is told"
+)]
 pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMessage {
     wrap(match message {
         MessageToAgent::Registered { agent } => registered(&agent, about),
