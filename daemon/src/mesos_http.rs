@@ -11,7 +11,7 @@ mod packing; // gzip
 mod prefixes; // longer paths, and those below the name of the process
 
 pub use built::{Built, built};
-pub use call::{call, text};
+pub use call::{call, list, text};
 pub use jsonp::wrap as jsonp;
 pub use logging::{TOGGLE_PATH, logging};
 pub use numbers::{Numbers, STATS_PATH, stats};

@@ -25,7 +25,7 @@ use mete_daemon::auth::Principal;
 use mete_daemon::clock;
 use mete_daemon::event_loop::{Gone, Handle};
 use mete_daemon::http_error::HttpError;
-use mete_daemon::mesos_http::{self, text};
+use mete_daemon::mesos_http::{self, list, text};
 use mete_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskStatus};
 use mete_proto::convert::{ConvertError, status};
 use mete_proto::media::{Media, MediaError};
@@ -256,7 +256,7 @@ impl Door {
         key: ExecutorKey,
         subscribe: &Subscribe,
     ) -> Result<Response, Refusal> {
-        let media = Media::accepted(text(headers, &ACCEPT))?;
+        let media = Media::accepted(list(headers, &ACCEPT).as_deref())?;
         let tasks = subscribe.unacknowledged_tasks.iter();
         let tasks: Result<BTreeSet<TaskId>, _> =
             tasks.map(|info| (&info.task_id).try_into()).collect();

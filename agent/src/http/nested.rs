@@ -128,7 +128,7 @@ async fn whole(body: Body) -> Result<Bytes, HttpError> {
 
 /// An answer in the form that the caller understands.
 fn told(headers: &HeaderMap, answer: &agent::Response) -> Result<Response, HttpError> {
-    let media = Media::accepted(mesos_http::text(headers, &ACCEPT)).map_err(refused)?;
+    let media = Media::accepted(mesos_http::list(headers, &ACCEPT).as_deref()).map_err(refused)?;
     Ok(([(CONTENT_TYPE, media.name())], media.encode(answer)).into_response())
 }
 
@@ -420,7 +420,7 @@ struct Form(Media);
 impl Form {
     /// What the caller takes, by `Accept` and `Message-Accept`: records of JSON when it does not say.
     fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let takes_records = mesos_http::text(headers, &ACCEPT).is_none_or(|accept| {
+        let takes_records = mesos_http::list(headers, &ACCEPT).is_none_or(|accept| {
             let mut kinds = accept.split(',').filter_map(|kind| kind.split(';').next());
             kinds.any(|kind| [RECORDS, "application/*", "*/*"].contains(&kind.trim()))
         });
@@ -428,7 +428,7 @@ impl Form {
             let words = "the answer is application/recordio, which Accept leaves out";
             return Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, words));
         }
-        let media = Media::accepted(mesos_http::text(headers, &MESSAGE_ACCEPT));
+        let media = Media::accepted(mesos_http::list(headers, &MESSAGE_ACCEPT).as_deref());
         media.map(Self).map_err(|bad| {
             let words = format!("Message-Accept of records: {bad}");
             HttpError::new(StatusCode::NOT_ACCEPTABLE, words)

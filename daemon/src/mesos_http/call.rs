@@ -1,5 +1,7 @@
 //! What every call of Mesos' HTTP APIs goes through first, in the order of Mesos: method, kind of body, body.
 
+use std::borrow::Cow;
+
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
@@ -28,9 +30,40 @@ pub async fn call<K, E: From<HttpError>>(
     Ok((parts.headers, kind, body))
 }
 
+/// A header that is a list: its lines are one (RFC 9110, section 5.3). One that is no text is empty.
+pub fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let lines = headers.get_all(name).iter();
+    let lines = lines.map(|line| Cow::Borrowed(line.to_str().unwrap_or_default()));
+    lines.reduce(|all, line| Cow::Owned(format!("{all}, {line}")))
+}
+
 /// A header as text; one that is none is empty.
 pub fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers
         .get(name)
         .map(|value| value.to_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use axum::http::header::ACCEPT;
+
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_header_are_one_list() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(list(&headers, &ACCEPT), None);
+        headers.append(ACCEPT, HeaderValue::from_static("application/x-protobuf"));
+        assert_eq!(
+            list(&headers, &ACCEPT).as_deref(),
+            Some("application/x-protobuf")
+        );
+        headers.append(ACCEPT, HeaderValue::from_static("application/recordio"));
+        assert_eq!(
+            list(&headers, &ACCEPT).as_deref(),
+            Some("application/x-protobuf, application/recordio")
+        );
+    }
 }

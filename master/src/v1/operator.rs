@@ -23,7 +23,7 @@ use axum::routing::{any, get};
 use axum::{Router, middleware};
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
-use mete_daemon::mesos_http::{self, text};
+use mete_daemon::mesos_http::{self, list};
 use mete_daemon::telemetry;
 use mete_master_core::{Input, OperationKind, OperatorError, View};
 use mete_proto::convert::{ConvertError, duration_of};
@@ -65,7 +65,7 @@ pub(super) fn routes(desk: Desk, about: Arc<About>) -> Router {
 async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
     let (headers, call): (HeaderMap, Call) = request::read(request).await?;
     request::has_type(call.r#type.map(Type::try_from))?;
-    let accepted = || Media::accepted(text(&headers, &ACCEPT));
+    let accepted = || Media::accepted(list(&headers, &ACCEPT).as_deref());
     let kind = call.r#type();
     if kind == Type::Unknown {
         return Err(unknown(&call));

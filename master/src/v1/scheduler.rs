@@ -18,7 +18,7 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use futures::StreamExt as _;
 use mete_daemon::auth::Principal;
-use mete_daemon::mesos_http::{Streamed, text};
+use mete_daemon::mesos_http::{Streamed, list, text};
 use mete_master_core::{Call, Input, LinkId, Reply};
 use mete_model::FrameworkId;
 use mete_proto::media::Media;
@@ -73,7 +73,7 @@ async fn subscribe(
     caller: Option<Principal>,
     call: WireCall,
 ) -> Result<Response, Refusal> {
-    let media = Media::accepted(text(headers, &ACCEPT))?;
+    let media = Media::accepted(list(headers, &ACCEPT).as_deref())?;
     if headers.contains_key(STREAM_ID) {
         let why = "SUBSCRIBE begins a subscription: it has no Mesos-Stream-Id yet";
         return Err(Refusal::bad(why));
@@ -170,7 +170,7 @@ async fn answer(
         return Err(Refusal::with(StatusCode::NOT_IMPLEMENTED, why));
     }
     if call.r#type() == Type::ReconcileOperations {
-        Media::accepted(text(headers, &ACCEPT))?;
+        Media::accepted(list(headers, &ACCEPT).as_deref())?;
     }
     let framework = call.framework_id.as_ref();
     let framework = framework.ok_or_else(|| Refusal::bad("framework_id is missing"))?;
