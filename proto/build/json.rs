@@ -12,6 +12,16 @@ use crate::{FOREIGN, constant, is_map_entry, messages, rust_path};
 /// As in `shape.rs`.
 const MAX_FIELDS: usize = 64;
 
+/// Mete's own fields of messages that come to clients who have not asked for them. A strict reader refuses a whole message for
+/// one field that it does not know, so in JSON these are read and never written.
+const NOT_WRITTEN: [&str; 5] = [
+    ".mesos.v1.AgentInfo.ip",
+    ".mesos.v1.InverseOffer.draining",
+    ".mesos.v1.scheduler.Event.Subscribed.master_epoch",
+    ".mesos.v1.scheduler.Event.Subscribed.protocol_capabilities",
+    ".mesos.v1.scheduler.Event.Subscribed.protocol_version",
+];
+
 type Messages<'a> = BTreeMap<String, &'a DescriptorProto>;
 type Failure = Box<dyn std::error::Error>;
 
@@ -70,11 +80,13 @@ fn shape(
             Some(value) => ("Map", value),
             None => (label(field), field),
         };
+        let full = format!("{name}.{}", field.name());
         writeln!(
             out,
-            "    Field {{ name: {:?}, key: {:?}, number: {}, label: Label::{label}, kind: {}, default: {:?} }},",
+            "    Field {{ name: {:?}, key: {:?}, is_written: {}, number: {}, label: Label::{label}, kind: {}, default: {:?} }},",
             field.name(),
             format!(",\"{}\":", field.name()),
+            !NOT_WRITTEN.contains(&full.as_str()),
             field.number(),
             kind(value)?,
             default(field)?,

@@ -3,7 +3,8 @@
 //! Written: the fields that are set, by their names in the `.proto` files and in the order in which they stand there;
 //! lists that are not empty; and what is not set but has a declared default that is not deprecated. No whitespace. 64-bit
 //! integers are numbers, doubles always have a fraction or an exponent, infinities are strings, enums are names, bytes are
-//! base64, maps are objects.
+//! base64, maps are objects. Mete's own fields of what clients get unasked (an agent's `ip`, the master's epoch) are left out:
+//! strict readers would refuse the message.
 //!
 //! Read: the same, and besides unknown fields and unknown names of enums, which count as not there; null, which is not set;
 //! numbers and booleans as strings; one value where a list is expected; and of a field that occurs twice the last.

@@ -56,7 +56,8 @@ fn fields<const MOST: usize>(shape: &Shape, encoded: &[u8], out: &mut Vec<u8>) {
     out.push(b'{');
     let first = out.len();
     for (field, found) in shape.fields.iter().zip(&all) {
-        if found.to == 0 && field.default.is_none() && field.label != Label::Required {
+        let is_unset = found.to == 0 && field.default.is_none() && field.label != Label::Required;
+        if is_unset || !field.is_written {
             continue;
         }
         let before = out.len();

@@ -21,6 +21,8 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     /// The name as it stands in JSON after another field: a comma, the name in quotes, a colon.
     pub(super) key: &'static str,
+    /// Whether it is also written, not only read: see `NOT_WRITTEN` in `build/json.rs`.
+    pub(super) is_written: bool,
     pub(super) number: u32,
     pub(super) label: Label,
     pub(super) kind: Kind,

@@ -7,6 +7,15 @@ use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
+/// Fields that JSON leaves out: see `NOT_WRITTEN` in `build/json.rs`.
+const NOT_IN_JSON: [&str; 5] = [
+    ".mesos.v1.AgentInfo.ip",
+    ".mesos.v1.InverseOffer.draining",
+    ".mesos.v1.scheduler.Event.Subscribed.master_epoch",
+    ".mesos.v1.scheduler.Event.Subscribed.protocol_capabilities",
+    ".mesos.v1.scheduler.Event.Subscribed.protocol_version",
+];
+
 /// Deeper down only what is required is set.
 const MAX_DEPTH: u32 = 6;
 
@@ -68,7 +77,7 @@ impl Kinds {
         self.messages.insert(name, message.clone());
     }
 
-    /// A message of that name, encoded. Fields that have a default are always set: JSON has them in any case.
+    /// A message of that name, encoded, with nothing in it that JSON leaves out. Fields that have a default are always set: JSON has them in any case.
     pub(crate) fn message(&self, name: &str, dice: &mut Dice, depth: u32) -> Vec<u8> {
         let message = &self.messages[name];
         let entry = message
@@ -77,7 +86,10 @@ impl Kinds {
             .is_some_and(|options| options.map_entry());
         let mut encoded = Vec::new();
         let chosen: Vec<usize> = message.oneof_decl.iter().map(|_| dice.below(4)).collect();
-        let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().collect();
+        let in_json = |field: &&FieldDescriptorProto| {
+            !NOT_IN_JSON.contains(&format!("{name}.{}", field.name()).as_str())
+        };
+        let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().filter(in_json).collect();
         fields.sort_by_key(|field| field.number());
         for field in fields {
             let wanted = match field.oneof_index {

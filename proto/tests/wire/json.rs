@@ -53,6 +53,23 @@ fn fields_stand_in_the_order_of_their_declaration_not_of_their_numbers() {
 }
 
 #[test]
+fn what_a_strict_reader_does_not_know_and_has_not_asked_for_is_read_and_not_written() {
+    let agent = r#"{"hostname":"h","port":5051,"ip":"10.0.0.1"}"#;
+    let read_agent: wire::AgentInfo = read(agent);
+    assert_eq!(read_agent.ip.as_deref(), Some("10.0.0.1"));
+    assert_eq!(print(&read_agent), r#"{"hostname":"h","port":5051}"#);
+    let subscribed = scheduler::event::Subscribed {
+        framework_id: wire::FrameworkId {
+            value: "f".to_owned(),
+        },
+        protocol_version: Some(1),
+        master_epoch: Some(7),
+        ..scheduler::event::Subscribed::default()
+    };
+    assert_eq!(print(&subscribed), r#"{"framework_id":{"value":"f"}}"#);
+}
+
+#[test]
 fn members_of_a_oneof_stand_where_they_are_declared() {
     use wire::volume::source::csi_volume::VolumeCapability;
     use wire::volume::source::csi_volume::volume_capability::{
