@@ -146,6 +146,13 @@ id!(
     ContainerId, "container"
 );
 
+impl TaskId {
+    /// The executor of a task that came alone has its name; one text serves for both.
+    pub fn as_executor(&self) -> ExecutorId {
+        ExecutorId(Arc::clone(&self.0))
+    }
+}
+
 /// A task of a framework: what is unique in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey {

@@ -21,11 +21,11 @@ pub mod maintenance; // Unavailability, InverseOffer
 pub mod offer; // Offer, Filters
 pub mod offer_constraints; // which agents a framework wants offers of
 pub mod resources; // quantities: fixed point, ports, devices; reservations and volumes
+pub mod said; // what of a task nobody decides on, read where it lies
 mod secret; // what secrets hold
 pub mod status; // TaskStatus, states, sources, reasons
 pub mod task; // TaskInfo, KillPolicy, labels
 pub mod task_limits; // limits beyond the resources
-pub mod undecided; // what of a task nobody decides on
 pub mod volume; // names of volumes
 
 mod time; // spans and moments

@@ -73,6 +73,21 @@ fn long_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed("a number does not end"))
 }
 
+/// The fields of a message that hold a text, bytes, or a message, up to where it is malformed, if it is.
+pub fn delimited(message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            match field(&mut rest) {
+                Ok((number, Held::Delimited(held))) => return Some((number, held)),
+                Ok((_, Held::Varint(_) | Held::Fixed64(_) | Held::Fixed32(_))) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    })
+}
+
 /// Appends a field that holds a message.
 pub fn put_message(out: &mut Vec<u8>, number: u32, message: &impl Message) {
     put(out, u64::from(number) << 3 | 2);
@@ -80,14 +95,26 @@ pub fn put_message(out: &mut Vec<u8>, number: u32, message: &impl Message) {
     message.encode_raw(out);
 }
 
-/// Appends a field that holds an integer, a boolean or an enum's value.
-pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
+/// Appends a field that holds an id: a message of one text, its value.
+pub fn put_id(out: &mut Vec<u8>, number: u32, id: &str) {
+    let from = open(out, number);
+    put_delimited(out, 1, id.as_bytes());
+    close(out, from);
+}
+
+/// Appends a field that holds an integer or a boolean.
+pub fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
     put(out, u64::from(number) << 3);
     put(out, value);
 }
 
+/// Appends a field that holds the value of an enum; a negative one takes ten bytes, as everywhere.
+pub fn put_enum(out: &mut Vec<u8>, number: u32, value: i32) {
+    put_varint(out, number, i64::from(value).cast_unsigned());
+}
+
 /// Appends a field that holds a double.
-pub(crate) fn put_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
+pub fn put_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
     put(out, u64::from(number) << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
@@ -119,14 +146,14 @@ fn length(pieces: &[Vec<u8>]) -> usize {
 }
 
 /// Begins a field that holds a message: what is appended from here on belongs to it, until [`close`] gets what this returns.
-pub(crate) fn open(out: &mut Vec<u8>, number: u32) -> usize {
+pub fn open(out: &mut Vec<u8>, number: u32) -> usize {
     put(out, u64::from(number) << 3 | 2);
     out.push(0); // Most messages are shorter than 128 bytes, and their length fits.
     out.len()
 }
 
 /// Ends the message that begins at `from`: now its length is known.
-pub(crate) fn close(out: &mut Vec<u8>, from: usize) {
+pub fn close(out: &mut Vec<u8>, from: usize) {
     let length = out.len() - from;
     if let Ok(length @ ..0x80) = u8::try_from(length) {
         out[from - 1] = length;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mete_agent_core::Described;
 use mete_model::container::{ContainerKind, Network};
-use mete_proto::convert::undecided::Undecided;
+use mete_proto::convert::said::Said;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 
@@ -64,7 +64,7 @@ fn networks(job: &Job, joined: &Joined) -> Option<wire::ContainerStatus> {
         ),
         None => (
             job.spec.container.as_ref(),
-            Undecided::of(&job.spec).container.map(|asked| *asked),
+            Said::of(&job.spec.original).container(),
         ),
     };
     let there = match spec?.network {

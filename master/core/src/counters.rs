@@ -97,9 +97,9 @@ impl Counters {
         *self.messages.entry(message).or_insert(0) += 1;
     }
 
-    /// Counts the end of a task.
-    pub(crate) fn task_ended(&mut self, status: &TaskStatus) {
-        self.ended(status.state, status.source, status.reason);
+    /// Counts the end of a task, in this state, which may be later than what is reported.
+    pub(crate) fn task_ended(&mut self, state: TaskState, status: &TaskStatus) {
+        self.ended(state, status.source, status.reason);
     }
 
     /// Counts the end of a task of which nothing else is known.

@@ -76,7 +76,7 @@ pub enum Event {
     /// News of a task.
     Update {
         /// As the framework understands it.
-        status: TaskStatus,
+        status: Arc<TaskStatus>,
         /// The message as the agent sent it; `None` when the master made it.
         original: Option<Bytes>,
     },
@@ -178,7 +178,7 @@ pub enum MessageToAgent {
     /// Start a task.
     RunTask {
         /// Whose.
-        framework: Box<FrameworkInfo>,
+        framework: Arc<FrameworkInfo>,
         /// On whose account.
         role: Role,
         /// What.
@@ -187,7 +187,7 @@ pub enum MessageToAgent {
     /// Start the tasks of a group.
     RunGroup {
         /// Whose.
-        framework: Box<FrameworkInfo>,
+        framework: Arc<FrameworkInfo>,
         /// On whose account.
         role: Role,
         /// Who looks after them.
@@ -216,7 +216,7 @@ pub enum MessageToAgent {
     /// A framework says other things of itself than before.
     UpdateFramework {
         /// From now on.
-        framework: Box<FrameworkInfo>,
+        framework: Arc<FrameworkInfo>,
     },
     /// Say again, at once, what a framework has not acknowledged: it is back.
     ResendUpdates {

@@ -1,62 +1,127 @@
 //! `/state` as Mesos' operators and tools know it: names, nesting and units are those of its legacy endpoint.
 
 pub(super) mod lists; // parts of it: `/slaves`, `/frameworks`, `/tasks`, `/state-summary`
+mod parts; // the parts of a large answer, one after the other
 pub(super) mod shapes; // the JSON
 
-use mete_daemon::aside;
+use std::sync::Arc;
+
 use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{AttributeValue, Capability, Offer, TaskState, TaskStatus, Timestamp};
-use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::parts::Parts;
 use self::shapes::{
-    AgentShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape, OfferShape, RecoveredShape,
-    ResourcesShape, RestShape, StateShape, StatusShape, TaskShape,
+    AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape,
+    OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape, TaskShape,
 };
 use super::maintenance::Nanoseconds;
 use crate::capabilities::{AGENT_CAPABILITIES, MASTER_CAPABILITIES};
 use crate::grpc::About;
 use crate::sums::Sums;
 use mete_proto::MESOS_VERSION;
-use mete_proto::convert::undecided::Undecided;
+use mete_proto::convert::said::Said;
 use mete_proto::mesos::v1 as wire;
 
-/// What a usual task and a usual agent take as JSON: a guess too low costs a copy of megabytes, one too high costs nothing,
-/// because memory that nothing is written to is not there.
-const TASK_BYTES: usize = 640;
-const AGENT_BYTES: usize = 2_048;
-
-/// Writes the whole state: agents and frameworks at the same time.
+/// Writes the whole state.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which plain structs always can.
 pub(super) fn write(view: &View, about: &About) -> Result<Vec<u8>, serde_json::Error> {
-    let tasks = TASK_BYTES * (view.tasks.len() + view.ended_tasks.len());
-    let agents = AGENT_BYTES * view.agents.len();
     let sums = Sums::of(view);
-    let (rest, state) = aside::both(
-        || written(tasks, &rest(view, &sums)),
-        || written(agents + tasks, &state(view, about, &sums)),
-    );
-    let (rest, mut state) = (rest?, state?);
-    // One object of the fields of both.
-    state.pop();
-    state.push(b',');
-    state.extend_from_slice(&rest[1..]);
-    Ok(state)
+    let mut state = Parts::new(&sums);
+    state.open(&about_cluster(view, about))?;
+    state.text(",\"slaves\":[");
+    let here = view.agents.values().filter(|agent| is_here(agent));
+    here.for_each(|agent| state.agent(agent));
+    state.text("],\"recovered_slaves\":");
+    state.shape(&recovered(view.agents.values().map(Arc::as_ref)))?;
+    state.text(",");
+    frameworks(&mut state, view, |_| true)?;
+    state.text(",\"orphan_tasks\":[],\"unregistered_frameworks\":[]}");
+    state.write()
 }
 
-fn written(likely: usize, shape: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let mut written = Vec::with_capacity(likely);
-    serde_json::to_writer(&mut written, shape)?;
-    Ok(written)
+/// Those that are over apart, as two fields of an object.
+fn frameworks<'a>(
+    parts: &mut Parts<'a>,
+    view: &'a View,
+    is_meant: impl Fn(&Framework) -> bool,
+) -> Result<(), serde_json::Error> {
+    let known = view.frameworks.values().map(Arc::as_ref);
+    let (over, living): (Vec<&Framework>, Vec<_>) = known
+        .filter(|framework| is_meant(framework))
+        .partition(|framework| framework.is_completed());
+    for (name, list) in [("frameworks", living), ("completed_frameworks", over)] {
+        if name != "frameworks" {
+            parts.text(",");
+        }
+        parts.text(&format!("\"{name}\":["));
+        for (at, framework) in list.into_iter().enumerate() {
+            if at > 0 {
+                parts.text(",");
+            }
+            whole_framework(parts, framework, view)?;
+        }
+        parts.text("]");
+    }
+    Ok(())
 }
 
-fn state<'a>(view: &'a View, about: &'a About, sums: &Sums<'a>) -> StateShape<'a> {
+/// A framework with all that is known of its tasks.
+fn whole_framework<'a>(
+    parts: &mut Parts<'a>,
+    framework: &'a Framework,
+    view: &'a View,
+) -> Result<(), serde_json::Error> {
+    let user = &framework.info.user;
+    let its = view.tasks_of(&framework.id).map(Arc::as_ref);
+    let (unreachable, tasks): (Vec<&Task>, Vec<_>) =
+        its.partition(|task| task.state == TaskState::Unreachable);
+    parts.open(&framework_shape(framework, parts.sums()))?;
+    parts.text(",\"tasks\":[");
+    tasks.into_iter().for_each(|task| parts.task(task, user));
+    parts.text("],\"unreachable_tasks\":[");
+    let unreachable = unreachable.into_iter();
+    unreachable.for_each(|task| parts.task(task, user));
+    parts.text("],\"completed_tasks\":[");
+    let completed = view.ended_tasks_of(&framework.id);
+    completed.for_each(|task| parts.task(task, user));
+    parts.text("],\"offers\":");
+    let offers = parts.sums().offers_to(&framework.id).map(offer_shape);
+    parts.shape(&offers.collect::<Vec<_>>())?;
+    parts.text(",\"executors\":");
+    parts.shape(&executors_of(framework, view))?;
+    parts.text("}");
+    Ok(())
+}
+
+/// Whether an agent is there, or may come back in a moment.
+fn is_here(agent: &Agent) -> bool {
+    match agent.reach {
+        Reach::Registered { .. } | Reach::Disconnected { .. } => !agent.is_gone(),
+        Reach::Recovered { .. } | Reach::Unreachable { .. } => false,
+    }
+}
+
+/// Agents that are not back after a restart of the master.
+fn recovered<'a>(known: impl Iterator<Item = &'a Agent>) -> Vec<RecoveredShape<'a>> {
+    let away = known.filter(|agent| matches!(agent.reach, Reach::Recovered { .. }));
+    away.map(|agent| RecoveredShape {
+        id: agent.id.as_str(),
+        hostname: &agent.info.endpoint.hostname,
+        port: agent.info.endpoint.port,
+    })
+    .collect()
+}
+
+fn about_cluster<'a>(view: &View, about: &'a About) -> StateShape<'a> {
     let pid = format!("master@{}", about.address);
-    let connected = |agent: &Agent| agent.link().is_some() && !agent.is_gone();
-    let known = view.agents.values();
-    let mut shape = StateShape {
+    let count = |is_so: fn(&Agent) -> bool| {
+        let known = view.agents.values();
+        known.filter(|agent| is_so(agent)).count()
+    };
+    StateShape {
         version: MESOS_VERSION,
         mete_version: env!("CARGO_PKG_VERSION"),
         id: &about.settings.incarnation,
@@ -72,45 +137,16 @@ fn state<'a>(view: &'a View, about: &'a About, sums: &Sums<'a>) -> StateShape<'a
             hostname: &about.hostname,
         },
         pid,
-        activated_slaves: known.filter(|agent| agent.is_offerable()).count(),
+        activated_slaves: count(Agent::is_offerable),
         flags: &about.flags,
-        deactivated_slaves: 0,
-        unreachable_slaves: 0,
+        deactivated_slaves: count(|agent| {
+            is_here(agent) && agent.link().is_some() && !agent.is_offerable()
+        }),
+        unreachable_slaves: count(|agent| {
+            matches!(agent.reach, Reach::Unreachable { .. }) && !agent.is_gone()
+        }),
         capabilities: MASTER_CAPABILITIES,
-        slaves: Vec::new(),
-        recovered_slaves: Vec::new(),
-    };
-    for agent in view.agents.values().map(std::sync::Arc::as_ref) {
-        match agent.reach {
-            Reach::Registered { .. } | Reach::Disconnected { .. } if !agent.is_gone() => {
-                if connected(agent) && !agent.is_offerable() {
-                    shape.deactivated_slaves += 1;
-                }
-                shape.slaves.push(agent_shape(agent, sums));
-            }
-            Reach::Recovered { .. } => shape.recovered_slaves.push(RecoveredShape {
-                id: agent.id.as_str(),
-                hostname: &agent.info.endpoint.hostname,
-                port: agent.info.endpoint.port,
-            }),
-            Reach::Unreachable { .. } if !agent.is_gone() => shape.unreachable_slaves += 1,
-            Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Unreachable { .. } => {}
-        }
     }
-    shape
-}
-
-fn rest<'a>(view: &'a View, sums: &Sums<'a>) -> RestShape<'a> {
-    let mut shape = RestShape::default();
-    for framework in view.frameworks.values() {
-        let framework_shape = framework_shape(framework, view, sums);
-        if framework.is_completed() {
-            shape.completed_frameworks.push(framework_shape);
-        } else {
-            shape.frameworks.push(framework_shape);
-        }
-    }
-    shape
 }
 
 fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
@@ -196,33 +232,8 @@ fn attribute(value: &AttributeValue) -> Value {
     }
 }
 
-fn framework_shape<'a>(
-    framework: &'a Framework,
-    view: &'a View,
-    sums: &Sums<'a>,
-) -> FrameworkShape<'a> {
-    let user = &framework.info.user;
-    let (unreachable, tasks) = view
-        .tasks_of(&framework.id)
-        .map(|task| (task.state, task_shape(task, user)))
-        .partition::<Vec<_>, _>(|(state, _)| *state == TaskState::Unreachable);
-    let shapes = |tasks: Vec<(TaskState, TaskShape<'a>)>| {
-        let shapes = tasks.into_iter().map(|(_, shape)| shape);
-        shapes.collect()
-    };
-    let completed = view.ended_tasks_of(&framework.id);
-    FrameworkShape {
-        tasks: shapes(tasks),
-        unreachable_tasks: shapes(unreachable),
-        completed_tasks: completed.map(|task| task_shape(task, user)).collect(),
-        offers: sums.offers_to(&framework.id).map(offer_shape).collect(),
-        executors: executors_of(framework, view),
-        ..framework_alone(framework, sums)
-    }
-}
-
 /// A framework without what it has.
-fn framework_alone<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkShape<'a> {
+fn framework_shape<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkShape<'a> {
     let info = &framework.info;
     let (recovered, unregistered) = match framework.life {
         Life::Active { .. } => (false, None),
@@ -259,11 +270,6 @@ fn framework_alone<'a>(framework: &'a Framework, sums: &Sums<'a>) -> FrameworkSh
         used_resources: ResourcesShape::of(&used),
         offered_resources: ResourcesShape::of(&offered),
         resources: ResourcesShape::of(&used.plus(&offered)),
-        tasks: Vec::new(),
-        unreachable_tasks: Vec::new(),
-        completed_tasks: Vec::new(),
-        offers: Vec::new(),
-        executors: Vec::new(),
     }
 }
 
@@ -294,33 +300,26 @@ fn offer_shape(offer: &Offer) -> OfferShape<'_> {
 }
 
 fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
-    let user = task.spec.command.user.as_deref();
-    let said = Undecided::of(&task.spec);
+    let said = Said::of(&task.spec.original);
     TaskShape {
         id: task.key.task.as_str(),
-        name: &task.spec.name,
+        name: said.name,
         framework_id: task.key.framework.as_str(),
         executor_id: task.executor.as_ref().map_or("", |id| id.as_str()),
         slave_id: task.agent.as_str(),
         state: task.state.as_str(),
         resources: ResourcesShape::of(&task.spec.resources),
-        limits: shapes::limits(&task.spec.limits),
+        limits: shapes::limits(&said.limits()),
         role: task.role.as_str(),
-        user: user
+        user: said
+            .user
             .or(Some(framework_user))
             .filter(|user| !user.is_empty()),
-        labels: task.spec.labels.iter().map(label).collect(),
-        statuses: task.statuses.iter().map(status_shape).collect(),
-        discovery: shapes::discovery(&said),
-        container: said.container.as_deref().map(shapes::message),
-        health_check: said.health_check.as_deref().map(shapes::message),
-    }
-}
-
-fn label((key, value): &(String, Option<String>)) -> LabelShape<'_> {
-    LabelShape {
-        key,
-        value: value.as_deref(),
+        labels: said.labels().map(LabelShape::of).collect(),
+        statuses: task.statuses.iter().map(|one| status_shape(one)).collect(),
+        discovery: said.discovery().as_ref().map(shapes::discovery),
+        container: said.container().as_ref().map(shapes::message),
+        health_check: said.health_check().as_ref().map(shapes::message),
     }
 }
 
@@ -330,12 +329,12 @@ fn status_shape(status: &TaskStatus) -> StatusShape<'_> {
         .original
         .is_some()
         .then(|| wire::TaskStatus::from(status));
-    let (container_status, labels) = match said {
+    let (container_status, labels) = match &said {
         Some(said) => (
-            said.container_status.as_ref().map(shapes::message),
+            ContainerStatusShape::as_said(said),
             said.labels.as_ref().map(shapes::label_list),
         ),
-        None => (shapes::container_status(status), None),
+        None => (ContainerStatusShape::of(status), None),
     };
     StatusShape {
         state: status.state.as_str(),

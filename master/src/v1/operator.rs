@@ -11,6 +11,7 @@ mod metrics; // the cluster as numbers, in the names of Mesos
 mod operations; // operations that are done and not acknowledged
 mod orders; // what is to change, in words of the core
 mod state; // agents, frameworks, tasks, executors
+mod tasks; // those of GET_TASKS, as protobuf
 mod watch; // the stream of what happens
 
 use std::sync::Arc;
@@ -157,7 +158,7 @@ fn large(view: &View, kind: Type) -> Option<Vec<u8>> {
     let (kind, number, part) = if kind == Type::GetState {
         (response::Type::GetState, GET_STATE, state::all(view))
     } else if kind == Type::GetTasks {
-        (response::Type::GetTasks, GET_TASKS, state::tasks(view))
+        (response::Type::GetTasks, GET_TASKS, tasks::all(view))
     } else {
         return None;
     };

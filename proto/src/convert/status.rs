@@ -6,6 +6,8 @@ use prost::Message as _;
 
 use super::ids::{update_id, uuid};
 use super::{ConvertError, Within as _, check, moment, moment_of, time_info};
+use crate::encoded;
+use crate::json::number_of;
 use crate::mesos::v1 as wire;
 
 /// The name of memory on the wire.
@@ -157,6 +159,84 @@ impl From<&TaskStatus> for wire::TaskStatus {
     }
 }
 
+/// Appends the message as a field. What was made here, as nearly all are, is written without making the message first.
+pub fn put(out: &mut Vec<u8>, number: u32, status: &TaskStatus) {
+    if status.original.is_some() {
+        return encoded::put_message(out, number, &wire::TaskStatus::from(status));
+    }
+    let from = encoded::open(out, number);
+    put_fields(out, status);
+    encoded::close(out, from);
+}
+
+fn put_fields(out: &mut Vec<u8>, status: &TaskStatus) {
+    const fn of(field: &str) -> u32 {
+        number_of::<wire::TaskStatus>(field)
+    }
+    encoded::put_id(out, const { of("task_id") }, status.task.as_str());
+    let state = wire::TaskState::from(status.state).into();
+    encoded::put_enum(out, const { of("state") }, state);
+    if let Some(message) = &status.message {
+        encoded::put_delimited(out, const { of("message") }, message.as_bytes());
+    }
+    if let Some(agent) = &status.agent {
+        encoded::put_id(out, const { of("agent_id") }, agent.as_str());
+    }
+    let timestamp = status.timestamp.as_secs_f64().to_bits();
+    encoded::put_fixed64(out, const { of("timestamp") }, timestamp);
+    if let Some(executor) = &status.executor {
+        encoded::put_id(out, const { of("executor_id") }, executor.as_str());
+    }
+    if let Some(healthy) = status.healthy {
+        encoded::put_varint(out, const { of("healthy") }, healthy.into());
+    }
+    let source = wire::task_status::Source::from(status.source).into();
+    encoded::put_enum(out, const { of("source") }, source);
+    if let Some(reason) = status.reason {
+        let reason = wire::task_status::Reason::from(reason).into();
+        encoded::put_enum(out, const { of("reason") }, reason);
+    }
+    if let Some(uuid) = status.uuid {
+        encoded::put_delimited(out, const { of("uuid") }, &uuid.0);
+    }
+    put_container_status(out, const { of("container_status") }, status);
+    if let Some(time) = status.unreachable_time {
+        encoded::put_message(out, const { of("unreachable_time") }, &time_info(time));
+    }
+    if let Some(answer) = status.check {
+        let answer = check::answer_to_wire(answer);
+        encoded::put_message(out, const { of("check_status") }, &answer);
+    }
+    if let Some(bytes) = status.memory_limitation_bytes {
+        let limitation = memory_limitation(bytes);
+        encoded::put_message(out, const { of("limitation") }, &limitation);
+    }
+}
+
+fn put_container_status(out: &mut Vec<u8>, number: u32, status: &TaskStatus) {
+    const NETWORKS: u32 = number_of::<wire::ContainerStatus>("network_infos");
+    const CONTAINER: u32 = number_of::<wire::ContainerStatus>("container_id");
+    const ADDRESSES: u32 = number_of::<wire::NetworkInfo>("ip_addresses");
+    const ADDRESS: u32 = number_of::<wire::network_info::IpAddress>("ip_address");
+    if status.container.is_none() && status.ip_addresses.is_empty() {
+        return;
+    }
+    let from = encoded::open(out, number);
+    if !status.ip_addresses.is_empty() {
+        let network = encoded::open(out, NETWORKS);
+        for address in &status.ip_addresses {
+            let one = encoded::open(out, ADDRESSES);
+            encoded::put_delimited(out, ADDRESS, address.as_bytes());
+            encoded::close(out, one);
+        }
+        encoded::close(out, network);
+    }
+    if let Some(container) = &status.container {
+        encoded::put_id(out, CONTAINER, container.as_str());
+    }
+    encoded::close(out, from);
+}
+
 /// A reason of a number we do not know is one that a newer peer has learned: it says nothing to us.
 fn reason(number: i32) -> Option<Reason> {
     wire::task_status::Reason::try_from(number)
@@ -265,4 +345,54 @@ both_ways! { wire::task_status::Reason, Reason,
     TaskGroupUnauthorized = TaskGroupUnauthorized, TaskHealthCheckStatusUpdated = TaskHealthCheckStatusUpdated,
     TaskInvalid = TaskInvalid, TaskKilledDuringLaunch = TaskKilledDuringLaunch, TaskUnauthorized = TaskUnauthorized,
     TaskUnknown = TaskUnknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_model::{CheckAnswer, TaskId, Timestamp, UpdateId};
+
+    use super::*;
+
+    fn written(status: &TaskStatus) -> wire::TaskStatus {
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Outer {
+            #[prost(message, required, tag = "7")]
+            status: wire::TaskStatus,
+        }
+        let mut out = Vec::new();
+        put(&mut out, 7, status);
+        Outer::decode(out.as_slice()).expect("a field").status
+    }
+
+    #[test]
+    fn what_is_written_piece_by_piece_is_the_message() {
+        let id = TaskId::new("t").expect("an id");
+        let now = Timestamp::from_millis(1_234_567);
+        let bare = TaskStatus::new(id.clone(), TaskState::Lost, Source::Master, now);
+        let full = TaskStatus {
+            reason: Some(Reason::Reconciliation),
+            message: Some("w".repeat(200)),
+            agent: Some("m-S1".parse().expect("an id")),
+            executor: Some(id.as_executor()),
+            container: Some("c".parse().expect("an id")),
+            uuid: Some(UpdateId([7; 16])),
+            healthy: Some(false),
+            check: Some(CheckAnswer::Tcp(Some(true))),
+            unreachable_time: Some(now),
+            ip_addresses: vec!["10.0.0.1".to_owned(), "::1".to_owned()],
+            memory_limitation_bytes: Some(MEBIBYTE),
+            ..bare.clone()
+        };
+        let only_container = TaskStatus {
+            container: full.container.clone(),
+            ..bare.clone()
+        };
+        let came = TaskStatus {
+            original: Some(wire::TaskStatus::from(&full).encode_to_vec().into()),
+            ..bare.clone()
+        };
+        for status in [bare, full, only_container, came] {
+            assert_eq!(written(&status), wire::TaskStatus::from(&status));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mete_agent_core::{Sandbox, Task, View};
 use mete_model::ContainerId;
-use mete_proto::convert::undecided::Undecided;
+use mete_proto::convert::said::Said;
 use mete_proto::convert::{resources, task as words, task_limits};
 use mete_proto::json;
 use mete_proto::mesos::v1 as wire;
@@ -90,7 +90,7 @@ pub(super) fn tasks(view: &View) -> response::GetTasks {
 
 fn one(task: &Task) -> wire::Task {
     let spec = &task.spec;
-    let came = Undecided::of(spec);
+    let said = Said::of(&spec.original);
     let state = wire::TaskState::from(task.latest.state).into();
     wire::Task {
         name: spec.name.clone(),
@@ -104,10 +104,10 @@ fn one(task: &Task) -> wire::Task {
         status_update_state: Some(state),
         status_update_uuid: None,
         labels: words::labels_to_wire(&spec.labels),
-        discovery: came.discovery,
-        container: came.container,
-        health_check: came.health_check,
-        kill_policy: came.kill_policy,
+        discovery: said.discovery(),
+        container: said.container().map(Box::new),
+        health_check: said.health_check().map(Box::new),
+        kill_policy: said.kill_policy(),
         user: spec.command.user.clone(),
         limits: task_limits::to_wire(&spec.limits),
     }

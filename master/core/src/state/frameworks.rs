@@ -57,7 +57,7 @@ pub struct Framework {
     /// Its name.
     pub id: FrameworkId,
     /// What it says of itself.
-    pub info: FrameworkInfo,
+    pub info: Arc<FrameworkInfo>,
     /// Whether its tasks outlive agents; as first said.
     pub checkpoint: bool,
     /// Whether it is there.
@@ -94,7 +94,7 @@ impl Framework {
     }
 
     /// Whether nothing is known of it but that it has tasks.
-    pub const fn is_nameless(&self) -> bool {
+    pub fn is_nameless(&self) -> bool {
         self.info.name.is_empty() && self.info.user.is_empty() && self.info.principal.is_none()
     }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, ExecutorId, FrameworkId, Role, Source, TaskId, TaskKey, TaskSpec, TaskState,
-    TaskStatus, Timestamp, UpdateId,
+    AgentId, ExecutorId, FrameworkId, Resources, Role, Source, TaskId, TaskKey, TaskSpec,
+    TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 use mete_model::SharedMap;
@@ -30,15 +30,37 @@ pub struct Task {
     /// Who looks after it, when it came in a group.
     pub executor: Option<ExecutorId>,
     /// What it is.
-    pub spec: Arc<TaskSpec>,
+    pub spec: TaskBrief,
     /// Where it stands, acknowledged or not.
     pub state: TaskState,
     /// The last report of each state, in the order in which they came: at most one per state.
-    pub statuses: Vec<TaskStatus>,
+    pub statuses: Vec<Arc<TaskStatus>>,
     /// The last update that asks for an acknowledgement, and the state it tells.
     pub unacknowledged: Option<(UpdateId, TaskState)>,
     /// Set when it is to end.
     pub kill: Option<Kill>,
+}
+
+/// What stays of a task's description when its agent has it: what is decided on, and in the message all the rest. There may
+/// be a hundred thousand of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskBrief {
+    /// What it takes.
+    pub resources: Resources,
+    /// From SIGTERM to SIGKILL; `None`: the agent's own.
+    pub kill_grace_period: Option<Duration>,
+    /// The `mesos.v1.TaskInfo` as it came. It never says what secrets hold.
+    pub original: Box<[u8]>,
+}
+
+impl TaskBrief {
+    fn of(spec: &TaskSpec) -> Self {
+        Self {
+            resources: spec.resources.clone(),
+            kill_grace_period: spec.kill_grace_period,
+            original: spec.original.as_ref().into(),
+        }
+    }
 }
 
 /// A kill that was asked for and is repeated until the task has ended.
@@ -53,17 +75,14 @@ pub struct Kill {
 }
 
 impl Task {
-    /// A task about which nothing was heard yet. What its secrets hold is for its agent alone.
-    pub(crate) fn new(key: TaskKey, role: Role, mut spec: Arc<TaskSpec>) -> Self {
-        if spec.tells_secrets() {
-            Arc::make_mut(&mut spec).forget_secrets();
-        }
+    /// A task about which nothing was heard yet, on this agent.
+    pub(crate) fn new(key: TaskKey, agent: AgentId, role: Role, spec: &TaskSpec) -> Self {
         Self {
             key,
-            agent: spec.agent.clone(),
+            agent,
             role,
             executor: spec.executor.as_ref().map(|executor| executor.id.clone()),
-            spec,
+            spec: TaskBrief::of(spec),
             state: TaskState::Staging,
             statuses: Vec::new(),
             unacknowledged: None,
@@ -83,13 +102,37 @@ impl Task {
 
     /// The last report that was heard.
     pub fn latest(&self) -> Option<&TaskStatus> {
-        self.statuses.last()
+        self.statuses.last().map(Arc::as_ref)
     }
 
     /// Keeps a report as the last of its state.
-    pub(crate) fn note(&mut self, status: TaskStatus) {
+    pub(crate) fn note(&mut self, status: Arc<TaskStatus>) {
         self.statuses.retain(|other| other.state != status.state);
+        self.statuses.reserve_exact(1); // Most tasks have one or two for all their life.
         self.statuses.push(status);
+    }
+
+    /// Lets a report name the task and what it has to do with by the texts that are held already.
+    pub(crate) fn share_names(&self, status: &mut TaskStatus) {
+        status.task = self.key.task.clone();
+        share(&mut status.agent, Some(&self.agent));
+        let latest = self.latest();
+        let executor = self.executor.as_ref();
+        share(
+            &mut status.executor,
+            executor.or_else(|| latest?.executor.as_ref()),
+        );
+        share(
+            &mut status.container,
+            latest.and_then(|latest| latest.container.as_ref()),
+        );
+        if let Some(executor) = status
+            .executor
+            .as_mut()
+            .filter(|executor| executor.as_str() == self.key.task.as_str())
+        {
+            *executor = self.key.task.as_executor();
+        }
     }
 
     /// A report that the master makes of where the task stands; it asks for no acknowledgement.
@@ -228,6 +271,13 @@ pub(crate) fn of_framework<'a>(
         .after(is_before)
         .take_while(move |(key, _)| key.framework == *id)
         .map(|(_, task)| task)
+}
+
+/// One text for two names that are equal.
+fn share<T: Clone + PartialEq>(name: &mut Option<T>, known: Option<&T>) {
+    if name.as_ref() == known {
+        *name = known.cloned();
+    }
 }
 
 /// The key of a framework's task.

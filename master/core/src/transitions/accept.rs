@@ -21,7 +21,7 @@ use crate::validate::{self, Candidate, OffersError};
 /// What an ACCEPT works on: one framework, one agent, one role, and a pool that shrinks.
 pub(super) struct Bench {
     pub(super) framework: FrameworkId,
-    pub(super) info: FrameworkInfo,
+    pub(super) info: Arc<FrameworkInfo>,
     pub(super) agent: AgentId,
     pub(super) role: Role,
     pub(super) pool: Resources,
@@ -53,8 +53,8 @@ impl Cluster {
             return;
         };
         let mut bench = Bench {
-            framework: framework.clone(),
-            info: known.info.clone(),
+            framework: known.id.clone(),
+            info: Arc::clone(&known.info),
             agent: offers[0].agent.clone(),
             role: offers[0].role.clone(),
             pool: Resources::none(),
@@ -200,14 +200,13 @@ impl Cluster {
         debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
         self.count().tasks_launched += 1;
         bench.count_launch();
-        let spec = Arc::new(spec);
-        let message = MessageToAgent::RunTask {
-            framework: Box::new(bench.info.clone()),
-            role: bench.role.clone(),
-            task: as_asked(&spec, &asked),
-        };
-        let task = Task::new(key, bench.role.clone(), spec);
+        let task = Task::new(key, bench.agent.clone(), bench.role.clone(), &spec);
         self.tasks.insert(task);
+        let message = MessageToAgent::RunTask {
+            framework: Arc::clone(&bench.info),
+            role: bench.role.clone(),
+            task: as_asked(spec, &asked),
+        };
         self.tell_agent(&bench.agent, message, out);
     }
 
@@ -261,12 +260,7 @@ impl Cluster {
 }
 
 /// A task as its agent is to run it: with its volumes where it asked for them.
-pub(super) fn as_asked(spec: &Arc<TaskSpec>, asked: &Resources) -> Arc<TaskSpec> {
-    let resources = spec.resources.with_volumes_as_in(asked);
-    if resources == spec.resources {
-        return Arc::clone(spec);
-    }
-    let mut spec = TaskSpec::clone(spec);
-    spec.resources = resources;
+pub(super) fn as_asked(mut spec: TaskSpec, asked: &Resources) -> Arc<TaskSpec> {
+    spec.resources = spec.resources.with_volumes_as_in(asked);
     Arc::new(spec)
 }

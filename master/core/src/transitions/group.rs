@@ -91,14 +91,13 @@ impl Cluster {
             bench.count_launch();
             self.executors
                 .join(key.clone(), &executor, &bench.role, spec.id.clone());
-            let spec = Arc::new(spec);
-            specs.push(as_asked(&spec, view));
-            let mut task = Task::new(task, bench.role.clone(), spec);
+            let mut task = Task::new(task, bench.agent.clone(), bench.role.clone(), &spec);
             task.executor = Some(key.executor.clone());
             self.tasks.insert(task);
+            specs.push(as_asked(spec, view));
         }
         let message = MessageToAgent::RunGroup {
-            framework: Box::new(bench.info.clone()),
+            framework: Arc::clone(&bench.info),
             role: bench.role.clone(),
             executor,
             tasks: specs,

@@ -1,6 +1,7 @@
 //! Pings missed, streams broken, agents gone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mete_model::{AgentId, Reason, TaskKey, TaskState, Timestamp};
 use tracing::{info, warn};
@@ -145,7 +146,8 @@ impl Cluster {
         status.message = Some(format!("agent {} is unreachable: {why}", task.agent));
         status.unreachable_time = Some(now);
         status.healthy = None;
-        task.note(status.clone());
+        let status = Arc::new(status);
+        task.note(Arc::clone(&status));
         self.answer(&key.framework, status, out);
     }
 

@@ -10,7 +10,7 @@ use mete_model::{
     Timestamp,
 };
 use mete_placement::AgentFacts;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::cluster::{Cluster, Out};
 use crate::effects::{Action, MessageToAgent, Reply};
@@ -73,7 +73,7 @@ impl Cluster {
         self.take_in_frameworks(now, frameworks, &brought);
         let message = MessageToAgent::Registered { agent: id.clone() };
         self.tell_agent(&id, message, out);
-        for framework in outdated.into_iter().map(Box::new) {
+        for framework in outdated {
             self.tell_agent(&id, MessageToAgent::UpdateFramework { framework }, out);
         }
         self.take_in_tasks(now, &id, brought, out);
@@ -198,11 +198,11 @@ impl Cluster {
     }
 
     /// What frameworks say of themselves now that said other things when an agent heard of them.
-    fn outdated(&self, brought: &[FrameworkInfo]) -> Vec<FrameworkInfo> {
+    fn outdated(&self, brought: &[FrameworkInfo]) -> Vec<Arc<FrameworkInfo>> {
         let now = brought.iter().filter_map(|info| {
             let known = self.frameworks.get(info.id.as_ref()?)?;
-            let differs = known.info != *info && !known.is_nameless() && !known.is_completed();
-            differs.then(|| known.info.clone())
+            let differs = *known.info != *info && !known.is_nameless() && !known.is_completed();
+            differs.then(|| Arc::clone(&known.info))
         });
         now.collect()
     }
@@ -250,7 +250,7 @@ impl Cluster {
         };
         let framework = Framework {
             id: id.clone(),
-            info,
+            info: Arc::new(info),
             checkpoint: true, // Its tasks have outlived a master.
             life,
             suppressed: BTreeSet::new(),
@@ -272,7 +272,9 @@ impl Cluster {
     ) {
         let mut seen = BTreeSet::new();
         for task in brought {
-            let key = tasks::key(&task.framework, &task.spec.id);
+            let known = self.frameworks.get(&task.framework);
+            let framework = known.map_or(&task.framework, |known| &known.id);
+            let key = tasks::key(framework, &task.spec.id);
             if seen.insert(key.clone()) {
                 self.take_in_task(now, agent, &key, task, out);
             }
@@ -326,23 +328,27 @@ impl Cluster {
         let AgentTask {
             mut spec,
             role,
-            status,
+            mut status,
             executor,
             ..
         } = brought;
         if self.tasks.get(key).is_none() {
-            let role = role.unwrap_or_else(|| self.only_role(&key.framework));
+            let role = match role {
+                Some(role) => self.role_as_known(&key.framework, role),
+                None => self.only_role(&key.framework),
+            };
             if let Some(agent) = self.agents.get(agent) {
                 spec.resources = spec.resources.with_volumes_as_in(&agent.info.resources);
             }
-            let mut task = Task::new(key.clone(), role, Arc::new(spec));
-            task.agent = agent.clone();
+            let mut task = Task::new(key.clone(), agent.clone(), role, &spec);
             if let Some(executor) = executor {
                 task.executor = Some(executor.id.clone());
             }
             task.state = status.state;
-            task.note(status);
-            info!(task = %key, %agent, state = %task.state, "task taken in");
+            task.share_names(&mut status);
+            task.note(Arc::new(status));
+            // Of these there may be a hundred thousand in a second.
+            debug!(task = %key, %agent, state = %task.state, "task taken in");
             self.tasks.insert(task);
             return false;
         }
@@ -354,12 +360,21 @@ impl Cluster {
             return false; // An end that was told stays told; its update is not acknowledged yet.
         }
         task.state = status.state;
-        task.note(status.clone());
+        task.share_names(&mut status);
+        let status = Arc::new(status);
+        task.note(Arc::clone(&status));
         if status.state.is_terminal() {
-            self.count().task_ended(&status);
+            self.count().task_ended(status.state, &status);
             return false;
         }
         was == TaskState::Unreachable
+    }
+
+    /// One text for a role that the framework names, too.
+    fn role_as_known(&self, framework: &FrameworkId, role: Role) -> Role {
+        let framework = self.frameworks.get(framework);
+        let known = framework.and_then(|framework| framework.info.roles.get(&role));
+        known.cloned().unwrap_or(role)
     }
 
     /// The role of a task that does not say it.

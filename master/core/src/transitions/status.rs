@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mete_model::{
     AgentId, Capability, FrameworkId, FrameworkInfo, Reason, Source, TaskId, TaskKey, TaskState,
     TaskStatus, Timestamp, UpdateId,
@@ -17,6 +18,15 @@ use crate::effects::{Event, MessageToAgent, Refusal};
 use crate::input::{LinkId, TaskName, Update};
 use crate::state::deadlines::Due;
 use crate::state::tasks;
+
+/// News of a task that is noted and passed on.
+struct Told {
+    status: Arc<TaskStatus>,
+    /// See [`Update::latest`].
+    latest: Option<TaskState>,
+    /// See [`Update::original`].
+    original: Bytes,
+}
 
 impl Cluster {
     pub(crate) fn update(&mut self, agent: &AgentId, link: LinkId, update: Update, out: &mut Out) {
@@ -33,6 +43,12 @@ impl Cluster {
     pub(crate) fn take_update(&mut self, agent: &AgentId, mut update: Update, out: &mut Out) {
         let key = tasks::key(&update.framework, &update.status.task);
         self.note_drain(agent, &key, &mut update.status);
+        let key = self.share_names(key, &mut update.status);
+        let update = Told {
+            status: Arc::new(update.status),
+            latest: update.latest,
+            original: update.original,
+        };
         let Some(framework) = self.frameworks.get(&key.framework) else {
             warn!(task = %key, %agent, "update for a framework that is not known");
             self.count().updates_dropped += 1;
@@ -55,11 +71,23 @@ impl Cluster {
             }
             return;
         }
-        self.forward(update, out);
+        self.forward(&key.framework, update, out);
+    }
+
+    /// The report names what is known in the words in which it is known: there is one text of each name, however often it is
+    /// told.
+    fn share_names(&self, key: TaskKey, status: &mut TaskStatus) -> TaskKey {
+        match self.tasks.get(&key) {
+            Some(task) => {
+                task.share_names(status);
+                task.key.clone()
+            }
+            None => key,
+        }
     }
 
     /// Moves the task to where the news says it is.
-    fn note_update(&mut self, key: &TaskKey, update: &Update) {
+    fn note_update(&mut self, key: &TaskKey, update: &Told) {
         let Some(task) = self.tasks.get_mut(key) else {
             return;
         };
@@ -78,11 +106,9 @@ impl Cluster {
         if let Some(uuid) = update.status.uuid {
             task.unacknowledged = Some((uuid, update.status.state));
         }
-        task.note(update.status.clone());
+        task.note(Arc::clone(&update.status));
         if held && !task.holds_resources() {
-            let mut end = update.status.clone();
-            end.state = latest;
-            self.count().task_ended(&end);
+            self.count().task_ended(latest, &update.status);
             self.release(key);
         }
     }
@@ -101,17 +127,15 @@ impl Cluster {
         }
     }
 
-    fn forward(&mut self, update: Update, out: &mut Out) {
-        let Some(framework) = self.frameworks.get(&update.framework) else {
+    fn forward(&mut self, framework: &FrameworkId, update: Told, out: &mut Out) {
+        let Some(known) = self.frameworks.get(framework) else {
             return;
         };
-        let mut status = update.status;
-        status.state = understood(&framework.info, status.state);
         let event = Event::Update {
-            status,
+            status: as_understood(&known.info, update.status),
             original: Some(update.original),
         };
-        if !self.tell_framework(&update.framework, event, out) {
+        if !self.tell_framework(framework, event, out) {
             self.count().updates_dropped += 1;
         }
     }
@@ -195,21 +219,26 @@ impl Cluster {
         let mut status = task.status_by_master(now);
         status.reason = Some(reason);
         status.message = Some(message.to_owned());
-        task.note(status.clone());
-        self.count().task_ended(&status);
+        let status = Arc::new(status);
+        task.note(Arc::clone(&status));
+        self.count().task_ended(state, &status);
         self.release(key);
         self.tasks.archive(key);
         self.answer(&key.framework, status, out);
     }
 
     /// Tells a framework what the master has to say of a task; when it is not there, it will ask once it is back.
-    pub(crate) fn answer(&self, framework: &FrameworkId, mut status: TaskStatus, out: &mut Out) {
+    pub(crate) fn answer(
+        &self,
+        framework: &FrameworkId,
+        status: impl Into<Arc<TaskStatus>>,
+        out: &mut Out,
+    ) {
         let Some(known) = self.frameworks.get(framework) else {
             return;
         };
-        status.state = understood(&known.info, status.state);
         let event = Event::Update {
-            status,
+            status: as_understood(&known.info, status.into()),
             original: None,
         };
         self.tell_framework(framework, event, out);
@@ -257,6 +286,15 @@ impl Cluster {
             }
         }
     }
+}
+
+/// A report in the words that a framework knows.
+fn as_understood(framework: &FrameworkInfo, mut status: Arc<TaskStatus>) -> Arc<TaskStatus> {
+    let state = understood(framework, status.state);
+    if state != status.state {
+        Arc::make_mut(&mut status).state = state;
+    }
+    status
 }
 
 /// A state in the words that a framework knows: those of the old kind know LOST for all that has become of lost tasks.

@@ -56,7 +56,8 @@ impl Cluster {
         };
         self.count().subscriptions += 1;
         self.leave_old_stream(now, &id, out);
-        let before = self.frameworks.get(&id).map(|known| known.info.clone());
+        let before = self.frameworks.get(&id);
+        let before = before.map(|known| Arc::clone(&known.info));
         let framework = self.subscribed(now, &id, subscription);
         info!(framework = %id, name = framework.info.name, "framework subscribed");
         self.frameworks.all.insert(id.clone(), Arc::new(framework));
@@ -65,7 +66,7 @@ impl Cluster {
         self.tell_framework(&id, Event::Subscribed { framework }, out);
         self.tell_operations(now, &id, out);
         self.tell_kept_exits(&id, out);
-        self.tell_agents_of_changes(&id, before.as_ref(), out);
+        self.tell_agents_of_changes(&id, before.as_deref(), out);
         self.ask_for_updates(&id, out);
         out.reply = Some(Reply::Subscribed(id));
     }
@@ -107,9 +108,15 @@ impl Cluster {
         id: &FrameworkId,
         subscription: Subscription,
     ) -> Framework {
+        let mut info = subscription.info;
+        info.id = Some(id.clone());
+        let known = self.frameworks.get(id);
+        if let Some(known) = known.filter(|known| !known.is_nameless()) {
+            info.user.clone_from(&known.info.user);
+        }
         let mut framework = Framework {
             id: id.clone(),
-            info: subscription.info,
+            info: Arc::new(info),
             checkpoint: subscription.checkpoint,
             life: Life::Active {
                 link: subscription.link,
@@ -120,11 +127,7 @@ impl Cluster {
             registered_at: now,
             reregistered_at: None,
         };
-        framework.info.id = Some(id.clone());
-        if let Some(known) = self.frameworks.get(id) {
-            if !known.is_nameless() {
-                framework.info.user.clone_from(&known.info.user);
-            }
+        if let Some(known) = known {
             framework.checkpoint = known.checkpoint;
             framework.registered_at = known.registered_at;
             framework.reregistered_at = Some(now);
@@ -168,7 +171,7 @@ impl Cluster {
         }
         info.id = Some(id.clone());
         if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.info = info;
+            framework.info = Arc::new(info);
             framework.suppressed.clone_from(&suppressed);
             framework.rules = rules;
         }
@@ -193,7 +196,7 @@ impl Cluster {
         let Some(framework) = self.frameworks.get(id) else {
             return;
         };
-        if before.is_none_or(|before| *before == framework.info) {
+        if before.is_none_or(|before| *before == *framework.info) {
             return;
         }
         let of_tasks = self.tasks.of_framework(id).map(|task| task.agent.clone());
@@ -201,7 +204,7 @@ impl Cluster {
         let of_executors = executors.map(|executor| executor.agent);
         let agents: BTreeSet<AgentId> = of_tasks.chain(of_executors).collect();
         for agent in agents {
-            let framework = Box::new(framework.info.clone());
+            let framework = Arc::clone(&framework.info);
             self.tell_agent(&agent, MessageToAgent::UpdateFramework { framework }, out);
         }
     }

@@ -398,7 +398,7 @@ fn why(out: &Out, on: LinkId) -> Vec<(Option<Reason>, Option<String>)> {
     let mut all = Vec::new();
     for event in events(out, on) {
         if let Event::Update { status, .. } = event {
-            all.push((status.reason, status.message));
+            all.push((status.reason, status.message.clone()));
         }
     }
     all

@@ -1,5 +1,6 @@
 //! Updates up, acknowledgements down, kills, reconciliation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mete_master_core::{Action, Call, Event, Input, LinkId, MessageToAgent};
@@ -68,7 +69,7 @@ fn an_update_goes_up_as_it_came_and_its_acknowledgement_down() {
     assert_eq!(
         events(&out, client.link),
         [Event::Update {
-            status: status(&agent, "one", TaskState::Running, 1),
+            status: Arc::new(status(&agent, "one", TaskState::Running, 1)),
             original: Some(bytes::Bytes::from_static(b"as it came")),
         }]
     );

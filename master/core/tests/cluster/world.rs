@@ -430,7 +430,7 @@ pub(crate) fn statuses(out: &Out, on: LinkId) -> Vec<TaskStatus> {
     let mut all = Vec::new();
     for event in events(out, on) {
         if let Event::Update { status, .. } = event {
-            all.push(status);
+            all.push(TaskStatus::clone(&status));
         }
     }
     all

@@ -18,13 +18,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
-use mete_master_core::{Agent, Framework, Reach, Task, View};
+use mete_master_core::{Agent, Framework, Task, View};
 use mete_model::TaskState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::shapes::{self, AgentShape, FrameworkShape, RecoveredShape, TaskShape};
-use super::{agent_shape, framework_alone, framework_shape, task_shape};
+use super::parts::Parts;
+use super::shapes::{self, AgentShape, RecoveredShape, TaskShape};
+use super::{agent_shape, framework_shape, is_here, recovered, task_shape};
 use crate::grpc::About;
 use crate::http::Pages;
 use crate::http::asked::Query;
@@ -76,34 +77,28 @@ async fn slaves(
 ) -> Result<Response, HttpError> {
     let write = move |view: &View, _: &About| {
         let sums = Sums::of(view);
-        let is_meant = |agent: &&Arc<Agent>| {
+        let is_meant = |agent: &&Agent| {
             let id = asked.slave_id.as_deref();
             id.is_none_or(|id| id == agent.id.as_str())
         };
-        let mut shape = AgentsShape {
-            slaves: Vec::new(),
-            recovered_slaves: Vec::new(),
+        let meant: Vec<&Agent> = view
+            .agents
+            .values()
+            .map(Arc::as_ref)
+            .filter(is_meant)
+            .collect();
+        let here = meant.iter().filter(|agent| is_here(agent)).map(|agent| {
+            let mut one = agent_shape(agent, &sums);
+            let used = sums.used_on(&agent.id).together();
+            let offered = sums.offered_on(&agent.id).together();
+            one.used_resources_full = Some(shapes::full(&used));
+            one.offered_resources_full = Some(shapes::full(&offered));
+            one
+        });
+        let shape = AgentsShape {
+            slaves: here.collect(),
+            recovered_slaves: recovered(meant.iter().copied()),
         };
-        for agent in view.agents.values().filter(is_meant) {
-            match agent.reach {
-                Reach::Registered { .. } | Reach::Disconnected { .. } if !agent.is_gone() => {
-                    let mut one = agent_shape(agent, &sums);
-                    let used = sums.used_on(&agent.id).together();
-                    let offered = sums.offered_on(&agent.id).together();
-                    one.used_resources_full = Some(shapes::full(&used));
-                    one.offered_resources_full = Some(shapes::full(&offered));
-                    shape.slaves.push(one);
-                }
-                Reach::Recovered { .. } => shape.recovered_slaves.push(RecoveredShape {
-                    id: agent.id.as_str(),
-                    hostname: &agent.info.endpoint.hostname,
-                    port: agent.info.endpoint.port,
-                }),
-                Reach::Registered { .. }
-                | Reach::Disconnected { .. }
-                | Reach::Unreachable { .. } => {}
-            }
-        }
         serde_json::to_vec(&shape)
     };
     written(pages, write).await
@@ -115,32 +110,19 @@ struct OneFramework {
     framework_id: Option<String>,
 }
 
-#[derive(Default, Serialize)]
-struct FrameworksShape<'a> {
-    frameworks: Vec<FrameworkShape<'a>>,
-    completed_frameworks: Vec<FrameworkShape<'a>>,
-    unregistered_frameworks: [(); 0],
-}
-
 async fn frameworks(
     State(pages): State<Pages>,
     Query(asked): Query<OneFramework>,
 ) -> Result<Response, HttpError> {
     let write = move |view: &View, _: &About| {
         let sums = Sums::of(view);
-        let is_meant = |framework: &&Arc<Framework>| {
-            let id = asked.framework_id.as_deref();
-            id.is_none_or(|id| id == framework.id.as_str())
-        };
-        let mut shape = FrameworksShape::default();
-        for framework in view.frameworks.values().filter(is_meant) {
-            let one = framework_shape(framework, view, &sums);
-            match framework.is_completed() {
-                true => shape.completed_frameworks.push(one),
-                false => shape.frameworks.push(one),
-            }
-        }
-        serde_json::to_vec(&shape)
+        let id = asked.framework_id.as_deref();
+        let is_meant = |framework: &Framework| id.is_none_or(|id| id == framework.id.as_str());
+        let mut parts = Parts::new(&sums);
+        parts.text("{");
+        super::frameworks(&mut parts, view, is_meant)?;
+        parts.text(",\"unregistered_frameworks\":[]}");
+        parts.write()
     };
     written(pages, write).await
 }
@@ -240,10 +222,7 @@ async fn summary(State(pages): State<Pages>) -> Result<Response, HttpError> {
             tally.add(task.state, agent.as_str());
         }
         let nothing = Tally::default();
-        let admitted = view.agents.values().filter(|agent| match agent.reach {
-            Reach::Registered { .. } | Reach::Disconnected { .. } => !agent.is_gone(),
-            Reach::Recovered { .. } | Reach::Unreachable { .. } => false,
-        });
+        let admitted = view.agents.values().filter(|agent| is_here(agent));
         let slaves = admitted.map(|agent| {
             let tally = on.get(&agent.id).unwrap_or(&nothing);
             counted(&agent_shape(agent, &sums), tally, "framework_ids")
@@ -251,7 +230,7 @@ async fn summary(State(pages): State<Pages>) -> Result<Response, HttpError> {
         let living = view.frameworks.values().filter(|one| !one.is_completed());
         let frameworks = living.map(|framework| {
             let tally = of.get(&framework.id).unwrap_or(&nothing);
-            counted(&framework_alone(framework, &sums), tally, "slave_ids")
+            counted(&framework_shape(framework, &sums), tally, "slave_ids")
         });
         let slaves: Result<Vec<_>, _> = slaves.collect();
         let frameworks: Result<Vec<_>, _> = frameworks.collect();
@@ -275,15 +254,6 @@ fn counted(
     let Some(fields) = shape.as_object_mut() else {
         return Ok(shape);
     };
-    for list in [
-        "tasks",
-        "unreachable_tasks",
-        "completed_tasks",
-        "offers",
-        "executors",
-    ] {
-        fields.remove(list);
-    }
     for state in TaskState::ALL {
         let count = tally.states.get(&state).copied().unwrap_or_default();
         fields.insert(state.as_str().to_owned(), json!(count));

@@ -10,14 +10,14 @@ use mete_model::{
 };
 use mete_proto::convert::offer_constraints;
 use mete_proto::convert::resources::{to_endpoint_form, to_wire};
-use mete_proto::convert::undecided::Undecided;
 use mete_proto::json::{self as proto_json, Json};
 use mete_proto::mesos::v1 as wire;
 use prost::Message;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-/// Everything but what frameworks have.
+/// Everything but agents and frameworks.
 #[derive(Serialize)]
 pub(super) struct StateShape<'a> {
     pub(super) version: &'a str,
@@ -35,17 +35,6 @@ pub(super) struct StateShape<'a> {
     pub(super) deactivated_slaves: usize,
     pub(super) unreachable_slaves: usize,
     pub(super) flags: &'a BTreeMap<String, String>,
-    pub(super) slaves: Vec<AgentShape<'a>>,
-    pub(super) recovered_slaves: Vec<RecoveredShape<'a>>,
-}
-
-/// The rest of everything: frameworks and what they have.
-#[derive(Default, Serialize)]
-pub(super) struct RestShape<'a> {
-    pub(super) frameworks: Vec<FrameworkShape<'a>>,
-    pub(super) completed_frameworks: Vec<FrameworkShape<'a>>,
-    pub(super) orphan_tasks: [(); 0],
-    pub(super) unregistered_frameworks: [(); 0],
 }
 
 /// The master that decides: this one.
@@ -100,7 +89,7 @@ pub(super) struct RecoveredShape<'a> {
     pub(super) port: u16,
 }
 
-/// A framework with all that is known of its tasks.
+/// A framework without what it has.
 #[derive(Serialize)]
 pub(super) struct FrameworkShape<'a> {
     pub(super) id: &'a str,
@@ -118,7 +107,7 @@ pub(super) struct FrameworkShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) labels: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) offer_constraints: Option<Value>,
+    pub(super) offer_constraints: Option<Box<RawValue>>,
     pub(super) capabilities: Vec<&'a str>,
     pub(super) failover_timeout: f64,
     pub(super) checkpoint: bool,
@@ -132,11 +121,6 @@ pub(super) struct FrameworkShape<'a> {
     pub(super) resources: ResourcesShape,
     pub(super) used_resources: ResourcesShape,
     pub(super) offered_resources: ResourcesShape,
-    pub(super) tasks: Vec<TaskShape<'a>>,
-    pub(super) unreachable_tasks: Vec<TaskShape<'a>>,
-    pub(super) completed_tasks: Vec<TaskShape<'a>>,
-    pub(super) offers: Vec<OfferShape<'a>>,
-    pub(super) executors: Vec<ExecutorShape<'a>>,
 }
 
 /// What looks after a group of tasks.
@@ -184,9 +168,9 @@ pub(super) struct TaskShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discovery: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) container: Option<Value>,
+    pub(super) container: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) health_check: Option<Value>,
+    pub(super) health_check: Option<Box<RawValue>>,
 }
 
 /// A label.
@@ -195,6 +179,13 @@ pub(super) struct LabelShape<'a> {
     pub(super) key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<&'a str>,
+}
+
+impl<'a> LabelShape<'a> {
+    /// Of its key and its value.
+    pub(super) const fn of((key, value): (&'a str, Option<&'a str>)) -> Self {
+        Self { key, value }
+    }
 }
 
 /// The last report of one state.
@@ -207,25 +198,67 @@ pub(super) struct StatusShape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) labels: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) container_status: Option<Value>,
+    pub(super) container_status: Option<ContainerStatusShape<'a>>,
 }
 
 /// What a task runs in, and how that stands in the network.
-pub(super) fn container_status(status: &TaskStatus) -> Option<Value> {
-    let addresses = status.ip_addresses.iter();
-    let addresses: Vec<Value> = addresses.map(|ip| json!({ "ip_address": ip })).collect();
-    let mut shape = Map::new();
-    if let Some(container) = &status.container {
-        shape.insert(
-            "container_id".to_owned(),
-            json!({ "value": container.as_str() }),
-        );
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum ContainerStatusShape<'a> {
+    /// As an executor of a framework's own said it.
+    AsSaid(Box<RawValue>),
+    /// As agents say it.
+    Ours {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        container_id: Option<ValueShape<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        network_infos: Option<[NetworkShape<'a>; 1]>,
+    },
+}
+
+/// An id.
+#[derive(Serialize)]
+pub(super) struct ValueShape<'a> {
+    value: &'a str,
+}
+
+/// A network with the task's addresses in it.
+#[derive(Serialize)]
+pub(super) struct NetworkShape<'a> {
+    ip_addresses: Vec<AddressShape<'a>>,
+}
+
+#[derive(Serialize)]
+struct AddressShape<'a> {
+    ip_address: &'a str,
+}
+
+impl<'a> ContainerStatusShape<'a> {
+    /// Of a report that has it in its message.
+    pub(super) fn as_said(status: &wire::TaskStatus) -> Option<Self> {
+        status
+            .container_status
+            .as_ref()
+            .map(message)
+            .map(Self::AsSaid)
     }
-    if !addresses.is_empty() {
-        let networks = json!([{ "ip_addresses": addresses }]);
-        shape.insert("network_infos".to_owned(), networks);
+
+    /// Of any other report.
+    pub(super) fn of(status: &'a TaskStatus) -> Option<Self> {
+        let addresses = status.ip_addresses.iter();
+        let ip_addresses: Vec<_> = addresses
+            .map(|ip| AddressShape { ip_address: ip })
+            .collect();
+        let container_id = status
+            .container
+            .as_ref()
+            .map(|id| ValueShape { value: id.as_str() });
+        let network_infos = (!ip_addresses.is_empty()).then_some([NetworkShape { ip_addresses }]);
+        (container_id.is_some() || network_infos.is_some()).then_some(Self::Ours {
+            container_id,
+            network_infos,
+        })
     }
-    (!shape.is_empty()).then_some(Value::Object(shape))
 }
 
 /// Resources as Mesos writes them: four numbers always, further scalars and ports when there are some.
@@ -368,7 +401,7 @@ pub(super) fn labels_of(info: &FrameworkInfo) -> Option<Vec<Value>> {
 }
 
 /// Which agents a framework wants offers of, by role.
-pub(super) fn offer_constraints(framework: &Framework) -> Option<Value> {
+pub(super) fn offer_constraints(framework: &Framework) -> Option<Box<RawValue>> {
     let constraints = offer_constraints::to_wire(&framework.rules.constraints);
     constraints.as_ref().map(message)
 }
@@ -387,8 +420,8 @@ pub(super) fn said_of(spec: &ExecutorSpec) -> Map<String, Value> {
         .is_some()
         .then(|| json!(info.r#type().as_str_name()));
     put("type", kind);
-    put("command", info.command.as_ref().map(message));
-    put("container", info.container.as_ref().map(message));
+    put("command", info.command.as_ref().map(value));
+    put("container", info.container.as_ref().map(value));
     put("source", info.source.as_ref().map(|source| json!(source)));
     put(
         "labels",
@@ -398,7 +431,14 @@ pub(super) fn said_of(spec: &ExecutorSpec) -> Map<String, Value> {
 }
 
 /// A message as the JSON that stands for it everywhere.
-pub(super) fn message<T: Message + Json>(message: &T) -> Value {
+pub(super) fn message<T: Message + Json>(message: &T) -> Box<RawValue> {
+    let json = String::from_utf8(proto_json::to_vec(message)).ok();
+    // JSON that we have written is JSON.
+    json.and_then(|json| RawValue::from_string(json).ok())
+        .unwrap_or_else(|| RawValue::NULL.to_owned())
+}
+
+fn value<T: Message + Json>(message: &T) -> Value {
     serde_json::from_slice(&proto_json::to_vec(message)).unwrap_or_default()
 }
 
@@ -410,8 +450,7 @@ pub(super) fn label_list(labels: &wire::Labels) -> Vec<Value> {
 }
 
 /// How others find the task, as its framework said it; the master does not decide on it, so it lies in the original.
-pub(super) fn discovery(said: &Undecided) -> Option<Value> {
-    let info = said.discovery.as_ref()?;
+pub(super) fn discovery(info: &wire::DiscoveryInfo) -> Value {
     let ports = info.ports.as_ref().map_or(&[][..], |ports| &ports.ports);
     let ports: Vec<Value> = ports
         .iter()
@@ -434,7 +473,7 @@ pub(super) fn discovery(said: &Undecided) -> Option<Value> {
     if let Some(labels) = &info.labels {
         shape["labels"] = json!({ "labels": label_list(labels) });
     }
-    Some(shape)
+    shape
 }
 
 /// Limits of a task beyond its resources; no number in JSON is infinite, so no limit is a word (Mesos').

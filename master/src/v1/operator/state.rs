@@ -3,26 +3,23 @@
 use std::sync::Arc;
 
 use mete_daemon::aside;
-use mete_master_core::{Admission, Agent, Executor, Framework, Life, Reach, Task, View};
-use mete_model::{Capability, FrameworkId, TaskState};
+use mete_master_core::{Admission, Agent, Executor, Framework, Life, Reach, View};
+use mete_model::Capability;
 use mete_proto::MESOS_VERSION;
-use mete_proto::convert::undecided::Undecided;
-use mete_proto::convert::{
-    duration_info, ids, offer, offer_constraints, resources, task, task_limits, time_info,
-};
+use mete_proto::convert::{duration_info, offer, offer_constraints, resources, time_info};
 use mete_proto::encoded;
 use mete_proto::json::number_of;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
 use wire::agent_info::capability::Type as AgentCapability;
-use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks};
+use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
 use crate::capabilities::AGENT_CAPABILITIES;
 use crate::sums::Sums;
+use crate::v1::operator::tasks;
 
-/// Everything, written as protobuf, in pieces: the tasks one by one, because all of them at once as messages would be many
-/// times as large as what is written; and all else at the same time.
+/// Everything, written as protobuf, in pieces: the tasks, and all else at the same time.
 pub(super) fn all(view: &View) -> Vec<Vec<u8>> {
     const TASKS: u32 = number_of::<GetState>("get_tasks");
     let sums = Sums::of(view);
@@ -35,7 +32,7 @@ pub(super) fn all(view: &View) -> Vec<Vec<u8>> {
         };
         rest.encode_to_vec()
     };
-    let (tasks, rest) = aside::both(|| tasks(view), rest);
+    let (tasks, rest) = aside::both(|| tasks::all(view), rest);
     let mut state = vec![encoded::head_of(TASKS, &tasks)];
     state.extend(tasks);
     state.push(rest);
@@ -159,98 +156,9 @@ pub(super) fn one_framework(framework: &Framework, sums: &Sums<'_>) -> get_frame
 
 /// What a framework says of itself, with the id it has.
 pub(super) fn framework_info(framework: &Framework) -> wire::FrameworkInfo {
-    let mut info = wire::FrameworkInfo::from(&framework.info);
+    let mut info = wire::FrameworkInfo::from(framework.info.as_ref());
     info.id = Some((&framework.id).into());
     info
-}
-
-/// What a usual task takes as protobuf: a guess too low costs a copy of megabytes.
-const TASK_BYTES: usize = 512;
-
-/// Tasks, written as protobuf, in pieces: that may run, the last that are over, and whose agents cannot be reached. Those in
-/// the view's two halves are written at the same time.
-pub(super) fn tasks(view: &View) -> Vec<Vec<u8>> {
-    let all: Vec<&Task> = view.tasks.values().map(Arc::as_ref).collect();
-    let (first, second) = all.split_at(all.len() / 2);
-    let (first, second) = aside::both(|| Told::of(view, first), || Told::of(view, second));
-    let ended: Vec<&Task> = view.ended_tasks.values().map(Arc::as_ref).collect();
-    let ended = Told::of(view, &ended);
-    let over = [first.over, second.over, ended.over];
-    let mut pieces = vec![first.may_run, second.may_run];
-    pieces.extend(over);
-    pieces.extend([first.unreachable, second.unreachable]);
-    pieces
-}
-
-/// Some tasks, written as they stand in [`GetTasks`].
-#[derive(Default)]
-struct Told {
-    may_run: Vec<u8>,
-    over: Vec<u8>,
-    unreachable: Vec<u8>,
-}
-
-impl Told {
-    fn of(view: &View, tasks: &[&Task]) -> Self {
-        const MAY_RUN: u32 = number_of::<GetTasks>("tasks");
-        const OVER: u32 = number_of::<GetTasks>("completed_tasks");
-        const UNREACHABLE: u32 = number_of::<GetTasks>("unreachable_tasks");
-        let mut told = Self::default();
-        for task in tasks {
-            let (number, list) = if task.state == TaskState::Unreachable {
-                (UNREACHABLE, &mut told.unreachable)
-            } else if task.state.is_terminal() {
-                (OVER, &mut told.over)
-            } else {
-                (MAY_RUN, &mut told.may_run)
-            };
-            if list.capacity() == 0 {
-                list.reserve(tasks.len() * TASK_BYTES);
-            }
-            encoded::put_message(list, number, &one_task(view, task));
-        }
-        told
-    }
-}
-
-/// A task as its framework described it, and what was told of it.
-pub(super) fn one_task(view: &View, known: &Task) -> wire::Task {
-    let spec = &known.spec;
-    let came = Undecided::of(spec);
-    let mut held = resources::to_wire(&spec.resources);
-    resources::allocate(&mut held, &known.role);
-    let unacknowledged = known.unacknowledged.as_ref();
-    let latest = known.statuses.last().map(|status| status.state);
-    wire::Task {
-        name: spec.name.clone(),
-        task_id: (&known.key.task).into(),
-        framework_id: (&known.key.framework).into(),
-        executor_id: known.executor.as_ref().map(Into::into),
-        agent_id: (&known.agent).into(),
-        state: wire::TaskState::from(known.state).into(),
-        resources: held,
-        statuses: known.statuses.iter().map(Into::into).collect(),
-        status_update_state: unacknowledged
-            .map(|(_, state)| *state)
-            .or(latest)
-            .map(|state| wire::TaskState::from(state).into()),
-        status_update_uuid: unacknowledged.map(|(id, _)| ids::uuid(*id)),
-        labels: task::labels_to_wire(&spec.labels),
-        discovery: came.discovery,
-        container: came.container,
-        health_check: came.health_check,
-        kill_policy: came.kill_policy,
-        user: user(view, known),
-        limits: task_limits::to_wire(&spec.limits),
-    }
-}
-
-/// As whom it runs: as its command says, or its framework.
-fn user(view: &View, known: &Task) -> Option<String> {
-    let own = known.spec.command.user.clone();
-    let framework = |id: &FrameworkId| view.frameworks.get(id).map(|one| one.info.user.clone());
-    own.or_else(|| framework(&known.key.framework))
-        .filter(|user| !user.is_empty())
 }
 
 /// Executors of groups; a task that came alone has none that anybody sees.

@@ -9,7 +9,7 @@ use wire::master::{Event, event};
 
 use super::bare;
 use crate::sums::Sums;
-use crate::v1::operator::state;
+use crate::v1::operator::{state, tasks as told};
 
 /// What has happened, agents first: a task is on an agent that was told, of a framework that was told.
 pub(super) fn between(before: &View, now: &View) -> Vec<Event> {
@@ -103,7 +103,7 @@ fn tasks(before: &View, now: &View, events: &mut Vec<Event>) {
             Some(was) => updates(&was.statuses, is, events),
             None => events.push(Event {
                 task_added: Some(event::TaskAdded {
-                    task: state::one_task(now, is),
+                    task: told::one(now, is),
                 }),
                 ..bare(event::Type::TaskAdded)
             }),
@@ -119,13 +119,13 @@ fn tasks(before: &View, now: &View, events: &mut Vec<Event>) {
 }
 
 /// Each report that was not there before.
-fn updates(before: &[TaskStatus], task: &Task, events: &mut Vec<Event>) {
+fn updates(before: &[Arc<TaskStatus>], task: &Task, events: &mut Vec<Event>) {
     let state = wire::TaskState::from(task.state).into();
     let news = task.statuses.iter().filter(|one| !before.contains(one));
     events.extend(news.map(|status| Event {
         task_updated: Some(event::TaskUpdated {
             framework_id: (&task.key.framework).into(),
-            status: status.into(),
+            status: status.as_ref().into(),
             state,
         }),
         ..bare(event::Type::TaskUpdated)
