@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use mete_agent_core::task_dir::CgroupPlan;
@@ -208,6 +209,8 @@ pub struct Cgroups {
     v2: Option<PathBuf>,
     v2_controllers: Vec<String>,
     isolation: Isolation,
+    /// What may be used by containers that may use more, or less, than what they were made with.
+    widths: Arc<Mutex<BTreeMap<String, Limits>>>,
 }
 
 impl Cgroups {
@@ -221,6 +224,7 @@ impl Cgroups {
             v2: None,
             v2_controllers: Vec::new(),
             isolation: Isolation::default(),
+            widths: Arc::default(),
         };
         groups.set_up_v2(hierarchies, &place);
         for limited in Limited::ALL {
@@ -349,7 +353,7 @@ impl Cgroups {
         let mut plan = self.plan_for(container);
         // Without walls every device of the machine is there.
         plan.v1.remove(devices::CONTROLLER);
-        self.make(plan, limits, None)
+        self.make(container, plan, limits, None)
     }
 
     /// The same for a container, which may use the usual devices and those `granted`: `c 195:0`.
@@ -363,11 +367,12 @@ impl Cgroups {
         granted: &[D],
     ) -> Result<CgroupPlan, CgroupError> {
         let granted: Vec<String> = granted.iter().map(ToString::to_string).collect();
-        self.make(self.plan_for(container), limits, Some(&granted))
+        self.make(container, self.plan_for(container), limits, Some(&granted))
     }
 
     fn make(
         &self,
+        container: &str,
         plan: CgroupPlan,
         limits: Limits,
         granted: Option<&[String]>,
@@ -378,6 +383,7 @@ impl Cgroups {
             .try_for_each(|group| make(Path::new(group)));
         let set = made.and_then(|()| limits::set(&self.options, &plan, limits));
         let set = set.and_then(|()| granted.map_or(Ok(()), |all| devices::set(&plan, all)));
+        let set = set.and_then(|()| self.widen(container));
         match set {
             Ok(()) => Ok(plan),
             Err(error) => {
@@ -387,12 +393,35 @@ impl Cgroups {
         }
     }
 
-    /// Sets the limits of groups that are there. Meant for more than before: memory that is in use cannot be taken away.
+    /// Notes what a container may use from now on: the last word counts, also for groups that are yet to be made. Meant for
+    /// more memory than before: what is in use cannot be taken away. [`widen`](Self::widen) follows.
+    pub fn note_width(&self, container: &str, limits: Limits) {
+        self.widths().insert(container.to_owned(), limits);
+    }
+
+    /// Sets what was noted last for a container, if anything was and its groups are there. One after the other: none that
+    /// comes late overwrites a later one.
     ///
     /// # Errors
     /// [`CgroupError`] names the file.
-    pub fn widen(&self, container: &str, limits: Limits) -> Result<(), CgroupError> {
-        limits::set(&self.options, &self.plan_for(container), limits)
+    pub fn widen(&self, container: &str) -> Result<(), CgroupError> {
+        let widths = self.widths();
+        let mut plan = self.plan_for(container);
+        plan.v1.retain(|_, group| Path::new(group).is_dir());
+        plan.v2 = plan.v2.filter(|group| Path::new(group).is_dir());
+        match widths.get(container) {
+            Some(limits) => limits::set(&self.options, &plan, *limits),
+            None => Ok(()),
+        }
+    }
+
+    /// A container is gone.
+    pub fn forget_width(&self, container: &str) {
+        self.widths().remove(container);
+    }
+
+    fn widths(&self) -> MutexGuard<'_, BTreeMap<String, Limits>> {
+        self.widths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The groups that [`Cgroups::create`] makes, there or not.

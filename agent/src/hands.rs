@@ -358,9 +358,10 @@ impl Hands {
 
     fn widen(&self, container: ContainerId, cpus_milli: u64, mem_bytes: u64) {
         let containerizer = Arc::clone(&self.containerizer);
+        // In the order in which it was decided.
+        containerizer.note_width(&container, Limits::new(cpus_milli, mem_bytes));
         tokio::task::spawn_blocking(move || {
-            let limits = Limits::new(cpus_milli, mem_bytes);
-            if let Err(error) = containerizer.widen(&container, limits) {
+            if let Err(error) = containerizer.widen(&container) {
                 warn!(%container, %error, "executor may use no more than before");
             }
         });

@@ -1,5 +1,6 @@
 //! What a task may use, in the kernel's units.
 
+use std::fs;
 use std::path::Path;
 
 use mete_agent_core::task_dir::CgroupPlan;
@@ -67,17 +68,25 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
     Ok(())
 }
 
-/// Keeps so much memory for a group and gives it no more than `most`, swap included. A group that has just been made has no
-/// limit.
+/// Keeps so much memory for a group and gives it no more than `most`, swap included. The kernel takes no limit that is above
+/// the one with swap, so that one goes first when there is to be more than before. A group that has just been made has none.
 fn memory_v1(group: &Path, kept: u64, most: Option<u64>) -> Result<(), CgroupError> {
     write(&group.join("memory.soft_limit_in_bytes"), kept)?;
     let Some(most) = most else { return Ok(()) };
-    write(&group.join("memory.limit_in_bytes"), most)?;
+    let without_swap = group.join("memory.limit_in_bytes");
     // The file is missing where the kernel does not count swap.
     let with_swap = group.join("memory.memsw.limit_in_bytes");
-    match with_swap.exists() {
-        true => write(&with_swap, most),
-        false => Ok(()),
+    let before = fs::read_to_string(&with_swap).ok();
+    match before.and_then(|bytes| bytes.trim().parse::<u64>().ok()) {
+        None => write(&without_swap, most),
+        Some(before) if before < most => {
+            write(&with_swap, most)?;
+            write(&without_swap, most)
+        }
+        Some(_) => {
+            write(&without_swap, most)?;
+            write(&with_swap, most)
+        }
     }
 }
 

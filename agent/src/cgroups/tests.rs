@@ -98,6 +98,30 @@ fn version_2_is_used_where_it_has_the_controllers() {
 }
 
 #[test]
+fn the_last_word_on_what_a_container_may_use_counts_whenever_its_groups_are_made() {
+    let (root, hierarchies) = fake_v2("cpu memory pids");
+    let groups = Cgroups::set_up(&hierarchies, Options::new("agent-1".into()));
+    let most = || {
+        let file = root.path().join("mete/agent-1/c1/memory.max");
+        fs::read_to_string(file).ok()
+    };
+    let megabytes = |number: u64| Limits::new(500, number << 20);
+    let is = |number: u64| Some((number << 20).to_string());
+
+    groups.note_width("c1", megabytes(192));
+    groups.create("c1", megabytes(160)).unwrap();
+    assert_eq!(most(), is(192));
+    groups.note_width("c1", megabytes(224));
+    groups.note_width("c1", megabytes(256));
+    groups.widen("c1").unwrap();
+    groups.widen("c1").unwrap();
+    assert_eq!(most(), is(256));
+    groups.forget_width("c1");
+    groups.create("c1", megabytes(160)).unwrap();
+    assert_eq!(most(), is(160));
+}
+
+#[test]
 fn what_is_asked_for_is_kept_and_a_limit_is_above_it() {
     let (root, hierarchies) = fake_v2("cpu memory pids");
     let groups = Cgroups::set_up(&hierarchies, Options::new("agent-1".into()));

@@ -188,16 +188,17 @@ impl ProcessContainerizer {
         cgroups::end_sessions(&shims::plan_of(&self.task_dir(container)))
     }
 
-    /// Lets what runs in a container use more than before. Blocks.
+    /// Notes what a container may use from now on, be it that it is yet to start.
+    pub fn note_width(&self, container: &ContainerId, limits: cgroups::Limits) {
+        self.cgroups.note_width(container.as_str(), limits);
+    }
+
+    /// Lets what runs in a container use what was noted last. Blocks.
     ///
     /// # Errors
     /// [`CgroupError`](cgroups::CgroupError) names the file.
-    pub fn widen(
-        &self,
-        container: &ContainerId,
-        limits: cgroups::Limits,
-    ) -> Result<(), cgroups::CgroupError> {
-        self.cgroups.widen(container.as_str(), limits)
+    pub fn widen(&self, container: &ContainerId) -> Result<(), cgroups::CgroupError> {
+        self.cgroups.widen(container.as_str())
     }
 
     /// Removes the groups above those of the tasks, once there are no tasks.
@@ -286,6 +287,7 @@ impl ProcessContainerizer {
         }
         cgroups::kill(&plan);
         cgroups::remove(&plan)?;
+        self.cgroups.forget_width(container.as_str());
         self.networks.leave(&dir, container)?;
         sandbox::remove_tree(dir.path()).map_err(EndError::Directory)
     }

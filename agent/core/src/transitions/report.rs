@@ -140,8 +140,13 @@ impl Node {
             framework: key.framework.clone(),
             executor: executor.clone(),
         });
-        let container = around.map_or(&task.container, |around| &around.container);
-        (Some(executor.clone()), Some(container.clone()))
+        let container = match around {
+            Some(around) => Some(&around.container),
+            // Its executor is over: what was said of it before holds.
+            None if task.is_delegated() => task.latest.container.as_ref(),
+            None => Some(&task.container),
+        };
+        (Some(executor.clone()), container.cloned())
     }
 
     /// TASK_DROPPED, or TASK_LOST for frameworks that do not know it.

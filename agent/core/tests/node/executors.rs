@@ -293,6 +293,7 @@ fn the_end_of_an_executor_fails_its_tasks_and_is_told_with_its_status() {
     let status = report(&over).status;
     assert_eq!(status.state, TaskState::Failed);
     assert_eq!(status.reason, Some(Reason::ExecutorTerminated));
+    assert!(status.container.is_none_or(|named| named == container));
     assert_eq!(exits(&over), [3 << 8]);
     assert!(over.contains(&Action::ForExecutor(ForExecutor::Close { link: 1 })));
     assert!(over.contains(&Action::Release {

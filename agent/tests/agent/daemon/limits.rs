@@ -1,6 +1,6 @@
 //! Requests and limits: what a task may have beyond what it asks for. Needs writable control groups, and says so without.
 
-use mete_agent::cgroups::{Cgroups, Hierarchies, Options};
+use mete_agent::cgroups::{Cgroups, Hierarchies, Limits, Options, remove};
 use mete_model::{Limit, Reason, Resources, TaskLimits, TaskSpec, TaskState};
 
 use super::master::{Master, task};
@@ -35,6 +35,28 @@ fn memory(limit: Limit) -> TaskLimits {
         mem_bytes: Some(limit),
         ..TaskLimits::default()
     }
+}
+
+#[test]
+fn a_container_may_have_more_memory_later_and_less_again() {
+    if !possible() {
+        return;
+    }
+    let scope = format!("width-{}", std::process::id());
+    let groups = Cgroups::set_up(&Hierarchies::of_this_host(), Options::new(scope));
+    let plan = groups.create("c", Limits::new(100, 32 << 20)).unwrap();
+    let file = match plan.v1.get("memory") {
+        Some(group) => format!("{group}/memory.limit_in_bytes"),
+        None => format!("{}/memory.max", plan.v2.as_deref().expect("one of the two")),
+    };
+    for megabytes in [96_u64, 48] {
+        groups.note_width("c", Limits::new(100, megabytes << 20));
+        groups.widen("c").unwrap();
+        let most = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(most.trim(), (megabytes << 20).to_string());
+    }
+    remove(&plan).unwrap();
+    groups.tear_down();
 }
 
 #[tokio::test]
