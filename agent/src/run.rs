@@ -96,6 +96,11 @@ pub enum RunError {
     /// Tasks cannot be run here.
     #[error("tasks cannot be run here")]
     Containerizer(#[source] io::Error),
+    /// The tasks of before cannot be looked after.
+    #[error(
+        "there are too few file descriptors to look after the tasks that run here; raise the limit (ulimit -n, LimitNOFILE=)"
+    )]
+    Descriptors(#[source] io::Error),
     /// What is to build containers cannot.
     #[error(transparent)]
     OciRuntime(#[from] OciRuntimeError),
@@ -245,7 +250,11 @@ impl Agent {
         let entries = store::load_all(&store).await?;
         let node = Node::recover(self.settings(), entries)
             .map_err(|bad| unreadable(self.places.store(), bad))?;
-        let (findings, found) = self.survivors().look_after(&node).await;
+        let (findings, found) = self
+            .survivors()
+            .look_after(&node)
+            .await
+            .map_err(RunError::Descriptors)?;
         self.has_room(&node, &findings)?;
 
         let (handle, ready) = event_loop::prepare(node);

@@ -1,6 +1,8 @@
 //! What there still is after a restart of the agent: tasks that run on, and what belongs to no task and goes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use mete_agent_core::{Findings, Found, Node};
@@ -28,9 +30,24 @@ pub(crate) struct Survivors {
     pub(crate) boot_id: String,
 }
 
+/// Looking at a task takes a few descriptors, one of which is kept as long as it runs.
+const DESCRIPTORS: usize = 8;
+
+/// Whether there are so many that nobody has.
+fn spare_descriptors() -> io::Result<()> {
+    let spare = (0..DESCRIPTORS).map(|_| File::open("/proc/self/stat"));
+    spare.collect::<io::Result<Vec<_>>>().map(drop)
+}
+
 impl Survivors {
     /// What there still is of the tasks of before. What belongs to no task ends here.
-    pub(crate) async fn look_after(&self, node: &Node) -> (Findings, BTreeMap<ContainerId, Shim>) {
+    ///
+    /// # Errors
+    /// When there are too few file descriptors: a task that cannot be looked at is not one that has ended.
+    pub(crate) async fn look_after(
+        &self,
+        node: &Node,
+    ) -> io::Result<(Findings, BTreeMap<ContainerId, Shim>)> {
         let mut findings = Findings {
             boot_id: self.boot_id.clone(),
             ..Findings::default()
@@ -38,11 +55,13 @@ impl Survivors {
         self.recover_networks().await;
         let mut running = BTreeMap::new();
         for task in node.unaccounted() {
+            spare_descriptors()?;
             let (found, shim) = self.find(&task.container).await;
             running.extend(shim.map(|shim| (task.container, shim)));
             findings.found.insert(task.key, found);
         }
         for (key, executor) in node.view().custom_executors.iter() {
+            spare_descriptors()?;
             let (found, shim) = self.find(&executor.container).await;
             running.extend(shim.map(|shim| (executor.container.clone(), shim)));
             findings.executors.insert(key.clone(), found);
@@ -50,7 +69,7 @@ impl Survivors {
         self.remove_strays(node).await;
         self.remove_stray_secrets(node).await;
         self.remove_stray_networks(node).await;
-        (findings, running)
+        Ok((findings, running))
     }
 
     /// What there is in a container; its images are held as long as it runs.
