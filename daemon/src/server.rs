@@ -108,7 +108,7 @@ fn limited(router: Router) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable()) // the guard's limit counts, also for handlers that stream
         .layer(middleware::from_fn(guard::limit_body))
         .layer(inflated)
-        .layer(middleware::from_fn(guard::limit_body)) // as it comes, and as it is
+        .layer(middleware::from_fn(guard::limit_packed_body))
 }
 
 /// The answer at a path where nothing is: as a gRPC status for gRPC calls.

@@ -60,6 +60,17 @@ fn internal(grpc: bool) -> Response {
     HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response()
 }
 
+/// What a body may be longer as it comes than as it is. More than one frame: of a body that is not packed it is the bound on
+/// what it is that counts, of which handlers know what to answer.
+const PACKING_BYTES: usize = 1024 * 1024;
+
+/// A packed body has an end, too: it could inflate to nothing for ever.
+pub(super) async fn limit_packed_body(request: Request, next: Next) -> Response {
+    let limit = HTTP_BODY_LIMIT_BYTES + PACKING_BYTES;
+    next.run(request.map(|body| Body::new(Timely::new(body, limit))))
+        .await
+}
+
 /// For HTTP only: a gRPC stream has no end, its messages are bounded one by one.
 pub(super) async fn limit_body(request: Request, next: Next) -> Response {
     let length = request
