@@ -94,7 +94,7 @@ async fn a_volume_outlives_tasks_and_the_service_framework_and_goes_with_its_app
         .await;
     let kept = eventually("it has no task", async || {
         let task = cluster.tasks("/dev/db").await.into_iter().next()?;
-        (task["state"] == "TASK_STAGING" && task["ports"] == json!([])).then_some(task)
+        (task["state"] == "TASK_KILLED" && task["ports"] == json!([])).then_some(task)
     })
     .await;
     assert_eq!(kept["localVolumes"], first["localVolumes"]);
