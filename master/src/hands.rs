@@ -4,13 +4,15 @@ use mete_daemon::event_loop;
 use mete_master_core::{Action, Event};
 use mete_proto::mesos::v1::scheduler::event;
 
-use crate::grpc::{About, events, messages};
+use crate::grpc::messages::{self, Launching};
+use crate::grpc::{About, events};
 use crate::links::Links;
 
 /// Carries out what the cluster decides.
 pub(crate) struct Hands {
     pub(crate) links: Links,
     pub(crate) about: About,
+    pub(crate) launching: Launching,
 }
 
 impl event_loop::Hands<Action> for Hands {
@@ -27,7 +29,7 @@ impl event_loop::Hands<Action> for Hands {
                 }
             }
             Action::ToAgent { link, message } => {
-                let message = messages::to_wire(message, &self.about);
+                let message = messages::to_wire(message, &self.about, &mut self.launching);
                 self.links.send_to_agent(link, message);
             }
             Action::SayWhenRead { link } => self.links.say_when_read(link),

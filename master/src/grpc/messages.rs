@@ -11,7 +11,7 @@ use mete_model::{
     TaskState,
 };
 use mete_proto::PROTOCOL_VERSION;
-use mete_proto::convert::task::with_secrets;
+use mete_proto::convert::task::to_run;
 use mete_proto::convert::{ConvertError, Within as _, executor, ids, resources, status, task};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
@@ -157,7 +157,11 @@ pub(crate) fn refused(reason: String) -> wire::MasterMessage {
     clippy::too_many_lines,
     reason = "one flat match over all that an agent is told"
 )]
-pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMessage {
+pub(crate) fn to_wire(
+    message: MessageToAgent,
+    about: &About,
+    launching: &mut Launching,
+) -> wire::MasterMessage {
     wrap(match message {
         MessageToAgent::Registered { agent } => registered(&agent, about),
         MessageToAgent::Refused { reason, permanent } => Message::Refused(wire::Refused {
@@ -168,7 +172,7 @@ pub(crate) fn to_wire(message: MessageToAgent, about: &About) -> wire::MasterMes
             framework,
             role,
             task,
-        } => Message::RunTask(Box::new(run_task(&framework, &role, &task))),
+        } => Message::RunTask(Box::new(run_task(launching.told(&framework), &role, &task))),
         MessageToAgent::RunGroup {
             framework,
             role,
@@ -252,12 +256,29 @@ fn shutdown_executor(framework: &FrameworkId, executor: &ExecutorId) -> Message 
     })
 }
 
+/// What a framework says of itself, made as a message once for all tasks that it launches one after the other.
+#[derive(Default)]
+pub(crate) struct Launching(Option<(Arc<FrameworkInfo>, mesos::FrameworkInfo)>);
+
+impl Launching {
+    fn told(&mut self, framework: &Arc<FrameworkInfo>) -> mesos::FrameworkInfo {
+        match &self.0 {
+            Some((last, told)) if Arc::ptr_eq(last, framework) => told.clone(),
+            Some(_) | None => {
+                let told = mesos::FrameworkInfo::from(framework.as_ref());
+                self.0 = Some((Arc::clone(framework), told.clone()));
+                told
+            }
+        }
+    }
+}
+
 /// The task as its framework described it, with the role on whose account it runs in each resource.
-fn run_task(framework: &FrameworkInfo, role: &Role, task: &TaskSpec) -> wire::RunTask {
-    let mut task_info = with_secrets(task);
+fn run_task(framework_info: mesos::FrameworkInfo, role: &Role, task: &TaskSpec) -> wire::RunTask {
+    let mut task_info = to_run(task);
     resources::allocate(&mut task_info.resources, role);
     wire::RunTask {
-        framework_info: framework.into(),
+        framework_info,
         task_info,
     }
 }
@@ -269,7 +290,7 @@ fn run_group(
     tasks: &[Arc<TaskSpec>],
 ) -> wire::RunGroup {
     let tasks = tasks.iter().map(|task| {
-        let mut info = with_secrets(task);
+        let mut info = to_run(task);
         resources::allocate(&mut info.resources, role);
         info
     });

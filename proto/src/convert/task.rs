@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mete_model::{CommandSpec, ContainerSpec, HealthCheck, TaskCheck, TaskLimits, TaskSpec};
+use mete_model::{
+    CommandSpec, ContainerSpec, ExecutorSpec, HealthCheck, Resources, TaskCheck, TaskLimits,
+    TaskSpec,
+};
 use prost::Message as _;
 
 use super::command::names_its_program;
@@ -136,11 +139,33 @@ fn original(info: &wire::TaskInfo) -> Bytes {
     info.encode_to_vec().into()
 }
 
-/// The message with what its secrets hold: for nobody but the agent that runs the task.
-pub fn with_secrets(task: &TaskSpec) -> wire::TaskInfo {
-    let mut info = wire::TaskInfo::from(task);
+/// The message with what its secrets hold: for nobody but the agent that runs the task. Of a task that came as a message
+/// nothing can have changed meanwhile but what it takes, and the executor that is told to run it.
+pub fn to_run(task: &TaskSpec) -> wire::TaskInfo {
+    let mut info = match wire::TaskInfo::decode(task.original.clone()) {
+        Ok(came) if !task.original.is_empty() => {
+            came_to_run(came, &task.resources, task.executor.as_deref())
+        }
+        Ok(_) | Err(_) => task.into(),
+    };
     if task.tells_secrets() {
         secret::tell(task, &mut info);
+    }
+    info
+}
+
+fn came_to_run(
+    mut info: wire::TaskInfo,
+    takes: &Resources,
+    executor: Option<&ExecutorSpec>,
+) -> wire::TaskInfo {
+    if resources::from_wire(&info.resources).ok().as_ref() != Some(takes) {
+        info.resources = resources::to_wire(takes);
+    }
+    if let Some(executor) = executor {
+        // What its executor makes of a command is its own business, if the task came with both.
+        info.command = info.command.filter(|_| info.executor.is_some());
+        info.executor = Some(Box::new(executor.into()));
     }
     info
 }
@@ -302,13 +327,13 @@ mod tests {
         let mut task = TaskSpec::try_from(&info).expect("good");
 
         assert!(task.tells_secrets());
-        assert_eq!(with_secrets(&task), info);
+        assert_eq!(to_run(&task), info);
         let told = wire::TaskInfo::from(&task);
         assert_eq!(told, seen(MountSource::Secret(None)));
         assert_eq!(task.original, told.encode_to_vec());
         assert!(!format!("{task:?}").contains("hunter2"));
         task.forget_secrets();
-        assert_eq!(with_secrets(&task), told);
+        assert_eq!(to_run(&task), told);
         assert_eq!(TaskSpec::try_from(&told), Ok(task));
     }
 
@@ -337,7 +362,7 @@ mod tests {
         let mut task = TaskSpec::try_from(&info).expect("good");
 
         assert_eq!(task.command.environment.len(), 1);
-        assert_eq!(with_secrets(&task), info);
+        assert_eq!(to_run(&task), info);
         let told = wire::TaskInfo::from(&task);
         assert_eq!(told, with_variable_and_login(None));
         assert_eq!(task.original, told.encode_to_vec());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mete_daemon::clock;
 use mete_model::container::SecretValue;
 use mete_model::{CommandSpec, FetchUri, HealthCheck, Probe, Reason, TaskState};
-use mete_proto::convert::task::with_secrets;
+use mete_proto::convert::task::to_run;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1::master_message::Message;
 use mete_proto::mete::v1::{Ping, agent_message};
@@ -385,7 +385,7 @@ async fn a_variable_that_holds_a_secret_is_seen_by_the_task_alone() {
     spec.command.secrets = [("PASSWORD".to_owned(), Some(secret))].into();
     spec.command.environment = [("COLOUR".to_owned(), "red".to_owned())].into();
 
-    link.run_info(with_secrets(&spec)).await;
+    link.run_info(to_run(&spec)).await;
     link.until(TaskState::Running).await;
 
     assert_eq!(work.said("t", "out").await, "red hunter2\n");

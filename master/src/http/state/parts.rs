@@ -136,3 +136,69 @@ const fn likely(part: &Part<'_>) -> usize {
         Part::Task(..) => TASK_BYTES,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mete_master_core::{Cluster, Input, LinkId, Registration, Registry, Settings, View};
+    use mete_model::{AgentInfo, Machine as _, Timestamp};
+    use mete_proto::mesos::v1 as wire;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// So many agents that have registered.
+    fn view(agents: u64) -> View {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut cluster = Cluster::recover(Settings::new("m", 1), Registry::default(), now);
+        for number in 0..agents {
+            let info = wire::AgentInfo {
+                hostname: format!("host-{number}"),
+                port: Some(5051),
+                ..wire::AgentInfo::default()
+            };
+            let registration = Registration {
+                link: LinkId(number),
+                id: None,
+                info: AgentInfo::try_from(&info).expect("good"),
+                boot_id: None,
+                version: String::new(),
+                obeyed_epoch: 0,
+                tasks: Vec::new(),
+                executors: Vec::new(),
+                exited: Vec::new(),
+                frameworks: Vec::new(),
+                unacknowledged: Vec::new(),
+            };
+            cluster.step(now, Input::RegisterAgent(Box::new(registration)));
+        }
+        cluster.view()
+    }
+
+    #[test]
+    fn two_halves_are_one_answer_wherever_it_is_cut() {
+        let view = view(9);
+        let sums = Sums::of(&view);
+        for (agents, before) in [(0, 0), (1, 0), (2, 0), (9, 0), (9, 3 * AGENT_BYTES)] {
+            let mut parts = Parts::new(&sums);
+            parts
+                .open(&serde_json::json!({ "a": "b".repeat(before) }))
+                .expect("plain");
+            parts.text(",\"slaves\":[");
+            let some = view.agents.values().take(agents);
+            some.for_each(|agent| parts.agent(agent));
+            parts.text("]}");
+
+            let written = parts.write().expect("plain");
+
+            let read: Value = serde_json::from_slice(&written).expect("JSON");
+            let slaves = read["slaves"].as_array().expect("a list");
+            let hosts = slaves.iter().map(|one| one["hostname"].as_str());
+            let expected: Vec<String> =
+                (0..agents).map(|number| format!("host-{number}")).collect();
+            assert!(
+                hosts.eq(expected.iter().map(|host| Some(host.as_str()))),
+                "{read}"
+            );
+        }
+    }
+}
