@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::{Connected as _, TcpConnectInfo};
 use tracing::warn;
 
 use super::MAX_CONNECTIONS;
@@ -43,10 +43,7 @@ impl Cut {
 }
 
 /// Connections as they come, at most [`MAX_CONNECTIONS`] at a time.
-pub(super) fn accept(
-    listener: TcpListener,
-    cut: Cut,
-) -> impl Stream<Item = io::Result<Connection>> {
+pub(super) fn accept(listener: TcpListener, cut: Cut) -> impl Stream<Item = Connection> {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     futures::stream::unfold(
         (listener, places, cut),
@@ -54,7 +51,7 @@ pub(super) fn accept(
             let place = Arc::clone(&places).acquire_owned().await.ok()?;
             let stream = accept_one(&listener).await;
             Some((
-                Ok(Connection::new(stream, place, &cut)),
+                Connection::new(stream, place, &cut),
                 (listener, places, cut),
             ))
         },
@@ -104,6 +101,11 @@ impl Connection {
         }
     }
 
+    /// Whose it is, for handlers that ask.
+    pub(super) fn info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+
     fn is_cut(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
@@ -135,14 +137,6 @@ impl Connection {
 
 fn was_cut() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the server is ending")
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
 }
 
 impl AsyncRead for Connection {

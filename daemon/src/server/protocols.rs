@@ -3,7 +3,6 @@
 //! In HTTP/1 names of headers go out as people write them, `Mesos-Stream-Id`: they mean the same in small letters, but some
 //! clients of Mesos, and scripts with `grep`, compare them letter by letter.
 
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected as _;
 use tower::ServiceExt as _;
 use tracing::debug;
 
@@ -36,22 +34,15 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Serves connections as they come. Once `shutdown` is cancelled none is accepted any more, and those that are there end with
 /// what they are about; then it is done.
 pub(super) async fn serve(
-    connections: impl Stream<Item = io::Result<Connection>>,
+    connections: impl Stream<Item = Connection>,
     routes: Router,
     shutdown: CancellationToken,
 ) {
     let (protocols, graceful) = (protocols(), GracefulShutdown::new());
     {
         let mut connections = pin!(connections); // Dropped before the wait below: the port is free then.
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = connections.next() => accepted,
-            };
-            let Some(Ok(connection)) = accepted else {
-                break;
-            };
-            let info = connection.connect_info();
+        while let Some(Some(connection)) = shutdown.run_until_cancelled(connections.next()).await {
+            let info = connection.info();
             let service = routes.clone().map_request(move |request| {
                 let request: Request<Incoming> = request;
                 let mut request = request.map(Body::new);
