@@ -178,16 +178,8 @@ fn used(view: &View) -> Resources {
     used
 }
 
-/// Clients written for Mesos look whether they can talk to its version, which here is that of its API.
 async fn version() -> Json<Value> {
-    let built = mesos_http::built();
-    Json(serde_json::json!({
-        "version": MESOS_VERSION,
-        "mete_version": env!("CARGO_PKG_VERSION"),
-        "build_date": built.date,
-        "build_time": built.time,
-        "build_user": built.user,
-    }))
+    Json(mesos_http::version(MESOS_VERSION))
 }
 
 async fn flags(State(about): State<Arc<About>>) -> Json<Value> {

@@ -10,7 +10,7 @@ mod numbers; // `/metrics/snapshot`
 mod packing; // gzip
 mod prefixes; // longer paths, and those below the name of the process
 
-pub use built::{Built, built};
+pub use built::{Built, built, version};
 pub use call::{call, list, text};
 pub use jsonp::wrap as jsonp;
 pub use logging::{TOGGLE_PATH, logging};

@@ -1,6 +1,7 @@
 //! When and by whom the program was built, as Mesos' `/version` says it.
 
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 
 /// A build.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,18 @@ pub struct Built {
     pub time: f64,
     /// The account that built.
     pub user: &'static str,
+}
+
+/// `/version`. Clients written for Mesos look whether they can talk to its version, which here is that of its API.
+pub fn version(of_api: &str) -> Value {
+    let built = built();
+    json!({
+        "version": of_api,
+        "mete_version": env!("CARGO_PKG_VERSION"),
+        "build_date": built.date,
+        "build_time": built.time,
+        "build_user": built.user,
+    })
 }
 
 /// The build of this program.
