@@ -105,15 +105,19 @@ impl Task {
         self.statuses.last().map(Arc::as_ref)
     }
 
-    /// Keeps a report as the last of its state.
-    pub(crate) fn note(&mut self, status: Arc<TaskStatus>) {
+    /// Keeps a report as the last of its state, and gives it back as it is kept.
+    pub(crate) fn note(&mut self, mut status: TaskStatus) -> Arc<TaskStatus> {
+        self.share_names(&mut status);
+        let status = Arc::new(status);
         self.statuses.retain(|other| other.state != status.state);
         self.statuses.reserve_exact(1); // Most tasks have one or two for all their life.
-        self.statuses.push(status);
+        self.statuses.push(Arc::clone(&status));
+        status
     }
 
-    /// Lets a report name the task and what it has to do with by the texts that are held already.
-    pub(crate) fn share_names(&self, status: &mut TaskStatus) {
+    /// Lets a report name the task and what it has to do with by the texts that are held already: there is one text of each
+    /// name, however often it is told.
+    fn share_names(&self, status: &mut TaskStatus) {
         status.task = self.key.task.clone();
         share(&mut status.agent, Some(&self.agent));
         let latest = self.latest();

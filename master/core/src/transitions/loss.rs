@@ -1,7 +1,6 @@
 //! Pings missed, streams broken, agents gone.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use mete_model::{AgentId, Reason, TaskKey, TaskState, Timestamp};
 use tracing::{info, warn};
@@ -146,8 +145,7 @@ impl Cluster {
         status.message = Some(format!("agent {} is unreachable: {why}", task.agent));
         status.unreachable_time = Some(now);
         status.healthy = None;
-        let status = Arc::new(status);
-        task.note(Arc::clone(&status));
+        let status = task.note(status);
         self.answer(&key.framework, status, out);
     }
 

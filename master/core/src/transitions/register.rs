@@ -328,7 +328,7 @@ impl Cluster {
         let AgentTask {
             mut spec,
             role,
-            mut status,
+            status,
             executor,
             ..
         } = brought;
@@ -345,8 +345,7 @@ impl Cluster {
                 task.executor = Some(executor.id.clone());
             }
             task.state = status.state;
-            task.share_names(&mut status);
-            task.note(Arc::new(status));
+            task.note(status);
             // Of these there may be a hundred thousand in a second.
             debug!(task = %key, %agent, state = %task.state, "task taken in");
             self.tasks.insert(task);
@@ -360,9 +359,7 @@ impl Cluster {
             return false; // An end that was told stays told; its update is not acknowledged yet.
         }
         task.state = status.state;
-        task.share_names(&mut status);
-        let status = Arc::new(status);
-        task.note(Arc::clone(&status));
+        let status = task.note(status);
         if status.state.is_terminal() {
             self.count().task_ended(status.state, &status);
             return false;

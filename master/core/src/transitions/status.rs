@@ -19,15 +19,6 @@ use crate::input::{LinkId, TaskName, Update};
 use crate::state::deadlines::Due;
 use crate::state::tasks;
 
-/// News of a task that is noted and passed on.
-struct Told {
-    status: Arc<TaskStatus>,
-    /// See [`Update::latest`].
-    latest: Option<TaskState>,
-    /// See [`Update::original`].
-    original: Bytes,
-}
-
 impl Cluster {
     pub(crate) fn update(&mut self, agent: &AgentId, link: LinkId, update: Update, out: &mut Out) {
         if self.agents.on_link(agent, link).is_none() {
@@ -43,56 +34,43 @@ impl Cluster {
     pub(crate) fn take_update(&mut self, agent: &AgentId, mut update: Update, out: &mut Out) {
         let key = tasks::key(&update.framework, &update.status.task);
         self.note_drain(agent, &key, &mut update.status);
-        let key = self.share_names(key, &mut update.status);
-        let update = Told {
-            status: Arc::new(update.status),
-            latest: update.latest,
-            original: update.original,
-        };
         let Some(framework) = self.frameworks.get(&key.framework) else {
             warn!(task = %key, %agent, "update for a framework that is not known");
             self.count().updates_dropped += 1;
             return;
         };
         let completed = framework.is_completed();
-        if let Some(task) = self.tasks.get(&key) {
-            if task.agent != *agent {
-                warn!(task = %key, %agent, other = %task.agent, "update for a task that runs on another agent");
-                self.count().updates_dropped += 1;
-                self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
-                return;
-            }
-            self.note_update(&key, &update);
-        }
-        if completed {
+        if let Some(task) = self.tasks.get(&key)
+            && task.agent != *agent
+        {
+            warn!(task = %key, %agent, other = %task.agent, "update for a task that runs on another agent");
+            self.count().updates_dropped += 1;
             self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
-            if update.status.state.is_terminal() {
+            return;
+        }
+        let status = self.note_update(&key, update.status, update.latest);
+        if completed {
+            self.acknowledge_in_its_place(agent, &key, status.uuid, out);
+            if status.state.is_terminal() {
                 self.orphan_over(agent, &key, out);
             }
             return;
         }
-        self.forward(&key.framework, update, out);
+        self.forward(&key.framework, status, update.original, out);
     }
 
-    /// The report names what is known in the words in which it is known: there is one text of each name, however often it is
-    /// told.
-    fn share_names(&self, key: TaskKey, status: &mut TaskStatus) -> TaskKey {
-        match self.tasks.get(&key) {
-            Some(task) => {
-                task.share_names(status);
-                task.key.clone()
-            }
-            None => key,
-        }
-    }
-
-    /// Moves the task to where the news says it is.
-    fn note_update(&mut self, key: &TaskKey, update: &Told) {
+    /// Moves the task, if there is one, to where the news says it is; the news as it is kept.
+    fn note_update(
+        &mut self,
+        key: &TaskKey,
+        status: TaskStatus,
+        latest: Option<TaskState>,
+    ) -> Arc<TaskStatus> {
         let Some(task) = self.tasks.get_mut(key) else {
-            return;
+            return Arc::new(status);
         };
         let held = task.holds_resources();
-        let latest = update.latest.unwrap_or(update.status.state);
+        let latest = latest.unwrap_or(status.state);
         if task.state != latest && task.state.may_become(latest) {
             let from = task.state;
             if latest.is_terminal() && !matches!(latest, TaskState::Finished | TaskState::Killed) {
@@ -103,14 +81,15 @@ impl Cluster {
             }
             task.state = latest;
         }
-        if let Some(uuid) = update.status.uuid {
-            task.unacknowledged = Some((uuid, update.status.state));
+        if let Some(uuid) = status.uuid {
+            task.unacknowledged = Some((uuid, status.state));
         }
-        task.note(Arc::clone(&update.status));
+        let status = task.note(status);
         if held && !task.holds_resources() {
-            self.count().task_ended(latest, &update.status);
+            self.count().task_ended(latest, &status);
             self.release(key);
         }
+        status
     }
 
     /// What a task that has just ended used is free.
@@ -127,13 +106,19 @@ impl Cluster {
         }
     }
 
-    fn forward(&mut self, framework: &FrameworkId, update: Told, out: &mut Out) {
+    fn forward(
+        &mut self,
+        framework: &FrameworkId,
+        status: Arc<TaskStatus>,
+        original: Bytes,
+        out: &mut Out,
+    ) {
         let Some(known) = self.frameworks.get(framework) else {
             return;
         };
         let event = Event::Update {
-            status: as_understood(&known.info, update.status),
-            original: Some(update.original),
+            status: as_understood(&known.info, status),
+            original: Some(original),
         };
         if !self.tell_framework(framework, event, out) {
             self.count().updates_dropped += 1;
@@ -219,8 +204,7 @@ impl Cluster {
         let mut status = task.status_by_master(now);
         status.reason = Some(reason);
         status.message = Some(message.to_owned());
-        let status = Arc::new(status);
-        task.note(Arc::clone(&status));
+        let status = task.note(status);
         self.count().task_ended(state, &status);
         self.release(key);
         self.tasks.archive(key);
