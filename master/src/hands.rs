@@ -4,7 +4,7 @@ use mete_daemon::event_loop;
 use mete_master_core::{Action, Event};
 use mete_proto::mesos::v1::scheduler::event;
 
-use crate::grpc::messages::{self, Launching};
+use crate::grpc::messages::{self, LastFramework};
 use crate::grpc::{About, events};
 use crate::links::Links;
 
@@ -12,7 +12,7 @@ use crate::links::Links;
 pub(crate) struct Hands {
     pub(crate) links: Links,
     pub(crate) about: About,
-    pub(crate) launching: Launching,
+    pub(crate) last: LastFramework,
 }
 
 impl event_loop::Hands<Action> for Hands {
@@ -29,7 +29,7 @@ impl event_loop::Hands<Action> for Hands {
                 }
             }
             Action::ToAgent { link, message } => {
-                let message = messages::to_wire(message, &self.about, &mut self.launching);
+                let message = messages::to_wire(message, &self.about, &mut self.last);
                 self.links.send_to_agent(link, message);
             }
             Action::SayWhenRead { link } => self.links.say_when_read(link),

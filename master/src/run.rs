@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::config::Options;
 use crate::grpc::agent::Agents;
 use crate::grpc::framework::Frameworks;
-use crate::grpc::messages::Launching;
+use crate::grpc::messages::LastFramework;
 use crate::grpc::operator::Operators;
 use crate::grpc::{About, Desk, MAX_AGENT_MESSAGE_BYTES, MAX_CALL_BYTES, StoreFile};
 use crate::hands::Hands;
@@ -106,7 +106,7 @@ pub async fn run_on(
     let hands = Hands {
         links: links.clone(),
         about: about.clone(),
-        launching: Launching::default(),
+        last: LastFramework::default(),
     };
     let desk = Desk {
         handle,

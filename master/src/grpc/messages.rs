@@ -160,7 +160,7 @@ pub(crate) fn refused(reason: String) -> wire::MasterMessage {
 pub(crate) fn to_wire(
     message: MessageToAgent,
     about: &About,
-    launching: &mut Launching,
+    last: &mut LastFramework,
 ) -> wire::MasterMessage {
     wrap(match message {
         MessageToAgent::Registered { agent } => registered(&agent, about),
@@ -172,13 +172,18 @@ pub(crate) fn to_wire(
             framework,
             role,
             task,
-        } => Message::RunTask(Box::new(run_task(launching.told(&framework), &role, &task))),
+        } => Message::RunTask(Box::new(run_task(last.told(framework), &role, &task))),
         MessageToAgent::RunGroup {
             framework,
             role,
             executor,
             tasks,
-        } => Message::RunGroup(Box::new(run_group(&framework, &role, &executor, &tasks))),
+        } => Message::RunGroup(Box::new(run_group(
+            last.told(framework),
+            &role,
+            &executor,
+            &tasks,
+        ))),
         MessageToAgent::KillTask {
             framework,
             task,
@@ -211,7 +216,7 @@ pub(crate) fn to_wire(
             Message::ShutdownFramework(wire::ShutdownFramework { framework_id })
         }
         MessageToAgent::UpdateFramework { framework } => {
-            let framework_info = (&*framework).into();
+            let framework_info = last.told(framework);
             Message::UpdateFramework(wire::UpdateFramework { framework_info })
         }
         MessageToAgent::ResendUpdates { framework } => {
@@ -256,17 +261,17 @@ fn shutdown_executor(framework: &FrameworkId, executor: &ExecutorId) -> Message 
     })
 }
 
-/// What a framework says of itself, made as a message once for all tasks that it launches one after the other.
+/// What a framework says of itself, made as a message once for all agents and tasks that it is told with, one after the other.
 #[derive(Default)]
-pub(crate) struct Launching(Option<(Arc<FrameworkInfo>, mesos::FrameworkInfo)>);
+pub(crate) struct LastFramework(Option<(Arc<FrameworkInfo>, mesos::FrameworkInfo)>);
 
-impl Launching {
-    fn told(&mut self, framework: &Arc<FrameworkInfo>) -> mesos::FrameworkInfo {
+impl LastFramework {
+    fn told(&mut self, framework: Arc<FrameworkInfo>) -> mesos::FrameworkInfo {
         match &self.0 {
-            Some((last, told)) if Arc::ptr_eq(last, framework) => told.clone(),
+            Some((last, told)) if Arc::ptr_eq(last, &framework) => told.clone(),
             Some(_) | None => {
                 let told = mesos::FrameworkInfo::from(framework.as_ref());
-                self.0 = Some((Arc::clone(framework), told.clone()));
+                self.0 = Some((framework, told.clone()));
                 told
             }
         }
@@ -284,7 +289,7 @@ fn run_task(framework_info: mesos::FrameworkInfo, role: &Role, task: &TaskSpec) 
 }
 
 fn run_group(
-    framework: &FrameworkInfo,
+    framework_info: mesos::FrameworkInfo,
     role: &Role,
     executor: &ExecutorSpec,
     tasks: &[Arc<TaskSpec>],
@@ -295,7 +300,7 @@ fn run_group(
         info
     });
     wire::RunGroup {
-        framework_info: framework.into(),
+        framework_info,
         executor_info: executor.into(),
         task_group: mesos::TaskGroupInfo {
             tasks: tasks.collect(),
