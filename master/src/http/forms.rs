@@ -1,8 +1,6 @@
 //! What operators order with forms, as scripts written for Mesos do: `/teardown`, `/reserve`, `/unreserve`,
 //! `/create-volumes`, `/destroy-volumes`.
 
-use std::collections::BTreeMap;
-
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -47,10 +45,9 @@ pub(super) fn routes() -> Router<Pages> {
 /// # Errors
 /// A field is missing. One that stands twice counts as it stands last.
 fn fields<T: DeserializeOwned>(form: &[u8]) -> Result<T, HttpError> {
-    let fields: BTreeMap<_, _> = form_urlencoded::parse(form).into_owned().collect();
-    let fields = fields.into_iter().map(|(name, value)| (name, value.into()));
-    let fields = Value::Object(fields.collect());
-    serde_json::from_value(fields)
+    let fields = form_urlencoded::parse(form).into_owned();
+    let fields = fields.map(|(name, value)| (name, Value::String(value)));
+    serde_json::from_value(Value::Object(fields.collect()))
         .map_err(|bad| HttpError::bad_request(format!("the form makes no sense: {bad}")))
 }
 
