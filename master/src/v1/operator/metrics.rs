@@ -12,7 +12,7 @@ use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http::Numbers;
 use mete_daemon::recent::Spread;
 use mete_master_core::{Counters, Framework, Reach, View};
-use mete_model::{Resources, TaskState};
+use mete_model::{FrameworkId, Resources, TaskState};
 
 use super::Door;
 use crate::amounts;
@@ -187,14 +187,19 @@ fn tasks(view: &View, all: &mut Numbers) {
         all.set(name(state), 0.0);
     }
     let living = view.tasks.values().filter(|task| task.holds_resources());
+    let mut tally: BTreeMap<(&FrameworkId, TaskState), usize> = BTreeMap::new();
     for task in living {
-        all.add(name(task.state), 1.0);
-        if let Some(framework) = view.frameworks.get(&task.key.framework)
+        *tally.entry((&task.key.framework, task.state)).or_default() += 1;
+    }
+    for ((framework, state), count) in tally {
+        let count = count as f64;
+        all.add(name(state), count);
+        if let Some(framework) = view.frameworks.get(framework)
             && !framework.is_completed()
         {
-            let state = task.state.as_str().to_ascii_lowercase();
+            let state = state.as_str().to_ascii_lowercase();
             let prefix = of_framework(framework);
-            all.add(format!("{prefix}tasks/active/{state}"), 1.0);
+            all.add(format!("{prefix}tasks/active/{state}"), count);
         }
     }
     for ((state, source, reason), count) in &view.counters.tasks_ended {
