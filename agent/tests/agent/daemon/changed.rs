@@ -1,18 +1,14 @@
 //! An agent that comes back with another configuration: the same id, the same tasks, or no start at all.
 
-use std::net::SocketAddr;
-
 use mete_agent::RunError;
 use mete_daemon::exit::Exit;
-use mete_model::container::Transport;
 use mete_model::{Ranges, Resources, TaskSpec, TaskState, TaskStatus};
 use mete_proto::mesos::v1::AgentInfo;
 
 use super::faults::quiet;
 use super::master::{AGENT, Master, task};
-use super::networks::{EVERY_PORT, SERVE, bridged, bridges, free_port, page};
+use super::networks::{EVERY_PORT, assert_served, bridges, serve};
 use super::world::Work;
-use crate::support::soon;
 
 /// A task of one CPU, 64 MB and port 31005 that says its pid and sleeps.
 fn with_port(id: &str) -> TaskSpec {
@@ -127,23 +123,14 @@ async fn an_agent_with_another_name_finds_what_it_has_made_on_the_machine() {
     let mut master = Master::start().await;
     let agent = work.start(master.address, &[EVERY_PORT]);
     let (mut link, _) = master.admit().await;
-    let (one, other) = (free_port(), free_port());
-    link.run(&bridged("one", SERVE, &[(one, Transport::Tcp)]))
-        .await;
-    link.until(TaskState::Running).await;
+    let one = serve(&mut link, "one").await;
     agent.kill().await;
 
     let agent = work.start(master.address, &[EVERY_PORT, "--name=renamed"]);
     let (mut link, _) = master.admit().await;
-    link.run(&bridged("other", SERVE, &[(other, Transport::Tcp)]))
-        .await;
-    link.until_it(|status| status.task.as_str() == "other" && status.state == TaskState::Running)
-        .await;
+    let other = serve(&mut link, "other").await;
 
-    for port in [one, other] {
-        let outside = SocketAddr::from(([127, 0, 0, 1], port));
-        assert!(soon(page(outside)).await.contains("this is"));
-    }
+    assert_served([one, other]).await;
     for task in ["one", "other"] {
         link.kill(task).await;
         link.until(TaskState::Killed).await;

@@ -92,6 +92,24 @@ pub(super) const SERVE: &str = "echo this is $NAME > page; \
     busybox httpd -p 8080 -h . ; busybox httpd -p 127.0.0.1:9000 -h . ; \
     echo $MESOS_CONTAINER_IP > address; cat /etc/hosts > hosts; hostname >> hosts; echo up; exec sleep 1000";
 
+/// Starts a task that serves on the bridge, and waits until it runs; the port of the machine that leads to it.
+pub(super) async fn serve(link: &mut Link, id: &str) -> u16 {
+    let port = free_port();
+    link.run(&bridged(id, SERVE, &[(port, Transport::Tcp)]))
+        .await;
+    link.until_it(|status| status.task.as_str() == id && status.state == TaskState::Running)
+        .await;
+    port
+}
+
+/// What serves so is reached by its port.
+pub(super) async fn assert_served(ports: [u16; 2]) {
+    for port in ports {
+        let outside = SocketAddr::from(([127, 0, 0, 1], port));
+        assert!(soon(page(outside)).await.contains("this is"));
+    }
+}
+
 #[tokio::test]
 async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_again() {
     let work = Work::new();
@@ -245,10 +263,7 @@ async fn what_is_left_of_killed_tasks_and_a_killed_agent_is_removed_by_the_next(
     let agent = work.start(master.address, &[]);
     let (mut link, _) = master.admit().await;
     for id in ["a", "b"] {
-        let port = free_port();
-        link.run(&bridged(id, SERVE, &[(port, Transport::Tcp)]))
-            .await;
-        link.until(TaskState::Running).await;
+        serve(&mut link, id).await;
     }
     agent.kill().await;
     drop(link);
@@ -496,10 +511,7 @@ async fn rules_that_somebody_has_removed_are_made_again_with_the_next_container(
     let mut master = Master::start().await;
     let _agent = work.start(master.address, &[EVERY_PORT]);
     let (mut link, _) = master.admit().await;
-    let (one, other) = (free_port(), free_port());
-    link.run(&bridged("one", SERVE, &[(one, Transport::Tcp)]))
-        .await;
-    link.until(TaskState::Running).await;
+    let one = serve(&mut link, "one").await;
     let traces = work.networks().traces();
     let table = traces.iter().find(|name| name.starts_with("mete_"));
     let removed = std::process::Command::new("nft")
@@ -507,14 +519,9 @@ async fn rules_that_somebody_has_removed_are_made_again_with_the_next_container(
         .status();
     assert!(removed.unwrap().success());
 
-    link.run(&bridged("other", SERVE, &[(other, Transport::Tcp)]))
-        .await;
-    link.until(TaskState::Running).await;
+    let other = serve(&mut link, "other").await;
 
-    for port in [one, other] {
-        let outside = SocketAddr::from(([127, 0, 0, 1], port));
-        assert!(soon(page(outside)).await.contains("this is"));
-    }
+    assert_served([one, other]).await;
 }
 
 fn with_network(id: &str, name: &str) -> TaskSpec {
