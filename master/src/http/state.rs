@@ -32,7 +32,7 @@ pub(super) fn write(view: &View, about: &About) -> Result<Vec<u8>, serde_json::E
     let mut state = Parts::new(&sums);
     state.open(&about_cluster(view, about))?;
     state.text(",\"slaves\":[");
-    let here = view.agents.values().filter(|agent| is_here(agent));
+    let here = view.agents.values().filter(|agent| agent.is_admitted());
     here.for_each(|agent| state.agent(agent));
     state.text("],\"recovered_slaves\":");
     state.shape(&recovered(view.agents.values().map(Arc::as_ref)))?;
@@ -96,14 +96,6 @@ fn whole_framework<'a>(
     Ok(())
 }
 
-/// Whether an agent is there, or may come back in a moment.
-fn is_here(agent: &Agent) -> bool {
-    match agent.reach {
-        Reach::Registered { .. } | Reach::Disconnected { .. } => !agent.is_gone(),
-        Reach::Recovered { .. } | Reach::Unreachable { .. } => false,
-    }
-}
-
 /// Agents that are not back after a restart of the master.
 fn recovered<'a>(known: impl Iterator<Item = &'a Agent>) -> Vec<RecoveredShape<'a>> {
     let away = known.filter(|agent| matches!(agent.reach, Reach::Recovered { .. }));
@@ -140,7 +132,7 @@ fn about_cluster<'a>(view: &View, about: &'a About) -> StateShape<'a> {
         activated_slaves: count(Agent::is_offerable),
         flags: &about.flags,
         deactivated_slaves: count(|agent| {
-            is_here(agent) && agent.link().is_some() && !agent.is_offerable()
+            agent.is_admitted() && agent.link().is_some() && !agent.is_offerable()
         }),
         unreachable_slaves: count(|agent| {
             matches!(agent.reach, Reach::Unreachable { .. }) && !agent.is_gone()

@@ -192,6 +192,14 @@ impl Agent {
         }
     }
 
+    /// Whether it has come, and is there or may be back in a moment.
+    pub const fn is_admitted(&self) -> bool {
+        match self.reach {
+            Reach::Registered { .. } | Reach::Disconnected { .. } => !self.is_gone(),
+            Reach::Recovered { .. } | Reach::Unreachable { .. } => false,
+        }
+    }
+
     /// Whether an operator has marked it gone.
     pub const fn is_gone(&self) -> bool {
         match self.admission {

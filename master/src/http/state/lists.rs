@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::parts::Parts;
 use super::shapes::{self, AgentShape, RecoveredShape, TaskShape};
-use super::{agent_shape, framework_shape, is_here, recovered, task_shape};
+use super::{agent_shape, framework_shape, recovered, task_shape};
 use crate::grpc::About;
 use crate::http::Pages;
 use crate::http::asked::Query;
@@ -87,14 +87,17 @@ async fn slaves(
             .map(Arc::as_ref)
             .filter(is_meant)
             .collect();
-        let here = meant.iter().filter(|agent| is_here(agent)).map(|agent| {
-            let mut one = agent_shape(agent, &sums);
-            let used = sums.used_on(&agent.id).together();
-            let offered = sums.offered_on(&agent.id).together();
-            one.used_resources_full = Some(shapes::full(&used));
-            one.offered_resources_full = Some(shapes::full(&offered));
-            one
-        });
+        let here = meant
+            .iter()
+            .filter(|agent| agent.is_admitted())
+            .map(|agent| {
+                let mut one = agent_shape(agent, &sums);
+                let used = sums.used_on(&agent.id).together();
+                let offered = sums.offered_on(&agent.id).together();
+                one.used_resources_full = Some(shapes::full(&used));
+                one.offered_resources_full = Some(shapes::full(&offered));
+                one
+            });
         let shape = AgentsShape {
             slaves: here.collect(),
             recovered_slaves: recovered(meant.iter().copied()),
@@ -222,7 +225,7 @@ async fn summary(State(pages): State<Pages>) -> Result<Response, HttpError> {
             tally.add(task.state, agent.as_str());
         }
         let nothing = Tally::default();
-        let admitted = view.agents.values().filter(|agent| is_here(agent));
+        let admitted = view.agents.values().filter(|agent| agent.is_admitted());
         let slaves = admitted.map(|agent| {
             let tally = on.get(&agent.id).unwrap_or(&nothing);
             counted(&agent_shape(agent, &sums), tally, "framework_ids")

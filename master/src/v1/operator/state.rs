@@ -43,12 +43,10 @@ pub(super) fn all(view: &View) -> Vec<Vec<u8>> {
 pub(super) fn agents(view: &View, sums: &Sums<'_>) -> GetAgents {
     let mut told = GetAgents::default();
     for agent in view.agents.values() {
-        match agent.reach {
-            Reach::Recovered { .. } => told.recovered_agents.push(agent_info(agent)),
-            Reach::Registered { .. } | Reach::Disconnected { .. } if !agent.is_gone() => {
-                told.agents.push(one_agent(agent, sums));
-            }
-            Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Unreachable { .. } => {}
+        if matches!(agent.reach, Reach::Recovered { .. }) {
+            told.recovered_agents.push(agent_info(agent));
+        } else if agent.is_admitted() {
+            told.agents.push(one_agent(agent, sums));
         }
     }
     told

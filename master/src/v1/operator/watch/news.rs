@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mete_master_core::{Agent, Framework, Reach, Task, View};
+use mete_master_core::{Framework, Task, View};
 use mete_model::TaskStatus;
 use mete_proto::mesos::v1 as wire;
 use wire::master::{Event, event};
@@ -24,9 +24,9 @@ pub(super) fn between(before: &View, now: &View) -> Vec<Event> {
 fn agents(before: &View, now: &View, events: &mut Vec<Event>) {
     let changed = now.agents.changes(&before.agents, Arc::ptr_eq);
     for (id, was, is) in changed {
-        let (was, is) = (was.filter(|one| is_admitted(one)), is.map(Arc::as_ref));
+        let (was, is) = (was.filter(|one| one.is_admitted()), is.map(Arc::as_ref));
         match is {
-            Some(is) if was.is_none() && is_admitted(is) => {
+            Some(is) if was.is_none() && is.is_admitted() => {
                 let agent = state::one_agent(is, &Sums::default());
                 events.push(Event {
                     agent_added: Some(event::AgentAdded { agent }),
@@ -44,13 +44,6 @@ fn agents(before: &View, now: &View, events: &mut Vec<Event>) {
             }
             None => {}
         }
-    }
-}
-
-fn is_admitted(agent: &Agent) -> bool {
-    match agent.reach {
-        Reach::Registered { .. } | Reach::Disconnected { .. } => !agent.is_gone(),
-        Reach::Recovered { .. } | Reach::Unreachable { .. } => false,
     }
 }
 
