@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::parts::Parts;
 use self::shapes::{
     AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape,
-    OfferShape, RecoveredShape, ResourcesShape, StateShape, StatusShape, TaskShape,
+    OfferShape, RecoveredShape, ResourcesShape, SaidOfExecutor, StateShape, StatusShape, TaskShape,
 };
 use super::maintenance::Nanoseconds;
 use crate::capabilities::{AGENT_CAPABILITIES, MASTER_CAPABILITIES};
@@ -52,11 +52,11 @@ fn frameworks<'a>(
     let (over, living): (Vec<&Framework>, Vec<_>) = known
         .filter(|framework| is_meant(framework))
         .partition(|framework| framework.is_completed());
-    for (name, list) in [("frameworks", living), ("completed_frameworks", over)] {
-        if name != "frameworks" {
-            parts.text(",");
-        }
-        parts.text(&format!("\"{name}\":["));
+    for (name, list) in [
+        ("\"frameworks\":[", living),
+        (",\"completed_frameworks\":[", over),
+    ] {
+        parts.text(name);
         for (at, framework) in list.into_iter().enumerate() {
             if at > 0 {
                 parts.text(",");
@@ -276,7 +276,7 @@ fn executors_of<'a>(framework: &Framework, view: &'a View) -> Vec<ExecutorShape<
         slave_id: key.agent.as_str(),
         role: executor.role.as_str(),
         resources: ResourcesShape::of(&executor.spec.resources),
-        said: shapes::said_of(&executor.spec),
+        said: SaidOfExecutor::of(&executor.spec),
     })
     .collect()
 }

@@ -132,9 +132,38 @@ pub(super) struct ExecutorShape<'a> {
     pub(super) slave_id: &'a str,
     pub(super) role: &'a str,
     pub(super) resources: ResourcesShape,
-    /// `command`, `type`, `source`, `labels`, `container`, as its framework said them.
     #[serde(flatten)]
-    pub(super) said: Map<String, Value>,
+    pub(super) said: SaidOfExecutor,
+}
+
+/// What a framework said of an executor.
+#[derive(Serialize)]
+pub(super) struct SaidOfExecutor {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+}
+
+impl SaidOfExecutor {
+    /// Of what is known of it.
+    pub(super) fn of(spec: &ExecutorSpec) -> Self {
+        let info = wire::ExecutorInfo::from(spec);
+        let kind = info.r#type.is_some();
+        Self {
+            command: info.command.as_ref().map(message),
+            container: info.container.as_ref().map(message),
+            labels: info.labels.as_ref().map(label_list),
+            kind: kind.then(|| info.r#type().as_str_name()),
+            source: info.source,
+        }
+    }
 }
 
 /// An offer on the table.
@@ -406,30 +435,6 @@ pub(super) fn offer_constraints(framework: &Framework) -> Option<Box<RawValue>> 
     constraints.as_ref().map(message)
 }
 
-/// What a framework said of an executor.
-pub(super) fn said_of(spec: &ExecutorSpec) -> Map<String, Value> {
-    let info = wire::ExecutorInfo::from(spec);
-    let mut said = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            said.insert(name.to_owned(), value);
-        }
-    };
-    let kind = info
-        .r#type
-        .is_some()
-        .then(|| json!(info.r#type().as_str_name()));
-    put("type", kind);
-    put("command", info.command.as_ref().map(value));
-    put("container", info.container.as_ref().map(value));
-    put("source", info.source.as_ref().map(|source| json!(source)));
-    put(
-        "labels",
-        info.labels.as_ref().map(|labels| json!(label_list(labels))),
-    );
-    said
-}
-
 /// A message as the JSON that stands for it everywhere.
 pub(super) fn message<T: Message + Json>(message: &T) -> Box<RawValue> {
     let json = String::from_utf8(proto_json::to_vec(message)).ok();
@@ -438,10 +443,7 @@ pub(super) fn message<T: Message + Json>(message: &T) -> Box<RawValue> {
         .unwrap_or_else(|| RawValue::NULL.to_owned())
 }
 
-fn value<T: Message + Json>(message: &T) -> Value {
-    serde_json::from_slice(&proto_json::to_vec(message)).unwrap_or_default()
-}
-
+/// Labels, a value for each.
 pub(super) fn label_list(labels: &wire::Labels) -> Vec<Value> {
     let labels = labels.labels.iter();
     labels
