@@ -6,6 +6,7 @@ use std::{fs, thread};
 
 use axum::routing::get;
 use axum::{Json, Router};
+use mete_model::Resources;
 
 use crate::aside;
 use crate::http_error::HttpError;
@@ -64,7 +65,19 @@ impl Numbers {
         all
     }
 
-    /// The same in the names of `/system/stats.json`, which are older.
+    /// What there is of each resource, how much of it is used, and which part that is, below `of`: `master/cpus_percent`. Nothing
+    /// is revocable.
+    pub fn shares(&mut self, of: &str, total: &Resources, used: &Resources) {
+        for ((name, total), (_, used)) in total.in_units().into_iter().zip(used.in_units()) {
+            let share = if total > 0.0 { used / total } else { 0.0 };
+            for (kind, value) in [("total", total), ("used", used), ("percent", share)] {
+                self.set(format!("{of}/{name}_{kind}"), value);
+                self.set(format!("{of}/{name}_revocable_{kind}"), 0.0);
+            }
+        }
+    }
+
+    /// The machine in the names of `/system/stats.json`, which are older.
     fn into_stats(self) -> BTreeMap<String, f64> {
         let renamed = self.0.into_iter().map(|(name, value)| {
             let name = name.trim_start_matches("system/");

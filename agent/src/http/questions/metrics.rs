@@ -33,7 +33,7 @@ pub(in crate::http) fn snapshot(about: &About, view: &View) -> BTreeMap<String, 
         let name = format!("slave/tasks_{}", word.to_ascii_lowercase());
         all.set(name, count as f64);
     }
-    resources(about, view, &mut all);
+    all.shares("slave", &about.resources, &used(view));
     sandboxes(view, &mut all);
     counters(&view.counters, &mut all);
     let fetched = about.fetcher.numbers();
@@ -81,19 +81,6 @@ fn tasks(view: &View) -> BTreeMap<TaskState, u64> {
         *counts.entry(task.latest.state).or_default() += 1;
     }
     counts
-}
-
-fn resources(about: &About, view: &View, all: &mut Numbers) {
-    let used = used(view);
-    for ((name, total), (_, used)) in about.resources.in_units().into_iter().zip(used.in_units()) {
-        let share = if total > 0.0 { used / total } else { 0.0 };
-        all.set(format!("slave/{name}_total"), total);
-        all.set(format!("slave/{name}_used"), used);
-        all.set(format!("slave/{name}_percent"), share);
-        for kind in ["total", "used", "percent"] {
-            all.set(format!("slave/{name}_revocable_{kind}"), 0.0);
-        }
-    }
 }
 
 fn sandboxes(view: &View, all: &mut Numbers) {

@@ -242,15 +242,8 @@ fn resources(view: &View, all: &mut Numbers) {
     for offer in view.offers.values() {
         taken.add(&offer.resources);
     }
-    let (total, used, taken) = (total.in_units(), used.in_units(), taken.in_units());
-    for (((name, total), (_, used)), (_, taken)) in total.into_iter().zip(used).zip(taken) {
-        let share = if total > 0.0 { used / total } else { 0.0 };
-        all.set(format!("master/{name}_total"), total);
-        all.set(format!("master/{name}_used"), used);
-        all.set(format!("master/{name}_percent"), share);
-        for kind in ["total", "used", "percent"] {
-            all.set(format!("master/{name}_revocable_{kind}"), 0.0);
-        }
+    all.shares("master", &total, &used);
+    for ((name, total), (_, taken)) in total.in_units().into_iter().zip(taken.in_units()) {
         let prefix = format!("allocator/mesos/resources/{name}");
         all.set(format!("{prefix}/total"), total);
         all.set(format!("{prefix}/offered_or_allocated"), taken);
