@@ -1,5 +1,6 @@
 //! Groups of tasks and persistent volumes through all levels: a framework of the SDK, the master, an agent that is killed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_framework_sdk::{
@@ -7,7 +8,7 @@ use mete_framework_sdk::{
     Resources, Role, Task, TaskState, TaskStatus,
 };
 use mete_model::container::Network;
-use mete_model::{ContainerSpec, MEBIBYTE, Reservation, ReservationKind, Tag, Volume};
+use mete_model::{ContainerSpec, MEBIBYTE, Reservation, ReservationKind, Tag, UpdateId, Volume};
 use tokio::time::timeout;
 
 use crate::harness::{Cluster, PATIENCE, eventually, mete};
@@ -16,6 +17,9 @@ use crate::harness::{Cluster, PATIENCE, eventually, mete};
 struct Client {
     framework: Framework,
     calls: mete_framework_sdk::Client,
+    /// Reports that [`Client::hear`] gave back: they come again when a master is killed before it has passed on that they
+    /// were heard.
+    known: BTreeSet<UpdateId>,
 }
 
 impl Client {
@@ -27,7 +31,11 @@ impl Client {
             .failover_timeout(Duration::from_secs(60));
         let framework = Framework::connect(connection, spec);
         let calls = framework.client();
-        Self { framework, calls }
+        Self {
+            framework,
+            calls,
+            known: BTreeSet::new(),
+        }
     }
 
     async fn next(&mut self) -> Event {
@@ -58,18 +66,25 @@ impl Client {
         }
     }
 
+    fn is_known(&self, status: &TaskStatus) -> bool {
+        let uuid = status.uuid.as_ref();
+        uuid.is_some_and(|uuid| self.known.contains(uuid))
+    }
+
     /// The reports of each of these tasks, once all have been heard.
     async fn hear(&mut self, wanted: &[(&str, TaskState)]) -> Vec<TaskStatus> {
         let mut missing = wanted.to_vec();
         let mut heard = Vec::new();
         while !missing.is_empty() {
             match self.next().await {
+                Event::Update(status) if self.is_known(&status) => {}
                 Event::Update(status) => {
                     let before = missing.len();
                     missing.retain(|(task, state)| {
                         status.task.as_str() != *task || status.state != *state
                     });
                     if missing.len() < before {
+                        self.known.extend(status.uuid);
                         heard.push(status);
                     } else {
                         assert!(!status.state.is_terminal(), "{status:?}, not {missing:?}");
