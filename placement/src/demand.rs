@@ -16,7 +16,7 @@ pub const MAX_SHAPES: usize = 1_000;
 /// How many of one shape may wait: ten times what the largest clusters run, and so few that sums over
 /// all shapes stay far from what numbers hold.
 pub const MAX_COUNT: u32 = 1_000_000;
-/// Constraints of one shape: people state one or two.
+/// Constraints of one shape, those that are only preferred among them: people state one or two.
 pub const MAX_CONSTRAINTS: usize = 32;
 /// Ports without a number of one shape: an agent has no more.
 pub const MAX_ANY_PORTS: u32 = 65_536;
@@ -43,6 +43,8 @@ pub struct Shape {
     pub any_ports: u32,
     /// All have to hold; [static](Constraint::is_static) ones only.
     pub constraints: Vec<Constraint>,
+    /// Agents where all of these hold, too, come first, however well others fit; static ones only. They keep nothing away.
+    pub preferred: Vec<Constraint>,
     /// At most so many of these on one agent; those that run there already do not count.
     pub max_per_agent: Option<u32>,
     /// How many wait, at least one.
@@ -71,7 +73,9 @@ pub enum BadShape {
     #[error("its max_per_agent is 0; no agent could take any")]
     NonePerAgent,
     /// More than can be meant.
-    #[error("it has {0} constraints, at most {MAX_CONSTRAINTS} are allowed")]
+    #[error(
+        "it has {0} constraints, preferred ones counted, at most {MAX_CONSTRAINTS} are allowed"
+    )]
     Constraints(usize),
     /// A constraint that compares with other instances.
     #[error(transparent)]
@@ -126,6 +130,7 @@ impl Shape {
             resources,
             any_ports: 0,
             constraints: Vec::new(),
+            preferred: Vec::new(),
             max_per_agent: None,
             count: 1,
         }
@@ -145,6 +150,7 @@ impl Shape {
             && self.role == other.role
             && self.name == other.name
             && self.constraints == other.constraints
+            && self.preferred == other.preferred
     }
 
     /// Whether it can be meant.
@@ -173,10 +179,11 @@ impl Shape {
         if self.max_per_agent == Some(0) {
             return Err(BadShape::NonePerAgent);
         }
-        if self.constraints.len() > MAX_CONSTRAINTS {
-            return Err(BadShape::Constraints(self.constraints.len()));
+        let constraints = self.constraints.len() + self.preferred.len();
+        if constraints > MAX_CONSTRAINTS {
+            return Err(BadShape::Constraints(constraints));
         }
-        for constraint in &self.constraints {
+        for constraint in self.constraints.iter().chain(&self.preferred) {
             must_be_static(constraint)?;
         }
         Ok(())
@@ -192,6 +199,12 @@ impl Shape {
             .iter()
             .find(|constraint| !constraint.holds(place));
         broken.map_or(Ok(()), Err)
+    }
+
+    /// Whether a place is among those that come first.
+    pub fn prefers(&self, place: Place<'_>) -> bool {
+        let mut preferred = self.preferred.iter();
+        preferred.all(|constraint| constraint.holds(place))
     }
 }
 
@@ -254,6 +267,12 @@ mod tests {
             with(|shape| shape.constraints = vec![is; MAX_CONSTRAINTS + 1]),
             Err(BadShape::Constraints(MAX_CONSTRAINTS + 1))
         );
+        let is = read("rack", "IS", Some("a")).expect("good");
+        let halves = with(|shape| {
+            shape.constraints = vec![is.clone(); MAX_CONSTRAINTS];
+            shape.preferred = vec![is];
+        });
+        assert_eq!(halves, Err(BadShape::Constraints(MAX_CONSTRAINTS + 1)));
         let unique = Constraint::parse("rack", "UNIQUE", None).expect("good");
         assert_eq!(
             with(|shape| shape.constraints.push(unique)),
@@ -303,6 +322,7 @@ mod tests {
         };
 
         assert_eq!(shape.permits(place("h3", &eu)), Ok(()));
+        assert!(shape.prefers(place("h1", &us)), "nothing is preferred");
         assert_eq!(shape.permits(place("h1", &eu)), Err(&shape.constraints[1]));
         assert_eq!(shape.permits(place("h3", &us)), Err(&shape.constraints[2]));
         let bare = Attributes::new();

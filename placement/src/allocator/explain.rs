@@ -265,6 +265,7 @@ impl Allocator {
             client,
             rules,
             room,
+            only_preferred: false,
         };
         let mut obstacles = Vec::new();
         let mut asked = None;
@@ -294,6 +295,7 @@ impl Allocator {
             client,
             rules,
             room,
+            only_preferred: false,
         };
         let shape = &*wish.shape;
         let mut obstacles: BTreeMap<AgentSlot, Vec<Obstacle>> = self

@@ -50,6 +50,8 @@ pub(super) struct Case<'a> {
     pub(super) client: ClientSlot,
     pub(super) rules: &'a Rules,
     pub(super) room: &'a Room,
+    /// Places that its shape does not prefer are passed over for now; no obstacle, they come next.
+    pub(super) only_preferred: bool,
 }
 
 /// What comes of judging a whole agent.
@@ -120,6 +122,9 @@ impl Allocator {
     ) -> Option<Resources> {
         let agent = self.agents.get(slot);
         let shape = &wish.shape;
+        if case.only_preferred && !shape.prefers(agent.place()) {
+            return None;
+        }
         let mut is_open = self.judge_agent(case, agent, &mut against)?;
         let mut stands_against = |obstacle| {
             is_open = false;

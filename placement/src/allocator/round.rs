@@ -220,6 +220,7 @@ impl Allocator {
             client,
             rules,
             room,
+            only_preferred: false,
         };
         let mut was_cut = false;
         let mut given = None;
@@ -282,13 +283,35 @@ impl Allocator {
         }
     }
 
-    /// The best place for one task: among agents that have something for its role alone, else among all.
+    /// The best place for one task: among agents that its shape prefers, else among all.
     fn find_place(
         &mut self,
         client: ClientSlot,
         at: usize,
         room: &Room,
         walk: &Walk,
+    ) -> Option<(AgentSlot, Resources)> {
+        let round = self.rounds;
+        let wishes = self.rules.get(client).wishes.as_ref()?;
+        if wishes.has_preference(at, round) {
+            let found = self.find_among(client, at, room, walk, true);
+            if found.is_some() {
+                return found;
+            }
+            let wishes = self.rules.get_mut(client).wishes.as_mut()?;
+            wishes.take_any(at, round);
+        }
+        self.find_among(client, at, room, walk, false)
+    }
+
+    /// The best place among agents that have something for the client's role alone, else among all.
+    fn find_among(
+        &mut self,
+        client: ClientSlot,
+        at: usize,
+        room: &Room,
+        walk: &Walk,
+        only_preferred: bool,
     ) -> Option<(AgentSlot, Resources)> {
         let rules = self.rules.get(client);
         let wish = rules.wishes.as_ref()?.get(at);
@@ -302,6 +325,7 @@ impl Allocator {
             client,
             rules,
             room,
+            only_preferred,
         };
         let special = self.agents.special();
         if !rules.is_eager && walk.touched.len() <= FEW {
@@ -322,6 +346,7 @@ impl Allocator {
             client,
             rules,
             room,
+            only_preferred,
         };
         let wish = rules.wishes.as_ref()?.get(at);
         let best = fleet.best(

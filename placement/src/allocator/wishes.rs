@@ -25,6 +25,8 @@ pub(super) struct Wish {
     pub(super) offered_on: Vec<(AgentSlot, u32)>,
     /// The round in which it found no place.
     pub(super) hopeless_in: u64,
+    /// The round in which no agent was left that it prefers.
+    unpreferred_in: u64,
 }
 
 impl Wish {
@@ -37,6 +39,7 @@ impl Wish {
             offered: 0,
             offered_on: Vec::new(),
             hopeless_in: 0,
+            unpreferred_in: 0,
         }
     }
 
@@ -96,6 +99,17 @@ impl Wishes {
 
     pub(super) fn give_up(&mut self, at: usize, round: u64) {
         self.list[at].hopeless_in = round;
+    }
+
+    /// Whether agents that it prefers are to be looked for first.
+    pub(super) fn has_preference(&self, at: usize, round: u64) -> bool {
+        let wish = &self.list[at];
+        !wish.shape.preferred.is_empty() && wish.unpreferred_in != round
+    }
+
+    /// What it prefers has run out: during a round no more of it comes.
+    pub(super) fn take_any(&mut self, at: usize, round: u64) {
+        self.list[at].unpreferred_in = round;
     }
 
     /// Replaces the demand; `new_id` names shapes that were not there before. Calls `more` with each shape of which more

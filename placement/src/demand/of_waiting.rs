@@ -9,7 +9,7 @@
 //! | UNIQUE | one per agent; not where one stands |
 //! | MAX_PER n | n per agent; not where n stand |
 //! | CLUSTER without a value | where the others stand, once they do |
-//! | GROUP_BY | as many per agent as keep its value level with the others; not where more stand than elsewhere |
+//! | GROUP_BY | as many per agent as keep its value level with the others; not where more stand than elsewhere; first where none stand |
 //! | any of the last four | only where there is the attribute |
 
 use super::{MAX_ANY_PORTS, MAX_CONSTRAINTS, MAX_COUNT, Shape, WHOLE_GPU};
@@ -31,6 +31,7 @@ impl Shape {
             resources: waiting.fixed(),
             any_ports: u32::try_from(ports::any_count(&waiting.ports)).unwrap_or(u32::MAX),
             constraints: Vec::new(),
+            preferred: Vec::new(),
             max_per_agent: None,
             count: waiting.count,
         };
@@ -54,6 +55,8 @@ impl Shape {
         self.any_ports = self.any_ports.min(MAX_ANY_PORTS);
         self.max_per_agent = self.max_per_agent.map(|most| most.max(1));
         self.constraints.truncate(MAX_CONSTRAINTS);
+        let room = MAX_CONSTRAINTS - self.constraints.len();
+        self.preferred.truncate(room);
     }
 
     fn constrain(&mut self, constraint: &Constraint, waiting: &Waiting) {
@@ -81,7 +84,8 @@ impl Shape {
                 let mut values = tally.values();
                 // Where the others stand on several values nothing would be taken, whatever is said here.
                 if let (Some((value, _)), None) = (values.next(), values.next()) {
-                    self.stand_for(constraint, Rule::Cluster(Some(value.to_owned())));
+                    let rule = Rule::Cluster(Some(value.to_owned()));
+                    self.constraints.push(part(constraint, rule));
                     return;
                 }
             }
@@ -89,7 +93,12 @@ impl Shape {
                 let tally = tally();
                 let least = tally.least(*groups);
                 self.at_most_per_agent(level(&tally, self.count, *groups, least));
-                self.keep_away(constraint, &tally, |count| count > least);
+                let closed = named(constraint, &tally, |count| count > least);
+                // A value that has not been seen may have come: an agent that joined, or is back.
+                let seen = named(constraint, &tally, |count| (1..=least).contains(&count));
+                self.preferred
+                    .extend(seen.into_iter().take(MAX_TAKEN - closed.len()));
+                self.constraints.extend(closed);
             }
         }
         self.needs(constraint);
@@ -100,32 +109,9 @@ impl Shape {
         self.max_per_agent = Some(before.min(most));
     }
 
-    /// Not on the values of which `is_closed` holds, as many as can be named.
+    /// Not on the values of which `is_closed` holds.
     fn keep_away(&mut self, of: &Constraint, tally: &Tally, is_closed: impl Fn(u32) -> bool) {
-        let closed = tally.values().filter(|(_, count)| is_closed(*count));
-        let mut lists: Vec<String> = Vec::new();
-        for (value, _) in closed {
-            let word = regex::escape(value);
-            if word.len() > MAX_PATTERN_BYTES {
-                continue; // Too long to be named.
-            }
-            match lists.last_mut() {
-                Some(list) if list.len() + 1 + word.len() <= MAX_PATTERN_BYTES => {
-                    list.push('|');
-                    list.push_str(&word);
-                }
-                Some(_) | None => lists.push(word),
-            }
-            if lists.len() > MAX_TAKEN {
-                lists.truncate(MAX_TAKEN);
-                break;
-            }
-        }
-        for list in lists {
-            if let Ok(pattern) = Pattern::new(&list) {
-                self.stand_for(of, Rule::Unlike(pattern));
-            }
-        }
+        self.constraints.extend(named(of, tally, is_closed));
     }
 
     /// Only where there is something in the field; every agent has a host name.
@@ -134,19 +120,46 @@ impl Shape {
             return;
         }
         if let Ok(anything) = Pattern::new("(?s).*") {
-            self.stand_for(of, Rule::Like(anything));
+            self.constraints.push(part(of, Rule::Like(anything)));
         }
     }
+}
 
-    /// Says a part of a constraint that is not told as it is.
-    fn stand_for(&mut self, written: &Constraint, rule: Rule) {
-        let part = Constraint {
-            field: written.field.clone(),
-            rule,
-            stated: None,
-        };
-        self.constraints.push(part.standing_for(written));
+/// A part of a constraint that is not told as it is.
+fn part(written: &Constraint, rule: Rule) -> Constraint {
+    let part = Constraint {
+        field: written.field.clone(),
+        rule,
+        stated: None,
+    };
+    part.standing_for(written)
+}
+
+/// That it is none of the values of which `is_closed` holds, as many as can be named.
+fn named(of: &Constraint, tally: &Tally, is_closed: impl Fn(u32) -> bool) -> Vec<Constraint> {
+    let closed = tally.values().filter(|(_, count)| is_closed(*count));
+    let mut lists: Vec<String> = Vec::new();
+    for (value, _) in closed {
+        let word = regex::escape(value);
+        if word.len() > MAX_PATTERN_BYTES {
+            continue; // Too long to be named.
+        }
+        match lists.last_mut() {
+            Some(list) if list.len() + 1 + word.len() <= MAX_PATTERN_BYTES => {
+                list.push('|');
+                list.push_str(&word);
+            }
+            Some(_) | None => lists.push(word),
+        }
+        if lists.len() > MAX_TAKEN {
+            lists.truncate(MAX_TAKEN);
+            break;
+        }
     }
+    let patterns = lists.iter().filter_map(|list| Pattern::new(list).ok());
+    patterns
+        .map(|pattern| part(of, Rule::Unlike(pattern)))
+        .collect()
 }
 
 /// How many more of a shape one value may get before others are looked at: the share of each value, but no more than stand
@@ -200,11 +213,15 @@ mod tests {
 
     /// What its constraints say of an agent.
     fn words(shape: &Shape) -> Vec<String> {
+        words_of(&shape.constraints)
+    }
+
+    fn words_of(constraints: &[Constraint]) -> Vec<String> {
         let as_it_is = |constraint: &Constraint| Constraint {
             stated: None,
             ..constraint.clone()
         };
-        let all = shape.constraints.iter().map(as_it_is);
+        let all = constraints.iter().map(as_it_is);
         all.map(|constraint| constraint.to_string()).collect()
     }
 
@@ -282,10 +299,13 @@ mod tests {
 
         assert_eq!(first.max_per_agent, Some(1));
         assert_eq!(words(&first), ["rack:LIKE:(?s).*"]);
+        assert_eq!(first.preferred, []);
         assert_eq!(uneven.max_per_agent, Some(1));
         assert_eq!(words(&uneven), ["rack:UNLIKE:a", "rack:LIKE:(?s).*"]);
+        assert_eq!(words_of(&uneven.preferred), ["rack:UNLIKE:b"]);
         assert_eq!(even.max_per_agent, Some(2));
         assert_eq!(words(&even), ["rack:LIKE:(?s).*"]);
+        assert_eq!(words_of(&even.preferred), ["rack:UNLIKE:a|b"]);
         assert_eq!(last.max_per_agent, Some(1));
     }
 
@@ -311,6 +331,30 @@ mod tests {
         assert_eq!(shape.check(), Ok(()));
         assert!(shape.permits(placed[0].place()).is_err());
         assert!(shape.permits(placed[999].place()).is_ok());
+    }
+
+    #[test]
+    fn what_is_preferred_keeps_within_the_same_room() {
+        let host = |number: u32| placed(&format!("a-host-with-a-name-{:04}", number / 3), None);
+        let mut placed: Vec<Placed> = (0..3_000).map(host).collect();
+        placed.truncate(2_998); // The last has one, all others three.
+
+        let group_by = waiting(&[("hostname", "GROUP_BY", None)], &placed);
+        let full = Shape::of(&group_by);
+        let level = Shape::of(&Waiting {
+            placed: placed[..2_997].to_vec(),
+            ..group_by
+        });
+
+        assert_eq!(
+            (full.constraints.len(), full.preferred.len()),
+            (MAX_TAKEN, 0)
+        );
+        assert_eq!(
+            (level.constraints.len(), level.preferred.len()),
+            (0, MAX_TAKEN)
+        );
+        assert_eq!(level.check(), Ok(()));
     }
 
     proptest! {

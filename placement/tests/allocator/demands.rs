@@ -1,7 +1,7 @@
 //! What frameworks get that say what they wait for, one rule at a time; and what random events once found.
 
 use mete_model::{Capability, Ranges};
-use mete_placement::{Amounts, Shape};
+use mete_placement::{Amounts, Constraint, Shape};
 
 use super::*;
 
@@ -57,6 +57,27 @@ fn a_declined_place_stays_away_though_it_had_other_ports_now() {
 
     assert_eq!(allocator.round(NOON), []);
     assert_eq!(who(&allocator.round(NOON + FIVE_SECONDS)), [("A", "S0")]);
+}
+
+#[test]
+fn agents_that_a_shape_prefers_come_first_however_well_others_fit() {
+    let mut allocator = empty(Policy::default());
+    for (number, cpus) in [2, 4, 8].into_iter().enumerate() {
+        let mut facts = AgentFacts::new(machine(cpus, cpus));
+        facts.hostname = format!("h{number}");
+        allocator.add_agent(agent(&format!("S{number}")), facts);
+    }
+    let on_last = Constraint::parse("hostname", "UNLIKE", Some("h0|h1")).expect("a good one");
+    let shape = Shape {
+        preferred: vec![on_last],
+        max_per_agent: Some(1),
+        ..Shape::new(machine(1, 1))
+    };
+    wants(&mut allocator, shape, 2);
+
+    let grants = allocator.round(NOON);
+
+    assert_eq!(who(&grants), [("A", "S2"), ("A", "S0")]);
 }
 
 #[test]

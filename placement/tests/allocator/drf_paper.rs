@@ -36,6 +36,7 @@ fn wants(allocator: &mut Allocator, name: &str, in_role: &str, task: Resources, 
         resources: task,
         any_ports: 0,
         constraints: Vec::new(),
+        preferred: Vec::new(),
         max_per_agent: None,
         count,
     };

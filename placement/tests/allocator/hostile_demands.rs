@@ -16,6 +16,7 @@ fn shape(resources: Resources, count: u32) -> Shape {
         resources,
         any_ports: 0,
         constraints: Vec::new(),
+        preferred: Vec::new(),
         max_per_agent: None,
         count,
     }

@@ -29,15 +29,8 @@ pub fn to_wire(shapes: &[Shape]) -> call::Demand {
 }
 
 fn shape(message: &call::Shape, patterns: &mut Patterns) -> Result<Shape, ConvertError> {
-    let mut constraints = Vec::new();
-    for (at, constraint) in message.constraints.iter().enumerate() {
-        if at >= demand::MAX_CONSTRAINTS {
-            break; // The check below refuses so many; no need to read them all.
-        }
-        let read = constraint_from(constraint, patterns);
-        constraints
-            .push(read.map_err(|bad| ConvertError::bad_ask(format!("constraints[{at}]"), &bad))?);
-    }
+    let constraints = constraints_from(&message.constraints, "constraints", patterns)?;
+    let preferred = constraints_from(&message.preferred, "preferred", patterns)?;
     let shape = Shape {
         name: message.name.clone(),
         role: message
@@ -48,10 +41,25 @@ fn shape(message: &call::Shape, patterns: &mut Patterns) -> Result<Shape, Conver
         resources: resources::from_wire(&message.resources)?,
         any_ports: message.any_ports.unwrap_or(0),
         constraints,
+        preferred,
         max_per_agent: message.max_per_agent,
         count: message.count.unwrap_or(1),
     };
-    checked(shape, message.constraints.len())
+    checked(shape, message.constraints.len() + message.preferred.len())
+}
+
+fn constraints_from(
+    messages: &[call::shape::Constraint],
+    field: &str,
+    patterns: &mut Patterns,
+) -> Result<Vec<Constraint>, ConvertError> {
+    // The check of the shape refuses more; no need to read them all.
+    let messages = messages.iter().take(demand::MAX_CONSTRAINTS).enumerate();
+    let read = messages.map(|(at, message)| {
+        let read = constraint_from(message, patterns);
+        read.map_err(|bad| ConvertError::bad_ask(format!("{field}[{at}]"), &bad))
+    });
+    read.collect()
 }
 
 /// The shape, if it can be meant.
@@ -81,6 +89,7 @@ fn message(shape: &Shape) -> call::Shape {
         resources: resources::to_wire(&shape.resources),
         count: Some(shape.count),
         constraints: shape.constraints.iter().map(constraint).collect(),
+        preferred: shape.preferred.iter().map(constraint).collect(),
         role: shape.role.as_ref().map(Role::to_string),
         any_ports: Some(shape.any_ports).filter(|ports| *ports > 0),
         max_per_agent: shape.max_per_agent,

@@ -57,6 +57,7 @@ fn a_demand_comes_back_whole() {
             read("level", "IS", "2.5"),
             read("hostname", "UNLIKE", "h3").standing_for(&unique),
         ],
+        preferred: vec![read("hostname", "UNLIKE", "h4")],
         max_per_agent: Some(3),
         count: 12,
     };
@@ -105,6 +106,10 @@ fn a_shape_that_cannot_be_meant_is_named_with_field_and_value() {
     );
     assert!(
         refused(|shape| shape.max_per_agent = Some(0)).starts_with("shapes[1].max_per_agent: ")
+    );
+    assert!(
+        refused(|shape| shape.preferred = vec![stated("a", "UNIQUE", None)])
+            .starts_with("shapes[1].preferred[0]: a:UNIQUE compares")
     );
     assert!(refused(|shape| shape.name = Some("x".repeat(300))).starts_with("shapes[1].name: "));
     let long = |shape: &mut call::Shape| {

@@ -96,6 +96,10 @@ impl Dice {
             let constraint = Constraint::parse("rack", operator, Some(value));
             shape.constraints.push(constraint.expect("a good one"));
         }
+        if flavour.constraints && self.one_in(3) {
+            let constraint = Constraint::parse("rack", *self.of(&["IS", "UNLIKE"]), Some("r1"));
+            shape.preferred.push(constraint.expect("a good one"));
+        }
         if flavour.constraints && flavour.gpus && self.one_in(4) {
             let constraint = Constraint::parse("gpu_model", "IS", Some("T4"));
             shape.constraints.push(constraint.expect("a good one"));

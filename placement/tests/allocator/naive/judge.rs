@@ -14,7 +14,7 @@ use super::{Agent, Client, Naive, exclusive};
 const WHOLE_GPU: u64 = 1_000;
 
 impl Agent {
-    fn place(&self) -> Place<'_> {
+    pub(super) fn place(&self) -> Place<'_> {
         Place {
             hostname: &self.facts.hostname,
             domain: self.facts.domain.as_ref(),

@@ -77,7 +77,8 @@ impl Naive {
         })
     }
 
-    /// The best place for one task of the first shape that has any: where something is reserved for it, else anywhere.
+    /// The best place for one task of the first shape that has any: where it prefers, else anywhere; of these where
+    /// something is reserved for it, else anywhere.
     fn aimed(&self, client: &Client) -> Option<Given> {
         let room = self.room(&client.1);
         let wishes = &self.frameworks[&client.0].wishes[&client.1];
@@ -90,13 +91,20 @@ impl Naive {
                 .agents()
                 .filter_map(|(slot, _)| Some((slot, self.unit(client, wish, slot, &room)?)))
                 .collect();
-            let best = |reserved: bool| {
+            let best = |reserved: bool, preferred: bool| {
+                let prefers = |slot: usize| wish.shape.prefers(self.agent(slot).place());
                 places
                     .iter()
-                    .filter(|(_, unit)| unit.has_parts() == reserved)
+                    .filter(|(slot, unit)| {
+                        unit.has_parts() == reserved && (!preferred || prefers(*slot))
+                    })
                     .min_by_key(|(slot, _)| (self.score(client, &wish.shape, *slot), *slot))
             };
-            if let Some((slot, unit)) = best(true).or_else(|| best(false)) {
+            let order = [(true, true), (false, true), (true, false), (false, false)];
+            let found = order
+                .into_iter()
+                .find_map(|(reserved, preferred)| best(reserved, preferred));
+            if let Some((slot, unit)) = found {
                 return Some(Given {
                     slot: *slot,
                     resources: unit.clone(),

@@ -118,6 +118,30 @@ fn groups_fill_evenly_by_offers_as_large_as_their_demand() {
 }
 
 #[test]
+fn an_agent_that_joins_is_asked_first_for_the_next_of_a_group() {
+    let mut world = World::new(2);
+    world.acknowledge_all();
+    world.create(constrained(4, "GROUP_BY", None));
+    for _ in 0..4 {
+        world.offer_as_demanded();
+    }
+    world.run_all();
+
+    world.add_agent(3);
+    world.scale("/web", 6);
+    world.pass_s(10); // Until it may ask again.
+    for _ in 0..4 {
+        world.offer_as_demanded();
+    }
+
+    let mut per_agent: BTreeMap<AgentId, u32> = BTreeMap::new();
+    for task in world.tasks.values() {
+        *per_agent.entry(task.agent.clone()).or_default() += 1;
+    }
+    assert_eq!(per_agent.into_values().collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+#[test]
 fn a_launch_that_opens_a_group_takes_back_what_was_declined() {
     let mut world = World::new(2);
     world.acknowledge_all();

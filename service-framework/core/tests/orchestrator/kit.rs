@@ -382,7 +382,9 @@ impl World {
                         && shape.permits((&**offer).into()).is_ok()
                         && offer.resources.contains(&shape.resources)
                 };
-                let Some(agent) = free.iter_mut().find(has_room) else {
+                let mut fits: Vec<&mut Offer> = free.iter_mut().filter(has_room).collect();
+                fits.sort_by_key(|offer| !shape.prefers((&**offer).into()));
+                let Some(agent) = fits.into_iter().next() else {
                     break;
                 };
                 let mut part = shape.resources.clone();
