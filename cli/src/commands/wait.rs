@@ -80,8 +80,25 @@ pub(crate) fn wanted(app: &Value) -> u64 {
     let label = app["labels"]["METE_DAEMON"].as_str();
     let is_daemon = label.is_some_and(|label| label.eq_ignore_ascii_case("true"));
     match (is_daemon, count("instances")) {
-        (true, 1..) => (count("tasksRunning") + count("tasksStaged")).max(1),
+        (true, 1..) => placed(app).max(1),
         (_, instances) => instances,
+    }
+}
+
+/// How many instances have found an agent. Those that start there are among the tasks of one app alone, and are not counted
+/// in lists.
+fn placed(app: &Value) -> u64 {
+    let count = |key: &str| app[key].as_u64().unwrap_or(0);
+    let is_placed = |task: &&Value| {
+        let state = task["state"].as_str();
+        matches!(
+            state,
+            Some("TASK_STAGING" | "TASK_STARTING" | "TASK_RUNNING")
+        )
+    };
+    match app["tasks"].as_array() {
+        Some(tasks) => tasks.iter().filter(is_placed).count() as u64,
+        None => count("tasksRunning") + count("tasksStaged"),
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Happening {
     InstanceChanged {
         /// Which.
         instance: InstanceId,
-        /// `Scheduled`, `Provisioned`, `Staging`, `Running`, `Killing`, `Finished`, `Failed`, …
+        /// `Scheduled`, `Provisioned`, `Staging`, `Starting`, `Running`, `Killing`, `Finished`, `Failed`, …
         condition: &'static str,
         /// Whose.
         app: AppId,

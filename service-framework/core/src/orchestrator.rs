@@ -335,7 +335,7 @@ pub(crate) const fn kill(task: TaskId, agent: Option<AgentId>, grace: Option<Dur
     Action::Kill { task, agent, grace }
 }
 
-fn changed(instance: &Instance, condition: &'static str) -> Happening {
+pub(crate) fn changed(instance: &Instance, condition: &'static str) -> Happening {
     Happening::InstanceChanged {
         instance: instance.id.clone(),
         condition,

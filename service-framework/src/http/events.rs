@@ -22,6 +22,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mete_daemon::clock;
+use mete_model::Timestamp;
 use mete_proto::rest::events::{Event as Told, Happening as What};
 use mete_service_framework_core::events::{About, Event};
 use mete_service_framework_core::spec::time;
@@ -37,6 +38,9 @@ use super::{Api, at, convert};
 
 /// Events a subscriber may be behind (Marathon's `event_stream_max_outstanding_messages`).
 const MAX_BEHIND: u64 = 1024;
+/// What has happened a shorter while ago has to be written yet, however much it is: whoever reads is not to be cut because
+/// a thousand instances begin at once.
+const IS_NEW: Duration = Duration::from_secs(5);
 /// Who listens at once: load balancers and dashboards, some of each; every one is a connection and a task.
 const MAX_SUBSCRIBERS: usize = 2_048;
 /// After a silence of so long there is a bare line end, so that both sides know that the other lives.
@@ -73,15 +77,16 @@ impl Subscribers {
     /// Tells an event, also when nobody listens: somebody may come back.
     pub(crate) fn publish(&self, event: &Event) {
         let (name, about) = (event.what.type_name(), event.what.about());
-        self.send(name, about, &convert::event(event, &self.role));
+        self.send(name, about, event.at, &convert::event(event, &self.role));
     }
 
     fn tell(&self, event_type: &'static str, what: What) {
-        let timestamp = time::text(clock::now());
-        self.send(event_type, About::Itself, &Told { what, timestamp });
+        let now = clock::now();
+        let timestamp = time::text(now);
+        self.send(event_type, About::Itself, now, &Told { what, timestamp });
     }
 
-    fn send(&self, event_type: &'static str, about: About, told: &Told) {
+    fn send(&self, event_type: &'static str, about: About, at: Timestamp, told: &Told) {
         let data = match serde_json::to_string(told) {
             Ok(data) => data,
             Err(error) => {
@@ -91,7 +96,7 @@ impl Subscribers {
         };
         let write =
             |id: &str| format!("event: {event_type}\r\ndata: {data}\r\nid: {id}\r\n\r\n").into();
-        self.ring.push(event_type, about, write);
+        self.ring.push(event_type, about, at, write);
     }
 
     /// A place among those who listen, until it is dropped; `None` when all are taken.
@@ -213,7 +218,9 @@ impl Listener {
         loop {
             self.news.borrow_and_update(); // what comes from here on wakes it below
             match self.attached.subscribers.ring.find(self.next) {
-                Found::Event(frame, behind) if behind < self.may_be_behind => {
+                Found::Event(frame, behind)
+                    if behind < self.may_be_behind || clock::now().since(frame.at) < IS_NEW =>
+                {
                     self.next += 1;
                     self.may_be_behind = self.may_be_behind.min(behind + MAX_BEHIND);
                     if self.asked.takes(&frame) {
@@ -259,7 +266,6 @@ impl Drop for Attached {
 
 #[cfg(test)]
 mod tests {
-    use mete_model::Timestamp;
     use mete_service_framework_core::events::Happening;
 
     use super::*;
@@ -320,6 +326,24 @@ mod tests {
             told.starts_with("event: event_stream_detached\r\ndata: {"),
             "{told}"
         );
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_is_not_cut_for_what_comes_at_once() {
+        let subscribers = Subscribers::new("*");
+        let mut quick = listener(&subscribers, None);
+        let now = Event {
+            at: clock::now(),
+            what: Happening::SchedulerDisconnected,
+        };
+
+        for _ in 0..4 * MAX_BEHIND {
+            subscribers.publish(&now);
+        }
+
+        for _ in 0..4 * MAX_BEHIND {
+            assert!(text(&mut quick).await.starts_with("event: scheduler_disc"));
+        }
     }
 
     #[tokio::test]

@@ -65,6 +65,7 @@ pub(crate) fn backend_state(instance: &Instance) -> Option<BackendState> {
         InstanceState::Waiting
         | InstanceState::Launching { .. }
         | InstanceState::Staging
+        | InstanceState::Starting
         | InstanceState::Unreachable { .. }
         | InstanceState::Killing { .. }
         | InstanceState::Reserved { .. } => None,

@@ -68,10 +68,11 @@ fn rank(instance: &Instance, selection: KillSelection) -> Rank {
         InstanceState::Unreachable { .. } => 1,
         InstanceState::Launching { .. } => 2,
         InstanceState::Staging => 3,
-        InstanceState::Running { .. } if !instance.is_ready() => 4,
+        InstanceState::Starting => 4,
+        InstanceState::Running { .. } if !instance.is_ready() => 5,
         InstanceState::Running { .. }
         | InstanceState::Draining { .. }
-        | InstanceState::Killing { .. } => 5,
+        | InstanceState::Killing { .. } => 6,
     };
     let active_since = instance
         .started_at

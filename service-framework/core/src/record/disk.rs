@@ -279,6 +279,7 @@ struct Container {
 enum State {
     Launching { offer: String },
     Staging,
+    Starting,
     Running { healthy: Option<bool> },
     Unreachable { since_us: u64, inactive: bool },
     Draining { until_us: u64, reason: Reason },
@@ -487,6 +488,7 @@ impl From<&instances::InstanceState> for State {
                 offer: offer.to_string(),
             },
             From::Staging => Self::Staging,
+            From::Starting => Self::Starting,
             From::Running { healthy } => Self::Running { healthy: *healthy },
             From::Unreachable { since, inactive } => Self::Unreachable {
                 since_us: since.as_micros(),
@@ -522,6 +524,7 @@ impl State {
                 }
             }
             Self::Staging => To::Staging,
+            Self::Starting => To::Starting,
             Self::Running { healthy } => To::Running { healthy },
             Self::Unreachable { since_us, inactive } => To::Unreachable {
                 since: Timestamp::from_micros(since_us),

@@ -74,7 +74,7 @@ pub struct LastFailure {
 /// How many instances of an app stand where, as Marathon counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Launched, not running.
+    /// Launched, and nothing is heard of it yet, or that it is staged.
     pub staged: u32,
     /// Running.
     pub running: u32,
@@ -129,6 +129,7 @@ impl App {
                     counts.healthy += u32::from(instance.is_checked());
                 }
                 InstanceState::Waiting
+                | InstanceState::Starting
                 | InstanceState::Unreachable { .. }
                 | InstanceState::Killing { .. }
                 | InstanceState::Reserved { .. } => {}
@@ -214,6 +215,7 @@ impl Apps {
             }
             InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Killing { .. }

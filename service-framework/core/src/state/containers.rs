@@ -95,7 +95,9 @@ pub(crate) fn together(containers: &[Container]) -> TaskState {
         TaskState::Unreachable
     } else if any(&[TaskState::Killing]) || containers.iter().any(has_failed) {
         TaskState::Killing
-    } else if any(&[TaskState::Staging, TaskState::Starting]) {
+    } else if any(&[TaskState::Starting]) {
+        TaskState::Starting
+    } else if any(&[TaskState::Staging]) {
         TaskState::Staging
     } else {
         TaskState::Running
@@ -143,7 +145,8 @@ mod tests {
         };
         for (states, expected) in [
             (&[Staging, Running][..], Staging),
-            (&[Starting, Running], Staging),
+            (&[Starting, Running], Starting),
+            (&[Staging, Starting], Starting),
             (&[Running, Running], Running),
             (&[Finished, Running], Running),
             (&[Finished, Staging], Staging),

@@ -1,15 +1,15 @@
 //! An instance: one copy of an app, from the wish for it to its end.
 //!
 //! ```text
-//! Waiting ─▶ Launching ─▶ Staging ─▶ Running ◀─▶ Unreachable
-//!    │           │           │        │  │            │
-//!    │           │           │        │  └▶ Draining  │
-//!    │           │           │        ▼        ▼      │
-//!    │           └───────────┴─────▶ Killing ◀─┘      │      any ─▶ Ended (forgotten)
-//!    └────────────────────────────────────────────────┴────▶
+//! Waiting ─▶ Launching ─▶ Staging ─▶ Starting ─▶ Running ◀─▶ Unreachable
+//!    │           │           │          │        │  │            │
+//!    │           │           │          │        │  └▶ Draining  │
+//!    │           │           │          │        ▼        ▼      │
+//!    │           └───────────┴──────────┴────▶ Killing ◀──┘      │      any ─▶ Ended (forgotten)
+//!    └───────────────────────────────────────────────────────────┴────▶
 //!
 //! of one that holds volumes the task ends, and it stays:
-//! Launching, Staging, Running, Killing ─▶ Reserved ─▶ Launching      Reserved ─▶ Ended (what it held is given back)
+//! Launching, Staging, Starting, Running, Killing ─▶ Reserved ─▶ Launching      Reserved ─▶ Ended (what it held is given back)
 //! ```
 //! Invariants: everything but `Waiting` is stored before anybody hears of it; an instance that is `Draining` or
 //! `Killing` is *condemned*, never counts again as one of those wanted, and never comes back, but as `Reserved` when it holds
@@ -182,8 +182,10 @@ pub enum InstanceState {
         /// When to ask about it.
         ask: Timestamp,
     },
-    /// The agent prepares it.
+    /// It is on its agent.
     Staging,
+    /// The agent prepares it: sandbox, downloads, network.
+    Starting,
     /// It runs.
     Running {
         /// What its checks say; `None` without check or before each has said something.
@@ -315,6 +317,7 @@ impl Instance {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Reserved { .. } => false,
@@ -327,6 +330,7 @@ impl Instance {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. } => true,
             InstanceState::Unreachable { inactive, .. } => !inactive,
             InstanceState::Reserved { is_wanted } => is_wanted,
@@ -343,6 +347,7 @@ impl Instance {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Reserved { .. } => false,
@@ -451,6 +456,7 @@ impl Instance {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Unreachable { .. }
             | InstanceState::Draining { .. }
             | InstanceState::Killing { .. }
@@ -466,6 +472,7 @@ impl Instance {
             | InstanceState::Launching { .. }
             | InstanceState::Staging
             | InstanceState::Reserved { is_wanted: true } => "TASK_STAGING",
+            InstanceState::Starting => "TASK_STARTING",
             // What became of its last task, so that nobody waits for the next.
             InstanceState::Reserved { is_wanted: false } => "TASK_KILLED",
             InstanceState::Running { .. } | InstanceState::Draining { .. } => "TASK_RUNNING",
@@ -480,6 +487,7 @@ impl Instance {
             InstanceState::Waiting => "Scheduled",
             InstanceState::Launching { .. } => "Provisioned",
             InstanceState::Staging => "Staging",
+            InstanceState::Starting => "Starting",
             InstanceState::Running { .. } | InstanceState::Draining { .. } => "Running",
             InstanceState::Unreachable {
                 inactive: false, ..
@@ -502,7 +510,7 @@ impl Instance {
             InstanceState::Launching { ask, .. } => {
                 self.launch_deadline().map(|deadline| deadline.min(*ask))
             }
-            InstanceState::Staging => self.launch_deadline(),
+            InstanceState::Staging | InstanceState::Starting => self.launch_deadline(),
             InstanceState::Unreachable { since, inactive } => {
                 match self.version.spec.unreachable_strategy {
                     UnreachableStrategy::Disabled => None,

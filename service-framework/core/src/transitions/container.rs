@@ -34,7 +34,7 @@ impl Orchestrator {
         let mut after = (*instance).clone();
         after.containers[at].note(now, status);
         let stands = containers::together(&after.containers);
-        let early = stands == TaskState::Staging;
+        let early = matches!(stands, TaskState::Staging | TaskState::Starting);
         if early {
             // What its check says is not forgotten until the others run, too.
             health::note(&mut after, now, status);

@@ -38,10 +38,12 @@ impl Orchestrator {
             .is_some_and(|deadline| deadline <= now);
         match instance.state {
             InstanceState::Waiting | InstanceState::Running { .. } => {}
-            InstanceState::Launching { .. } | InstanceState::Staging if is_late => {
+            InstanceState::Launching { .. } | InstanceState::Staging | InstanceState::Starting
+                if is_late =>
+            {
                 self.kill_now(now, id, KillReason::LaunchTimedOut, out);
             }
-            InstanceState::Staging => {}
+            InstanceState::Staging | InstanceState::Starting => {}
             InstanceState::Launching { .. } => {
                 if self.master.is_connected {
                     let tasks = instance.tasks_at();
@@ -73,6 +75,7 @@ impl Orchestrator {
             InstanceState::Reserved { .. } => instance.since = until,
             InstanceState::Waiting
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Draining { .. } => {}

@@ -153,6 +153,7 @@ pub(super) fn known(instance: &Instance) -> Option<bool> {
         InstanceState::Waiting
         | InstanceState::Launching { .. }
         | InstanceState::Staging
+        | InstanceState::Starting
         | InstanceState::Unreachable { .. }
         | InstanceState::Killing { .. }
         | InstanceState::Reserved { .. } => None,

@@ -177,6 +177,7 @@ impl Orchestrator {
             }
             InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. } => {
                 self.kill_now(now, id, reason, out);
             }
@@ -198,6 +199,7 @@ impl Orchestrator {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Reserved { .. } => {}

@@ -10,7 +10,7 @@ use mete_model::machine::Effects;
 use crate::backends;
 use crate::deployment::progress;
 use crate::effects::Action;
-use crate::orchestrator::Orchestrator;
+use crate::orchestrator::{Orchestrator, changed, publish};
 use crate::record::Record;
 use crate::spec::app::AppId;
 use crate::spec::history::AppVersion;
@@ -71,16 +71,16 @@ impl Orchestrator {
             self.master.wants_revive = true;
         }
         for _ in 0..todo.add {
-            self.add_waiting(now, &version);
+            self.add_waiting(now, &version, out);
         }
         // After it was decided who goes: where a deployment was stopped, those not ready go first.
         self.forget_readiness(now, id, out);
         self.queue.note(now, &version, todo.missing);
     }
 
-    fn add_waiting(&mut self, now: Timestamp, version: &Arc<AppVersion>) {
+    fn add_waiting(&mut self, now: Timestamp, version: &Arc<AppVersion>, out: &mut Effects<Self>) {
         let id = InstanceId::new(&version.spec.id, self.random.uuid());
-        self.apps.put(Instance {
+        let instance = self.apps.put(Instance {
             id,
             version: Arc::clone(version),
             state: InstanceState::Waiting,
@@ -97,6 +97,7 @@ impl Orchestrator {
             incarnation: 1,
             holding: None,
         });
+        publish(now, out, changed(&instance, instance.condition()));
         self.touched.insert(version.spec.id.clone());
         self.master.wants_revive = true;
     }

@@ -72,7 +72,8 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) {
         match status.state {
-            TaskState::Staging | TaskState::Starting => self.staging(now, instance, out),
+            TaskState::Staging => self.on_its_way(now, instance, InstanceState::Staging, out),
+            TaskState::Starting => self.on_its_way(now, instance, InstanceState::Starting, out),
             TaskState::Running => self.running(now, instance, status, out),
             TaskState::Killing => self.being_killed(now, instance, out),
             TaskState::Unreachable => self.unreachable(now, instance, status, out),
@@ -88,16 +89,25 @@ impl Orchestrator {
         }
     }
 
-    fn staging(&mut self, now: Timestamp, instance: &Instance, out: &mut Effects<Self>) {
+    /// Its agent has it, and does what comes before it runs.
+    fn on_its_way(
+        &mut self,
+        now: Timestamp,
+        instance: &Instance,
+        stands: InstanceState,
+        out: &mut Effects<Self>,
+    ) {
         match instance.state {
-            InstanceState::Launching { .. } | InstanceState::Unreachable { .. } => {
-                self.edit_instance(now, &instance.id, out, |instance| {
-                    instance.state = InstanceState::Staging
-                });
+            InstanceState::Launching { .. }
+            | InstanceState::Staging
+            | InstanceState::Unreachable { .. } => {
+                if instance.state != stands {
+                    self.edit_instance(now, &instance.id, out, |instance| instance.state = stands);
+                }
             }
             // Old news, or a kill is under way already.
             InstanceState::Waiting
-            | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Draining { .. }
             | InstanceState::Killing { .. }
@@ -118,6 +128,7 @@ impl Orchestrator {
             | InstanceState::Reserved { .. } => {}
             InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Draining { .. } => self.heard_running(now, instance, status, out),
@@ -146,6 +157,7 @@ impl Orchestrator {
             InstanceState::Waiting
             | InstanceState::Launching { .. }
             | InstanceState::Staging
+            | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
             | InstanceState::Killing { .. }
@@ -322,9 +334,7 @@ impl Orchestrator {
 /// Whether a report tells what subscribers have not heard yet.
 fn is_news(instance: &Instance, status: &TaskStatus) -> bool {
     match (&instance.state, status.state) {
-        (InstanceState::Staging, TaskState::Staging | TaskState::Starting) => {
-            status.state == TaskState::Starting
-        }
+        (InstanceState::Staging | InstanceState::Starting, TaskState::Staging) => false,
         (InstanceState::Running { healthy }, TaskState::Running) => {
             status.healthy.is_some() && *healthy != status.healthy
         }

@@ -426,6 +426,7 @@ fn effects_of_a_failure_too_many_are_these() {
             "publish unhealthy_instance_kill_event",
             "publish instance_changed_event",
             "kill I1._app.1",
+            "publish instance_changed_event",
             "demand 1x /web",
             "revive",
         ]

@@ -215,6 +215,7 @@ fn an_instance_that_ends_leaves_the_list_before_another_is_launched() {
         "publish status_update_event",
         "publish instance_changed_event",
         "acknowledge I1._app.1",
+        "publish instance_changed_event",
     ];
     assert_eq!(names.lines(&effects), expected);
 }

@@ -35,6 +35,7 @@ fn a_new_app_is_stored_then_planned_then_asks_for_offers() {
         "publish add_health_check_event",
         "publish deployment_step_success",
         "publish deployment_info",
+        "publish instance_changed_event",
         "demand 1x /web",
         "revive",
     ];

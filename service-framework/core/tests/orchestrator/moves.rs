@@ -23,6 +23,7 @@ fn killed_for(world: &World, app: &str) -> Vec<KillReason> {
         InstanceState::Waiting
         | InstanceState::Launching { .. }
         | InstanceState::Staging
+        | InstanceState::Starting
         | InstanceState::Running { .. }
         | InstanceState::Unreachable { .. }
         | InstanceState::Reserved { .. } => None,

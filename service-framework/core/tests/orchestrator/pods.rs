@@ -95,7 +95,7 @@ fn a_pod_is_launched_as_one_group_and_runs_when_all_of_it_does() {
     };
     world.report(log, TaskState::Running, None);
     world.report(web, TaskState::Starting, None);
-    assert_eq!(world.states("/p"), [InstanceState::Staging]);
+    assert_eq!(world.states("/p"), [InstanceState::Starting]);
     world.report(web, TaskState::Running, None);
     assert_eq!(
         world.states("/p"),

@@ -160,7 +160,7 @@ fn status(instance: &Instance, all: &[ContainerStatus]) -> (&'static str, Option
         InstanceState::Waiting
         | InstanceState::Launching { .. }
         | InstanceState::Reserved { .. } => ("PENDING", None),
-        InstanceState::Staging => ("STAGING", None),
+        InstanceState::Staging | InstanceState::Starting => ("STAGING", None),
         InstanceState::Running { .. } if instance.is_ending => (TERMINAL, None),
         InstanceState::Running { .. } | InstanceState::Draining { .. } => {
             match conditions.any(|condition| condition.value == "false") {
@@ -285,6 +285,7 @@ pub(in crate::http) fn pod_instance(instance: &Instance) -> Told {
                 InstanceState::Waiting
                 | InstanceState::Launching { .. }
                 | InstanceState::Staging
+                | InstanceState::Starting
                 | InstanceState::Unreachable { .. }
                 | InstanceState::Draining { .. }
                 | InstanceState::Killing { .. }

@@ -110,6 +110,7 @@ const fn is_healthy(instance: &Instance) -> Option<bool> {
         InstanceState::Waiting
         | InstanceState::Launching { .. }
         | InstanceState::Staging
+        | InstanceState::Starting
         | InstanceState::Unreachable { .. }
         | InstanceState::Draining { .. }
         | InstanceState::Killing { .. }
@@ -168,6 +169,7 @@ fn numbers(now: Timestamp, instances: &[&Instance]) -> Option<Stats> {
             InstanceState::Launching { .. } | InstanceState::Staging => counts.staged += 1,
             InstanceState::Running { .. } | InstanceState::Draining { .. } => counts.running += 1,
             InstanceState::Waiting
+            | InstanceState::Starting
             | InstanceState::Unreachable { .. }
             | InstanceState::Killing { .. }
             | InstanceState::Reserved { .. } => {}

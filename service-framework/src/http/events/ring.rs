@@ -6,11 +6,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
+use mete_model::Timestamp;
 use mete_service_framework_core::events::About;
 use tokio::sync::watch;
 
-/// Events kept for those who come back: four times what a subscriber may be behind, minutes of a busy cluster.
-const MAX_EVENTS: usize = 4_096;
+/// Events kept for those who come back: sixteen times what a subscriber may be behind, minutes of a busy cluster, and all of
+/// one moment: each of a thousand instances tells what becomes of it.
+const MAX_EVENTS: usize = 16_384;
 /// Their text: plans of thousands of apps are a MiB each.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -19,6 +21,8 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 pub(super) struct Frame {
     pub(super) event_type: &'static str,
     pub(super) about: About,
+    /// When it happened.
+    pub(super) at: Timestamp,
     pub(super) bytes: Bytes,
 }
 
@@ -71,6 +75,7 @@ impl Ring {
         &self,
         event_type: &'static str,
         about: About,
+        at: Timestamp,
         write: impl FnOnce(&str) -> Bytes,
     ) {
         let mut kept = self.kept();
@@ -81,6 +86,7 @@ impl Ring {
         kept.frames.push_back(Arc::new(Frame {
             event_type,
             about,
+            at,
             bytes,
         }));
         while kept.frames.len() > 1 && (kept.frames.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
@@ -139,7 +145,9 @@ mod tests {
     fn ring(sizes: &[usize]) -> Ring {
         let ring = Ring::new("e".to_owned());
         for size in sizes {
-            ring.push("t", About::Itself, |_| Bytes::from(vec![b'x'; *size]));
+            ring.push("t", About::Itself, Timestamp::EPOCH, |_| {
+                Bytes::from(vec![b'x'; *size])
+            });
         }
         ring
     }
