@@ -1,7 +1,6 @@
 //! Asking the master why: what stands between a framework and the offers it waits for.
 //!
-//! The answer is the JSON of the master's `GET /explain` (docs/api/explain.md). Each question is a connection of its own,
-//! so that none stands in the way of calls and events. A framework that runs asks with
+//! The answer is the JSON of the master's `GET /explain` (docs/api/explain.md). A framework that runs asks with
 //! [`Client::explain`](crate::Client::explain).
 
 use std::time::Duration;
@@ -9,9 +8,9 @@ use std::time::Duration;
 use mete_model::FrameworkId;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1::ExplainRequest;
-use mete_proto::mete::v1::operator_client::OperatorClient;
-use tonic::{Request, Status};
 
+pub use crate::ask::AskError;
+use crate::ask::{self, Master};
 use crate::connection::{CONNECT_TIMEOUT, Connection};
 
 /// How long [`Client::explain`](crate::Client::explain) waits for each master: as long as a connection may take to open, so
@@ -24,12 +23,9 @@ pub enum ExplainError {
     /// There is nobody to ask about: no master has let the framework in yet.
     #[error("the framework has no id yet")]
     NoId,
-    /// No master could be reached in time.
-    #[error("no master answers")]
-    NoMaster,
-    /// A master answers that it cannot; masters of before know no such question.
-    #[error("the master says: {}", .0.message())]
-    Refused(#[from] Box<Status>),
+    /// The masters do not say.
+    #[error(transparent)]
+    Ask(#[from] AskError),
 }
 
 /// Asks the first master that answers how a framework stands: share, reasons, each shape it waits for. The answer is
@@ -48,23 +44,10 @@ pub async fn framework(
         }),
         ..ExplainRequest::default()
     };
-    let mut last = ExplainError::NoMaster;
-    for master in &connection.masters {
-        let asking = async {
-            let channel = master.connect().await.map_err(|_| ExplainError::NoMaster)?;
-            let mut request = Request::new(asked.clone());
-            if let Some(token) = &connection.authorization {
-                let headers = request.metadata_mut();
-                headers.insert("authorization", token.clone());
-            }
-            let answer = OperatorClient::new(channel).explain(request).await;
-            answer.map_err(|status| ExplainError::Refused(Box::new(status)))
-        };
-        match tokio::time::timeout(patience, asking).await {
-            Ok(Ok(answer)) => return Ok(answer.into_inner().json),
-            Ok(Err(error)) => last = error,
-            Err(_) => {} // silent
-        }
-    }
-    Err(last)
+    let question = |mut master: Master| {
+        let asked = asked.clone();
+        async move { master.explain(asked).await }
+    };
+    let answer = ask::first(connection, patience, question).await?;
+    Ok(answer.into_inner().json)
 }

@@ -47,6 +47,7 @@
 //! Where no offers come, [`Client::explain`] asks the master why. Test your framework against [`testkit::Master`], a master
 //! in memory that offers what the test says.
 
+mod ask; // a question to the operator service of a master
 mod calls; // what a framework can ask for
 mod client; // a framework as a stream of events
 mod connection; // where the masters are, and who we are
@@ -59,6 +60,7 @@ mod keeper; // the connection: subscribe, follow, come back
 mod launch; // a task, built step by step
 pub mod matching; // waiting tasks × offers: what runs where
 mod operation; // what can be done with offers
+pub mod reserved; // what is reserved under a framework's label
 mod scheduler; // callbacks, for those who like them
 pub mod testkit; // a master in memory, for tests
 

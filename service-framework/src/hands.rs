@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use crate::http::Subscribers;
 use crate::offers::Table;
 use crate::probes::Probes;
+use crate::reserved::Reserved;
 use crate::secrets::{Fetched, Secrets};
 
 /// The hands of the service framework.
@@ -29,6 +30,7 @@ pub(crate) struct ServiceHands {
     pub(crate) table: Table,
     pub(crate) subscribers: Subscribers,
     pub(crate) probes: Probes,
+    pub(crate) reserved: Reserved,
     pub(crate) secrets: Secrets,
     pub(crate) handle: Handle<Orchestrator>,
 }
@@ -81,14 +83,11 @@ impl Hands<Action> for ServiceHands {
                 let tasks = tasks.iter().map(|(task, agent)| (task, agent.as_ref()));
                 ("reconcile", self.client.reconcile(tasks))
             }
-            Action::Probe(probe) => {
-                self.probes.ask(probe);
-                return;
+            Action::AskReserved { label, framework } => {
+                return self.reserved.ask(label, framework);
             }
-            Action::Publish(event) => {
-                self.subscribers.publish(&event);
-                return;
-            }
+            Action::Probe(probe) => return self.probes.ask(probe),
+            Action::Publish(event) => return self.subscribers.publish(&event),
         };
         if let Err(reason @ CallError::NotConnected) = done {
             debug!(call = name, %reason, "call not made");

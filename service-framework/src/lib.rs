@@ -19,6 +19,7 @@ mod hands; // actions → calls to the master, questions to instances, events to
 mod link; // events of the master → inputs
 mod offers; // what is on the table between an offer and its answer
 mod probes; // questions to instances, and their answers
+mod reserved; // the question what is reserved for us
 mod secrets; // kept elsewhere, fetched when an instance is launched
 mod why; // what the master says of apps that wait
 

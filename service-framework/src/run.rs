@@ -31,6 +31,7 @@ use crate::link::{self, Refused};
 use crate::metrics;
 use crate::offers::Table;
 use crate::probes::{NoClient, Probes};
+use crate::reserved::Reserved;
 use crate::secrets::Secrets;
 use crate::why::Why;
 
@@ -111,13 +112,14 @@ pub async fn run_on(
     metrics::register(ours, handle.clone());
 
     let why = Why::new(connection.clone());
-    let framework = Framework::connect(connection, introduction);
+    let framework = Framework::connect(connection.clone(), introduction);
     let (table, subscribers) = (Table::default(), Subscribers::new(&options.role));
     let hands = ServiceHands {
         client: framework.client(),
         table: table.clone(),
         subscribers: subscribers.clone(),
         probes: Probes::new(handle.clone())?,
+        reserved: Reserved::new(connection.clone(), handle.clone()),
         secrets: Secrets::new(options.secrets_dir.clone()),
         handle: handle.clone(),
     };

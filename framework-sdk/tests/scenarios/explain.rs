@@ -1,6 +1,6 @@
 //! Who can ask why there are no offers. What is answered is tested with the master itself (master/tests/api/explain.rs).
 
-use mete_framework_sdk::explain::ExplainError;
+use mete_framework_sdk::explain::{AskError, ExplainError};
 use mete_framework_sdk::testkit::Master;
 use mete_framework_sdk::{Connection, Framework, FrameworkId, FrameworkSpec};
 
@@ -30,7 +30,10 @@ async fn a_framework_that_has_lived_before_asks_whoever_answers() {
 
     let why = framework.client().explain().await;
 
-    assert!(matches!(why, Err(ExplainError::NoMaster)), "{why:?}");
+    assert!(
+        matches!(why, Err(ExplainError::Ask(AskError::NoMaster))),
+        "{why:?}"
+    );
 }
 
 #[tokio::test]
@@ -40,5 +43,8 @@ async fn the_master_in_memory_does_not_know_why() {
 
     let why = framework.client().explain().await;
 
-    assert!(matches!(why, Err(ExplainError::Refused(_))), "{why:?}");
+    assert!(
+        matches!(why, Err(ExplainError::Ask(AskError::Refused(_)))),
+        "{why:?}"
+    );
 }

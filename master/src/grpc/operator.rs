@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use mete_master_core::{Input, MachineId, RoleQuota, View, Window};
-use mete_model::AgentId;
-use mete_proto::convert::{ConvertError, Within as _, duration_of, maintenance, time_info};
+use mete_model::{AgentId, Resources, Tag};
+use mete_proto::convert::{
+    ConvertError, Within as _, duration_of, maintenance, resources, time_info,
+};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::operator_server::Operator;
@@ -39,6 +42,25 @@ impl Operator for Operators {
         Ok(Response::new(wire::ExplainResponse {
             json: answer.to_string(),
         }))
+    }
+
+    type GetReservedStream = BoxStream<'static, Result<wire::GetReservedResponse, Status>>;
+
+    async fn get_reserved(
+        &self,
+        request: Request<wire::GetReservedRequest>,
+    ) -> Answered<Self::GetReservedStream> {
+        let mesos::Label { key, value } = request.into_inner().label;
+        let label = (key, value);
+        let view = self.0.handle.view();
+        let agents = view.agents.values().filter(|agent| agent.is_admitted());
+        let reserved = agents.map(|agent| wire::GetReservedResponse {
+            agent_id: (&agent.id).into(),
+            resources: resources::to_wire(&reserved_under(&label, &agent.info.resources)),
+        });
+        let some = reserved.filter(|one| !one.resources.is_empty());
+        let answers: Vec<_> = some.map(Ok).collect();
+        Ok(Response::new(stream::iter(answers).boxed()))
     }
 
     async fn get_weights(
@@ -225,6 +247,18 @@ impl Operators {
     async fn done(&self, input: Input) -> Result<(), Status> {
         Ok(orders::carry_out(&self.0.handle, input).await?)
     }
+}
+
+/// The parts that bear a label.
+fn reserved_under(label: &(String, Option<String>), all: &Resources) -> Resources {
+    let bears = |tag: &Tag| {
+        let mut reservations = tag.reservations.iter();
+        reservations.any(|one| one.labels.contains(label))
+    };
+    let parts = all.parts().filter(|(tag, _)| bears(tag));
+    parts.fold(Resources::none(), |sum, (tag, part)| {
+        sum.with_part(Tag::clone(tag), part.clone())
+    })
 }
 
 fn agent(id: &mesos::AgentId) -> Result<AgentId, OrderError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mete_framework_sdk::{
     Capability, Connection, Event, Filters, Framework, FrameworkSpec, Offer, Operation,
-    OperationId, OperationState, OperationStatus, Role,
+    OperationId, OperationState, OperationStatus, Role, reserved,
 };
 use mete_model::{MEBIBYTE, Reservation, ReservationKind, Resources, Tag, Volume};
 use tempfile::tempdir;
@@ -60,6 +60,20 @@ fn disk(megabytes: u64, is_volume: bool) -> Resources {
     let mut disk = Resources::none();
     disk.disk_bytes = megabytes * MEBIBYTE;
     Resources::none().with_part(tag, disk)
+}
+
+/// The same, with a label that says whose it is.
+fn labelled(resources: Resources) -> Resources {
+    let parts = resources.parts().map(|(tag, part)| {
+        let mut tag = Tag::clone(tag);
+        for reservation in &mut tag.reservations {
+            reservation.labels = vec![("owner".to_owned(), Some("me".to_owned()))];
+        }
+        (tag, part.clone())
+    });
+    parts.fold(Resources::none(), |sum, (tag, part)| {
+        sum.with_part(tag, part)
+    })
 }
 
 #[tokio::test]
@@ -118,6 +132,37 @@ async fn a_framework_hears_how_its_operations_went_and_acknowledges_them() {
     let forgotten = news(&mut framework).await;
     assert_eq!(forgotten.id, named("grow"));
     assert_eq!(forgotten.state, OperationState::Unknown);
+}
+
+#[tokio::test]
+async fn a_framework_finds_what_is_reserved_under_its_label() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let _agent = Agent::registered(&master).await;
+    let connection = Connection::to(&master.url).expect("an address");
+    let spec = FrameworkSpec::new("test")
+        .role(role())
+        .capability(Capability::ReservationRefinement);
+    let mut framework = Framework::connect(connection.clone(), spec);
+    let first = offer(&mut framework).await;
+    let labelled = labelled(disk(32, false));
+    let both = [
+        Operation::Reserve(labelled.clone()).into(),
+        Operation::Reserve(disk(16, false)).named(named("last")),
+    ];
+    framework
+        .client()
+        .operate([&first], both, Filters::default())
+        .expect("connected");
+    news(&mut framework).await;
+
+    let under = async |value| {
+        let asked = reserved::under(&connection, ("owner", value), PATIENCE);
+        asked.await.expect("an answer")
+    };
+
+    assert_eq!(under("me").await, [(first.agent, labelled)]);
+    assert_eq!(under("you").await, []);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mete_model::container::Network;
 use mete_model::{
-    AgentId, ExecutorId, OfferId, Resources, Role, TaskId, TaskSpec, Timestamp, UpdateId,
+    AgentId, ExecutorId, FrameworkId, OfferId, Resources, Role, TaskId, TaskSpec, Timestamp,
+    UpdateId,
 };
 
 use mete_placement::Shape;
@@ -83,6 +84,14 @@ pub enum Action {
     Reconcile {
         /// At most [`crate::transitions::reconcile::MAX_RECONCILE_TASKS`].
         tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    /// Ask the master what is reserved under this label with this value. What it answers comes back as `Input::Reserved`; when
+    /// it does not, nothing does.
+    AskReserved {
+        /// The name of the label.
+        label: &'static str,
+        /// Our id.
+        framework: FrameworkId,
     },
     /// Ask an instance. What it answers comes back as `Input::Probed`, once for each.
     Probe(Probe),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mete_model::{
-    AgentId, FrameworkId, InverseOffer, Offer, OfferId, OperationId, TaskId, TaskStatus, Timestamp,
-    UpdateId,
+    AgentId, FrameworkId, InverseOffer, Offer, OfferId, OperationId, Resources, TaskId, TaskStatus,
+    Timestamp, UpdateId,
 };
 
 use crate::probe::{Answer, Check};
@@ -71,6 +71,8 @@ pub enum Input {
     AgentLost(AgentId),
     /// An operation is done.
     Operated(Done),
+    /// All that the master knows to be reserved under our label, by agent.
+    Reserved(Vec<(AgentId, Resources)>),
     /// The master says in words that something we sent was wrong, or that an executor failed.
     Failure(String),
     /// What came of `Action::Probe`.

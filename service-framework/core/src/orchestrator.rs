@@ -260,6 +260,7 @@ impl Orchestrator {
             }
             Input::Update(status) => self.update(now, status, out),
             Input::Operated(done) => self.operated(done, out),
+            Input::Reserved(all) => self.found_reserved(now, all, out),
             Input::Probed {
                 instance,
                 check,

@@ -15,7 +15,7 @@ use crate::spec::app::{AppId, AppSpec};
 use crate::state::instances::InstanceId;
 
 /// The label with the id of the framework.
-const FRAMEWORK_LABEL: &str = "marathon_framework_id";
+pub(crate) const FRAMEWORK_LABEL: &str = "marathon_framework_id";
 /// The label with the id of the instance. (Marathon once wrote a task's; the name stayed.)
 const INSTANCE_LABEL: &str = "marathon_task_id";
 
@@ -79,6 +79,30 @@ impl Holding {
             volumes: volumes.collect(),
             is_confirmed: false,
         }
+    }
+
+    /// What these parts, all that is reserved for one instance on one agent, are to whoever has forgotten it; `None`: we have
+    /// not made them.
+    pub(crate) fn found(framework: FrameworkId, parts: &Resources) -> Option<Self> {
+        let (mut role, mut resources, mut volumes) = (None, Resources::none(), Vec::new());
+        for (tag, part) in parts.parts() {
+            role = Some(tag.role()?.clone());
+            match &tag.volume {
+                None => resources.add(part),
+                Some(volume) => volumes.push(LocalVolume {
+                    container_path: volume.container_path.clone(),
+                    size_bytes: part.disk_bytes,
+                    uuid: volume.id.rsplit_once('#')?.1.parse().ok()?,
+                }),
+            }
+        }
+        Some(Self {
+            framework,
+            role: role?,
+            resources,
+            volumes,
+            is_confirmed: false,
+        })
     }
 
     /// Whether an instance of `spec` may run on it: it is what that asks for, neither more nor less.
@@ -245,6 +269,7 @@ mod tests {
         assert_eq!(by_owner(&task, &framework)[&id], task);
         assert!(by_owner(&task, &other).is_empty());
         assert_eq!(as_kept(&task), holding.kept(&id));
+        assert_eq!(Holding::found(framework, &task), Some(holding));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! owed ──an offer shows it──▶ given ──shown again──▶ given
 //!   │                           └──the master has done it, or it is not shown for so long──▶ (over)
-//!   └──not sure, not shown for so long──▶ (over)
+//!   └──not sure, or found among what is reserved, and not shown for so long──▶ (over)
 //! ```
 //! Invariant: stored before the instance is forgotten, so that nothing stays reserved that nobody asks for.
 
@@ -58,6 +58,15 @@ impl Releases {
         let surplus = self.0.len() > MAX_RELEASES;
         let (id, _) = surplus.then(|| self.0.pop_first())??;
         Some(id)
+    }
+
+    /// Whether something that this one held is to be given back already.
+    pub(crate) fn has(&self, id: &InstanceId) -> bool {
+        self.0.contains_key(id)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_RELEASES
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::effects::Action;
 use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
+use crate::state::holdings::FRAMEWORK_LABEL;
 use crate::state::instances::InstanceState;
 use crate::state::master::RECONCILE_INTERVAL;
 
@@ -56,7 +57,7 @@ impl Orchestrator {
         }
     }
 
-    /// Asks for the state of every task we know, then for every task the master knows.
+    /// Asks for the state of every task we know, then for every task the master knows, and for all that is reserved for us.
     pub(crate) fn reconcile(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         let placed = self
             .apps
@@ -76,6 +77,10 @@ impl Orchestrator {
                 }),
         );
         out.act.push(Action::Reconcile { tasks: Vec::new() });
+        if let Some(framework) = self.master.framework.clone() {
+            let label = FRAMEWORK_LABEL;
+            out.act.push(Action::AskReserved { label, framework });
+        }
         self.master.reconcile_at = Some(now + RECONCILE_INTERVAL);
     }
 

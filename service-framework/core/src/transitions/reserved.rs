@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mete_model::machine::Effects;
-use mete_model::{Offer, Reason, Resources, TaskState, TaskStatus, Timestamp};
+use mete_model::{AgentId, Offer, Reason, Resources, TaskState, TaskStatus, Timestamp};
 use mete_placement::demand::MAX_NAME_BYTES;
 
 use super::offers::note;
@@ -271,6 +271,42 @@ impl Orchestrator {
         } else {
             self.put_off(id, now); // nobody could have shown it
         }
+    }
+
+    /// The master has told what is reserved under our label. What was kept for an instance that nobody knows is given back: one
+    /// that was made after the copy from which our store was put back. It may have gone since the master has said so.
+    pub(crate) fn found_reserved(
+        &mut self,
+        now: Timestamp,
+        all: Vec<(AgentId, Resources)>,
+        out: &mut Effects<Self>,
+    ) {
+        let Some(framework) = self.master.framework.clone() else {
+            return;
+        };
+        for (agent, reserved) in all {
+            for (id, parts) in holdings::by_owner(&reserved, &framework) {
+                let is_known = self.holds(&id) || self.releases.has(&id);
+                if is_known || self.releases.is_full() {
+                    continue;
+                }
+                let Some(holding) = Holding::found(framework.clone(), &parts) else {
+                    continue;
+                };
+                self.roles.take(&holding.role);
+                let release = Release::new(now, agent.clone(), holding, false);
+                out.store
+                    .push(Record::Release(id.clone(), Box::new(release.clone())));
+                self.touched.insert(id.app());
+                self.master.wants_revive = true;
+                self.releases.add(id, release);
+            }
+        }
+    }
+
+    fn holds(&self, id: &InstanceId) -> bool {
+        let instance = self.apps.instance(id);
+        instance.is_some_and(|instance| instance.holding.is_some())
     }
 
     /// The master has done what an offer was used for: what was held for an instance is given back.

@@ -318,6 +318,7 @@ fn after_each_subscription_the_master_is_asked_what_it_knows() {
         "publish scheduler_reregistered_event",
         "reconcile I1._app.1, I2._app.1",
         "reconcile all",
+        "ask what is reserved",
         "suppress",
     ];
     assert_eq!(names.lines(&effects), expected);

@@ -195,6 +195,7 @@ impl World {
             Action::AcceptInverse(questions) => self.accepted.extend(questions),
             Action::Decline { .. }
             | Action::Acknowledge { .. }
+            | Action::AskReserved { .. }
             | Action::AcknowledgeOperation(_)
             | Action::Reconcile { .. } => {}
         }
@@ -597,6 +598,13 @@ impl World {
         let life = life(self.lives);
         self.core = Orchestrator::recover(self.settings.clone(), &life, self.now, entries)
             .expect("what was stored is read");
+    }
+
+    /// It comes back with what was stored at some other time.
+    pub(crate) fn restore(&mut self, store: BTreeMap<Vec<u8>, Vec<u8>>) {
+        self.store = store;
+        self.restart();
+        self.subscribe();
     }
 
     pub(crate) fn stored_keys(&self) -> Vec<String> {

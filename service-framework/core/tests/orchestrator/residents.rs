@@ -406,6 +406,56 @@ fn what_bears_our_label_and_is_nobodys_is_destroyed() {
 }
 
 #[test]
+fn what_was_made_after_the_copy_that_was_put_back_is_found_and_given_back() {
+    let mut world = running(2, 1);
+    let kept = instance_of(&world.task_ids()[0]);
+    let copy = world.store().clone();
+    world.scale("/db", 3);
+    world.calm();
+    assert_eq!(world.tasks.len(), 3);
+
+    world.restore(copy);
+    let unknown = |task: &TaskId| instance_of(task) != kept;
+    for task in world.task_ids().into_iter().filter(unknown) {
+        world.report(&task, TaskState::Running, None);
+    }
+    world.end_killed();
+    let reserved = || [1, 2].map(|number| (agent(number), world.total(number).clone()));
+    let told = Input::Reserved(reserved().into());
+    world.step(told.clone());
+    let again = world.step(told);
+    world.pass_s(1);
+    world.offer_as_demanded();
+
+    assert_eq!(again.store, [], "it is remembered once");
+    let left: Vec<String> = [1, 2].iter().flat_map(|at| volumes(&world, *at)).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(world.instances("/db").len(), 1);
+    assert!(world.tasks.keys().all(|task| instance_of(task) == kept));
+}
+
+#[test]
+fn a_role_in_which_nobody_is_any_more_is_taken_to_give_back_what_is_found() {
+    let world = running(1, 1);
+    let reserved = vec![(agent(1), world.total(1).clone())];
+    let framework = world.view().framework.expect("it has subscribed");
+    let mut other = World::new(1);
+    other.step(Input::Subscribed {
+        framework,
+        master: String::new(),
+    });
+
+    other.step(Input::Reserved(reserved));
+
+    let dev = Role::new("dev").expect("a role");
+    assert!(other.roles.contains(&dev), "{:?}", other.roles);
+    let [shape] = &other.demand[..] else {
+        panic!("{:?}", other.demand)
+    };
+    assert_eq!(shape.role, Some(dev));
+}
+
+#[test]
 fn an_agent_that_is_not_heard_of_keeps_its_instance() {
     let mut world = running(2, 2);
     let task = world.task_ids().remove(0);

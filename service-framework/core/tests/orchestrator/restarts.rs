@@ -56,6 +56,7 @@ fn a_restart_adopts_what_runs_and_restarts_nothing() {
             "publish scheduler_reregistered_event",
             "reconcile I1._app.1, I2._app.1, I3._app.1",
             "reconcile all",
+            "ask what is reserved",
             "suppress"
         ]
     );

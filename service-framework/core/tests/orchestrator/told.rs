@@ -137,6 +137,7 @@ fn action(action: &Action) -> String {
         Action::Suppress => "suppress".to_owned(),
         Action::Kill { task, .. } => format!("kill {task}"),
         Action::Acknowledge { task, .. } => format!("acknowledge {task}"),
+        Action::AskReserved { .. } => "ask what is reserved".to_owned(),
         Action::AcknowledgeOperation(done) => format!("acknowledge {}", done.operation),
         Action::Reconcile { tasks } if tasks.is_empty() => "reconcile all".to_owned(),
         Action::Reconcile { tasks } => {
