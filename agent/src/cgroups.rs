@@ -33,6 +33,7 @@ use mete_model::Limit;
 use files::{enable, list, make, write};
 pub use group::{end_sessions, kill, kill_each, members, remove, signal};
 pub use mounts::Hierarchies;
+pub(crate) use usage::sum;
 pub use usage::{Cpu, Direction, Io, Pressure, Pressures, Traffic, Usage, usage};
 
 /// Mesos gives 1,024 shares per CPU.

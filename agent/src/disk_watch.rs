@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::cgroups::sum;
 use crate::places::Places;
 use crate::sandbox;
 use crate::volumes::Volumes;
@@ -37,6 +38,19 @@ pub(crate) struct DiskUse {
     pub(crate) sandbox_bytes: Option<u64>,
     /// Each volume that it holds.
     pub(crate) volumes: Vec<VolumeUse>,
+}
+
+impl DiskUse {
+    /// Of both.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let mut volumes = self.volumes.clone();
+        let more = other.volumes.iter();
+        volumes.extend(more.filter(|one| !self.volumes.contains(one)).cloned());
+        Self {
+            sandbox_bytes: sum(self.sandbox_bytes, other.sandbox_bytes),
+            volumes,
+        }
+    }
 }
 
 /// What one volume takes.

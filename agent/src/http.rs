@@ -27,7 +27,7 @@ use mete_daemon::aside;
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
-use mete_model::{Attributes, Endpoint, Resources, Timestamp};
+use mete_model::{Attributes, Endpoint, FaultDomain, Resources, Timestamp};
 use mete_proto::MESOS_VERSION;
 use mete_proto::media::MediaError;
 use prometheus_client::registry::Registry;
@@ -51,6 +51,7 @@ pub(crate) struct About {
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
     pub(crate) attributes: Attributes,
+    pub(crate) domain: Option<FaultDomain>,
     pub(crate) masters: Vec<String>,
     pub(crate) started: Timestamp,
 }
@@ -88,17 +89,13 @@ pub(crate) fn routers(
 }
 
 /// The paths of Mesos, which are taken also by longer ones; ours are taken by their whole name.
-const MESOS_PATHS: [&str; 19] = [
+const MESOS_PATHS: [&str; 15] = [
     "/api/v1",
     "/containers",
     "/files/browse",
-    "/files/browse.json",
     "/files/debug",
-    "/files/debug.json",
     "/files/download",
-    "/files/download.json",
     "/files/read",
-    "/files/read.json",
     "/flags",
     "/health",
     mesos_http::STATS_PATH,
@@ -126,15 +123,10 @@ fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/v1/volumes", get(volumes::volumes))
         .route("/containers", get(containers::containers))
         .route("/monitor/statistics", get(containers::statistics))
-        .route("/monitor/statistics.json", get(containers::statistics))
         .route("/files/browse", get(files::browse))
-        .route("/files/browse.json", get(files::browse))
         .route("/files/read", get(files::read))
-        .route("/files/read.json", get(files::read))
         .route("/files/download", get(files::download))
-        .route("/files/download.json", get(files::download))
         .route("/files/debug", get(files::debug))
-        .route("/files/debug.json", get(files::debug))
         .route("/v1/images", get(images::list).delete(images::remove))
         .merge(mesos_http::logging())
         .merge(mesos_http::stats())

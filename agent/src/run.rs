@@ -489,6 +489,7 @@ impl Agent {
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
             attributes: self.inventory.attributes.clone(),
+            domain: self.options.domain.clone(),
             masters: self.options.master.clone(),
             started: mete_daemon::clock::now(),
         };

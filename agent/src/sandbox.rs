@@ -118,7 +118,7 @@ impl Entry {
 }
 
 /// What a directory holds, by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The entries, at most [`MAX_ENTRIES`].
     pub entries: Vec<Entry>,

@@ -30,6 +30,18 @@ pub(crate) struct Sample {
     pub(crate) disk: Option<Arc<DiskUse>>,
 }
 
+impl Sample {
+    /// Adds what another one uses; the later time is that of both.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.at = self.at.max(other.at);
+        self.usage.add(&other.usage);
+        self.disk = match (self.disk.take(), &other.disk) {
+            (Some(one), Some(other)) => Some(Arc::new(one.plus(other))),
+            (one, other) => one.or_else(|| other.clone()),
+        };
+    }
+}
+
 /// The samples of one look, by container.
 pub(crate) type Look = BTreeMap<ContainerId, Sample>;
 

@@ -9,7 +9,6 @@
 //! Start with [`run`], then follow one stream through `grpc/framework.rs`.
 
 mod amounts; // limits and guarantees, in JSON and in messages
-mod capabilities; // what masters and agents can do, in the words of Mesos
 mod config; // the options
 mod grpc; // streams in, inputs out
 mod hands; // each action to the stream it belongs to

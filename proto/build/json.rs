@@ -14,9 +14,10 @@ const MAX_FIELDS: usize = 64;
 
 /// Mete's own fields of messages that come to clients who have not asked for them. A strict reader refuses a whole message for
 /// one field that it does not know, so in JSON these are read and never written.
-const NOT_WRITTEN: [&str; 5] = [
+const NOT_WRITTEN: [&str; 6] = [
     ".mesos.v1.AgentInfo.ip",
     ".mesos.v1.InverseOffer.draining",
+    ".mesos.v1.Resource.devices",
     ".mesos.v1.scheduler.Event.Subscribed.master_epoch",
     ".mesos.v1.scheduler.Event.Subscribed.protocol_capabilities",
     ".mesos.v1.scheduler.Event.Subscribed.protocol_version",

@@ -4,6 +4,7 @@
 //! No I/O and no decisions. A message that lacks a required field never gets past [`strict`]; a message that makes no
 //! sense never gets past [`convert`]; either way the error names the field.
 
+pub mod capabilities; // what masters and agents can do
 pub mod convert; // messages → words of the model, with reasons, and back
 pub mod encoded; // protobuf, field by field
 pub mod json; // messages as Mesos' HTTP API has them in JSON

@@ -13,7 +13,7 @@ mod input; // all that can happen
 mod names; // ids and chances from a seed
 mod node; // the whole state, and `step`
 mod record; // what outlives a restart, and its bytes
-mod state; // what is: link, tasks, executors, frameworks' own executors, reports, probes, sandboxes, volumes, disk
+mod state; // what is: link, tasks, executors, frameworks' own executors, reports, probes, sandboxes, what is over, volumes, disk
 pub mod task_dir; // layout of one task's directory: the protocol between agent and shim
 mod transitions; // what happens: register, run, finish, kill, report, probe, recover, collect
 
@@ -27,6 +27,7 @@ pub use record::{BadRecord, Record};
 pub use state::custom_executors::{CustomExecutor, Ending, ExecutorPhase, ToExecutor};
 pub use state::executors::{Executor, ExecutorKey, Group};
 pub use state::link::Stage;
+pub use state::past::{Past, PastExecutor};
 pub use state::sandboxes::{Sandbox, Within};
 pub use state::tasks::{Described, Kill, Phase, Task, Why};
 pub use state::volumes::{Volume, VolumePhase};

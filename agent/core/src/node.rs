@@ -21,6 +21,7 @@ use crate::state::custom_executors::{CustomExecutor, CustomExecutors, ToExecutor
 use crate::state::disk::Disk;
 use crate::state::executors::{Executor, ExecutorKey, Executors};
 use crate::state::link::{Link, Stage};
+use crate::state::past::Past;
 use crate::state::probes::{MAX_CHECKS_AT_ONCE, MAX_PROBES_AT_ONCE, Probes};
 use crate::state::sandboxes::{Sandbox, Sandboxes};
 use crate::state::tasks::{Framework, Task, Tasks};
@@ -59,6 +60,7 @@ pub struct Node {
     /// Checks from whose answers nothing follows: the same rhythm, and no verdicts.
     pub(crate) checks: Probes,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) past: Past,
     pub(crate) volumes: Volumes,
     pub(crate) disk: Disk,
     pub(crate) stopping: Option<Stopping>,
@@ -109,6 +111,8 @@ pub struct View {
     pub frameworks: BTreeMap<FrameworkId, Arc<FrameworkInfo>>,
     /// What ended tasks left behind.
     pub sandboxes: SharedMap<ContainerId, Arc<Sandbox>>,
+    /// What is over, the last of it.
+    pub past: Past,
     /// Persistent volumes, those that are to be erased included.
     pub volumes: Arc<BTreeMap<VolumeName, Arc<Volume>>>,
     /// Reports that nobody has acknowledged.
@@ -149,6 +153,7 @@ impl Node {
             probes: Probes::new(MAX_PROBES_AT_ONCE),
             checks: Probes::new(MAX_CHECKS_AT_ONCE),
             sandboxes: Sandboxes::default(),
+            past: Past::default(),
             volumes: Volumes::default(),
             disk: Disk::new(),
             stopping: None,
@@ -383,6 +388,7 @@ impl Machine for Node {
                 .map(|(id, framework)| (id.clone(), Arc::clone(&framework.info)))
                 .collect(),
             sandboxes: self.sandboxes.shared(),
+            past: self.past.clone(),
             volumes: self.volumes.shared(),
             unacknowledged: self.updates.len(),
             ended: self.ended.clone(),

@@ -4,6 +4,7 @@ pub(crate) mod custom_executors; // Starting · Awaited · Subscribed · Ending
 pub(crate) mod disk; // how full the work directory's disk is
 pub(crate) mod executors; // what tasks of groups have in common
 pub(crate) mod link; // with or without a master
+pub(crate) mod past; // what is over, the last of it
 pub(crate) mod probes; // counts per health check
 pub(crate) mod sandboxes; // what ended tasks left behind
 pub(crate) mod tasks; // Accepted · Starting · Running · Killing · Ended

@@ -120,6 +120,78 @@ pub struct Direction {
     pub dropped: u64,
 }
 
+impl Usage {
+    /// Adds what another task has used. Of pressure the worse counts; of peaks the sum, which may be more than there ever was.
+    pub fn add(&mut self, other: &Self) {
+        self.cpu.add(&other.cpu);
+        for (sum_of, more) in [
+            (&mut self.mem_bytes, other.mem_bytes),
+            (&mut self.mem_rss_bytes, other.mem_rss_bytes),
+            (&mut self.mem_file_bytes, other.mem_file_bytes),
+            (&mut self.mem_mapped_bytes, other.mem_mapped_bytes),
+            (&mut self.mem_swap_bytes, other.mem_swap_bytes),
+            (&mut self.mem_unevictable_bytes, other.mem_unevictable_bytes),
+            (&mut self.mem_limit_bytes, other.mem_limit_bytes),
+            (&mut self.mem_peak_bytes, other.mem_peak_bytes),
+            (&mut self.oom_kills, other.oom_kills),
+            (&mut self.processes, other.processes),
+            (&mut self.pids, other.pids),
+        ] {
+            *sum_of = sum(*sum_of, more);
+        }
+        self.pressure.cpu = worse(self.pressure.cpu, other.pressure.cpu);
+        self.pressure.memory = worse(self.pressure.memory, other.pressure.memory);
+        self.pressure.io = worse(self.pressure.io, other.pressure.io);
+        self.io = match (self.io, other.io) {
+            (Some(one), Some(other)) => Some(one.plus(other)),
+            (one, other) => one.or(other),
+        };
+        // Tasks of one group have one network.
+        self.traffic = self.traffic.or(other.traffic);
+    }
+}
+
+impl Cpu {
+    fn add(&mut self, other: &Self) {
+        for (sum_of, more) in [
+            (&mut self.total_ns, other.total_ns),
+            (&mut self.user_ns, other.user_ns),
+            (&mut self.system_ns, other.system_ns),
+            (&mut self.periods, other.periods),
+            (&mut self.throttled_periods, other.throttled_periods),
+            (&mut self.throttled_ns, other.throttled_ns),
+        ] {
+            *sum_of = sum(*sum_of, more);
+        }
+    }
+}
+
+impl Io {
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            read_bytes: self.read_bytes.saturating_add(other.read_bytes),
+            written_bytes: self.written_bytes.saturating_add(other.written_bytes),
+            reads: self.reads.saturating_add(other.reads),
+            writes: self.writes.saturating_add(other.writes),
+        }
+    }
+}
+
+/// Of what is counted.
+pub(crate) fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn worse(one: Option<Pressure>, other: Option<Pressure>) -> Option<Pressure> {
+    [one, other]
+        .into_iter()
+        .flatten()
+        .max_by_key(|pressure| pressure.some_us)
+}
+
 /// What the groups of a plan have used.
 pub fn usage(plan: &CgroupPlan) -> Usage {
     let groups = Groups(plan);

@@ -5,26 +5,45 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mete_model::Limit;
+use mete_model::{ContainerId, Limit};
+use mete_proto::mesos::v1 as wire;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::About;
+use super::files::Asked;
 use crate::cgroups::{Cpu, Pressure, Pressures, Traffic};
 use crate::containerizer::Usage;
 use crate::disk_watch::{DiskUse, VolumeUse, sandbox_limit};
 use crate::running::{self, Running};
 use crate::statistics::Sample;
 
-pub(super) async fn containers(State(about): State<Arc<About>>) -> Json<Value> {
-    list(&about, |one, entry| {
-        entry.insert("container_id".into(), json!(one.container.as_str()));
+/// Which containers are asked for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wanted {
+    container_id: Option<String>,
+    /// Those of the tasks of groups, too.
+    show_nested: Option<String>,
+}
+
+pub(super) async fn containers(
+    State(about): State<Arc<About>>,
+    Asked(wanted): Asked<Wanted>,
+) -> Json<Value> {
+    let nested = wanted.show_nested.as_deref() == Some("true");
+    let id = wanted.container_id.as_deref();
+    list(&about, nested, |one, entry| {
+        let container = one.container.as_str();
+        entry.insert("container_id".into(), json!(container));
         entry.insert("status".into(), status(one));
+        id.is_none_or(|id| id == container)
     })
     .await
 }
 
 pub(super) async fn statistics(State(about): State<Arc<About>>) -> Json<Value> {
-    list(&about, |_, _| {}).await
+    list(&about, false, |_, _| true).await
 }
 
 /// Mesos' `ContainerStatus`, as far as it is known.
@@ -32,27 +51,39 @@ fn status(one: &Running<'_>) -> Value {
     let mut status = one
         .status
         .map_or_else(|| json!({}), super::json::container_status);
-    status["container_id"] = json!({ "value": one.container.as_str() });
+    status["container_id"] = super::json::message(&id(one));
     status
 }
 
-async fn list(about: &About, more: impl Fn(&Running<'_>, &mut Map<String, Value>)) -> Json<Value> {
+/// Names a container as calls do, with that in which it is.
+pub(super) fn id(one: &Running<'_>) -> wire::ContainerId {
+    let named = |id: &ContainerId, parent| wire::ContainerId {
+        value: id.as_str().to_owned(),
+        parent,
+    };
+    let parent = one.parent.map(|parent| named(&parent.container, None));
+    named(one.container, parent.map(Box::new))
+}
+
+/// Those of which `more` says that they are meant; it adds to them what is told besides.
+async fn list(
+    about: &About,
+    nested: bool,
+    more: impl Fn(&Running<'_>, &mut Map<String, Value>) -> bool,
+) -> Json<Value> {
     let look = about.statistics.fresh().await;
     let view = about.handle.view();
     let mut all = Vec::new();
-    for one in running::all(&view) {
-        // What has begun since the last look is in the next one.
-        let Some(sample) = look.get(one.container) else {
-            continue;
-        };
+    for (one, sample) in running::used(&view, &look, nested) {
         let mut entry = Map::new();
         entry.insert("executor_id".into(), json!(one.executor));
         entry.insert("executor_name".into(), json!(one.name));
         entry.insert("framework_id".into(), json!(one.framework.as_str()));
         entry.insert("source".into(), json!(one.source));
-        entry.insert("statistics".into(), of(&one, sample));
-        more(&one, &mut entry);
-        all.push(Value::Object(entry));
+        entry.insert("statistics".into(), of(&one, &sample));
+        if more(&one, &mut entry) {
+            all.push(Value::Object(entry));
+        }
     }
     Json(Value::Array(all))
 }

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::About;
 use crate::containerizer::users::Names;
 use crate::places::Places;
-use crate::sandbox::{Chunk, Entry, FileError, MAX_READ_BYTES, Sandbox};
+use crate::sandbox::{Chunk, Entry, FileError, Listing, MAX_READ_BYTES, Sandbox};
 
 /// Parts of a download that wait for a slow reader.
 const WAITING_PARTS: usize = 4;
@@ -85,10 +85,13 @@ pub(super) struct Listed {
     pub(super) group: String,
 }
 
-/// What a directory holds, each by its path.
+/// What a directory holds, each by its path. A file holds nothing: tools find a file by browsing for it, and Mesos answers so.
 pub(super) async fn entries(about: &About, path: &str) -> Result<Vec<Listed>, HttpError> {
     let list = |sandbox: &Sandbox, inside: &str| {
-        let listing = sandbox.list(inside)?;
+        let listing = match sandbox.list(inside) {
+            Err(FileError::WrongKind { .. }) => Listing::default(),
+            listing => listing?,
+        };
         Ok((listing, Names::of_machine()))
     };
     let (listing, names) = look(&about.places, path.to_owned(), list).await?;

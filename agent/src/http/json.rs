@@ -1,10 +1,10 @@
 //! Words of the model as Mesos' tools read them.
 
-use std::collections::BTreeMap;
-
 use mete_model::{AttributeValue, Attributes, Resources, TaskStatus};
+use mete_proto::convert::resources::to_endpoints;
 use mete_proto::json as proto_json;
 use mete_proto::mesos::v1 as wire;
+use prost::Message;
 use serde_json::{Map, Value, json};
 
 /// `cpus`, `gpus`, `mem` and `disk` always, memory and disk in MB; others and ports where there are some. All of them,
@@ -21,18 +21,32 @@ pub(super) fn resources(all: &Resources) -> Value {
     Value::Object(object)
 }
 
-/// What is reserved, by the role that has it in the end.
-pub(super) fn reserved(total: &Resources) -> Value {
-    let mut by_role: BTreeMap<String, Resources> = BTreeMap::new();
-    for (tag, part) in total.parts() {
-        if let Some(role) = tag.role() {
-            by_role.entry(role.to_string()).or_default().add(part);
-        }
-    }
+/// What is reserved, by the role that has it in the end, each in a shape.
+pub(super) fn by_role(total: &Resources, shape: fn(&Resources) -> Value) -> Value {
+    let by_role = total.by_role();
     let each = by_role
-        .into_iter()
-        .map(|(role, kept)| (role, resources(&kept)));
+        .iter()
+        .map(|(role, kept)| (role.to_string(), shape(kept)));
     Value::Object(each.collect())
+}
+
+/// Each resource as a message.
+pub(super) fn full(resources: &Resources) -> Value {
+    to_endpoints(resources).iter().map(message).collect()
+}
+
+/// Keys, with values where there are some.
+pub(super) fn labels(labels: &[(String, Option<String>)]) -> Value {
+    let labels = labels.iter().map(|(key, value)| match value {
+        Some(value) => json!({ "key": key, "value": value }),
+        None => json!({ "key": key }),
+    });
+    labels.collect()
+}
+
+/// A message as the JSON that stands for it everywhere.
+pub(super) fn message<T: Message + proto_json::Json>(message: &T) -> Value {
+    serde_json::from_slice(&proto_json::to_vec(message)).unwrap_or_default()
 }
 
 /// Numbers as numbers, the rest as text.
@@ -50,8 +64,7 @@ pub(super) fn attributes(all: &Attributes) -> Value {
 /// What a task runs in, and where it is reached.
 pub(super) fn container_status(status: &TaskStatus) -> Value {
     let said = wire::TaskStatus::from(status).container_status;
-    let said = said.unwrap_or_default();
-    serde_json::from_slice(&proto_json::to_vec(&said)).unwrap_or_default()
+    message(&said.unwrap_or_default())
 }
 
 /// One report.

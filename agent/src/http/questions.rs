@@ -11,6 +11,7 @@ use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
 use mete_daemon::telemetry;
 use mete_proto::MESOS_VERSION;
+use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::{attributes, resources};
 use mete_proto::mesos::v1 as wire;
 use wire::agent::call::Type;
@@ -71,7 +72,8 @@ pub(super) async fn answer(about: &Arc<About>, call: &Call) -> Result<Option<Res
         Type::GetTasks => told!(GetTasks, get_tasks, state::tasks(&view)),
         Type::GetContainers => {
             let look = about.statistics.fresh().await;
-            let containers = state::containers(&view, &look);
+            let wanted = call.get_containers.unwrap_or_default();
+            let containers = state::containers(&view, &look, wanted.show_nested());
             told!(GetContainers, get_containers, containers)
         }
         Type::GetAgent => told!(GetAgent, get_agent, agent(about, view.agent.as_ref())),
@@ -113,16 +115,14 @@ fn flags(about: &About) -> response::GetFlags {
 }
 
 fn agent(about: &About, id: Option<&mete_model::AgentId>) -> response::GetAgent {
-    let mut all = resources::to_wire(&about.resources);
-    resources::to_endpoint_form(&mut all);
     let info = wire::AgentInfo {
         hostname: about.endpoint.hostname.clone(),
         ip: Some(about.endpoint.ip.clone()),
         port: Some(about.endpoint.port.into()),
-        resources: all,
+        resources: resources::to_endpoints(&about.resources),
         attributes: attributes::to_wire(&about.attributes),
         id: id.map(Into::into),
-        ..wire::AgentInfo::default()
+        domain: about.domain.as_ref().map(domain_info),
     };
     response::GetAgent {
         agent_info: Some(info),

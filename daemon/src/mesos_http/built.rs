@@ -1,28 +1,32 @@
 //! When and by whom the program was built, as Mesos' `/version` says it.
 
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A build.
-#[derive(Clone, Debug, PartialEq)]
+/// A build, as `/version` and `/state` say it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Built {
     /// `2026-11-30 02:15:00`, in UTC.
+    #[serde(rename = "build_date")]
     pub date: String,
     /// The same in seconds since the epoch.
+    #[serde(rename = "build_time")]
     pub time: f64,
     /// The account that built.
+    #[serde(rename = "build_user")]
     pub user: &'static str,
 }
 
 /// `/version`. Clients written for Mesos look whether they can talk to its version, which here is that of its API.
 pub fn version(of_api: &str) -> Value {
-    let built = built();
+    let Built { date, time, user } = built();
     json!({
         "version": of_api,
         "mete_version": env!("CARGO_PKG_VERSION"),
-        "build_date": built.date,
-        "build_time": built.time,
-        "build_user": built.user,
+        "build_date": date,
+        "build_time": time,
+        "build_user": user,
     })
 }
 

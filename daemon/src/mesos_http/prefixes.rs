@@ -1,5 +1,6 @@
 //! Paths as Mesos takes them: a path that is not there is taken for the longest part of it that is, segments dropped from
-//! the right. Clients rely on it: some call `/api/v1/operator`, some end every path with a slash, or begin it with two.
+//! the right. Clients rely on it: some call `/api/v1/operator`, some end every path with a slash, or begin it with two. Those
+//! of old Mesos say `/state.json` for `/state`.
 
 use axum::Router;
 use axum::extract::Request;
@@ -57,13 +58,14 @@ fn collapsed(path: &str) -> String {
     one
 }
 
-/// The longest known path that `path` begins with.
+/// The longest known path that `path` begins with, `.json` at its end or not.
 fn longest<'a>(path: &'a str, process: &str, known: &[&str]) -> Option<&'a str> {
     let below = path.strip_prefix(process);
     let mut path = below.filter(|rest| rest.starts_with('/')).unwrap_or(path);
     loop {
-        if known.contains(&path) {
-            return Some(path);
+        let shorter = path.strip_suffix(".json").unwrap_or(path);
+        if let Some(found) = [path, shorter].into_iter().find(|one| known.contains(one)) {
+            return Some(found);
         }
         path = &path[..path.rfind('/')?];
     }
@@ -82,7 +84,10 @@ mod tests {
             ("/master/state/", Some("/state")),
             ("/master/api/v1/x", Some("/api/v1")),
             ("/state-summary/x", Some("/state-summary")),
-            ("/state.json", None),
+            ("/state.json", Some("/state")),
+            ("/master/state.json/", Some("/state")),
+            ("/states.json", None),
+            ("/.json", None),
             ("/master", None),
             ("/mastery/state", None),
             ("//api/v1/scheduler", Some("/api/v1/scheduler")),

@@ -6,6 +6,7 @@ pub(super) mod shapes; // the JSON
 
 use std::sync::Arc;
 
+use mete_daemon::mesos_http;
 use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
 use mete_model::{AttributeValue, Capability, Offer, TaskState, TaskStatus, Timestamp};
 use serde_json::{Value, json};
@@ -16,10 +17,10 @@ use self::shapes::{
     OfferShape, RecoveredShape, ResourcesShape, SaidOfExecutor, StateShape, StatusShape, TaskShape,
 };
 use super::maintenance::Nanoseconds;
-use crate::capabilities::{AGENT_CAPABILITIES, MASTER_CAPABILITIES};
 use crate::grpc::About;
 use crate::sums::Sums;
 use mete_proto::MESOS_VERSION;
+use mete_proto::capabilities::{AGENT_CAPABILITIES, MASTER_CAPABILITIES};
 use mete_proto::convert::said::Said;
 use mete_proto::mesos::v1 as wire;
 
@@ -116,6 +117,7 @@ fn about_cluster<'a>(view: &View, about: &'a About) -> StateShape<'a> {
     StateShape {
         version: MESOS_VERSION,
         mete_version: env!("CARGO_PKG_VERSION"),
+        built: mesos_http::built(),
         id: &about.settings.incarnation,
         start_time: view.started.as_secs_f64(),
         elected_time: view.started.as_secs_f64(),
@@ -143,8 +145,8 @@ fn about_cluster<'a>(view: &View, about: &'a About) -> StateShape<'a> {
 
 fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
     let total = &agent.info.resources;
-    let reserved = shapes::reserved(total);
-    let unreserved = total.clone().only_parts(|tag| tag.role().is_none());
+    let reserved = total.by_role();
+    let unreserved = total.unreserved();
     let endpoint = &agent.info.endpoint;
     let attributes = agent.info.attributes.iter();
     AgentShape {
@@ -162,11 +164,11 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
         offered_resources: ResourcesShape::of(&sums.offered_on(&agent.id).together()),
         reserved_resources: reserved
             .iter()
-            .map(|(role, kept)| (role.clone(), ResourcesShape::of(kept)))
+            .map(|(role, kept)| (role.to_string(), ResourcesShape::of(kept)))
             .collect(),
         reserved_resources_full: reserved
             .iter()
-            .map(|(role, kept)| (role.clone(), shapes::full(kept)))
+            .map(|(role, kept)| (role.to_string(), shapes::full(kept)))
             .collect(),
         unreserved_resources: ResourcesShape::of(&unreserved),
         unreserved_resources_full: shapes::full(&unreserved),
@@ -309,7 +311,7 @@ fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
             .filter(|user| !user.is_empty()),
         labels: said.labels().map(LabelShape::of).collect(),
         statuses: task.statuses.iter().map(|one| status_shape(one)).collect(),
-        discovery: said.discovery().as_ref().map(shapes::discovery),
+        discovery: said.discovery().as_ref().map(shapes::message),
         container: said.container().as_ref().map(shapes::message),
         health_check: said.health_check().as_ref().map(shapes::message),
     }

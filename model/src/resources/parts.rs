@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Resources, Tag};
+use crate::Role;
 
 /// Parts by tag. `None` when there are none; no part is empty, none has parts of its own, and no tag
 /// [is plain](Tag::is_plain).
@@ -43,6 +44,24 @@ impl Resources {
             parts: Parts::default(),
             ..self.clone()
         }
+    }
+
+    /// What is reserved for nobody.
+    #[must_use]
+    pub fn unreserved(&self) -> Self {
+        self.clone().only_parts(|tag| tag.role().is_none())
+    }
+
+    /// What is reserved, by the role that has it in the end.
+    pub fn by_role(&self) -> BTreeMap<Role, Self> {
+        let mut by_role: BTreeMap<Role, Self> = BTreeMap::new();
+        for (tag, part) in self.parts() {
+            if let Some(role) = tag.role() {
+                let sum = by_role.entry(role.clone()).or_default();
+                sum.add_part(Arc::clone(tag), part.clone());
+            }
+        }
+        by_role
     }
 
     /// All scalars, ports and devices of the plain and of every part in one; borrowed when nothing is special.

@@ -51,6 +51,13 @@ pub fn to_wire(resources: &Resources) -> Vec<wire::Resource> {
     list
 }
 
+/// The same for operators: each with what readers of the older form look for.
+pub fn to_endpoints(resources: &Resources) -> Vec<wire::Resource> {
+    let mut list = to_wire(resources);
+    to_endpoint_form(&mut list);
+    list
+}
+
 /// Puts reservations as those read them who do not know refinements: `role`, and `reservation` for dynamic ones.
 pub fn to_older_form(resources: &mut [wire::Resource]) {
     resources.iter_mut().for_each(tag::write_older_form);

@@ -8,9 +8,10 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Fields that JSON leaves out: see `NOT_WRITTEN` in `build/json.rs`.
-const NOT_IN_JSON: [&str; 5] = [
+const NOT_IN_JSON: [&str; 6] = [
     ".mesos.v1.AgentInfo.ip",
     ".mesos.v1.InverseOffer.draining",
+    ".mesos.v1.Resource.devices",
     ".mesos.v1.scheduler.Event.Subscribed.master_epoch",
     ".mesos.v1.scheduler.Event.Subscribed.protocol_capabilities",
     ".mesos.v1.scheduler.Event.Subscribed.protocol_version",

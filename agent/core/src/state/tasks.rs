@@ -241,10 +241,10 @@ impl Tasks {
         self.enter(&key, place);
     }
 
-    pub(crate) fn remove(&mut self, key: &TaskKey) {
-        if let Some(task) = self.all.remove(key) {
-            self.leave(key, Place::of(&task));
-        }
+    pub(crate) fn remove(&mut self, key: &TaskKey) -> Option<Arc<Task>> {
+        let task = self.all.remove(key)?;
+        self.leave(key, Place::of(&task));
+        Some(task)
     }
 
     fn enter(&mut self, key: &TaskKey, place: Place) {

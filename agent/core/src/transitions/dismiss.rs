@@ -17,6 +17,7 @@ use crate::node::Node;
 use crate::record::Record;
 use crate::state::custom_executors::{CustomExecutor, Ending, ExecutorPhase, ToExecutor};
 use crate::state::executors::ExecutorKey;
+use crate::state::past::PastExecutor;
 use crate::state::sandboxes::Sandbox;
 use crate::state::tasks::Task;
 use crate::task_dir::{End, Exit};
@@ -358,6 +359,11 @@ impl Node {
         out.store
             .push(Record::SandboxKept(Arc::new(sandbox.clone())));
         self.sandboxes.keep(sandbox);
+        self.past.executor(PastExecutor {
+            framework: executor.key.framework.clone(),
+            container: executor.container.clone(),
+            spec: Arc::clone(&executor.spec),
+        });
         out.act.push(Action::Release { key, container });
     }
 

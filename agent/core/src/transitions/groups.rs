@@ -19,6 +19,7 @@ use crate::effects::Action;
 use crate::node::Node;
 use crate::record::Record;
 use crate::state::executors::{Executor, ExecutorKey, Group};
+use crate::state::past::PastExecutor;
 use crate::state::sandboxes::Sandbox;
 use crate::state::tasks::{Task, Why};
 
@@ -232,6 +233,11 @@ impl Node {
         out.store
             .push(Record::SandboxKept(Arc::new(sandbox.clone())));
         self.sandboxes.keep(sandbox);
+        self.past.executor(PastExecutor {
+            framework: executor.key.framework.clone(),
+            container: executor.container.clone(),
+            spec: Arc::clone(&executor.spec),
+        });
     }
 
     /// What a task of a group shares with the others.

@@ -250,7 +250,9 @@ impl Node {
 
     /// A task is over in every respect but its sandbox.
     pub(super) fn forget(&mut self, key: &TaskKey, out: &mut Effects<Self>) {
-        self.tasks.remove(key);
+        if let Some(task) = self.tasks.remove(key) {
+            self.past.task(task);
+        }
         self.updates.forget(key);
         self.changed.remove(key);
         out.store.push(Record::Forgotten(key.clone()));
@@ -261,8 +263,9 @@ impl Node {
     pub(super) fn forget_framework_if_unused(&mut self, id: &FrameworkId, out: &mut Effects<Self>) {
         if self.tasks.of(id).next().is_none()
             && !self.custom_executors.has_of(id)
-            && self.tasks.remove_framework(id).is_some()
+            && let Some(framework) = self.tasks.remove_framework(id)
         {
+            self.past.framework(id.clone(), framework.info);
             out.store.push(Record::FrameworkForgotten(id.clone()));
         }
     }

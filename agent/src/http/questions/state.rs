@@ -1,9 +1,9 @@
 //! Frameworks, executors, tasks and containers of an agent, as messages: GET_STATE and its parts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use mete_agent_core::{Sandbox, Task, View};
-use mete_model::ContainerId;
+use mete_model::{ContainerId, ExecutorSpec, FrameworkId, FrameworkInfo};
 use mete_proto::convert::said::Said;
 use mete_proto::convert::{resources, task as words, task_limits};
 use mete_proto::json;
@@ -12,7 +12,7 @@ use wire::agent::response::{self, get_containers, get_executors, get_frameworks}
 
 use crate::http::containers;
 use crate::running::{self, Running};
-use crate::statistics::Sample;
+use crate::statistics::{Look, Sample};
 
 /// Everything.
 pub(super) fn all(view: &View) -> response::GetState {
@@ -23,29 +23,38 @@ pub(super) fn all(view: &View) -> response::GetState {
     }
 }
 
-/// Frameworks that have tasks here.
+/// Frameworks that have tasks here, and the last of those that had.
 pub(super) fn frameworks(view: &View) -> response::GetFrameworks {
-    let all = view.frameworks.iter().map(|(id, info)| {
-        let mut framework_info = wire::FrameworkInfo::from(info.as_ref());
+    let framework = |id: &FrameworkId, info: &FrameworkInfo| {
+        let mut framework_info = wire::FrameworkInfo::from(info);
         framework_info.id = Some(id.into());
         get_frameworks::Framework { framework_info }
-    });
+    };
+    let all = view.frameworks.iter();
+    let all = all.map(|(id, info)| framework(id, info));
+    let over = view.past.frameworks();
+    let over = over.filter(|(id, _)| !view.frameworks.contains_key(id));
     response::GetFrameworks {
         frameworks: all.collect(),
-        completed_frameworks: Vec::new(),
+        completed_frameworks: over.map(|(id, info)| framework(id, info)).collect(),
     }
 }
 
-/// Executors of groups and of frameworks' own; and each task that came alone is one of its own.
+/// Executors of groups and of frameworks' own, and the last of those that are over; each task that came alone is one of its
+/// own.
 pub(super) fn executors(view: &View) -> response::GetExecutors {
     let of_groups = view.executors.values().map(|one| (&one.key, &one.spec));
     let own = view.custom_executors.values();
     let named = of_groups.chain(own.map(|one| (&one.key, &one.spec)));
-    let named = named.map(|(key, spec)| {
-        let mut info = wire::ExecutorInfo::from(spec.as_ref());
-        info.framework_id = Some((&key.framework).into());
+    let described = |framework: &FrameworkId, spec: &ExecutorSpec| {
+        let mut info = wire::ExecutorInfo::from(spec);
+        info.framework_id = Some(framework.into());
         info
-    });
+    };
+    let named = named.map(|(key, spec)| described(&key.framework, spec));
+    let past = view.past.executors();
+    let past = past.map(|one| described(&one.framework, &one.spec));
+    let past_alone = view.past.tasks().filter(|task| task.executor.is_none());
     let alone = view.tasks.values().filter(|task| task.executor.is_none());
     let (live, ended): (Vec<_>, Vec<_>) = alone.partition(|task| task.is_live());
     let executor = |executor_info| get_executors::Executor { executor_info };
@@ -55,7 +64,10 @@ pub(super) fn executors(view: &View) -> response::GetExecutors {
     };
     response::GetExecutors {
         executors: named.map(executor).chain(own(live)).collect(),
-        completed_executors: own(ended),
+        completed_executors: own(ended.into_iter().chain(past_alone).collect())
+            .into_iter()
+            .chain(past.map(executor))
+            .collect(),
     }
 }
 
@@ -73,17 +85,28 @@ fn its_own(task: &Task) -> wire::ExecutorInfo {
     }
 }
 
-/// Tasks: those that run, those whose end is not acknowledged, and those that left a sandbox.
+/// Tasks: those that run, those whose end is not acknowledged, the last of those that are over, and those that left a
+/// sandbox.
 pub(super) fn tasks(view: &View) -> response::GetTasks {
     let (live, ended): (Vec<_>, Vec<_>) = view.tasks.values().partition(|task| task.is_live());
     let known =
         |tasks: Vec<&std::sync::Arc<Task>>| tasks.into_iter().map(|task| one(task)).collect();
+    let past: BTreeSet<&ContainerId> = view.past.tasks().map(|task| &task.container).collect();
     let left = view.sandboxes.values();
-    let left = left.filter(|one| !one.is_executor && !view.tasks.contains_key(&one.key));
+    let left = left.filter(|one| {
+        let is_known = view.tasks.contains_key(&one.key) || past.contains(&one.container);
+        !one.is_executor && !is_known
+    });
+    let left = left.map(|sandbox| completed(sandbox));
     response::GetTasks {
         launched_tasks: known(live),
         terminated_tasks: known(ended),
-        completed_tasks: left.map(|sandbox| completed(sandbox)).collect(),
+        completed_tasks: view
+            .past
+            .tasks()
+            .map(|task| one(task))
+            .chain(left)
+            .collect(),
         ..response::GetTasks::default()
     }
 }
@@ -124,23 +147,16 @@ fn completed(sandbox: &Sandbox) -> wire::Task {
     }
 }
 
-/// What runs, and what it uses. What has begun since the last look is in the next one.
-pub(super) fn containers(
-    view: &View,
-    look: &BTreeMap<ContainerId, Sample>,
-) -> response::GetContainers {
-    let running = running::all(view).into_iter();
-    let all = running.filter_map(|one| Some(container(&one, look.get(one.container)?)));
+/// What runs, and what it uses; with `nested` also each task of a group.
+pub(super) fn containers(view: &View, look: &Look, nested: bool) -> response::GetContainers {
+    let all = running::used(view, look, nested).into_iter();
     response::GetContainers {
-        containers: all.collect(),
+        containers: all.map(|(one, sample)| container(&one, &sample)).collect(),
     }
 }
 
 fn container(one: &Running<'_>, sample: &Sample) -> get_containers::Container {
-    let id = wire::ContainerId {
-        value: one.container.as_str().to_owned(),
-        ..wire::ContainerId::default()
-    };
+    let id = containers::id(one);
     let status = one.status.map(wire::TaskStatus::from);
     let status = status.and_then(|status| status.container_status);
     get_containers::Container {

@@ -17,7 +17,7 @@ use wire::master_message::Message;
 use super::groups::{heard, run};
 use super::master::{FRAMEWORK, Link, Master, task};
 use super::nested::Caller;
-use super::world::Work;
+use super::world::{Work, json as get_json};
 use crate::support::{soon, until};
 
 const EXECUTOR: &str = "own";
@@ -403,6 +403,35 @@ async fn where_the_agent_has_a_token_each_executor_has_one_of_its_own_for_its_ca
     let state = client.get(format!("http://127.0.0.1:{port}/state"));
     let state = soon(state.header("authorization", &one).send()).await;
     assert_eq!(state.unwrap().status().as_u16(), 401);
+}
+
+#[tokio::test]
+async fn a_task_that_has_ended_is_shown_below_its_executor_while_that_lives() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _daemon = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    for id in ["a", "b"] {
+        link.run(&delegated(id, EXECUTOR, &speaking())).await;
+        heard(&mut link, &[(id, TaskState::Running)]).await;
+    }
+    link.kill("a").await;
+    heard(&mut link, &[("a", TaskState::Killed)]).await;
+
+    let ids = |tasks: &Value| -> Vec<String> {
+        let tasks = tasks.as_array().into_iter().flatten();
+        tasks
+            .map(|task| task["id"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    // Its end is acknowledged by then or not.
+    let (_, state) = get_json(port, "/state", &[]).await;
+    let executor = &state["frameworks"][0]["executors"][0];
+    assert_eq!(ids(&executor["tasks"]), ["b"], "{executor}");
+    assert_eq!(ids(&executor["completed_tasks"]), ["a"], "{executor}");
+    let ended = &executor["completed_tasks"][0];
+    assert_eq!(ended["statuses"][0]["state"], "TASK_KILLED", "{ended}");
 }
 
 #[tokio::test]

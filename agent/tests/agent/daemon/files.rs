@@ -57,6 +57,9 @@ async fn a_sandbox_can_be_listed_read_and_downloaded() {
     assert_eq!(page["data"].as_str().unwrap().len(), 64 << 10);
     assert_eq!(whole.len(), 200_000);
 
+    let file = format!("{sandbox}/stdout");
+    let (status, within) = json(port, "/files/browse.json", &[("path", &file)]).await;
+    assert_eq!((status, within), (200, serde_json::json!([])));
     let newest = sandbox.rsplit_once('/').unwrap().0.to_owned() + "/latest/stdout";
     let (status, _) = json(port, "/files/read", &[("path", &newest)]).await;
     assert_eq!(status, 200);
@@ -111,7 +114,6 @@ async fn no_path_leads_out_of_a_sandbox() {
         &format!("{sandbox}/passwd"),
         &format!("{sandbox}/up/agent.redb"),
         &format!("{sandbox}/root/etc/passwd"),
-        &format!("{sandbox}/pipe"),
         &format!("{sandbox}/nothing"),
         &format!("{sandbox}/a\0b"),
         &work.path.join("agent.redb").display().to_string(),
@@ -125,6 +127,11 @@ async fn no_path_leads_out_of_a_sandbox() {
             );
             assert!(body.contains("\"message\""), "{route} {escape:?}: {body}");
         }
+    }
+    for route in ["/files/read", "/files/download"] {
+        let pipe = format!("{sandbox}/pipe");
+        let (status, _) = get(port, route, &[("path", &pipe)]).await;
+        assert_eq!(status, 400, "{route}");
     }
     for bad in [("offset", "-2"), ("offset", "x"), ("length", "-5")] {
         let stdout = format!("{sandbox}/stdout");

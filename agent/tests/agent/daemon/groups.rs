@@ -327,6 +327,13 @@ async fn tools_find_tasks_of_a_group_below_its_executor_which_is_no_task() {
     let tasks = over[0]["completed_tasks"].as_array().unwrap();
     assert_eq!(tasks.len(), 1, "{tasks:?}");
     assert_eq!(tasks[0]["id"], "one");
+    assert_eq!(tasks[0]["executor_id"], "pod");
+    assert_eq!(tasks[0]["statuses"][0]["state"], "TASK_KILLED");
+    assert!(
+        tasks[0]["resources"]["mem"].as_f64() > Some(0.0),
+        "{tasks:?}"
+    );
+    assert_eq!(over[0]["type"], "DEFAULT");
     let asked = Caller::of(port)
         .call(&serde_json::json!({ "type": "GET_TASKS" }))
         .await;

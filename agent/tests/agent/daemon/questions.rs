@@ -167,7 +167,8 @@ async fn protobuf_scripts_and_other_paths_are_understood() {
     assert_eq!(version["version"], "1.11.0");
     let (_, flags) = get_json(port, "/slave%281%29/flags", &[]).await;
     assert_eq!(flags["flags"]["port"], json!(port.to_string()));
-    assert_eq!(get(port, "/state.json", &[]).await.0, 404);
+    let (_, state) = get_json(port, "/slave(1)/state.json", &[]).await;
+    assert!(state["build_time"].is_number() && state["unreserved_resources_allocated"].is_object());
     for (body, status) in [
         (json!({ "type": "NONSENSE" }), 400),
         (json!({}), 400),

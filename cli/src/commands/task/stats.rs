@@ -77,13 +77,14 @@ async fn look(addresses: &Addresses, id: &str) -> Result<BTreeMap<(String, Strin
     let agents: Vec<(String, String)> = find::agents(&state).collect();
     let answers = agents.iter().map(async |(_, url)| {
         let agent = addresses.agent(url)?;
-        agent.get("/monitor/statistics").await
+        agent.get("/containers?show_nested=true").await
     });
     let mut found = BTreeMap::new();
     for answer in join_all(answers).await {
         match answer {
             Ok(all) => {
-                for entry in all.as_array().into_iter().flatten() {
+                let all = all.as_array().into_iter().flatten();
+                for entry in all.clone().filter(|one| !has_parts(one, all.clone())) {
                     let (framework, task) = (&entry["framework_id"], &entry["source"]);
                     let key = (table::cell(framework), table::cell(task));
                     if key.1.starts_with(id) {
@@ -95,6 +96,12 @@ async fn look(addresses: &Addresses, id: &str) -> Result<BTreeMap<(String, Strin
         }
     }
     Ok(found)
+}
+
+/// Whether it is the sum of others: an executor, and the tasks of its groups.
+fn has_parts<'a>(entry: &Value, mut all: impl Iterator<Item = &'a Value>) -> bool {
+    let id = &entry["status"]["container_id"]["value"];
+    all.any(|other| other["status"]["container_id"]["parent"]["value"] == *id)
 }
 
 fn row(entry: &Value, before: Option<&Value>) -> [String; 9] {

@@ -2,14 +2,14 @@
 //! writes is always written, what it leaves out when unset is left out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use mete_daemon::mesos_http::Built;
 use mete_master_core::Framework;
 use mete_model::{
     ExecutorSpec, FaultDomain, FrameworkInfo, Limit, MEBIBYTE, Resources, TaskLimits, TaskStatus,
 };
 use mete_proto::convert::offer_constraints;
-use mete_proto::convert::resources::{to_endpoint_form, to_wire};
+use mete_proto::convert::resources::to_endpoints;
 use mete_proto::json::{self as proto_json, Json};
 use mete_proto::mesos::v1 as wire;
 use prost::Message;
@@ -22,6 +22,8 @@ use serde_json::{Map, Value, json};
 pub(super) struct StateShape<'a> {
     pub(super) version: &'a str,
     pub(super) mete_version: &'a str,
+    #[serde(flatten)]
+    pub(super) built: Built,
     pub(super) id: &'a str,
     pub(super) pid: String,
     pub(super) hostname: &'a str,
@@ -61,13 +63,13 @@ pub(super) struct AgentShape<'a> {
     pub(super) used_resources: ResourcesShape,
     pub(super) offered_resources: ResourcesShape,
     pub(super) reserved_resources: BTreeMap<String, ResourcesShape>,
-    pub(super) reserved_resources_full: BTreeMap<String, Vec<Value>>,
+    pub(super) reserved_resources_full: BTreeMap<String, Vec<Box<RawValue>>>,
     pub(super) unreserved_resources: ResourcesShape,
-    pub(super) unreserved_resources_full: Vec<Value>,
+    pub(super) unreserved_resources_full: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) used_resources_full: Option<Vec<Value>>,
+    pub(super) used_resources_full: Option<Vec<Box<RawValue>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) offered_resources_full: Option<Vec<Value>>,
+    pub(super) offered_resources_full: Option<Vec<Box<RawValue>>>,
     pub(super) active: bool,
     pub(super) deactivated: bool,
     pub(super) admission: &'a str,
@@ -195,7 +197,7 @@ pub(super) struct TaskShape<'a> {
     pub(super) labels: Vec<LabelShape<'a>>,
     pub(super) statuses: Vec<StatusShape<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) discovery: Option<Value>,
+    pub(super) discovery: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) container: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -328,99 +330,10 @@ pub(super) fn domain(domain: &FaultDomain) -> Value {
     json!({ "fault_domain": { "region": { "name": region }, "zone": { "name": zone } } })
 }
 
-/// What is reserved, by the role that has it in the end.
-pub(super) fn reserved(total: &Resources) -> BTreeMap<String, Resources> {
-    let mut by_role: BTreeMap<String, Resources> = BTreeMap::new();
-    for (tag, part) in total.parts() {
-        if let Some(role) = tag.role() {
-            let sum = by_role.entry(role.to_string()).or_default();
-            sum.add_part(Arc::clone(tag), part.clone());
-        }
-    }
-    by_role
-}
-
-/// Each resource as Mesos' tools read it: `name`, `type`, the value, `role` and `reservation` beside
-/// `reservations` (of refined ones these alone), and what is special about it.
-pub(super) fn full(resources: &Resources) -> Vec<Value> {
-    let mut list = to_wire(resources);
-    to_endpoint_form(&mut list);
-    list.iter().map(full_one).collect()
-}
-
-fn full_one(resource: &wire::Resource) -> Value {
-    let mut shape = json!({ "name": resource.name });
-    if let Some(role) = &resource.role {
-        shape["role"] = json!(role);
-    }
-    if let Some(older) = &resource.reservation {
-        shape["reservation"] = reserved_by(older);
-    }
-    if let Some(scalar) = &resource.scalar {
-        shape["type"] = json!("SCALAR");
-        shape["scalar"] = json!({ "value": scalar.value });
-    }
-    if let Some(ranges) = &resource.ranges {
-        let ranges = ranges.range.iter();
-        let ranges: Vec<Value> = ranges
-            .map(|range| json!({ "begin": range.begin, "end": range.end }))
-            .collect();
-        shape["type"] = json!("RANGES");
-        shape["ranges"] = json!({ "range": ranges });
-    }
-    if !resource.reservations.is_empty() {
-        shape["reservations"] = resource.reservations.iter().map(reservation).collect();
-    }
-    if let Some(disk) = &resource.disk {
-        shape["disk"] = volume(disk);
-    }
-    if resource.revocable.is_some() {
-        shape["revocable"] = json!({});
-    }
-    if resource.shared.is_some() {
-        shape["shared"] = json!({});
-    }
-    if !resource.devices.is_empty() {
-        let devices = resource.devices.iter();
-        shape["devices"] = devices
-            .map(|device| json!({ "index": device.index, "milli": device.milli }))
-            .collect();
-    }
-    shape
-}
-
-fn reservation(info: &wire::resource::ReservationInfo) -> Value {
-    let mut shape = reserved_by(info);
-    shape["type"] = json!(info.r#type().as_str_name());
-    shape["role"] = json!(info.role());
-    shape
-}
-
-/// What the older form says of a reservation, too.
-fn reserved_by(info: &wire::resource::ReservationInfo) -> Value {
-    let mut shape = json!({});
-    if let Some(principal) = &info.principal {
-        shape["principal"] = json!(principal);
-    }
-    if let Some(labels) = &info.labels {
-        shape["labels"] = json!({ "labels": label_list(labels) });
-    }
-    shape
-}
-
-fn volume(disk: &wire::resource::DiskInfo) -> Value {
-    let mut shape = json!({});
-    if let Some(persistence) = &disk.persistence {
-        shape["persistence"] = json!({ "id": persistence.id });
-        if let Some(principal) = &persistence.principal {
-            shape["persistence"]["principal"] = json!(principal);
-        }
-    }
-    if let Some(volume) = &disk.volume {
-        let mode = volume.mode().as_str_name();
-        shape["volume"] = json!({ "container_path": volume.container_path, "mode": mode });
-    }
-    shape
+/// Each resource as a message: what is reserved has `role` and `reservation` beside `reservations`, of refined ones these
+/// alone.
+pub(super) fn full(resources: &Resources) -> Vec<Box<RawValue>> {
+    to_endpoints(resources).iter().map(message).collect()
 }
 
 /// The labels of a framework.
@@ -449,33 +362,6 @@ pub(super) fn label_list(labels: &wire::Labels) -> Vec<Value> {
     labels
         .map(|label| json!({ "key": label.key, "value": label.value() }))
         .collect()
-}
-
-/// How others find the task, as its framework said it; the master does not decide on it, so it lies in the original.
-pub(super) fn discovery(info: &wire::DiscoveryInfo) -> Value {
-    let ports = info.ports.as_ref().map_or(&[][..], |ports| &ports.ports);
-    let ports: Vec<Value> = ports
-        .iter()
-        .map(|port| {
-            let mut shape = json!({ "number": port.number });
-            if let Some(name) = &port.name {
-                shape["name"] = json!(name);
-            }
-            if let Some(protocol) = &port.protocol {
-                shape["protocol"] = json!(protocol);
-            }
-            shape
-        })
-        .collect();
-    let mut shape =
-        json!({ "visibility": info.visibility().as_str_name(), "ports": { "ports": ports } });
-    if let Some(name) = &info.name {
-        shape["name"] = json!(name);
-    }
-    if let Some(labels) = &info.labels {
-        shape["labels"] = json!({ "labels": label_list(labels) });
-    }
-    shape
 }
 
 /// Limits of a task beyond its resources; no number in JSON is infinite, so no limit is a word (Mesos').

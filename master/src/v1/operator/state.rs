@@ -15,9 +15,9 @@ use wire::agent_info::capability::Type as AgentCapability;
 use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
-use crate::capabilities::AGENT_CAPABILITIES;
 use crate::sums::Sums;
 use crate::v1::operator::tasks;
+use mete_proto::capabilities::AGENT_CAPABILITIES;
 
 /// Everything, written as protobuf, in pieces: the tasks, and all else at the same time.
 pub(super) fn all(view: &View) -> Vec<Vec<u8>> {
@@ -55,8 +55,7 @@ pub(super) fn agents(view: &View, sums: &Sums<'_>) -> GetAgents {
 /// An agent, and what of it is used and offered.
 pub(super) fn one_agent(agent: &Agent, sums: &Sums<'_>) -> get_agents::Agent {
     let endpoint = &agent.info.endpoint;
-    let mut total = resources::to_wire(&agent.info.resources);
-    resources::to_endpoint_form(&mut total);
+    let total = resources::to_endpoints(&agent.info.resources);
     let mut info = agent_info(agent);
     info.resources.clone_from(&total);
     get_agents::Agent {

@@ -1,12 +1,12 @@
 //! What masters and agents of Mete can do, in the words of Mesos.
 
-use mete_proto::mesos::v1::agent_info::capability::Type as AgentCapability;
+use crate::mesos::v1::agent_info::capability::Type as AgentCapability;
 
 /// Every master.
-pub(crate) const MASTER_CAPABILITIES: [&str; 3] = ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"];
+pub const MASTER_CAPABILITIES: [&str; 3] = ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"];
 
 /// Every agent.
-pub(crate) const AGENT_CAPABILITIES: [AgentCapability; 7] = [
+pub const AGENT_CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,

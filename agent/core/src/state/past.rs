@@ -1,0 +1,112 @@
+//! What is over, the last of it, for people and tools that look: nothing is decided on it, and nothing of it is stored. After
+//! a restart of the agent only the sandboxes tell of what was before.
+
+use std::sync::Arc;
+
+use mete_model::{ContainerId, ExecutorSpec, FrameworkId, FrameworkInfo, SharedMap};
+
+use super::tasks::Task;
+
+/// Tasks and executors, at most of each.
+const MAX_PAST: usize = 1_000;
+/// Frameworks, at most (as many as Mesos' agents remember).
+const MAX_PAST_FRAMEWORKS: usize = 50;
+
+/// The last of it.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    tasks: Last<Arc<Task>>,
+    executors: Last<Arc<PastExecutor>>,
+    frameworks: Last<(FrameworkId, Arc<FrameworkInfo>)>,
+}
+
+/// An executor that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastExecutor {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which run of it.
+    pub container: ContainerId,
+    /// What it was.
+    pub spec: Arc<ExecutorSpec>,
+}
+
+impl Past {
+    /// Tasks, those first that were over first.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.iter()
+    }
+
+    /// Executors likewise.
+    pub fn executors(&self) -> impl Iterator<Item = &Arc<PastExecutor>> {
+        self.executors.iter()
+    }
+
+    /// Frameworks that had tasks here, likewise. One may be back since.
+    pub fn frameworks(&self) -> impl Iterator<Item = &(FrameworkId, Arc<FrameworkInfo>)> {
+        self.frameworks.iter()
+    }
+
+    /// Remembers a task, but for its secrets.
+    pub(crate) fn task(&mut self, mut task: Arc<Task>) {
+        if task.spec.tells_secrets() {
+            Arc::make_mut(&mut Arc::make_mut(&mut task).spec).forget_secrets();
+        }
+        self.tasks.push(task, MAX_PAST);
+    }
+
+    /// Remembers an executor.
+    pub(crate) fn executor(&mut self, executor: PastExecutor) {
+        self.executors.push(Arc::new(executor), MAX_PAST);
+    }
+
+    /// Remembers a framework.
+    pub(crate) fn framework(&mut self, id: FrameworkId, info: Arc<FrameworkInfo>) {
+        self.frameworks.push((id, info), MAX_PAST_FRAMEWORKS);
+    }
+}
+
+/// The last so many of something, cheap to share with readers.
+#[derive(Clone, Debug)]
+struct Last<T> {
+    all: SharedMap<u64, T>,
+    next: u64,
+}
+
+impl<T> Default for Last<T> {
+    fn default() -> Self {
+        Self {
+            all: SharedMap::default(),
+            next: 0,
+        }
+    }
+}
+
+impl<T: Clone> Last<T> {
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.all.values()
+    }
+
+    fn push(&mut self, one: T, most: usize) {
+        self.all.insert(self.next, one);
+        self.next += 1;
+        if self.all.len() > most {
+            self.all.remove(&(self.next - 1 - most as u64));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_are_remembered() {
+        let mut last = Last::default();
+        for one in 0..10 {
+            last.push(one, 3);
+        }
+
+        assert_eq!(last.iter().copied().collect::<Vec<_>>(), [7, 8, 9]);
+    }
+}
