@@ -16,6 +16,7 @@ mod container; // the life of one container
 mod engine; // calls with a time limit
 pub mod follow; // the follower, a program of its own
 mod init; // the first process of a container
+pub(crate) mod presence; // whether the engine answers
 mod pull; // images, with progress
 mod volumes; // what of the machine a container sees
 
@@ -87,20 +88,25 @@ impl Setup {
         pull::pull(self, reference, pull, tell).await
     }
 
-    /// Removes every container of this agent that is none of `known`; returns their names.
+    /// Every container of this agent: what Mete calls it, and the engine.
     ///
     /// # Errors
     /// When the engine does not say which there are.
-    pub(crate) async fn remove_strays(&self, known: &[String]) -> Result<Vec<String>, EngineError> {
+    pub(crate) async fn containers(&self) -> Result<Vec<(String, String)>, EngineError> {
         let engine = Engine::connect(&self.socket).await?;
-        let mut removed = Vec::new();
-        for (id, labels) in engine.labelled(AGENT_LABEL, &self.scope).await? {
-            let container = labels.get(CONTAINER_LABEL).cloned().unwrap_or_default();
-            if !known.contains(&container) {
-                engine.remove(&id).await?;
-                removed.push(container);
-            }
-        }
-        Ok(removed)
+        let all = engine.labelled(AGENT_LABEL, &self.scope).await?;
+        let named = all.into_iter().map(|(id, mut labels)| {
+            let container = labels.remove(CONTAINER_LABEL).unwrap_or_default();
+            (container, id)
+        });
+        Ok(named.collect())
+    }
+
+    /// Removes a container, by the engine's name.
+    ///
+    /// # Errors
+    /// When the engine does not.
+    pub(crate) async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        Engine::connect(&self.socket).await?.remove(id).await
     }
 }

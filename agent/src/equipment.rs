@@ -15,7 +15,8 @@ use crate::containerizer::image_root::{ImageRoot, ImageRootChoice};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::devices::GpuDevices;
-use crate::docker::{Engine, Setup};
+use crate::docker::Setup;
+use crate::docker::presence::Presence;
 use crate::networks::Networks;
 use crate::oci_runtime::{OciRuntime, OciRuntimeError};
 use crate::places::Places;
@@ -120,8 +121,8 @@ pub(crate) struct Equipment {
     pub(crate) process: bool,
     /// What containers of the agent may do, or why there are none.
     pub(crate) oci: Result<Permissions, String>,
-    /// The Docker Engine, when one was asked for and answers.
-    pub(crate) docker: Option<Arc<Setup>>,
+    /// The Docker Engine, when one was asked for; it may begin later.
+    pub(crate) docker: Option<Arc<Presence>>,
 }
 
 impl Equipment {
@@ -145,7 +146,11 @@ impl Equipment {
             false => Err("oci is none of its --containerizers".to_owned()),
         };
         let docker = match chosen(ContainerizerChoice::Docker) {
-            true => try_engine(options, scope(options, places).await?, permissions).await,
+            true => {
+                let engine = engine(options, scope(options, places).await?, permissions);
+                engine.is_there().await;
+                Some(Arc::new(engine))
+            }
             false => None,
         };
         let found = Self {
@@ -162,7 +167,10 @@ impl Equipment {
         let there = |one: &&ContainerizerChoice| match one {
             ContainerizerChoice::Process => self.process,
             ContainerizerChoice::Oci => self.oci.is_ok(),
-            ContainerizerChoice::Docker => self.docker.is_some(),
+            ContainerizerChoice::Docker => {
+                let engine = self.docker.as_ref();
+                engine.is_some_and(|engine| engine.has_answered())
+            }
         };
         let names = options.containerizers.0.iter().filter(there);
         let names: Vec<_> = names.map(|one| one.as_str()).collect();
@@ -182,30 +190,16 @@ impl Equipment {
     }
 }
 
-/// Asks the engine for its version.
-async fn try_engine(
-    options: &Options,
-    scope: String,
-    permissions: Permissions,
-) -> Option<Arc<Setup>> {
-    let socket = options.docker_socket.clone();
-    let asked = async { Engine::connect(&socket).await?.version().await };
-    match asked.await {
-        Ok(version) => info!(version, "Docker Engine answers"),
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            warn!(error, "tasks of Docker's kind do not run on an engine");
-            return None;
-        }
-    }
-    Some(Arc::new(Setup {
-        socket,
+/// The engine that was chosen.
+fn engine(options: &Options, scope: String, permissions: Permissions) -> Presence {
+    Presence::new(Setup {
+        socket: options.docker_socket.clone(),
         scope,
         permissions,
         cpu_quota: options.cpu_quota,
         max_pids: options.max_pids,
         logins: options.images.credentials.clone(),
-    }))
+    })
 }
 
 /// Builds a container of each kind that was chosen until one works, and throws it away; says why none does.

@@ -30,7 +30,7 @@ use crate::cgroups::Limits;
 use crate::containerizer::image::{ImageSource, Tell};
 use crate::containerizer::oci::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
-use crate::docker::Setup;
+use crate::docker::presence::Presence;
 use crate::executors::ExecutorTokens;
 use crate::fetcher::Fetcher;
 use crate::group_networks::GroupNetworks;
@@ -121,8 +121,8 @@ pub(crate) struct Launcher {
     pub(crate) oci: Result<Permissions, String>,
     /// Whether tasks may run with nothing around them.
     pub(crate) process: bool,
-    /// The Docker Engine, if there is one.
-    pub(crate) docker: Option<Arc<Setup>>,
+    /// The Docker Engine, if there is to be one.
+    pub(crate) docker: Option<Arc<Presence>>,
     pub(crate) endpoint: Endpoint,
     /// What executors of frameworks' own show to be let in; `None` where all are.
     pub(crate) executor_tokens: Option<ExecutorTokens>,

@@ -173,7 +173,8 @@ pub async fn run_with(
         equipment.oci.is_ok(),
         containerizer.networks(),
     );
-    let tasks = Containerizers::new(Arc::clone(&containerizer), equipment.docker.clone());
+    let engine = equipment.docker.as_ref().map(|engine| engine.setup());
+    let tasks = Containerizers::new(Arc::clone(&containerizer), engine);
     let listener = server::bind(options.address()).await?;
     let address = listener.local_addr().map_err(RunError::WorkDir)?;
     let endpoint = Endpoint {
@@ -274,6 +275,7 @@ impl Agent {
 
         let mut serving = self.serve(listener, door, counted, end.clone()).await?;
         tokio::spawn(images::collect_for_ever(self.images.clone(), end.clone()));
+        self.clear_engine(&end);
         info!(%address, "listening");
         let outcome = tokio::select! {
             () = shutdown.cancelled() => {
@@ -338,6 +340,30 @@ impl Agent {
         let looked = Arc::clone(&statistics);
         http::metrics::containers::register(&mut registry, handle.clone(), looked);
         (registry, statistics, fetcher.clone())
+    }
+
+    /// Has containers of no task removed from the engine, once it answers: not waited for, so that one that hangs holds up no
+    /// start.
+    fn clear_engine(&self, end: &CancellationToken) {
+        let Some(engine) = self.equipment.docker.clone() else {
+            return;
+        };
+        let (tasks, end) = (self.tasks.clone(), end.clone());
+        tokio::spawn(async move {
+            if !engine.awaited(&end).await {
+                return;
+            }
+            match tasks.remove_strays().await {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => warn!(
+                    containers = removed.join(", "),
+                    "containers of no task are removed from the Docker Engine"
+                ),
+                Err(error) => {
+                    warn!(%error, "containers of the Docker Engine cannot be looked through");
+                }
+            }
+        });
     }
 
     fn settings(&self) -> Settings {

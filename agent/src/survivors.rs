@@ -130,14 +130,6 @@ impl Survivors {
                 error!(%container, %error, "container of no task stays");
             }
         }
-        match self.tasks.remove_strays().await {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => warn!(
-                containers = removed.join(", "),
-                "containers of no task are removed from the Docker Engine"
-            ),
-            Err(error) => warn!(%error, "containers of the Docker Engine cannot be looked through"),
-        }
         let groups = Arc::clone(&self.containerizer);
         match spawn_blocking(move || groups.remove_orphaned_groups()).await {
             Ok(Ok(removed)) if removed.is_empty() => {}

@@ -43,10 +43,19 @@ impl Containerizers {
         let Some(setup) = &self.docker else {
             return Ok(Vec::new());
         };
+        // The engine first: a task that begins meanwhile has a directory before it has a container.
+        let there = setup.containers().await?;
         let process = Arc::clone(&self.process);
         let known = blocking(move || process.containers()).await?;
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-        Ok(setup.remove_strays(&known).await?)
+        let mut removed = Vec::new();
+        for (container, id) in there {
+            if !known.contains(&container) {
+                setup.remove(&id).await?;
+                removed.push(container);
+            }
+        }
+        Ok(removed)
     }
 }
 

@@ -55,10 +55,11 @@ impl Launcher {
         };
         let spec = &spec;
         // A group shares what only containers of this agent's own can share.
-        if let (Some(setup), None) = (&self.docker, &job.parent)
+        if let (Some(engine), None) = (&self.docker, &job.parent)
             && is_for_engine(spec)
+            && engine.is_there().await
         {
-            return self.on_engine(job, spec, setup, tell).await;
+            return self.on_engine(job, spec, &engine.setup(), tell).await;
         }
         let permissions = self.oci.as_ref().map_err(|why| {
             let reason = format!("this agent cannot run containers: {why}");

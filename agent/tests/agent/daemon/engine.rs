@@ -25,6 +25,42 @@ fn on_engine(id: &str, line: &str, image: &str) -> TaskSpec {
 }
 
 #[tokio::test]
+async fn an_engine_that_hangs_holds_up_no_start_and_one_that_comes_later_is_found() {
+    if !engine_possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let (work, place) = (Work::new(), tempfile::tempdir().unwrap());
+    let (socket, hanging) = (place.path().join("later"), place.path().join("hanging"));
+    let silent = std::os::unix::net::UnixListener::bind(&hanging).unwrap();
+    let address = master.address;
+    let start = |socket: &std::path::Path| {
+        let socket = format!("--docker-socket={}", socket.display());
+        work.start(address, &["--containerizers=process,oci,docker", &socket])
+    };
+    let agent = start(&hanging);
+    let (link, register) = master.admit().await; // in the time of a test: an engine may take 20 s for a call
+    let mut attributes = register.agent_info.attributes.iter();
+    let kinds = attributes.find(|one| one.name == "containerizers").unwrap();
+    assert_eq!(kinds.text.as_ref().unwrap().value, "process,oci");
+    drop((link, silent));
+    agent.stop().await.unwrap();
+
+    let agent = start(&socket);
+    let (mut link, _) = master.admit().await;
+    let engine = Dockerd::start().await;
+    std::os::unix::fs::symlink(engine.socket(), &socket).unwrap();
+    link.run(&on_engine("late", "exec sleep 1000", IMAGE)).await;
+    link.until(TaskState::Running).await;
+
+    assert_eq!(engine.containers().await.len(), 1);
+    link.kill("late").await;
+    link.until(TaskState::Killed).await;
+    drop(link);
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_agent() {
     if !engine_possible() {
         return;
