@@ -186,7 +186,7 @@ impl Hands {
                     let joined = parent.as_ref().unwrap_or(&container);
                     let joined = containerizer.networks().joined(joined);
                     let inspected = tasks.inspect(container.clone()).await;
-                    if joined.is_some() || inspected.is_some() {
+                    if joined.is_some() || inspected.is_some() || parent.is_some() {
                         let input = Input::Addressed {
                             key: key.clone(),
                             container: container.clone(),

@@ -115,18 +115,21 @@ fn refused(bad: MediaError) -> HttpError {
 fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
     let look = middleware::from_fn_with_state(Arc::clone(&about), look_first);
     Router::new()
-        .route("/version", get(version))
-        .route("/flags", get(flags))
-        .route("/state", get(state::state))
-        .route("/metrics/snapshot", get(snapshot))
+        .route("/version", mesos_http::read(version))
+        .route("/flags", mesos_http::read(flags))
+        .route("/state", mesos_http::read(state::state))
+        .route("/metrics/snapshot", mesos_http::read(snapshot))
         .route("/v1/tasks", get(tasks::tasks))
         .route("/v1/volumes", get(volumes::volumes))
-        .route("/containers", get(containers::containers))
-        .route("/monitor/statistics", get(containers::statistics))
-        .route("/files/browse", get(files::browse))
-        .route("/files/read", get(files::read))
-        .route("/files/download", get(files::download))
-        .route("/files/debug", get(files::debug))
+        .route("/containers", mesos_http::read(containers::containers))
+        .route(
+            "/monitor/statistics",
+            mesos_http::read(containers::statistics),
+        )
+        .route("/files/browse", mesos_http::read(files::browse))
+        .route("/files/read", mesos_http::read(files::read))
+        .route("/files/download", mesos_http::read(files::download))
+        .route("/files/debug", mesos_http::read(files::debug))
         .route("/v1/images", get(images::list).delete(images::remove))
         .merge(mesos_http::logging())
         .merge(mesos_http::stats())

@@ -9,6 +9,7 @@ mod logging; // `/logging/toggle`
 mod numbers; // `/metrics/snapshot`
 mod packing; // gzip
 mod prefixes; // longer paths, and those below the name of the process
+mod reading; // paths that are only read
 
 pub use built::{Built, built, version};
 pub use call::{call, list, text};
@@ -17,3 +18,4 @@ pub use logging::{TOGGLE_PATH, logging};
 pub use numbers::{Numbers, STATS_PATH, stats};
 pub use packing::{Streamed, packed};
 pub use prefixes::beside;
+pub use reading::read;

@@ -22,7 +22,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Router, middleware};
 use explain::Explainers;
 use mete_daemon::aside;
@@ -52,7 +51,7 @@ pub(crate) fn router(
         about: Arc::clone(&about),
     };
     let read = Router::new()
-        .route("/state", get(state))
+        .route("/state", mesos_http::read(state))
         .merge(state::lists::routes())
         .merge(about::routes())
         .merge(roles::routes())

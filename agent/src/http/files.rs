@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -182,6 +182,7 @@ pub(super) async fn download(
             HeaderValue::from_static("application/octet-stream"),
         ),
         (CONTENT_DISPOSITION, disposition),
+        (CONTENT_LENGTH, HeaderValue::from(first.size)),
     ];
     let (parts, waiting) = mpsc::channel(WAITING_PARTS);
     tokio::spawn(send_parts(about.places.clone(), path, first, parts));

@@ -234,7 +234,7 @@ impl Nested {
         launch: &Launch<'_>,
         principal: Option<&Principal>,
     ) -> Result<Response, HttpError> {
-        if self.sessions.is_running(&named(launch.id)?.name) {
+        if self.sessions.is_running(&self.named(launch.id)?.name) {
             return Ok(StatusCode::ACCEPTED.into_response()); // As Mesos says that it has been launched before.
         }
         let (entry, heard) = self.begin(launch, principal).await?;
@@ -253,7 +253,7 @@ impl Nested {
     /// How a command has ended, once it has.
     async fn wait(&self, call: &agent::Call) -> Result<agent::Response, HttpError> {
         let exit = async |id: &ContainerId| {
-            let Named { name, parent } = named(id)?;
+            let Named { name, parent } = self.named(id)?;
             let end = match parent {
                 None => {
                     let end = self.desk.end_in(&name).await;
@@ -292,7 +292,7 @@ impl Nested {
         signal: Option<i32>,
         principal: Option<&Principal>,
     ) -> Result<Response, HttpError> {
-        let Named { name, parent } = named(id)?;
+        let Named { name, parent } = self.named(id)?;
         let signal = signal.unwrap_or(wire::KILL);
         if parent.is_none() {
             let sent = self.desk.signal_in(&name, signal, principal).await;
@@ -303,14 +303,23 @@ impl Nested {
         Ok(StatusCode::OK.into_response())
     }
 
+    fn named(&self, id: &ContainerId) -> Result<Named, HttpError> {
+        let view = self.about.handle.view();
+        let living = view.executors.values().map(|one| one.container.as_str());
+        let past = view.past.executors().map(|one| one.container.as_str());
+        let executors = living.chain(past).collect();
+        Named::of(&wire::below(id, &executors)).map_err(HttpError::bad_request)
+    }
+
     /// Lists what runs in containers, too.
     fn add_nested(&self, containers: &mut Vec<Container>) {
         for name in self.sessions.running() {
-            let id = Named::id_of(&name);
-            let parent = id.parent.as_deref();
+            let mut id = Named::id_of(&name);
+            let Some(parent) = &id.parent else { continue };
             let mut around = containers.iter();
-            let around = around.find(|one| Some(&one.container_id) == parent);
+            let around = around.find(|one| one.container_id.value == parent.value);
             let Some(around) = around else { continue };
+            id.parent = Some(Box::new(around.container_id.clone()));
             containers.push(Container {
                 framework_id: around.framework_id.clone(),
                 executor_id: around.executor_id.clone(),
@@ -331,7 +340,7 @@ impl Nested {
         launch: &Launch<'_>,
         principal: Option<&Principal>,
     ) -> Result<(Entry, impl Stream<Item = Heard> + Send + use<>), HttpError> {
-        let Named { name, parent } = named(launch.id)?;
+        let Named { name, parent } = self.named(launch.id)?;
         let task = parent.ok_or_else(|| {
             let words = "container_id.parent must be the container of a task or of an executor";
             HttpError::bad_request(words)
@@ -354,7 +363,7 @@ impl Nested {
 
     /// Forgets a command that has ended.
     fn remove(&self, container: &ContainerId) -> Result<Response, HttpError> {
-        let name = named(container)?.name;
+        let name = self.named(container)?.name;
         if self.sessions.forget(&name) {
             return Ok(StatusCode::OK.into_response());
         }
@@ -368,7 +377,10 @@ impl Nested {
             tail_bytes: Some(0),
             once: false,
         };
-        let pieces = self.desk.follow_in(&named(container)?.name, wanted).await;
+        let pieces = self
+            .desk
+            .follow_in(&self.named(container)?.name, wanted)
+            .await;
         let pieces = pieces.map_err(|error| refusal(&error))?;
         Ok(answer(
             form,
@@ -398,7 +410,7 @@ impl Nested {
                 let id = input.container_id.as_ref().ok_or_else(|| {
                     HttpError::bad_request("the first record must be CONTAINER_ID")
                 })?;
-                let name = named(id)?.name;
+                let name = self.named(id)?.name;
                 said = Some(self.sessions.input(&name).ok_or_else(|| unknown(&name))?);
                 continue;
             };
@@ -477,10 +489,6 @@ fn wait_status(end: &End) -> i32 {
 
 fn part<'a, T>(part: Option<&'a T>, field: &str) -> Result<&'a T, HttpError> {
     part.ok_or_else(|| HttpError::bad_request(format!("the call lacks {field}")))
-}
-
-fn named(id: &ContainerId) -> Result<Named, HttpError> {
-    Named::of(id).map_err(HttpError::bad_request)
 }
 
 fn unknown(container: &str) -> HttpError {

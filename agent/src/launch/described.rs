@@ -1,10 +1,11 @@
-//! What reports of a task carry besides: the networks that it is on, as its framework named them, and what a Docker Engine
+//! What reports of a task carry besides: the networks that it is on, as its framework named them, what its container is in, and what a Docker Engine
 //! says of its container. Frameworks of Mesos look there for addresses (Mesos-DNS at the label).
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use mete_agent_core::Described;
+use mete_model::ContainerId;
 use mete_model::container::{ContainerKind, Network};
 use mete_proto::convert::said::Said;
 use mete_proto::mesos::v1 as wire;
@@ -24,7 +25,7 @@ pub(crate) fn described(
 ) -> Described {
     let always = wire::TaskStatus {
         labels: joined.and_then(|joined| address_label(job, joined)),
-        container_status: joined.and_then(|joined| networks(job, joined)),
+        container_status: container(job, joined),
         ..wire::TaskStatus::default()
     };
     let at_start = inspected.map(|said| wire::TaskStatus {
@@ -37,6 +38,23 @@ pub(crate) fn described(
         always: is_something.then(|| bytes(always)),
         at_start: at_start.map(bytes),
     }
+}
+
+/// The networks, and for a task of a group the executor that its container is in.
+fn container(job: &Job, joined: Option<&Joined>) -> Option<wire::ContainerStatus> {
+    let networks = joined.and_then(|joined| networks(job, joined));
+    let Some(parent) = &job.parent else {
+        return networks;
+    };
+    let named = |id: &ContainerId, parent| wire::ContainerId {
+        value: id.as_str().to_owned(),
+        parent,
+    };
+    let parent = Box::new(named(&parent.container, None));
+    Some(wire::ContainerStatus {
+        container_id: Some(named(&job.container, Some(parent))),
+        ..networks.unwrap_or_default()
+    })
 }
 
 fn address_label(job: &Job, joined: &Joined) -> Option<wire::Labels> {

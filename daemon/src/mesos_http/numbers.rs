@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::{fs, thread};
 
-use axum::routing::get;
 use axum::{Json, Router};
 use mete_model::Resources;
 
+use super::reading::read;
 use crate::aside;
 use crate::http_error::HttpError;
 use crate::recent::Spread;
@@ -33,7 +33,7 @@ pub fn stats<S: Clone + Send + Sync + 'static>() -> Router<S> {
         let numbers = aside::run(Numbers::of_the_machine).await?;
         Ok::<_, HttpError>(Json(numbers.into_stats()))
     };
-    Router::new().route(STATS_PATH, get(stats))
+    Router::new().route(STATS_PATH, read(stats))
 }
 
 /// Numbers by name.

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Json, Router};
 use mete_daemon::mesos_http;
 use mete_proto::MESOS_VERSION;
@@ -14,9 +13,9 @@ use super::Pages;
 
 pub(super) fn routes() -> Router<Pages> {
     Router::new()
-        .route("/version", get(version))
-        .route("/flags", get(flags))
-        .route("/redirect", get(redirect))
+        .route("/version", mesos_http::read(version))
+        .route("/flags", mesos_http::read(flags))
+        .route("/redirect", mesos_http::read(redirect))
 }
 
 async fn version() -> Json<Value> {

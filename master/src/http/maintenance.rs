@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mete_daemon::http_error::HttpError;
+use mete_daemon::mesos_http;
 use mete_master_core::{Input, InverseAnswer, MachineId, Window};
 use mete_model::{Timestamp, Unavailability};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub(super) fn routes() -> Router<Pages> {
     let schedule = get(schedule).post(set_schedule).put(set_schedule);
     Router::new()
         .route("/maintenance/schedule", schedule)
-        .route("/maintenance/status", get(status))
+        .route("/maintenance/status", mesos_http::read(status))
         .route("/machine/down", post(down))
         .route("/machine/up", post(up))
 }

@@ -7,6 +7,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
+use mete_daemon::mesos_http;
 use mete_master_core::{Input, RoleView};
 use mete_model::FrameworkId;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use crate::orders::{self, OrderError};
 
 pub(super) fn routes() -> Router<Pages> {
     Router::new()
-        .route("/roles", get(roles))
+        .route("/roles", mesos_http::read(roles))
         .route("/weights", get(weights).put(set_weights))
         .route("/policy", get(policy).put(set_policy))
 }

@@ -20,7 +20,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use axum::{Router, middleware};
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
@@ -56,7 +56,7 @@ pub(super) fn routes(desk: Desk, about: Arc<About>) -> Router {
         about,
         watchers,
     };
-    let snapshot = get(metrics::page).layer(middleware::from_fn(mesos_http::jsonp));
+    let snapshot = mesos_http::read(metrics::page).layer(middleware::from_fn(mesos_http::jsonp));
     Router::new()
         .route("/api/v1", any(take))
         .route("/metrics/snapshot", snapshot)

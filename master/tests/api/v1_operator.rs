@@ -450,10 +450,12 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
         "//state",
         "/master//state-summary",
         "/system/stats.json",
+        "/state.json",
+        "/master/tasks.json",
     ] {
         assert_eq!(master.get(path).await.status(), 200, "{path}");
     }
-    for path in ["/state.json", "/master", "/nothing"] {
+    for path in ["/master.json", "/master", "/nothing"] {
         assert_eq!(master.get(path).await.status(), 404, "{path}");
     }
     let script = master

@@ -68,7 +68,8 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
 /// Most bytes of what is not decided on that are kept of one report: eight networks with labels take a few thousand.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
-/// A report as whoever shows it later keeps it: with its labels and with what its networks are called, without its data
+/// A report as whoever shows it later keeps it: with its labels, with what its networks are called and with what its container
+/// is in, without its data
 /// (as Mesos' master does), and without either when they are too long.
 ///
 /// # Errors
@@ -79,11 +80,15 @@ pub fn kept(status: &wire::TaskStatus) -> Result<TaskStatus, ConvertError> {
     let plain = |info: &wire::NetworkInfo| {
         info.name.is_none() && info.labels.is_none() && info.port_mappings.is_empty()
     };
-    let told = networks.len() > 1 || !networks.iter().all(plain);
+    let container = status.container_status.as_ref();
+    let container = container.and_then(|status| status.container_id.clone());
+    let container = container.filter(|id| id.parent.is_some());
+    let told = networks.len() > 1 || !networks.iter().all(plain) || container.is_some();
     let rest = wire::TaskStatus {
         labels: status.labels.clone(),
         container_status: told.then(|| wire::ContainerStatus {
             network_infos: networks.to_vec(),
+            container_id: container,
             ..wire::ContainerStatus::default()
         }),
         ..wire::TaskStatus::default()

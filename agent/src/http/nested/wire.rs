@@ -1,6 +1,6 @@
 //! The messages of `mesos.v1.agent` about commands inside tasks, in words of sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_agent_core::task_dir::session::{Request, Size};
@@ -59,6 +59,16 @@ impl Named {
             value: value.to_owned(),
             parent,
         }
+    }
+}
+
+/// The same without the executor around a task of a group, if it is named: what is called begins with the task's container.
+pub(super) fn below(id: &wire::ContainerId, executors: &BTreeSet<&str>) -> wire::ContainerId {
+    let parent = id.parent.as_deref();
+    let parent = parent.filter(|one| one.parent.is_some() || !executors.contains(&*one.value));
+    wire::ContainerId {
+        value: id.value.clone(),
+        parent: parent.map(|parent| Box::new(below(parent, executors))),
     }
 }
 
@@ -184,6 +194,21 @@ pub(super) fn heartbeat(interval: Duration) -> ProcessIo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_of_a_group_is_named_with_its_executor_or_without() {
+        let executors = ["executor"].into();
+        for (said, meant) in [
+            ("task", "task"),
+            ("executor.task", "task"),
+            ("executor.task.n1", "task.n1"),
+            ("task.executor", "task.executor"),
+            ("executor", "executor"),
+        ] {
+            let below = below(&Named::id_of(said), &executors);
+            assert_eq!(Named::of(&below).unwrap().name, meant);
+        }
+    }
 
     #[test]
     fn ids_of_containers_are_those_of_directories() {

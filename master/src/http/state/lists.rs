@@ -15,9 +15,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
+use mete_daemon::mesos_http;
 use mete_master_core::{Agent, Framework, Task, View};
 use mete_model::TaskState;
 use serde::{Deserialize, Serialize};
@@ -36,10 +36,10 @@ const TASKS_PER_PAGE: usize = 100;
 
 pub(in crate::http) fn routes() -> Router<Pages> {
     Router::new()
-        .route("/slaves", get(slaves))
-        .route("/frameworks", get(frameworks))
-        .route("/tasks", get(tasks))
-        .route("/state-summary", get(summary))
+        .route("/slaves", mesos_http::read(slaves))
+        .route("/frameworks", mesos_http::read(frameworks))
+        .route("/tasks", mesos_http::read(tasks))
+        .route("/state-summary", mesos_http::read(summary))
 }
 
 type Written = Result<Vec<u8>, serde_json::Error>;
