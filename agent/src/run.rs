@@ -17,6 +17,7 @@ use mete_agent_core::{BadRecord, Findings, Input, Node, Settings, StopReason};
 use mete_daemon::auth::credentials::{self, CallersError};
 use mete_daemon::auth::{Callers, Credentials, Token};
 use mete_daemon::config::{Fault, Faults};
+use mete_daemon::descriptors;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError};
 use mete_daemon::store::redb::Redb;
@@ -134,7 +135,9 @@ pub enum RunError {
 /// [`RunError`]; a second agent on one work directory, a store that cannot be read, a port in use, a master that
 /// refuses the agent for good.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    let tasks_own = descriptors::raise();
     let shim = Executable::of_this_process().map_err(RunError::Containerizer)?;
+    let shim = shim.with_descriptors(tasks_own);
     run_with(options, shim, None, shutdown).await
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use mete_daemon::auth::{Credentials, Token, TokenError};
+use mete_daemon::descriptors;
 use mete_daemon::http_client;
 use mete_daemon::metrics as metrics_routes;
 use mete_daemon::server::{self, BindError};
@@ -89,6 +90,7 @@ pub enum RunError {
 /// # Errors
 /// When something that it needs cannot be had at the start. Later faults are logged and tried again.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    descriptors::raise();
     let template = Template::load(options.template.as_deref())?;
     let token = options.listen.token()?;
     let binary = find_haproxy(&options.haproxy).await?;

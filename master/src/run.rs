@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mete_daemon::clock;
+use mete_daemon::descriptors;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError};
 use mete_daemon::store::{self, Batch, Fence, Store, StoreError, StoreJournal};
@@ -78,6 +79,7 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]: a second master on one state directory, a store that cannot be read or is full, a port in use.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    descriptors::raise();
     let listener = server::bind(options.address()).await?;
     run_on(listener, options, shutdown).await
 }

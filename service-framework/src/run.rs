@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use mete_daemon::auth::TokenError;
 use mete_daemon::clock;
+use mete_daemon::descriptors;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError};
 use mete_daemon::store::{self, Batch, Store as _, StoreError, StoreJournal};
@@ -78,6 +79,7 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]: nothing of it is lost, the next start goes on from what is stored.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    descriptors::raise();
     run_on(options, shutdown, |_| {}).await
 }
 

@@ -26,12 +26,13 @@ mod session; // a command that people run inside a running task
 mod supervise; // children reaped, output kept, leftovers killed
 mod system; // the system calls that have no safe wrapper
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
 use mete_agent_core::task_dir::{End, Exit, Launch, StartStep};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use directory::Directory;
 use probe::Kind;
@@ -51,12 +52,21 @@ const USAGE: u8 = 2;
 /// and with users of their own, `--network FILE` to mount a new network on a file, or `--fork-server ROOM` to make shims for the agent that asks on standard input (see `fork_server`; the length
 /// of ROOM is what `ps` has room for).
 ///
+/// `--descriptors SOFT` before any of these is the soft limit of open files for it and all that it runs.
+///
 /// Call it before any thread is started. It closes every file descriptor above 2. Standard output
 /// gets one line, `running`, when the task's program runs, and end of file when it never will; standard error gets why.
 /// After that line it lets go of both.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let code = match arguments.as_slice() {
+    let words = match arguments.as_slice() {
+        [flag, soft, rest @ ..] if flag == "--descriptors" => {
+            allow_descriptors(soft);
+            rest
+        }
+        all => all,
+    };
+    let code = match words {
         [flag, directory, seconds, program, argv @ ..] if flag == "--check" => {
             check::run(Path::new(directory), seconds, program, argv)
         }
@@ -72,12 +82,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         [directory] if !directory.as_encoded_bytes().starts_with(b"-") => run(Path::new(directory)),
         _ => {
             eprintln!(
-                "usage: shim TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY [FIRST:COUNT] | shim --probe-copy DIRECTORY [FIRST:COUNT] | shim --network FILE | shim --fork-server ROOM"
+                "usage: shim [--descriptors SOFT] TASK_DIRECTORY | shim --check TASK_DIRECTORY SECONDS PROGRAM ARGV... | shim --session TASK_DIRECTORY | shim --probe DIRECTORY [FIRST:COUNT] | shim --probe-copy DIRECTORY [FIRST:COUNT] | shim --network FILE | shim --fork-server ROOM"
             );
             USAGE
         }
     };
     ExitCode::from(code)
+}
+
+/// What the agent takes for itself is not for tasks: programs that wait with `select` break with more than 1,024. The hard limit
+/// stays, so that they may take more; images and tasks say their own later.
+fn allow_descriptors(soft: &OsStr) {
+    let Some(soft) = soft.to_str().and_then(|text| text.parse().ok()) else {
+        return;
+    };
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(limit.maximum.map_or(soft, |hard| hard.min(soft)));
+    // Less than the hard limit is never refused.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// The life of one shim.

@@ -77,6 +77,14 @@ impl Executable {
         }
     }
 
+    /// Shims and all that they run have this soft limit of open files, whatever the agent has; `None`: the agent's.
+    #[must_use]
+    pub fn with_descriptors(mut self, soft: Option<u64>) -> Self {
+        let said = soft.map(|soft| ["--descriptors".to_owned(), soft.to_string()]);
+        self.arguments.extend(said.into_iter().flatten());
+        self
+    }
+
     /// Whether containers can be built, in an empty directory, with roots of that kind, and with
     /// users that are others outside if there are any.
     ///

@@ -14,7 +14,7 @@ use mete_agent_core::task_dir::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Agent, id, program, runner, soon, start_and_forget, until};
+use crate::support::{Agent, id, program, runner, shim, soon, start_and_forget, until};
 
 /// Ignores SIGTERM, and leaves a daemon in another session.
 const STUBBORN: &str = "trap '' TERM; setsid sh -c 'echo $$ > daemon; sleep 1000' & echo ready; while :; do sleep 1000; done";
@@ -44,6 +44,21 @@ async fn a_task_runs_ends_and_leaves_nothing_but_its_sandbox() {
             .all(|group| !std::path::Path::new(group).exists())
     );
     assert_eq!(agent.tasks.containers().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_task_has_the_soft_limit_of_open_files_that_is_for_tasks_and_may_take_more() {
+    let agent = Agent::new();
+    let place = agent.work.path().join("tasks");
+    let shim = shim().with_descriptors(Some(77));
+    let tasks = ProcessContainerizer::new(place, agent.cgroups.clone(), shim).unwrap();
+    let line = "ulimit -Sn; ulimit -Sn 78 && ulimit -Sn";
+
+    let shim = tasks.start(agent.task("c1", line)).await.unwrap();
+    soon(shim.ended()).await.expect("the shim wrote it down");
+
+    assert_eq!(agent.said("c1", "stdout").await, "77\n78\n");
+    tasks.destroy(id("c1")).await.unwrap();
 }
 
 /// As on a machine that allows no programs in memory.
