@@ -170,7 +170,8 @@ impl Cluster {
     }
 
     /// What a draining agent says of a task that is killed, with the reason; with the state that says that the agent is
-    /// gone when that comes next and the framework can tell. What a framework has ended itself to move it is its own doing.
+    /// gone when that comes next and the framework can tell. What a framework has ended itself, before or to move it, is its own
+    /// doing.
     pub(crate) fn note_drain(&self, agent: &AgentId, key: &TaskKey, status: &mut TaskStatus) {
         match status.state {
             TaskState::Killing | TaskState::Killed => {}
@@ -200,7 +201,7 @@ impl Cluster {
             return;
         }
         let is_moved = task.kill.is_some_and(|kill| !kill.by_drain);
-        if drain.leave_by().is_some() && (is_moved || task.kill.is_none()) {
+        if is_moved || (drain.leave_by().is_some() && task.kill.is_none()) {
             return;
         }
         status.reason = by_drain;

@@ -416,8 +416,12 @@ fn what_the_drain_kills_says_so_and_what_a_framework_ends_itself_does_not() {
         agent: None,
         grace_period: None,
     };
-    let out = moved.world.call(&moved.client, kill);
+    let out = moved.world.call(&moved.client, kill.clone());
     assert_eq!(kills(&out, moved.agent_link), ["one"]);
+
+    let mut before = scene();
+    before.world.call(&before.client, kill);
+    before.drain(None, true);
 
     let by_drain = killed.ends(TaskState::Killed, 2);
     let by_framework = moved.ends(TaskState::Killed, 2);
@@ -428,6 +432,9 @@ fn what_the_drain_kills_says_so_and_what_a_framework_ends_itself_does_not() {
         [(Some(Reason::AgentDraining), Some(words))]
     );
     assert_eq!(why(&by_framework, moved.client.link), [(None, None)]);
+    let by_framework = before.ends(TaskState::Killed, 2);
+    let killed = ("one".to_owned(), TaskState::Killed, None);
+    assert_eq!(updates(&by_framework, before.client.link), [killed]);
     moved.acknowledge(2);
     assert_eq!(moved.admission(), Admission::Drained { max_grace: None });
 }
