@@ -254,9 +254,13 @@ impl Cgroups {
         groups
     }
 
-    /// Without any control groups, as if the host had none.
+    /// Without any control groups, because the operator wants none.
     pub fn none(options: Options) -> Self {
-        Self::set_up(&Hierarchies::default(), options)
+        let mut groups = Self::set_up(&Hierarchies::default(), options);
+        for reason in groups.isolation.missing.values_mut() {
+            "--isolation none".clone_into(reason);
+        }
+        groups
     }
 
     /// What is in force.

@@ -163,10 +163,16 @@ fn a_small_task_still_gets_the_least_that_works() {
 
 #[test]
 fn a_host_without_control_groups_says_what_is_missing() {
-    let groups = Cgroups::none(Options::new("agent-1".into()));
+    let options = Options::new("agent-1".into());
+    let groups = Cgroups::set_up(&Hierarchies::default(), options.clone());
 
     let plan = groups.create("c1", Limits::new(1_000, 1 << 30)).unwrap();
 
+    let unwanted = Cgroups::none(options).isolation().to_string();
+    assert!(
+        unwanted.starts_with("no cpu limit (--isolation none), "),
+        "{unwanted}"
+    );
     assert!(plan.is_empty());
     assert_eq!(usage(&plan), Usage::default());
     assert_eq!(kill(&plan), 0);
