@@ -52,6 +52,9 @@ use wire::{Launch, Named};
 /// The largest call, and the largest record of an input.
 const MAX_CALL_BYTES: usize = 256 << 10;
 
+/// From the head of a call to the end of its body, or of the first record of an input: as for all calls.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Between two signs of life in an output that is silent (Mesos: 30 s).
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
@@ -80,7 +83,7 @@ pub(crate) async fn call(
         return nested.input(media.map_err(of_records)?, body).await;
     }
     let media = Media::of_content(named.as_deref()).map_err(refused)?;
-    let body = whole(body).await?;
+    let body = whole(body, PATIENCE).await?;
     let asked: agent::Call = media.decode(&body).map_err(refused)?;
     // As for all readers of protobuf, a number that nobody knows is as if nothing was said.
     let kind = asked.r#type.and_then(|number| Type::try_from(number).ok());
@@ -118,12 +121,18 @@ fn of_records(bad: MediaError) -> HttpError {
 }
 
 /// The body of a call.
-async fn whole(body: Body) -> Result<Bytes, HttpError> {
-    let bytes = body::to_bytes(body, MAX_CALL_BYTES).await;
+async fn whole(body: Body, patience: Duration) -> Result<Bytes, HttpError> {
+    let bytes = within(patience, body::to_bytes(body, MAX_CALL_BYTES)).await?;
     bytes.map_err(|_| {
         let words = format!("the call is larger than {MAX_CALL_BYTES} bytes, or has broken off");
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
     })
+}
+
+/// What comes of something that the caller has so long for.
+async fn within<T>(patience: Duration, what: impl Future<Output = T>) -> Result<T, HttpError> {
+    let came = tokio::time::timeout(patience, what).await;
+    came.map_err(|_| HttpError::bad_request("the body cannot be read: it did not come in time"))
 }
 
 /// An answer in the form that the caller understands.
@@ -398,7 +407,15 @@ impl Nested {
     async fn input(&self, media: Media, body: Body) -> Result<Response, HttpError> {
         let mut records = Records::new(body.into_data_stream(), MAX_CALL_BYTES);
         let mut said = None;
-        while let Some(record) = records.next().await.map_err(HttpError::bad_request)? {
+        loop {
+            // Whose input it is has to be said; after that it may be silent for as long as nobody types.
+            let next = match &said {
+                None => within(PATIENCE, records.next()).await?,
+                Some(_) => records.next().await,
+            };
+            let Some(record) = next.map_err(HttpError::bad_request)? else {
+                return Ok(StatusCode::OK.into_response());
+            };
             let call: agent::Call = media.decode(&record).map_err(|error| {
                 HttpError::bad_request(format!("a record cannot be read: {error}"))
             })?;
@@ -421,7 +438,6 @@ impl Nested {
                 return Ok(StatusCode::OK.into_response());
             }
         }
-        Ok(StatusCode::OK.into_response())
     }
 }
 
@@ -514,4 +530,22 @@ fn refusal(error: &DeskError) -> HttpError {
         }
     };
     HttpError::new(status, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_never_ends_is_refused() {
+        let half = stream::once(async { Ok::<_, io::Error>(Bytes::from("{")) });
+        let body = Body::from_stream(half.chain(stream::pending()));
+
+        let refused = whole(body, Duration::from_millis(10)).await;
+
+        let words = "the body cannot be read: it did not come in time";
+        assert_eq!(refused.expect_err("it has no end").message, words);
+    }
 }
