@@ -310,6 +310,6 @@ impl Inner {
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> ImageError {
     ImageError::Io {
         doing: "a part of the agent broke".to_owned(),
-        source: Arc::new(io::Error::other(error)),
+        said: Arc::new(io::Error::other(error)),
     }
 }

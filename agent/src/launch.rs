@@ -281,7 +281,7 @@ async fn user_of(job: &Job, own: Option<String>) -> Result<Option<User>, Failure
     let found = spawn_blocking(move || users::look_up(&name)).await;
     match found {
         Ok(Ok(user)) => Ok(user),
-        Ok(Err(error)) => Err(Failure::new(LaunchStage::Start, error)),
+        Ok(Err(error)) => Err(Failure::new(LaunchStage::Start, chain(&error))),
         Err(error) => Err(Failure::new(LaunchStage::Start, error)),
     }
 }

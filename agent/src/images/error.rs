@@ -211,12 +211,12 @@ pub enum ImageError {
         image: String,
     },
     /// The system refuses.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {said}")]
     Io {
         /// What was being done.
         doing: String,
         /// What the system says.
-        source: Arc<io::Error>,
+        said: Arc<io::Error>,
     },
 }
 
@@ -230,7 +230,7 @@ impl ImageError {
         }
         Self::Io {
             doing: doing.into(),
-            source: Arc::new(source),
+            said: Arc::new(source),
         }
     }
 

@@ -96,7 +96,7 @@ impl Registries {
             .await
             .map_err(|error| ImageError::Io {
                 doing: "logins cannot be read".to_owned(),
-                source: std::sync::Arc::new(std::io::Error::other(error)),
+                said: std::sync::Arc::new(std::io::Error::other(error)),
             })??;
         let scheme = self.transport.scheme(reference.host());
         let base = format!(

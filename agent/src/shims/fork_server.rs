@@ -130,7 +130,11 @@ impl Running {
             };
             descriptors.next()
         });
-        Ok(shim.ok_or_else(|| io::Error::from_raw_os_error(i32::from_ne_bytes(number))))
+        Ok(shim.ok_or_else(|| match i32::from_ne_bytes(number) {
+            // It was made, and its pidfd found no place here.
+            0 => io::Error::other("the agent has no more file descriptors"),
+            number => io::Error::from_raw_os_error(number),
+        }))
     }
 }
 

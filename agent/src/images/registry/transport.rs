@@ -143,7 +143,7 @@ fn tls(authorities: &[PathBuf]) -> Result<ClientConfig, ImageError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| ImageError::Io {
             doing: "TLS cannot be set up".to_owned(),
-            source: Arc::new(std::io::Error::other(error)),
+            said: Arc::new(std::io::Error::other(error)),
         })?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
