@@ -5,6 +5,7 @@
 //! LAUNCH_NESTED_CONTAINER_SESSION ─▶ the answer is its output, record by record; its end ends the session
 //! ATTACH_CONTAINER_INPUT ─▶ the request is its input, record by record
 //! LAUNCH_NESTED_CONTAINER ─▶ it runs, and what it says is lost
+//! the same below a nested one ─▶ in the same task, no longer than that one
 //! WAIT_…, KILL_…, REMOVE_NESTED_CONTAINER     ATTACH_CONTAINER_OUTPUT of a task: what it prints from now on
 //! ```
 //! Questions ([`questions`]) come here too, in JSON or protobuf: a web page in somebody's browser cannot send either here
@@ -14,6 +15,7 @@ mod records; // RecordIO: length, line feed, bytes
 mod sessions; // sessions by the id that callers gave them
 mod wire; // the messages
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
+use mete_agent_core::View;
 use mete_agent_core::task_dir::End;
 use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
@@ -314,21 +317,31 @@ impl Nested {
 
     fn named(&self, id: &ContainerId) -> Result<Named, HttpError> {
         let view = self.about.handle.view();
-        let living = view.executors.values().map(|one| one.container.as_str());
-        let past = view.past.executors().map(|one| one.container.as_str());
-        let executors = living.chain(past).collect();
-        Named::of(&wire::below(id, &executors)).map_err(HttpError::bad_request)
+        Named::of(&wire::below(id, &executors(&view))).map_err(HttpError::bad_request)
     }
 
     /// Lists what runs in containers, too.
     fn add_nested(&self, containers: &mut Vec<Container>) {
+        let view = self.about.handle.view();
+        let executors = executors(&view);
+        let named = |(at, one): (usize, &Container)| {
+            let named = Named::of(&wire::below(&one.container_id, &executors));
+            Some((named.ok()?.name, at))
+        };
+        let mut places: BTreeMap<String, usize> =
+            containers.iter().enumerate().filter_map(named).collect();
         for name in self.sessions.running() {
-            let mut id = Named::id_of(&name);
-            let Some(parent) = &id.parent else { continue };
-            let mut around = containers.iter();
-            let around = around.find(|one| one.container_id.value == parent.value);
+            let Some((parent, value)) = name.rsplit_once('.') else {
+                continue;
+            };
+            let around = places.get(parent).and_then(|at| containers.get(*at));
             let Some(around) = around else { continue };
-            id.parent = Some(Box::new(around.container_id.clone()));
+            let id = ContainerId {
+                value: value.to_owned(),
+                parent: Some(Box::new(around.container_id.clone())),
+            };
+            // Names of those below it come later.
+            places.insert(name.clone(), containers.len());
             containers.push(Container {
                 framework_id: around.framework_id.clone(),
                 executor_id: around.executor_id.clone(),
@@ -343,17 +356,26 @@ impl Nested {
         }
     }
 
-    /// Starts a command inside a task, under the name that the caller chose.
+    /// Starts a command inside a task, under the name that the caller chose. One that is nested below another is in the same
+    /// task, and ends with that one.
     async fn begin(
         &self,
         launch: &Launch<'_>,
         principal: Option<&Principal>,
     ) -> Result<(Entry, impl Stream<Item = Heard> + Send + use<>), HttpError> {
         let Named { name, parent } = self.named(launch.id)?;
-        let task = parent.ok_or_else(|| {
-            let words = "container_id.parent must be the container of a task or of an executor";
+        let parent = parent.ok_or_else(|| {
+            let words =
+                "container_id.parent must be the container of a task, of an executor, or nested";
             HttpError::bad_request(words)
         })?;
+        let (task, is_nested) = match parent.split_once('.') {
+            Some((task, _)) => (task, true),
+            None => (&*parent, false),
+        };
+        if is_nested && !self.sessions.is_running(&parent) {
+            return Err(unknown(&parent));
+        }
         let wanted = launch.request().map_err(HttpError::bad_request)?;
         let entry = self.sessions.enter(&name).ok_or_else(|| {
             HttpError::new(
@@ -363,10 +385,14 @@ impl Nested {
         })?;
         let session = self
             .desk
-            .exec_in(&task, wanted, launch.user(), principal)
+            .exec_in(task, wanted, launch.user(), principal)
             .await;
         let session = session.map_err(|error| refusal(&error))?;
         let heard = self.desk.converse(session, entry.said());
+        if is_nested {
+            let sessions = self.sessions.clone();
+            tokio::spawn(async move { sessions.end_with(&parent, &name).await });
+        }
         Ok((entry, heard))
     }
 
@@ -439,6 +465,13 @@ impl Nested {
             }
         }
     }
+}
+
+/// The containers around those of tasks of groups, past ones too.
+fn executors(view: &View) -> BTreeSet<&str> {
+    let living = view.executors.values().map(|one| one.container.as_str());
+    let past = view.past.executors().map(|one| one.container.as_str());
+    living.chain(past).collect()
 }
 
 /// In which form an answer comes that is a stream of records.

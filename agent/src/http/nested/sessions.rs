@@ -99,6 +99,16 @@ impl ByName {
         said.send(Said::Signal(signal)).await.is_ok()
     }
 
+    /// Kills one when another ends that it is in. Over when it has ended.
+    pub(super) async fn end_with(&self, parent: &str, name: &str) {
+        tokio::select! {
+            _ = self.ended(parent) => {
+                self.signal(name, super::wire::KILL).await;
+            }
+            _ = self.ended(name) => {}
+        }
+    }
+
     /// Waits for its end; `None` when there is no such session.
     pub(super) async fn ended(&self, name: &str) -> Option<End> {
         let running = {

@@ -19,9 +19,9 @@ const MAX_ID_BYTES: usize = 255;
 /// What a container is called, and the one that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    /// `<task's container>.<session>`, as Mesos writes nested ones.
+    /// `<task's container>.<session>`, as Mesos writes nested ones; `<task's container>.<session>.<another in it>`.
     pub(super) name: String,
-    /// The container of the task.
+    /// The container of the task, or of the session, by its name.
     pub(super) parent: Option<String>,
 }
 
@@ -47,18 +47,6 @@ impl Named {
             None => value.to_owned(),
         };
         Ok(Self { name, parent })
-    }
-
-    /// The id that has this name.
-    pub(super) fn id_of(name: &str) -> wire::ContainerId {
-        let (parent, value) = match name.rsplit_once('.') {
-            Some((parent, value)) => (Some(Box::new(Self::id_of(parent))), value),
-            None => (None, name),
-        };
-        wire::ContainerId {
-            value: value.to_owned(),
-            parent,
-        }
     }
 }
 
@@ -195,6 +183,18 @@ pub(super) fn heartbeat(interval: Duration) -> ProcessIo {
 mod tests {
     use super::*;
 
+    /// The id that has this name.
+    fn id_of(name: &str) -> wire::ContainerId {
+        let (parent, value) = match name.rsplit_once('.') {
+            Some((parent, value)) => (Some(Box::new(id_of(parent))), value),
+            None => (None, name),
+        };
+        wire::ContainerId {
+            value: value.to_owned(),
+            parent,
+        }
+    }
+
     #[test]
     fn a_task_of_a_group_is_named_with_its_executor_or_without() {
         let executors = ["executor"].into();
@@ -205,14 +205,14 @@ mod tests {
             ("task.executor", "task.executor"),
             ("executor", "executor"),
         ] {
-            let below = below(&Named::id_of(said), &executors);
+            let below = below(&id_of(said), &executors);
             assert_eq!(Named::of(&below).unwrap().name, meant);
         }
     }
 
     #[test]
     fn ids_of_containers_are_those_of_directories() {
-        let nested = Named::id_of("task.one");
+        let nested = id_of("task.one");
         let read = Named::of(&nested).expect("good");
         assert_eq!(read.name, "task.one");
         assert_eq!(read.parent.as_deref(), Some("task"));
@@ -221,7 +221,7 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "../../tmp", "a b", "x\0y", &long] {
             let id = wire::ContainerId {
                 value: bad.to_owned(),
-                parent: Some(Box::new(Named::id_of("task"))),
+                parent: Some(Box::new(id_of("task"))),
             };
             assert!(Named::of(&id).is_err(), "{bad:?}");
             let id = wire::ContainerId {

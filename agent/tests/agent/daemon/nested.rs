@@ -186,6 +186,46 @@ async fn a_nested_container_runs_with_nobody_listening_until_it_ends_and_is_forg
 }
 
 #[tokio::test]
+async fn a_container_below_a_nested_one_runs_in_the_same_task_and_ends_with_it() {
+    let scene = Scene::sleeping().await;
+    let parent = container(scene.port).await;
+    let caller = Caller::of(scene.port);
+    let one = json!({ "value": "one", "parent": parent });
+    let two = json!({ "value": "two", "parent": one });
+    let call = async |kind: &str, id: &Value, line: &str| {
+        let part = json!({ "container_id": id, "command": { "value": line } });
+        let call = json!({ "type": kind, kind.to_lowercase(): part });
+        caller.call(&call).await
+    };
+
+    let early = call("LAUNCH_NESTED_CONTAINER", &two, "true").await;
+    assert_eq!(early.status(), StatusCode::NOT_FOUND, "there is no parent");
+    for (id, line) in [
+        (&one, "exec sleep 1000"),
+        (&two, "echo > up; exec sleep 1000"),
+    ] {
+        let launched = call("LAUNCH_NESTED_CONTAINER", id, line).await;
+        assert_eq!(launched.status(), StatusCode::OK);
+    }
+    scene.work.said("t", "up").await;
+    let list = json!({ "type": "GET_CONTAINERS", "get_containers": { "show_nested": true } });
+    let listed: Value = caller.call(&list).await.json().await.unwrap();
+    let listed = listed["get_containers"]["containers"].as_array().cloned();
+    let ids: Vec<Value> = listed
+        .unwrap()
+        .iter()
+        .map(|c| c["container_id"].clone())
+        .collect();
+    assert!(ids.contains(&one) && ids.contains(&two), "{ids:?}");
+
+    let killed = call("KILL_NESTED_CONTAINER", &one, "").await;
+    assert_eq!(killed.status(), StatusCode::OK);
+    let ended = call("WAIT_NESTED_CONTAINER", &two, "").await;
+    let ended: Value = ended.json().await.unwrap();
+    assert_eq!(ended["wait_nested_container"]["exit_status"], 9);
+}
+
+#[tokio::test]
 async fn what_a_task_prints_from_now_on_is_told_until_it_ends() {
     let mut master = Master::start().await;
     let work = Work::new();
