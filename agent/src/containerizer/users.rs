@@ -15,7 +15,7 @@ use crate::shims;
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// There is no such user.
-    #[error("user {0} is not known on this host")]
+    #[error("Failed to get user information for '{0}': it is not known on this host")]
     Unknown(String),
     /// It would have to be looked up in an image.
     #[error("user {0:?} of an image is not looked up for commands inside tasks; say its number")]
@@ -201,7 +201,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "user no-such-user-here is not known on this host"
+            "Failed to get user information for 'no-such-user-here': it is not known on this host"
         );
     }
 }

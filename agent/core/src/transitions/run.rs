@@ -12,7 +12,7 @@ use super::kill::KILLED_EARLY;
 use super::probe::terms;
 use super::report::News;
 use crate::effects::Action;
-use crate::input::LaunchOutcome;
+use crate::input::{LaunchOutcome, LaunchStage};
 use crate::node::Node;
 use crate::record::Record;
 use crate::state::executors::ExecutorKey;
@@ -285,7 +285,7 @@ impl Node {
             (Phase::Starting, LaunchOutcome::Started) => self.started(now, key),
             (Phase::Starting, LaunchOutcome::Failed { stage, reason }) => {
                 self.counters.launches_failed += 1;
-                let message = format!("could not {}: {reason}", stage.as_str());
+                let message = not_launched(container, stage, &reason);
                 let news = News::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message);
                 self.end(now, key, news, out);
             }
@@ -339,5 +339,18 @@ impl Node {
             self.checks.begin(now, key, &terms(check), since, None);
         }
         self.changed.insert(key.clone());
+    }
+}
+
+/// Why a launch has failed. Scripts look for Mesos' words.
+fn not_launched(container: &ContainerId, stage: LaunchStage, reason: &str) -> String {
+    match stage {
+        LaunchStage::Fetch => format!(
+            "Failed to launch container: Failed to fetch all URIs for container '{container}': {reason}"
+        ),
+        LaunchStage::Sandbox
+        | LaunchStage::Volumes
+        | LaunchStage::Start
+        | LaunchStage::Cancelled => format!("could not {}: {reason}", stage.as_str()),
     }
 }

@@ -148,10 +148,11 @@ fn a_launch_that_fails_says_where_and_why() {
     let latest = world.node.view().tasks[&web].latest.clone();
     assert_eq!(latest.state, TaskState::Failed);
     assert_eq!(latest.reason, Some(Reason::ContainerLaunchFailed));
-    assert_eq!(
-        latest.message.as_deref(),
-        Some("could not fetch what the task needs: http://x/y: 404")
+    let container = latest.container.clone().unwrap();
+    let message = format!(
+        "Failed to launch container: Failed to fetch all URIs for container '{container}': http://x/y: 404"
     );
+    assert_eq!(latest.message, Some(message));
     assert!(
         actions
             .iter()

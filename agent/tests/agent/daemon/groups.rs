@@ -280,25 +280,8 @@ async fn a_group_that_makes_no_sense_is_none() {
     );
 }
 
-#[tokio::test]
-async fn tools_find_tasks_of_a_group_below_its_executor_which_is_no_task() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-
-    run(
-        &link,
-        &executor(Network::Host),
-        &[
-            task("one", "exec sleep 1000"),
-            task("two", "exec sleep 1000"),
-        ],
-    )
-    .await;
-    let both = [("one", TaskState::Running), ("two", TaskState::Running)];
-    heard(&mut link, &both).await;
+/// An executor of two tasks, as tools see it that look at containers.
+async fn looks_like_one_with_two_in_it(port: i32) {
     // What has begun since the last look is in the next one.
     let containers = soon(async {
         loop {
@@ -331,6 +314,28 @@ async fn tools_find_tasks_of_a_group_below_its_executor_which_is_no_task() {
         status["container_id"]["parent"]["value"],
         shown["container"]
     );
+}
+
+#[tokio::test]
+async fn tools_find_tasks_of_a_group_below_its_executor_which_is_no_task() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+
+    run(
+        &link,
+        &executor(Network::Host),
+        &[
+            task("one", "exec sleep 1000"),
+            task("two", "exec sleep 1000"),
+        ],
+    )
+    .await;
+    let both = [("one", TaskState::Running), ("two", TaskState::Running)];
+    heard(&mut link, &both).await;
+    looks_like_one_with_two_in_it(port).await;
     let latest = format!("/frameworks/{FRAMEWORK}/executors/pod/runs/latest");
     let browsed = get(port, "/files/browse", &[("path", &latest)]).await;
     assert_eq!(browsed.0, 200);

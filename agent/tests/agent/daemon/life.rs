@@ -233,7 +233,7 @@ async fn what_a_task_needs_is_in_its_sandbox_before_it_starts() {
     assert!(work.said_now("t", "stdout").contains("\"version\""));
     let words = failed.message.unwrap();
     assert!(
-        words.starts_with("could not fetch what the task needs") && words.contains("404"),
+        words.contains("Failed to fetch all URIs for container") && words.contains("404"),
         "{words}"
     );
 }

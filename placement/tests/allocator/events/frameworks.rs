@@ -97,7 +97,8 @@ impl Dice {
             shape.constraints.push(constraint.expect("a good one"));
         }
         if flavour.constraints && self.one_in(3) {
-            let constraint = Constraint::parse("rack", *self.of(&["IS", "UNLIKE"]), Some("r1"));
+            let operator = self.of(&["IS", "UNLIKE"]);
+            let constraint = Constraint::parse("rack", operator, Some("r1"));
             shape.preferred.push(constraint.expect("a good one"));
         }
         if flavour.constraints && flavour.gpus && self.one_in(4) {
