@@ -24,14 +24,15 @@ pub struct Task {
     kill_grace_period: Option<Duration>,
     max_completion_time: Option<Duration>,
     labels: Vec<(String, Option<String>)>,
-    ports: Vec<TaskPort>,
+    ports: Vec<Told>,
+    found_as: Option<String>,
     data: Vec<u8>,
 }
 
 /// A port of a task as others find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskPort {
-    /// On the agent.
+    /// On the agent, or where the task listens in its container.
     pub number: u16,
     /// `http`, `admin` …
     pub name: Option<String>,
@@ -39,6 +40,13 @@ pub struct TaskPort {
     pub protocol: Option<String>,
     /// For tools.
     pub labels: Vec<(String, String)>,
+}
+
+/// A port that is told, and whether it is taken from the offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    port: TaskPort,
+    is_taken: bool,
 }
 
 impl TaskPort {
@@ -98,6 +106,7 @@ impl Task {
             max_completion_time: None,
             labels: Vec::new(),
             ports: Vec::new(),
+            found_as: None,
             data: Vec::new(),
         }
     }
@@ -123,8 +132,11 @@ impl Task {
     #[must_use]
     pub fn resources(mut self, resources: Resources) -> Self {
         self.resources = resources;
-        for port in std::mem::take(&mut self.ports) {
-            self = self.port(port);
+        for Told { port, is_taken } in std::mem::take(&mut self.ports) {
+            self = match is_taken {
+                true => self.port(port),
+                false => self.inner_port(port),
+            };
         }
         self
     }
@@ -171,7 +183,27 @@ impl Task {
         if !self.resources.flat().ports.includes(&interval) {
             self.resources.ports.add(&interval);
         }
-        self.ports.push(port);
+        self.ports.push(Told {
+            port,
+            is_taken: true,
+        });
+        self
+    }
+
+    /// A port on a network of the task's own, which leads in from no port of the agent: it is only told.
+    #[must_use]
+    pub fn inner_port(mut self, port: TaskPort) -> Self {
+        self.ports.push(Told {
+            port,
+            is_taken: false,
+        });
+        self
+    }
+
+    /// Under which name others find it; without one, and with ports to be told, it is found by its own.
+    #[must_use]
+    pub fn found_as(mut self, name: impl Into<String>) -> Self {
+        self.found_as = Some(name.into());
         self
     }
 
@@ -257,7 +289,11 @@ impl Task {
     pub(crate) fn for_offer(self, agent: &AgentId, role: &Role) -> wire::TaskInfo {
         let mut needs = resources::to_wire(&self.resources);
         resources::allocate(&mut needs, role);
-        let discovery = (!self.ports.is_empty()).then(|| discovery(self.name.clone(), &self.ports));
+        let is_told = self.found_as.is_some() || !self.ports.is_empty();
+        let discovery = is_told.then(|| {
+            let name = self.found_as.unwrap_or_else(|| self.name.clone());
+            discovery(name, &self.ports)
+        });
         wire::TaskInfo {
             name: self.name,
             task_id: (&self.id).into(),
@@ -284,8 +320,8 @@ impl Task {
     }
 }
 
-fn discovery(name: String, ports: &[TaskPort]) -> wire::DiscoveryInfo {
-    let port = |port: &TaskPort| {
+fn discovery(name: String, ports: &[Told]) -> wire::DiscoveryInfo {
+    let port = |Told { port, .. }: &Told| {
         let labels = port.labels.iter();
         let labels: Vec<_> = labels
             .map(|(key, value)| (key.clone(), Some(value.clone())))
@@ -314,6 +350,20 @@ mod tests {
     use mete_model::{Limit, TaskSpec};
 
     use super::*;
+
+    #[test]
+    fn a_port_on_a_network_of_its_own_is_told_and_not_taken() {
+        let task = Task::shell("t", "true").expect("an id");
+        let task = task.found_as("web").inner_port(TaskPort::number(80));
+        let task = task.resources(Resources::cpus_mem(100, 32));
+
+        assert_eq!(*task.needs(), Resources::cpus_mem(100, 32));
+        let agent = AgentId::new("a").expect("an id");
+        let info = task.for_offer(&agent, &Role::new("*").expect("a role"));
+        let found = info.discovery.expect("it is told");
+        assert_eq!(found.name.as_deref(), Some("web"));
+        assert_eq!(found.ports.expect("ports").ports[0].number, 80);
+    }
 
     #[test]
     fn a_port_that_is_reserved_is_told_and_not_taken_twice() {

@@ -11,7 +11,6 @@ use mete_framework_sdk::{
 };
 use mete_model::container::MountSource;
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
-use mete_service_framework_core::spec::app::Protocol;
 use mete_service_framework_core::spec::size::MAX_SECRETS_BYTES;
 use mete_service_framework_core::state::instances::InstanceId;
 use mete_service_framework_core::{Action, Input, Kept, Launch, LaunchGroup, Orchestrator};
@@ -278,7 +277,7 @@ async fn tell_failed(handle: &Handle<Orchestrator>, tasks: &[TaskSpec], why: &st
 fn task(launch: Launch) -> Task {
     let Launch {
         task: spec,
-        ports,
+        discovery,
         secrets: _,
     } = launch;
     // Each field by name: none is forgotten. The offer says which agent, and there is neither an executor nor an original.
@@ -320,19 +319,19 @@ fn task(launch: Launch) -> Task {
     for (key, value) in labels {
         task = task.label(key, value.unwrap_or_default());
     }
-    for port in ports {
-        let protocols: &[&str] = match port.protocol {
-            Protocol::Tcp => &["tcp"],
-            Protocol::Udp => &["udp"],
-            Protocol::UdpTcp => &["udp", "tcp"],
-        };
-        for protocol in protocols {
-            task = task.port(TaskPort {
+    task = task.found_as(discovery.name);
+    for port in discovery.ports {
+        for protocol in port.protocols {
+            let told = TaskPort {
                 number: port.number,
                 name: port.name.clone(),
-                protocol: Some((*protocol).to_owned()),
+                protocol: Some(protocol),
                 labels: port.labels.clone(),
-            });
+            };
+            task = match port.is_of_host {
+                true => task.port(told),
+                false => task.inner_port(told),
+            };
         }
     }
     task

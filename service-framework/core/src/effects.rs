@@ -15,7 +15,7 @@ use mete_placement::Shape;
 use crate::deployment::plan::Step;
 use crate::events::Event;
 use crate::input::Done;
-use crate::launch::TaskPort;
+use crate::launch::Discovery;
 use crate::probe::Probe;
 use crate::spec::app::AppId;
 use crate::state::deployments::DeploymentId;
@@ -113,8 +113,8 @@ pub struct Kept {
 pub struct Launch {
     /// What the agent runs; `original` is empty, the shell writes the message.
     pub task: TaskSpec,
-    /// For DiscoveryInfo (visibility FRAMEWORK, name: the task's).
-    pub ports: Vec<TaskPort>,
+    /// How others find it.
+    pub discovery: Discovery,
     /// What the shell adds.
     pub secrets: LaunchSecrets,
 }

@@ -28,18 +28,32 @@ const ENFORCES_ROLE: &str = "MARATHON_APP_ENFORCE_GROUP_ROLE";
 /// Labels and their values become variables only up to this length (Marathon's bound).
 const MAX_LABEL_BYTES: usize = 512;
 
-/// A port of a task, as DiscoveryInfo tells it.
+/// How others find a task: DiscoveryInfo, of visibility FRAMEWORK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Of the app or the pod: `web.shop` for `/shop/web`.
+    pub name: String,
+    /// Its ports.
+    pub ports: Vec<TaskPort>,
+}
+
+/// A port of a task, as others find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPort {
     /// On the host, or in its container when it has none there.
     pub number: u16,
+    /// Whether it is one of the host, which the task takes.
+    pub is_of_host: bool,
     /// Its name, when it has one.
     pub name: Option<String>,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// Labels of the port definition.
+    /// What it speaks: it is told once for each.
+    pub protocols: Vec<String>,
+    /// Labels of the port definition, and on a network of the task's own where the port is.
     pub labels: Vec<(String, String)>,
 }
+
+/// The label that says whether a port is one of the host or of the container (Marathon's word, and Mesos-DNS').
+const SCOPE_LABEL: &str = "network-scope";
 
 /// Where an instance is launched, and with what.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,26 +147,45 @@ fn sources<'a>(
     wanted.filter_map(source).collect()
 }
 
-/// The ports of an app's task for discovery.
-pub fn task_ports(spec: &AppSpec, ports: &[u16]) -> Vec<TaskPort> {
-    told(spec.ports(), &spec.instance_ports(ports))
+/// How an app's task is found.
+pub fn discovery(spec: &AppSpec, ports: &[u16]) -> Discovery {
+    let ports = spec.instance_ports(ports);
+    let told = spec.ports().zip(&ports);
+    let told = told.map(|(definition, port)| {
+        let protocols = definition.protocol.each().map(ToString::to_string);
+        task_port(spec, definition, *port, protocols.collect())
+    });
+    Discovery {
+        name: spec.id.task_name(),
+        ports: told.collect(),
+    }
 }
 
-fn told<'a>(
-    definitions: impl Iterator<Item = &'a PortDefinition>,
-    ports: &[InstancePort],
-) -> Vec<TaskPort> {
-    let port = |(definition, port): (&PortDefinition, &InstancePort)| TaskPort {
+fn task_port(
+    spec: &AppSpec,
+    definition: &PortDefinition,
+    port: InstancePort,
+    protocols: Vec<String>,
+) -> TaskPort {
+    let labels = definition.labels.iter();
+    let mut labels: Vec<_> = labels
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if !spec.network.is_host() {
+        let scope = if port.host.is_some() {
+            "host"
+        } else {
+            "container"
+        };
+        labels.push((SCOPE_LABEL.to_owned(), scope.to_owned()));
+    }
+    TaskPort {
         number: port.told(),
+        is_of_host: port.host.is_some(),
         name: definition.name.clone(),
-        protocol: definition.protocol,
-        labels: definition
-            .labels
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    };
-    definitions.zip(ports).map(port).collect()
+        protocols,
+        labels,
+    }
 }
 
 fn program(spec: &AppSpec) -> Program {

@@ -325,6 +325,10 @@ fn ports(spec: &AppSpec, found: &mut Vec<Violation>) {
     }
 }
 
+/// Of several networks, one is that into which a port of the host leads.
+const ONE_OF_SEVERAL: &str = "networkNames must be a single item list when hostPort is specified and more than 1 container \
+    network is defined";
+
 /// Ports on a network of its own.
 fn mappings(spec: &AppSpec, found: &mut Vec<Violation>) {
     if spec.port_definitions.len() > MAX_PORT_MAPPINGS {
@@ -350,6 +354,13 @@ fn mappings(spec: &AppSpec, found: &mut Vec<Violation>) {
         if let Some(name) = mapping.network_names.iter().find(|name| !known(name)) {
             let text = format!("{name:?} is no network of the app");
             found.push(Violation::new(path("networkNames"), text));
+        } else if let AppNetwork::Named(networks) = &spec.network
+            && networks.len() > 1
+            && mapping.host_port.is_some()
+            && mapping.network_names.len() != 1
+        {
+            let place = format!("/container/portMappings({at})");
+            found.push(Violation::new(place, ONE_OF_SEVERAL));
         }
     }
     named_networks(spec, found);
@@ -566,7 +577,7 @@ fn placement(spec: &AppSpec, roles: &Roles, found: &mut Vec<Violation>) {
     }
     if !roles.allowed.contains(role) {
         let allowed: Vec<&str> = roles.allowed.iter().map(String::as_str).collect();
-        let text = format!("expected one of: [{}]", allowed.join(", "));
+        let text = format!("got {role}, expected one of: [{}]", allowed.join(", "));
         found.push(Violation::new("/role", text));
     }
 }
@@ -732,7 +743,7 @@ mod tests {
         let expected = [
             "/cpus",
             "/env",
-            "/env/PASSWORD",
+            "/env/PASSWORD/secret",
             "/portDefinitions",
             "/portDefinitions",
             "/upgradeStrategy/minimumHealthCapacity",

@@ -387,7 +387,7 @@ async fn what_is_in_a_group_that_enforces_its_role_takes_resources_in_it() {
     other["role"] = json!("*");
     let (status, answer) = service.post("/v2/apps", &other).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    let details = json!([{ "path": "/role", "errors": ["expected one of: [dev]"] }]);
+    let details = json!([{ "path": "/role", "errors": ["got *, expected one of: [dev]"] }]);
     assert_eq!(answer["details"], details);
 
     let free = json!({ "enforceRole": false });

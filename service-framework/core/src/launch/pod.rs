@@ -10,8 +10,8 @@ use mete_model::{
 };
 
 use super::{
-    ENFORCES_ROLE, Grant, add_labels, enforces_role, fetch, health_check, number, sources,
-    task_check, variable,
+    Discovery, ENFORCES_ROLE, Grant, add_labels, enforces_role, fetch, health_check, number,
+    sources, task_check, variable,
 };
 use crate::accepted::draw;
 use crate::effects::{Launch, LaunchGroup, LaunchSecrets};
@@ -95,10 +95,9 @@ pub fn group(
             labels: labels_of(container),
             original: Default::default(),
         };
-        let definitions = container.endpoints.iter().map(|endpoint| &endpoint.port);
         Launch {
             task,
-            ports: super::told(definitions, own),
+            discovery: discovery(spec, container, own),
             secrets: secrets(spec, container, &pod.volumes),
         }
     });
@@ -114,6 +113,17 @@ pub fn group(
         name: spec.id.task_name(),
         overhead: take(&mut left, around),
         network: super::network(spec, &ports),
+    }
+}
+
+/// Each of its containers is found by the name of the pod.
+fn discovery(spec: &AppSpec, container: &PodContainer, own: &[InstancePort]) -> Discovery {
+    let told = container.endpoints.iter().zip(own);
+    let told = told
+        .map(|(endpoint, port)| super::task_port(spec, &endpoint.port, *port, endpoint.spoken()));
+    Discovery {
+        name: spec.id.task_name(),
+        ports: told.collect(),
     }
 }
 
@@ -310,7 +320,7 @@ mod tests {
                 }),
                 ..PortDefinition::default_port()
             },
-            says_protocol: false,
+            protocols: Vec::new(),
         }
     }
 
@@ -512,6 +522,6 @@ mod tests {
         };
         assert_eq!(mounts(web), Some(vec![shared]));
         assert_eq!(mounts(cache), Some(Vec::new()));
-        assert_eq!(cache.ports[0].number, 31_002);
+        assert_eq!(cache.discovery.ports[0].number, 31_002);
     }
 }

@@ -250,6 +250,11 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// What it is made of, by name.
+    pub fn each(self) -> impl Iterator<Item = &'static str> {
+        self.as_str().split(',')
+    }
+
     /// The name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {

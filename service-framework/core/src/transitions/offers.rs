@@ -287,7 +287,7 @@ impl Orchestrator {
             Some(pod) => accept.groups.push(launch::group(id, version, pod, &grant)),
             None => accept.launches.push(Launch {
                 task: launch::task(id.task(), version, &grant),
-                ports: launch::task_ports(spec, &ports),
+                discovery: launch::discovery(spec, &ports),
                 secrets: launch::secrets(spec),
             }),
         }

@@ -191,7 +191,7 @@ impl Orchestrator {
         };
         let launch = Launch {
             task: launch::task(instance.id.nth_task(incarnation), version, &grant),
-            ports: launch::task_ports(&version.spec, &place.ports),
+            discovery: launch::discovery(&version.spec, &place.ports),
             secrets: launch::secrets(&version.spec),
         };
         let place = Place {

@@ -292,7 +292,7 @@ mod tests {
                 mapping: Some(mapping),
                 ..PortDefinition::default_port()
             },
-            says_protocol: false,
+            protocols: Vec::new(),
         }
     }
 
@@ -437,7 +437,7 @@ mod tests {
         let secret = with(|one| {
             one.env_secrets.insert("A".to_owned(), "none".to_owned());
         });
-        assert_eq!(secret, ["/containers(0)/environment/A"]);
+        assert_eq!(secret, ["/containers(0)/environment/A/secret"]);
         let inner = with(|one| {
             let mapping = one.endpoints[0].port.mapping.as_mut().expect("mapped");
             mapping.container_port = 80;

@@ -33,7 +33,7 @@ pub(super) fn named(
     for (variable, secret) in variables {
         if !secrets.contains_key(secret) {
             let text = format!("references an undefined secret '{secret}'");
-            found.push(Violation::new(format!("{path}/{variable}"), text));
+            found.push(Violation::new(format!("{path}/{variable}/secret"), text));
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use mete_model::{Probe as AgentProbe, Source, TaskState, TaskStatus};
-use mete_service_framework_core::Input;
 use mete_service_framework_core::backends::Mode;
 use mete_service_framework_core::events::Happening;
+use mete_service_framework_core::launch::TaskPort;
 use mete_service_framework_core::probe::{Answer, Check, Probe, Question};
 use mete_service_framework_core::spec::app::{
     AppNetwork, AppSpec, HealthCheckSpec, HealthProtocol, Mapping, PortDefinition,
 };
 use mete_service_framework_core::state::instances::{InstanceState, KillReason};
+use mete_service_framework_core::{Action, Input};
 
 use crate::kit::{World, app, checked, checked_twice, serving};
 use crate::told::Names;
@@ -433,6 +434,18 @@ fn effects_of_a_failure_too_many_are_these() {
     );
 }
 
+/// The ports at which others find what an offer launches.
+fn found_at(world: &mut World) -> Vec<TaskPort> {
+    let effects = world.offer();
+    let launched = effects.act.into_iter().find_map(|action| {
+        let Action::Accept { mut launches, .. } = action else {
+            return None;
+        };
+        launches.pop()
+    });
+    launched.expect("it is launched").discovery.ports
+}
+
 #[test]
 fn on_a_network_of_its_own_an_instance_is_asked_where_it_can_be_reached() {
     let mapped = |container_port, host_port| PortDefinition {
@@ -460,7 +473,17 @@ fn on_a_network_of_its_own_an_instance_is_asked_where_it_can_be_reached() {
     ];
     let mut world = World::new(1);
     world.create(spec);
-    world.offer();
+    let found = found_at(&mut world);
+    let [of_host, of_container] = &found[..] else {
+        panic!("two ports of {found:?}");
+    };
+    let scope = |of: &str| vec![("network-scope".to_owned(), of.to_owned())];
+    assert_eq!(
+        (of_host.is_of_host, &of_host.labels),
+        (true, &scope("host"))
+    );
+    assert_eq!((of_container.number, of_container.is_of_host), (81, false));
+    assert_eq!(of_container.labels, scope("container"));
     let task = world.task_ids()[0].clone();
     let mut status = TaskStatus::new(task, TaskState::Running, Source::Executor, world.now);
     status.ip_addresses = vec!["172.31.0.2".to_owned()];

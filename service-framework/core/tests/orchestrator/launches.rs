@@ -162,7 +162,7 @@ fn a_task_carries_command_ports_and_check() {
         panic!("it is accepted")
     };
     let launch = &launches[0];
-    let port = launch.ports[0].number;
+    let port = launch.discovery.ports[0].number;
     assert_eq!(launch.task.name, "web.shop");
     assert_eq!(
         launch.task.resources.ports.iter().collect::<Vec<_>>(),

@@ -35,7 +35,7 @@ pub(crate) fn pod(text: &str, instances: u32) -> AppSpec {
             }),
             ..PortDefinition::default_port()
         },
-        says_protocol: false,
+        protocols: Vec::new(),
     }];
     web.health_check = Some(HealthCheckSpec {
         port_index: Some(0),

@@ -82,11 +82,11 @@ fn an_app_may_have_the_role_of_the_framework_or_of_its_group() {
 
     assert_eq!(
         told(world.create(in_role("/web", "dev"))),
-        "/role expected one of: [*]"
+        "/role got dev, expected one of: [*]"
     );
     assert_eq!(
         told(world.create(in_role("/dev/web", "prod"))),
-        "/role expected one of: [*, dev]"
+        "/role got prod, expected one of: [*, dev]"
     );
     for (text, role, kept) in [
         ("/web", "*", None),
@@ -110,7 +110,7 @@ fn what_a_group_enforces_is_for_what_comes_after() {
     world.create(app("/dev/new", 1));
     world.scale("/dev/old", 2);
 
-    assert_eq!(refused, "/role expected one of: [dev]");
+    assert_eq!(refused, "/role got *, expected one of: [dev]");
     assert_eq!(role_of(&world, "/dev/new").as_deref(), Some("dev"));
     assert_eq!(role_of(&world, "/dev/old"), None);
     world.restart();

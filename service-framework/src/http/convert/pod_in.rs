@@ -23,7 +23,7 @@ use super::check::SCHEMES;
 use super::container::path_inside;
 use super::legacy::{MAX_URI_BYTES, asks_for_nothing, fetched};
 use super::ports::is_name;
-use super::{Faults, UNKNOWN_WORD, limits, networks};
+use super::{Faults, limits, networks};
 use crate::http::failure::Failure;
 
 /// The longest name of a container, an endpoint, a volume (Marathon's schema).
@@ -290,15 +290,12 @@ fn endpoint(
         faults.shape(format!("{path}/containerPort"), "error.min");
     }
     let is_named = matches!(network, AppNetwork::Named(_));
-    let protocol = protocol(
-        &format!("{path}/protocol"),
-        said.protocol.as_deref(),
-        faults,
-    );
+    let protocols = said.protocol.clone().unwrap_or_default();
+    let protocol = protocol(&format!("{path}/protocol"), &protocols, faults);
     Endpoint {
         port: PortDefinition {
             port: 0,
-            protocol: protocol.unwrap_or_default(),
+            protocol,
             name: Some(name),
             labels: said.labels.clone().unwrap_or_default(),
             mapping: Some(Mapping {
@@ -307,25 +304,27 @@ fn endpoint(
                 network_names: said.network_names.clone().unwrap_or_default(),
             }),
         },
-        says_protocol: protocol.is_some(),
+        protocols,
     }
 }
 
-/// `None` when nothing is said.
-fn protocol(path: &str, said: Option<&[String]>, faults: &mut Faults) -> Option<Protocol> {
-    let said = said.filter(|all| !all.is_empty())?;
-    let said: Vec<String> = said.iter().map(|word| word.to_ascii_lowercase()).collect();
+/// How what is spoken is carried: whatever is not `udp` is over TCP.
+fn protocol(path: &str, said: &[String], faults: &mut Faults) -> Protocol {
     let distinct: BTreeSet<&str> = said.iter().map(String::as_str).collect();
     if distinct.len() < said.len() {
         let message = "Duplicate protocols within the same endpoint are not allowed";
         faults.meaning(path, message);
     }
-    let names: Vec<&str> = distinct.into_iter().collect();
-    let protocol = Protocol::from_name(&names.join(","));
-    if protocol.is_none() {
-        faults.shape(path, UNKNOWN_WORD);
+    for (at, word) in said.iter().enumerate() {
+        if !is_name(word) || word.len() > MAX_NAME_BYTES {
+            faults.shape(format!("{path}({at})"), "error.pattern");
+        }
     }
-    protocol
+    match (distinct.contains("udp"), distinct.len()) {
+        (false, _) => Protocol::Tcp,
+        (true, 1) => Protocol::Udp,
+        (true, _) => Protocol::UdpTcp,
+    }
 }
 
 fn health_check(

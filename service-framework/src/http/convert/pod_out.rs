@@ -12,7 +12,7 @@ use mete_proto::rest::pods::{
 };
 use mete_service_framework_core::spec::app::{
     AppSpec, Endpoint, HealthCheckSpec, HealthProtocol, PodContainer, PodProgram, PodVolume,
-    Protocol, VolumeMount, VolumeSource,
+    VolumeMount, VolumeSource,
 };
 use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
@@ -177,19 +177,13 @@ fn argv(words: &[String]) -> Command {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Told {
-    let protocols: &[&str] = match endpoint.port.protocol {
-        Protocol::Tcp => &["tcp"],
-        Protocol::Udp => &["udp"],
-        Protocol::UdpTcp => &["udp", "tcp"],
-    };
-    let protocols = protocols.iter().map(|name| (*name).to_owned());
     let mapping = endpoint.port.mapping.as_ref();
     let inner = mapping.map(|mapping| mapping.container_port);
     Told {
         name: endpoint.port.name.clone(),
         container_port: inner.filter(|port| *port != 0).map(i64::from),
         host_port: mapping.and_then(|mapping| mapping.host_port).map(i64::from),
-        protocol: endpoint.says_protocol.then(|| protocols.collect()),
+        protocol: unless_empty(&endpoint.protocols),
         labels: labels(&endpoint.port.labels),
         network_names: mapping.and_then(|mapping| unless_empty(&mapping.network_names)),
     }

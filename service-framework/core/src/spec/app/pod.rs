@@ -98,8 +98,19 @@ pub struct PodImage {
 pub struct Endpoint {
     /// Its name, unique in the pod, and how it is reached.
     pub port: PortDefinition,
-    /// Whether its protocol was given, so that it is printed back.
-    pub says_protocol: bool,
+    /// What it speaks, as it was given: any names, as `http`; none, and it is TCP.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+}
+
+impl Endpoint {
+    /// What it is told to speak.
+    pub fn spoken(&self) -> Vec<String> {
+        match self.protocols.is_empty() {
+            true => self.port.protocol.each().map(ToString::to_string).collect(),
+            false => self.protocols.clone(),
+        }
+    }
 }
 
 /// A directory that containers share.
@@ -297,7 +308,7 @@ mod tests {
                 name: Some(name.to_owned()),
                 ..PortDefinition::default_port()
             },
-            says_protocol: false,
+            protocols: Vec::new(),
         };
         let container = |name: &str, endpoints: &[&str], is_checked: bool| PodContainer {
             endpoints: endpoints.iter().map(|name| endpoint(name)).collect(),
