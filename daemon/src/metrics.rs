@@ -56,8 +56,8 @@ fn openmetrics(text: String) -> Response {
     ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
 }
 
-/// The same in the form that Marathon's clients know (its `NewMetrics`): counters and gauges by name and labels. Of
-/// histograms there are sums and counts.
+/// The same in the form that Marathon's clients know (its `NewMetrics`): counters and gauges by name and labels, those named
+/// as in Marathon with its dots. Of histograms there are sums and counts.
 fn json(text: &str) -> Value {
     let (mut counters, mut gauges) = (Map::new(), Map::new());
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -75,7 +75,11 @@ fn json(text: &str) -> Value {
             // Counts are whole; one of more than 2^53 is not exact in the text either.
             counters.insert(name.to_owned(), json!({ "count": value as u64 }));
         } else {
-            gauges.insert(name.to_owned(), json!({ "value": value }));
+            let name = match name.starts_with("marathon_") {
+                true => name.replace('_', "."),
+                false => name.to_owned(),
+            };
+            gauges.insert(name, json!({ "value": value }));
         }
     }
     json!({

@@ -109,9 +109,7 @@ pub async fn run_on(
     let introduction = introduction(&options, &leader, &machine);
     let (handle, ready) = event_loop::prepare(machine);
     let mut registry = Registry::default();
-    let ours = registry.sub_registry_with_prefix("mete_services");
-    let ready = ready.with_metrics(ours);
-    metrics::register(ours, handle.clone());
+    let ready = ready.with_metrics(metrics::register(&mut registry, &handle));
 
     let why = Why::new(connection.clone());
     let framework = Framework::connect(connection.clone(), introduction);

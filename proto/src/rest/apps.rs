@@ -508,6 +508,8 @@ optional_fields! {
         last_task_failure: TaskFailure,
         /// Counts and life times.
         tasks_stats: TaskStatsByVersion,
+        /// The same by the name under which clients look for it.
+        task_stats: TaskStatsByVersion,
     }
 }
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Info {
     /// Name of the framework.
     pub name: String,
-    /// Of the program.
+    /// Of the API: Marathon's.
     pub version: String,
-    /// Of the program.
+    /// The program, and its version.
     pub buildref: String,
     /// Whether a leader is known.
     pub elected: bool,

@@ -106,6 +106,7 @@ fn an_app_and_its_standing_are_one_object() {
             "lastTaskFailure":{"appId":"/web","host":"h","message":"m","state":"TASK_FAILED","taskId":"t","timestamp":"x","version":"y"},
             "tasksStats":{"totalSummary":{"stats":{"counts":{"staged":0,"running":1,"healthy":0,"unhealthy":0},
                 "lifeTime":{"averageSeconds":1.5,"medianSeconds":1.5}}}},
+            "taskStats":{"totalSummary":{"stats":{"counts":{"staged":0,"running":1,"healthy":0,"unhealthy":0}}}},
             "tasks":[{"appId":"/web","healthCheckResults":[{"alive":true,"consecutiveFailures":0,"instanceId":"i"}],"host":"h",
                 "id":"t","ipAddresses":[{"ipAddress":"127.0.0.2","protocol":"IPv4"}],"ports":[31000],"servicePorts":[10000],
                 "slaveId":"S1","state":"TASK_RUNNING","stagedAt":"a","startedAt":"b","version":"c","localVolumes":[],"role":"*"}]}"#,

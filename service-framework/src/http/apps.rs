@@ -19,7 +19,7 @@ use super::failure::Failure;
 use super::params::{InPath, Params, Target};
 use super::pieces::{self, Part};
 use super::selector::Selector;
-use super::{Api, at, change, convert, instances};
+use super::{Api, at, change, convert, groups, instances};
 
 pub(super) fn routes() -> Router<Api> {
     let many = get(list)
@@ -72,7 +72,8 @@ async fn list(State(api): State<Api>, may: May, params: Params) -> Result<Respon
     let contains = |text: &str, part: Option<&str>| {
         part.is_none_or(|part| text.to_lowercase().contains(&part.to_lowercase()))
     };
-    let selector = params.first("label").map(Selector::parse).transpose();
+    let said = params.first("label").filter(|said| !said.is_empty()); // As forms send what was left open.
+    let selector = said.map(Selector::parse).transpose();
     let selector = selector.map_err(Failure::unprocessable)?;
     let (view, embed) = (api.handle.view(), Embed::read(&params));
     let (cmd, id) = (params.first("cmd"), params.first("id"));
@@ -142,6 +143,7 @@ async fn read(
             Ok(Json(instances::of(&api, &view, |app| *app == id)).into_response())
         }
         Target::TasksBelow(group) => {
+            groups::there(&view, group.as_ref())?;
             let is_below = |app: &AppId| is_below(app, group.as_ref()) && may.sees(app);
             Ok(Json(instances::of(&api, &view, is_below)).into_response())
         }
@@ -237,6 +239,9 @@ pub(super) fn info(
         .last_failure
         .as_ref()
         .filter(|_| embed.last_task_failure);
+    let stats = embed
+        .stats
+        .then(|| convert::stats(clock::now(), app, version));
     let standing = Standing {
         tasks_staged: Some(counts.staged),
         tasks_running: Some(counts.running),
@@ -246,9 +251,8 @@ pub(super) fn info(
         readiness_check_results: embed.readiness.then(|| convert::readiness_results(app)),
         tasks: embed.tasks.then(tasks),
         last_task_failure: failure.map(|failure| convert::failure(&app.id, failure)),
-        tasks_stats: embed
-            .stats
-            .then(|| convert::stats(clock::now(), app, version)),
+        task_stats: stats.clone(),
+        tasks_stats: stats,
     };
     AppInfo {
         app: described(api, version),

@@ -276,11 +276,15 @@ impl Wish {
             if present.is_none() && !self.create {
                 return Err(Failure::no_such_app(id));
             }
-            if let Some(version) = &said.version {
+            let present = present.filter(|_| self.partial);
+            // In an app that is replaced whole, as what was read before, it says which one it was.
+            if let Some(version) = &said.version
+                && (present.is_some() || names_version_alone(said))
+            {
                 apps.push(former(view, id, said, version)?);
                 continue;
             }
-            let (base, extent) = match present.filter(|_| self.partial) {
+            let (base, extent) = match present {
                 Some(present) => {
                     merged_with.insert(id.clone(), present.version);
                     ((*present.spec).clone(), Extent::Part)
@@ -299,12 +303,7 @@ impl Wish {
 
 /// The app as it was in a former version: `{"version": "…"}` goes back to it.
 fn former(view: &View, id: &AppId, said: &App, version: &str) -> Result<AppSpec, Failure> {
-    let alone = App {
-        id: said.id.clone(),
-        version: said.version.clone(),
-        ..App::default()
-    };
-    if *said != alone {
+    if !names_version_alone(said) {
         let message = "The 'version' field may only be combined with the 'id' field.";
         return Err(Failure::invalid(vec![Violation::new("/", message)]));
     }
@@ -315,6 +314,15 @@ fn former(view: &View, id: &AppId, said: &App, version: &str) -> Result<AppSpec,
         Failure::not_found(format!("App '{id}' does not exist in version {version}"))
     })?;
     Ok((*former.spec).clone())
+}
+
+fn names_version_alone(said: &App) -> bool {
+    let alone = App {
+        id: said.id.clone(),
+        version: said.version.clone(),
+        ..App::default()
+    };
+    *said == alone
 }
 
 /// Apps of a list by their ids, each of which occurs once and may be changed.

@@ -164,7 +164,7 @@ async fn read(
     }
 }
 
-fn there(view: &View, id: Option<&AppId>) -> Result<(), Failure> {
+pub(super) fn there(view: &View, id: Option<&AppId>) -> Result<(), Failure> {
     let is_there = id.is_none_or(|id| view.groups.get(id).is_some());
     is_there.then_some(()).ok_or_else(|| no_such(id))
 }

@@ -33,6 +33,9 @@ pub(super) fn ping() -> Router<Api> {
     at("/ping", get(pong))
 }
 
+/// Of the API. Clients written for Marathon look whether they can talk to its version, which here is that of its API.
+const MARATHON_VERSION: &str = "1.11.24";
+
 async fn info(State(api): State<Api>) -> Json<Info> {
     let options = &*api.options;
     let millis =
@@ -40,8 +43,8 @@ async fn info(State(api): State<Api>) -> Json<Info> {
     let (hostname, port) = api.leader.rsplit_once(':').unwrap_or((&api.leader, ""));
     Json(Info {
         name: options.framework_name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        buildref: "mete".to_owned(),
+        version: MARATHON_VERSION.to_owned(),
+        buildref: concat!("mete ", env!("CARGO_PKG_VERSION")).to_owned(),
         elected: true,
         leader: Some(api.leader.to_string()),
         framework_id: api

@@ -143,7 +143,7 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         ("constraints", json!([["hostname"]]), "/constraints(0)"),
         ("dependencies", json!([".."]), "/dependencies(0)"),
-        ("env", json!({ "A": { "secret": "s" } }), "/env/A"),
+        ("env", json!({ "A": { "secret": "s" } }), "/env/A/secret"),
         ("fetch", json!([{}]), "/fetch(0)/uri"),
         ("acceptedResourceRoles", json!([]), "/acceptedResourceRoles"),
         (
@@ -461,6 +461,11 @@ async fn an_id_in_use_is_a_conflict_without_deployments() {
     );
     let both = cluster.service.put("/v2/apps/web", &version).await;
     assert_eq!(both, (StatusCode::UNPROCESSABLE_ENTITY, expected));
+    // What was read before, put back.
+    let (_, shown) = cluster.service.get("/v2/apps/web").await;
+    let back = "/v2/apps/web?partialUpdate=false&force=true";
+    let whole = cluster.service.put(back, &shown["app"]).await;
+    assert_eq!(whole.0, StatusCode::OK, "{}", whole.1);
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ async fn an_instance_without_its_secret_fails_and_says_which() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(
         answer["details"],
-        json!([{ "path": "/env/PASSWORD", "errors": ["references an undefined secret 'pw'"] }])
+        json!([{ "path": "/env/PASSWORD/secret", "errors": ["references an undefined secret 'pw'"] }])
     );
     wanted["secrets"] = json!({ "pw": { "source": "env:NOT_THERE" } });
 

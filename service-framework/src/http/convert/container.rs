@@ -214,7 +214,10 @@ pub(super) fn path_inside(
     said: Option<&String>,
     faults: &mut Faults,
 ) -> Option<String> {
-    let text = said.cloned().unwrap_or_default();
+    let Some(text) = said.cloned() else {
+        faults.shape(path, "undefined");
+        return None;
+    };
     let parts = || text.split('/').filter(|part| !part.is_empty());
     if parts().next().is_none() || parts().any(|part| part == "..") || text.contains([':', '\0']) {
         faults.shape(path, "must be a path without '..' and ':'");

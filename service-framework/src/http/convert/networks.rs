@@ -67,13 +67,17 @@ pub(super) fn read(said: &App, faults: &mut Faults) -> Option<AppNetwork> {
         }
         return list(networks, faults);
     }
-    if let Some(address) = &said.ip_address {
-        return by_address(address, faults);
-    }
+    let address = said.ip_address.as_ref();
+    let by_address = |faults: &mut Faults| address.map(|said| by_address(said, faults));
+    let Some(of_docker) = of_docker else {
+        return by_address(faults).flatten();
+    };
     let path = "/container/docker/network";
-    match faults.word(path, of_docker?, &DOCKER_NETWORKS)? {
+    match faults.word(path, of_docker, &DOCKER_NETWORKS)? {
         DockerNetwork::Host => Some(AppNetwork::Host),
         DockerNetwork::Bridge => Some(AppNetwork::Bridge),
+        // Only then it is looked at, which one.
+        DockerNetwork::User if address.is_some() => by_address(faults).flatten(),
         DockerNetwork::None => {
             faults.not_carried(path, "network NONE");
             None
