@@ -317,6 +317,8 @@ pub enum Found {
 pub struct DiskSpace {
     /// Size of the file system in bytes.
     pub total_bytes: u64,
+    /// What files take of it, in bytes. What is kept back for root is neither used nor free.
+    pub used_bytes: u64,
     /// Free for the agent, in bytes.
     pub free_bytes: u64,
 }

@@ -52,6 +52,9 @@ pub(crate) async fn collect_for_ever(images: Images, end: CancellationToken) {
     }
 }
 
+/// For how long an image that nobody uses is kept on a full disk: whoever has brought it is about to run it.
+const KEPT_WHEN_FULL: Duration = Duration::from_secs(600);
+
 impl Images {
     /// Removes what is too old, layers of no image, and then, as long as the disk is fuller than it should be, the
     /// image that was used longest ago. To be called now and then.
@@ -101,15 +104,15 @@ impl Inner {
         let _disk = self.disk();
         self.sweep(&mut removed)?;
         loop {
-            let old = |used: Timestamp| now.since(used) >= self.options.max_age;
             let doomed = self
                 .state()
                 .oldest_unused()
-                .map(|(used, digest)| (old(used), digest.to_owned()));
-            let Some((is_old, digest)) = doomed else {
+                .map(|(used, digest)| (now.since(used), digest.to_owned()));
+            let Some((unused_for, digest)) = doomed else {
                 return Ok(removed);
             };
-            if !is_old && !self.is_disk_full()? {
+            let is_old = unused_for >= self.options.max_age;
+            if !is_old && (unused_for < KEPT_WHEN_FULL || !self.is_disk_full()?) {
                 return Ok(removed);
             }
             info!(digest, is_old, "image is removed");
@@ -133,9 +136,8 @@ impl Inner {
 
     fn is_disk_full(&self) -> io::Result<bool> {
         let space = sandbox::space(self.store.root())?;
-        let used = space.total_bytes.saturating_sub(space.free_bytes);
         let bound = u128::from(space.total_bytes) * u128::from(self.options.high_water_percent);
-        Ok(u128::from(used) * 100 > bound)
+        Ok(u128::from(space.used_bytes) * 100 > bound)
     }
 
     fn remove(&self, name: &str) -> Result<Removed, ImageError> {

@@ -12,17 +12,16 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 /// also grows by steps.
 pub const DEFAULT_RESERVE_BYTES: u64 = 16 << 20;
 
-/// How full the file system of `path` is; free is what the agent itself may still use. What nobody may use but root is neither
-/// free nor there, as `df` has it: else a disk with much of that is full from the beginning.
+/// How full the file system of `path` is; free is what the agent itself may still use.
 ///
 /// # Errors
 /// When the path cannot be looked at.
 pub fn space(path: &Path) -> io::Result<DiskSpace> {
     let found = statvfs(path)?;
     let used = found.f_blocks.saturating_sub(found.f_bfree);
-    let total = used.saturating_add(found.f_bavail);
     Ok(DiskSpace {
-        total_bytes: total.saturating_mul(found.f_frsize),
+        total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        used_bytes: used.saturating_mul(found.f_frsize),
         free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
     })
 }

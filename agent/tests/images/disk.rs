@@ -251,8 +251,11 @@ async fn a_full_disk_costs_the_image_that_was_used_longest_ago() {
         images.release(&container(name));
     }
 
-    let removed = images.collect(clock::now()).await.unwrap();
+    let at_once = images.collect(clock::now()).await.unwrap();
+    let later = clock::now() + Duration::from_secs(600);
+    let removed = images.collect(later).await.unwrap();
 
+    assert_eq!(at_once.images, [""; 0], "somebody is about to run them");
     assert_eq!(
         removed.images,
         [samples[2].digest(), samples[3].digest()],

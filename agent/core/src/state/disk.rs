@@ -78,8 +78,8 @@ impl Disk {
         let Some(space) = self.space.filter(|space| space.total_bytes > 0) else {
             return 0;
         };
-        let free = u128::from(space.free_bytes.min(space.total_bytes)) * 1_000;
-        1_000 - u64::try_from(free / u128::from(space.total_bytes)).unwrap_or(1_000)
+        let used = u128::from(space.used_bytes.min(space.total_bytes)) * 1_000;
+        u64::try_from(used / u128::from(space.total_bytes)).unwrap_or(1_000)
     }
 
     pub(crate) const fn deadline(&self) -> Option<Timestamp> {

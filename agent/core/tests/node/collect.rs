@@ -6,6 +6,7 @@ use crate::fixture::*;
 fn disk(free_mb: u64) -> Input {
     Input::DiskMeasured(Some(DiskSpace {
         total_bytes: 1_000 * MEGABYTE,
+        used_bytes: (1_000 - free_mb) * MEGABYTE,
         free_bytes: free_mb * MEGABYTE,
     }))
 }

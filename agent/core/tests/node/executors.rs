@@ -557,6 +557,7 @@ fn an_executor_whose_first_launch_is_refused_is_over_for_the_master() {
     let mut full = World::registered();
     let disk = DiskSpace {
         total_bytes: 1 << 40,
+        used_bytes: (1 << 40) - 1,
         free_bytes: 1,
     };
     full.step(NOON, Input::DiskMeasured(Some(disk)));

@@ -114,6 +114,7 @@ fn one_task_that_cannot_be_taken_is_none() {
     let mut world = World::registered();
     let full = mete_agent_core::DiskSpace {
         total_bytes: 100 * MEGABYTE,
+        used_bytes: 99 * MEGABYTE,
         free_bytes: MEGABYTE,
     };
     world.step(NOON, mete_agent_core::Input::DiskMeasured(Some(full)));
