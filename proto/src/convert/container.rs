@@ -60,7 +60,7 @@ impl From<&ContainerSpec> for wire::ContainerInfo {
             linux_info: linux(&spec.isolation),
             rlimit_info: limits::rlimits_to_wire(&spec.isolation.rlimits),
             docker: docker(spec),
-            network_infos: networks::infos(&spec.network),
+            network_infos: networks::infos(spec.kind, &spec.network),
             ..Self::default()
         };
         info.set_type(match spec.kind {
@@ -172,7 +172,7 @@ fn read_docker(
 fn docker(spec: &ContainerSpec) -> Option<DockerInfo> {
     let parameters = parameters::write(spec);
     let is_docker = spec.kind == ContainerKind::Docker;
-    if parameters.is_empty() && spec.network == Network::Host && !is_docker {
+    if parameters.is_empty() && spec.network != Network::None && !is_docker {
         return None;
     }
     let mut docker = DockerInfo {
@@ -181,7 +181,7 @@ fn docker(spec: &ContainerSpec) -> Option<DockerInfo> {
         force_pull_image: (is_docker && spec.pull == Pull::Always).then_some(true),
         ..DockerInfo::default()
     };
-    networks::write(&spec.network, &mut docker);
+    networks::write(spec, &mut docker);
     Some(docker)
 }
 

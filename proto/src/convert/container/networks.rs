@@ -1,6 +1,9 @@
 //! Networks and mapped ports: Docker's words for them, and those of networks by name.
 
-use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS, Network, PortMapping, Transport};
+use mete_model::ContainerSpec;
+use mete_model::container::{
+    ContainerKind, MAX_NETWORKS, MAX_PORT_MAPPINGS, Network, PortMapping, Transport,
+};
 
 use crate::convert::{ConvertError, Within as _, port, refuse, without_nul};
 use crate::mesos::v1 as wire;
@@ -137,10 +140,15 @@ fn check(ports: &[PortMapping]) -> Result<(), ConvertError> {
     Ok(())
 }
 
-/// Networks by name.
-pub(super) fn infos(network: &Network) -> Vec<NetworkInfo> {
-    let Network::Named { names, ports } = network else {
-        return Vec::new();
+/// Networks by name. Mesos' own containers ask so for the bridge as well: Docker's words are for those of an engine.
+pub(super) fn infos(kind: ContainerKind, network: &Network) -> Vec<NetworkInfo> {
+    let bridge = [BRIDGE_NAME.to_owned()];
+    let (names, ports) = match (network, kind) {
+        (Network::Named { names, ports }, _) => (&names[..], ports),
+        (Network::Bridge { ports }, ContainerKind::Mesos) => (&bridge[..], ports),
+        (Network::Bridge { .. }, ContainerKind::Docker) | (Network::Host | Network::None, _) => {
+            return Vec::new();
+        }
     };
     let info = |(at, name): (usize, &String)| NetworkInfo {
         name: Some(name.clone()),
@@ -162,7 +170,11 @@ fn named_port(port: &PortMapping) -> NamedPort {
 }
 
 /// What Docker's part says of the network.
-pub(super) fn write(network: &Network, docker: &mut DockerInfo) {
+pub(super) fn write(spec: &ContainerSpec, docker: &mut DockerInfo) {
+    let network = &spec.network;
+    if spec.kind == ContainerKind::Mesos && *network != Network::None {
+        return; // It stands among the networks by name.
+    }
     docker.set_network(match network {
         Network::Host => DockerNetwork::Host,
         Network::None => DockerNetwork::None,
