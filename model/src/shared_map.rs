@@ -16,6 +16,8 @@ use self::walk::{Differences, Walk};
 /// Children of a node and entries of a leaf, at most. A write after each publication copies that many pointers on each of
 /// the three or four levels of a large map, and reading goes through as many levels.
 const MAX_LEN: usize = 32;
+/// As deep as a map of millions of entries is.
+const DEPTH: usize = 8;
 /// A node with fewer is put together with a neighbour, when both have room.
 const MIN_LEN: usize = MAX_LEN / 4;
 
@@ -126,20 +128,25 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// The value of a key, to be changed: copied first if a reader shares it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        if !self.contains_key(key) {
-            return None;
-        }
-        let mut node = Arc::make_mut(&mut self.root);
-        loop {
+        // The way is found before anything is copied: nothing is for a key that is not there.
+        let mut way = Vec::with_capacity(DEPTH);
+        let mut node = &*self.root;
+        let at = loop {
             match node {
                 Node::Inner(children) => {
                     let at = child_of(children, key);
-                    node = Arc::make_mut(&mut children[at].1);
+                    way.push(at);
+                    node = &children[at].1;
                 }
-                Node::Leaf(entries) => {
-                    let at = position(entries, key).ok()?;
-                    return Some(&mut entries[at].1);
-                }
+                Node::Leaf(entries) => break position(entries, key).ok()?,
+            }
+        };
+        let mut node = Arc::make_mut(&mut self.root);
+        let mut way = way.into_iter();
+        loop {
+            match node {
+                Node::Inner(children) => node = Arc::make_mut(&mut children[way.next()?].1),
+                Node::Leaf(entries) => return Some(&mut entries[at].1),
             }
         }
     }

@@ -23,7 +23,13 @@ use mete_benches::answers::Answers;
 use mete_benches::questions::asked;
 use mete_proto::media::Media;
 
+use tikv_jemallocator::Jemalloc;
+
 use self::link::Way;
+
+/// What this program takes is in every figure: it has the heap of the master.
+#[global_allocator]
+static HEAP: Jemalloc = Jemalloc;
 
 /// Measures the master of Mete.
 #[derive(Debug, Parser)]

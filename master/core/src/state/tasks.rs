@@ -50,7 +50,7 @@ pub struct TaskBrief {
     /// From SIGTERM to SIGKILL; `None`: the agent's own.
     pub kill_grace_period: Option<Duration>,
     /// The `mesos.v1.TaskInfo` as it came. It never says what secrets hold.
-    pub original: Box<[u8]>,
+    pub original: Arc<[u8]>,
 }
 
 impl TaskBrief {

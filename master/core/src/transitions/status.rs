@@ -32,7 +32,7 @@ impl Cluster {
     /// Takes news from an agent that is connected. News of a task that is not known goes up all the same: its end was
     /// acknowledged once, and the acknowledgement did not reach the agent.
     pub(crate) fn take_update(&mut self, agent: &AgentId, mut update: Update, out: &mut Out) {
-        let key = tasks::key(&update.framework, &update.status.task);
+        let mut key = tasks::key(&update.framework, &update.status.task);
         self.note_drain(agent, &key, &mut update.status);
         let Some(framework) = self.frameworks.get(&key.framework) else {
             warn!(task = %key, %agent, "update for a framework that is not known");
@@ -40,13 +40,15 @@ impl Cluster {
             return;
         };
         let completed = framework.is_completed();
-        if let Some(task) = self.tasks.get(&key)
-            && task.agent != *agent
-        {
-            warn!(task = %key, %agent, other = %task.agent, "update for a task that runs on another agent");
-            self.count().updates_dropped += 1;
-            self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
-            return;
+        if let Some(task) = self.tasks.get(&key) {
+            if task.agent != *agent {
+                warn!(task = %key, %agent, other = %task.agent, "update for a task that runs on another agent");
+                self.count().updates_dropped += 1;
+                self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
+                return;
+            }
+            // What names share is not read again to find that they are equal.
+            key = task.key.clone();
         }
         let status = self.note_update(&key, update.status, update.latest);
         if completed {
@@ -153,10 +155,9 @@ impl Cluster {
         out: &mut Out,
     ) {
         let key = tasks::key(framework, task);
-        let elsewhere = self
-            .tasks
-            .get(&key)
-            .is_some_and(|task| task.agent != *agent);
+        let known = self.tasks.get(&key);
+        let elsewhere = known.is_some_and(|task| task.agent != *agent);
+        let waiting = known.and_then(|task| task.unacknowledged);
         let message = MessageToAgent::Acknowledge {
             framework: framework.clone(),
             task: task.clone(),
@@ -168,18 +169,13 @@ impl Cluster {
             return;
         }
         self.count().acknowledgements += 1;
-        let Some(task) = self.tasks.get(&key) else {
+        let Some((_, state)) = waiting.filter(|(waiting, _)| *waiting == uuid) else {
             return;
         };
-        match task.unacknowledged {
-            Some((waiting, state)) if waiting == uuid => {
-                if state.is_terminal() {
-                    self.tasks.archive(&key);
-                } else if let Some(task) = self.tasks.get_mut(&key) {
-                    task.unacknowledged = None;
-                }
-            }
-            Some(_) | None => {}
+        if state.is_terminal() {
+            self.tasks.archive(&key);
+        } else if let Some(task) = self.tasks.get_mut(&key) {
+            task.unacknowledged = None;
         }
     }
 
