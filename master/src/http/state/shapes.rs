@@ -261,7 +261,18 @@ pub(super) struct NetworkShape<'a> {
 
 #[derive(Serialize)]
 struct AddressShape<'a> {
+    protocol: &'static str,
     ip_address: &'a str,
+}
+
+impl<'a> AddressShape<'a> {
+    fn of(address: &'a str) -> Self {
+        let protocol = if address.contains(':') { "IPv6" } else { "IPv4" };
+        Self {
+            protocol,
+            ip_address: address,
+        }
+    }
 }
 
 impl<'a> ContainerStatusShape<'a> {
@@ -277,9 +288,7 @@ impl<'a> ContainerStatusShape<'a> {
     /// Of any other report.
     pub(super) fn of(status: &'a TaskStatus) -> Option<Self> {
         let addresses = status.ip_addresses.iter();
-        let ip_addresses: Vec<_> = addresses
-            .map(|ip| AddressShape { ip_address: ip })
-            .collect();
+        let ip_addresses: Vec<_> = addresses.map(|ip| AddressShape::of(ip)).collect();
         let container_id = status
             .container
             .as_ref()
