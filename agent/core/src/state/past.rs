@@ -9,6 +9,8 @@ use super::tasks::Task;
 
 /// Tasks and executors, at most of each.
 const MAX_PAST: usize = 1_000;
+/// What each kind says of itself, at most together: a task may say a megabyte.
+const MAX_PAST_BYTES: usize = 16 << 20;
 /// Frameworks, at most (as many as Mesos' agents remember).
 const MAX_PAST_FRAMEWORKS: usize = 50;
 
@@ -52,25 +54,29 @@ impl Past {
         if task.spec.tells_secrets() {
             Arc::make_mut(&mut Arc::make_mut(&mut task).spec).forget_secrets();
         }
-        self.tasks.push(task, MAX_PAST);
+        let bytes = task.spec.original.len();
+        self.tasks.push(task, bytes, MAX_PAST);
     }
 
     /// Remembers an executor.
     pub(crate) fn executor(&mut self, executor: PastExecutor) {
-        self.executors.push(Arc::new(executor), MAX_PAST);
+        let bytes = executor.spec.original.len();
+        self.executors.push(Arc::new(executor), bytes, MAX_PAST);
     }
 
     /// Remembers a framework.
     pub(crate) fn framework(&mut self, id: FrameworkId, info: Arc<FrameworkInfo>) {
-        self.frameworks.push((id, info), MAX_PAST_FRAMEWORKS);
+        let bytes = info.original.len();
+        self.frameworks.push((id, info), bytes, MAX_PAST_FRAMEWORKS);
     }
 }
 
-/// The last so many of something, cheap to share with readers.
+/// The last so many of something, each with how many bytes it says; cheap to share with readers.
 #[derive(Clone, Debug)]
 struct Last<T> {
-    all: SharedMap<u64, T>,
+    all: SharedMap<u64, (T, usize)>,
     next: u64,
+    bytes: usize,
 }
 
 impl<T> Default for Last<T> {
@@ -78,20 +84,27 @@ impl<T> Default for Last<T> {
         Self {
             all: SharedMap::default(),
             next: 0,
+            bytes: 0,
         }
     }
 }
 
 impl<T: Clone> Last<T> {
     fn iter(&self) -> impl Iterator<Item = &T> {
-        self.all.values()
+        self.all.values().map(|(one, _)| one)
     }
 
-    fn push(&mut self, one: T, most: usize) {
-        self.all.insert(self.next, one);
+    /// Remembers one more, and forgets the first until no more are left than `most`, or than have room.
+    fn push(&mut self, one: T, bytes: usize, most: usize) {
+        self.all.insert(self.next, (one, bytes));
         self.next += 1;
-        if self.all.len() > most {
-            self.all.remove(&(self.next - 1 - most as u64));
+        self.bytes += bytes;
+        while self.all.len() > most || self.bytes > MAX_PAST_BYTES {
+            let first = self.next - self.all.len() as u64;
+            let Some((_, bytes)) = self.all.remove(&first) else {
+                return;
+            };
+            self.bytes -= bytes;
         }
     }
 }
@@ -101,12 +114,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_are_remembered() {
+    fn the_last_that_have_room_are_remembered() {
         let mut last = Last::default();
-        for one in 0..10 {
-            last.push(one, 3);
-        }
+        let left = |last: &Last<u8>| last.iter().copied().collect::<Vec<_>>();
 
-        assert_eq!(last.iter().copied().collect::<Vec<_>>(), [7, 8, 9]);
+        for one in 0..10 {
+            last.push(one, 1, 3);
+        }
+        assert_eq!(left(&last), [7, 8, 9]);
+        last.push(10, MAX_PAST_BYTES - 1, 3);
+        assert_eq!(left(&last), [9, 10]);
+        last.push(11, MAX_PAST_BYTES + 1, 3);
+        assert_eq!(left(&last), [0; 0]);
+        last.push(12, 1, 3);
+        assert_eq!(left(&last), [12]);
     }
 }

@@ -267,7 +267,11 @@ struct AddressShape<'a> {
 
 impl<'a> AddressShape<'a> {
     fn of(address: &'a str) -> Self {
-        let protocol = if address.contains(':') { "IPv6" } else { "IPv4" };
+        let protocol = if address.contains(':') {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
         Self {
             protocol,
             ip_address: address,
