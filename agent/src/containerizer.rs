@@ -5,6 +5,7 @@
 //! the container, and works for one that an earlier agent started.
 
 pub mod docker; // all of an agent as one, a Docker Engine among them
+pub(crate) mod host_paths; // paths of the machine, looked at before anything is mounted
 pub mod image; // an image, and who gives it
 pub mod image_root; // its layers as the root of a container
 pub mod image_users; // users inside an image
@@ -12,6 +13,7 @@ mod names; // who is who on the network, as a container sees it
 pub mod oci; // what a shim is to build around a task
 pub mod process; // the life of tasks, with a container around them or without
 pub mod users; // users of the machine
+pub mod volume_mount; // persistent volumes, and the paths that lead to them
 
 use std::collections::BTreeMap;
 use std::io;

@@ -18,7 +18,6 @@ pub mod follow; // the follower, a program of its own
 mod init; // the first process of a container
 pub(crate) mod presence; // whether the engine answers
 mod pull; // images, with progress
-mod volumes; // what of the machine a container sees
 
 use std::path::PathBuf;
 
@@ -26,7 +25,8 @@ use mete_model::ContainerSpec;
 use mete_model::container::Program;
 
 use crate::containerizer::image::Tell;
-use crate::containerizer::oci::{Permissions, VolumeMount};
+use crate::containerizer::oci::Permissions;
+use crate::containerizer::volume_mount::VolumeMount;
 use crate::devices::Node;
 pub(crate) use ask::is_for_engine;
 pub(crate) use container::{destroy, inspect, kill, start, usage};

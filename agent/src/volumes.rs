@@ -17,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Component, Path, PathBuf};
 
 use mete_agent_core::task_dir::User;
-use mete_model::{ContainerId, TaskSpec, VolumeName};
+use mete_model::{ContainerId, Resources, VolumeName};
 use rustix::fs::{
     CWD, Gid, Mode, OFlags, RenameFlags, Uid, fchown, mkdirat, openat, renameat_with, symlinkat,
 };
@@ -40,9 +40,9 @@ pub(crate) struct Held {
     pub(crate) shared: bool,
 }
 
-/// The volumes that a task holds.
-pub(crate) fn held_by(spec: &TaskSpec) -> Vec<Held> {
-    let held = spec.resources.volumes().filter_map(|(name, tag, _)| {
+/// The volumes among resources, which a task or an executor holds.
+pub(crate) fn held_by(resources: &Resources) -> Vec<Held> {
+    let held = resources.volumes().filter_map(|(name, tag, _)| {
         let volume = tag.volume.as_ref()?;
         Some(Held {
             name,

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::iter;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -23,12 +24,14 @@ use mete_agent_core::task_dir::{
     Command, Container, IdRange, Mounted, Net, ProcessLimit, Root, Runtime, SANDBOX_INSIDE, Source,
     TaskDir,
 };
-use mete_model::container::{Mount, MountSource, Network, Rlimit};
+use mete_model::container::{ContainerKind, Mount, MountSource, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
 
+use super::host_paths;
 use super::image::Image;
 use super::image_root::ImageRoot;
 use super::names::Names;
+use super::volume_mount::{OnPath, VolumeMount, depth, on_path};
 use crate::devices::{GpuDevices, Node};
 use crate::images::FlattenError;
 use crate::networks::Joined;
@@ -84,6 +87,8 @@ pub struct Around {
     pub image_root: ImageRoot,
     /// Persistent volumes of the task.
     pub volumes: Vec<VolumeMount>,
+    /// Those of the executor that it shares with others of its group; they are seen below its sandbox.
+    pub parent_volumes: Vec<VolumeMount>,
     /// Where its secrets lie, each under the number of the mount that shows it; `None`: it has none.
     pub secrets: Option<PathBuf>,
     /// The sandbox of the executor that it shares with others of its group.
@@ -113,17 +118,6 @@ pub struct SharedNetwork {
     pub hostname: String,
 }
 
-/// A persistent volume, and where it is seen inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VolumeMount {
-    /// Absolute path inside, or one below the sandbox.
-    pub target: String,
-    /// Where it lies on the machine; the agent's own choice, not the task's.
-    pub place: PathBuf,
-    /// Whether it can only be read.
-    pub read_only: bool,
-}
-
 impl Around {
     /// With an image.
     pub fn with_image(spec: ContainerSpec, image: Image, inside: &Inside) -> Self {
@@ -133,6 +127,7 @@ impl Around {
             mounted: BTreeMap::new(),
             image_root: ImageRoot::default(),
             volumes: Vec::new(),
+            parent_volumes: Vec::new(),
             secrets: None,
             parent: None,
             shared: None,
@@ -189,6 +184,9 @@ pub enum OciError {
     /// A volume of a sandbox that is not there.
     #[error("a volume of a parent's sandbox is for tasks of a group")]
     NoParent,
+    /// A volume of the machine that is not there and cannot be made.
+    #[error("{0}")]
+    HostPath(String),
     /// A secret that was not written.
     #[error("the secret at {0} is not there")]
     NoSecret(String),
@@ -233,6 +231,7 @@ impl OciError {
             | Self::NoImage(_)
             | Self::ManyVolumes { .. }
             | Self::NoParent
+            | Self::HostPath(_)
             | Self::NoSecret(_)
             | Self::OtherName { .. }
             | Self::NotText(_) => return false,
@@ -339,7 +338,12 @@ pub fn prepare(
         servers: joined.map(Joined::servers).unwrap_or_default(),
         hostname: hostname.as_deref(),
     };
-    let (root, mut mounts) = root(dir, sandbox, around, &names, permissions)?;
+    let (root, mut usual) = root(dir, around, &names, permissions)?;
+    let mut mounts = vec![Mounted {
+        target: inside.to_owned(),
+        source: path_source(sandbox.to_owned(), String::new()),
+        read_only: false,
+    }];
     for volume in &around.volumes {
         mounts.push(Mounted {
             target: seen_at(&volume.target, inside),
@@ -348,22 +352,18 @@ pub fn prepare(
         });
     }
     for (at, mount) in spec.mounts.iter().enumerate() {
-        mounts.push(mounted(
-            mount,
-            at,
-            inside,
-            sandbox,
-            &top,
-            around,
-            permissions,
-        )?);
+        let source = source(mount, at, sandbox, &top, around, permissions)?;
+        mounts.extend(mounted(mount, source, inside, around)?);
     }
+    // As Docker does: what comes later and nearer to the root would hide what is below it.
+    mounts.sort_by_key(|mounted| depth(&mounted.target));
+    usual.extend(mounts);
     let images = around.image.iter().chain(around.mounted.values());
     Ok(Container {
         images: images.map(|image| image.digest.clone()).collect(),
         root,
         place,
-        mounts,
+        mounts: usual,
         volumes: around.image.as_ref().map_or(Ok(vec![]), volumes)?,
         working_dir: around.working_dir.clone(),
         users: around.users,
@@ -434,33 +434,24 @@ fn limit(limit: &Rlimit) -> ProcessLimit {
     }
 }
 
-/// The root, and what is mounted into every container of its kind.
+/// The root, and what is mounted into every container of its kind besides the sandbox, which may lie below it.
 fn root(
     dir: &TaskDir,
-    sandbox: &str,
     around: &Around,
     names: &Names<'_>,
     permissions: &Permissions,
 ) -> Result<(Root, Vec<Mounted>), OciError> {
-    let own = Mounted {
-        target: around.sandbox_inside(sandbox).to_owned(),
-        source: path_source(sandbox.to_owned(), String::new()),
-        read_only: false,
-    };
     let Some(image) = &around.image else {
         let there = SCRATCH.into_iter().filter(|path| Path::new(path).is_dir());
         let mut mounts: Vec<_> = there.map(scratch).collect();
         if names.address.is_some() {
             mounts.extend(names.of_machine(dir)?);
         }
-        // The sandbox comes last: it may lie below one of them.
-        mounts.push(own);
         let hidden = permissions.hidden.iter().map(|path| text(path));
         let hidden = hidden.collect::<Result<_, _>>()?;
         return Ok((Root::Machine { hidden }, mounts));
     };
-    let mut mounts = vec![own];
-    mounts.extend(names.mounts(dir)?);
+    let mounts = names.mounts(dir)?;
     let root = around
         .image_root
         .of_container(image, &dir.path().join("root"))?;
@@ -485,31 +476,68 @@ fn volumes(image: &Image) -> Result<Vec<String>, OciError> {
     Ok(said.iter().filter(is_below_root).cloned().collect())
 }
 
+/// A mount, and the volumes that are seen through it.
 fn mounted(
     mount: &Mount,
-    at: usize,
+    source: Source,
     inside: &str,
+    around: &Around,
+) -> Result<Vec<Mounted>, OciError> {
+    let target = seen_at(&mount.target, inside);
+    let found = match &mount.source {
+        MountSource::Sandbox(path) => on_path(&around.volumes, path, inside),
+        MountSource::Parent(path) => {
+            let all = around.parent_volumes.iter().chain(&around.volumes);
+            on_path(all, path, inside)
+        }
+        MountSource::Host(_)
+        | MountSource::Tmpfs { .. }
+        | MountSource::Image(_)
+        | MountSource::Secret(_) => OnPath::default(),
+    };
+    let own = Mounted {
+        read_only: mount.read_only
+            || found
+                .on
+                .as_ref()
+                .is_some_and(|(volume, _)| volume.read_only),
+        target: target.clone(),
+        source: match &found.on {
+            Some((volume, rest)) => made(text(&volume.place)?, rest),
+            None => source,
+        },
+    };
+    let below = found.below.iter().map(|(volume, rest)| {
+        Ok(Mounted {
+            target: format!("{target}/{rest}"),
+            source: path_source(text(&volume.place)?, String::new()),
+            read_only: mount.read_only || volume.read_only,
+        })
+    });
+    iter::once(Ok(own)).chain(below).collect()
+}
+
+fn source(
+    mount: &Mount,
+    at: usize,
     sandbox: &str,
     top: &Path,
     around: &Around,
     permissions: &Permissions,
-) -> Result<Mounted, OciError> {
-    let target = seen_at(&mount.target, inside);
-    let source = match &mount.source {
+) -> Result<Source, OciError> {
+    Ok(match &mount.source {
         MountSource::Host(path) => {
             let (root, below) = below_root(path, permissions)?;
+            if matches!(around.spec.kind, ContainerKind::Docker) {
+                host_paths::make_missing(&root, &below).map_err(OciError::HostPath)?;
+            }
             path_source(text(&root)?, below)
         }
-        MountSource::Sandbox(path) => Source::Path {
-            root: sandbox.to_owned(),
-            below: path.trim_start_matches('/').to_owned(),
-            make: true,
-        },
-        MountSource::Parent(path) => Source::Path {
-            root: text(around.parent.as_deref().ok_or(OciError::NoParent)?)?,
-            below: path.trim_start_matches('/').to_owned(),
-            make: true,
-        },
+        MountSource::Sandbox(path) => made(sandbox.to_owned(), path),
+        MountSource::Parent(path) => {
+            let parent = around.parent.as_deref().ok_or(OciError::NoParent)?;
+            made(text(parent)?, path)
+        }
         MountSource::Tmpfs { size_bytes } => Source::Tmpfs {
             size_bytes: *size_bytes,
         },
@@ -525,11 +553,6 @@ fn mounted(
             let secrets = secrets.ok_or_else(|| OciError::NoSecret(mount.target.clone()))?;
             path_source(text(secrets)?, at.to_string())
         }
-    };
-    Ok(Mounted {
-        target,
-        source,
-        read_only: mount.read_only,
     })
 }
 
@@ -538,6 +561,15 @@ fn seen_at(target: &str, inside: &str) -> String {
     match target.starts_with('/') {
         true => target.to_owned(),
         false => format!("{inside}/{target}"),
+    }
+}
+
+/// A path below a directory, which is made when it is not there.
+fn made(root: String, path: &str) -> Source {
+    Source::Path {
+        root,
+        below: path.trim_start_matches('/').to_owned(),
+        make: true,
     }
 }
 

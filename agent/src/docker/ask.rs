@@ -14,9 +14,11 @@ use mete_model::container::{
 };
 
 use super::container::name;
-use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted, volumes};
+use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted};
 use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
+use crate::containerizer::host_paths;
 use crate::containerizer::oci::{OciError, below_root, check};
+use crate::containerizer::volume_mount::{OnPath, VolumeMount, on_path};
 use crate::containerizer::{Start, StartError};
 use crate::devices::Node;
 
@@ -177,7 +179,7 @@ fn ulimit(limit: &Rlimit) -> ResourcesUlimits {
     }
 }
 
-/// The sandbox first; then what the task asks for, in its order.
+/// The sandbox first; then what the task asks for, in its order. The engine sorts them by how deep they are.
 fn mounts(setup: &Setup, sandbox: &Path, wanted: &Wanted) -> Result<Vec<EngineMount>, StartError> {
     let own = EngineMount {
         target: Some(SANDBOX_INSIDE.to_owned()),
@@ -187,7 +189,23 @@ fn mounts(setup: &Setup, sandbox: &Path, wanted: &Wanted) -> Result<Vec<EngineMo
     for (at, mount) in wanted.spec.mounts.iter().enumerate() {
         let secret = wanted.secrets.as_ref();
         let secret = secret.map(|place| place.join(at.to_string()));
-        all.push(mounted(setup, sandbox, mount, secret)?);
+        let found = match &mount.source {
+            MountSource::Sandbox(path) => on_path(&wanted.volumes, path, SANDBOX_INSIDE),
+            MountSource::Host(_)
+            | MountSource::Parent(_)
+            | MountSource::Tmpfs { .. }
+            | MountSource::Image(_)
+            | MountSource::Secret(_) => OnPath::default(),
+        };
+        all.push(match &found.on {
+            Some((volume, rest)) => on_volume(mount, volume, rest)?,
+            None => mounted(setup, sandbox, mount, secret)?,
+        });
+        all.extend(found.below.iter().map(|(volume, rest)| EngineMount {
+            target: Some(format!("{}/{rest}", inside(&mount.target))),
+            read_only: Some(mount.read_only || volume.read_only),
+            ..bind(volume.place.display().to_string())
+        }));
     }
     for volume in &wanted.volumes {
         all.push(EngineMount {
@@ -207,6 +225,24 @@ fn inside(target: &str) -> String {
     }
 }
 
+/// A mount of a path that leads to a volume, or below it.
+fn on_volume(mount: &Mount, volume: &VolumeMount, rest: &str) -> Result<EngineMount, StartError> {
+    if volume.is_shared && !rest.is_empty() {
+        // Between the look and the engine's own they could put a link there.
+        let reason = format!(
+            "volume at {}: others write to it, so that a Docker Engine does not mount {rest} of it",
+            volume.target
+        );
+        return Err(StartError::Unusable(reason));
+    }
+    let source = host_paths::path(&volume.place, rest, true).map_err(StartError::Unusable)?;
+    Ok(EngineMount {
+        target: Some(inside(&mount.target)),
+        read_only: Some(mount.read_only || volume.read_only),
+        ..bind(source)
+    })
+}
+
 /// `secret`: where it lies, should the mount show one.
 fn mounted(
     setup: &Setup,
@@ -217,10 +253,10 @@ fn mounted(
     let made = match &mount.source {
         MountSource::Host(path) => {
             let (root, below) = below_root(path, &setup.permissions)?;
-            bind(volumes::path(&root, &below, false).map_err(StartError::Unusable)?)
+            bind(host_paths::path(&root, &below, true).map_err(StartError::Unusable)?)
         }
         MountSource::Sandbox(path) => {
-            bind(volumes::path(sandbox, path, true).map_err(StartError::Unusable)?)
+            bind(host_paths::path(sandbox, path, true).map_err(StartError::Unusable)?)
         }
         MountSource::Tmpfs { size_bytes } => EngineMount {
             typ: Some(MountType::TMPFS),

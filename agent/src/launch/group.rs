@@ -43,12 +43,14 @@ impl Launcher {
             .await
             .map_err(|error| Failure::new(LaunchStage::Sandbox, error))?
             .map_err(|error| Failure::io(LaunchStage::Sandbox, &error))?;
+        let volumes = self.volumes_of_parent(job, &parent, inner).await?;
         let shared = spawn_blocking(move || networks.ready(&parent))
             .await
             .map_err(|error| Failure::new(LaunchStage::Start, error))?
             .map_err(|error| not_started(&error))?;
         if let Some(around) = &mut inner.around {
             around.parent = Some(seen);
+            around.parent_volumes = volumes;
             around.shared = shared;
         }
         Ok(())

@@ -119,6 +119,7 @@ impl Launcher {
             mounted: BTreeMap::new(),
             image_root: ImageRoot::default(),
             volumes: Vec::new(),
+            parent_volumes: Vec::new(),
             secrets: None,
             parent: None,
             shared: None,

@@ -1,16 +1,42 @@
 //! The volumes that a task holds, brought to where it wants them: mounted in a container, else by a link in its sandbox.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use mete_agent_core::LaunchStage;
+use mete_agent_core::{Executor, LaunchStage};
 use tokio::task::spawn_blocking;
 
 use super::inner::Inner;
 use super::{Failure, Job, Launcher};
-use crate::containerizer::oci::VolumeMount;
-use crate::volumes;
+use crate::containerizer::volume_mount::VolumeMount;
+use crate::volumes::{self, Held};
 
 impl Launcher {
+    /// Sees to it that the volumes of an executor are there, which tasks of its group see below its sandbox.
+    pub(super) async fn volumes_of_parent(
+        &self,
+        job: &Job,
+        parent: &Executor,
+        inner: &Inner,
+    ) -> Result<Vec<VolumeMount>, Failure> {
+        let held = volumes::held_by(&parent.spec.resources);
+        let (all, container) = (self.volumes.clone(), job.container.clone());
+        let user = inner.owner.clone();
+        let bring = move || {
+            let ready = held.into_iter().map(|one| {
+                // Others of the group may be using it, as another user.
+                let one = Held {
+                    shared: true,
+                    ..one
+                };
+                let place = all.ready(&one, &container, user.as_ref())?;
+                Ok(seen(one, place))
+            });
+            ready.collect()
+        };
+        in_turn(bring).await
+    }
+
     /// Sees to it that the volumes of a task are there, and leads it to them. The sandbox is there, and still empty.
     pub(super) async fn bring_volumes(
         &self,
@@ -18,7 +44,7 @@ impl Launcher {
         sandbox: &Path,
         inner: &mut Inner,
     ) -> Result<(), Failure> {
-        let held = volumes::held_by(&job.spec);
+        let held = volumes::held_by(&job.spec.resources);
         if held.is_empty() {
             return Ok(());
         }
@@ -30,21 +56,14 @@ impl Launcher {
             for one in held {
                 let place = all.ready(&one, &container, user.as_ref())?;
                 if in_container {
-                    mounts.push(VolumeMount {
-                        target: one.target,
-                        place,
-                        read_only: one.read_only,
-                    });
+                    mounts.push(seen(one, place));
                 } else {
                     volumes::link(&one, &place, &sandbox, user.as_ref())?;
                 }
             }
             Ok(mounts)
         };
-        let brought = spawn_blocking(bring).await;
-        let mounts = brought
-            .map_err(|error| Failure::new(LaunchStage::Volumes, error))?
-            .map_err(|error: std::io::Error| Failure::io(LaunchStage::Volumes, &error))?;
+        let mounts = in_turn(bring).await?;
         if let Some(around) = &mut inner.around {
             around.volumes = mounts;
         } else if let Some(wanted) = &mut inner.docker {
@@ -52,4 +71,23 @@ impl Launcher {
         }
         Ok(())
     }
+}
+
+fn seen(held: Held, place: PathBuf) -> VolumeMount {
+    VolumeMount {
+        target: held.target,
+        place,
+        read_only: held.read_only,
+        is_shared: held.shared,
+    }
+}
+
+/// Work on the disk, which blocks.
+async fn in_turn<T: Send + 'static>(
+    bring: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let brought = spawn_blocking(bring).await;
+    brought
+        .map_err(|error| Failure::new(LaunchStage::Volumes, error))?
+        .map_err(|error| Failure::io(LaunchStage::Volumes, &error))
 }

@@ -73,6 +73,7 @@ pub(crate) fn task(agent: &Agent, container: &str, text: &str) -> Start {
         mounted: BTreeMap::new(),
         image_root: ImageRoot::Overlay,
         volumes: Vec::new(),
+        parent_volumes: Vec::new(),
         secrets: None,
         parent: None,
         shared: None,

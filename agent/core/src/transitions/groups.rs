@@ -53,7 +53,8 @@ impl Node {
             return;
         }
         let refusal = self.refusal(&framework, tasks.len());
-        let refusal = refusal.or_else(|| tasks.iter().find_map(|spec| self.volume_refusal(spec)));
+        let mut held = tasks.iter().map(|spec| &spec.resources);
+        let refusal = refusal.or_else(|| held.find_map(|held| self.volume_refusal(held)));
         let key = ExecutorKey {
             framework: framework.clone(),
             executor: executor.id.clone(),
@@ -61,7 +62,9 @@ impl Node {
         // The network of such an executor is made by what came first; one of the framework's own is launched as a task is.
         let is_first = executor.kind == ExecutorKind::Default && self.executors.get(&key).is_none();
         let refusal = match is_first {
-            true => refusal.or_else(|| foreign_port(&executor)),
+            true => refusal
+                .or_else(|| foreign_port(&executor))
+                .or_else(|| self.volume_refusal(&executor.resources)),
             false => refusal,
         };
         if let Some(refusal) = refusal {
@@ -82,6 +85,7 @@ impl Node {
             let tasks = keys.into_iter().zip(tasks).collect();
             return self.delegate_group(now, &key, &Arc::new(executor), tasks, agent, out);
         }
+        self.keep_volumes(now, &executor.resources, out);
         self.join_executor(now, &key, executor, &agent, group_of(&tasks));
         self.store_executor(&key, out);
         for (task, spec) in keys.into_iter().zip(tasks) {

@@ -46,7 +46,7 @@ impl Node {
             return;
         }
         let refusal = self.refusal(&key.framework, 1);
-        if let Some(refusal) = refusal.or_else(|| self.volume_refusal(&spec)) {
+        if let Some(refusal) = refusal.or_else(|| self.volume_refusal(&spec.resources)) {
             self.report_orphan(now, &key, refusal);
             if let Some(executor) = &spec.executor {
                 let executor = ExecutorKey {
@@ -78,7 +78,7 @@ impl Node {
         executor: Option<ExecutorId>,
         out: &mut Effects<Self>,
     ) {
-        self.keep_volumes(now, &spec, out);
+        self.keep_volumes(now, &spec.resources, out);
         let (state, source) = (TaskState::Staging, mete_model::Source::Agent);
         let mut latest = TaskStatus::new(key.task.clone(), state, source, now);
         latest.agent = Some(agent.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mete_model::{Effects, Reason, TaskSpec, TaskState, Timestamp, VolumeName};
+use mete_model::{Effects, Reason, Resources, TaskState, Timestamp, VolumeName};
 use tracing::{info, warn};
 
 use super::report::News;
@@ -12,17 +12,17 @@ use crate::record::Record;
 use crate::state::volumes::{MAX_VOLUMES, Volume, VolumePhase};
 
 impl Node {
-    /// Why a task cannot have the volumes that it names. The master sees to all of it but the number; an agent that is told
+    /// Why a task or an executor cannot have the volumes that it names. The master sees to all of it but the number; an agent that is told
     /// otherwise keeps what is on them apart all the same.
-    pub(super) fn volume_refusal(&self, spec: &TaskSpec) -> Option<News> {
+    pub(super) fn volume_refusal(&self, resources: &Resources) -> Option<News> {
         let mut new = 0;
-        for (name, tag, _) in spec.resources.volumes() {
+        for (name, tag, _) in resources.volumes() {
             let message = match self.volumes.get(&name) {
                 Some(known) if known.is_doomed() => {
                     format!("volume {name} was destroyed and is being erased")
                 }
                 Some(_) | None => match self.holder(&name, tag.shared) {
-                    Some(other) => format!("volume {name} is held by task {other}"),
+                    Some(other) => format!("volume {name} is held by {other}"),
                     None => {
                         new += usize::from(self.volumes.get(&name).is_none());
                         continue;
@@ -38,27 +38,33 @@ impl Node {
         })
     }
 
-    /// The live task that holds a volume which is not to be held by two.
+    /// The live task, or the executor, that holds a volume which is not to be held by two.
     fn holder(&self, name: &VolumeName, shared: bool) -> Option<String> {
-        let holds = |spec: &TaskSpec| {
-            let mut held = spec.resources.volumes();
+        let holds = |resources: &Resources| {
+            let mut held = resources.volumes();
             held.any(|(other, tag, _)| other == *name && !(shared && tag.shared))
         };
         let mut live = self.tasks.iter().filter(|task| task.is_live());
-        live.find(|task| holds(&task.spec))
-            .map(|task| task.key.task.to_string())
+        let task = live.find(|task| holds(&task.spec.resources));
+        let executors = self.executors.shared();
+        let mut executors = executors.values();
+        task.map(|task| format!("task {}", task.key.task))
+            .or_else(|| {
+                let executor = executors.find(|executor| holds(&executor.spec.resources));
+                executor.map(|executor| format!("executor {}", executor.key.executor))
+            })
     }
 
-    /// A task was accepted: from now on there is a directory for each volume that it holds, or will be.
+    /// A task or an executor was accepted: from now on there is a directory for each volume that it holds, or will be.
     pub(super) fn keep_volumes(
         &mut self,
         now: Timestamp,
-        spec: &TaskSpec,
+        resources: &Resources,
         out: &mut Effects<Self>,
     ) {
-        for (name, tag, bytes) in spec.resources.volumes() {
+        for (name, tag, bytes) in resources.volumes() {
             if self.volumes.get(&name).is_none() {
-                info!(volume = %name, task = %spec.id, "volume is kept from now on");
+                info!(volume = %name, "volume is kept from now on");
                 let kept = self.volumes.keep(Volume {
                     name,
                     bytes,

@@ -94,7 +94,7 @@ fn sharing(id: &str, line: &str) -> TaskSpec {
     spec
 }
 
-fn init(mut spec: TaskSpec) -> TaskSpec {
+pub(super) fn init(mut spec: TaskSpec) -> TaskSpec {
     spec.labels.push((INIT_LABEL.into(), None));
     spec
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use mete_model::container::{ContainerKind, Mount, MountSource, Network};
 use mete_model::{
     ContainerSpec, Reservation, ReservationKind, Resources, Role, Tag, TaskSpec, TaskState, Volume,
     VolumeName,
@@ -11,9 +12,11 @@ use mete_proto::mete::v1 as wire;
 use wire::agent_message::Message as Said;
 use wire::master_message::Message;
 
+use super::groups;
 use super::master::{Link, Master, task};
 use super::world::{Work, json};
 use crate::containers::possible;
+use crate::dockerd::{Dockerd, IMAGE, engine_possible};
 use crate::support::until;
 
 /// Disk of a role, with a volume on it.
@@ -187,4 +190,176 @@ async fn a_container_sees_its_volume_where_it_wants_it() {
 
     let said = work.said_now("reads", "stdout");
     assert_eq!(said, "from inside\nread only\n");
+}
+
+/// A task whose container sees these paths of its sandbox besides.
+fn seeing(id: &str, line: &str, volume: &Resources, paths: &[(&str, MountSource)]) -> TaskSpec {
+    let mut spec = holding(id, line, volume);
+    let mounts = paths.iter().map(|(target, source)| Mount {
+        target: (*target).into(),
+        source: source.clone(),
+        read_only: false,
+    });
+    spec.container = Some(Box::new(ContainerSpec {
+        image: Some("busybox".into()),
+        mounts: mounts.collect(),
+        ..ContainerSpec::default()
+    }));
+    spec
+}
+
+#[tokio::test]
+async fn a_path_of_the_sandbox_that_leads_to_a_volume_means_the_volume() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let mine = volume("db", "pgdata", false);
+    let sandbox = |path: &str| MountSource::Sandbox(path.into());
+    let paths = [
+        ("/var/lib/pg", sandbox("./pgdata/")),
+        ("/below", sandbox("pgdata/sub/dir")),
+        ("/all", sandbox(".")),
+    ];
+    let line = "cat /var/lib/pg/log; echo y >> /var/lib/pg/log; echo b > /below/b; cat pgdata/log /all/pgdata/sub/dir/b";
+
+    link.run(&seeing("one", line, &mine, &paths)).await;
+    link.until(TaskState::Finished).await;
+    agent.kill().await;
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    link.run(&seeing("two", line, &mine, &paths)).await;
+    link.until(TaskState::Finished).await;
+    let mut bare = seeing(
+        "bare",
+        "cat other/log",
+        &mine,
+        &[("other", sandbox("pgdata"))],
+    );
+    bare.container.as_mut().unwrap().image = None;
+    link.run(&bare).await;
+    link.until(TaskState::Finished).await;
+    let reads = volume("db", "pgdata", true);
+    let line = "echo z > /var/lib/pg/log || echo read only";
+    link.run(&seeing("reads", line, &reads, &paths[..1])).await;
+    link.until(TaskState::Finished).await;
+
+    assert_eq!(work.said_now("one", "stdout"), "y\nb\n");
+    assert_eq!(work.said_now("two", "stdout"), "y\ny\ny\nb\n");
+    assert_eq!(work.said_now("bare", "stdout"), "y\ny\n");
+    assert_eq!(work.said_now("reads", "stdout"), "read only\n");
+    let log = place(&work, "db").join("log");
+    assert_eq!(fs::read_to_string(log).unwrap(), "y\ny\n");
+}
+
+#[tokio::test]
+async fn an_engine_too_mounts_the_volume_that_a_path_of_the_sandbox_leads_to() {
+    if !engine_possible() {
+        return;
+    }
+    let engine = Dockerd::start().await;
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let socket = format!("--docker-socket={}", engine.socket().display());
+    let agent = work.start(
+        master.address,
+        &["--containerizers=process,oci,docker", &socket],
+    );
+    let (mut link, _) = master.admit().await;
+    let mine = volume("db", "pgdata", false);
+    let paths = [
+        ("/var/lib/pg", MountSource::Sandbox("pgdata".into())),
+        ("/all", MountSource::Sandbox(".".into())),
+    ];
+    let line =
+        "cat /var/lib/pg/log; echo y >> /var/lib/pg/log; cat /all/pgdata/log; hostname > /all/name";
+
+    for id in ["one", "two"] {
+        let mut spec = seeing(id, line, &mine, &paths);
+        let container = spec.container.as_mut().unwrap();
+        container.kind = ContainerKind::Docker;
+        container.image = Some(IMAGE.into());
+        container.hostname = Some("engine".into());
+        link.run(&spec).await;
+        link.until(TaskState::Finished).await;
+    }
+
+    assert_eq!(work.said_now("two", "stdout"), "y\ny\ny\n");
+    assert_eq!(work.said_now("two", "name"), "engine\n");
+    let log = place(&work, "db").join("log");
+    assert_eq!(fs::read_to_string(log).unwrap(), "y\ny\n");
+    drop(link);
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn tasks_of_a_group_find_the_volume_of_their_executor_below_its_sandbox() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let mut pod = groups::executor(Network::Host);
+    pod.resources.add(&volume("db", "data", false));
+    let parent = [("/srv", MountSource::Parent("data".into()))];
+    let none = Resources::none();
+
+    for (writer, reader) in [("w1", "r1"), ("w2", "r2")] {
+        let writes = seeing(writer, "echo y >> /srv/log", &none, &parent);
+        let reads = seeing(reader, "cat /srv/log; sleep 1000", &none, &parent);
+        let begun = [(writer, TaskState::Finished), (reader, TaskState::Running)];
+        groups::run(&link, &pod, &[groups::init(writes), reads]).await;
+        groups::heard(&mut link, &begun).await;
+        let other = holding("other", "true", &volume("db", "data", false));
+        link.run(&other).await;
+        let refused = link.until(TaskState::Failed).await;
+        let said = refused.message.unwrap();
+        assert_eq!(said, "volume db: data is held by executor pod");
+        link.kill(reader).await;
+        groups::heard(&mut link, &[(reader, TaskState::Killed)]).await;
+    }
+
+    let log = place(&work, "db").join("log");
+    assert_eq!(fs::read_to_string(log).unwrap(), "y\ny\n");
+}
+
+#[tokio::test]
+async fn mounts_further_in_are_not_hidden_and_dockers_kind_has_its_directories_made() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let root = work.beside().join("allowed");
+    fs::create_dir(&root).unwrap();
+    let option = format!("--volume-root={}", root.display());
+    let _agent = work.start(master.address, &[&option]);
+    let (mut link, _) = master.admit().await;
+    let host = |path: &str| MountSource::Host(root.join(path).display().to_string());
+    let paths = [
+        ("/data/sub/db", MountSource::Sandbox("db".into())),
+        ("/data/sub", host("new/sub")),
+        ("/data", host("new/outer")),
+    ];
+    let line = "echo d > /data/sub/db/f; echo s > /data/sub/f; echo o > /data/f";
+    let mut spec = seeing("docker", line, &Resources::none(), &paths);
+    link.run(&spec).await;
+    let failed = link.until(TaskState::Failed).await;
+    let message = failed.message.unwrap();
+    assert!(message.contains("No such file"), "{message}");
+
+    spec.container.as_mut().unwrap().kind = ContainerKind::Docker;
+    spec.id = "again".parse().unwrap();
+    link.run(&spec).await;
+    link.until(TaskState::Finished).await;
+
+    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    assert_eq!(text("new/sub/f"), "s\n");
+    assert_eq!(text("new/outer/f"), "o\n");
+    assert_eq!(work.said_now("again", "db/f"), "d\n");
 }

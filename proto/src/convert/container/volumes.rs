@@ -57,13 +57,22 @@ pub(in crate::convert) fn target(path: &str, text: &str) -> Result<String, Conve
     Ok(text.to_owned())
 }
 
+/// A path of a sandbox, which may be the sandbox itself.
+fn of_sandbox(path: &str, text: &str) -> Result<String, ConvertError> {
+    let is_all = !text.is_empty() && text.split('/').all(|part| matches!(part, "" | "."));
+    match is_all {
+        true => Ok(".".to_owned()),
+        false => target(path, text),
+    }
+}
+
 /// A relative path is below the sandbox, as in Mesos.
 fn on_host(path: &str, text: &str) -> Result<MountSource, ConvertError> {
     if text.starts_with('/') {
         without_nul(path, text)?;
         return Ok(MountSource::Host(text.to_owned()));
     }
-    target(path, text).map(MountSource::Sandbox)
+    of_sandbox(path, text).map(MountSource::Sandbox)
 }
 
 fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
@@ -90,7 +99,7 @@ fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
                 .sandbox_path
                 .as_ref()
                 .ok_or_else(|| ConvertError::missing("sandbox_path"))?;
-            let path = target("sandbox_path.path", &sandbox.path)?;
+            let path = of_sandbox("sandbox_path.path", &sandbox.path)?;
             Ok(match sandbox.r#type() {
                 Whose::Parent => MountSource::Parent(path),
                 Whose::Self_ | Whose::Unknown => MountSource::Sandbox(path),

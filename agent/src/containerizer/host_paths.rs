@@ -1,4 +1,4 @@
-//! What of the machine a container sees: paths, looked at before the engine gets them.
+//! Paths of the machine that a container is to see, looked at, and made, before anything is mounted.
 //!
 //! The engine takes paths and follows links. So a path below a root of the operator, or below the sandbox, must be free
 //! of links when the container is made; what the sandbox holds then was fetched, and no program of the task has run.
@@ -13,11 +13,11 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// A sentence that names the path: it is not there, or there is a link in it.
-pub(super) fn path(root: &Path, below: &str, make: bool) -> Result<String, String> {
+pub(crate) fn path(root: &Path, below: &str, make: bool) -> Result<String, String> {
     let whole = root.join(below);
     let failed = |errno: Errno| match errno {
         Errno::LOOP | Errno::XDEV => format!(
-            "volume {}: symbolic links are not followed for a Docker Engine",
+            "volume {}: symbolic links on the way are not followed",
             whole.display()
         ),
         other => {
@@ -44,6 +44,22 @@ pub(super) fn path(root: &Path, below: &str, make: bool) -> Result<String, Strin
     text.ok_or_else(|| format!("volume {}: the path is not UTF-8", whole.display()))
 }
 
+/// Makes a directory below `root` where there is nothing at all, as `docker run -v` does: root's, 0755. Blocks.
+///
+/// # Errors
+/// As [`path`].
+pub(crate) fn make_missing(root: &Path, below: &str) -> Result<(), String> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())
+        .and_then(|root| openat2(&root, below, flags, Mode::empty(), resolve));
+    match found {
+        Err(Errno::NOENT) if !below.is_empty() => path(root, below, true).map(drop),
+        // What else is wrong is told by whoever mounts it.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +71,10 @@ mod tests {
 
         let made = path(root.path(), "a/b", true).unwrap();
         assert!(Path::new(&made).is_dir());
+        make_missing(root.path(), "b/c").unwrap();
+        assert!(root.path().join("b/c").is_dir());
+        let refused = make_missing(root.path(), "a/b/../../link/x").unwrap_err();
+        assert!(refused.contains("symbolic links"), "{refused}");
         let refused = path(root.path(), "link/x", true).unwrap_err();
         assert!(refused.contains("symbolic links"), "{refused}");
         let refused = path(root.path(), "..", false).unwrap_err();
