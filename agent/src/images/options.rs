@@ -22,8 +22,8 @@ const DEFAULT_HIGH_WATER_PERCENT: u8 = 85;
 /// How an agent treats images.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ImageOptions {
-    /// Registry (`host:port`, or `host` for port 80) that is spoken to in plain HTTP; all others need TLS. May be given
-    /// more than once.
+    /// Registry (`host:port`, or `host` for port 80) that is spoken to in plain HTTP; all others need TLS, but for those
+    /// on loopback, which do without when they know none. May be given more than once.
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
     pub insecure_registries: Vec<String>,
     /// Logins for registries: a Docker `config.json` with `auths`. Read anew for each pull.

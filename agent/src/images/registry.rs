@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! get ─▶ 401 ─▶ token server, or password ─▶ get again (once)
-//!     ─▶ 30x ─▶ the next address: over TLS or allowed by name, without the login when it is another host
+//!     ─▶ 30x ─▶ the next address: over TLS, allowed by name, or all on this machine, without the login when it is another host
 //!     ─▶ 5xx, 429, broken connection, silence ─▶ the whole once more, at most ATTEMPTS times
 //! ```
 //! Invariants: no body is read without a bound; content is hashed as it comes and counts only when its digest is the
@@ -98,7 +98,7 @@ impl Registries {
                 doing: "logins cannot be read".to_owned(),
                 said: std::sync::Arc::new(std::io::Error::other(error)),
             })??;
-        let scheme = self.transport.scheme(reference.host());
+        let scheme = self.scheme(reference.host()).await;
         let base = format!(
             "{scheme}://{}/v2/{}/",
             reference.host(),
@@ -117,6 +117,25 @@ impl Registries {
             login,
             authorization: Mutex::new(None),
         })
+    }
+}
+
+impl Registries {
+    /// How a registry is spoken to: one of this machine without TLS when it does not know that.
+    async fn scheme(&self, host: &str) -> &'static str {
+        let scheme = self.transport.scheme(host);
+        if scheme == "http" || !transport::is_loopback(host) {
+            return scheme;
+        }
+        let asked = Request::get(format!("https://{host}/v2/")).header(USER_AGENT, AGENT);
+        let Ok(asked) = asked.body(Full::new(Bytes::new())) else {
+            return scheme;
+        };
+        match timeout(self.stall, self.transport.send(asked)).await {
+            Ok(Err(error)) if error.speaks_no_tls => "http",
+            // Whatever else is wrong the first real request will tell.
+            Ok(_) | Err(_) => scheme,
+        }
     }
 }
 
@@ -336,7 +355,15 @@ impl Session<'_> {
         let answer = timeout(stall, self.registries.transport.send(request)).await;
         answer
             .map_err(|_| self.too_slow(format!("no answer within {stall:?}")))?
-            .map_err(|why| self.unreachable(why))
+            .map_err(|error| {
+                self.unreachable(match error.speaks_no_tls {
+                    true => format!(
+                        "it does not speak TLS ({}); --insecure-registry allows an agent plain HTTP with a HOST:PORT",
+                        error.why
+                    ),
+                    false => error.why,
+                })
+            })
     }
 
     /// Where a redirect leads.
@@ -350,7 +377,8 @@ impl Session<'_> {
     }
 
     fn check(&self, to: &Url) -> Result<(), ImageError> {
-        if self.registries.transport.allows(to) {
+        let is_here = |url: &Url| host(url).is_some_and(|host| transport::is_loopback(&host));
+        if self.registries.transport.allows(to) || is_here(&self.base) && is_here(to) {
             return Ok(());
         }
         Err(ImageError::Astray {

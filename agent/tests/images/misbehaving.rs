@@ -428,10 +428,10 @@ async fn a_token_is_fetched_with_or_without_a_login() {
 }
 
 /// A file with a login for the registry.
-fn login_for(fake: &Fake) -> tempfile::NamedTempFile {
+fn login_for(address: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let entry = json!({ "auth": "bWV0ZTpvcGVuIHNlc2FtZQ==" });
-    let auths = json!({ "auths": { fake.address.clone(): entry } });
+    let auths = json!({ "auths": { address: entry } });
     std::fs::write(file.path(), auths.to_string()).unwrap();
     file
 }
@@ -445,12 +445,12 @@ async fn a_login_goes_to_no_token_server_without_tls() {
     .await;
     let realm = format!("http://{}/token", thief.address);
     let fake = Fake::start(&[("app:1", &sample)], wants_tokens(realm, Some("never"))).await;
-    let file = login_for(&fake);
-    let host = Host::with(&[&fake.address], |options| {
+    let file = login_for(&fake.elsewhere());
+    let host = Host::with(&[&fake.elsewhere()], |options| {
         options.credentials = Some(file.path().to_owned());
     });
 
-    let reference = fake.reference("app:1");
+    let reference = format!("{}/app:1", fake.elsewhere());
     let pulled = host
         .images
         .provide(&reference, Pull::IfMissing, &container("c"), |_| {})
@@ -481,22 +481,22 @@ async fn a_storage_elsewhere_gets_the_request_but_not_the_login() {
             .then(|| (StatusCode::TEMPORARY_REDIRECT, location).into_response())
     })
     .await;
-    let file = login_for(&fake);
+    let file = login_for(&fake.elsewhere());
     let pull = async |allowed: &[&str]| {
         let host = Host::with(allowed, |options| {
             options.credentials = Some(file.path().to_owned());
         });
-        let reference = fake.reference("app:1");
+        let reference = format!("{}/app:1", fake.elsewhere());
         host.images
             .provide(&reference, Pull::IfMissing, &container("c"), |_| {})
             .await
     };
 
-    let allowed = pull(&[&fake.address, &storage.address]).await;
+    let allowed = pull(&[&fake.elsewhere(), &storage.address]).await;
     assert_eq!(allowed.unwrap().digest, sample.digest());
     assert_eq!(storage.count(&sample.layers[0]), 1);
     // Where the storage is not allowed to do without TLS, it is not asked.
-    let error = pull(&[&fake.address]).await.unwrap_err();
+    let error = pull(&[&fake.elsewhere()]).await.unwrap_err();
     assert!(matches!(error, ImageError::Astray { .. }), "{error}");
     assert_eq!(storage.count(&sample.layers[0]), 1);
 }
@@ -510,7 +510,7 @@ async fn plain_http_is_spoken_only_where_it_is_allowed() {
     let pulled = host
         .images
         .provide(
-            &fake.reference("app:1"),
+            &format!("{}/app:1", fake.elsewhere()),
             Pull::IfMissing,
             &container("c"),
             |_| {},

@@ -238,6 +238,32 @@ async fn a_registry_over_tls_is_trusted_by_its_authority() {
 }
 
 #[tokio::test]
+async fn loopback_does_without_tls_when_it_knows_none_and_other_hosts_are_told_how_to() {
+    let registry = Real::start_with_login().await;
+    let sample = Sample::of(&[layer(&[("a", b"1")])]);
+    let creds = ["--dest-creds=mete:open sesame"];
+    let reference = registry.push(&sample, "app:1", &creds);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let entry = json!({ "auth": "bWV0ZTpvcGVuIHNlc2FtZQ==" });
+    let auths = json!({ "auths": { registry.address.clone(): entry } });
+    std::fs::write(file.path(), auths.to_string()).unwrap();
+    let host = Host::with(&[], |options| {
+        options.credentials = Some(file.path().to_owned());
+    });
+    let provide = async |reference: &str| {
+        host.images
+            .provide(reference, Pull::IfMissing, &container("c"), nothing)
+            .await
+    };
+
+    assert_eq!(provide(&reference).await.unwrap().digest, sample.digest());
+    let elsewhere = reference.replace("127.0.0.1", "0.0.0.0");
+    let error = provide(&elsewhere).await.unwrap_err().to_string();
+    assert!(error.contains("does not speak TLS"), "{error}");
+    assert!(error.contains("--insecure-registry"), "{error}");
+}
+
+#[tokio::test]
 async fn the_image_of_this_machine_is_taken_from_an_index() {
     let layers = [layer(&[("a", b"1")])];
     let (mine, other) = (

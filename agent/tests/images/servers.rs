@@ -288,6 +288,11 @@ impl Fake {
         format!("{}/{name}", self.address)
     }
 
+    /// Its address by a name that is none of loopback's.
+    pub(crate) fn elsewhere(&self) -> String {
+        self.address.replace("127.0.0.1", "0.0.0.0")
+    }
+
     /// How often a path that ends like this was asked for.
     pub(crate) fn count(&self, end: &str) -> usize {
         let seen = self.seen.lock().unwrap();

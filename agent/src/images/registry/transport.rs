@@ -1,10 +1,12 @@
-//! Connections to registries: HTTP/1.1, over TLS unless an operator allows otherwise for a host by name.
+//! Connections to registries: HTTP/1.1, over TLS unless an operator allows otherwise for a host by name. One of this very
+//! machine that speaks none may do without (Docker takes 127.0.0.0/8, `::1` and `localhost` so).
 //!
 //! TLS is set up here and for nobody else, so that no other client of the process depends on it. Bounds: a connection
 //! within [`CONNECT`], and an answer within the patience of who asks.
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use url::Url;
+use url::{Host, Url};
 
 use crate::images::error::ImageError;
 
@@ -88,14 +90,63 @@ impl Transport {
     /// Sends one request; the answer's body is still to come.
     ///
     /// # Errors
-    /// What the network says, with its causes.
+    /// [`SendError`].
     pub(super) async fn send(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, SendError> {
         let answer = self.client.request(request).await;
-        answer.map_err(|error| causes(&error))
+        answer.map_err(|error| SendError {
+            speaks_no_tls: error.is_connect() && is_no_tls(&error),
+            why: causes(&error),
+        })
     }
+}
+
+/// Why there is no answer.
+pub(super) struct SendError {
+    /// What the network says, with its causes.
+    pub(super) why: String,
+    /// Whether there is something at the address that does not know TLS.
+    pub(super) speaks_no_tls: bool,
+}
+
+/// Whether `host:port` is this very machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let url = Url::parse(&format!("http://{host}"));
+    match url.as_ref().map(Url::host) {
+        Ok(Some(Host::Domain(name))) => name.eq_ignore_ascii_case("localhost"),
+        Ok(Some(Host::Ipv4(address))) => address.is_loopback(),
+        Ok(Some(Host::Ipv6(address))) => address.is_loopback(),
+        Ok(None) | Err(_) => false,
+    }
+}
+
+/// What speaks plain HTTP answers the beginning of TLS with text, or hangs up.
+fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(is_no_answer_of_tls) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// An error of the system may hold others, which are not among its causes.
+fn is_no_answer_of_tls(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else {
+        return matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        );
+    };
+    if let Some(error) = inner.downcast_ref() {
+        return is_no_answer_of_tls(error);
+    }
+    matches!(inner.downcast_ref(), Some(rustls::Error::InvalidMessage(_)))
+        || error.kind() == ErrorKind::UnexpectedEof
 }
 
 /// `host:port` as people write it: without the port that the scheme has anyway.
@@ -143,7 +194,7 @@ fn tls(authorities: &[PathBuf]) -> Result<ClientConfig, ImageError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| ImageError::Io {
             doing: "TLS cannot be set up".to_owned(),
-            said: Arc::new(std::io::Error::other(error)),
+            said: Arc::new(io::Error::other(error)),
         })?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
@@ -155,5 +206,32 @@ fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     match found.is_empty() {
         true => Err("there is no certificate in it".to_owned()),
         false => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_has_several_names() {
+        for host in [
+            "127.0.0.1:5000",
+            "127.9.9.9",
+            "localhost",
+            "LOCALHOST:80",
+            "[::1]:5000",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "10.0.0.1:5000",
+            "localhost.example.com",
+            "example.com",
+            "[::2]",
+            "",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }
