@@ -371,7 +371,8 @@ async fn what_makes_no_sense_is_refused_by_name() {
 async fn what_a_task_prints_is_followed_over_rotations_to_its_end() {
     let mut master = Master::start().await;
     let work = Work::new();
-    let _agent = work.start(master.address, &["--output-bytes=4096", "--output-files=4"]);
+    // All that it prints is kept, so that whoever follows slowly misses nothing either.
+    let _agent = work.start(master.address, &["--output-bytes=4096", "--output-files=8"]);
     let (mut link, register) = master.admit().await;
     let port = register.agent_info.port();
     let line = "i=0; while test $i -lt 2000; do echo line $i; i=$((i+1)); test $((i % 100)) = 0 && sleep 0.02; done; echo bad >&2";
