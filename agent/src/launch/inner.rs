@@ -21,6 +21,9 @@ use crate::containerizer::{image_users, users};
 use crate::devices::Node;
 use crate::docker::{Wanted, is_for_engine};
 
+/// The number of whom containers run as when nobody is named.
+const ROOT: &str = "0";
+
 /// Signal number of SIGTERM.
 const TERMINATE: i32 = 15;
 
@@ -233,7 +236,8 @@ fn check_ports(job: &Job, spec: &ContainerSpec) -> Result<(), Failure> {
 }
 
 /// Whom it runs as: a user of the image. A name that only the machine knows means the machine's user when it is that of
-/// the task's command or of its framework, as without an image. Sets `HOME` if nobody has.
+/// the task's command or of its framework, as without an image. Sets `HOME` if nobody has: as Docker does, to that of the
+/// user, root if nobody is named, and to `/` for one that the image does not know.
 async fn user_in_image(
     job: &Job,
     spec: &ContainerSpec,
@@ -242,21 +246,19 @@ async fn user_in_image(
 ) -> Result<Option<User>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(LaunchStage::Start, error);
     let of_framework = Some(&job.framework.user).filter(|name| !name.is_empty());
-    let Some(name) = inside.user.as_ref().or(of_framework).cloned() else {
-        return Ok(None);
-    };
+    let named = inside.user.as_ref().or(of_framework).cloned();
+    let name = named.clone().unwrap_or_else(|| ROOT.to_owned());
     let is_machines = inside.user.is_none()
         || spec.user.is_none() && job.spec.command.user.as_ref() == Some(&name);
     let asked = name.clone();
     let found = spawn_blocking(move || image_users::find(&asked, &layers)).await;
-    match found.map_err(|error| failed(&error))? {
-        Ok(found) => {
-            if let Some(home) = found.home {
-                let variable = inside.environment.entry("HOME".to_owned());
-                variable.or_insert(home);
-            }
-            Ok(Some(found.user))
-        }
+    let found = found.map_err(|error| failed(&error))?;
+    let home = found.as_ref().ok().and_then(|found| found.home.clone());
+    let variable = inside.environment.entry("HOME".to_owned());
+    variable.or_insert_with(|| home.unwrap_or_else(|| "/".to_owned()));
+    match found {
+        Ok(_) if named.is_none() => Ok(None),
+        Ok(found) => Ok(Some(found.user)),
         Err(_) if is_machines => {
             let found = spawn_blocking(move || users::look_up(&name)).await;
             let found = found.map_err(|error| failed(&error))?;

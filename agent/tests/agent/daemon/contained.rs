@@ -77,6 +77,34 @@ async fn a_task_in_a_container_runs_is_healthy_and_survives_its_agent() {
 }
 
 #[tokio::test]
+async fn everybody_in_an_image_has_a_home() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let homes = [
+        ("nobody-named", None, "/root\n"),
+        ("named", Some("4444"), "/srv\n"),
+        ("unknown", Some("1234"), "/\n"),
+    ];
+
+    for (id, user, home) in homes {
+        let spec = contained(id, "echo $HOME", |one| one.user = user.map(str::to_owned));
+        link.run(&spec).await;
+        link.until(TaskState::Finished).await;
+        assert_eq!(work.said_now(id, "stdout"), home, "{id}");
+    }
+    let mut own = contained("own", "echo $HOME", |_| {});
+    own.command.environment.insert("HOME".into(), "/own".into());
+    link.run(&own).await;
+    link.until(TaskState::Finished).await;
+    assert_eq!(work.said_now("own", "stdout"), "/own\n");
+}
+
+#[tokio::test]
 async fn what_a_container_may_not_have_is_named() {
     if !possible() {
         return;
