@@ -1,6 +1,6 @@
 //! What makes no sense, or is not carried yet, is refused with field and value.
 
-use mete_model::container::MountSource;
+use mete_model::container::{Mount, MountSource};
 use mete_model::{AgentInfo, FrameworkInfo, Program, TaskSpec, TaskStatus};
 use mete_proto::convert::executor::group;
 use mete_proto::convert::task::alone;
@@ -311,6 +311,19 @@ fn a_container_names_what_is_not_carried() {
         refused(&|docker| docker.parameters.push(parameter("cap-add", "FLY"))),
         "container.docker.parameters[0].value: \"FLY\" is not possible: it is a capability of Linux, or ALL"
     );
+    assert_eq!(
+        refused(&|docker| docker
+            .parameters
+            .push(parameter("oom-kill-disable", "true"))),
+        "container.docker.parameters[0].value: \"true\" is not possible: a task that has no memory left is always killed"
+    );
+    for value in ["data:/data", "/data", "/a:/b:z", "/a:/b:ro:z", "/a:../b"] {
+        let said = refused(&|docker| docker.parameters.push(parameter("volume", value)));
+        assert!(
+            said.starts_with("container.docker.parameters[0].value: "),
+            "{said}"
+        );
+    }
     assert!(
         refused(&|docker| docker.parameters.push(parameter("volumes-from", "x")))
             .starts_with("container.docker.parameters[0].key: \"volumes-from\" is not possible: known are cap-add")
@@ -330,6 +343,13 @@ fn dockers_parameters_are_understood() {
         ("shm-size", "16m"),
         ("tmpfs", "/run:size=1k"),
         ("ulimit", "nofile=10:20"),
+        ("volume", "/srv/data:/data:ro"),
+        ("memory-swap", "-1"),
+        ("memory-swappiness", "0"),
+        ("memory-reservation", "64m"),
+        ("oom-kill-disable", "false"),
+        ("init", "true"),
+        ("log-driver", "json-file"),
     ];
     let mut info = task();
     info.container = Some(Box::new(docker(|docker| {
@@ -358,6 +378,14 @@ fn dockers_parameters_are_understood() {
         }
     );
     assert_eq!(isolation.rlimits[0].hard, Some(20));
+    assert_eq!(
+        spec.mounts[1],
+        Mount {
+            target: "/data".into(),
+            source: MountSource::Host("/srv/data".into()),
+            read_only: true,
+        }
+    );
 }
 
 #[test]

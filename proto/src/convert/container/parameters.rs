@@ -19,19 +19,35 @@ pub(super) fn read(
         "cap-drop" => isolation.drop.extend(capabilities(value)?),
         "cpus" => isolation.cpu_limit_milli = Some(thousandths(value)?),
         "hostname" => spec.hostname = Some(hostname("value", value)?),
-        // For people who look at a Docker daemon; there is none.
-        "label" => {}
+        // For people who look at a Docker daemon; there is none, and the output is in the sandbox.
+        "label" | "log-driver" | "log-opt" => {}
+        // The first process of a container reaps what is left behind, asked or not.
+        "init" => drop(truth(value)?),
+        // What a task may swap at most, and how eagerly: none does.
+        "memory-swap" => most(value)?,
+        "memory-swappiness" => most(value)?,
+        // `mem` of the task is what it is sure of.
+        "memory-reservation" => drop(bytes(value)?),
+        "oom-kill-disable" if truth(value)? => {
+            return Err(bad(
+                value,
+                "a task that has no memory left is always killed",
+            ));
+        }
+        "oom-kill-disable" => {}
         "pids-limit" => isolation.max_pids = Some(positive(value)?),
         "read-only" => isolation.read_only_root = truth(value)?,
         "security-opt" => security(spec, value)?,
         "shm-size" => isolation.shm_bytes = Some(bytes(value)?),
         "tmpfs" => spec.mounts.push(tmpfs(value)?),
         "ulimit" => isolation.rlimits.push(ulimit(value)?),
+        "v" | "volume" => spec.mounts.push(volume(value)?),
         "user" => spec.user = Some(named("value", value)?),
         "workdir" => spec.working_dir = Some(volumes::target("value", value)?),
         key => {
-            let rule = "known are cap-add, cap-drop, cpus, hostname, label, pids-limit, read-only, security-opt, \
-                        shm-size, tmpfs, ulimit, user, workdir";
+            let rule = "known are cap-add, cap-drop, cpus, hostname, init, label, log-driver, log-opt, memory-reservation, \
+                        memory-swap, memory-swappiness, oom-kill-disable, pids-limit, read-only, security-opt, shm-size, \
+                        tmpfs, ulimit, user, volume, workdir";
             return Err(ConvertError::bad_value(
                 "key",
                 format_args!("{key:?}"),
@@ -167,6 +183,36 @@ fn security(spec: &mut ContainerSpec, value: &str) -> Result<(), ConvertError> {
         }
     }
     Ok(())
+}
+
+/// An upper bound that is always kept; -1 is none.
+fn most(value: &str) -> Result<(), ConvertError> {
+    match value {
+        "-1" | "0" => Ok(()),
+        value => bytes(value).map(drop),
+    }
+}
+
+/// `/on/the/machine:/inside:ro`.
+fn volume(value: &str) -> Result<Mount, ConvertError> {
+    let rule = "it is a path of the machine and one inside, as in /srv/data:/data:ro";
+    let mut parts = value.split(':');
+    let (Some(path), Some(target)) = (parts.next(), parts.next()) else {
+        return Err(bad(value, rule));
+    };
+    let read_only = match (parts.next(), parts.next()) {
+        (None | Some("rw"), None) => false,
+        (Some("ro"), None) => true,
+        (_, _) => return Err(bad(value, rule)),
+    };
+    if !path.starts_with('/') || !target.starts_with('/') || path.contains('\0') {
+        return Err(bad(value, rule));
+    }
+    Ok(Mount {
+        target: volumes::target("value", target)?,
+        source: MountSource::Host(path.to_owned()),
+        read_only,
+    })
 }
 
 /// `/path`, `/path:size=64m,ro`.
