@@ -9,7 +9,7 @@ use mete_daemon::event_loop::{Handle, Hands};
 use mete_framework_sdk::{
     CallError, Client, Filters, Group, OfferId, Operation, OperationId, Order, Task, TaskPort,
 };
-use mete_model::container::MountSource;
+use mete_model::container::{Login, MountSource};
 use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::size::MAX_SECRETS_BYTES;
 use mete_service_framework_core::state::instances::InstanceId;
@@ -238,12 +238,20 @@ async fn fetched(
     let (fetched, room) = fetched.await.unwrap_or(broken);
     *left = room;
     match fetched {
-        Ok(Fetched { variables, files }) => {
+        Ok(Fetched {
+            variables,
+            files,
+            login,
+        }) => {
             launch.task.command.environment.extend(variables);
-            let container = launch.task.container.as_deref_mut();
-            for mount in container.into_iter().flat_map(|one| &mut one.mounts) {
-                if let MountSource::Secret(value) = &mut mount.source {
-                    *value = files.get(&mount.target).cloned();
+            if let Some(container) = launch.task.container.as_deref_mut() {
+                for mount in &mut container.mounts {
+                    if let MountSource::Secret(value) = &mut mount.source {
+                        *value = files.get(&mount.target).cloned();
+                    }
+                }
+                if let Some(login) = login {
+                    container.login = Login::Own(Some(login));
                 }
             }
             Ok(launch)

@@ -96,6 +96,11 @@ impl Secrets {
             let value = SecretValue::new(value);
             fetched.files.insert(place.clone(), value);
         }
+        if let Some(source) = &wanted.login {
+            let value =
+                get(source).map_err(|why| failed("the login for its image", source, why))?;
+            fetched.login = Some(SecretValue::new(value));
+        }
         Ok(fetched)
     }
 }
@@ -107,6 +112,8 @@ pub(crate) struct Fetched {
     pub(crate) variables: BTreeMap<String, String>,
     /// By the place of the file.
     pub(crate) files: BTreeMap<String, SecretValue>,
+    /// The login for its image.
+    pub(crate) login: Option<SecretValue>,
 }
 
 /// What a variable can hold. Editors and `echo` end a file with a newline.
@@ -232,9 +239,14 @@ mod tests {
         let secrets = Secrets::new(Some(place.path().to_owned()));
         let by = |by: &str, source: &str| BTreeMap::from([(by.to_owned(), source.to_owned())]);
         let fetch = |variables, files| {
-            secrets.fetch(&LaunchSecrets { variables, files }, &mut {
-                MAX_SECRETS_BYTES
-            })
+            secrets.fetch(
+                &LaunchSecrets {
+                    variables,
+                    files,
+                    login: None,
+                },
+                &mut { MAX_SECRETS_BYTES },
+            )
         };
 
         let fetched = fetch(by("KEY", "key"), by("/key", "key")).expect("had");

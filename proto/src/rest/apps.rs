@@ -139,7 +139,7 @@ optional_fields! {
         parameters: Vec<serde_json::Value>,
         /// All of root's powers: not carried.
         privileged: bool,
-        /// Credentials for the registry: not carried yet.
+        /// The secret that is the login for the registry: `{"secret": name}`.
         pull_config: serde_json::Value,
         /// The same in the old form: not carried yet.
         credential: serde_json::Value,

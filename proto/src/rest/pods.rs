@@ -164,7 +164,7 @@ optional_fields! {
         kind: String,
         /// Its reference.
         id: String,
-        /// Credentials for the registry: not carried yet.
+        /// The secret that is the login for the registry: `{"secret": name}`.
         pull_config: serde_json::Value,
         /// Ask the registry before every start.
         force_pull: bool,

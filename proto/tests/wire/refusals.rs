@@ -267,10 +267,6 @@ fn a_container_names_what_is_not_carried() {
     let refused = |change: &dyn Fn(&mut DockerInfo)| {
         refused(|task| task.container = Some(Box::new(docker(change))))
     };
-    let parameter = |key: &str, value: &str| wire::Parameter {
-        key: key.to_owned(),
-        value: value.to_owned(),
-    };
 
     assert_eq!(
         refused(&|docker| docker.set_network(DockerNetwork::User)),
@@ -307,27 +303,40 @@ fn a_container_names_what_is_not_carried() {
         refused(&|docker| docker.image.clear()),
         "container.docker.image: it is missing"
     );
+}
+
+#[test]
+fn dockers_parameters_are_refused_by_name_and_value() {
+    let refused = |key: &str, value: &str| {
+        let parameter = wire::Parameter {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        refused(|task| {
+            task.container = Some(Box::new(docker(|docker| {
+                docker.parameters.push(parameter.clone())
+            })));
+        })
+    };
+
     assert_eq!(
-        refused(&|docker| docker.parameters.push(parameter("cap-add", "FLY"))),
+        refused("cap-add", "FLY"),
         "container.docker.parameters[0].value: \"FLY\" is not possible: it is a capability of Linux, or ALL"
     );
     assert_eq!(
-        refused(&|docker| docker
-            .parameters
-            .push(parameter("oom-kill-disable", "true"))),
+        refused("oom-kill-disable", "true"),
         "container.docker.parameters[0].value: \"true\" is not possible: a task that has no memory left is always killed"
     );
     for value in ["data:/data", "/data", "/a:/b:z", "/a:/b:ro:z", "/a:../b"] {
-        let said = refused(&|docker| docker.parameters.push(parameter("volume", value)));
+        let said = refused("volume", value);
         assert!(
             said.starts_with("container.docker.parameters[0].value: "),
             "{said}"
         );
     }
-    assert!(
-        refused(&|docker| docker.parameters.push(parameter("volumes-from", "x")))
-            .starts_with("container.docker.parameters[0].key: \"volumes-from\" is not possible: known are cap-add")
-    );
+    assert!(refused("volumes-from", "x").starts_with(
+        "container.docker.parameters[0].key: \"volumes-from\" is not possible: known are cap-add"
+    ));
 }
 
 #[test]

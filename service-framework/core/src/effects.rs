@@ -126,12 +126,14 @@ pub struct LaunchSecrets {
     pub variables: BTreeMap<String, String>,
     /// By the place of the file in its container: of the mount that shows a secret which is not told.
     pub files: BTreeMap<String, String>,
+    /// Of the login for its image.
+    pub login: Option<String>,
 }
 
 impl LaunchSecrets {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.variables.is_empty() && self.files.is_empty()
+        self.variables.is_empty() && self.files.is_empty() && self.login.is_none()
     }
 }
 

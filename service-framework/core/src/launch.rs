@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mete_model::container::{
-    ContainerKind as Kind, Mount, MountSource, Network, PortMapping, Pull, Transport,
+    ContainerKind as Kind, Login, Mount, MountSource, Network, PortMapping, Pull, Transport,
 };
 use mete_model::{
     AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Question,
@@ -129,10 +129,20 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
 pub fn secrets(spec: &AppSpec) -> LaunchSecrets {
     let files = spec.container.iter().flat_map(|one| &one.secrets);
     let files = files.map(|file| (&file.container_path, &file.secret));
+    let login = spec
+        .container
+        .as_ref()
+        .and_then(|one| one.pull_secret.as_ref());
     LaunchSecrets {
         variables: sources(spec, spec.env_secrets.iter()),
         files: sources(spec, files),
+        login: login.and_then(|secret| spec.secrets.get(secret)).cloned(),
     }
+}
+
+/// How the registry of an image is told who asks; what the secret holds is told when the task is launched.
+fn login(secret: Option<&String>) -> Login {
+    secret.map_or(Login::Agents, |_| Login::Own(None))
 }
 
 /// Where the secrets of these names are kept, by what wants them.
@@ -282,6 +292,7 @@ fn container(container: &Container) -> ContainerSpec {
             true => Pull::Always,
             false => Pull::IfMissing,
         },
+        login: login(container.pull_secret.as_ref()),
         mounts: volumes.chain(secrets).collect(),
         ..ContainerSpec::default()
     }
@@ -564,6 +575,7 @@ mod tests {
             kind: crate::spec::app::ContainerKind::Docker,
             image: Some("busybox".to_owned()),
             force_pull: true,
+            pull_secret: None,
             volumes: vec![volume("/srv/data"), volume("kept")],
             secrets: Vec::new(),
             persistent: Vec::new(),

@@ -299,8 +299,8 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
                 "image",
                 json!({ "kind": "DOCKER", "id": "x", "pullConfig": { "secret": "s" } }),
             ),
-            "/containers(0)/image/pullConfig",
-            "a secret is not carried yet",
+            "/containers(0)/image/pullConfig/secret",
+            "references an undefined secret 's'",
         ),
         (
             first("tty", json!(true)),

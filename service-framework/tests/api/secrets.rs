@@ -1,7 +1,7 @@
 //! Secrets reach an instance and nothing else; GPUs reach those who ask for them.
 
 use mete_framework_sdk::{Ranges, Resources};
-use mete_model::container::{Mount, MountSource, SecretValue};
+use mete_model::container::{Login, Mount, MountSource, SecretValue};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -169,4 +169,40 @@ async fn a_secret_is_named_only_by_those_of_its_group() {
         let (status, told) = cluster.service.post("/v2/apps", &named(source, id)).await;
         assert_eq!(status, StatusCode::CREATED, "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_login_for_an_image_is_in_the_message_to_the_agent_and_nowhere_else() {
+    let login = br#"{"auths":{"registry:5000":{"auth":"aHVudGVyMg=="}}}"#;
+    let cluster = Cluster::with_secrets(&[("db/config.json", login.as_slice())]).await;
+    let mut wanted = app("/db/web");
+    let docker = json!({ "image": "registry:5000/x", "pullConfig": { "secret": "pull" } });
+    wanted["container"] = json!({ "type": "MESOS", "docker": docker });
+    wanted["secrets"] = json!({ "other": { "source": "db/config.json" } });
+    let (_, answer) = cluster.service.post("/v2/apps", &wanted).await;
+    let fault = &answer["details"][0];
+    assert_eq!(fault["path"], "/container/docker/pullConfig/secret");
+    assert_eq!(fault["errors"][0], "references an undefined secret 'pull'");
+    wanted["secrets"] = json!({ "pull": { "source": "db/config.json" } });
+    wanted["container"]["type"] = json!("DOCKER");
+    let (_, answer) = cluster.service.post("/v2/apps", &wanted).await;
+    let fault = &answer["details"][0];
+    assert_eq!(fault["errors"][0], "is for containers of type MESOS");
+    wanted["container"]["type"] = json!("MESOS");
+
+    let (status, told) = cluster.service.post("/v2/apps", &wanted).await;
+
+    assert_eq!(status, StatusCode::CREATED, "{told}");
+    let shown = &told["container"]["docker"]["pullConfig"];
+    assert_eq!(*shown, docker["pullConfig"]);
+    let accept = |call: &Call| environment(call).is_some();
+    let heard = cluster.master.heard(accept).await.expect("a launch");
+    let Call::Accept { tasks, .. } = &heard.call else {
+        panic!("{heard:?}")
+    };
+    let task = tasks[0].as_ref().expect("a good one");
+    let container = task.container.as_ref().expect("one");
+    let own = Login::Own(Some(SecretValue::new(*login)));
+    assert!(container.login == own, "the login is told");
+    assert!(!format!("{heard:?}").contains("aHVudGVyMg"));
 }

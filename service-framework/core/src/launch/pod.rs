@@ -187,6 +187,12 @@ fn around(container: &PodContainer, volumes: &[PodVolume]) -> Option<ContainerSp
             true => Pull::Always,
             false => Pull::IfMissing,
         },
+        login: super::login(
+            container
+                .image
+                .as_ref()
+                .and_then(|image| image.pull_secret.as_ref()),
+        ),
         mounts: mounts.filter_map(|one| mount(one, volumes)).collect(),
         ..ContainerSpec::default()
     })
@@ -224,9 +230,14 @@ fn secrets(spec: &AppSpec, container: &PodContainer, volumes: &[PodVolume]) -> L
         let volume = volumes.iter().find(|volume| volume.name == mount.name)?;
         Some((&mount.path, volume.secret()?))
     });
+    let login = container
+        .image
+        .as_ref()
+        .and_then(|image| image.pull_secret.as_ref());
     LaunchSecrets {
         variables: sources(spec, of_pod.chain(&container.env_secrets)),
         files: sources(spec, files),
+        login: login.and_then(|secret| spec.secrets.get(secret)).cloned(),
     }
 }
 
@@ -305,7 +316,7 @@ mod tests {
         AppId, AppNetwork, Endpoint, HealthCheckSpec, HealthProtocol, Mapping, PodImage,
         PortDefinition,
     };
-    use mete_model::container::Network;
+    use mete_model::container::{Login, Network};
     use mete_model::{AgentId, Probe, Timestamp};
     use std::sync::Arc;
 
@@ -344,6 +355,7 @@ mod tests {
         cache.image = Some(PodImage {
             id: "redis:7".to_owned(),
             force_pull: Some(true),
+            pull_secret: Some("registry".to_owned()),
             labels: BTreeMap::new(),
         });
         cache.program = Some(PodProgram::Argv {
@@ -369,7 +381,10 @@ mod tests {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        spec.secrets = BTreeMap::from([("db".to_owned(), "db/password".to_owned())]);
+        let lie = [("db", "db/password"), ("registry", "db/config.json")];
+        spec.secrets = lie
+            .map(|(name, at)| (name.to_owned(), at.to_owned()))
+            .into();
         spec
     }
 
@@ -511,7 +526,10 @@ mod tests {
         let secrets = LaunchSecrets {
             variables: secrets,
             files: BTreeMap::new(),
+            login: Some("db/config.json".to_owned()),
         };
+        let around = cache.task.container.as_ref().expect("one");
+        assert_eq!(around.login, Login::Own(None));
         let none = LaunchSecrets::default();
         assert_eq!((&web.secrets, &cache.secrets), (&none, &secrets));
         let mounts = |launch: &Launch| launch.task.container.clone().map(|around| around.mounts);

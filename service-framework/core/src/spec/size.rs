@@ -138,6 +138,7 @@ fn texts_of(check: &HealthCheckSpec) -> impl Iterator<Item = &String> {
 
 fn within(container: &Container, add: &mut impl FnMut(&str)) {
     container.image.iter().for_each(|image| add(image));
+    container.pull_secret.iter().for_each(|secret| add(secret));
     for volume in &container.volumes {
         add(&volume.container_path);
         add(&volume.host_path);

@@ -38,7 +38,7 @@ pub(super) fn named(
     }
 }
 
-/// Files hold secrets that are there.
+/// Files, and logins for images, are secrets that are there.
 pub(super) fn in_files(spec: &AppSpec, found: &mut Vec<Violation>) {
     let mut check = |path: String, secret: &String| {
         if !spec.secrets.contains_key(secret) {
@@ -51,6 +51,16 @@ pub(super) fn in_files(spec: &AppSpec, found: &mut Vec<Violation>) {
         let others = container.volumes.len() + container.persistent.len();
         for (at, file) in (others..).zip(&container.secrets) {
             check(format!("/container/volumes({at})/secret"), &file.secret);
+        }
+    }
+    let container = spec.container.as_ref();
+    if let Some(secret) = container.and_then(|one| one.pull_secret.as_ref()) {
+        check("/container/docker/pullConfig/secret".to_owned(), secret);
+    }
+    for (at, container) in spec.containers().iter().enumerate() {
+        let image = container.image.as_ref();
+        if let Some(secret) = image.and_then(|image| image.pull_secret.as_ref()) {
+            check(format!("/containers({at})/image/pullConfig/secret"), secret);
         }
     }
     for (at, volume) in spec.volumes().iter().enumerate() {

@@ -10,7 +10,7 @@ use mete_service_framework_core::spec::app::{
     TaskLostBehavior,
 };
 use mete_service_framework_core::validate::quantity;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::app_in::seconds;
 use super::legacy::asks_for_nothing;
@@ -46,8 +46,17 @@ pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
             (None, None) => volumes.extend(read_volume(at, volume, faults)),
         }
     }
+    let login = docker.and_then(|docker| docker.pull_config.as_ref());
+    let pull_secret = pull_secret("/container/docker/pullConfig", login, faults);
+    if pull_secret.is_some() && kind == ContainerKind::Docker {
+        faults.meaning(
+            "/container/docker/pullConfig",
+            "is for containers of type MESOS",
+        );
+    }
     Some(Container {
         kind,
+        pull_secret,
         image,
         force_pull: docker
             .and_then(|docker| docker.force_pull_image)
@@ -56,6 +65,22 @@ pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
         secrets,
         persistent,
     })
+}
+
+/// The secret that is the login for an image.
+pub(super) fn pull_secret(path: &str, said: Option<&Value>, faults: &mut Faults) -> Option<String> {
+    let said = said.filter(|value| !asks_for_nothing(value))?;
+    let secret = said.get("secret").and_then(Value::as_str);
+    let secret = secret.filter(|secret| !secret.is_empty());
+    if secret.is_none() {
+        faults.shape(format!("{path}/secret"), "error.path.missing");
+    }
+    secret.map(str::to_owned)
+}
+
+/// As it is printed.
+pub(super) fn pull_config(secret: &str) -> Value {
+    json!({ "secret": secret })
 }
 
 fn refuse(said: &Said, faults: &mut Faults) {
@@ -71,7 +96,6 @@ fn refuse(said: &Said, faults: &mut Faults) {
             &said.linux_info,
         ),
         ("docker/parameters", "a parameter of Docker's", &parameters),
-        ("docker/pullConfig", "a secret", &docker.pull_config),
         ("docker/credential", "a credential", &docker.credential),
     ] {
         if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
@@ -247,6 +271,7 @@ pub(super) fn write(container: &Container) -> Said {
         force_pull_image: Some(container.force_pull),
         parameters: Some(Vec::new()),
         privileged: Some(false),
+        pull_config: container.pull_secret.as_deref().map(pull_config),
         ..DockerContainer::default()
     });
     Said {

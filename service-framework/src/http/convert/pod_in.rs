@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::app_in::{kill_selection, seconds, secrets, unreachable, variables};
 use super::check::SCHEMES;
 use super::container::path_inside;
+use super::container::pull_secret;
 use super::legacy::{MAX_URI_BYTES, asks_for_nothing, fetched};
 use super::ports::is_name;
 use super::{Faults, limits, networks};
@@ -266,10 +267,11 @@ fn image(said: &Image, faults: &mut Faults) -> PodImage {
     let id = said.id.clone().unwrap_or_default();
     faults.text("/image/id", &id, MAX_URI_BYTES);
     let config = said.pull_config.as_ref();
-    refused("/image/pullConfig", "a secret", config, faults);
+    let pull_secret = pull_secret("/image/pullConfig", config, faults);
     PodImage {
         id,
         force_pull: said.force_pull,
+        pull_secret,
         labels: said.labels.clone().unwrap_or_default(),
     }
 }

@@ -18,6 +18,7 @@ use mete_service_framework_core::spec::history::AppVersion;
 use mete_service_framework_core::spec::time;
 
 use super::app_out::{fetched, seconds, secrets, unless_empty, unreachable, variables};
+use super::container::pull_config;
 use super::{limits, networks};
 
 /// One version of a pod. `role` is that of the framework.
@@ -120,8 +121,8 @@ fn container(container: &PodContainer) -> Printed {
             kind: Some("DOCKER".to_owned()),
             id: Some(image.id.clone()),
             force_pull: image.force_pull,
+            pull_config: image.pull_secret.as_deref().map(pull_config),
             labels: labels(&image.labels),
-            ..Image::default()
         }),
         environment: variables(&container.env, &container.env_secrets),
         user: container.user.clone(),

@@ -89,6 +89,9 @@ pub struct PodImage {
     pub id: String,
     /// Ask the registry before every start; `None`: not said, which means no.
     pub force_pull: Option<bool>,
+    /// The name of the secret that is the login for it: a Docker `config.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_secret: Option<String>,
     /// For people and tools.
     pub labels: BTreeMap<String, String>,
 }
