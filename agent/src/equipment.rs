@@ -23,6 +23,7 @@ use crate::places::Places;
 use crate::run::RunError;
 use crate::sandbox;
 use crate::shims::Executable;
+use crate::volumes::NAMED;
 
 /// Sets up control groups and task directories.
 ///
@@ -95,6 +96,7 @@ pub(crate) async fn permissions(
     }
     Ok(Permissions {
         volume_roots: options.volume_root.clone(),
+        named_volumes: places.volumes().join(NAMED),
         capabilities: options.allow_capability.clone(),
         unconfined: options.allow_unconfined,
         hidden: hidden(options, places),

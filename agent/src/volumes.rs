@@ -3,6 +3,7 @@
 //! ```text
 //! <work directory>/volumes/roles/<role>/<id>     0750, of the user of the task that holds it
 //!                         /making/               half made: emptied at each start
+//!                         /named/<name>          kept for whoever names it (Docker's driver `local`), never removed
 //! ```
 //! A role is one component: its slashes become spaces, which no role holds (Mesos does the same).
 //!
@@ -25,6 +26,8 @@ use rustix::io::Errno;
 
 use crate::sandbox;
 
+/// The directory of volumes that are kept by name.
+pub(crate) const NAMED: &str = "named";
 /// What its user and group may do with a volume; nobody else anything.
 const VOLUME_MODE: u32 = 0o750;
 /// Directories above volumes: passed through on the way, listed by the agent only.
@@ -71,6 +74,7 @@ impl Volumes {
         sandbox::remove_tree(&making)?;
         directories(&making)?;
         directories(&volumes.roles())?;
+        directories(&volumes.root.join(NAMED))?;
         Ok(volumes)
     }
 

@@ -58,6 +58,8 @@ const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/run"];
 pub struct Permissions {
     /// Directories of the machine below which volumes may lie.
     pub volume_roots: Vec<PathBuf>,
+    /// Where volumes lie that are kept by name.
+    pub named_volumes: PathBuf,
     /// Powers of root beyond the usual ones.
     pub capabilities: Vec<LinuxCapability>,
     /// Whether a task may do without the filter of system calls.
@@ -492,6 +494,7 @@ fn mounted(
         }
         MountSource::Host(_)
         | MountSource::Tmpfs { .. }
+        | MountSource::Named(_)
         | MountSource::Image(_)
         | MountSource::Secret(_) => OnPath::default(),
     };
@@ -541,6 +544,7 @@ fn source(
         MountSource::Tmpfs { size_bytes } => Source::Tmpfs {
             size_bytes: *size_bytes,
         },
+        MountSource::Named(name) => made(text(&permissions.named_volumes)?, name),
         MountSource::Image(reference) => {
             let image = around.mounted.get(reference);
             let image = image.ok_or_else(|| OciError::NoImage(reference.clone()))?;

@@ -194,6 +194,7 @@ fn mounts(setup: &Setup, sandbox: &Path, wanted: &Wanted) -> Result<Vec<EngineMo
             MountSource::Host(_)
             | MountSource::Parent(_)
             | MountSource::Tmpfs { .. }
+            | MountSource::Named(_)
             | MountSource::Image(_)
             | MountSource::Secret(_) => OnPath::default(),
         };
@@ -257,6 +258,10 @@ fn mounted(
         }
         MountSource::Sandbox(path) => {
             bind(host_paths::path(sandbox, path, true).map_err(StartError::Unusable)?)
+        }
+        MountSource::Named(name) => {
+            let root = &setup.permissions.named_volumes;
+            bind(host_paths::path(root, name, true).map_err(StartError::Unusable)?)
         }
         MountSource::Tmpfs { size_bytes } => EngineMount {
             typ: Some(MountType::TMPFS),

@@ -67,6 +67,7 @@ fn wanted(spec: &ContainerSpec) -> Result<Vec<(usize, String, SecretValue)>, Fai
             | MountSource::Sandbox(_)
             | MountSource::Parent(_)
             | MountSource::Tmpfs { .. }
+            | MountSource::Named(_)
             | MountSource::Image(_) => {}
         }
     }

@@ -27,6 +27,8 @@ pub enum MountSource {
         /// The most it may hold, in bytes; `None`: what the task's memory holds.
         size_bytes: Option<u64>,
     },
+    /// A directory of this name that the agent keeps for whoever names it, as Docker's own volumes; made when there is none.
+    Named(String),
     /// The files of another image; what is written there goes with the task.
     Image(String),
     /// A file that holds a secret, for the task's user alone, to be read only; `None` where what it holds is not told, as by

@@ -94,6 +94,7 @@ pub(super) fn tell(task: &TaskSpec, info: &mut wire::TaskInfo) {
         | MountSource::Sandbox(_)
         | MountSource::Parent(_)
         | MountSource::Tmpfs { .. }
+        | MountSource::Named(_)
         | MountSource::Image(_) => None,
     });
     for (secret, value) in volumes(container).zip(values) {

@@ -249,6 +249,7 @@ fn mount() -> impl Strategy<Value = Mount> {
         "/[a-z/]{1,9}".prop_map(MountSource::Host),
         "[a-z]{1,9}".prop_map(MountSource::Sandbox),
         option::of(1..1_u64 << 40).prop_map(|size_bytes| MountSource::Tmpfs { size_bytes }),
+        "[a-z0-9][a-z_.-]{0,9}".prop_map(MountSource::Named),
         "[a-z]{1,9}".prop_map(MountSource::Image),
     ];
     ("/?[a-z]{1,9}", source, any::<bool>()).prop_map(|(target, source, read_only)| Mount {

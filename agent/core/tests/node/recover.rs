@@ -279,6 +279,7 @@ fn contained() -> mete_model::ContainerSpec {
                 size_bytes: Some(1),
             }),
             mount(MountSource::Image("other".into())),
+            mount(MountSource::Named("kept".into())),
         ],
         isolation: Isolation {
             capabilities: Some(capabilities()),

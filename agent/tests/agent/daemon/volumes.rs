@@ -363,3 +363,35 @@ async fn mounts_further_in_are_not_hidden_and_dockers_kind_has_its_directories_m
     assert_eq!(text("new/outer/f"), "o\n");
     assert_eq!(work.said_now("again", "db/f"), "d\n");
 }
+
+#[tokio::test]
+async fn a_volume_by_name_is_there_for_whoever_names_it_in_a_container_or_on_an_engine() {
+    if !engine_possible() {
+        return;
+    }
+    let engine = Dockerd::start().await;
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let socket = format!("--docker-socket={}", engine.socket().display());
+    let options = ["--containerizers=process,oci,docker", &socket];
+    let agent = work.start(master.address, &options);
+    let (mut link, _) = master.admit().await;
+    let named = [("/data", MountSource::Named("my-data".into()))];
+    let line = "echo $MESOS_TASK_ID >> /data/log; cat /data/log";
+
+    let mut own = seeing("own", line, &Resources::none(), &named);
+    own.command.user = Some("4444".into());
+    link.run(&own).await;
+    link.until(TaskState::Finished).await;
+    let mut on_engine = seeing("engine", line, &Resources::none(), &named);
+    let container = on_engine.container.as_mut().unwrap();
+    container.kind = ContainerKind::Docker;
+    container.image = Some(IMAGE.into());
+    link.run(&on_engine).await;
+    link.until(TaskState::Finished).await;
+
+    assert_eq!(work.said_now("own", "stdout"), "own\n");
+    assert_eq!(work.said_now("engine", "stdout"), "own\nengine\n");
+    drop(link);
+    agent.stop().await.unwrap();
+}

@@ -6,8 +6,14 @@ use super::{named, reference};
 use crate::convert::{ConvertError, Within as _, refuse, secret, without_nul};
 use crate::mesos::v1 as wire;
 use wire::volume::source::sandbox_path::Type as Whose;
-use wire::volume::source::{HostPath, SandboxPath, Type};
+use wire::volume::source::{DockerVolume, HostPath, SandboxPath, Type};
 use wire::volume::{Mode, Source};
+
+/// The driver of Docker's own volumes.
+const LOCAL: &str = "local";
+
+/// The longest name of a file.
+const MAX_NAME_BYTES: usize = 255;
 
 pub(super) fn read(volumes: &[wire::Volume]) -> Result<Vec<Mount>, ConvertError> {
     let all = volumes.iter().enumerate();
@@ -105,7 +111,11 @@ fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
                 Whose::Self_ | Whose::Unknown => MountSource::Sandbox(path),
             })
         }
-        Type::DockerVolume => Err(ConvertError::not_carried("type", "Docker volumes are")),
+        Type::DockerVolume => {
+            let volume = source.docker_volume.as_ref();
+            let volume = volume.ok_or_else(|| ConvertError::missing("docker_volume"))?;
+            by_name(volume).within("docker_volume")
+        }
         Type::Secret => {
             let secret = source.secret.as_ref();
             let secret = secret.ok_or_else(|| ConvertError::missing("secret"))?;
@@ -116,6 +126,37 @@ fn source_of(source: &Source) -> Result<MountSource, ConvertError> {
         Type::CsiVolume => Err(ConvertError::not_carried("type", "CSI volumes are")),
         Type::Unknown => Err(ConvertError::missing("type")),
     }
+}
+
+/// A volume of Docker's own driver: a directory with a name.
+fn by_name(volume: &DockerVolume) -> Result<MountSource, ConvertError> {
+    let driver = volume.driver.as_deref().unwrap_or(LOCAL);
+    if driver != LOCAL {
+        let rule = "the only driver of volumes is local";
+        return Err(ConvertError::bad_value(
+            "driver",
+            format_args!("{driver:?}"),
+            rule,
+        ));
+    }
+    let options = volume.driver_options.as_ref();
+    refuse(
+        options.is_some_and(|options| !options.parameter.is_empty()),
+        "driver_options",
+        "options of drivers are",
+    )?;
+    let name = &volume.name;
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !begins || name.len() > MAX_NAME_BYTES || !name.chars().all(is_good) {
+        let rule = "it has letters, digits, '_', '.' and '-', 255 at most, and begins with one of the first two";
+        return Err(ConvertError::bad_value(
+            "name",
+            format_args!("{name:?}"),
+            rule,
+        ));
+    }
+    Ok(MountSource::Named(name.clone()))
 }
 
 /// `None` for memory, which Docker's parameters carry.
@@ -139,6 +180,18 @@ pub(super) fn write(mount: &Mount) -> Option<wire::Volume> {
         }
         MountSource::Sandbox(path) => volume.source = Some(in_sandbox(path, Whose::Self_)),
         MountSource::Parent(path) => volume.source = Some(in_sandbox(path, Whose::Parent)),
+        MountSource::Named(name) => {
+            let mut source = Source {
+                docker_volume: Some(DockerVolume {
+                    driver: Some(LOCAL.to_owned()),
+                    name: name.clone(),
+                    driver_options: None,
+                }),
+                ..Source::default()
+            };
+            source.set_type(Type::DockerVolume);
+            volume.source = Some(source);
+        }
         MountSource::Image(name) => volume.image = Some(image(name)),
         MountSource::Secret(value) => volume.source = Some(secret(value.as_ref())),
         MountSource::Tmpfs { .. } => return None,

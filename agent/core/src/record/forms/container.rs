@@ -58,6 +58,7 @@ enum SourceForm {
         size_bytes: Option<u64>,
     },
     Image(String),
+    Named(String),
     /// What it holds is written nowhere.
     Secret,
 }
@@ -144,6 +145,7 @@ impl From<&Mount> for MountForm {
                     size_bytes: *size_bytes,
                 },
                 MountSource::Image(reference) => SourceForm::Image(reference.clone()),
+                MountSource::Named(name) => SourceForm::Named(name.clone()),
                 MountSource::Secret(_) => SourceForm::Secret,
             },
             read_only: mount.read_only,
@@ -161,6 +163,7 @@ impl MountForm {
                 SourceForm::Parent(path) => MountSource::Parent(path),
                 SourceForm::Tmpfs { size_bytes } => MountSource::Tmpfs { size_bytes },
                 SourceForm::Image(reference) => MountSource::Image(reference),
+                SourceForm::Named(name) => MountSource::Named(name),
                 SourceForm::Secret => MountSource::Secret(None),
             },
             read_only: self.read_only,
