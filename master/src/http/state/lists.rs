@@ -21,7 +21,6 @@ use mete_daemon::mesos_http;
 use mete_master_core::{Agent, Framework, Task, View};
 use mete_model::TaskState;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::parts::Parts;
 use super::shapes::{self, AgentShape, RecoveredShape, TaskShape};
@@ -225,43 +224,67 @@ async fn summary(State(pages): State<Pages>) -> Result<Response, HttpError> {
             tally.add(task.state, agent.as_str());
         }
         let nothing = Tally::default();
+        let mut out = b"{".to_vec();
+        field(&mut out, "hostname", &about.hostname)?;
+        out.push(b',');
+        field(&mut out, "cluster", &about.cluster)?;
+        out.extend_from_slice(b",\"slaves\":[");
         let admitted = view.agents.values().filter(|agent| agent.is_admitted());
-        let slaves = admitted.map(|agent| {
+        for (at, agent) in admitted.enumerate() {
             let tally = on.get(&agent.id).unwrap_or(&nothing);
-            counted(&agent_shape(agent, &sums), tally, "framework_ids")
-        });
+            separate(&mut out, at);
+            counted(&mut out, &agent_shape(agent, &sums), tally, "framework_ids")?;
+        }
+        out.extend_from_slice(b"],\"frameworks\":[");
         let living = view.frameworks.values().filter(|one| !one.is_completed());
-        let frameworks = living.map(|framework| {
+        for (at, framework) in living.enumerate() {
             let tally = of.get(&framework.id).unwrap_or(&nothing);
-            counted(&framework_shape(framework, &sums), tally, "slave_ids")
-        });
-        let slaves: Result<Vec<_>, _> = slaves.collect();
-        let frameworks: Result<Vec<_>, _> = frameworks.collect();
-        serde_json::to_vec(&json!({
-            "hostname": about.hostname,
-            "cluster": about.cluster,
-            "slaves": slaves?,
-            "frameworks": frameworks?,
-        }))
+            separate(&mut out, at);
+            counted(
+                &mut out,
+                &framework_shape(framework, &sums),
+                tally,
+                "slave_ids",
+            )?;
+        }
+        out.extend_from_slice(b"]}");
+        Ok(out)
     };
     written(pages, write).await
 }
 
-/// A shape with the numbers of its tasks, instead of the tasks.
+/// A shape with the numbers of its tasks, instead of the tasks. It is written as it is: there may be ten thousand.
 fn counted(
+    out: &mut Vec<u8>,
     shape: &impl Serialize,
     tally: &Tally<'_>,
-    others: &'static str,
-) -> Result<Value, serde_json::Error> {
-    let mut shape = serde_json::to_value(shape)?;
-    let Some(fields) = shape.as_object_mut() else {
-        return Ok(shape);
-    };
+    others: &str,
+) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(&mut *out, shape)?;
+    out.pop(); // A shape is an object, and has fields.
     for state in TaskState::ALL {
         let count = tally.states.get(&state).copied().unwrap_or_default();
-        fields.insert(state.as_str().to_owned(), json!(count));
+        out.push(b',');
+        field(out, state.as_str(), &count)?;
     }
     let sorted: BTreeSet<&str> = tally.others.iter().copied().collect();
-    fields.insert(others.to_owned(), json!(sorted));
-    Ok(shape)
+    out.push(b',');
+    field(out, others, &sorted)?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// A field of an object; its name needs no escape.
+fn field(out: &mut Vec<u8>, name: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    serde_json::to_writer(out, value)
+}
+
+/// Before all but the first of a list.
+fn separate(out: &mut Vec<u8>, at: usize) {
+    if at > 0 {
+        out.push(b',');
+    }
 }
