@@ -76,16 +76,21 @@ fn labelled(resources: Resources) -> Resources {
     })
 }
 
+/// A framework that understands refined reservations.
+fn refining(connection: Connection) -> Framework {
+    let spec = FrameworkSpec::new("test")
+        .role(role())
+        .capability(Capability::ReservationRefinement);
+    Framework::connect(connection, spec)
+}
+
 #[tokio::test]
 async fn a_framework_hears_how_its_operations_went_and_acknowledges_them() {
     let dir = tempdir().expect("a directory");
     let master = Master::start(dir.path()).await;
     let agent = Agent::registered(&master).await;
     let connection = Connection::to(&master.url).expect("an address");
-    let spec = FrameworkSpec::new("test")
-        .role(role())
-        .capability(Capability::ReservationRefinement);
-    let mut framework = Framework::connect(connection, spec);
+    let mut framework = refining(connection);
     let client = framework.client();
     let first = offer(&mut framework).await;
 
@@ -140,10 +145,7 @@ async fn a_framework_finds_what_is_reserved_under_its_label() {
     let master = Master::start(dir.path()).await;
     let _agent = Agent::registered(&master).await;
     let connection = Connection::to(&master.url).expect("an address");
-    let spec = FrameworkSpec::new("test")
-        .role(role())
-        .capability(Capability::ReservationRefinement);
-    let mut framework = Framework::connect(connection.clone(), spec);
+    let mut framework = refining(connection.clone());
     let first = offer(&mut framework).await;
     let labelled = labelled(disk(32, false));
     let both = [

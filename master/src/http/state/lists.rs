@@ -21,6 +21,7 @@ use mete_daemon::mesos_http;
 use mete_master_core::{Agent, Framework, Task, View};
 use mete_model::TaskState;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::parts::Parts;
 use super::shapes::{self, AgentShape, RecoveredShape, TaskShape};
@@ -224,67 +225,53 @@ async fn summary(State(pages): State<Pages>) -> Result<Response, HttpError> {
             tally.add(task.state, agent.as_str());
         }
         let nothing = Tally::default();
-        let mut out = b"{".to_vec();
-        field(&mut out, "hostname", &about.hostname)?;
-        out.push(b',');
-        field(&mut out, "cluster", &about.cluster)?;
-        out.extend_from_slice(b",\"slaves\":[");
+        let mut parts = Parts::new(&sums);
+        parts.open(&json!({ "hostname": about.hostname, "cluster": about.cluster }))?;
+        parts.text(",\"slaves\":[");
         let admitted = view.agents.values().filter(|agent| agent.is_admitted());
         for (at, agent) in admitted.enumerate() {
+            parts.text(if at > 0 { "," } else { "" });
             let tally = on.get(&agent.id).unwrap_or(&nothing);
-            separate(&mut out, at);
-            counted(&mut out, &agent_shape(agent, &sums), tally, "framework_ids")?;
+            counted(
+                &mut parts,
+                &agent_shape(agent, &sums),
+                tally,
+                "framework_ids",
+            )?;
         }
-        out.extend_from_slice(b"],\"frameworks\":[");
+        parts.text("],\"frameworks\":[");
         let living = view.frameworks.values().filter(|one| !one.is_completed());
         for (at, framework) in living.enumerate() {
+            parts.text(if at > 0 { "," } else { "" });
             let tally = of.get(&framework.id).unwrap_or(&nothing);
-            separate(&mut out, at);
             counted(
-                &mut out,
+                &mut parts,
                 &framework_shape(framework, &sums),
                 tally,
                 "slave_ids",
             )?;
         }
-        out.extend_from_slice(b"]}");
-        Ok(out)
+        parts.text("]}");
+        parts.write()
     };
     written(pages, write).await
 }
 
 /// A shape with the numbers of its tasks, instead of the tasks. It is written as it is: there may be ten thousand.
 fn counted(
-    out: &mut Vec<u8>,
+    parts: &mut Parts<'_>,
     shape: &impl Serialize,
     tally: &Tally<'_>,
     others: &str,
 ) -> Result<(), serde_json::Error> {
-    serde_json::to_writer(&mut *out, shape)?;
-    out.pop(); // A shape is an object, and has fields.
+    parts.open(shape)?;
     for state in TaskState::ALL {
         let count = tally.states.get(&state).copied().unwrap_or_default();
-        out.push(b',');
-        field(out, state.as_str(), &count)?;
+        parts.text(&format!(",\"{}\":{count}", state.as_str()));
     }
     let sorted: BTreeSet<&str> = tally.others.iter().copied().collect();
-    out.push(b',');
-    field(out, others, &sorted)?;
-    out.push(b'}');
+    parts.text(&format!(",\"{others}\":"));
+    parts.shape(&sorted)?;
+    parts.text("}");
     Ok(())
-}
-
-/// A field of an object; its name needs no escape.
-fn field(out: &mut Vec<u8>, name: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    serde_json::to_writer(out, value)
-}
-
-/// Before all but the first of a list.
-fn separate(out: &mut Vec<u8>, at: usize) {
-    if at > 0 {
-        out.push(b',');
-    }
 }
