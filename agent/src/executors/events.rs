@@ -65,10 +65,7 @@ fn subscribed(
         executor_info,
         framework_info: framework.into(),
         agent_info: agent_info(introduction, Some(&executor.agent)),
-        container_id: Some(wire::ContainerId {
-            value: executor.container.to_string(),
-            ..wire::ContainerId::default()
-        }),
+        container_id: Some((&executor.container).into()),
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mete_model::{ContainerId, Limit};
+use mete_model::Limit;
+use mete_proto::convert::ids::nested;
 use mete_proto::mesos::v1 as wire;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -57,12 +58,10 @@ fn status(one: &Running<'_>) -> Value {
 
 /// Names a container as calls do, with that in which it is.
 pub(super) fn id(one: &Running<'_>) -> wire::ContainerId {
-    let named = |id: &ContainerId, parent| wire::ContainerId {
-        value: id.as_str().to_owned(),
-        parent,
-    };
-    let parent = one.parent.map(|parent| named(&parent.container, None));
-    named(one.container, parent.map(Box::new))
+    match one.parent {
+        Some(parent) => nested(one.container, &parent.container),
+        None => one.container.into(),
+    }
 }
 
 /// Those of which `more` says that they are meant; it adds to them what is told besides.

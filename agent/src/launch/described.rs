@@ -1,12 +1,12 @@
-//! What reports of a task carry besides: the networks that it is on, as its framework named them, what its container is in, and what a Docker Engine
-//! says of its container. Frameworks of Mesos look there for addresses (Mesos-DNS at the label).
+//! What reports of a task carry besides: the networks that it is on, as its framework named them, what its container is in,
+//! and what a Docker Engine says of its container. Frameworks of Mesos look there for addresses (Mesos-DNS at the label).
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use mete_agent_core::Described;
-use mete_model::ContainerId;
 use mete_model::container::{ContainerKind, Network};
+use mete_proto::convert::ids::nested;
 use mete_proto::convert::said::Said;
 use mete_proto::mesos::v1 as wire;
 use prost::Message as _;
@@ -46,13 +46,8 @@ fn container(job: &Job, joined: Option<&Joined>) -> Option<wire::ContainerStatus
     let Some(parent) = &job.parent else {
         return networks;
     };
-    let named = |id: &ContainerId, parent| wire::ContainerId {
-        value: id.as_str().to_owned(),
-        parent,
-    };
-    let parent = Box::new(named(&parent.container, None));
     Some(wire::ContainerStatus {
-        container_id: Some(named(&job.container, Some(parent))),
+        container_id: Some(nested(&job.container, &parent.container)),
         ..networks.unwrap_or_default()
     })
 }

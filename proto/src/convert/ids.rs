@@ -1,7 +1,7 @@
 //! Ids: opaque text on both sides, checked on the way in.
 
 use bytes::Bytes;
-use mete_model::UpdateId;
+use mete_model::{ContainerId, UpdateId};
 
 use super::{ConvertError, Fault};
 use crate::mesos::v1 as wire;
@@ -27,6 +27,14 @@ macro_rules! ids {
 }
 
 ids! { AgentId; FrameworkId; OfferId; TaskId; ExecutorId; OperationId; ContainerId, parent; }
+
+/// The id of a container with that of the one in which it is.
+pub fn nested(container: &ContainerId, parent: &ContainerId) -> wire::ContainerId {
+    wire::ContainerId {
+        parent: Some(Box::new(parent.into())),
+        ..container.into()
+    }
+}
 
 /// The id of an update, given as sixteen bytes.
 ///
