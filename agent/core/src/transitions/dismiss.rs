@@ -18,7 +18,6 @@ use crate::record::Record;
 use crate::state::custom_executors::{CustomExecutor, Ending, ExecutorPhase, ToExecutor};
 use crate::state::executors::ExecutorKey;
 use crate::state::past::PastExecutor;
-use crate::state::sandboxes::Sandbox;
 use crate::state::tasks::Task;
 use crate::task_dir::{End, Exit};
 
@@ -345,25 +344,12 @@ impl Node {
             return;
         };
         let container = executor.container.clone();
-        let sandbox = Sandbox {
-            key: key.clone(),
-            name: executor.spec.name.clone(),
-            is_executor: true,
-            container: container.clone(),
-            within: None,
-            agent: executor.agent.clone(),
-            ended_at: now,
-            state: TaskState::Finished,
-            message: Some(note),
-        };
-        out.store
-            .push(Record::SandboxKept(Arc::new(sandbox.clone())));
-        self.sandboxes.keep(sandbox);
-        self.past.executor(PastExecutor {
+        let past = PastExecutor {
             framework: executor.key.framework.clone(),
-            container: executor.container.clone(),
+            container: container.clone(),
             spec: Arc::clone(&executor.spec),
-        });
+        };
+        self.remember_executor(now, key.clone(), executor.agent.clone(), past, note, out);
         out.act.push(Action::Release { key, container });
     }
 

@@ -223,25 +223,40 @@ impl Node {
             key: key.clone(),
             container: executor.container.clone(),
         });
+        let note = "executor of a group; all its tasks have ended".to_owned();
+        let past = PastExecutor {
+            framework: executor.key.framework.clone(),
+            container: executor.container.clone(),
+            spec: Arc::clone(&executor.spec),
+        };
+        self.remember_executor(now, key, executor.agent.clone(), past, note, out);
+    }
+
+    /// An executor is over: its sandbox is kept, under a name as a task has it, and what it was remembered.
+    pub(super) fn remember_executor(
+        &mut self,
+        now: Timestamp,
+        key: TaskKey,
+        agent: AgentId,
+        executor: PastExecutor,
+        note: String,
+        out: &mut Effects<Self>,
+    ) {
         let sandbox = Sandbox {
             key,
             name: executor.spec.name.clone(),
             is_executor: true,
             container: executor.container.clone(),
             within: None,
-            agent: executor.agent.clone(),
+            agent,
             ended_at: now,
             state: TaskState::Finished,
-            message: Some("executor of a group; all its tasks have ended".to_owned()),
+            message: Some(note),
         };
         out.store
             .push(Record::SandboxKept(Arc::new(sandbox.clone())));
         self.sandboxes.keep(sandbox);
-        self.past.executor(PastExecutor {
-            framework: executor.key.framework.clone(),
-            container: executor.container.clone(),
-            spec: Arc::clone(&executor.spec),
-        });
+        self.past.executor(executor);
     }
 
     /// What a task of a group shares with the others.
