@@ -49,6 +49,7 @@ impl State {
         let mut status = task.news(now, state, &ip);
         change(&mut status);
         let is_news = task.report(status);
+        self.reporting.insert(key.clone());
         if is_news && state.is_terminal() && state != TaskState::Finished {
             for other in self.groups.others(key) {
                 self.orders.push_back(Order::Kill(other));

@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) torn_down: BTreeSet<FrameworkId>,
     pub(super) offers: Offers,
     pub(super) tasks: BTreeMap<TaskKey, Task>,
+    /// Those of them with reports that nobody has acknowledged, and maybe some that had.
+    pub(super) reporting: BTreeSet<TaskKey>,
     pub(super) groups: Groups,
     /// What agents are told to do; empty between two changes.
     pub(super) orders: VecDeque<Order>,
@@ -90,6 +92,7 @@ impl State {
             torn_down: BTreeSet::new(),
             offers: Offers::new(),
             tasks: BTreeMap::new(),
+            reporting: BTreeSet::new(),
             groups: Groups::default(),
             orders: VecDeque::new(),
             calls: VecDeque::new(),
@@ -294,22 +297,7 @@ impl State {
         for id in gone.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.remove_framework(&id);
         }
-        let repeat = self.options.repeat_updates;
-        let mut due: Vec<(FrameworkId, TaskStatus)> = Vec::new();
-        for (key, task) in &mut self.tasks {
-            let Some((status, is_over)) = task.due(now, repeat) else {
-                continue;
-            };
-            if is_over {
-                let (agent, used) = (&task.spec.agent, &task.spec.resources);
-                self.offers.release(agent, &key.framework, &task.role, used);
-                if let Some((agent, role, used)) = self.groups.leave(key) {
-                    self.offers.release(&agent, &key.framework, &role, &used);
-                }
-            }
-            due.push((key.framework.clone(), status));
-        }
-        for (framework, status) in due {
+        for (framework, status) in self.due_reports(now) {
             self.tell(&framework, &status);
         }
         for (framework, offers) in self.offers.round(now, &self.incarnation, &self.agents) {
@@ -327,11 +315,35 @@ impl State {
         }
     }
 
+    /// Whom to tell what: the first report of each task that has one and has waited long enough.
+    fn due_reports(&mut self, now: Timestamp) -> Vec<(FrameworkId, TaskStatus)> {
+        let repeat = self.options.repeat_updates;
+        let mut due = Vec::new();
+        self.reporting.retain(|key| {
+            let Some(task) = self.tasks.get_mut(key) else {
+                return false;
+            };
+            if let Some((status, is_over)) = task.due(now, repeat) {
+                due.push((key.framework.clone(), status));
+                if is_over {
+                    let (agent, used) = (&task.spec.agent, &task.spec.resources);
+                    self.offers.release(agent, &key.framework, &task.role, used);
+                    if let Some((agent, role, used)) = self.groups.leave(key) {
+                        self.offers.release(&agent, &key.framework, &role, &used);
+                    }
+                }
+            }
+            task.has_reports()
+        });
+        due
+    }
+
     /// When time alone changes something.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let heartbeat = self.heartbeats.then_some(self.next_heartbeat);
         let repeat = self.options.repeat_updates;
-        let updates = self.tasks.values().filter_map(|task| task.next_due(repeat));
+        let reporting = self.reporting.iter();
+        let updates = reporting.filter_map(|key| self.tasks.get(key)?.next_due(repeat));
         let away = self
             .frameworks
             .values()

@@ -73,9 +73,14 @@ impl Task {
         Some((first.clone(), is_news && self.told.is_terminal()))
     }
 
+    /// Whether it has said something that nobody has acknowledged.
+    pub(super) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
     /// When the next report is to be sent.
     pub(super) fn next_due(&self, repeat: Duration) -> Option<Timestamp> {
-        if self.reports.is_empty() || self.unreachable_since.is_some() {
+        if !self.has_reports() || self.unreachable_since.is_some() {
             return None;
         }
         Some(self.sent.map_or(Timestamp::EPOCH, |sent| sent + repeat))
@@ -95,7 +100,7 @@ impl Task {
 
     /// Whether its end has been heard.
     pub(super) fn is_over(&self) -> bool {
-        self.state.is_terminal() && self.reports.is_empty()
+        self.state.is_terminal() && !self.has_reports()
     }
 
     /// What the master says of it when asked; no acknowledgement is wanted.
