@@ -213,7 +213,9 @@ async fn answer(line: Line) -> Result<()> {
         Ask::WhatIf(question) => what_if::run(&addresses, question).await,
         Ask::Whoami(options) => whoami::run(options).await,
         Ask::Completions { shell } => {
-            clap_complete::generate(shell, &mut whole(), "mete", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut whole(), "mete", &mut script);
+            crate::say::bytes(&script);
             Ok(())
         }
     }

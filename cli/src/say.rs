@@ -5,14 +5,23 @@ use std::io::{ErrorKind, Write as _};
 
 /// Writes a line; [`say!`](crate::say!) is how it is called.
 pub(crate) fn line(words: std::fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(std::io::stdout(), "{words}") {
-        let exit = if error.kind() == ErrorKind::BrokenPipe {
-            mete_daemon::exit::Exit::Done
-        } else {
-            mete_daemon::exit::Exit::Failed
-        };
-        std::process::exit(exit.code().into());
-    }
+    written(writeln!(std::io::stdout(), "{words}"));
+}
+
+/// Writes what is whole already.
+pub(crate) fn bytes(bytes: &[u8]) {
+    written(std::io::stdout().write_all(bytes));
+}
+
+fn written(result: std::io::Result<()>) {
+    let Err(error) = result else { return };
+    let exit = if error.kind() == ErrorKind::BrokenPipe {
+        mete_daemon::exit::Exit::Done
+    } else {
+        complaint(format_args!("mete: the answer cannot be written: {error}"));
+        mete_daemon::exit::Exit::Failed
+    };
+    std::process::exit(exit.code().into());
 }
 
 /// Writes a line to standard error; [`complain!`](crate::complain!) is how it is called. When nobody reads it, what is

@@ -39,6 +39,7 @@ pub(crate) enum Ask {
         /// Which group.
         id: String,
         /// How many times.
+        #[arg(value_parser = factor)]
         factor: f64,
         /// Replaces deployments that are under way.
         #[arg(long)]
@@ -99,13 +100,22 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
             change(&services, &id, &json!({ "version": version }), force).await
         }
         Ask::Rm { id, force } => {
-            let path = app_path(&id)?;
+            let path = path(&id)?;
             let address = format!("/v2/groups{path}{}", forced(force));
             services.call(Method::DELETE, &address, None).await?;
-            crate::say!("{path}: removing");
+            let shown = if path.is_empty() { "/" } else { &path };
+            crate::say!("{shown}: removing");
             Ok(())
         }
     }
+}
+
+fn factor(text: &str) -> Result<f64, &'static str> {
+    let factor: f64 = text.trim().parse().map_err(|_| "must be a number")?;
+    let is_good = factor.is_finite() && factor >= 0.0;
+    is_good
+        .then_some(factor)
+        .ok_or("must be a number that is not negative")
 }
 
 /// The path of a group; the root has none.

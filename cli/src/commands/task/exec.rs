@@ -5,7 +5,7 @@
 mod terminal; // raw, and as it was
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 
 use anyhow::{Context as _, Result, bail};
 use mete_proto::mete::v1::exec_ended::How;
@@ -33,8 +33,8 @@ pub(crate) struct Options {
     #[arg(short, long)]
     tty: bool,
     /// A variable for the command, besides those of the task.
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
     /// The task's id, or the start of it when it is the only one; `framework/id` where several have it.
     id: String,
     /// The command and its arguments.
@@ -88,18 +88,17 @@ pub(crate) async fn run(addresses: &Addresses, options: Options) -> Result<()> {
     result(ended?)
 }
 
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("is not NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// The variables to be sent.
 ///
 /// # Errors
-/// For one that is none, and for a terminal that is not there.
+/// For a terminal that is not there.
 fn environment(options: &Options) -> Result<BTreeMap<String, String>> {
-    let mut environment = BTreeMap::new();
-    for variable in &options.env {
-        let Some((name, value)) = variable.split_once('=') else {
-            bail!("--env {variable:?} is not NAME=VALUE");
-        };
-        environment.insert(name.to_owned(), value.to_owned());
-    }
+    let mut environment: BTreeMap<String, String> = options.env.iter().cloned().collect();
     if options.tty {
         if !terminal::is_here() {
             bail!("standard input is no terminal; leave -t out");
@@ -124,7 +123,14 @@ async fn listen(answers: &mut Streaming<ExecResponse>, hung_up: &mut Signal) -> 
         match answer.map(|answer| answer.message) {
             Some(Some(Answer::Stdout(bytes))) => {
                 let mut out = std::io::stdout().lock();
-                out.write_all(&bytes).and_then(|()| out.flush())?;
+                match out.write_all(&bytes).and_then(|()| out.flush()) {
+                    // Nobody reads any more, as in `mete task exec … | head`.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                        let broken_pipe = SignalKind::pipe().as_raw_value();
+                        return Err(ended_with(SIGNALED + broken_pipe).into());
+                    }
+                    written => written?,
+                }
             }
             Some(Some(Answer::Stderr(bytes))) => std::io::stderr().write_all(&bytes)?,
             Some(Some(Answer::Ended(ended))) => return Ok(ended),

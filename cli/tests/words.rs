@@ -1,0 +1,61 @@
+//! Answers that nobody reads or that cannot be written, and wishes that make no sense.
+
+use std::fs::File;
+use std::process::{Command, Output, Stdio};
+
+fn mete(arguments: &[&str], stdout: Stdio) -> Output {
+    let mut mete = Command::new(env!("CARGO_BIN_EXE_mete"));
+    let child = mete
+        .args(arguments)
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn();
+    child
+        .and_then(std::process::Child::wait_with_output)
+        .expect("mete runs")
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn where_nobody_reads_the_command_ends_quietly() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+
+    let output = mete(&["completions", "bash"], writer.into());
+
+    assert_eq!(
+        (output.status.code(), errors(&output)),
+        (Some(0), String::new())
+    );
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure_with_a_word() {
+    let full = File::options().write(true).open("/dev/full");
+
+    let output = mete(&["completions", "bash"], full.expect("it is there").into());
+
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("No space left on device"), "{said}");
+}
+
+#[test]
+fn values_that_make_no_sense_are_wrong_usage() {
+    let lines: [(&[&str], &str); 4] = [
+        (&["group", "scale", "shop", "NaN"], "not negative"),
+        (&["group", "scale", "shop", "inf"], "not negative"),
+        (&["group", "scale", "shop", "--", "-1"], "not negative"),
+        (&["task", "exec", "-e", "A", "t", "true"], "NAME=VALUE"),
+    ];
+    for (line, word) in lines {
+        let output = mete(line, Stdio::null());
+
+        let said = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{line:?}: {said}");
+        assert!(said.contains(word), "{line:?}: {said}");
+    }
+}
