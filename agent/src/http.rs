@@ -2,6 +2,7 @@
 //!
 //! Everything is read from the published view, from the kernel or from the disk: no reader ever holds up a decision.
 
+mod asked; // what a query says, or an error in words
 pub(crate) mod containers; // what runs, and what it uses
 pub(crate) mod executor; // where executors of frameworks' own subscribe and call
 mod files; // sandboxes: list, read, download

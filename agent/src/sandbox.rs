@@ -297,10 +297,13 @@ fn reopen(place: &OwnedFd, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     )
 }
 
+/// What a directory is called in [`FileError::WrongKind`].
+pub(crate) const DIRECTORY: &str = "a directory";
+
 fn kind(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a file",
-        FileType::Directory => "a directory",
+        FileType::Directory => DIRECTORY,
         FileType::Symlink => "a link",
         FileType::Fifo => "a pipe",
         FileType::Socket => "a socket",

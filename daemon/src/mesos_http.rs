@@ -4,6 +4,7 @@
 
 mod built; // when and by whom the program was built
 mod call; // method, kind of body, body
+mod files; // what is asked of the paths below `/files`, and how it is refused
 mod jsonp; // `?jsonp=f`
 mod logging; // `/logging/toggle`
 mod numbers; // `/metrics/snapshot`
@@ -13,6 +14,7 @@ mod reading; // paths that are only read
 
 pub use built::{Built, built, version};
 pub use call::{call, list, text};
+pub use files::{FileQuery, FileRefusal};
 pub use jsonp::wrap as jsonp;
 pub use logging::{TOGGLE_PATH, logging};
 pub use numbers::{Numbers, STATS_PATH, stats};

@@ -6,6 +6,7 @@ mod agents; // agents drained, deactivated, reactivated, marked gone
 mod asked; // paths and queries in, or an error in words
 mod body; // JSON in, or an error in words
 pub(crate) mod explain; // why somebody got what it got, and what if
+mod files; // none
 mod forms; // what operators order with forms, as in Mesos
 mod maintenance; // machines planned to be away, down, up
 pub(crate) mod metrics; // the view as numbers
@@ -59,6 +60,7 @@ pub(crate) fn router(
         .merge(agents::routes())
         .merge(maintenance::routes())
         .merge(forms::routes())
+        .merge(files::routes())
         .merge(mesos_http::logging())
         .merge(mesos_http::stats())
         .with_state(pages)

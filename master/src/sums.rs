@@ -120,6 +120,13 @@ impl Sum<'_> {
         sum
     }
 
+    /// The same for readers of the older form as well.
+    pub(crate) fn to_endpoints(&self) -> Vec<wire::Resource> {
+        let mut all = self.to_wire();
+        resources::to_endpoint_form(&mut all);
+        all
+    }
+
     /// As messages, each part with the role on whose account it is.
     pub(crate) fn to_wire(&self) -> Vec<wire::Resource> {
         let mut all = Vec::new();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::About;
-use super::files::Asked;
+use super::asked::Asked;
 use crate::cgroups::{Cpu, Pressure, Pressures, Traffic};
 use crate::containerizer::Usage;
 use crate::disk_watch::{DiskUse, VolumeUse, sandbox_limit};

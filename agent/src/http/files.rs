@@ -6,15 +6,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use mete_daemon::http_error::HttpError;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use mete_daemon::mesos_http::{FileQuery, FileRefusal};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -23,44 +21,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::About;
 use crate::containerizer::users::Names;
 use crate::places::Places;
-use crate::sandbox::{Chunk, Entry, FileError, Listing, MAX_READ_BYTES, Sandbox};
+use crate::sandbox::{Chunk, DIRECTORY, Entry, FileError, Listing, MAX_READ_BYTES, Sandbox};
 
 /// Parts of a download that wait for a slow reader.
 const WAITING_PARTS: usize = 4;
 
-#[derive(Deserialize)]
-pub(super) struct Place {
-    path: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Part {
-    path: String,
-    /// Where to begin; -1, or nothing, asks for the size.
-    offset: Option<i64>,
-    /// At most 64 KiB, which is also the default.
-    length: Option<i64>,
-}
-
-/// What is asked for in a query; what is wrong with it is told as all errors are.
-pub(super) struct Asked<T>(pub(super) T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let asked = Query::<T>::from_request_parts(parts, state).await;
-        asked
-            .map(|Query(asked)| Self(asked))
-            .map_err(|error| HttpError::bad_request(error.body_text()))
-    }
-}
-
 pub(super) async fn browse(
     State(about): State<Arc<About>>,
-    Asked(Place { path }): Asked<Place>,
-) -> Result<Json<Value>, HttpError> {
-    let entries = entries(&about, &path).await?;
+    query: FileQuery,
+) -> Result<Json<Value>, FileRefusal> {
+    let entries = entries(&about, query.path()?).await?;
     let entries = entries.iter().map(|one| {
         json!({
             "path": one.path,
@@ -94,7 +64,7 @@ pub(super) async fn entries(about: &About, path: &str) -> Result<Vec<Listed>, Ht
         };
         Ok((listing, Names::of_machine()))
     };
-    let (listing, names) = look(&about.places, path.to_owned(), list).await?;
+    let (listing, names) = look(&about.places, "browse", path.to_owned(), list).await?;
     if listing.is_cut {
         tracing::debug!(path, "listing is cut");
     }
@@ -118,24 +88,23 @@ pub(super) async fn chunk(
     length: Option<usize>,
 ) -> Result<Chunk, HttpError> {
     let length = length.unwrap_or(MAX_READ_BYTES);
-    look(&about.places, path, move |sandbox, inside| {
+    look(&about.places, "read", path, move |sandbox, inside| {
         sandbox.read(inside, offset, length)
     })
     .await
 }
 
+/// From `offset` on, which without one is the end; at most 64 KiB, which is also the default.
 pub(super) async fn read(
     State(about): State<Arc<About>>,
-    Asked(part): Asked<Part>,
-) -> Result<Json<Value>, HttpError> {
-    let offset = part.offset.unwrap_or(-1);
-    let length = match part.length {
-        None | Some(-1) => None,
-        Some(length) => Some(usize::try_from(length).map_err(|_| {
-            HttpError::bad_request(format!("length {length} is not a number of bytes"))
-        })?),
-    };
-    let chunk = chunk(&about, part.path, offset, length).await?;
+    query: FileQuery,
+) -> Result<Json<Value>, FileRefusal> {
+    let path = query.path()?.to_owned();
+    let offset = query.number("offset")?;
+    let offset = offset.map_or(-1, |offset| i64::try_from(offset).unwrap_or(i64::MAX));
+    let length = query.number("length")?;
+    let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let chunk = chunk(&about, path, offset, length).await?;
     Ok(Json(
         json!({ "data": text(&chunk), "offset": chunk.offset }),
     ))
@@ -154,12 +123,16 @@ pub(super) async fn debug(State(about): State<Arc<About>>) -> Json<BTreeMap<Stri
 
 pub(super) async fn download(
     State(about): State<Arc<About>>,
-    Asked(Place { path }): Asked<Place>,
-) -> Result<Response, HttpError> {
+    query: FileQuery,
+) -> Result<Response, FileRefusal> {
+    let path = query.path()?.to_owned();
     // Whether it can be read at all is known before the answer begins.
-    let first = look(&about.places, path.clone(), |sandbox, inside| {
-        sandbox.read(inside, 0, MAX_READ_BYTES)
-    })
+    let first = look(
+        &about.places,
+        "download",
+        path.clone(),
+        |sandbox, inside| sandbox.read(inside, 0, MAX_READ_BYTES),
+    )
     .await?;
     let name: String = path
         .rsplit('/')
@@ -204,7 +177,7 @@ async fn send_parts(
         if parts.send(Ok(next.data.into())).await.is_err() || is_last {
             return;
         }
-        let read = look(&places, path.clone(), move |sandbox, inside| {
+        let read = look(&places, "download", path.clone(), move |sandbox, inside| {
             let length = usize::try_from(end - offset).unwrap_or(MAX_READ_BYTES);
             sandbox.read(inside, i64::try_from(offset).unwrap_or(i64::MAX), length)
         });
@@ -219,9 +192,10 @@ async fn send_parts(
     }
 }
 
-/// Looks into the sandbox that a path names, on a thread that may block.
+/// Looks into the sandbox that a path names, on a thread that may block. `verb` is what is done there, for people.
 async fn look<T: Send + 'static>(
     places: &Places,
+    verb: &'static str,
     path: String,
     work: impl FnOnce(&Sandbox, &str) -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, HttpError> {
@@ -234,26 +208,33 @@ async fn look<T: Send + 'static>(
         let sandbox = Sandbox::open(&place).map_err(|_| {
             HttpError::not_found(format!("{} is not there any more", place.display()))
         })?;
-        work(&sandbox, &inside).map_err(refusal)
+        work(&sandbox, &inside).map_err(|error| refusal(verb, error))
     });
     looked
         .await
         .map_err(|_| HttpError::unavailable("the agent ends"))?
 }
 
-fn refusal(error: FileError) -> HttpError {
-    let status = match &error {
-        FileError::NotFound(_) => StatusCode::NOT_FOUND,
-        FileError::Outside(_) => StatusCode::FORBIDDEN,
-        FileError::WrongKind { .. } | FileError::BadOffset(_) => StatusCode::BAD_REQUEST,
+/// What clients of Mesos compare are its words.
+fn refusal(verb: &str, error: FileError) -> HttpError {
+    let (status, message) = match &error {
+        FileError::NotFound(_) => (StatusCode::NOT_FOUND, error.to_string()),
+        FileError::Outside(path) => (StatusCode::FORBIDDEN, format!("'{path}' is inaccessible")),
+        FileError::WrongKind { is: DIRECTORY, .. } => {
+            let message = format!("Cannot {verb} a directory");
+            (StatusCode::BAD_REQUEST, message)
+        }
+        FileError::WrongKind { .. } | FileError::BadOffset(_) => {
+            (StatusCode::BAD_REQUEST, error.to_string())
+        }
         FileError::Unreadable { source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
         {
-            StatusCode::FORBIDDEN
+            (StatusCode::FORBIDDEN, error.to_string())
         }
-        FileError::Unreadable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        FileError::Unreadable { .. } => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
-    HttpError::new(status, error.to_string())
+    HttpError::new(status, message)
 }
 
 /// Bytes as text of the same length, so that who reads on knows where: bytes that are no UTF-8 become `?`. A character

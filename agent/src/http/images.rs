@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::About;
-use super::files::Asked;
+use super::asked::Asked;
 use crate::images::{ImageError, Imported, Listed, Removed};
 
 #[derive(Deserialize)]

@@ -402,6 +402,18 @@ async fn numbers_have_the_names_of_mesos() {
 }
 
 #[tokio::test]
+async fn a_master_has_no_files() {
+    let master = &scene().await.master;
+
+    let refused = text(master, "/files/download?path=/etc/passwd").await;
+    let why = "the master shows no file /etc/passwd.\n".to_owned();
+    assert_eq!(refused, (404, why));
+    let bad = "Expecting 'path=value' in query.\n".to_owned();
+    assert_eq!(text(master, "/master/files/read").await, (400, bad));
+    assert_eq!(master.json("/files/debug").await, json!({}));
+}
+
+#[tokio::test]
 async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     let scene = scene().await;
     let master = &scene.master;
@@ -410,7 +422,9 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     let slaves = master.json(&format!("/slaves?slave_id={agent}")).await;
     let slave = &slaves["slaves"][0];
     assert_eq!(slave["id"], agent);
-    assert_eq!(slave["used_resources_full"][0]["role"], "*");
+    let used = &slave["used_resources_full"][0];
+    assert_eq!(used["role"], "*");
+    assert_eq!(used["allocation_info"], json!({ "role": "web" }));
     assert_eq!(slave["version"], "1.11.0");
     assert_eq!(slave["capabilities"][0], "MULTI_ROLE");
     assert_eq!(master.json("/slaves?slave_id=x").await["slaves"], json!([]));

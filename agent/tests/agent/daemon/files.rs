@@ -125,7 +125,8 @@ async fn no_path_leads_out_of_a_sandbox() {
                 (400..500).contains(&status),
                 "{route} {escape:?}: {status} {body}"
             );
-            assert!(body.contains("\"message\""), "{route} {escape:?}: {body}");
+            assert!(body.ends_with(".\n"), "{route} {escape:?}: {body}");
+            assert!(!body.contains('{'), "{route} {escape:?}: {body}");
         }
     }
     for route in ["/files/read", "/files/download"] {
@@ -133,11 +134,54 @@ async fn no_path_leads_out_of_a_sandbox() {
         let (status, _) = get(port, route, &[("path", &pipe)]).await;
         assert_eq!(status, 400, "{route}");
     }
-    for bad in [("offset", "-2"), ("offset", "x"), ("length", "-5")] {
-        let stdout = format!("{sandbox}/stdout");
-        let (status, body) = get(port, "/files/read", &[("path", &stdout), bad]).await;
-        assert!(body.starts_with(b"{\"message\""), "{bad:?}");
-        assert_eq!(status, 400, "{bad:?}");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_refused_in_the_words_of_mesos() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    link.run(&task("t", "echo hello")).await;
+    link.until(TaskState::Finished).await;
+    let (_, tasks) = json(port, "/v1/tasks", &[]).await;
+    let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
+
+    let stdout = format!("{sandbox}/stdout");
+    let path = ("path", stdout.as_str());
+    let directory = ("path", sandbox.as_str());
+    for (route, query, words) in [
+        (
+            "read",
+            vec![path, ("offset", "-2")],
+            "Negative offset provided: -2.\n",
+        ),
+        (
+            "read",
+            vec![path, ("offset", "x")],
+            "Failed to parse offset: Failed to convert 'x' to number.\n",
+        ),
+        (
+            "read",
+            vec![path, ("length", "-5")],
+            "Negative length provided: -5.\n",
+        ),
+        ("read", vec![directory], "Cannot read a directory.\n"),
+        (
+            "download",
+            vec![directory],
+            "Cannot download a directory.\n",
+        ),
+        ("download", vec![], "Expecting 'path=value' in query.\n"),
+        (
+            "browse",
+            vec![("path", "")],
+            "Expecting 'path=value' in query.\n",
+        ),
+    ] {
+        let (status, body) = get(port, &format!("/files/{route}"), &query).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!((status, body.as_str()), (400, words), "{route} {query:?}");
     }
-    assert_eq!(get(port, "/files/read", &[]).await.0, 400);
 }

@@ -92,10 +92,10 @@ async fn slaves(
             .filter(|agent| agent.is_admitted())
             .map(|agent| {
                 let mut one = agent_shape(agent, &sums);
-                let used = sums.used_on(&agent.id).together();
-                let offered = sums.offered_on(&agent.id).together();
-                one.used_resources_full = Some(shapes::full(&used));
-                one.offered_resources_full = Some(shapes::full(&offered));
+                let used = sums.used_on(&agent.id).to_endpoints();
+                let offered = sums.offered_on(&agent.id).to_endpoints();
+                one.used_resources_full = Some(used.iter().map(shapes::message).collect());
+                one.offered_resources_full = Some(offered.iter().map(shapes::message).collect());
                 one
             });
         let shape = AgentsShape {
