@@ -23,14 +23,16 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use mete_agent_core::{Node, View};
+use mete_agent_core::{Drain, Node, View};
 use mete_daemon::aside;
 use mete_daemon::event_loop::Handle;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
 use mete_model::{Attributes, Endpoint, FaultDomain, Resources, Timestamp};
 use mete_proto::MESOS_VERSION;
+use mete_proto::convert::duration_info;
 use mete_proto::media::MediaError;
+use mete_proto::mesos::v1 as wire;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 
@@ -58,6 +60,12 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// What there is, what was reserved and made volumes at run time as such as far as the master has said it.
+    fn resources<'a>(&'a self, view: &'a View) -> &'a Resources {
+        let standing = view.standing.as_deref();
+        standing.map_or(&self.resources, |standing| &standing.resources)
+    }
+
     /// What the agent was started with, by the names of Mesos. No secrets.
     fn flags(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
@@ -157,6 +165,18 @@ fn calls(about: Arc<About>, desk: Arc<TaskDesk>) -> Router {
     Router::new()
         .route("/api/v1", post(nested::call))
         .with_state(Arc::new(nested))
+}
+
+/// How the agent drains, while it does.
+fn drain(view: &View) -> Option<Drain> {
+    view.standing.as_ref()?.drain
+}
+
+fn drain_config(drain: &Drain) -> wire::DrainConfig {
+    wire::DrainConfig {
+        max_grace_period: drain.max_grace.map(duration_info),
+        mark_gone: Some(drain.mark_gone),
+    }
 }
 
 /// What live tasks and executors use.

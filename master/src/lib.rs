@@ -10,6 +10,7 @@
 
 mod amounts; // limits and guarantees, in JSON and in messages
 mod config; // the options
+mod draining; // how an agent drains, in the words of Mesos
 mod grpc; // streams in, inputs out
 mod hands; // each action to the stream it belongs to
 mod http; // what people and tools read

@@ -1,6 +1,7 @@
 //! All that can happen to an agent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use mete_model::{
 };
 
 use crate::state::executors::ExecutorKey;
+use crate::state::standing::Standing;
 use crate::state::tasks::Described;
 use crate::task_dir::Exit;
 
@@ -224,6 +226,8 @@ pub enum Order {
     },
     /// A framework says other things of itself than before.
     UpdateFramework(Box<FrameworkInfo>),
+    /// What the master has made of the agent.
+    Standing(Arc<Standing>),
     /// A framework is back: say again at once what it has not acknowledged.
     ResendUpdates(FrameworkId),
     /// These volumes were destroyed: erase what is on them.

@@ -29,5 +29,6 @@ pub use state::executors::{Executor, ExecutorKey, Group};
 pub use state::link::Stage;
 pub use state::past::{Past, PastExecutor};
 pub use state::sandboxes::{Sandbox, Within};
+pub use state::standing::{Drain, Standing};
 pub use state::tasks::{Described, Kill, Phase, Task, Why};
 pub use state::volumes::{Volume, VolumePhase};

@@ -24,6 +24,7 @@ use crate::state::link::{Link, Stage};
 use crate::state::past::Past;
 use crate::state::probes::{MAX_CHECKS_AT_ONCE, MAX_PROBES_AT_ONCE, Probes};
 use crate::state::sandboxes::{Sandbox, Sandboxes};
+use crate::state::standing::Standing;
 use crate::state::tasks::{Framework, Task, Tasks};
 use crate::state::updates::Updates;
 use crate::state::volumes::{Volume, Volumes};
@@ -52,6 +53,7 @@ pub struct Node {
     pub(crate) names: Names,
     pub(crate) identity: Identity,
     pub(crate) link: Link,
+    pub(crate) standing: Option<Arc<Standing>>,
     pub(crate) tasks: Tasks,
     pub(crate) executors: Executors,
     pub(crate) custom_executors: CustomExecutors,
@@ -99,6 +101,8 @@ pub struct View {
     pub epoch: u64,
     /// Where it stands with its master.
     pub stage: Stage,
+    /// What the master has made of it; `None`: nothing but what it was started with.
+    pub standing: Option<Arc<Standing>>,
     /// Whether the tasks of before the start are accounted for.
     pub recovered: bool,
     /// Every task.
@@ -146,6 +150,7 @@ impl Node {
             names,
             identity: Identity::default(),
             link: Link::new(),
+            standing: None,
             tasks: Tasks::default(),
             executors: Executors::default(),
             custom_executors: CustomExecutors::default(),
@@ -231,6 +236,7 @@ impl Node {
             Order::Kill { key, grace } => self.kill_asked(now, &key, grace, out),
             Order::Acknowledge { key, update } => self.acknowledged(&key, update, out),
             Order::UpdateFramework(info) => self.framework_changed(*info, out),
+            Order::Standing(standing) => self.standing = Some(standing),
             Order::ResendUpdates(framework) => self.resend(now, &framework, out),
             Order::MessageExecutor { executor, data } => {
                 match self.tell_executor(&executor, ToExecutor::Message(data), out) {
@@ -380,6 +386,7 @@ impl Machine for Node {
             agent: self.identity.agent.clone(),
             epoch: self.identity.epoch,
             stage: self.link.stage(),
+            standing: self.standing.clone(),
             recovered: self.recovered,
             tasks: self.tasks.shared(),
             executors: self.executors.shared(),

@@ -7,6 +7,7 @@ pub(crate) mod link; // with or without a master
 pub(crate) mod past; // what is over, the last of it
 pub(crate) mod probes; // counts per health check
 pub(crate) mod sandboxes; // what ended tasks left behind
+pub(crate) mod standing; // what the master has made of the agent
 pub(crate) mod tasks; // Accepted · Starting · Running · Killing · Ended
 pub(crate) mod updates; // per task a queue of reports, one in flight
 pub(crate) mod volumes; // persistent volumes: kept, to be erased

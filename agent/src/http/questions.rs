@@ -6,13 +6,14 @@ mod state; // frameworks, executors, tasks, containers
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use mete_agent_core::View;
 use mete_daemon::aside;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http;
 use mete_daemon::telemetry;
 use mete_proto::MESOS_VERSION;
 use mete_proto::convert::agent::domain_info;
-use mete_proto::convert::{attributes, resources};
+use mete_proto::convert::{attributes, resources, time_info};
 use mete_proto::mesos::v1 as wire;
 use wire::agent::call::Type;
 use wire::agent::{Call, Response, response};
@@ -76,7 +77,7 @@ pub(super) async fn answer(about: &Arc<About>, call: &Call) -> Result<Option<Res
             let containers = state::containers(&view, &look, wanted.show_nested());
             told!(GetContainers, get_containers, containers)
         }
-        Type::GetAgent => told!(GetAgent, get_agent, agent(about, view.agent.as_ref())),
+        Type::GetAgent => told!(GetAgent, get_agent, agent(about, &view)),
         // Neither is there ever one.
         Type::GetOperations => {
             let none = response::GetOperations::default();
@@ -114,19 +115,21 @@ fn flags(about: &About) -> response::GetFlags {
     }
 }
 
-fn agent(about: &About, id: Option<&mete_model::AgentId>) -> response::GetAgent {
+fn agent(about: &About, view: &View) -> response::GetAgent {
+    let drain = super::drain(view);
     let info = wire::AgentInfo {
         hostname: about.endpoint.hostname.clone(),
         ip: Some(about.endpoint.ip.clone()),
         port: Some(about.endpoint.port.into()),
-        resources: resources::to_endpoints(&about.resources),
+        resources: resources::to_endpoints(about.resources(view)),
         attributes: attributes::to_wire(&about.attributes),
-        id: id.map(Into::into),
+        id: view.agent.as_ref().map(Into::into),
         domain: about.domain.as_ref().map(domain_info),
     };
     response::GetAgent {
         agent_info: Some(info),
-        ..response::GetAgent::default()
+        drain_config: drain.as_ref().map(super::drain_config),
+        estimated_drain_start_time: drain.map(|drain| time_info(drain.since)),
     }
 }
 

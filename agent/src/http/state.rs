@@ -48,6 +48,11 @@ fn this(about: &About, view: &View) -> Value {
     if let Some(domain) = &about.domain {
         state["domain"] = json::message(&domain_info(domain));
     }
+    if let Some(drain) = super::drain(view) {
+        state["drain_config"] = json::message(&super::drain_config(&drain));
+        let began = drain.since.as_secs_f64().trunc();
+        state["estimated_drain_start_time_seconds"] = json!(began);
+    }
     state
 }
 
@@ -58,7 +63,7 @@ fn host(url: &str) -> &str {
 
 /// What there is, reserved or not, and what of it is in use.
 fn resources(state: &mut Value, about: &About, view: &View) {
-    let total = &about.resources;
+    let total = about.resources(view);
     let used = super::used(view);
     state["resources"] = json::resources(total);
     state["used_resources"] = json::resources(&used);

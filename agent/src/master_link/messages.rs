@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_agent_core::{Executor, ExecutorKey, Order, Outgoing, Registration, Report, Task};
+use mete_agent_core::{
+    Drain, Executor, ExecutorKey, Order, Outgoing, Registration, Report, Standing, Task,
+};
 use mete_model::{AgentId, FrameworkId, FrameworkInfo, TaskKey, TaskSpec};
 use mete_proto::convert::agent::domain_info;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::task::grace_period;
-use mete_proto::convert::{ConvertError, Within as _, attributes, executor, resources};
+use mete_proto::convert::{
+    ConvertError, Within as _, attributes, duration_of, executor, moment_of, resources,
+};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::{agent_message, master_message};
@@ -55,6 +59,7 @@ pub(super) fn from_wire(message: wire::MasterMessage) -> Result<Heard, ConvertEr
             let info = FrameworkInfo::try_from(&update.framework_info);
             Order::UpdateFramework(Box::new(info.within("framework_info")?))
         }
+        Some(Message::Standing(said)) => Order::Standing(Arc::new(standing(&said)?)),
         Some(Message::ResendUpdates(resend)) => {
             Order::ResendUpdates((&resend.framework_id).try_into()?)
         }
@@ -86,6 +91,23 @@ fn admitted(registered: &wire::Registered) -> Result<Heard, ConvertError> {
     Ok(Heard::Registered {
         order,
         silence: interval.saturating_mul(registered.max_missed_pings),
+    })
+}
+
+fn standing(said: &wire::Standing) -> Result<Standing, ConvertError> {
+    let drain = |since| -> Result<Drain, ConvertError> {
+        let config = said.drain_config.unwrap_or_default();
+        let longest = config.max_grace_period;
+        let longest = longest.map(|span| duration_of("drain_config.max_grace_period", span));
+        Ok(Drain {
+            since: moment_of("drain_began", since)?,
+            max_grace: longest.transpose()?,
+            mark_gone: config.mark_gone(),
+        })
+    };
+    Ok(Standing {
+        resources: resources::from_wire(&said.resources)?,
+        drain: said.drain_began.map(drain).transpose()?,
     })
 }
 

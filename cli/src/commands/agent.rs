@@ -219,7 +219,7 @@ fn standing(state: &Value, agent: &Value) -> String {
 
 /// `draining by 2026-11-28T20:05:00Z, left: services 2, batch 1`.
 fn draining(state: &Value, agent: &Value) -> String {
-    let deadline = agent["drain_info"]["deadline"].as_f64();
+    let deadline = agent["drain_deadline_seconds"].as_f64();
     let by = deadline.and_then(|at| jiff::Timestamp::from_second(at as i64).ok());
     let by = by.map_or_else(String::new, |by| format!(" by {by}"));
     let frameworks = state["frameworks"].as_array().into_iter().flatten();
@@ -272,7 +272,6 @@ mod tests {
 
     #[test]
     fn who_drains_says_until_when_and_whose_tasks_are_left() {
-        let by = json!({ "state": "DRAINING", "deadline": 1_795_896_300.5 });
         let mut agent = json!({ "id": "m-S0", "active": false, "admission": "draining" });
         let state = json!({ "frameworks": [
             { "name": "services", "tasks": [{ "slave_id": "m-S0" }, { "slave_id": "m-S0" }] },
@@ -280,7 +279,7 @@ mod tests {
         ] });
 
         assert_eq!(standing(&state, &agent), "draining, left: services 2");
-        agent["drain_info"] = by;
+        agent["drain_deadline_seconds"] = json!(1_795_896_300.5);
         assert_eq!(
             standing(&state, &agent),
             "draining by 2026-11-28T20:05:00Z, left: services 2"

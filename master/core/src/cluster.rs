@@ -102,6 +102,7 @@ impl Cluster {
         self.take(now, input, &mut out);
         self.pass_deadlines(now, &mut out);
         self.settle_drains(now, &mut out);
+        self.tell_standings(&mut out);
         out
     }
 
@@ -251,6 +252,20 @@ impl Cluster {
                 Due::Kill(task) => self.kill_due(now, &task, out),
                 Due::Operation(key) => self.operation_due(now, &key, out),
             }
+        }
+    }
+
+    /// Each agent of which this step has made something else hears of it, once.
+    fn tell_standings(&mut self, out: &mut Out) {
+        for id in std::mem::take(&mut self.agents.restated) {
+            let Some(agent) = self.agents.get(&id) else {
+                continue;
+            };
+            let standing = MessageToAgent::Standing {
+                resources: agent.info.resources.clone(),
+                drain: agent.drain(),
+            };
+            self.tell_agent(&id, standing, out);
         }
     }
 

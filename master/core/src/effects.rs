@@ -15,6 +15,7 @@ use mete_placement::Allocator;
 
 use crate::input::LinkId;
 use crate::operations::OperationError;
+use crate::state::agents::Drain;
 use crate::state::schedule::ScheduleError;
 
 /// Roles for which an operator may have set weights, quotas or policies: far more than are of use, few enough to load
@@ -248,6 +249,13 @@ pub enum MessageToAgent {
     Shutdown {
         /// Why, in words.
         reason: String,
+    },
+    /// What the master has made of it, as it stands now.
+    Standing {
+        /// What it has, with what was reserved and made volumes.
+        resources: Resources,
+        /// How it drains, while it does.
+        drain: Option<Drain>,
     },
     /// These volumes were destroyed: what is on them is to be erased.
     EraseVolumes(BTreeSet<VolumeName>),

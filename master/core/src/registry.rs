@@ -365,8 +365,14 @@ enum StoredAdmission {
         max_grace_micros: Option<u64>,
         mark_gone: bool,
     },
+    DrainedSince {
+        since_micros: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_grace_micros: Option<u64>,
+    },
+    /// The same, as masters wrote it that did not keep since when.
     Drained,
-    /// The same, with the longest grace period that tasks had.
+    /// And with the longest grace period that tasks had.
     DrainedWithin {
         max_grace_micros: u64,
     },
@@ -435,8 +441,19 @@ impl From<Admission> for StoredAdmission {
                 max_grace_micros: drain.max_grace().map(micros),
                 mark_gone: drain.mark_gone,
             },
-            Admission::Drained { max_grace: None } => Self::Drained,
             Admission::Drained {
+                since: Some(since),
+                max_grace,
+            } => Self::DrainedSince {
+                since_micros: since.as_micros(),
+                max_grace_micros: max_grace.map(micros),
+            },
+            Admission::Drained {
+                since: None,
+                max_grace: None,
+            } => Self::Drained,
+            Admission::Drained {
+                since: None,
                 max_grace: Some(most),
             } => Self::DrainedWithin {
                 max_grace_micros: micros(most),
@@ -470,8 +487,19 @@ impl From<StoredAdmission> for Admission {
                 },
                 mark_gone,
             }),
-            StoredAdmission::Drained => Self::Drained { max_grace: None },
+            StoredAdmission::DrainedSince {
+                since_micros,
+                max_grace_micros,
+            } => Self::Drained {
+                since: Some(Timestamp::from_micros(since_micros)),
+                max_grace: max_grace_micros.map(Duration::from_micros),
+            },
+            StoredAdmission::Drained => Self::Drained {
+                since: None,
+                max_grace: None,
+            },
             StoredAdmission::DrainedWithin { max_grace_micros } => Self::Drained {
+                since: None,
                 max_grace: Some(Duration::from_micros(max_grace_micros)),
             },
             StoredAdmission::Deactivated => Self::Deactivated,
@@ -700,6 +728,7 @@ mod tests {
                 mark_gone: true,
             })
         };
+        let drained = |since, max_grace| Admission::Drained { since, max_grace };
         let by = Timestamp::from_millis(9);
         for admission in [
             Admission::Active,
@@ -713,10 +742,10 @@ mod tests {
                 by,
                 max_grace: Some(Duration::from_secs(3)),
             }),
-            Admission::Drained { max_grace: None },
-            Admission::Drained {
-                max_grace: Some(Duration::from_secs(600)),
-            },
+            drained(None, None),
+            drained(None, Some(Duration::from_secs(600))),
+            drained(Some(by), None),
+            drained(Some(by), Some(Duration::from_secs(600))),
             Admission::Deactivated,
         ] {
             let agent = AgentRecord {
@@ -728,6 +757,31 @@ mod tests {
 
             let agents = registry.expect("readable").agents;
             assert_eq!(agents.get(&agent.id), Some(&agent));
+        }
+    }
+
+    /// Such records were written before it was kept since when an agent had drained.
+    #[test]
+    fn how_an_agent_drained_under_an_older_master_is_read() {
+        let minute = Duration::from_secs(60);
+        for (written, max_grace) in [
+            (r#""drained""#, None),
+            (
+                r#"{"drained_within":{"max_grace_micros":60000000}}"#,
+                Some(minute),
+            ),
+        ] {
+            let record = format!(
+                r#"{{"hostname":"a","ip":"10.0.0.1","port":5051,"resources":{{}},"admission":{written},"unreachable_since_micros":null,"registered_at_micros":1}}"#
+            );
+            let value = [&b"\x01"[..], record.as_bytes()].concat();
+
+            let registry = Registry::read([(b"agent/m-S0".to_vec(), value)]);
+
+            let agents = registry.expect("readable").agents;
+            let admission = agents.values().next().map(|agent| agent.admission);
+            let since = None;
+            assert_eq!(admission, Some(Admission::Drained { since, max_grace }));
         }
     }
 

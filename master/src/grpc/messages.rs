@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mete_master_core::{
-    AgentTask, ExecutorNews, FromExecutor, Input, LinkId, MessageToAgent, Registration, Update,
+    AgentTask, Drain, ExecutorNews, FromExecutor, Input, LinkId, MessageToAgent, Registration,
+    Update,
 };
 use mete_model::{
-    AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, Role, TaskSpec,
-    TaskState,
+    AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, Resources, Role,
+    TaskSpec, TaskState,
 };
 use mete_proto::PROTOCOL_VERSION;
 use mete_proto::convert::task::to_run;
-use mete_proto::convert::{ConvertError, Within as _, executor, ids, resources, status, task};
+use mete_proto::convert::{
+    ConvertError, Within as _, executor, ids, resources, status, task, time_info,
+};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use prost::Message as _;
 use wire::master_message::Message;
 
+use crate::draining;
 use crate::grpc::About;
 
 /// How an agent comes.
@@ -229,6 +233,7 @@ pub(crate) fn to_wire(
         MessageToAgent::EraseVolumes(volumes) => Message::EraseVolumes(wire::EraseVolumes {
             volumes: volumes.iter().map(Into::into).collect(),
         }),
+        MessageToAgent::Standing { resources, drain } => standing(&resources, drain),
         MessageToAgent::Ping { sequence } => Message::Ping(wire::Ping { sequence }),
     })
 }
@@ -243,6 +248,14 @@ fn registered(agent: &AgentId, about: &About) -> Message {
         agent_id: agent.into(),
         ping_interval_seconds: about.settings.ping_interval.as_secs_f64(),
         max_missed_pings: about.settings.max_missed_pings,
+    })
+}
+
+fn standing(resources: &Resources, drain: Option<Drain>) -> Message {
+    Message::Standing(wire::Standing {
+        resources: resources::to_wire(resources),
+        drain_config: drain.as_ref().map(draining::config),
+        drain_began: drain.map(|drain| time_info(drain.since)),
     })
 }
 

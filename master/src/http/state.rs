@@ -7,16 +7,16 @@ pub(super) mod shapes; // the JSON
 use std::sync::Arc;
 
 use mete_daemon::mesos_http;
-use mete_master_core::{Admission, Agent, Framework, Life, Pace, Reach, Task, View};
+use mete_master_core::{Agent, Framework, Life, Reach, Task, View};
 use mete_model::{AttributeValue, Capability, Offer, TaskState, TaskStatus, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::parts::Parts;
 use self::shapes::{
     AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape,
     OfferShape, RecoveredShape, ResourcesShape, SaidOfExecutor, StateShape, StatusShape, TaskShape,
 };
-use super::maintenance::Nanoseconds;
+use crate::draining::drain_info;
 use crate::grpc::About;
 use crate::sums::Sums;
 use mete_proto::MESOS_VERSION;
@@ -149,6 +149,7 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
     let unreserved = total.unreserved();
     let endpoint = &agent.info.endpoint;
     let attributes = agent.info.attributes.iter();
+    let deadline = agent.drain().and_then(|drain| drain.deadline());
     AgentShape {
         id: agent.id.as_str(),
         hostname: &endpoint.hostname,
@@ -177,45 +178,15 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
         active: agent.is_offerable(),
         deactivated: agent.link().is_some() && !agent.is_offerable(),
         admission: agent.admission.as_str(),
-        drain_info: drain_info(agent),
+        drain_info: drain_info(agent).as_ref().map(shapes::message),
+        estimated_drain_start_time_seconds: agent
+            .drain_began()
+            .map(|began| began.as_secs_f64().trunc()),
+        drain_deadline_seconds: deadline.map(Timestamp::as_secs_f64),
         version: MESOS_VERSION,
         mete_version: &agent.version,
         capabilities: AGENT_CAPABILITIES.map(|can| can.as_str_name()),
         domain: agent.info.domain.as_ref().map(shapes::domain),
-    }
-}
-
-/// How an agent drains, or that it has; the fields of Mesos, and the deadline.
-fn drain_info(agent: &Agent) -> Option<Value> {
-    match agent.admission {
-        Admission::Draining(drain) => {
-            let mut config = json!({ "mark_gone": drain.mark_gone });
-            let length = |until: Timestamp| json!(Nanoseconds::of(until.since(drain.since)));
-            match drain.pace {
-                Pace::AtOnce { until: None } => {}
-                Pace::AtOnce { until: Some(until) } => config["max_grace_period"] = length(until),
-                Pace::Leave { by, max_grace } => {
-                    config["deadline"] = length(by);
-                    if let Some(most) = max_grace {
-                        config["max_grace_period"] = json!(Nanoseconds::of(most));
-                    }
-                }
-            }
-            let mut info = json!({ "state": "DRAINING", "config": config });
-            info["since"] = json!(drain.since.as_secs_f64());
-            if let Some(deadline) = drain.deadline() {
-                info["deadline"] = json!(deadline.as_secs_f64());
-            }
-            Some(info)
-        }
-        Admission::Drained { max_grace: None } => Some(json!({ "state": "DRAINED", "config": {} })),
-        Admission::Drained {
-            max_grace: Some(most),
-        } => {
-            let config = json!({ "max_grace_period": Nanoseconds::of(most) });
-            Some(json!({ "state": "DRAINED", "config": config }))
-        }
-        Admission::Active | Admission::Deactivated | Admission::Gone { .. } => None,
     }
 }
 

@@ -218,8 +218,21 @@ async fn an_agent_drains_over_http_and_comes_back() {
     assert_eq!(kill.task_id.value, "one");
     let grace = kill.kill_policy.and_then(|policy| policy.grace_period);
     assert!(grace.is_some_and(|grace| grace.nanoseconds <= 2_000_000_000));
+    let told = agent.standing().await;
+    let config = told.drain_config.expect("it drains");
+    let grace = config.max_grace_period.map(|grace| grace.nanoseconds);
+    assert_eq!(
+        (grace, config.mark_gone),
+        (Some(2_000_000_000), Some(false))
+    );
+    assert!(told.drain_began.is_some_and(|began| began.nanoseconds > 0));
     let slave = master.state().await["slaves"][0].clone();
-    assert_eq!(slave["drain_info"]["state"], "DRAINING");
+    let config =
+        json!({ "max_grace_period": { "nanoseconds": 2_000_000_000 }, "mark_gone": false });
+    let info = json!({ "state": "DRAINING", "config": config });
+    assert_eq!(slave["drain_info"], info);
+    let began = slave["estimated_drain_start_time_seconds"].clone();
+    assert!(began.as_f64().is_some_and(|began| began > 0.0), "{slave}");
     assert_eq!(slave["deactivated"], true);
     let why = refused(&master, Method::POST, &reactivate, json!({}), 409).await;
     assert!(why.contains("is draining"), "{why}");
@@ -230,8 +243,18 @@ async fn an_agent_drains_over_http_and_comes_back() {
     assert_eq!(status.reason(), mesos::task_status::Reason::AgentDraining);
     framework.acknowledge(&status).await;
     assert!(matches!(agent.next().await, Message::Acknowledge(_)));
-    let slave = master.state().await["slaves"][0].clone();
-    assert_eq!(slave["drain_info"]["state"], "DRAINED");
+    let told = agent.standing().await;
+    assert_eq!((told.drain_config, told.drain_began), (None, None));
+    let slaves = master.json("/slaves").await;
+    let summary = master.json("/state-summary").await;
+    for told in [master.state().await, slaves, summary] {
+        let slave = &told["slaves"][0];
+        let config =
+            json!({ "max_grace_period": { "nanoseconds": 2_000_000_000 }, "mark_gone": false });
+        let info = json!({ "state": "DRAINED", "config": config });
+        assert_eq!(slave["drain_info"], info, "nothing but what Mesos has");
+        assert_eq!(slave["estimated_drain_start_time_seconds"], began);
+    }
     let back = master.send(Method::POST, &reactivate, json!({})).await;
     assert_eq!(back, (200, NOTHING));
     framework.offers().await;
@@ -262,13 +285,13 @@ async fn with_a_deadline_frameworks_are_asked_before_anything_is_killed() {
     assert_eq!(asked.agent_id.as_ref(), Some(&agent.id));
     assert_eq!(asked.draining, Some(true));
     let slave = master.state().await["slaves"][0].clone();
-    let info = &slave["drain_info"];
-    let config = &info["config"];
-    assert_eq!(config["deadline"]["nanoseconds"], 3_600_000_000_000_i64);
+    let config = &slave["drain_info"]["config"];
     assert_eq!(config["max_grace_period"]["nanoseconds"], 2_000_000_000);
-    let (since, deadline) = (info["since"].as_f64(), info["deadline"].as_f64());
+    let since = slave["estimated_drain_start_time_seconds"].as_f64();
+    let deadline = slave["drain_deadline_seconds"].as_f64();
     let length = deadline.zip(since).map(|(by, since)| by - since);
-    assert!(length.is_some_and(|length| (length - 3600.0).abs() < 0.001));
+    let in_whole_seconds = 3600.0..3601.0;
+    assert!(length.is_some_and(|length| in_whole_seconds.contains(&length)));
 
     // The kill is the first thing the agent hears: until the deadline was moved there was none.
     let now = json!({ "deadline": { "nanoseconds": 0 } });

@@ -363,8 +363,27 @@ impl Agent {
         message.await.expect("something happens in time")
     }
 
-    /// The next message that is no ping; pings are answered.
+    /// The next order: pings are answered, and how the agent stands is passed over.
     pub(crate) async fn next(&mut self) -> master_message::Message {
+        loop {
+            let message = self.said().await;
+            if !matches!(message, master_message::Message::Standing(_)) {
+                return message;
+            }
+        }
+    }
+
+    /// How it stands, as the master says it next; what else it says until then is passed over.
+    pub(crate) async fn standing(&mut self) -> mete::Standing {
+        loop {
+            if let master_message::Message::Standing(standing) = self.said().await {
+                return standing;
+            }
+        }
+    }
+
+    /// The next message that is no ping; pings are answered.
+    async fn said(&mut self) -> master_message::Message {
         loop {
             let message = self.message().await.expect("no error").expect("no end");
             let message = message.message.expect("content");

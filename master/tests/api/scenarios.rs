@@ -118,6 +118,7 @@ async fn obey(agent: &Agent, tasks: &mut BTreeMap<String, Pretended>, order: Hea
         | Heard::Refused(_)
         | Heard::ResendUpdates(_) // What is not acknowledged is repeated anyway.
         | Heard::UpdateFramework(_)
+        | Heard::Standing(_)
         | Heard::ShutdownFramework(_)
         | Heard::EraseVolumes(_)
         | Heard::ExecutorMessage(_)

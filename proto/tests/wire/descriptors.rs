@@ -71,6 +71,7 @@ const FIELDS: &[(&str, &str, i32, char)] = &[
     ("mete.v1.MasterMessage", "shutdown_framework", 6, '?'),
     ("mete.v1.MasterMessage", "shutdown", 7, '?'),
     ("mete.v1.MasterMessage", "ping", 8, '?'),
+    ("mete.v1.MasterMessage", "standing", 15, '?'),
 ];
 
 /// What is ours: enum, value, number.

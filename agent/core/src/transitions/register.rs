@@ -86,6 +86,7 @@ impl Node {
             | Order::Acknowledge { .. }
             | Order::ResendUpdates(_)
             | Order::UpdateFramework(_)
+            | Order::Standing(_)
             | Order::EraseVolumes(_)
             | Order::MessageExecutor { .. }
             | Order::ShutdownExecutor(_)
@@ -121,6 +122,7 @@ impl Node {
             out.store.push(Record::Identity(self.identity.clone()));
         }
         self.link.registered_at(now);
+        self.standing = None; // If there is one, it is said next.
         self.exits_heard(out);
         self.send_all(now, out);
     }

@@ -1,5 +1,7 @@
-use mete_agent_core::{Action, Input, Order, Stage, StopReason};
-use mete_model::Machine;
+use std::sync::Arc;
+
+use mete_agent_core::{Action, Input, Order, Stage, Standing, StopReason};
+use mete_model::{Machine, Resources};
 
 use crate::fixture::*;
 
@@ -137,4 +139,24 @@ fn nothing_is_decided_before_the_past_is_known() {
 
     assert_eq!(actions, []);
     assert_eq!(world.node.next_deadline(), None);
+}
+
+#[test]
+fn what_a_master_has_made_of_the_agent_holds_until_it_registers_again() {
+    let mut world = World::registered();
+    let link = world.link;
+    let standing = Arc::new(Standing {
+        resources: Resources::cpus_mem(1_000, 64),
+        drain: None,
+    });
+    let order = Order::Standing(Arc::clone(&standing));
+
+    world.step(at(1.0), Input::FromMaster { link, order });
+
+    assert_eq!(world.node.view().standing, Some(Arc::clone(&standing)));
+    let now = world.reconnect(at(2.0));
+    let away = world.node.view().standing;
+    assert_eq!(away, Some(standing), "nobody says otherwise");
+    world.admit(now, 1);
+    assert_eq!(world.node.view().standing, None);
 }

@@ -33,7 +33,7 @@ pub(in crate::http) fn snapshot(about: &About, view: &View) -> BTreeMap<String, 
         let name = format!("slave/tasks_{}", word.to_ascii_lowercase());
         all.set(name, count as f64);
     }
-    all.shares("slave", &about.resources, &used(view));
+    all.shares("slave", about.resources(view), &used(view));
     sandboxes(view, &mut all);
     counters(&view.counters, &mut all);
     let fetched = about.fetcher.numbers();

@@ -1,7 +1,12 @@
 //! What tools ask of an agent over Mesos' operator API, and by its older paths.
 
+use std::time::Duration;
+
 use mete_model::TaskState;
+use mete_proto::mesos::v1 as mesos;
 use mete_proto::mesos::v1::agent::{Call, Response, call};
+use mete_proto::mete::v1 as wire;
+use mete_proto::mete::v1::master_message::Message;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -74,6 +79,83 @@ async fn every_question_is_answered_and_the_task_is_in_the_answers() {
     assert_eq!((status, &level[..]), (200, &b"0\n"[..]));
     let bad = [("level", "1"), ("duration", "soon")];
     assert_eq!(get(port, "/logging/toggle", &bad).await.0, 400);
+}
+
+/// What the master has made of it is in what the agent says of itself, until the master says otherwise.
+#[tokio::test]
+async fn what_is_reserved_and_how_it_drains_is_told() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(
+        master.address,
+        &["--resources", "cpus:4;mem:1024;disk:1000"],
+    );
+    let (link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let (_, before) = get_json(port, "/state", &[]).await;
+    assert_eq!(before["reserved_resources"], json!({}));
+    assert_eq!(before["drain_config"], Value::Null);
+    let mut total = register.agent_info.resources;
+    let mut reserved = total[0].clone();
+    reserved.reservations = vec![mesos::resource::ReservationInfo {
+        r#type: Some(mesos::resource::reservation_info::Type::Dynamic.into()),
+        role: Some("eng".to_owned()),
+        ..mesos::resource::ReservationInfo::default()
+    }];
+    for (resource, cpus) in [(&mut total[0], 3.0), (&mut reserved, 1.0)] {
+        resource.scalar = Some(mesos::value::Scalar { value: cpus });
+    }
+    total.push(reserved);
+    let mut standing = wire::Standing {
+        resources: total,
+        drain_config: Some(mesos::DrainConfig {
+            max_grace_period: Some(mesos::DurationInfo {
+                nanoseconds: 6_000_000_000,
+            }),
+            mark_gone: Some(true),
+        }),
+        drain_began: Some(mesos::TimeInfo {
+            nanoseconds: 1_795_896_000_500_000_000,
+        }),
+    };
+
+    link.say(Message::Standing(standing.clone())).await;
+
+    let is_there = |state: &Value| state["drain_config"].is_object();
+    let state = told(port, is_there).await;
+    assert_eq!(state["reserved_resources"]["eng"]["cpus"], 1.0);
+    assert_eq!(state["unreserved_resources"]["cpus"], 3.0);
+    assert_eq!(state["resources"]["cpus"], 4.0);
+    let config =
+        json!({ "max_grace_period": { "nanoseconds": 6_000_000_000_i64 }, "mark_gone": true });
+    assert_eq!(state["drain_config"], config);
+    assert_eq!(state["estimated_drain_start_time_seconds"], 1_795_896_000.0);
+    let (_, agent) = ask(port, "/api/v1", &json!({ "type": "GET_AGENT" })).await;
+    let agent = &agent["get_agent"];
+    assert_eq!(agent["drain_config"], config);
+    assert!(agent["estimated_drain_start_time"].is_object(), "{agent}");
+    let resources = agent["agent_info"]["resources"].as_array().unwrap();
+    let of_eng = resources.iter().filter(|one| one["role"] == "eng");
+    assert_eq!(of_eng.count(), 1, "{agent}");
+
+    (standing.drain_config, standing.drain_began) = (None, None);
+    link.say(Message::Standing(standing)).await;
+    let state = told(port, |state| !is_there(state)).await;
+    assert_eq!(state["reserved_resources"]["eng"]["cpus"], 1.0);
+}
+
+/// The agent's state, as soon as it is as wanted.
+async fn told(port: i32, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let state = async {
+        loop {
+            let (_, state) = get_json(port, "/state", &[]).await;
+            if is_wanted(&state) {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(state).await
 }
 
 fn has_the_names_of_mesos(metrics: &Value) {

@@ -248,8 +248,8 @@ impl Fleet {
                     sequence: ping.sequence,
                 })),
             }),
-            // All that was said is acknowledged soon, and nobody asks what a framework is.
-            Message::ResendUpdates(_) | Message::UpdateFramework(_) => None,
+            // All that was said is acknowledged soon, and nobody asks what a framework is, or what is reserved.
+            Message::ResendUpdates(_) | Message::UpdateFramework(_) | Message::Standing(_) => None,
             Message::KillTask(_)
             | Message::ShutdownFramework(_)
             | Message::Shutdown(_)

@@ -53,6 +53,8 @@ pub enum Admission {
     Draining(Drain),
     /// No offers; it has drained and has no tasks.
     Drained {
+        /// When its drain began; `None` when that was under a master that did not keep it.
+        since: Option<Timestamp>,
         /// The longest grace period that tasks had, as it was ordered.
         max_grace: Option<Duration>,
     },
@@ -245,6 +247,15 @@ impl Agent {
         }
     }
 
+    /// When its drain began, of one that drains or has drained.
+    pub const fn drain_began(&self) -> Option<Timestamp> {
+        match self.admission {
+            Admission::Draining(drain) => Some(drain.since),
+            Admission::Drained { since, .. } => since,
+            Admission::Active | Admission::Deactivated | Admission::Gone { .. } => None,
+        }
+    }
+
     /// By when frameworks are asked to have left it because it drains.
     pub fn leave_by(&self) -> Option<Timestamp> {
         self.drain()?.leave_by()
@@ -287,6 +298,8 @@ pub(crate) struct Agents {
     pub(crate) pings: BTreeMap<AgentId, Pings>,
     /// Known from before the restart, and still waited for.
     pub(crate) awaited: BTreeSet<AgentId>,
+    /// This step has made something of them that they are to hear of at its end.
+    pub(crate) restated: BTreeSet<AgentId>,
     given_out: u64,
 }
 

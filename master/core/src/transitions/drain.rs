@@ -108,7 +108,14 @@ impl Cluster {
             return;
         };
         info!(agent = %id, from = agent.admission.as_str(), to = admission.as_str(), "admission of agent changed");
+        let drained_before = agent.drain();
         agent.admission = admission;
+        if agent.drain() != drained_before {
+            self.agents.restated.insert(id.clone());
+        }
+        let Some(agent) = self.agents.get(id) else {
+            return;
+        };
         let record = agent.record();
         let offerable = agent.is_offerable();
         out.store.push(Record::Agent(record));
@@ -239,8 +246,11 @@ impl Cluster {
         if drain.mark_gone {
             self.retire_agent(now, id, out);
         } else {
-            let max_grace = drain.ordered_grace();
-            self.set_admission(now, id, Admission::Drained { max_grace }, out);
+            let drained = Admission::Drained {
+                since: Some(drain.since),
+                max_grace: drain.ordered_grace(),
+            };
+            self.set_admission(now, id, drained, out);
         }
     }
 }

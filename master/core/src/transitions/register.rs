@@ -189,6 +189,9 @@ impl Cluster {
             domain: agent.info.domain.clone(),
         };
         self.allocator.add_agent(id.clone(), facts);
+        if agent.drain().is_some() || !agent.info.resources.made_at_run_time().is_empty() {
+            self.agents.restated.insert(id.clone());
+        }
         self.agents.all.insert(id.clone(), Arc::new(agent));
         self.tell_allocator(id);
         self.plan_agent(now, id, out);

@@ -179,6 +179,7 @@ impl Cluster {
         if let Some(agent) = self.agents.get_mut(id) {
             agent.info.resources = total;
             out.store.push(Record::Agent(agent.record()));
+            self.agents.restated.insert(id.clone());
         }
         if kind == OperationKind::Destroy {
             let destroyed = from.volumes().map(|(name, ..)| name).collect();

@@ -985,3 +985,48 @@ fn an_agent_hears_of_what_it_is_to_erase_until_it_has_answered() {
     );
     assert_eq!(third, [""; 0]);
 }
+
+/// How the agent at the end of a stream is told that it stands.
+fn standings(out: &Out, on: LinkId) -> Vec<MessageToAgent> {
+    let all = messages(out, on).into_iter();
+    all.filter(|message| matches!(message, MessageToAgent::Standing { .. }))
+        .collect()
+}
+
+#[test]
+fn an_agent_hears_once_a_step_what_was_made_of_it_and_again_when_it_is_back() {
+    let mut scene = Scene::new();
+
+    let out = scene.operate(vec![
+        reshape(OperationKind::Reserve, part(dynamic("web"), disk(60))),
+        reshape(
+            OperationKind::Create,
+            part(volume(dynamic("web"), "v", false), disk(60)),
+        ),
+    ]);
+
+    let standing = MessageToAgent::Standing {
+        resources: scene.total(),
+        drain: None,
+    };
+    assert_eq!(standings(&out, scene.link), [standing.clone()]);
+    let agent = scene.agent.clone();
+    let mut registration = registration_of(&mut scene.world, whole().plus(&disk(1_000)));
+    registration.id = Some(agent);
+    let link = registration.link;
+    let out = scene
+        .world
+        .step(Input::RegisterAgent(Box::new(registration)));
+    assert_eq!(standings(&out, link), [standing]);
+}
+
+#[test]
+fn an_agent_of_which_nothing_was_made_hears_nothing() {
+    let mut world = World::new();
+    let registration = registration_of(&mut world, whole());
+    let link = registration.link;
+
+    let out = world.step(Input::RegisterAgent(Box::new(registration)));
+
+    assert_eq!(standings(&out, link), []);
+}

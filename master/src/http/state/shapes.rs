@@ -74,7 +74,12 @@ pub(super) struct AgentShape<'a> {
     pub(super) deactivated: bool,
     pub(super) admission: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) drain_info: Option<Value>,
+    pub(super) drain_info: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) estimated_drain_start_time_seconds: Option<f64>,
+    /// When its last task is over at the latest, while it drains: not in `drain_info`, which tools compare with the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) drain_deadline_seconds: Option<f64>,
     pub(super) version: &'a str,
     /// Of its program.
     pub(super) mete_version: &'a str,

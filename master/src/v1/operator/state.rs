@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use mete_daemon::aside;
-use mete_master_core::{Admission, Agent, Executor, Framework, Life, Reach, View};
+use mete_master_core::{Agent, Executor, Framework, Life, Reach, View};
 use mete_model::Capability;
 use mete_proto::MESOS_VERSION;
-use mete_proto::convert::{duration_info, offer, offer_constraints, resources, time_info};
+use mete_proto::convert::{offer, offer_constraints, resources, time_info};
 use mete_proto::encoded;
 use mete_proto::json::number_of;
 use mete_proto::mesos::v1 as wire;
@@ -15,6 +15,7 @@ use wire::agent_info::capability::Type as AgentCapability;
 use wire::master::response::{GetAgents, GetExecutors, GetFrameworks, GetState};
 use wire::master::response::{get_agents, get_executors, get_frameworks};
 
+use crate::draining::drain_info;
 use crate::sums::Sums;
 use crate::v1::operator::tasks;
 use mete_proto::capabilities::AGENT_CAPABILITIES;
@@ -71,7 +72,7 @@ pub(super) fn one_agent(agent: &Agent, sums: &Sums<'_>) -> get_agents::Agent {
         offered_resources: sums.offered_on(&agent.id).to_wire(),
         capabilities: AGENT_CAPABILITIES.map(capability).into(),
         drain_info: drain_info(agent),
-        estimated_drain_start_time: agent.drain().map(|drain| time_info(drain.since)),
+        estimated_drain_start_time: agent.drain_began().map(time_info),
         ..get_agents::Agent::default()
     }
 }
@@ -86,31 +87,6 @@ fn capability(kind: AgentCapability) -> wire::agent_info::Capability {
     wire::agent_info::Capability {
         r#type: Some(kind.into()),
     }
-}
-
-/// How an agent drains, or that it has.
-fn drain_info(agent: &Agent) -> Option<wire::DrainInfo> {
-    let (state, config) = match agent.admission {
-        Admission::Draining(drain) => {
-            let config = wire::DrainConfig {
-                max_grace_period: drain.ordered_grace().map(duration_info),
-                mark_gone: Some(drain.mark_gone),
-            };
-            (wire::DrainState::Draining, config)
-        }
-        Admission::Drained { max_grace } => {
-            let config = wire::DrainConfig {
-                max_grace_period: max_grace.map(duration_info),
-                ..wire::DrainConfig::default()
-            };
-            (wire::DrainState::Drained, config)
-        }
-        Admission::Active | Admission::Deactivated | Admission::Gone { .. } => return None,
-    };
-    Some(wire::DrainInfo {
-        state: state.into(),
-        config,
-    })
 }
 
 /// Frameworks, and those that are over.
