@@ -96,8 +96,11 @@ pub(crate) struct Shared {
     pub(crate) suppressed: bool,
     /// What waits; `None`: the framework never said.
     demand: Option<Arc<Demand>>,
-    /// What the master of this link was told that waits.
-    told: Arc<Demand>,
+    /// What the master of this link was told that waits; `None`: something was launched since, which it counts off by
+    /// itself, and then said anew what waits.
+    told: Option<Arc<Demand>>,
+    /// Something was launched since it was last said what waits.
+    has_launched: bool,
     /// The framework's loop, to be woken when there is something to tell at its end of turn.
     turn: Option<Waker>,
     pub(crate) torn_down: bool,
@@ -142,10 +145,10 @@ impl Shared {
     /// Tells the master what waits, if it has changed since it was told. Without a link, the next one will tell.
     fn tell_demand(&mut self) {
         let Some(wanted) = &self.demand else { return };
-        if self.link.is_none() || *wanted == self.told {
+        if self.link.is_none() || self.told.as_ref() == Some(wanted) {
             return;
         }
-        self.told = Arc::clone(wanted);
+        self.told = Some(Arc::clone(wanted));
         let call = demand_call(wanted);
         // A link that broke is followed by another, which tells anew.
         let _ = self.send(call);
@@ -193,7 +196,8 @@ impl Client {
             shared.info.id = Some((&link.framework).into());
             shared.id = Some(link.framework.clone());
             shared.link = Some(link);
-            shared.told = Arc::default();
+            shared.told = Some(Arc::default());
+            shared.has_launched = false;
             if shared.torn_down {
                 // A new link takes it; one that broke at once will be followed by another.
                 let _ = shared.send(of_type(call::Type::Teardown));
@@ -293,13 +297,19 @@ impl Client {
         let first = offers.first().ok_or(CallError::NoOffer)?;
         let operations = operations.map(|one| one.into().for_offer(&first.agent, &first.role));
         let offer_ids = offers.iter().map(|offer| wire::OfferId::from(&offer.id));
-        self.send(Call {
-            accept: Some(call::Accept {
-                offer_ids: offer_ids.collect(),
-                operations: operations.collect(),
-                filters: Some(filters.into()),
-            }),
-            ..of_type(call::Type::Accept)
+        let accept = call::Accept {
+            offer_ids: offer_ids.collect(),
+            operations: operations.collect(),
+            filters: Some(filters.into()),
+        };
+        self.with(|shared| {
+            let launches =
+                |one: &wire::offer::Operation| one.launch.is_some() || one.launch_group.is_some();
+            shared.has_launched |= accept.operations.iter().any(launches);
+            shared.send(Call {
+                accept: Some(accept),
+                ..of_type(call::Type::Accept)
+            })
         })
     }
 
@@ -538,7 +548,8 @@ impl Client {
     /// has stated that nothing waits is offered nothing.
     ///
     /// The master is told when the framework asks for its next event: of several statements in one turn it hears the last,
-    /// of the same as before none. Remembered: after a reconnection it is told again.
+    /// of the same as before none. What is launched it counts off by itself until the next statement, which it hears in any
+    /// case. Remembered: after a reconnection it is told again.
     pub fn demand(&self, shapes: impl IntoIterator<Item = Shape>) {
         self.set_demand(shapes.into_iter().collect());
     }
@@ -559,6 +570,9 @@ impl Client {
     fn set_demand(&self, demand: Demand) {
         let waker = self.with(|shared| {
             shared.demand = Some(Arc::new(demand));
+            if std::mem::take(&mut shared.has_launched) {
+                shared.told = None;
+            }
             shared.turn.take()
         });
         if let Some(waker) = waker {

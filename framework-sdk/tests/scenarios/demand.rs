@@ -5,7 +5,7 @@ use std::time::Duration;
 use mete_framework_sdk::demand::Shape;
 use mete_framework_sdk::matching::{self, WaitingTask};
 use mete_framework_sdk::testkit::{Call, Master};
-use mete_framework_sdk::{Event, Filters, Framework, Resources, Task};
+use mete_framework_sdk::{Event, Filters, Framework, Resources, Task, TaskId};
 use tokio::time::timeout;
 
 use crate::{PATIENCE, next, patient, until_disconnected, until_subscribed};
@@ -32,11 +32,21 @@ async fn turn(framework: &mut Framework, master: &Master) {
             .await
             .is_err()
     );
-    let barrier = mete_framework_sdk::TaskId::new("barrier").expect("an id");
+    let barrier = TaskId::new("barrier").expect("an id");
     let client = framework.client();
     client.reconcile([(&barrier, None)]).expect("connected");
     assert!(matches!(next(framework).await, Event::Update(_)));
     assert!(!master.calls().is_empty());
+}
+
+/// Takes turns until the master has heard all that was said before.
+async fn until_barrier(framework: &mut Framework) {
+    let barrier = TaskId::new("barrier").expect("an id");
+    // The turn in which it is said has ended with the first question for an event.
+    assert!(matches!(next(framework).await, Event::Update(_)));
+    let client = framework.client();
+    client.reconcile([(&barrier, None)]).expect("connected");
+    while !matches!(next(framework).await, Event::Update(status) if status.task == barrier) {}
 }
 
 /// The counts of all shapes in all demands that the master has heard.
@@ -125,6 +135,30 @@ async fn a_plan_that_is_carried_out_leaves_the_rest_demanded() {
     };
     assert!(timeout(PATIENCE, heard).await.expect("in time").is_some());
     assert_eq!(told(&master), [vec![3], vec![1]]);
+}
+
+#[tokio::test]
+async fn what_is_stated_after_a_launch_is_told_though_it_is_as_before() {
+    let master = Master::start().await.expect("a free port");
+    let (mut framework, _) = until_subscribed(&master, patient()).await;
+    let client = framework.client();
+    client.demand([shape(1)]);
+    turn(&mut framework, &master).await;
+    master.add_agent(Resources::cpus_mem(500, 64));
+    let Event::Offers(offers) = next(&mut framework).await else {
+        panic!("offers are the first to come");
+    };
+    let task = waiting(1).remove(0).task().clone();
+
+    let launched = client.accept(&offers, [task], Filters::default());
+    launched.expect("connected");
+    client.demand([]);
+    client.demand([shape(1)]);
+    until_barrier(&mut framework).await;
+    client.demand([shape(1)]);
+    until_barrier(&mut framework).await;
+
+    assert_eq!(told(&master), [vec![1], vec![1]]);
 }
 
 #[tokio::test]

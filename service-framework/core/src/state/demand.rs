@@ -25,8 +25,19 @@ pub(crate) struct Demand {
     needs: BTreeMap<AppId, Vec<Need>>,
     /// Something has changed since [`Self::told`].
     is_changed: bool,
-    /// What the master was told last; `None`: nothing on this link.
-    told: Option<Vec<Shape>>,
+    told: Told,
+}
+
+/// What the master knows of what waits.
+#[derive(Clone, Debug, Default)]
+enum Told {
+    /// Nothing: the link is a new one.
+    #[default]
+    Nothing,
+    /// What it was told, less some that was launched since: it counts that off by itself.
+    Less,
+    /// Just this.
+    These(Vec<Shape>),
 }
 
 impl Demand {
@@ -46,7 +57,14 @@ impl Demand {
 
     /// The link is a new one: its master knows nothing.
     pub(crate) fn forget_told(&mut self) {
-        self.told = None;
+        self.told = Told::Nothing;
+        self.is_changed = true;
+    }
+
+    /// Some of it was launched. What waits now is told anew, also when it is as much as before: another instance may have
+    /// begun to wait at the same moment.
+    pub(crate) fn launched(&mut self) {
+        self.told = Told::Less;
         self.is_changed = true;
     }
 
@@ -56,15 +74,16 @@ impl Demand {
             return None;
         }
         let shapes = self.shapes();
-        // Who was told nothing knows that nothing waits.
-        let is_new = self
-            .told
-            .as_ref()
-            .map_or(!shapes.is_empty(), |told| *told != shapes);
+        let is_new = match &self.told {
+            // It takes it that nothing waits.
+            Told::Nothing => !shapes.is_empty(),
+            Told::Less => true,
+            Told::These(told) => *told != shapes,
+        };
         if !is_new {
             return None;
         }
-        self.told = Some(shapes.clone());
+        self.told = Told::These(shapes.clone());
         Some(shapes)
     }
 
@@ -115,6 +134,20 @@ mod tests {
         assert_eq!(told(&mut demand), Some(vec![100]));
         demand.note(&app("/a"), Vec::new());
         assert_eq!(told(&mut demand), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_waits_in_place_of_what_was_launched_is_told_though_it_is_as_much() {
+        let mut demand = Demand::default();
+        demand.note(&app("/a"), need(1, 100));
+        assert_eq!(told(&mut demand), Some(vec![100]));
+
+        demand.launched();
+        demand.note(&app("/a"), Vec::new());
+        demand.note(&app("/a"), need(2, 100));
+
+        assert_eq!(told(&mut demand), Some(vec![100]));
+        assert_eq!(told(&mut demand), None);
     }
 
     #[test]

@@ -129,6 +129,9 @@ impl Orchestrator {
                     self.launch(now, id, version, offer, placement, &mut accept, out);
                 }
             }
+            if !accept.launches.is_empty() || !accept.groups.is_empty() {
+                self.demand.launched();
+            }
             out.act.push(Action::Accept {
                 offers: vec![offer.id.clone()],
                 release,
