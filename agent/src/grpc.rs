@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, future, stream};
+use futures::{FutureExt, Stream, StreamExt, future, stream};
 use mete_agent_core::task_dir::End;
 use mete_agent_core::task_dir::session::{Request as Wanted, Size};
 use mete_daemon::auth::Principal;
@@ -15,7 +15,9 @@ use mete_proto::mete::v1::exec_request::Message as Asked;
 use mete_proto::mete::v1::exec_response::Message as Answer;
 use mete_proto::mete::v1::follow_response::Message as Printed;
 use mete_proto::mete::v1::tasks_server::{Tasks, TasksServer};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::named::NameError;
@@ -28,10 +30,14 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest message: command and environment of a start, or a part of standard input.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
+/// The largest number of a signal that Linux has.
+const MAX_SIGNAL: i32 = 64;
 
 /// The service, ready to be served.
 pub(crate) fn service(desk: Arc<TaskDesk>) -> TasksServer<Service> {
-    TasksServer::new(Service(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    TasksServer::new(Service(desk))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
 }
 
 /// `mete.v1.Tasks`.
@@ -67,14 +73,11 @@ impl Tasks for Service {
             }
             Err(error) => return Err(refusal(&error)),
         };
-        // A caller that says something odd, or is gone, says no more; that it is gone is noticed by the answers too.
-        let said = asked
-            .take_while(|message| future::ready(message.is_ok()))
-            .filter_map(|message| future::ready(message.ok().and_then(said)));
-        let heard = self.0.converse(session, said);
+        let (tell, fault) = oneshot::channel();
+        let heard = self.0.converse(session, until_fault(asked, tell));
         let started = stream::iter([answer(Answer::Started(wire::ExecStarted {}))]);
-        let answers = started.chain(heard.map(exec_answer)).map(Ok);
-        Ok(Response::new(Box::pin(answers)))
+        let answers = Box::pin(started.chain(heard.map(exec_answer)));
+        Ok(Response::new(Box::pin(or_fault(answers, fault))))
     }
 
     async fn follow(
@@ -117,39 +120,72 @@ async fn greeting(asked: &mut Streaming<wire::ExecRequest>) -> Result<wire::Exec
 }
 
 fn wanted(start: &wire::ExecStart) -> Result<Wanted, Status> {
-    let terminal = start.terminal.as_ref().map(|asked| {
-        size(asked).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "terminal: {} rows of {} columns; both must be 1 to 65535",
-                asked.rows, asked.columns
-            ))
-        })
-    });
+    let size = |asked| terminal("terminal", asked);
     Ok(Wanted {
         command: start.command.clone(),
         environment: start.environment.clone(),
-        terminal: terminal.transpose()?,
+        terminal: start.terminal.as_ref().map(size).transpose()?,
         user: None,
     })
 }
 
-fn size(size: &wire::TerminalSize) -> Option<Size> {
+fn terminal(field: &str, size: &wire::TerminalSize) -> Result<Size, Status> {
     let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
-    Some(Size {
-        rows: side(size.rows)?,
-        columns: side(size.columns)?,
-    })
+    match (side(size.rows), side(size.columns)) {
+        (Some(rows), Some(columns)) => Ok(Size { rows, columns }),
+        (None, _) | (_, None) => Err(Status::invalid_argument(format!(
+            "{field}: {} rows of {} columns; both must be 1 to 65535",
+            size.rows, size.columns
+        ))),
+    }
 }
 
-/// What a later message says; nothing that makes no sense is carried out.
-fn said(message: wire::ExecRequest) -> Option<Said> {
-    match message.message? {
-        Asked::Start(_) => None,
-        Asked::Stdin(bytes) => Some(Said::Stdin(bytes)),
-        Asked::StdinEnd(_) => Some(Said::StdinEnd),
-        Asked::Resize(asked) => size(&asked).map(Said::Resize),
-        Asked::Signal(number) => Some(Said::Signal(number)),
-    }
+/// What a later message says.
+fn said(message: wire::ExecRequest) -> Result<Said, Status> {
+    let why = match message.message {
+        Some(Asked::Stdin(bytes)) => return Ok(Said::Stdin(bytes)),
+        Some(Asked::StdinEnd(_)) => return Ok(Said::StdinEnd),
+        Some(Asked::Resize(asked)) => return terminal("resize", &asked).map(Said::Resize),
+        Some(Asked::Signal(number @ 1..=MAX_SIGNAL)) => return Ok(Said::Signal(number)),
+        Some(Asked::Signal(number)) => format!("signal: {number}; must be 1 to {MAX_SIGNAL}"),
+        Some(Asked::Start(_)) => "start: the command runs already".to_owned(),
+        None => "a message after `start` says nothing that is known here".to_owned(),
+    };
+    Err(Status::invalid_argument(why))
+}
+
+/// What a caller says, up to what makes no sense: to the command that would look like the end of its standard input.
+fn until_fault(
+    asked: Streaming<wire::ExecRequest>,
+    tell: oneshot::Sender<Status>,
+) -> impl Stream<Item = Said> {
+    let mut tell = Some(tell);
+    let told = asked.map(move |message| {
+        let fault = match message.and_then(said) {
+            Ok(said) => return Some(said),
+            Err(fault) => fault,
+        };
+        // Who is gone hears nothing of it.
+        let _ = tell.take().map(|tell| tell.send(fault));
+        None
+    });
+    told.take_while(|said| future::ready(said.is_some()))
+        .filter_map(future::ready)
+}
+
+/// The answers; a fault of the caller's is the last of them, and the session ends with it.
+fn or_fault(
+    answers: impl Stream<Item = wire::ExecResponse> + Unpin,
+    fault: oneshot::Receiver<Status>,
+) -> impl Stream<Item = Result<wire::ExecResponse, Status>> {
+    stream::unfold(Some((answers, fault.fuse())), |going| async {
+        let (mut answers, mut fault) = going?;
+        tokio::select! {
+            biased;
+            Ok(fault) = &mut fault => Some((Err(fault), None)),
+            answer = answers.next() => Some((Ok(answer?), Some((answers, fault)))),
+        }
+    })
 }
 
 const fn answer(message: Answer) -> wire::ExecResponse {

@@ -20,6 +20,7 @@ use mete_proto::mete::v1::scheduler_server::SchedulerServer;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tracing::info;
 use uuid::Uuid;
@@ -209,11 +210,13 @@ async fn recover(
 async fn routes(desk: Desk, about: About, metrics: Metrics) -> Result<Routes, RunError> {
     let explainers = Explainers::new(desk.handle.clone());
     let http = http::router(desk.clone(), explainers.clone(), about, metrics);
-    let frameworks =
-        SchedulerServer::new(Frameworks(desk.clone())).max_decoding_message_size(MAX_CALL_BYTES);
+    let frameworks = SchedulerServer::new(Frameworks(desk.clone()))
+        .max_decoding_message_size(MAX_CALL_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
     let agents =
         AgentServer::new(Agents(desk.clone())).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
-    let operators = OperatorServer::new(Operators(desk, explainers));
+    let operators = OperatorServer::new(Operators(desk, explainers))
+        .accept_compressed(CompressionEncoding::Gzip);
     let routes = server::http(http)
         .add_service(frameworks)
         .add_service(agents)

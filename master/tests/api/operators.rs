@@ -8,6 +8,7 @@ use mete_proto::mete::v1::operator_client::OperatorClient;
 use mete_proto::resources_text::parse_resources;
 use tempfile::tempdir;
 use tonic::Code;
+use tonic::codec::CompressionEncoding;
 
 use crate::peers::{Agent, Framework, Master, registration, task};
 
@@ -63,6 +64,24 @@ async fn weights_and_quotas_are_kept_over_a_restart() {
         .and_then(|one| one.scalar.as_ref())
         .map(|scalar| scalar.value);
     assert!(cpus.is_some_and(|cpus| cpus <= 2.0), "{cpus:?}");
+}
+
+#[tokio::test]
+async fn what_is_packed_is_unpacked() {
+    let dir = tempdir().expect("a directory");
+    let master = Master::start(dir.path()).await;
+    let mut client =
+        OperatorClient::new(master.channel().await).send_compressed(CompressionEncoding::Gzip);
+
+    let set = client.set_quota(quota("web", "cpus:2")).await;
+    set.expect("set");
+    let large = quota(&"x".repeat(8 << 20), "cpus:2");
+    let refused = client.set_quota(large).await.expect_err("too large");
+
+    // Small on its way, and too large all the same.
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    let quotas = client.get_quotas(mete::GetQuotasRequest {}).await;
+    assert_eq!(quotas.expect("told").into_inner().quotas.len(), 1);
 }
 
 #[tokio::test]

@@ -457,6 +457,13 @@ async fn older_paths_are_read_as_tools_for_mesos_read_them() {
     );
     let (status, said) = text(master, "/master/logging/toggle?level=1").await;
     assert_eq!(status, 400, "{said}");
+}
+
+#[tokio::test]
+async fn older_paths_have_longer_forms_and_are_scripts_where_that_is_asked_for() {
+    let scene = scene().await;
+    let master = &scene.master;
+
     for path in [
         "/state/",
         "/master/state",

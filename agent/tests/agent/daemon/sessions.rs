@@ -368,6 +368,39 @@ async fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn what_makes_no_sense_later_ends_the_session_with_a_word() {
+    let scene = Scene::sleeping().await;
+    let cases = [
+        (
+            Ask::Stdin(vec![b'x'; 300_000].into()),
+            Code::OutOfRange,
+            "too large",
+        ),
+        (Ask::Signal(999), Code::InvalidArgument, "signal: 999"),
+        (
+            Ask::Resize(size(24, 70_000)),
+            Code::InvalidArgument,
+            "70000 columns",
+        ),
+        (
+            Ask::Start(start("t", &["true"])),
+            Code::InvalidArgument,
+            "runs already",
+        ),
+    ];
+    for (odd, code, words) in cases {
+        let mut exec = Exec::begin(scene.port, start("t", &["cat"])).await.unwrap();
+        assert_eq!(exec.hear().await, None, "it has started");
+
+        exec.say(odd).await;
+
+        let status = soon(exec.answers.message()).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status:?}");
+        assert!(status.message().contains(words), "{status:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_task_prints_is_followed_over_rotations_to_its_end() {
     let mut master = Master::start().await;
     let work = Work::new();
