@@ -1,9 +1,10 @@
 //! HTTP to the master, the service framework and agents, with errors that say what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use mete_daemon::auth::{Credentials, Token};
 use mete_daemon::http_client;
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
@@ -14,7 +15,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// From SYN to an open connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the daemons are.
+/// Where a master listens unless it is told otherwise.
+const MASTER: &str = "http://127.0.0.1:5050";
+/// Where a service framework does.
+const SERVICES: &str = "http://127.0.0.1:8080";
+
+/// Where the daemons are. A variable that is empty counts as not set.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Addresses {
     /// Address of the master.
@@ -23,7 +29,7 @@ pub(crate) struct Addresses {
         global = true,
         env = "METE_MASTER",
         value_name = "URL",
-        default_value = "http://127.0.0.1:5050"
+        default_value = MASTER
     )]
     pub(crate) master: String,
     /// Address of the service framework.
@@ -32,18 +38,31 @@ pub(crate) struct Addresses {
         global = true,
         env = "METE_SERVICES",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = SERVICES
     )]
     pub(crate) services: String,
     /// File with the bearer token to show.
-    #[arg(long, global = true, env = "METE_TOKEN_FILE", value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    #[arg(long, global = true, env = "METE_TOKEN_FILE", value_name = "FILE", value_parser = file())]
+    token_file: Option<PathBuf>,
     /// Name to show with a password, in place of a token. The password is in --password-file or in METE_PASSWORD.
     #[arg(long, global = true, env = "METE_USER", value_name = "NAME")]
-    pub(crate) user: Option<String>,
+    user: Option<String>,
     /// File with the password of --user.
-    #[arg(long, global = true, env = "METE_PASSWORD_FILE", value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
+    #[arg(long, global = true, env = "METE_PASSWORD_FILE", value_name = "FILE", value_parser = file())]
+    password_file: Option<PathBuf>,
+}
+
+fn given(file: Option<&Path>) -> Option<&Path> {
+    file.filter(|file| !file.as_os_str().is_empty())
+}
+
+fn or<'a>(address: &'a str, usual: &'a str) -> &'a str {
+    if address.is_empty() { usual } else { address }
+}
+
+/// As clap has it, but that an empty name is no fault.
+fn file() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Holds the password of `--user`: what stands on a command line is seen by all on the machine.
@@ -52,16 +71,19 @@ const PASSWORD: &str = "METE_PASSWORD";
 impl Addresses {
     /// Who we say we are.
     pub(crate) fn credentials(&self) -> Result<Credentials> {
-        let Some(user) = &self.user else {
-            if self.password_file.is_some() {
+        let password_file = given(self.password_file.as_deref());
+        let Some(user) = self.user.as_ref().filter(|user| !user.is_empty()) else {
+            if password_file.is_some() {
                 bail!("a password needs the name it belongs to: --user or METE_USER");
             }
-            return Ok(Credentials::from_file(self.token_file.as_deref())?);
+            return Ok(Credentials::from_file(given(self.token_file.as_deref()))?);
         };
-        let password = match (&self.password_file, std::env::var(PASSWORD)) {
+        let password = match (password_file, std::env::var(PASSWORD)) {
             (Some(file), _) => Token::read(file),
-            (None, Ok(text)) => Token::new(text.trim()),
-            (None, Err(_)) => bail!("--user needs a password: --password-file or {PASSWORD}"),
+            (None, Ok(text)) if !text.is_empty() => Token::new(text.trim()),
+            (None, Ok(_) | Err(_)) => {
+                bail!("--user needs a password: --password-file or {PASSWORD}")
+            }
         };
         let password = password.context("the password cannot be used")?;
         Ok(Credentials::basic(user, &password)?)
@@ -71,7 +93,7 @@ impl Addresses {
     pub(crate) fn services(&self) -> Result<Api> {
         Api::new(
             "service framework",
-            &self.services,
+            or(&self.services, SERVICES),
             &self.credentials()?,
             "--services or METE_SERVICES",
         )
@@ -81,7 +103,7 @@ impl Addresses {
     pub(crate) fn master(&self) -> Result<Api> {
         Api::new(
             "master",
-            &self.master,
+            or(&self.master, MASTER),
             &self.credentials()?,
             "--master or METE_MASTER",
         )

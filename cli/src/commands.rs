@@ -25,7 +25,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use mete_daemon::exit::Exit;
 
@@ -109,7 +111,11 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     }
     let program = OsString::from("mete");
     let line = offered().try_get_matches_from(std::iter::once(&program).chain(arguments));
-    let line = match line.and_then(|matches| Line::from_arg_matches(&matches)) {
+    let line = line.and_then(|matches| {
+        is_of_use(&matches)?;
+        Line::from_arg_matches(&matches)
+    });
+    let line = match line {
         Ok(line) => line,
         Err(error) => {
             // Help and version are answers, not faults; clap knows which is which.
@@ -147,6 +153,26 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
                 Exit::of(error.as_ref()).into()
             }
         },
+    }
+}
+
+/// `mete up` has addresses of its own, and daemons that let in whoever is on this machine: who says otherwise is not to
+/// believe that it was heard.
+fn is_of_use(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(("up", up)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let said = |id: &&str| up.value_source(id) == Some(ValueSource::CommandLine);
+    let ids = ["master", "services", "token_file", "user", "password_file"];
+    match ids.into_iter().find(said) {
+        Some(id) => Err(clap::Error::raw(
+            ErrorKind::ArgumentConflict,
+            format!(
+                "--{} means nothing to `mete up`: its daemons have addresses of their own, and let in everybody on this machine\n",
+                id.replace('_', "-")
+            ),
+        )),
+        None => Ok(()),
     }
 }
 

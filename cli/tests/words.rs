@@ -44,8 +44,41 @@ fn an_answer_that_cannot_be_written_is_a_failure_with_a_word() {
 }
 
 #[test]
+fn daemons_say_which_version_they_are() {
+    for daemon in ["master", "agent", "services", "haproxy-sync"] {
+        let output = mete(&[daemon, "--version"], Stdio::piped());
+
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.starts_with("mete "),
+            "{daemon}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let names = ["METE_MASTER", "METE_SERVICES", "METE_TOKEN_FILE"];
+    let who = ["METE_USER", "METE_PASSWORD_FILE", "METE_PASSWORD"];
+    let nowhere = "http://127.0.0.1:1";
+    let mut ask = Command::new(env!("CARGO_BIN_EXE_mete"));
+    ask.args(["role", "list", "--master", nowhere]);
+    ask.envs(names.into_iter().chain(who).map(|name| (name, "")));
+
+    let output = ask.output().expect("mete runs");
+
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("no answer from the master at http://127.0.0.1:1"),
+        "{said}"
+    );
+}
+
+#[test]
 fn values_that_make_no_sense_are_wrong_usage() {
-    let lines: [(&[&str], &str); 4] = [
+    let lines: [(&[&str], &str); 5] = [
+        (&["up", "--token-file", "t"], "means nothing to `mete up`"),
         (&["group", "scale", "shop", "NaN"], "not negative"),
         (&["group", "scale", "shop", "inf"], "not negative"),
         (&["group", "scale", "shop", "--", "-1"], "not negative"),

@@ -59,6 +59,14 @@ pub enum TokenError {
         /// What the file system said.
         source: io::Error,
     },
+    /// What the file holds is no token.
+    #[error("token file {} cannot be used", path.display())]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<TokenError>,
+    },
     /// Too short to be a secret, or too long for a header.
     #[error(
         "the token has {characters} characters, it must have {MIN_TOKEN_CHARACTERS} to {MAX_TOKEN_CHARACTERS}"
@@ -92,7 +100,10 @@ impl Token {
         file.take(2 * MAX_TOKEN_CHARACTERS as u64)
             .read_to_string(&mut text)
             .map_err(failed)?;
-        Self::new(text.trim())
+        Self::new(text.trim()).map_err(|source| TokenError::Bad {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
     }
 
     /// A token with this text.

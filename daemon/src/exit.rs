@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use crate::auth::TokenError;
 use crate::config::{ConfigError, Faults};
 use crate::store::StoreError;
 
@@ -45,7 +46,8 @@ impl Exit {
                 ConfigError::Faults(_) => Self::Usage,
             });
         }
-        error.downcast_ref::<Faults>().map(|_| Self::Usage)
+        let is_usage = error.is::<Faults>() || error.is::<TokenError>();
+        is_usage.then_some(Self::Usage)
     }
 
     /// The number.

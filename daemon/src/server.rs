@@ -126,8 +126,11 @@ pub(crate) fn is_grpc(request: &Request) -> bool {
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Adds gRPC health, which says "serving" for each of `services` (names such as `mete.v1.Agent`), and reflection for
-/// the encoded descriptor set.
+/// The service that every daemon with gRPC has.
+const HEALTH: &str = "grpc.health.v1.Health";
+
+/// Adds gRPC health, which says "serving" for each of `services` (names such as `mete.v1.Agent`), and reflection, in its
+/// versions `v1` and `v1alpha`, of these services as the encoded descriptor set has them.
 ///
 /// # Errors
 /// When the descriptor set is damaged.
@@ -142,11 +145,19 @@ pub async fn with_health_and_reflection(
             .set_service_status(service, tonic_health::ServingStatus::Serving)
             .await;
     }
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(descriptors)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    Ok(routes.add_service(health).add_service(reflection))
+    // Older tools know nothing but v1alpha.
+    let told = || {
+        let told = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        // Those that are served here, of all that are described.
+        let served = services.iter().chain(&[HEALTH]);
+        served.fold(told, |told, service| told.with_service_name(*service))
+    };
+    Ok(routes
+        .add_service(health)
+        .add_service(told().build_v1()?)
+        .add_service(told().build_v1alpha()?))
 }
 
 /// Serves until `shutdown` is cancelled, then up to [`SHUTDOWN_GRACE`] longer for requests in flight. With a `token`,

@@ -1,4 +1,5 @@
-//! The end of a process: the first SIGTERM or SIGINT asks for it, the second one does not wait.
+//! The end of a process: the first SIGTERM or SIGINT asks for it, the second one does not wait. SIGHUP, by which others are
+//! told to read their files again, ends nothing.
 
 use std::io;
 
@@ -8,7 +9,8 @@ use tracing::{info, warn};
 
 use crate::exit::Exit;
 
-/// A token that is cancelled by the first SIGTERM or SIGINT. A second signal ends the process at once.
+/// A token that is cancelled by the first SIGTERM or SIGINT. A second signal ends the process at once. SIGHUP is a line in
+/// the log; who has something to read again listens for it, too.
 ///
 /// # Errors
 /// When the process may not install signal handlers.
@@ -17,6 +19,12 @@ pub fn on_signal() -> io::Result<CancellationToken> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while let Some(()) = hang_up.recv().await {
+            info!("SIGHUP does not end this process");
+        }
+    });
     let shutdown = CancellationToken::new();
     let asked = shutdown.clone();
     tokio::spawn(async move {

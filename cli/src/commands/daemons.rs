@@ -76,6 +76,11 @@ where
     E: Error + 'static,
     F: Future<Output = Result<(), E>>,
 {
+    let asks_version = |word: &OsString| word == "--version" || word == "-V";
+    if arguments.iter().any(asks_version) {
+        crate::say!("mete {}", env!("CARGO_PKG_VERSION"));
+        return Exit::Done;
+    }
     let options = match config::load::<O>(name, arguments.iter().cloned(), std::env::vars_os()) {
         Ok(options) => options,
         Err(ConfigError::Help(text)) => {

@@ -394,14 +394,43 @@ fn a_token_comes_from_a_file_without_its_white_space() {
     std::fs::write(&path, format!("{SECRET}\n")).unwrap();
     assert!(Token::read(&path).unwrap().matches(SECRET));
     std::fs::write(&path, "\n").unwrap();
-    assert!(matches!(
-        Token::read(&path),
-        Err(TokenError::Length { characters: 0 })
-    ));
+    let Err(TokenError::Bad { source, .. }) = Token::read(&path) else {
+        panic!("nothing is no token");
+    };
+    assert!(matches!(*source, TokenError::Length { characters: 0 }));
     assert!(
         Token::read(&directory.path().join("none"))
             .unwrap_err()
             .to_string()
             .contains("none cannot be read")
     );
+}
+
+#[tokio::test]
+async fn reflection_names_what_is_served_and_knows_its_older_version() {
+    use tonic_reflection::pb::v1alpha;
+    use v1alpha::server_reflection_client::ServerReflectionClient;
+    use v1alpha::server_reflection_request::MessageRequest;
+    use v1alpha::server_reflection_response::MessageResponse;
+
+    let running = Running::start(None).await;
+
+    let mut names = reflect(running.channel().await, Credentials::default())
+        .await
+        .unwrap();
+    names.retain(|name| !name.starts_with("grpc.reflection."));
+    names.sort();
+    assert_eq!(names, ["grpc.health.v1.Health", "mete.v1.Agent"]);
+
+    let wanted = MessageRequest::FileContainingSymbol("grpc.health.v1.Health".to_owned());
+    let asked = v1alpha::ServerReflectionRequest {
+        message_request: Some(wanted),
+        ..v1alpha::ServerReflectionRequest::default()
+    };
+    let mut client = ServerReflectionClient::new(running.channel().await);
+    let answer = client.server_reflection_info(futures::stream::iter([asked]));
+    let answer = answer.await.unwrap().into_inner().message().await.unwrap();
+    let answer = answer.unwrap().message_response.unwrap();
+    let described = matches!(answer, MessageResponse::FileDescriptorResponse(_));
+    assert!(described, "{answer:?}");
 }

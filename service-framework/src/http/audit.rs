@@ -46,6 +46,9 @@ const MAX_LINES: usize = 1_000;
 /// Questions that are written down, too: they tell everything.
 const NOTED_QUESTIONS: [&str; 2] = ["/v2/backup", "/v2/audit"];
 
+/// What proxies say every few seconds is not written down, unless it is refused.
+const ACKS: &str = "/v2/backends/acks/";
+
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/v2/audit", get(list))
 }
@@ -69,7 +72,7 @@ async fn list(State(api): State<Api>, params: Params) -> Result<Json<Value>, Fai
 }
 
 /// Writes down every request that is more than a question, also one that is refused; of questions, those that are
-/// refused for want of a right, and those that ask for everything.
+/// refused for want of a right, and those that ask for everything. What proxies tell of themselves changes nothing.
 pub(super) async fn note(State(api): State<Api>, request: Request, next: Next) -> Response {
     let Some(audit) = api.doors.audit else {
         return next.run(request).await;
@@ -78,7 +81,9 @@ pub(super) async fn note(State(api): State<Api>, request: Request, next: Next) -
     let is_quiet = asks && !NOTED_QUESTIONS.contains(&request.uri().path());
     let mut line = line(&request);
     let response = next.run(request).await;
-    if is_quiet && response.status() != StatusCode::FORBIDDEN {
+    let is_refused = response.status() == StatusCode::FORBIDDEN;
+    let is_of_proxy = line.path.starts_with(ACKS) && response.status().is_success();
+    if (is_quiet && !is_refused) || is_of_proxy {
         return response;
     }
     if let Some(Touched(ids)) = response.extensions().get() {

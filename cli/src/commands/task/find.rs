@@ -61,8 +61,8 @@ struct Named {
     agent: String,
 }
 
-/// Tasks whose id begins with `id`. When some are called just so, only those: one of each framework, of which those that
-/// have ended do not count when another has not.
+/// Tasks whose id begins with `id`. When some are called just so, only those, one of each framework. Those that have ended do
+/// not count when another has not.
 fn tasks_named(state: &Value, id: &str) -> Vec<Named> {
     let (of, id) = match id.split_once('/') {
         Some((framework, id)) => (Some(framework), id),
@@ -73,7 +73,8 @@ fn tasks_named(state: &Value, id: &str) -> Vec<Named> {
         .into_iter()
         .chain(state["completed_frameworks"].as_array())
         .flatten();
-    let (mut live, mut ended, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut live, mut ended) = (Vec::new(), Vec::new());
+    let (mut live_found, mut ended_found) = (Vec::new(), Vec::new());
     for framework in frameworks {
         let mut is_called_so = false;
         let kinds = ["tasks", "unreachable_tasks", "completed_tasks"];
@@ -91,18 +92,18 @@ fn tasks_named(state: &Value, id: &str) -> Vec<Named> {
             if of.is_some_and(|of| entry.framework != of) || !name.starts_with(id) {
                 continue;
             }
-            if name != id {
-                found.push(entry);
-            } else if !is_called_so {
-                is_called_so = true;
-                match kind {
-                    "completed_tasks" => ended.push(entry),
-                    _ => live.push(entry),
-                }
+            let is_over = kind == "completed_tasks";
+            match (name == id, is_over) {
+                (false, false) => live_found.push(entry),
+                (false, true) => ended_found.push(entry),
+                (true, _) if is_called_so => {}
+                (true, false) => live.push(entry),
+                (true, true) => ended.push(entry),
             }
+            is_called_so |= name == id;
         }
     }
-    let mut all = [live, ended, found].into_iter();
+    let mut all = [live, ended, live_found, ended_found].into_iter();
     all.find(|some| !some.is_empty()).unwrap_or_default()
 }
 
@@ -116,7 +117,7 @@ mod tests {
         let task = |framework: &str, id: &str| json!({"id": id, "framework_id": framework, "slave_id": "S0"});
         let state = json!({ "frameworks": [
             { "tasks": [task("f1", "web"), task("f1", "web-2")],
-              "completed_tasks": [task("f1", "web"), task("f1", "job")] },
+              "completed_tasks": [task("f1", "web"), task("f1", "web-1"), task("f1", "old-1"), task("f1", "job")] },
             { "tasks": [task("f2", "web"), task("f2", "job")] },
         ]});
         let found = tasks_named(&state, id);
@@ -128,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_task_is_named_by_its_id_its_beginning_or_with_its_framework() {
-        assert_eq!(named("web-"), ["f1/web-2"]);
+        assert_eq!(named("web-"), ["f1/web-2"], "the one that runs");
+        assert_eq!(named("old"), ["f1/old-1"]);
         assert_eq!(named("web"), ["f1/web", "f2/web"], "nobody says which");
         assert_eq!(named("f2/web"), ["f2/web"]);
         assert_eq!(named("job"), ["f2/job"], "the one that runs");
