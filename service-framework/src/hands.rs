@@ -10,7 +10,7 @@ use mete_framework_sdk::{
     CallError, Client, Filters, Group, OfferId, Operation, OperationId, Order, Task, TaskPort,
 };
 use mete_model::container::{Login, MountSource};
-use mete_model::{Source, TaskSpec, TaskState, TaskStatus};
+use mete_model::{AgentId, Reason, Source, TaskId, TaskSpec, TaskState, TaskStatus};
 use mete_service_framework_core::spec::size::MAX_SECRETS_BYTES;
 use mete_service_framework_core::state::instances::InstanceId;
 use mete_service_framework_core::{Action, Input, Kept, Launch, LaunchGroup, Orchestrator};
@@ -47,8 +47,7 @@ impl Hands<Action> for ServiceHands {
             } => {
                 let kept = kept(reserve).map(Order::from);
                 let first = given_back(release).chain(kept).collect();
-                let done = self.accept(&offers, first, launches, groups, refuse);
-                ("accept", done)
+                return self.accept(&offers, first, launches, groups, refuse);
             }
             Action::Decline { offers, refuse } => {
                 self.table.take(&offers);
@@ -102,19 +101,22 @@ impl ServiceHands {
         launches: Vec<Launch>,
         groups: Vec<LaunchGroup>,
         refuse: Duration,
-    ) -> Result<(), CallError> {
+    ) {
         let offers = self.table.take(ids);
+        let going = Going::of(&self.handle, &launches, &groups);
         if offers.len() < ids.len() {
-            // Withdrawn, or the link broke: the core has been told and will ask about the tasks.
+            // Withdrawn, or the link broke.
             warn!(
                 asked = ids.len(),
                 left = offers.len(),
                 "offers are gone before they could be used"
             );
-            return self.client.decline(
-                offers.iter().map(|offer| &offer.id),
-                Filters::refuse_for(Duration::ZERO),
-            );
+            let left = offers.iter().map(|offer| &offer.id);
+            let filters = Filters::refuse_for(Duration::ZERO);
+            if let Err(reason) = self.client.decline(left, filters) {
+                debug!(call = "decline", %reason, "call not made");
+            }
+            return going.stays(Reason::InvalidOffers, "the offer was withdrawn meanwhile");
         }
         let in_groups = groups.iter().flat_map(|group| &group.tasks);
         let mut all = launches.iter().chain(in_groups);
@@ -128,17 +130,61 @@ impl ServiceHands {
                 for group in groups {
                     ready.extend(together_with_secrets(&secrets, &handle, group).await);
                 }
+                let going = Going::of(&handle, &launches, &ready);
                 let operations = operations(first, launches, ready);
-                let done = client.operate(&offers, operations, Filters::refuse_for(refuse));
-                if let Err(reason @ CallError::NotConnected) = done {
-                    debug!(call = "accept", %reason, "call not made");
-                }
+                going.goes(client.operate(&offers, operations, Filters::refuse_for(refuse)));
             });
-            return Ok(());
+            return;
         }
         let operations = operations(first, launches, groups);
-        self.client
-            .operate(&offers, operations, Filters::refuse_for(refuse))
+        let filters = Filters::refuse_for(refuse);
+        going.goes(self.client.operate(&offers, operations, filters));
+    }
+}
+
+/// Tasks on their way to the master.
+struct Going {
+    handle: Handle<Orchestrator>,
+    tasks: Vec<(TaskId, AgentId)>,
+}
+
+impl Going {
+    fn of(handle: &Handle<Orchestrator>, launches: &[Launch], groups: &[LaunchGroup]) -> Self {
+        let in_groups = groups.iter().flat_map(|group| &group.tasks);
+        let all = launches.iter().chain(in_groups).map(|launch| &launch.task);
+        Self {
+            handle: handle.clone(),
+            tasks: all
+                .map(|task| (task.id.clone(), task.agent.clone()))
+                .collect(),
+        }
+    }
+
+    fn goes(self, call: Result<(), CallError>) {
+        if let Err(why) = call {
+            // Nothing has left this process.
+            debug!(call = "accept", reason = %why, "call not made");
+            self.stays(Reason::MasterDisconnected, &why.to_string());
+        }
+    }
+
+    /// None of them was launched: said in the master's words, without waiting for it to be asked.
+    fn stays(self, reason: Reason, why: &str) {
+        let dropped = |(task, agent)| TaskStatus {
+            reason: Some(reason),
+            message: Some(format!("not launched: {why}")),
+            agent: Some(agent),
+            ..TaskStatus::new(task, TaskState::Dropped, Source::Master, clock::now())
+        };
+        let statuses: Vec<TaskStatus> = self.tasks.into_iter().map(dropped).collect();
+        let handle = self.handle;
+        tokio::spawn(async move {
+            for status in statuses {
+                if handle.tell(Input::Update(status)).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
 

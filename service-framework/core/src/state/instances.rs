@@ -30,6 +30,9 @@ use crate::state::holdings::Holding;
 /// A launch of which nothing is heard is asked about after this time, and again each time it passes (Marathon: the
 /// operation must be confirmed within 30 s).
 pub const LAUNCH_CONFIRM: Duration = Duration::from_secs(30);
+/// With a new link it is asked about sooner, then half as often each time: the launch may have gone with the old link. The
+/// agents of a master that was started again come back within some seconds; of tasks of others it says nothing.
+pub const LAUNCH_CONFIRM_AT_FIRST: Duration = Duration::from_secs(2);
 /// An instance that does not run by then is killed and replaced (Marathon's `task_launch_timeout`).
 pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(300);
 /// A kill is repeated after this time until the task has ended. Shorter than Marathon's 30 s: repeating costs one

@@ -33,6 +33,8 @@ pub(crate) struct Master {
     pub(crate) address: Option<String>,
     /// Whether it hears us.
     pub(crate) is_connected: bool,
+    /// Since when it hears us, or when it did last.
+    pub(crate) since: Option<Timestamp>,
     /// Whether it makes us no offers.
     pub(crate) is_suppressed: bool,
     /// Whether something has changed that makes declined offers worth another look.

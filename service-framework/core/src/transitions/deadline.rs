@@ -6,7 +6,9 @@ use mete_model::machine::Effects;
 use crate::effects::{Action, Missing, Reply};
 use crate::orchestrator::{Orchestrator, kill};
 use crate::spec::app::{AppId, UnreachableStrategy};
-use crate::state::instances::{InstanceId, InstanceState, KILL_RETRY, KillReason, LAUNCH_CONFIRM};
+use crate::state::instances::{
+    InstanceId, InstanceState, KILL_RETRY, KillReason, LAUNCH_CONFIRM, LAUNCH_CONFIRM_AT_FIRST,
+};
 
 impl Orchestrator {
     pub(crate) fn deadline(&mut self, now: Timestamp, out: &mut Effects<Self>) {
@@ -49,7 +51,12 @@ impl Orchestrator {
                     let tasks = instance.tasks_at();
                     out.act.push(Action::Reconcile { tasks });
                 }
-                self.put_off(id, now + LAUNCH_CONFIRM);
+                let heard_for = self.master.since.map(|since| now.since(since));
+                let pause = heard_for.unwrap_or_default();
+                self.put_off(
+                    id,
+                    now + pause.clamp(LAUNCH_CONFIRM_AT_FIRST, LAUNCH_CONFIRM),
+                );
             }
             InstanceState::Unreachable { .. } => self.unreachable_due(now, id, out),
             InstanceState::Draining { .. } => self.kill_drained(now, out),

@@ -1,5 +1,7 @@
 //! The link to the master comes and goes; the master is asked what it knows, so that nothing that was missed stays so.
 
+use std::sync::Arc;
+
 use mete_model::machine::Effects;
 use mete_model::{AgentId, FrameworkId, TaskId, Timestamp};
 
@@ -8,7 +10,7 @@ use crate::events::Happening;
 use crate::orchestrator::{Orchestrator, publish};
 use crate::record::Record;
 use crate::state::holdings::FRAMEWORK_LABEL;
-use crate::state::instances::InstanceState;
+use crate::state::instances::{Instance, InstanceState, LAUNCH_CONFIRM_AT_FIRST};
 use crate::state::master::RECONCILE_INTERVAL;
 
 /// Tasks asked about in one call: some 100 KiB on the wire.
@@ -40,6 +42,7 @@ impl Orchestrator {
         }
         self.master.address = Some(address);
         self.master.is_connected = true;
+        self.master.since = Some(now);
         // A framework that has just subscribed is made offers, whatever it said before.
         self.master.is_suppressed = false;
         self.master.last_revive = None;
@@ -47,7 +50,19 @@ impl Orchestrator {
         self.demand.forget_told();
         self.releases.wait_anew(now);
         self.reconcile(now, out);
+        self.ask_soon(now);
         self.repeat_kills(out);
+    }
+
+    /// Launches of which nothing is heard may have gone with the link that broke.
+    fn ask_soon(&mut self, now: Timestamp) {
+        let is_launching =
+            |one: &&Arc<Instance>| matches!(one.state, InstanceState::Launching { .. });
+        let instances = self.apps.iter().flat_map(|app| app.instances.values());
+        let launching = instances.filter(is_launching).map(|one| one.id.clone());
+        for id in launching.collect::<Vec<_>>() {
+            self.put_off(&id, now + LAUNCH_CONFIRM_AT_FIRST);
+        }
     }
 
     pub(crate) fn disconnected(&mut self, now: Timestamp, out: &mut Effects<Self>) {

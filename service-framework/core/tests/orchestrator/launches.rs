@@ -375,6 +375,29 @@ fn a_launch_nobody_hears_of_is_asked_about_then_given_up() {
 }
 
 #[test]
+fn a_launch_that_may_have_gone_with_the_link_is_asked_about_soon() {
+    let mut world = World::new(1);
+    let mut names = Names::default();
+    world.create(app("/web", 1));
+    names.lines(&world.offer());
+    world.now = world.now + Duration::from_secs(1);
+    world.step(Input::Disconnected);
+
+    world.subscribe();
+
+    let begun = world.now;
+    let mut asked = Vec::new();
+    while asked.len() < 6 {
+        world.now = world.now + Duration::from_secs(1);
+        let effects = world.step(Input::Deadline);
+        if names.lines(&effects).contains(&"reconcile I1._app.1".to_owned()) {
+            asked.push(world.now.since(begun).as_secs());
+        }
+    }
+    assert_eq!(asked, [2, 4, 8, 16, 32, 62]);
+}
+
+#[test]
 fn a_huge_number_of_instances_costs_no_memory() {
     let mut world = World::new(1);
 
