@@ -22,7 +22,22 @@ pub struct Endpoint {
 /// `hostname:port`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.hostname, self.port)
+        f.write_str(&authority(&self.hostname, self.port))
+    }
+}
+
+impl Endpoint {
+    /// `ip:port`.
+    pub fn address(&self) -> String {
+        authority(&self.ip, self.port)
+    }
+}
+
+/// A host, by its name or address, and a port, as they stand in a URL: addresses of IPv6 in brackets (RFC 3986, 3.2.2).
+pub fn authority(host: &str, port: impl fmt::Display) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::http::Subscribers;
+use crate::log;
 use crate::offers::Table;
 use crate::probes::Probes;
 use crate::reserved::Reserved;
@@ -85,7 +86,10 @@ impl Hands<Action> for ServiceHands {
                 return self.reserved.ask(label, framework);
             }
             Action::Probe(probe) => return self.probes.ask(probe),
-            Action::Publish(event) => return self.subscribers.publish(&event),
+            Action::Publish(event) => {
+                log::note(&event);
+                return self.subscribers.publish(&event);
+            }
         };
         if let Err(reason @ CallError::NotConnected) = done {
             debug!(call = name, %reason, "call not made");

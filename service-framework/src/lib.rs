@@ -17,6 +17,7 @@ mod run; // store, recover, loop, link, server
 
 mod hands; // actions → calls to the master, questions to instances, events to subscribers
 mod link; // events of the master → inputs
+mod log; // what happens, as lines of the log
 mod offers; // what is on the table between an offer and its answer
 mod probes; // questions to instances, and their answers
 mod reserved; // the question what is reserved for us

@@ -94,8 +94,8 @@ fn input(event: Event, table: &Table) -> Option<Input> {
             status,
         } => {
             warn!(
-                ?agent,
-                ?executor,
+                agent = agent.as_ref().map(ToString::to_string),
+                executor = executor.as_ref().map(ToString::to_string),
                 status,
                 "an agent is lost or an executor has ended"
             );

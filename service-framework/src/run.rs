@@ -219,7 +219,11 @@ async fn recover(options: &Options, store: &store::redb::Redb) -> Result<Orchest
         store.commit(vec![batch], None).await?;
         info!(from = migrated.from, to = FORMAT, "records migrated");
     }
-    info!(entries = stored, framework = ?machine.framework(), "state rebuilt");
+    info!(
+        entries = stored,
+        framework = machine.framework().map(ToString::to_string),
+        "state rebuilt"
+    );
     Ok(machine)
 }
 

@@ -36,7 +36,7 @@ fn this(about: &About, view: &View) -> Value {
         "build_user": built.user,
         "start_time": about.started.as_secs_f64(),
         "id": view.agent.as_ref().map_or("", |id| id.as_str()),
-        "pid": format!("slave(1)@{}:{}", endpoint.ip, endpoint.port),
+        "pid": format!("slave(1)@{}", endpoint.address()),
         "hostname": endpoint.hostname,
         "capabilities": AGENT_CAPABILITIES.map(|can| can.as_str_name()),
         "master_hostname": about.masters.first().map_or("", |url| host(url)),

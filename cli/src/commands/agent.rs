@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use mete_daemon::config::duration;
+use mete_model::agent::authority;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -179,10 +180,9 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
             };
             [
                 table::cell(&agent["id"]),
-                format!(
-                    "{}:{}",
-                    table::cell(&agent["hostname"]),
-                    table::cell(&agent["port"])
+                authority(
+                    &table::cell(&agent["hostname"]),
+                    table::cell(&agent["port"]),
                 ),
                 standing(&state, agent),
                 of("cpus"),

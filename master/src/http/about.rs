@@ -6,6 +6,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use mete_daemon::mesos_http;
+use mete_model::agent::authority;
 use mete_proto::MESOS_VERSION;
 use serde_json::{Value, json};
 
@@ -29,6 +30,6 @@ async fn flags(State(pages): State<Pages>) -> Json<Value> {
 /// To the master that decides: this one. Without a scheme, which is that of the request (as in Mesos).
 async fn redirect(State(pages): State<Pages>) -> Response {
     let (host, port) = (&pages.about.hostname, pages.about.address.port());
-    let place = format!("//{host}:{port}");
+    let place = format!("//{}", authority(host, port));
     (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, place)]).into_response()
 }

@@ -154,7 +154,7 @@ fn agent_shape<'a>(agent: &'a Agent, sums: &Sums<'a>) -> AgentShape<'a> {
         id: agent.id.as_str(),
         hostname: &endpoint.hostname,
         port: endpoint.port,
-        pid: format!("slave(1)@{}:{}", endpoint.ip, endpoint.port),
+        pid: format!("slave(1)@{}", endpoint.address()),
         attributes: attributes
             .map(|(name, value)| (name, attribute(value)))
             .collect(),

@@ -1,6 +1,7 @@
 //! Where a task is: its agent.
 
 use anyhow::{Context as _, Result, bail};
+use mete_model::agent::authority;
 use serde_json::Value;
 
 use crate::client::Addresses;
@@ -49,7 +50,8 @@ pub(super) fn agents(state: &Value) -> impl Iterator<Item = (String, String)> {
     let agents = state["slaves"].as_array().into_iter().flatten();
     agents.map(|agent| {
         let (host, port) = (table::cell(&agent["hostname"]), table::cell(&agent["port"]));
-        (table::cell(&agent["id"]), format!("http://{host}:{port}"))
+        let url = format!("http://{}", authority(&host, port));
+        (table::cell(&agent["id"]), url)
     })
 }
 

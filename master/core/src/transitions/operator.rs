@@ -16,7 +16,7 @@ use crate::effects::{MAX_SET_ROLES, OperatorError, Reply};
 use crate::registry::Record;
 
 impl Cluster {
-    /// Sets weights, all or none. The weight of every role, 1, is not kept.
+    /// Sets weights, all or none.
     pub(crate) fn set_weights(&mut self, weights: BTreeMap<Role, NonZeroU32>, out: &mut Out) {
         let is_new = |role: &&Role| !self.weights.contains_key(*role);
         let new = weights.keys().filter(is_new).count();

@@ -24,7 +24,7 @@ enum SubscribeError {
     SuppressedNotHeld(Role),
     #[error("{field} names role {role}, which is not one of the framework's roles")]
     RuleNotHeld { field: &'static str, role: Role },
-    #[error("principal of framework {framework} cannot change from {from:?} to {to:?}")]
+    #[error("principal of framework {framework} cannot change from {} to {}", said(from.as_ref()), said(to.as_ref()))]
     PrincipalChanged {
         framework: FrameworkId,
         from: Option<String>,
@@ -36,6 +36,10 @@ enum SubscribeError {
         from: String,
         to: String,
     },
+}
+
+fn said(principal: Option<&String>) -> String {
+    principal.map_or_else(|| "none".to_owned(), |name| format!("{name:?}"))
 }
 
 impl Cluster {

@@ -114,9 +114,11 @@ fn a_draining_agent_loses_its_offers_and_its_tasks_and_has_drained() {
     assert_eq!(out.reply, Some(Reply::Done));
     let told = |out: &Out| {
         let all = messages(out, scene.agent_link).into_iter();
-        let drain = all.filter_map(|message| match message {
-            MessageToAgent::Standing { drain, .. } => Some(drain.map(|drain| drain.since)),
-            _ => None,
+        let drain = all.filter_map(|message| {
+            let MessageToAgent::Standing { drain, .. } = message else {
+                return None;
+            };
+            Some(drain.map(|drain| drain.since))
         });
         drain.collect::<Vec<_>>()
     };

@@ -1009,7 +1009,8 @@ fn an_agent_hears_once_a_step_what_was_made_of_it_and_again_when_it_is_back() {
         resources: scene.total(),
         drain: None,
     };
-    assert_eq!(standings(&out, scene.link), [standing.clone()]);
+    let told = [standing];
+    assert_eq!(standings(&out, scene.link), told);
     let agent = scene.agent.clone();
     let mut registration = registration_of(&mut scene.world, whole().plus(&disk(1_000)));
     registration.id = Some(agent);
@@ -1017,7 +1018,7 @@ fn an_agent_hears_once_a_step_what_was_made_of_it_and_again_when_it_is_back() {
     let out = scene
         .world
         .step(Input::RegisterAgent(Box::new(registration)));
-    assert_eq!(standings(&out, link), [standing]);
+    assert_eq!(standings(&out, link), told);
 }
 
 #[test]

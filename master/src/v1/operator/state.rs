@@ -64,7 +64,7 @@ pub(super) fn one_agent(agent: &Agent, sums: &Sums<'_>) -> get_agents::Agent {
         active: agent.is_offerable(),
         deactivated: Some(agent.link().is_some() && !agent.is_offerable()),
         version: MESOS_VERSION.to_owned(),
-        pid: Some(format!("slave(1)@{}:{}", endpoint.ip, endpoint.port)),
+        pid: Some(format!("slave(1)@{}", endpoint.address())),
         registered_time: Some(time_info(agent.registered_at)),
         reregistered_time: agent.reregistered_at.map(time_info),
         total_resources: total,

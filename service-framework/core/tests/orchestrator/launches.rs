@@ -390,7 +390,10 @@ fn a_launch_that_may_have_gone_with_the_link_is_asked_about_soon() {
     while asked.len() < 6 {
         world.now = world.now + Duration::from_secs(1);
         let effects = world.step(Input::Deadline);
-        if names.lines(&effects).contains(&"reconcile I1._app.1".to_owned()) {
+        if names
+            .lines(&effects)
+            .contains(&"reconcile I1._app.1".to_owned())
+        {
             asked.push(world.now.since(begun).as_secs());
         }
     }
