@@ -160,19 +160,25 @@ impl Equipment {
             oci,
             docker,
         };
-        info!("containerizers: {}", found.names(options));
+        info!(
+            "containerizers: {}",
+            found.names(options, found.engine_answers())
+        );
         Ok(found)
     }
 
+    /// Whether there is an engine that has answered.
+    pub(crate) fn engine_answers(&self) -> bool {
+        let engine = self.docker.as_ref();
+        engine.is_some_and(|engine| engine.has_answered())
+    }
+
     /// Those that there are, in the order in which they were chosen: `process,oci`.
-    fn names(&self, options: &Options) -> String {
+    fn names(&self, options: &Options, engine_answers: bool) -> String {
         let there = |one: &&ContainerizerChoice| match one {
             ContainerizerChoice::Process => self.process,
             ContainerizerChoice::Oci => self.oci.is_ok(),
-            ContainerizerChoice::Docker => {
-                let engine = self.docker.as_ref();
-                engine.is_some_and(|engine| engine.has_answered())
-            }
+            ContainerizerChoice::Docker => engine_answers,
         };
         let names = options.containerizers.0.iter().filter(there);
         let names: Vec<_> = names.map(|one| one.as_str()).collect();
@@ -180,10 +186,15 @@ impl Equipment {
     }
 
     /// So that constraints can ask for them. An operator who says it himself knows why.
-    pub(crate) fn name_in(&self, attributes: &mut Attributes, options: &Options) {
+    pub(crate) fn name_in(
+        &self,
+        attributes: &mut Attributes,
+        options: &Options,
+        engine_answers: bool,
+    ) {
         let runtime = self.oci.as_ref().ok().and_then(|oci| oci.runtime.as_ref());
         let runtime = runtime.map(|runtime| ("oci_runtime", runtime.name().to_owned()));
-        let names = [("containerizers", self.names(options))];
+        let names = [("containerizers", self.names(options, engine_answers))];
         for (name, text) in names.into_iter().chain(runtime) {
             if attributes.get(name).is_none() {
                 attributes.set(name, AttributeValue::Text(text.into()));

@@ -35,6 +35,7 @@ use mete_proto::media::MediaError;
 use mete_proto::mesos::v1 as wire;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::fetcher::Fetcher;
 use crate::images::Images;
@@ -53,7 +54,7 @@ pub(crate) struct About {
     pub(crate) volumes: Volumes,
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
-    pub(crate) attributes: Attributes,
+    pub(crate) attributes: watch::Receiver<Attributes>,
     pub(crate) domain: Option<FaultDomain>,
     pub(crate) masters: Vec<String>,
     pub(crate) started: Timestamp,

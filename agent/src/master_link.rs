@@ -20,7 +20,7 @@ use mete_daemon::event_loop::Handle;
 use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::agent_client::AgentClient;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -41,12 +41,12 @@ const MAX_ORDER_BYTES: usize = 16 << 20;
 /// A half-open connection is known within twice this.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// What the agent says of itself when it registers.
+/// What the agent says of itself when it registers. It registers again when its attributes change.
 #[derive(Clone, Debug)]
 pub(crate) struct Introduction {
     pub(crate) endpoint: Endpoint,
     pub(crate) resources: Resources,
-    pub(crate) attributes: Attributes,
+    pub(crate) attributes: watch::Receiver<Attributes>,
     pub(crate) domain: Option<FaultDomain>,
 }
 
@@ -98,9 +98,12 @@ impl MasterLink {
             closed: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
+        let mut attributes = self.introduction.attributes.clone();
+        attributes.mark_unchanged();
         let stream = Stream {
             link,
             master,
+            attributes,
             credentials: self.credentials.clone(),
             outbound,
             handle: self.handle.clone(),
@@ -155,6 +158,8 @@ impl Drop for MasterLink {
 struct Stream {
     link: u64,
     master: String,
+    /// Those that are registered on it are older than any change.
+    attributes: watch::Receiver<Attributes>,
     credentials: Credentials,
     outbound: mpsc::Sender<wire::AgentMessage>,
     handle: Handle<Node>,
@@ -162,8 +167,10 @@ struct Stream {
 
 impl Stream {
     async fn run(self, waiting: mpsc::Receiver<wire::AgentMessage>, cut: CancellationToken) {
+        let mut attributes = self.attributes.clone();
         let reason = tokio::select! {
             () = cut.cancelled() => "too much waited to be sent".to_owned(),
+            Ok(()) = attributes.changed() => "the agent has something new to say of itself".to_owned(),
             reason = self.talk(waiting) => reason,
         };
         let link = self.link;

@@ -22,10 +22,10 @@ use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError};
 use mete_daemon::store::redb::Redb;
 use mete_daemon::store::{self, StoreError};
-use mete_model::{ContainerId, Endpoint};
+use mete_model::{Attributes, ContainerId, Endpoint};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -156,7 +156,7 @@ pub async fn run_with(
     let callers = callers.map_err(CallersError::from)?;
     let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
     let store = open_store(&places).await?;
-    let mut inventory = measure(&options, &places).await?;
+    let inventory = measure(&options, &places).await?;
     let permissions = permissions(&options, &places).await?;
     let containerizer = set_up_containers(&options, &places, shim, permissions.clone()).await?;
     let (root, chosen) = (places.images(), options.images.clone());
@@ -170,12 +170,6 @@ pub async fn run_with(
     let source = source.unwrap_or_else(|| image::of(images.clone()));
     let (shim, carries_overlay) = (containerizer.shim(), images.carries_overlay());
     let equipment = Equipment::find(&options, &places, permissions, shim, carries_overlay).await?;
-    equipment.name_in(&mut inventory.attributes, &options);
-    name_networks(
-        &mut inventory.attributes,
-        equipment.oci.is_ok(),
-        containerizer.networks(),
-    );
     let engine = equipment.docker.as_ref().map(|engine| engine.setup());
     let tasks = Containerizers::new(Arc::clone(&containerizer), engine);
     let listener = server::bind(options.address()).await?;
@@ -186,6 +180,7 @@ pub async fn run_with(
         port: address.port(),
     };
     let agent = Agent {
+        attributes: watch::Sender::default(),
         options,
         token,
         callers,
@@ -223,6 +218,8 @@ async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunErr
 
 /// An agent that has all it needs to begin.
 struct Agent {
+    /// Those that the operator has given, and what the agent has found of itself.
+    attributes: watch::Sender<Attributes>,
     options: Options,
     token: Option<Token>,
     callers: Callers,
@@ -246,6 +243,8 @@ impl Agent {
         address: SocketAddr,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {
+        self.attributes
+            .send_replace(self.attributes(self.equipment.engine_answers()));
         let reserve = Arc::new(Reserve::new(
             self.places.reserve(),
             self.options.disk_reserve,
@@ -278,7 +277,7 @@ impl Agent {
 
         let mut serving = self.serve(listener, door, counted, end.clone()).await?;
         tokio::spawn(images::collect_for_ever(self.images.clone(), end.clone()));
-        self.clear_engine(&end);
+        self.await_engine(&end);
         info!(%address, "listening");
         let outcome = tokio::select! {
             () = shutdown.cancelled() => {
@@ -345,17 +344,30 @@ impl Agent {
         (registry, statistics, fetcher.clone())
     }
 
-    /// Has containers of no task removed from the engine, once it answers: not waited for, so that one that hangs holds up no
-    /// start.
-    fn clear_engine(&self, end: &CancellationToken) {
+    fn attributes(&self, engine_answers: bool) -> Attributes {
+        let mut all = self.inventory.attributes.clone();
+        let (equipment, networks) = (&self.equipment, self.containerizer.networks());
+        equipment.name_in(&mut all, &self.options, engine_answers);
+        name_networks(&mut all, equipment.oci.is_ok(), networks);
+        all
+    }
+
+    /// Once the engine answers, the agent says so, and has containers of no task removed from it: not waited for, so that one
+    /// that hangs holds up no start.
+    fn await_engine(&self, end: &CancellationToken) {
         let Some(engine) = self.equipment.docker.clone() else {
             return;
         };
         let (tasks, end) = (self.tasks.clone(), end.clone());
+        let (told, with_engine) = (self.attributes.clone(), self.attributes(true));
         tokio::spawn(async move {
             if !engine.awaited(&end).await {
                 return;
             }
+            told.send_if_modified(|told| {
+                let before = std::mem::replace(told, with_engine);
+                *told != before
+            });
             match tasks.remove_strays().await {
                 Ok(removed) if removed.is_empty() => {}
                 Ok(removed) => warn!(
@@ -470,7 +482,7 @@ impl Agent {
         Introduction {
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
-            attributes: self.inventory.attributes.clone(),
+            attributes: self.attributes.subscribe(),
             domain: self.options.domain.clone(),
         }
     }
@@ -517,7 +529,7 @@ impl Agent {
             fetcher,
             endpoint: self.endpoint.clone(),
             resources: self.inventory.resources.clone(),
-            attributes: self.inventory.attributes.clone(),
+            attributes: self.attributes.subscribe(),
             domain: self.options.domain.clone(),
             masters: self.options.master.clone(),
             started: mete_daemon::clock::now(),

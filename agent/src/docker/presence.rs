@@ -7,11 +7,10 @@
 //! Nobody waits long for one that hangs: it is given [`PATIENCE`], and then asked by the minute only.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -27,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Presence {
     setup: Arc<Setup>,
-    has_answered: AtomicBool,
+    has_answered: watch::Sender<bool>,
     /// Held while it is asked, so that it is asked once at a time.
     silence: Mutex<Silence>,
 }
@@ -60,7 +59,7 @@ impl Presence {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
             setup: Arc::new(setup),
-            has_answered: AtomicBool::new(false),
+            has_answered: watch::Sender::new(false),
             silence: Mutex::default(),
         }
     }
@@ -72,7 +71,7 @@ impl Presence {
 
     /// Whether it has answered.
     pub(crate) fn has_answered(&self) -> bool {
-        self.has_answered.load(Ordering::Acquire)
+        *self.has_answered.borrow()
     }
 
     /// Whether it is there, as far as can be known in [`PATIENCE`].
@@ -93,7 +92,7 @@ impl Presence {
         match timeout(PATIENCE, asked).await {
             Ok(Ok(version)) => {
                 info!(version, "Docker Engine answers");
-                self.has_answered.store(true, Ordering::Release);
+                self.has_answered.send_replace(true);
             }
             Ok(Err(error)) => silence.tell(&error),
             Err(_) => {
@@ -104,10 +103,12 @@ impl Presence {
         self.has_answered()
     }
 
-    /// Returns when it answers, or at the `end`: `false`.
+    /// Returns when it answers, whoever has asked it, or at the `end`: `false`.
     pub(crate) async fn awaited(&self, end: &CancellationToken) -> bool {
+        let mut answers = self.has_answered.subscribe();
         while !self.is_there().await {
-            if end.run_until_cancelled(sleep(AGAIN)).await.is_none() {
+            let asked_by_others = timeout(AGAIN, answers.wait_for(|answers| *answers));
+            if end.run_until_cancelled(asked_by_others).await.is_none() {
                 return false;
             }
         }

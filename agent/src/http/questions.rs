@@ -122,7 +122,7 @@ fn agent(about: &About, view: &View) -> response::GetAgent {
         ip: Some(about.endpoint.ip.clone()),
         port: Some(about.endpoint.port.into()),
         resources: resources::to_endpoints(about.resources(view)),
-        attributes: attributes::to_wire(&about.attributes),
+        attributes: attributes::to_wire(&about.attributes.borrow()),
         id: view.agent.as_ref().map(Into::into),
         domain: about.domain.as_ref().map(domain_info),
     };

@@ -41,7 +41,7 @@ fn this(about: &About, view: &View) -> Value {
         "capabilities": AGENT_CAPABILITIES.map(|can| can.as_str_name()),
         "master_hostname": about.masters.first().map_or("", |url| host(url)),
         "registered": matches!(view.stage, Stage::Registered { .. }),
-        "attributes": json::attributes(&about.attributes),
+        "attributes": json::attributes(&about.attributes.borrow()),
         "flags": about.flags(),
         "volumes": super::volumes::all_of(about, view),
     });

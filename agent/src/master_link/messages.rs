@@ -224,7 +224,7 @@ pub(crate) fn agent_info(introduction: &Introduction, id: Option<&AgentId>) -> m
         ip: Some(endpoint.ip.clone()),
         port: Some(endpoint.port.into()),
         resources: resources::to_wire(all),
-        attributes: attributes::to_wire(said),
+        attributes: attributes::to_wire(&said.borrow()),
         domain: domain.as_ref().map(domain_info),
         id: id.map(Into::into),
     }

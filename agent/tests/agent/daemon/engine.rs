@@ -5,11 +5,12 @@ use std::time::Duration;
 use mete_model::container::ContainerKind;
 use mete_model::{ContainerSpec, TaskSpec, TaskState};
 use mete_proto::mesos::v1 as mesos;
+use mete_proto::mete::v1 as wire;
 use prost::Message as _;
 
 use super::contained::asked_inside;
 use super::master::{Master, task};
-use super::world::Work;
+use super::world::{Work, json};
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
 use crate::support::soon;
 
@@ -40,24 +41,33 @@ async fn an_engine_that_hangs_holds_up_no_start_and_one_that_comes_later_is_foun
     };
     let agent = start(&hanging);
     let (link, register) = master.admit().await; // in the time of a test: an engine may take 20 s for a call
-    let mut attributes = register.agent_info.attributes.iter();
-    let kinds = attributes.find(|one| one.name == "containerizers").unwrap();
-    assert_eq!(kinds.text.as_ref().unwrap().value, "process,oci");
+    assert_eq!(kinds(&register), "process,oci");
     drop((link, silent));
     agent.stop().await.unwrap();
 
     let agent = start(&socket);
-    let (mut link, _) = master.admit().await;
+    let (link, _) = master.admit().await;
     let engine = Dockerd::start().await;
     std::os::unix::fs::symlink(engine.socket(), &socket).unwrap();
     link.run(&on_engine("late", "exec sleep 1000", IMAGE)).await;
+    let (mut link, register) = master.admit().await;
     link.until(TaskState::Running).await;
 
     assert_eq!(engine.containers().await.len(), 1);
+    assert_eq!(kinds(&register), "process,oci,docker", "it says so itself");
+    let (_, state) = json(register.agent_info.port(), "/state", &[]).await;
+    assert_eq!(state["attributes"]["containerizers"], "process,oci,docker");
     link.kill("late").await;
     link.until(TaskState::Killed).await;
     drop(link);
     agent.stop().await.unwrap();
+}
+
+/// What tasks run in there, as an agent says it.
+fn kinds(register: &wire::Register) -> &str {
+    let mut attributes = register.agent_info.attributes.iter();
+    let kinds = attributes.find(|one| one.name == "containerizers").unwrap();
+    &kinds.text.as_ref().unwrap().value
 }
 
 #[tokio::test]
