@@ -99,6 +99,9 @@ pub struct Options {
     /// Lets tasks in containers do without the filter of system calls.
     #[arg(long)]
     pub allow_unconfined: bool,
+    /// Lets tasks in containers be privileged, and be in groups that they name: as good as root of the machine.
+    #[arg(long)]
+    pub allow_privileged: bool,
     /// Gives containers users of their own: number n inside is FIRST + n on the machine, for COUNT of them. Root of a
     /// container is nobody outside. Without it they are the same.
     #[arg(long, value_name = "FIRST:COUNT")]

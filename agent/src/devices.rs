@@ -1,4 +1,5 @@
-//! GPUs as device nodes: what an operator says of each, and what a task that was given some finds in `/dev`.
+//! GPUs as device nodes: what an operator says of each, and what a task that was given some finds in `/dev`; and all nodes
+//! of the machine, for tasks that are privileged.
 //!
 //! GPUs are numbered from 0 on an agent. Nothing here knows what a GPU is: a number stands for some nodes, and a task that
 //! has a part of it gets all of them.
@@ -142,26 +143,72 @@ impl GpuDevices {
     }
 }
 
+/// Directories and files of `/dev` that containers have of their own, or that are no devices (Docker's list).
+const NOT_SHARED: [&str; 12] = [
+    "console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "tty", "urandom",
+    "zero",
+];
+
+/// Most nodes of a machine, and how deep they lie: it has some hundred.
+const MAX_NODES: usize = 2_048;
+const MAX_DEPTH: usize = 8;
+
+/// All device nodes of the machine but those that every container has of its own. Blocks for a moment.
+///
+/// # Errors
+/// When `/dev` cannot be read, or holds more than [`MAX_NODES`].
+pub fn of_machine() -> io::Result<Vec<Node>> {
+    let mut nodes = Vec::new();
+    below(Path::new("/dev"), 0, &mut nodes)?;
+    nodes.sort();
+    Ok(nodes)
+}
+
+fn below(directory: &Path, depth: usize, nodes: &mut Vec<Node>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_own = |name: &str| depth == 0 && NOT_SHARED.contains(&name);
+        if entry.file_name().to_str().is_none_or(is_own) {
+            continue;
+        }
+        // What is gone by now was none.
+        let Ok(found) = entry.metadata() else {
+            continue;
+        };
+        if found.is_dir() && depth < MAX_DEPTH {
+            below(&entry.path(), depth + 1, nodes)?;
+        }
+        nodes.extend(entry.path().to_str().and_then(|path| as_node(path, &found)));
+        if nodes.len() > MAX_NODES {
+            let why = format!("/dev of this machine has more than {MAX_NODES} devices");
+            return Err(io::Error::other(why));
+        }
+    }
+    Ok(())
+}
+
+/// `None`: it is no device.
+fn as_node(path: &str, found: &fs::Metadata) -> Option<Node> {
+    let kind = found.file_type();
+    (kind.is_block_device() || kind.is_char_device()).then(|| Node {
+        path: path.to_owned(),
+        is_block: kind.is_block_device(),
+        major: rustix::fs::major(found.rdev()),
+        minor: rustix::fs::minor(found.rdev()),
+    })
+}
+
 fn node(index: u16, path: &Path) -> Result<Node, DeviceError> {
     let found = fs::metadata(path).map_err(|source| DeviceError::Missing {
         index,
         path: path.to_owned(),
         source,
     })?;
-    let kind = found.file_type();
-    let text = path.to_str();
-    match text.filter(|_| kind.is_block_device() || kind.is_char_device()) {
-        Some(text) => Ok(Node {
-            path: text.to_owned(),
-            is_block: kind.is_block_device(),
-            major: rustix::fs::major(found.rdev()),
-            minor: rustix::fs::minor(found.rdev()),
-        }),
-        None => Err(DeviceError::NotADevice {
-            index,
-            path: path.to_owned(),
-        }),
-    }
+    let node = path.to_str().and_then(|text| as_node(text, &found));
+    node.ok_or_else(|| DeviceError::NotADevice {
+        index,
+        path: path.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ pub(crate) async fn permissions(
         named_volumes: places.volumes().join(NAMED),
         capabilities: options.allow_capability.clone(),
         unconfined: options.allow_unconfined,
+        privileged: options.allow_privileged,
         hidden: hidden(options, places),
         image_root: ImageRoot::default(),
         users: options.user_namespaces,

@@ -93,6 +93,8 @@ pub struct ContainerSpec {
     pub isolation: Isolation,
     /// The user inside it, by name, number, `user:group` or `uid:gid`; wins over the command's and the image's.
     pub user: Option<String>,
+    /// Groups that its user is in as well, by name or number. Up to the operator of the agent.
+    pub groups: Vec<String>,
     /// Working directory inside it; `None`: the image's, else the sandbox.
     pub working_dir: Option<String>,
 }

@@ -75,6 +75,7 @@ fn build(directory: &Path, kind: Kind, users: Option<IdRange>) -> Result<(), Str
         hostname: Some("probe".to_owned()),
         network: Net::None,
         capabilities: Vec::new(),
+        privileged: false,
         seccomp: true,
         no_new_privileges: true,
         read_only_root: true,

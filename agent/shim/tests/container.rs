@@ -102,10 +102,8 @@ impl Fixture {
             working_dir: SANDBOX_INSIDE.into(),
             hostname: Some("inside".into()),
             network: Net::Host,
-            capabilities: LinuxCapability::USUAL
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            capabilities: LinuxCapability::USUAL.map(|one| one.to_string()).into(),
+            privileged: false,
             seccomp: true,
             no_new_privileges: true,
             read_only_root: false,

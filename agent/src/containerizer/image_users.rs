@@ -31,13 +31,20 @@ pub enum ImageUserError {
     Group(String),
 }
 
-/// Finds `user`, `uid`, `user:group` or `uid:gid`. A number need not be known; then the group is root's.
+/// Finds `user`, `uid`, `user:group` or `uid:gid`, who is in `more` groups as well, by name or number. A number need not be
+/// known; then the group is root's.
 ///
 /// # Errors
 /// A name that the image does not know. Blocks for a moment.
-pub fn find(text: &str, layers: &[PathBuf]) -> Result<ImageUser, ImageUserError> {
+pub fn find(text: &str, more: &[String], layers: &[PathBuf]) -> Result<ImageUser, ImageUserError> {
     let (passwd, group) = (file(layers, "etc/passwd"), file(layers, "etc/group"));
-    look_up(text, &passwd, &group)
+    let mut found = look_up(text, &passwd, &group)?;
+    for name in more {
+        let gid = users::group_of(name, &group);
+        let gid = gid.ok_or_else(|| ImageUserError::Group(name.clone()))?;
+        found.user.groups.push(gid);
+    }
+    Ok(found)
 }
 
 fn look_up(text: &str, passwd: &str, group: &str) -> Result<ImageUser, ImageUserError> {
@@ -57,13 +64,7 @@ fn look_up(text: &str, passwd: &str, group: &str) -> Result<ImageUser, ImageUser
         (None, Err(_)) => return Err(ImageUserError::User(name.to_owned())),
     };
     if let Some(wanted) = group_name {
-        let by_name = group.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let found = fields.next()? == wanted;
-            let gid = fields.nth(1)?.parse().ok()?;
-            found.then_some(gid)
-        });
-        let gid = by_name.or_else(|| wanted.parse().ok());
+        let gid = users::group_of(wanted, group);
         user.gid = gid.ok_or_else(|| ImageUserError::Group(wanted.to_owned()))?;
         user.groups = vec![user.gid];
     }
@@ -129,6 +130,22 @@ mod tests {
         assert_eq!(numbers("5000:6000"), Some((5000, 6000, vec![6000], None)));
         assert_eq!(numbers("nobody"), None);
         assert_eq!(numbers("web:nobodies"), None);
+    }
+
+    #[test]
+    fn groups_are_added_by_name_or_number() {
+        let layer = tempfile::tempdir().unwrap();
+        std::fs::create_dir(layer.path().join("etc")).unwrap();
+        std::fs::write(layer.path().join("etc/group"), GROUP).unwrap();
+        let layers = [layer.path().to_owned()];
+        let groups = |more: &[&str]| {
+            let more: Vec<_> = more.iter().map(|&name| name.to_owned()).collect();
+            find("7:8", &more, &layers).map(|found| found.user.groups)
+        };
+
+        assert_eq!(groups(&["logs", "99"]), Ok(vec![8, 4, 99]));
+        let unknown = ImageUserError::Group("nobodies".to_owned());
+        assert_eq!(groups(&["nobodies"]), Err(unknown));
     }
 
     #[test]

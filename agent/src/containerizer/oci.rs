@@ -24,7 +24,7 @@ use mete_agent_core::task_dir::{
     Command, Container, IdRange, Mounted, Net, ProcessLimit, Root, Runtime, SANDBOX_INSIDE, Source,
     TaskDir,
 };
-use mete_model::container::{ContainerKind, Mount, MountSource, Network, Rlimit};
+use mete_model::container::{ContainerKind, Isolation, Mount, MountSource, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
 
 use super::host_paths;
@@ -64,6 +64,8 @@ pub struct Permissions {
     pub capabilities: Vec<LinuxCapability>,
     /// Whether a task may do without the filter of system calls.
     pub unconfined: bool,
+    /// Whether a task may be as good as root of the machine.
+    pub privileged: bool,
     /// Directories and files that are never seen: the agent's own.
     pub hidden: Vec<PathBuf>,
     /// How images become roots.
@@ -174,6 +176,17 @@ pub enum OciError {
     /// It wants no filter.
     #[error("this agent does not allow tasks without a filter of system calls")]
     Unconfined,
+    /// It wants to be as good as root of the machine.
+    #[error("this agent does not allow privileged containers; its --allow-privileged does")]
+    Privileged,
+    /// Root of the container is nobody on the machine.
+    #[error(
+        "containers have users of their own on this agent (--user-namespaces), so that none is privileged"
+    )]
+    PrivilegedUsers,
+    /// It wants to be in groups that it names.
+    #[error("this agent does not allow group {0:?} to be added; its --allow-privileged does")]
+    Group(String),
     /// An image was not brought.
     #[error("image {0:?} is not there")]
     NoImage(String),
@@ -230,6 +243,9 @@ impl OciError {
             Self::VolumeRoot { .. }
             | Self::Capability(_)
             | Self::Unconfined
+            | Self::Privileged
+            | Self::PrivilegedUsers
+            | Self::Group(_)
             | Self::NoImage(_)
             | Self::ManyVolumes { .. }
             | Self::NoParent
@@ -247,6 +263,26 @@ impl OciError {
 /// # Errors
 /// [`OciError`].
 pub fn check(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciError> {
+    for mount in &spec.mounts {
+        if let MountSource::Host(path) = &mount.source {
+            below_root(path, permissions)?;
+        }
+    }
+    if let Some(group) = spec.groups.first().filter(|_| !permissions.privileged) {
+        return Err(OciError::Group(group.clone()));
+    }
+    if !spec.isolation.privileged {
+        return check_walls(spec, permissions);
+    }
+    match (permissions.privileged, permissions.users) {
+        (false, _) => Err(OciError::Privileged),
+        (true, Some(_)) => Err(OciError::PrivilegedUsers),
+        (true, None) => Ok(()),
+    }
+}
+
+/// The same of one that is not privileged.
+fn check_walls(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciError> {
     let usual = |one: &LinuxCapability| {
         LinuxCapability::USUAL.contains(one) || permissions.capabilities.contains(one)
     };
@@ -260,11 +296,6 @@ pub fn check(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciE
     }
     if !spec.isolation.seccomp && !permissions.unconfined {
         return Err(OciError::Unconfined);
-    }
-    for mount in &spec.mounts {
-        if let MountSource::Host(path) = &mount.source {
-            below_root(path, permissions)?;
-        }
     }
     Ok(())
 }
@@ -371,11 +402,8 @@ pub fn prepare(
         users: around.users,
         hostname,
         network: net(around, joined, network)?,
-        capabilities: isolation
-            .remaining()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        capabilities: capabilities(isolation),
+        privileged: isolation.privileged,
         seccomp: isolation.seccomp,
         no_new_privileges: isolation.no_new_privileges,
         read_only_root: isolation.read_only_root,
@@ -385,6 +413,18 @@ pub fn prepare(
         stop_signal: around.stop_signal,
         runtime: runtime(&top, permissions)?,
     })
+}
+
+/// The powers of root that remain. Nobody gives away powers that he has not: one that is privileged has those of the agent.
+fn capabilities(isolation: &Isolation) -> Vec<String> {
+    let own = rustix::thread::capabilities(None).map(|own| own.permitted.bits());
+    let is_own = |one: &LinuxCapability| {
+        let own = own.as_ref().ok();
+        own.is_none_or(|own| own & (1 << one.number()) != 0)
+    };
+    let mut all = isolation.remaining();
+    all.retain(|one| !isolation.privileged || is_own(one));
+    all.iter().map(ToString::to_string).collect()
 }
 
 fn paths_of(nodes: &[Node]) -> Vec<String> {
@@ -669,5 +709,30 @@ mod tests {
             check(&spec, &permissions),
             Err(OciError::Unconfined)
         ));
+    }
+
+    #[test]
+    fn who_is_as_good_as_root_is_up_to_the_operator() {
+        let mut privileged = ContainerSpec::default();
+        privileged.isolation.raze();
+        let grouped = ContainerSpec {
+            groups: vec!["disk".to_owned()],
+            ..ContainerSpec::default()
+        };
+        let mut permissions = Permissions::default();
+        let said = |spec: &ContainerSpec, permissions: &Permissions| {
+            check(spec, permissions).map_err(|error| error.to_string())
+        };
+
+        let refused = said(&privileged, &permissions).expect_err("refused");
+        assert!(refused.contains("--allow-privileged"), "{refused}");
+        let refused = said(&grouped, &permissions).expect_err("refused");
+        assert!(refused.contains("group \"disk\""), "{refused}");
+        permissions.privileged = true;
+        assert_eq!(said(&privileged, &permissions), Ok(()));
+        assert_eq!(said(&grouped, &permissions), Ok(()));
+        permissions.users = Some("100000:65536".parse().expect("a range"));
+        let refused = said(&privileged, &permissions).expect_err("refused");
+        assert!(refused.contains("--user-namespaces"), "{refused}");
     }
 }

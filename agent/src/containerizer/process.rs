@@ -225,6 +225,9 @@ impl ProcessContainerizer {
         make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
         let (name, limits) = (task.container.as_str(), task.limits);
         let cgroups = match &task.around {
+            Some(around) if around.spec.isolation.privileged => {
+                self.cgroups.create(name, limits)?
+            }
             Some(around) => self.cgroups.create_around(name, limits, &around.devices)?,
             None => self.cgroups.create(name, limits)?,
         };

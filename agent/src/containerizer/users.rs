@@ -17,6 +17,9 @@ pub enum UserError {
     /// There is no such user.
     #[error("Failed to get user information for '{0}': it is not known on this host")]
     Unknown(String),
+    /// There is no such group.
+    #[error("group {0:?} is not known on this host")]
+    Group(String),
     /// It would have to be looked up in an image.
     #[error("user {0:?} of an image is not looked up for commands inside tasks; say its number")]
     OfImage(String),
@@ -130,6 +133,30 @@ fn by_number(text: &str) -> BTreeMap<u32, String> {
         }
     }
     names
+}
+
+/// The numbers of groups of the machine, by name or number. Blocks.
+///
+/// # Errors
+/// [`UserError::Group`] names one that is not known.
+pub(crate) fn groups_of_machine(names: &[String]) -> Result<Vec<u32>, UserError> {
+    let text = fs::read_to_string("/etc/group").unwrap_or_default();
+    let found = names.iter().map(|name| {
+        let gid = group_of(name, &text);
+        gid.ok_or_else(|| UserError::Group(name.clone()))
+    });
+    found.collect()
+}
+
+/// The number of a group by its name in the text of the file; a number need not be known.
+pub(super) fn group_of(name: &str, group: &str) -> Option<u32> {
+    let by_name = group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = fields.next()? == name;
+        let gid = fields.nth(1)?.parse().ok()?;
+        is_it.then_some(gid)
+    });
+    by_name.or_else(|| name.parse().ok())
 }
 
 /// Finds a user in the text of the two files.

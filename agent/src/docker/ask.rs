@@ -141,6 +141,9 @@ fn walls(spec: &ContainerSpec, limits: HostConfig) -> HostConfig {
                 .collect(),
         ),
         security_opt: Some(security(isolation)),
+        // It finds the devices of the machine without being told which.
+        privileged: isolation.privileged.then_some(true),
+        group_add: Some(spec.groups.clone()).filter(|groups| !groups.is_empty()),
         readonly_rootfs: Some(isolation.read_only_root),
         shm_size: isolation.shm_bytes.map(signed),
         ulimits: Some(isolation.rlimits.iter().map(ulimit).collect()),
@@ -404,5 +407,7 @@ mod tests {
         assert!(said.contains("\"other\""), "{said}");
         let said = refused(Box::new(|spec| spec.isolation.seccomp = false));
         assert!(said.contains("filter of system calls"), "{said}");
+        let said = refused(Box::new(|spec| spec.isolation.raze()));
+        assert!(said.contains("privileged"), "{said}");
     }
 }

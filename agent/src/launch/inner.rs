@@ -18,7 +18,7 @@ use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::image_root::ImageRoot;
 use crate::containerizer::oci::{self, Around, Permissions};
 use crate::containerizer::{image_users, users};
-use crate::devices::Node;
+use crate::devices::{self, Node};
 use crate::docker::{Wanted, is_for_engine};
 
 /// The number of whom containers run as when nobody is named.
@@ -89,7 +89,10 @@ impl Launcher {
         if let Some(around) = &mut inner.around {
             around.mounted = mounted;
             around.image_root = permissions.image_root;
-            around.devices = devices(job, permissions).await?;
+            around.devices = match spec.isolation.privileged {
+                true => devices_of_machine().await?,
+                false => devices(job, permissions).await?,
+            };
             around.users = permissions.users;
             inner.owner = owner(inner.user.as_ref(), permissions.users)?;
         }
@@ -134,7 +137,10 @@ impl Launcher {
             },
             stop_signal: TERMINATE,
         });
-        let user = super::user_of(job, own).await?;
+        let mut user = super::user_of(job, own).await?;
+        if let Some(spec) = spec.filter(|spec| !spec.groups.is_empty()) {
+            user = Some(in_groups_of_machine(user, spec.groups.clone()).await?);
+        }
         Ok(Inner {
             command: (&job.spec.command.program).into(),
             environment: environment::of(
@@ -190,12 +196,7 @@ fn owner(user: Option<&User>, users: Option<IdRange>) -> Result<Option<User>, Fa
             Failure::new(LaunchStage::Start, reason)
         })
     };
-    let root = User {
-        name: "root".to_owned(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
-    };
+    let root = root();
     let user = user.unwrap_or(&root);
     let groups = user.groups.iter().copied().map(outside);
     Ok(Some(User {
@@ -204,6 +205,25 @@ fn owner(user: Option<&User>, users: Option<IdRange>) -> Result<Option<User>, Fa
         gid: outside(user.gid)?,
         groups: groups.collect::<Result<_, _>>()?,
     }))
+}
+
+/// A user of the machine, root if it is nobody else, with groups of the machine.
+async fn in_groups_of_machine(user: Option<User>, groups: Vec<String>) -> Result<User, Failure> {
+    let mut user = user.unwrap_or_else(root);
+    let found = spawn_blocking(move || users::groups_of_machine(&groups)).await;
+    let found = found.map_err(|error| Failure::new(LaunchStage::Start, error))?;
+    let found = found.map_err(|error| Failure::new(LaunchStage::Start, error))?;
+    user.groups.extend(found);
+    Ok(user)
+}
+
+fn root() -> User {
+    User {
+        name: "root".to_owned(),
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+    }
 }
 
 /// The device nodes of the GPUs it was given.
@@ -216,6 +236,18 @@ pub(super) async fn devices(job: &Job, permissions: &Permissions) -> Result<Vec<
     let nodes = spawn_blocking(move || gpus.nodes_of(&granted)).await;
     let nodes = nodes.map_err(|error| Failure::new(LaunchStage::Start, error))?;
     nodes.map_err(|error| Failure::new(LaunchStage::Start, chain(&error)))
+}
+
+/// Those of the GPUs are among them.
+async fn devices_of_machine() -> Result<Vec<Node>, Failure> {
+    let nodes = spawn_blocking(devices::of_machine).await;
+    let nodes = nodes.map_err(|error| Failure::new(LaunchStage::Start, error))?;
+    nodes.map_err(|error| {
+        Failure::new(
+            LaunchStage::Start,
+            format!("the machine's devices: {error}"),
+        )
+    })
 }
 
 /// A task opens only ports of the host that it was given.
@@ -250,16 +282,16 @@ async fn user_in_image(
     let name = named.clone().unwrap_or_else(|| ROOT.to_owned());
     let is_machines = inside.user.is_none()
         || spec.user.is_none() && job.spec.command.user.as_ref() == Some(&name);
-    let asked = name.clone();
-    let found = spawn_blocking(move || image_users::find(&asked, &layers)).await;
+    let (asked, groups) = (name.clone(), spec.groups.clone());
+    let found = spawn_blocking(move || image_users::find(&asked, &groups, &layers)).await;
     let found = found.map_err(|error| failed(&error))?;
     let home = found.as_ref().ok().and_then(|found| found.home.clone());
     let variable = inside.environment.entry("HOME".to_owned());
     variable.or_insert_with(|| home.unwrap_or_else(|| "/".to_owned()));
     match found {
-        Ok(_) if named.is_none() => Ok(None),
+        Ok(_) if named.is_none() && spec.groups.is_empty() => Ok(None),
         Ok(found) => Ok(Some(found.user)),
-        Err(_) if is_machines => {
+        Err(_) if is_machines && spec.groups.is_empty() => {
             let found = spawn_blocking(move || users::look_up(&name)).await;
             let found = found.map_err(|error| failed(&error))?;
             found.map_err(|error| failed(&error))

@@ -19,6 +19,7 @@ mod limits; // what tasks may have beyond what they ask for
 mod master; // a master that says what the test wants
 mod nested; // sessions over HTTP
 mod networks; // containers on a bridge
+mod privileged; // as good as root, where the operator allows it
 mod questions; // what tools ask
 mod runtime; // an agent whose containers a runtime builds
 mod sessions; // commands inside tasks, what tasks print

@@ -7,6 +7,9 @@ use super::LinuxCapability;
 /// The walls of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Isolation {
+    /// Whether it is as good as root of the machine: it finds the machine's devices, and may change what the kernel lets root
+    /// change. Up to the operator of the agent. Made by [`Self::raze`].
+    pub privileged: bool,
     /// Exactly these powers of root; `None`: the usual ones.
     pub capabilities: Option<BTreeSet<LinuxCapability>>,
     /// These as well. Those beyond the usual ones are up to the operator of the agent.
@@ -32,6 +35,7 @@ pub struct Isolation {
 impl Default for Isolation {
     fn default() -> Self {
         Self {
+            privileged: false,
             capabilities: None,
             add: BTreeSet::new(),
             drop: BTreeSet::new(),
@@ -47,6 +51,14 @@ impl Default for Isolation {
 }
 
 impl Isolation {
+    /// Takes down all walls but those that keep it from seeing others. What is said of single walls after that holds.
+    pub fn raze(&mut self) {
+        self.privileged = true;
+        self.capabilities = Some(LinuxCapability::all().collect());
+        self.seccomp = false;
+        self.no_new_privileges = false;
+    }
+
     /// The powers of root that remain.
     pub fn remaining(&self) -> BTreeSet<LinuxCapability> {
         let usual = || LinuxCapability::USUAL.into_iter().collect();

@@ -152,11 +152,9 @@ fn read_docker(
         spec.image = Some(named("image", &docker.image)?);
         spec.pull = pull(docker.force_pull_image());
     }
-    refuse(
-        docker.privileged(),
-        "privileged",
-        "privileged containers are",
-    )?;
+    if docker.privileged() {
+        spec.isolation.raze();
+    }
     refuse(
         docker.volume_driver.is_some(),
         "volume_driver",
@@ -172,12 +170,14 @@ fn read_docker(
 fn docker(spec: &ContainerSpec) -> Option<DockerInfo> {
     let parameters = parameters::write(spec);
     let is_docker = spec.kind == ContainerKind::Docker;
-    if parameters.is_empty() && spec.network != Network::None && !is_docker {
+    let says_more = !parameters.is_empty() || spec.isolation.privileged;
+    if !says_more && spec.network != Network::None && !is_docker {
         return None;
     }
     let mut docker = DockerInfo {
         image: spec.image.clone().unwrap_or_default(),
         parameters,
+        privileged: spec.isolation.privileged.then_some(true),
         force_pull_image: (is_docker && spec.pull == Pull::Always).then_some(true),
         ..DockerInfo::default()
     };

@@ -137,7 +137,7 @@ optional_fields! {
         force_pull_image: bool,
         /// Options of Docker's command line: not carried yet.
         parameters: Vec<serde_json::Value>,
-        /// All of root's powers: not carried.
+        /// As good as root of the machine.
         privileged: bool,
         /// The secret that is the login for the registry: `{"secret": name}`.
         pull_config: serde_json::Value,

@@ -296,10 +296,6 @@ fn a_container_names_what_is_not_carried() {
         "container.port_mappings: 31000/tcp is not possible: a port of the host leads to one port of the container"
     );
     assert_eq!(
-        refused(&|docker| docker.privileged = Some(true)),
-        "container.docker.privileged: privileged containers are not carried yet"
-    );
-    assert_eq!(
         refused(&|docker| docker.image.clear()),
         "container.docker.image: it is missing"
     );

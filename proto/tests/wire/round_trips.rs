@@ -183,6 +183,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
         option::of("[a-z]{1,9}"),
         option::of("[a-z]{1,9}"),
         option::of("/[a-z]{1,9}"),
+        vec("[a-z]{1,9}|[0-9]{1,3}", 0..3),
     );
     (
         names,
@@ -193,7 +194,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
     )
         .prop_map(
             |(
-                (image, hostname, user, working_dir),
+                (image, hostname, user, working_dir, groups),
                 (kind, pull),
                 network,
                 mut mounts,
@@ -219,6 +220,7 @@ fn container() -> impl Strategy<Value = ContainerSpec> {
                     mounts,
                     isolation,
                     user,
+                    groups,
                     working_dir,
                 }
             },
@@ -267,7 +269,7 @@ fn isolation() -> impl Strategy<Value = Isolation> {
         soft: limit.map(|(soft, _)| soft),
         hard: limit.map(|(soft, more)| soft + more),
     });
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let amounts = (
         option::of(1..1_u64 << 40),
         option::of(1..1_u64 << 20),
@@ -275,17 +277,25 @@ fn isolation() -> impl Strategy<Value = Isolation> {
     );
     let sets = (option::of(capabilities()), capabilities(), capabilities());
     (sets, flags, amounts, vec(rlimit, 0..3)).prop_map(
-        |((capabilities, add, drop), flags, amounts, rlimits)| Isolation {
-            capabilities,
-            add,
-            drop,
-            seccomp: flags.0,
-            no_new_privileges: flags.1,
-            read_only_root: flags.2,
-            shm_bytes: amounts.0,
-            max_pids: amounts.1,
-            cpu_limit_milli: amounts.2,
-            rlimits,
+        |((capabilities, add, drop), flags, amounts, rlimits)| {
+            let mut isolation = Isolation {
+                privileged: false,
+                capabilities,
+                add,
+                drop,
+                seccomp: flags.0,
+                no_new_privileges: flags.1,
+                read_only_root: flags.2,
+                shm_bytes: amounts.0,
+                max_pids: amounts.1,
+                cpu_limit_milli: amounts.2,
+                rlimits,
+            };
+            if flags.3 {
+                isolation.raze();
+                isolation.no_new_privileges = flags.1;
+            }
+            isolation
         },
     )
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mete_model::container::{
-    ContainerKind as Kind, Login, Mount, MountSource, Network, PortMapping, Pull, Transport,
+    ContainerKind as Kind, Isolation, Login, Mount, MountSource, Network, PortMapping, Pull,
+    Transport,
 };
 use mete_model::{
     AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Question,
@@ -270,6 +271,10 @@ fn secret(target: &str) -> Mount {
 }
 
 fn container(container: &Container) -> ContainerSpec {
+    let mut isolation = Isolation::default();
+    if container.privileged {
+        isolation.raze();
+    }
     let mount = |volume: &HostVolume| Mount {
         target: volume.container_path.clone(),
         source: match volume.host_path.starts_with('/') {
@@ -294,6 +299,7 @@ fn container(container: &Container) -> ContainerSpec {
         },
         login: login(container.pull_secret.as_ref()),
         mounts: volumes.chain(secrets).collect(),
+        isolation,
         ..ContainerSpec::default()
     }
 }
@@ -575,6 +581,7 @@ mod tests {
             kind: crate::spec::app::ContainerKind::Docker,
             image: Some("busybox".to_owned()),
             force_pull: true,
+            privileged: true,
             pull_secret: None,
             volumes: vec![volume("/srv/data"), volume("kept")],
             secrets: Vec::new(),
@@ -592,6 +599,7 @@ mod tests {
 
         assert_eq!(environment["MARATHON_APP_DOCKER_IMAGE"], "busybox");
         assert_eq!(around.pull, Pull::Always);
+        assert!(around.isolation.privileged);
         let sources: Vec<_> = around.mounts.iter().map(|mount| &mount.source).collect();
         let expected = [
             &MountSource::Host("/srv/data".to_owned()),

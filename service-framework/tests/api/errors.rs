@@ -159,11 +159,6 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
         ),
         (
             "container",
-            json!({ "type": "DOCKER", "docker": { "image": "x", "privileged": true } }),
-            "/container/docker/privileged",
-        ),
-        (
-            "container",
             json!({ "docker": { "image": "x", "parameters": [{ "key": "a", "value": "b" }] } }),
             "/container/docker/parameters",
         ),
@@ -373,12 +368,13 @@ async fn a_container_is_taken_and_printed_with_its_defaults() {
     wish["cmd"] = Value::Null;
     wish["args"] = json!(["-x"]);
     let volume = json!({ "containerPath": "/data", "hostPath": "/srv", "mode": "RO" });
-    wish["container"] = json!({ "docker": { "image": "busybox" }, "volumes": [volume] });
+    wish["container"] =
+        json!({ "docker": { "image": "busybox", "privileged": true }, "volumes": [volume] });
 
     let (status, body) = cluster.service.post("/v2/apps", &wish).await;
 
     assert_eq!(status, StatusCode::CREATED, "{body}");
-    let docker = json!({ "image": "busybox", "forcePullImage": false, "parameters": [], "privileged": false });
+    let docker = json!({ "image": "busybox", "forcePullImage": false, "parameters": [], "privileged": true });
     let expected = json!({ "type": "DOCKER", "docker": docker, "volumes": [volume] });
     assert_eq!(body["container"], expected);
 }

@@ -42,6 +42,9 @@ pub struct Container {
     /// Names of the powers of root that remain.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// What the kernel lets root change of the machine is not kept from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub privileged: bool,
     /// Refuse system calls that no ordinary program needs.
     pub seccomp: bool,
     /// Programs with the set-user-id bit stay who they are.

@@ -282,6 +282,7 @@ fn contained() -> mete_model::ContainerSpec {
             mount(MountSource::Named("kept".into())),
         ],
         isolation: Isolation {
+            privileged: true,
             capabilities: Some(capabilities()),
             add: capabilities(),
             drop: capabilities(),
@@ -298,6 +299,7 @@ fn contained() -> mete_model::ContainerSpec {
             }],
         },
         user: Some("u".into()),
+        groups: vec!["g".into()],
         working_dir: Some("/w".into()),
     }
 }

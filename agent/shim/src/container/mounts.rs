@@ -104,7 +104,11 @@ pub(super) fn build(
         .iter()
         .try_for_each(|path| stay_writable(path))?;
     mount_processes()?;
-    mount_own("/sys", "sysfs", &[], DATA_ONLY | READ_ONLY)?;
+    let access = match container.privileged {
+        true => DATA_ONLY,
+        false => DATA_ONLY | READ_ONLY,
+    };
+    mount_own("/sys", "sysfs", &[], access)?;
     devices_of(container, devices)?;
     for (path, tree) in container.devices.iter().zip(&granted) {
         let place = paths::inside(path, false)?;
@@ -117,7 +121,9 @@ pub(super) fn build(
         let place = place_for(ready.target, ready.is_directory)?;
         attach(&ready.tree, &place).map_err(Fault::of(ready.target))?;
     }
-    protect()?;
+    if !container.privileged {
+        protect()?;
+    }
     let place = container.working_dir.as_str();
     if !paths::is_there(place) {
         paths::directories(place).map_err(Fault::of(place))?;

@@ -19,7 +19,7 @@ use crate::support::{soon, until};
 const CRUN: &str = "/usr/bin/crun";
 const BY_CRUN: &str = "--oci-runtime=/usr/bin/crun";
 
-fn installed() -> bool {
+pub(super) fn installed() -> bool {
     let there = Path::new(CRUN).exists();
     if !there {
         eprintln!("skipped: needs {CRUN} (scripts/install-deps test)");

@@ -18,6 +18,7 @@ pub(super) fn read(
         "cap-add" => isolation.add.extend(capabilities(value)?),
         "cap-drop" => isolation.drop.extend(capabilities(value)?),
         "cpus" => isolation.cpu_limit_milli = Some(thousandths(value)?),
+        "group-add" => groups(spec, value)?,
         "hostname" => spec.hostname = Some(hostname("value", value)?),
         // For people who look at a Docker daemon; there is none, and the output is in the sandbox.
         "label" | "log-driver" | "log-opt" => {}
@@ -45,7 +46,7 @@ pub(super) fn read(
         "user" => spec.user = Some(named("value", value)?),
         "workdir" => spec.working_dir = Some(volumes::target("value", value)?),
         key => {
-            let rule = "known are cap-add, cap-drop, cpus, hostname, init, label, log-driver, log-opt, memory-reservation, \
+            let rule = "known are cap-add, cap-drop, cpus, group-add, hostname, init, label, log-driver, log-opt, memory-reservation, \
                         memory-swap, memory-swappiness, oom-kill-disable, pids-limit, read-only, security-opt, shm-size, \
                         tmpfs, ulimit, user, volume, workdir";
             return Err(ConvertError::bad_value(
@@ -77,13 +78,19 @@ pub(super) fn write(spec: &ContainerSpec) -> Vec<wire::Parameter> {
     if let Some(milli) = isolation.cpu_limit_milli {
         say("cpus", format!("{}.{:03}", milli / 1_000, milli % 1_000));
     }
+    for group in &spec.groups {
+        say("group-add", group.clone());
+    }
     if let Some(count) = isolation.max_pids {
         say("pids-limit", count.to_string());
     }
     if isolation.read_only_root {
         say("read-only", "true".to_owned());
     }
-    if !isolation.no_new_privileges {
+    if isolation.privileged && isolation.no_new_privileges {
+        say("security-opt", "no-new-privileges".to_owned());
+    }
+    if !isolation.privileged && !isolation.no_new_privileges {
         say("security-opt", "no-new-privileges:false".to_owned());
     }
     if let Some(bytes) = isolation.shm_bytes {
@@ -103,6 +110,17 @@ pub(super) fn write(spec: &ContainerSpec) -> Vec<wire::Parameter> {
         say("workdir", path.clone());
     }
     all
+}
+
+/// Most groups that are added: the kernel takes 65,536, a login has some.
+const MAX_GROUPS: usize = 100;
+
+fn groups(spec: &mut ContainerSpec, value: &str) -> Result<(), ConvertError> {
+    if spec.groups.len() == MAX_GROUPS {
+        return Err(bad(value, "at most 100 groups are added"));
+    }
+    spec.groups.push(named("value", value)?);
+    Ok(())
 }
 
 /// The value breaks `rule`.

@@ -234,6 +234,7 @@ mod tests {
             kind: ContainerKind::Mesos,
             image: None,
             force_pull: false,
+            privileged: false,
             pull_secret: None,
             volumes: Vec::new(),
             secrets: Vec::new(),

@@ -40,6 +40,7 @@ fn resident(name: &str, instances: u32) -> AppSpec {
         kind: ContainerKind::Mesos,
         image: None,
         force_pull: false,
+        privileged: false,
         pull_secret: None,
         volumes: Vec::new(),
         secrets: Vec::new(),

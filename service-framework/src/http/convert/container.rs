@@ -61,6 +61,9 @@ pub(super) fn read(said: &Said, faults: &mut Faults) -> Option<Container> {
         force_pull: docker
             .and_then(|docker| docker.force_pull_image)
             .unwrap_or_default(),
+        privileged: docker
+            .and_then(|docker| docker.privileged)
+            .unwrap_or_default(),
         volumes,
         secrets,
         persistent,
@@ -101,9 +104,6 @@ fn refuse(said: &Said, faults: &mut Faults) {
         if value.as_ref().is_some_and(|value| !asks_for_nothing(value)) {
             faults.not_carried(format!("/container/{path}"), what);
         }
-    }
-    if docker.privileged == Some(true) {
-        faults.not_carried("/container/docker/privileged", "a privileged container");
     }
 }
 
@@ -270,7 +270,7 @@ pub(super) fn write(container: &Container) -> Said {
         image: Some(image.clone()),
         force_pull_image: Some(container.force_pull),
         parameters: Some(Vec::new()),
-        privileged: Some(false),
+        privileged: Some(container.privileged),
         pull_config: container.pull_secret.as_deref().map(pull_config),
         ..DockerContainer::default()
     });

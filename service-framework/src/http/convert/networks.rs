@@ -158,6 +158,7 @@ pub(super) fn apply(
         kind: ContainerKind::Mesos,
         image: None,
         force_pull: false,
+        privileged: false,
         pull_secret: None,
         volumes: Vec::new(),
         secrets: Vec::new(),

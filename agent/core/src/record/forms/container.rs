@@ -23,6 +23,8 @@ pub(super) struct Container {
     mounts: Vec<MountForm>,
     isolation: IsolationForm,
     user: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
     working_dir: Option<String>,
 }
 
@@ -65,6 +67,8 @@ enum SourceForm {
 
 #[derive(Serialize, Deserialize)]
 struct IsolationForm {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    privileged: bool,
     capabilities: Option<Vec<String>>,
     add: Vec<String>,
     drop: Vec<String>,
@@ -102,6 +106,7 @@ impl From<&ContainerSpec> for Container {
             mounts: spec.mounts.iter().map(MountForm::from).collect(),
             isolation: IsolationForm::from(&spec.isolation),
             user: spec.user.clone(),
+            groups: spec.groups.clone(),
             working_dir: spec.working_dir.clone(),
         }
     }
@@ -128,6 +133,7 @@ impl Container {
             mounts: self.mounts.into_iter().map(MountForm::read).collect(),
             isolation: self.isolation.read()?,
             user: self.user,
+            groups: self.groups,
             working_dir: self.working_dir,
         })
     }
@@ -182,6 +188,7 @@ impl From<&Isolation> for IsolationForm {
             hard: limit.hard,
         };
         Self {
+            privileged: isolation.privileged,
             capabilities: isolation.capabilities.as_ref().map(names),
             add: names(&isolation.add),
             drop: names(&isolation.drop),
@@ -214,6 +221,7 @@ impl IsolationForm {
             })
         };
         Ok(Isolation {
+            privileged: self.privileged,
             capabilities: self.capabilities.as_deref().map(known).transpose()?,
             add: known(&self.add)?,
             drop: known(&self.drop)?,

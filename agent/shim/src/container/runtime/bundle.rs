@@ -121,9 +121,10 @@ fn kernels(container: &Container) -> Vec<Value> {
         own(target, kind, &options)
     };
     let size = format!("size={}", container.shm_bytes);
+    let of_machine = if container.privileged { "rw" } else { "ro" };
     let mut all = vec![
         at("/proc", "proc", &["nosuid", "nodev", "noexec"]),
-        at("/sys", "sysfs", &["nosuid", "nodev", "noexec", "ro"]),
+        at("/sys", "sysfs", &["nosuid", "nodev", "noexec", of_machine]),
         at(
             "/dev",
             "tmpfs",
@@ -218,18 +219,18 @@ fn linux(container: &Container, places: &[Place], group: Option<&str>) -> Value 
             namespaces.push(json!({"type": "network", "path": namespace}));
         }
     }
-    let mut linux = json!({
-        "namespaces": namespaces,
-        "maskedPaths": MASKED,
-        "readonlyPaths": UNCHANGEABLE,
-    });
+    let mut linux = json!({ "namespaces": namespaces });
+    if !container.privileged {
+        linux["maskedPaths"] = json!(MASKED);
+        linux["readonlyPaths"] = json!(UNCHANGEABLE);
+    }
     if container.seccomp {
         linux["seccomp"] = seccomp::profile(container.capability_bits());
     }
     if let Some(group) = group {
-        let nothing = json!({"allow": false, "access": "rwm"});
+        let others = json!({"allow": container.privileged, "access": "rwm"});
         let granted = places.iter().filter_map(|place| place.rule.clone());
-        let rules: Vec<_> = [nothing].into_iter().chain(granted).collect();
+        let rules: Vec<_> = [others].into_iter().chain(granted).collect();
         linux["cgroupsPath"] = json!(group);
         linux["resources"] = json!({"devices": rules});
     }

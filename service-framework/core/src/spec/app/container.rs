@@ -13,6 +13,9 @@ pub struct Container {
     pub image: Option<String>,
     /// Ask the registry before every start.
     pub force_pull: bool,
+    /// As good as root of the machine, where the operator of the agent allows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub privileged: bool,
     /// The name of the secret that is the login for the image: a Docker `config.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret: Option<String>,
