@@ -97,6 +97,7 @@ async fn measure(tasks: &ProcessContainerizer, work: &Path, round: usize, measur
         limits: Limits::new(100, 32 << 20),
         output: OutputLimits::default(),
         around: None,
+        terminal: None,
         docker: None,
     };
 

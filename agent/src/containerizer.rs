@@ -21,6 +21,7 @@ use std::path::PathBuf;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use mete_agent_core::task_dir::session::Size;
 use mete_agent_core::task_dir::{Command, OutputLimits, User};
 use mete_model::ContainerId;
 
@@ -44,6 +45,8 @@ pub struct Start {
     pub limits: Limits,
     /// How much of its output is kept.
     pub output: OutputLimits,
+    /// The terminal that it reads from and writes to, if it has one.
+    pub terminal: Option<Size>,
     /// What is around it; `None`: it runs on the files of the machine.
     pub around: Option<oci::Around>,
     /// What a Docker Engine is to make instead; then `around` is not asked.

@@ -229,13 +229,16 @@ fn refusal(error: &DeskError) -> Status {
         DeskError::Name(NameError::NotRunning(_)) => Status::failed_precondition(words),
         DeskError::Name(NameError::Several { .. })
         | DeskError::BadRequest(_)
-        | DeskError::Session(SessionError::TooLarge(_)) => Status::invalid_argument(words),
+        | DeskError::Session(SessionError::TooLarge(_) | SessionError::NoTerminal) => {
+            Status::invalid_argument(words)
+        }
         DeskError::TooManyFollowers | DeskError::Session(SessionError::TooMany) => {
             Status::resource_exhausted(words)
         }
         DeskError::Session(
             SessionError::NotStarted { .. }
             | SessionError::Spawn(_)
+            | SessionError::Terminal(_)
             | SessionError::Lost
             | SessionError::Slow,
         ) => Status::internal(words),

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mete_agent_core::task_dir::session::Size;
 use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
 use mete_daemon::chain;
@@ -240,6 +241,10 @@ impl Launcher {
                 max_pids: isolation.and_then(|isolation| isolation.max_pids),
             },
             output: self.output,
+            terminal: job.spec.command.terminal.map(|size| Size {
+                rows: size.rows,
+                columns: size.columns,
+            }),
             around: inner.around,
             docker: inner.docker,
         }

@@ -9,7 +9,8 @@
 //! dropped: the shim sees its socket close and ends everything the command has started. Should the agent die, the same
 //! happens.
 
-mod stream; // one end of a terminal or pipe, without blocking
+mod stream;
+mod terminal; // that of a task's own program // one end of a terminal or pipe, without blocking
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -74,6 +75,12 @@ pub(crate) enum SessionError {
         /// The error number of the system.
         errno: Option<i32>,
     },
+    /// It reads nothing, so nothing can be typed.
+    #[error("the task has no terminal: its container.tty_info (tty of an app) asks for none")]
+    NoTerminal,
+    /// The terminal is there and cannot be reached.
+    #[error("the terminal of the task cannot be reached")]
+    Terminal(#[source] io::Error),
     /// There is no shim.
     #[error("the shim of the command could not be started")]
     Spawn(#[source] io::Error),
@@ -175,6 +182,32 @@ impl Sessions {
             _child: child,
             _place: place,
         })
+    }
+}
+
+impl Sessions {
+    /// Where to say what is to be typed into the terminal of the task of `dir`.
+    ///
+    /// # Errors
+    /// [`SessionError`]; it has no terminal.
+    pub(crate) async fn type_into(
+        &self,
+        dir: &TaskDir,
+    ) -> Result<mpsc::Sender<Said>, SessionError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| SessionError::TooMany)?;
+        let dir = dir.clone();
+        let found = spawn_blocking(move || terminal::of_task(&dir)).await;
+        let found = found.map_err(|error| SessionError::Spawn(io::Error::other(error)))?;
+        let found = found.map_err(SessionError::Terminal)?;
+        let found = found.ok_or(SessionError::NoTerminal)?;
+        let stream = Stream::new(found).map_err(SessionError::Terminal)?;
+        let (said, says) = mpsc::channel(WAITING_PARTS);
+        tokio::spawn(async move {
+            terminal::type_in(stream, says).await;
+            drop(place);
+        });
+        Ok(said)
     }
 }
 

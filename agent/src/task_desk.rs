@@ -174,6 +174,27 @@ impl TaskDesk {
         Ok(())
     }
 
+    /// Where to say what is typed into the terminal of what runs in a container.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) async fn type_in(
+        &self,
+        container: &str,
+        principal: Option<&Principal>,
+    ) -> Result<mpsc::Sender<Said>, DeskError> {
+        let run = named::running_in(&self.handle.view(), container)?;
+        let said = self.sessions.type_into(&self.own_dir(&run)?).await?;
+        info!(
+            task = %run.key.task,
+            framework = %run.key.framework,
+            container = %run.container,
+            principal = principal.map(|who| &*who.name),
+            "somebody types into the terminal of a task"
+        );
+        Ok(said)
+    }
+
     /// How what runs in a container ends, once it has; `None`: nobody knows.
     ///
     /// # Errors

@@ -14,6 +14,25 @@ pub use mount::{Mount, MountSource};
 pub use network::{MAX_NETWORKS, MAX_PORT_MAPPINGS, Network, PortMapping, Transport};
 pub use secret::SecretValue;
 
+/// The size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Lines, at least 1.
+    pub rows: u16,
+    /// Characters in a line, at least 1.
+    pub columns: u16,
+}
+
+impl Default for WindowSize {
+    /// That of a usual terminal.
+    fn default() -> Self {
+        Self {
+            rows: 24,
+            columns: 80,
+        }
+    }
+}
+
 /// A command as the agent starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandSpec {
@@ -28,6 +47,8 @@ pub struct CommandSpec {
     pub user: Option<String>,
     /// What to bring into the sandbox first.
     pub uris: Vec<FetchUri>,
+    /// The terminal that it reads from and writes to; `None`: it reads nothing and writes into pipes.
+    pub terminal: Option<WindowSize>,
 }
 
 impl CommandSpec {
@@ -39,6 +60,7 @@ impl CommandSpec {
             secrets: BTreeMap::new(),
             user: None,
             uris: Vec::new(),
+            terminal: None,
         }
     }
 

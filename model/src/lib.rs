@@ -31,7 +31,7 @@ pub mod unavailability; // when a machine will not be there
 pub use agent::{AgentInfo, BadDomain, Endpoint, FaultDomain};
 pub use attributes::{AttributeValue, Attributes};
 pub use checksum::{BadChecksum, Checksum, HashFunction};
-pub use container::{CommandSpec, ContainerSpec, FetchUri, LinuxCapability, Program};
+pub use container::{CommandSpec, ContainerSpec, FetchUri, LinuxCapability, Program, WindowSize};
 pub use deadlines::Deadlines;
 pub use executor::{ExecutorKind, ExecutorSpec, TaskGroup};
 pub use framework::{Capability, FrameworkInfo};

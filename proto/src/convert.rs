@@ -26,6 +26,7 @@ mod secret; // what secrets hold
 pub mod status; // TaskStatus, states, sources, reasons
 pub mod task; // TaskInfo, KillPolicy, labels
 pub mod task_limits; // limits beyond the resources
+pub mod terminal; // TTYInfo
 pub mod volume; // names of volumes
 
 mod time; // spans and moments

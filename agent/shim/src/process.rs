@@ -15,6 +15,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use mete_agent_core::task_dir::session::{Size, TERMINAL_DESCRIPTOR};
 use mete_agent_core::task_dir::{Launch, STDERR, STDOUT, StartStep, User};
 use rustix::fs::{Mode, OFlags, fchown};
 use rustix::io::{Errno, read, write};
@@ -30,6 +31,7 @@ use crate::directory::{self, Directory};
 use crate::image::{Image, program_of};
 use crate::output::Output;
 use crate::report::{self, Fault, STEPS, Told};
+use crate::session::streams;
 use crate::supervise::end_of;
 use crate::system::{self, CStringArray};
 
@@ -101,8 +103,7 @@ impl<'a> Ready<'a> {
     fn of(launch: &'a Launch) -> Result<Self, NotStarted> {
         let image = Image::of(&launch.command, &launch.environment)?;
         let entry = Entry::open(launch)?;
-        let (outputs, [stdout, stderr]) = streams(launch, &entry)?;
-        let stdin = open_null().map_err(forking)?;
+        let (outputs, [stdin, stdout, stderr]) = streams(launch, &entry)?;
         let (failure, failure_write) = pipe_with(PipeFlags::CLOEXEC).map_err(forking)?;
         Ok(Self {
             launch,
@@ -123,6 +124,10 @@ impl<'a> Ready<'a> {
         let _ = rustix::stdio::dup2_stdout(&self.stdout);
         let _ = rustix::stdio::dup2_stderr(&self.stderr);
         let _ = rustix::process::setsid();
+        // In a container the program is a process further on, and leads a session of its own.
+        if self.launch.terminal.is_some() && self.launch.container.is_none() {
+            take_terminal();
+        }
     }
 
     /// In the child: becomes the program. Returns only when that failed, and has told why.
@@ -280,17 +285,46 @@ fn fork(
     Ok(Ok(ready.forked(pid)))
 }
 
-/// Where output goes: files that the shim writes, and the task's ends of what leads to them.
-fn streams(launch: &Launch, entry: &Entry) -> Result<([Output; 2], [OwnedFd; 2]), NotStarted> {
+/// Makes the terminal on its standard input that of this process, which leads its session.
+pub(crate) fn take_terminal() {
+    // A program without one runs as well, without job control.
+    let _ = rustix::process::ioctl_tiocsctty(rustix::stdio::stdin());
+}
+
+/// Where output goes: files that the shim writes, and the task's standard input, output and error.
+fn streams(launch: &Launch, entry: &Entry) -> Result<([Output; 2], [OwnedFd; 3]), NotStarted> {
     let in_sandbox = |errno| NotStarted::refused(StartStep::Sandbox, &launch.sandbox, errno);
     let owner = launch.owner();
-    let (stdout_read, stdout) = output_pipe(owner.as_ref()).map_err(forking)?;
     let (stderr_read, stderr) = output_pipe(owner.as_ref()).map_err(forking)?;
+    let (stdout_read, stdin, stdout, stderr) = match launch.terminal {
+        None => {
+            let (stdout_read, stdout) = output_pipe(owner.as_ref()).map_err(forking)?;
+            (stdout_read, open_null().map_err(forking)?, stdout, stderr)
+        }
+        Some(size) => {
+            let (outer, inner) = terminal(size, owner.as_ref()).map_err(forking)?;
+            let copy = || inner.try_clone().map_err(|error| forking(errno_of(&error)));
+            (outer, copy()?, copy()?, inner)
+        }
+    };
     let outputs = [
         Output::open(&entry.sandbox, STDOUT, launch.output, stdout_read).map_err(in_sandbox)?,
         Output::open(&entry.sandbox, STDERR, launch.output, stderr_read).map_err(in_sandbox)?,
     ];
-    Ok((outputs, [stdout, stderr]))
+    Ok((outputs, [stdin, stdout, stderr]))
+}
+
+/// A terminal; its outer end is where an agent looks for it.
+fn terminal(size: Size, owner: Option<&User>) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (outer, inner) = streams::terminal_of(size, owner)?;
+    let outer = rustix::io::fcntl_dupfd_cloexec(outer, TERMINAL_DESCRIPTOR)?;
+    Ok((outer, inner))
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    error
+        .raw_os_error()
+        .map_or(Errno::INVAL, Errno::from_raw_os_error)
 }
 
 /// Its users, where they are others than the machine's.

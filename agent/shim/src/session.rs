@@ -10,7 +10,7 @@
 //! stays in the task. What the command says does not pass through here.
 
 mod group; // the session's own control group
-mod streams; // the terminal or the pipes
+pub(crate) mod streams; // the terminal or the pipes
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

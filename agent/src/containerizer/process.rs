@@ -259,6 +259,7 @@ impl ProcessContainerizer {
             user: task.user,
             cgroups,
             output: task.output,
+            terminal: task.terminal,
             container,
         };
         let bytes = launch.encode();

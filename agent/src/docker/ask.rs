@@ -61,6 +61,7 @@ pub(super) fn body(
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
         ),
+        tty: task.terminal.map(|_| true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         host_config: Some(HostConfig {
@@ -354,6 +355,7 @@ mod tests {
             limits: Limits::new(500, 64 << 20),
             output: OutputLimits::default(),
             around: None,
+            terminal: None,
             docker: None,
         };
         body(&setup, &task, &wanted)

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! LAUNCH_NESTED_CONTAINER_SESSION ─▶ the answer is its output, record by record; its end ends the session
-//! ATTACH_CONTAINER_INPUT ─▶ the request is its input, record by record
+//! ATTACH_CONTAINER_INPUT ─▶ the request is its input, record by record; also that of a task that has a terminal
 //! LAUNCH_NESTED_CONTAINER ─▶ it runs, and what it says is lost
 //! the same below a nested one ─▶ in the same task, no longer than that one
 //! WAIT_…, KILL_…, REMOVE_NESTED_CONTAINER     ATTACH_CONTAINER_OUTPUT of a task: what it prints from now on
@@ -40,12 +40,13 @@ use mete_proto::mesos::v1::agent::response::get_containers::Container;
 use mete_proto::mesos::v1::agent::{self, ProcessIo, response};
 use mete_proto::mesos::v1::{ContainerId, ContainerStatus};
 use mete_proto::recordio;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::IntervalStream;
 
 use super::{About, questions, refused};
 use crate::named::NameError;
 use crate::output::{Piece, Wanted};
-use crate::sessions::{Heard, SessionError};
+use crate::sessions::{Heard, Said, SessionError};
 use crate::task_desk::{DeskError, TaskDesk};
 use records::Records;
 pub(crate) use sessions::ByName;
@@ -83,7 +84,10 @@ pub(crate) async fn call(
     if named.as_deref() == Some(RECORDS) {
         let records = kind(headers, MESSAGE_CONTENT_TYPE);
         let media = Media::of_content(records.as_deref());
-        return nested.input(media.map_err(of_records)?, body).await;
+        let principal = parts.extensions.get::<Principal>();
+        return nested
+            .input(media.map_err(of_records)?, principal, body)
+            .await;
     }
     let media = Media::of_content(named.as_deref()).map_err(refused)?;
     let body = whole(body, PATIENCE).await?;
@@ -429,8 +433,29 @@ impl Nested {
         ))
     }
 
-    /// Input for a session: its name first, then what is typed.
-    async fn input(&self, media: Media, body: Body) -> Result<Response, HttpError> {
+    /// Where input of a session goes, or that of a task that has a terminal.
+    async fn input_of(
+        &self,
+        id: &ContainerId,
+        principal: Option<&Principal>,
+    ) -> Result<mpsc::Sender<Said>, HttpError> {
+        let Named { name, parent } = self.named(id)?;
+        match parent {
+            Some(_) => self.sessions.input(&name).ok_or_else(|| unknown(&name)),
+            None => {
+                let said = self.desk.type_in(&name, principal).await;
+                said.map_err(|error| refusal(&error))
+            }
+        }
+    }
+
+    /// Input for a session, or for a task: its name first, then what is typed.
+    async fn input(
+        &self,
+        media: Media,
+        principal: Option<&Principal>,
+        body: Body,
+    ) -> Result<Response, HttpError> {
         let mut records = Records::new(body.into_data_stream(), MAX_CALL_BYTES);
         let mut said = None;
         loop {
@@ -453,8 +478,7 @@ impl Nested {
                 let id = input.container_id.as_ref().ok_or_else(|| {
                     HttpError::bad_request("the first record must be CONTAINER_ID")
                 })?;
-                let name = self.named(id)?.name;
-                said = Some(self.sessions.input(&name).ok_or_else(|| unknown(&name))?);
+                said = Some(self.input_of(id, principal).await?);
                 continue;
             };
             if let Some(word) = wire::said(input).map_err(HttpError::bad_request)?
@@ -552,15 +576,18 @@ fn refusal(error: &DeskError) -> HttpError {
         DeskError::Name(NameError::NotRunning(_)) => StatusCode::CONFLICT,
         DeskError::Name(NameError::Several { .. })
         | DeskError::BadRequest(_)
-        | DeskError::Session(SessionError::TooLarge(_) | SessionError::NotStarted { .. }) => {
-            StatusCode::BAD_REQUEST
-        }
+        | DeskError::Session(
+            SessionError::TooLarge(_) | SessionError::NotStarted { .. } | SessionError::NoTerminal,
+        ) => StatusCode::BAD_REQUEST,
         DeskError::TooManyFollowers | DeskError::Session(SessionError::TooMany) => {
             StatusCode::TOO_MANY_REQUESTS
         }
-        DeskError::Session(SessionError::Spawn(_) | SessionError::Lost | SessionError::Slow) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        DeskError::Session(
+            SessionError::Spawn(_)
+            | SessionError::Terminal(_)
+            | SessionError::Lost
+            | SessionError::Slow,
+        ) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     HttpError::new(status, words)
 }

@@ -24,6 +24,7 @@ mod questions; // what tools ask
 mod runtime; // an agent whose containers a runtime builds
 mod sessions; // commands inside tasks, what tasks print
 mod stages; // killed at each stage of a launch
+mod terminals; // of tasks' own programs
 mod users; // users of containers that are others outside
 mod volumes; // written, read, erased
 mod world; // an agent in a directory of its own

@@ -124,6 +124,7 @@ impl Agent {
             limits: Limits::new(100, 32 << 20),
             output: OutputLimits::default(),
             around: None,
+            terminal: None,
             docker: None,
         }
     }

@@ -24,6 +24,7 @@ impl TryFrom<&wire::CommandInfo> for CommandSpec {
             secrets,
             user: command.user.clone().filter(|user| !user.is_empty()),
             uris: uris.collect::<Result<_, _>>()?,
+            terminal: None, // The container of a task says so.
         })
     }
 }

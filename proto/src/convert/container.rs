@@ -1,5 +1,5 @@
-//! The container around a task. Both kinds of Mesos (MESOS and DOCKER) name the same thing here; terminals, and what
-//! would break the walls, are refused by name.
+//! The container around a task. Both kinds of Mesos (MESOS and DOCKER) name the same thing here; what would break the walls
+//! is refused by name. The terminal that a container asks for is a matter of the command.
 //!
 //! What only Docker has words for (a read-only image, a limit of processes) is carried as Docker's own parameters, on a
 //! container of either kind.
@@ -23,7 +23,6 @@ use wire::container_info::{DockerInfo, MesosInfo, Type};
 impl TryFrom<&wire::ContainerInfo> for ContainerSpec {
     type Error = ConvertError;
     fn try_from(info: &wire::ContainerInfo) -> Result<Self, ConvertError> {
-        refuse(info.tty_info.is_some(), "tty_info", "terminals are")?;
         let mut spec = Self {
             network: networks::read(info.docker.as_ref(), &info.network_infos)?,
             ..Self::default()

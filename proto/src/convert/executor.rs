@@ -32,6 +32,15 @@ impl TryFrom<&wire::ExecutorInfo> for ExecutorSpec {
                 Some(command)
             }
         };
+        let terminal = info
+            .container
+            .as_ref()
+            .and_then(|one| one.tty_info.as_ref());
+        refuse(
+            terminal.is_some(),
+            "container.tty_info",
+            "terminals of executors are",
+        )?;
         let container = info.container.as_ref().map(ContainerSpec::try_from);
         let container = container.transpose().within("container")?;
         let mounts = container.iter().flat_map(|container| &container.mounts);

@@ -14,7 +14,7 @@ use prost::Message as _;
 use super::command::names_its_program;
 use super::{
     ConvertError, Within as _, duration_info, duration_of, executor, refuse, resources, secret,
-    task_limits,
+    task_limits, terminal,
 };
 use crate::mesos::v1 as wire;
 
@@ -43,7 +43,8 @@ fn run_by_its_agent(info: &wire::TaskInfo) -> Result<TaskSpec, ConvertError> {
         .command
         .as_ref()
         .ok_or_else(|| ConvertError::missing("command"))?;
-    let command = CommandSpec::try_from(command).within("command")?;
+    let mut command = CommandSpec::try_from(command).within("command")?;
+    command.terminal = terminal::read(info.container.as_deref()).within("container")?;
     if container.as_ref().is_none_or(|one| one.image.is_none()) {
         names_its_program(&command).within("command")?;
     }
@@ -208,6 +209,9 @@ impl From<&TaskSpec> for wire::TaskInfo {
         container.iter_mut().for_each(|one| one.forget_secrets());
         if came.map(|came| &came.container) != Some(&container) {
             info.container = container.map(|container| Box::new((&*container).into()));
+        }
+        if task.executor.is_none() {
+            terminal::write(&mut info, task.command.terminal);
         }
         if came.map(|came| &came.health_check) != Some(&task.health_check) {
             info.health_check = task

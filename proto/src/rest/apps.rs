@@ -84,7 +84,7 @@ optional_fields! {
         ports: Vec<i64>,
         /// Addresses to fetch in the old form; read, never printed.
         uris: Vec<String>,
-        /// A terminal for the command: not carried yet.
+        /// A terminal for the command.
         tty: bool,
         /// What the instance runs in.
         container: Container,

@@ -82,7 +82,7 @@ optional_fields! {
         lifecycle: Lifecycle,
         /// Seccomp profile and shared memory: not carried yet.
         linux_info: serde_json::Value,
-        /// A terminal for the command: not carried yet.
+        /// A terminal for the command.
         tty: bool,
     }
 }

@@ -13,7 +13,7 @@ use mete_model::{
     ContainerSpec, Endpoint, ExecutorId, FaultDomain, FetchUri, FrameworkId, FrameworkInfo,
     HealthCheck, InverseOffer, Limit, LinuxCapability, MEBIBYTE, Offer, OfferId, Probe, Program,
     Ranges, Reason, Resources, Role, Source, TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus,
-    Timestamp, Unavailability, UpdateId,
+    Timestamp, Unavailability, UpdateId, WindowSize,
 };
 use mete_proto::convert::status::kept;
 use mete_proto::convert::{offer, resources};
@@ -117,6 +117,7 @@ fn command() -> impl Strategy<Value = CommandSpec> {
             secrets: std::collections::BTreeMap::new(),
             user,
             uris,
+            terminal: None,
         })
 }
 
@@ -321,6 +322,7 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
         (
             option::of(span()),
             option::of((1..1_000_000_000_u64).prop_map(Duration::from_millis)),
+            option::of((1..=u16::MAX, 1..=u16::MAX)),
         ),
         labels,
     );
@@ -331,11 +333,12 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
                 (resources, limits),
                 inside,
                 health_check,
-                (kill_grace_period, max_completion_time),
+                (kill_grace_period, max_completion_time, terminal),
                 labels,
             ),
         )| {
-            let (command, container) = inside;
+            let (mut command, container) = inside;
+            command.terminal = terminal.map(|(rows, columns)| WindowSize { rows, columns });
             TaskSpec {
                 id: TaskId::new(id).expect("good"),
                 name,

@@ -13,7 +13,7 @@ use mete_model::container::{
 };
 use mete_model::{
     AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Question,
-    Resources, TaskCheck, TaskId, TaskSpec,
+    Resources, TaskCheck, TaskId, TaskSpec, WindowSize,
 };
 
 use crate::effects::LaunchSecrets;
@@ -97,6 +97,7 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
         secrets: BTreeMap::new(),
         user: spec.user.clone(),
         uris: spec.fetch.iter().map(fetch).collect(),
+        terminal: spec.tty.then(WindowSize::default),
     };
     let health_check = spec
         .agent_check()
@@ -351,6 +352,7 @@ fn health_check(
                 None => Program::Shell(check.command.clone()?),
             },
             uris: Vec::new(),
+            terminal: None,
             ..command.clone()
         }),
     };

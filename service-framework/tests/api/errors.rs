@@ -240,7 +240,6 @@ async fn what_makes_no_sense_or_is_not_carried_yet_is_refused_by_name() {
             "/executorResources",
         ),
         ("executor", json!("/bin/x"), "/executor"),
-        ("tty", json!(true), "/tty"),
         (
             "healthChecks",
             json!([{ "protocol": "HTTP" }, { "protocol": "COMMAND", "command": { "value": "true" } }, { "protocol": "MESOS_TCP" }]),
@@ -367,6 +366,7 @@ async fn a_container_is_taken_and_printed_with_its_defaults() {
     let mut wish = app("/web");
     wish["cmd"] = Value::Null;
     wish["args"] = json!(["-x"]);
+    wish["tty"] = json!(true);
     let volume = json!({ "containerPath": "/data", "hostPath": "/srv", "mode": "RO" });
     wish["container"] =
         json!({ "docker": { "image": "busybox", "privileged": true }, "volumes": [volume] });
@@ -377,6 +377,7 @@ async fn a_container_is_taken_and_printed_with_its_defaults() {
     let docker = json!({ "image": "busybox", "forcePullImage": false, "parameters": [], "privileged": true });
     let expected = json!({ "type": "DOCKER", "docker": docker, "volumes": [volume] });
     assert_eq!(body["container"], expected);
+    assert_eq!(body["tty"], true);
 }
 
 #[tokio::test]

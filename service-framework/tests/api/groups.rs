@@ -302,18 +302,18 @@ async fn what_cannot_be_done_to_groups_is_told_as_marathon_does() {
         )
         .await;
     assert_eq!(answer["details"][0]["path"], "/apps(1)/cpus");
-    let inner = json!({ "apps": [{ "id": "a", "tty": true, "cmd": "true" }], "groups": [{}, { "id": "/else/where" }] });
+    let inner = json!({ "apps": [{ "id": "a", "executorResources": { "cpus": 1 }, "cmd": "true" }], "groups": [{}, { "id": "/else/where" }] });
     let (_, answer) = service.put("/v2/groups/g", &inner).await;
     assert_eq!(
         answer["details"],
         json!([{ "path": "/groups(0)/id", "errors": ["error.path.missing"] }])
     );
-    let inner = json!({ "apps": [{ "id": "a", "tty": true, "cmd": "true" }], "groups": [{ "id": "/else/where" }] });
+    let inner = json!({ "apps": [{ "id": "a", "executorResources": { "cpus": 1 }, "cmd": "true" }], "groups": [{ "id": "/else/where" }] });
     let (_, answer) = service.put("/v2/groups/g", &inner).await;
     assert_eq!(
         answer["details"],
         json!([
-            { "path": "/apps(0)/tty", "errors": ["a terminal is not carried yet"] },
+            { "path": "/apps(0)/executorResources", "errors": ["an executor of its own is not carried yet"] },
             { "path": "/groups(0)/id", "errors": ["Identifier is not child of /g. Hint: use relative paths."] },
         ])
     );

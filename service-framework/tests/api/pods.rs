@@ -303,11 +303,6 @@ async fn what_makes_no_sense_or_is_not_carried_is_told_with_its_place() {
             "references an undefined secret 's'",
         ),
         (
-            first("tty", json!(true)),
-            "/containers(0)/tty",
-            "a terminal is not carried yet",
-        ),
-        (
             first("check", json!({ "tcp": { "endpoint": "none" } })),
             "/containers(0)/check/tcp/endpoint",
             "contained in the container endpoints",

@@ -6,6 +6,7 @@ use mete_model::container::Program;
 use serde::{Deserialize, Serialize};
 
 use super::container::Container;
+use super::session::Size;
 use super::{DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_FILES, FORMAT_VERSION, LAUNCH_FILE, TaskFile};
 
 /// `launch.json`: all that the shim needs to know.
@@ -29,6 +30,10 @@ pub struct Launch {
     /// How much output is kept.
     #[serde(default)]
     pub output: OutputLimits,
+    /// The terminal that the program reads from and writes to; `None`: it reads nothing and writes into pipes. What it writes
+    /// there is kept as its standard output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Size>,
     /// What is built around the program; `None`: it runs on the file system of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
@@ -49,6 +54,7 @@ impl Launch {
             user: None,
             cgroups: CgroupPlan::default(),
             output: OutputLimits::default(),
+            terminal: None,
             container: None,
         }
     }

@@ -20,6 +20,10 @@ pub const MAX_PACKET_BYTES: usize = 128 << 10;
 /// What the control group of a session is called, inside that of its task: this, and the number of its shim.
 pub const SESSION_GROUP: &str = "session-";
 
+/// The descriptor of a shim under which it holds its task's terminal, if that has one. An agent takes a copy of it to pass
+/// on what is typed.
+pub const TERMINAL_DESCRIPTOR: i32 = 100;
+
 /// What is to be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

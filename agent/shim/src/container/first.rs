@@ -46,6 +46,9 @@ pub(super) fn live(
     let task = || {
         system::close_copy(&failure);
         let _ = rustix::process::setsid();
+        if launch.terminal.is_some() {
+            crate::process::take_terminal();
+        }
         let fault = match become_task(container, &powers, program) {
             Ok(errno) => Fault {
                 step: StartStep::Exec,

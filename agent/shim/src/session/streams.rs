@@ -27,13 +27,6 @@ pub(super) enum Inner {
 /// Both ends. A terminal is one of the place this process is in: inside a container, the container's. They belong to
 /// the task's user, who may so open `/dev/stdout`.
 pub(super) fn open(terminal: Option<Size>, user: Option<&User>) -> Result<(Outer, Inner), Errno> {
-    let give = |end: &OwnedFd| match user {
-        Some(user) => {
-            let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-            fchown(end, Some(uid), Some(gid))
-        }
-        None => Ok(()),
-    };
     let Some(size) = terminal else {
         let (stdin, stdin_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stdout_read, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -45,9 +38,15 @@ pub(super) fn open(terminal: Option<Size>, user: Option<&User>) -> Result<(Outer
             rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?;
         }
         let inner = [stdin, stdout, stderr];
-        inner.iter().try_for_each(give)?;
+        inner.iter().try_for_each(|end| give(end, user))?;
         return Ok((Outer::Pipes(outer), Inner::Pipes(inner)));
     };
+    let (outer, inner) = terminal_of(size, user)?;
+    Ok((Outer::Terminal(outer), Inner::Terminal(inner)))
+}
+
+/// Both ends of a terminal; the first, which is not the program's, does not block. It is the user's.
+pub(crate) fn terminal_of(size: Size, user: Option<&User>) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let outer = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())
         // A machine's devices may be closed there to all but root, and open here.
@@ -56,9 +55,19 @@ pub(super) fn open(terminal: Option<Size>, user: Option<&User>) -> Result<(Outer
     resize(&outer, size)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let inner = ioctl_tiocgptpeer(&outer, flags)?;
-    give(&inner)?;
+    give(&inner, user)?;
     fchmod(&inner, Mode::RUSR | Mode::WUSR | Mode::WGRP)?;
-    Ok((Outer::Terminal(outer), Inner::Terminal(inner)))
+    Ok((outer, inner))
+}
+
+fn give(end: &OwnedFd, user: Option<&User>) -> Result<(), Errno> {
+    match user {
+        Some(user) => {
+            let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+            fchown(end, Some(uid), Some(gid))
+        }
+        None => Ok(()),
+    }
 }
 
 fn resize(terminal: &OwnedFd, size: Size) -> Result<(), Errno> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mete_agent_core::task_dir::session::{Request, Size};
+use mete_model::WindowSize;
 use mete_proto::mesos::v1 as wire;
 use wire::agent::process_io::{Control, Data, control, data};
 use wire::agent::{ProcessIo, call, process_io};
@@ -118,18 +119,10 @@ impl Launch<'_> {
     }
 }
 
-/// A terminal that does not say its size is a usual one.
 fn size(terminal: &wire::TtyInfo) -> Result<Size, String> {
-    let (rows, columns) = match &terminal.window_size {
-        Some(size) => (size.rows, size.columns),
-        None => (24, 80),
-    };
-    let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
-    let size = side(rows).zip(side(columns));
-    size.map(|(rows, columns)| Size { rows, columns })
-        .ok_or_else(|| {
-            format!("window_size: {rows} rows of {columns} columns; both must be 1 to 65535")
-        })
+    let size = mete_proto::convert::terminal::size(terminal);
+    let WindowSize { rows, columns } = size.map_err(|error| error.to_string())?;
+    Ok(Size { rows, columns })
 }
 
 /// What a record of input says: bytes, none of which is the end; another size; or nothing, as a sign of life.

@@ -34,7 +34,7 @@ impl Caller {
     }
 
     /// Input in records.
-    async fn input(&self, records: &[Value]) -> StatusCode {
+    pub(super) async fn input(&self, records: &[Value]) -> StatusCode {
         let records = records.iter().map(|record| {
             let call =
                 json!({ "type": "ATTACH_CONTAINER_INPUT", "attach_container_input": record });
@@ -82,13 +82,13 @@ async fn said(answer: Response, stream: &str) -> String {
     String::from_utf8(all).unwrap()
 }
 
-fn data(text: &str) -> Value {
+pub(super) fn data(text: &str) -> Value {
     let data = STANDARD.encode(text);
     json!({ "type": "PROCESS_IO", "process_io": { "type": "DATA", "data": { "type": "STDIN", "data": data } } })
 }
 
 /// The container of the one task of an agent.
-async fn container(port: i32) -> Value {
+pub(super) async fn container(port: i32) -> Value {
     let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
     json!({ "value": tasks["tasks"][0]["container_id"] })
 }

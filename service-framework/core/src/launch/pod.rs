@@ -77,6 +77,7 @@ pub fn group(
             secrets: std::collections::BTreeMap::new(),
             user: container.user.clone().or_else(|| spec.user.clone()),
             uris: container.fetch.iter().map(fetch).collect(),
+            terminal: container.tty.then(mete_model::WindowSize::default),
         };
         let (check, told) = (container.health_check.as_ref(), container.check.as_deref());
         let task = TaskSpec {

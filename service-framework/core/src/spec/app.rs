@@ -52,6 +52,9 @@ pub struct AppSpec {
     pub container: Option<Container>,
     /// The user to run as; `None`: the agent's.
     pub user: Option<String>,
+    /// Whether the command has a terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// Environment; wins over every variable the framework sets.
     pub env: BTreeMap<String, String>,
     /// Variables that hold a secret: the name of each, and the name of its secret.
@@ -145,6 +148,7 @@ impl AppSpec {
             port_definitions: vec![PortDefinition::default_port()],
             require_ports: false,
             constraints: Vec::new(),
+            tty: false,
             accepted_resource_roles: None,
             role: None,
             dependencies: BTreeSet::new(),

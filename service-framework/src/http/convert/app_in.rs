@@ -215,6 +215,9 @@ fn strategies(spec: &mut AppSpec, said: &App, faults: &mut Faults) {
         }
         backoff.factor = factor;
     }
+    if let Some(tty) = said.tty {
+        spec.tty = tty;
+    }
     let grace = said.task_kill_grace_period_seconds;
     if let Some(grace) = seconds("/taskKillGracePeriodSeconds", grace, faults) {
         spec.task_kill_grace_period = Some(grace);

@@ -118,6 +118,7 @@ fn numbers(app: &mut App, spec: &AppSpec) {
     app.backoff_seconds = Some(seconds(spec.backoff.initial));
     app.backoff_factor = Some(spec.backoff.factor);
     app.max_launch_delay_seconds = Some(seconds(spec.backoff.maximum));
+    app.tty = spec.tty.then_some(true);
     app.task_kill_grace_period_seconds = spec.task_kill_grace_period.map(seconds);
     app.upgrade_strategy = Some(UpgradeStrategy {
         maximum_over_capacity: Some(spec.upgrade_strategy.maximum_over_capacity),

@@ -21,9 +21,6 @@ pub(super) fn refuse(said: &App, faults: &mut Faults) {
     if executor.is_some_and(|value| !asks_for_nothing(value)) {
         faults.not_carried("/executorResources", "an executor of its own");
     }
-    if said.tty == Some(true) {
-        faults.not_carried("/tty", "a terminal");
-    }
 }
 
 pub(super) fn asks_for_nothing(value: &Value) -> bool {

@@ -212,9 +212,7 @@ fn container(said: &SaidContainer, network: &AppNetwork, faults: &mut Faults) ->
     let path = "/lifecycle/killGracePeriodSeconds";
     spec.kill_grace_period = grace.and_then(|value| delay(path, value, faults));
     refused("/linuxInfo", LINUX_INFO, said.linux_info.as_ref(), faults);
-    if said.tty == Some(true) {
-        faults.not_carried("/tty", "a terminal");
-    }
+    spec.tty = said.tty.unwrap_or_default();
     spec
 }
 

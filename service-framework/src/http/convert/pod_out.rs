@@ -134,6 +134,7 @@ fn container(container: &PodContainer) -> Printed {
         volume_mounts: unless_empty(&mounts),
         artifacts: fetched(&container.fetch),
         labels: labels(&container.labels),
+        tty: container.tty.then_some(true),
         lifecycle: container.kill_grace_period.map(|grace| Lifecycle {
             kill_grace_period_seconds: Some(grace.as_secs_f64()),
         }),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mete_model::{
     Capability, CommandSpec, ExecutorId, ExecutorSpec, FetchUri, FrameworkId, FrameworkInfo,
-    HealthCheck, Probe, Program, Question, Role, TaskCheck, TaskId, TaskSpec,
+    HealthCheck, Probe, Program, Question, Role, TaskCheck, TaskId, TaskSpec, WindowSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,9 @@ pub(super) struct Command {
     secrets: Vec<String>,
     user: Option<String>,
     uris: Vec<Uri>,
+    /// Rows and columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terminal: Option<[u16; 2]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,6 +145,7 @@ impl From<&CommandSpec> for Command {
             secrets: command.secrets.keys().cloned().collect(),
             user: command.user.clone(),
             uris: command.uris.iter().map(Uri::from).collect(),
+            terminal: command.terminal.map(|size| [size.rows, size.columns]),
         }
     }
 }
@@ -158,6 +162,9 @@ impl Command {
             secrets: self.secrets.into_iter().map(|name| (name, None)).collect(),
             user: self.user,
             uris: self.uris.into_iter().map(Uri::read).collect(),
+            terminal: self
+                .terminal
+                .map(|[rows, columns]| WindowSize { rows, columns }),
         }
     }
 }

@@ -66,6 +66,9 @@ pub struct PodContainer {
     pub fetch: Vec<Fetch>,
     /// From SIGTERM to SIGKILL; `None`: the agent's own.
     pub kill_grace_period: Option<Duration>,
+    /// Whether its command has a terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
 }
 
 /// What a container runs.
@@ -205,6 +208,7 @@ impl PodContainer {
             mounts: Vec::new(),
             fetch: Vec::new(),
             kill_grace_period: None,
+            tty: false,
         }
     }
 }

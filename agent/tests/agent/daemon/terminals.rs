@@ -1,0 +1,119 @@
+//! Tasks whose program has a terminal: what is typed reaches it, what it says is its output.
+
+use mete_model::{TaskSpec, TaskState, WindowSize};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::contained::contained;
+use super::master::{Link, Master, task};
+use super::nested::{Caller, container, data};
+use super::runtime;
+use super::world::Work;
+use crate::containers::possible;
+use crate::support::until;
+
+/// Says whether it has a terminal, and of what size; then what is typed, and the size that the terminal has by then.
+const TALK: &str =
+    "test -t 0 && test -t 1 && echo terminal; stty size; read word; echo got $word; stty size";
+
+fn with_terminal(mut spec: TaskSpec) -> TaskSpec {
+    spec.command.terminal = Some(WindowSize {
+        rows: 33,
+        columns: 77,
+    });
+    spec
+}
+
+fn another_size(rows: u32) -> Value {
+    let size = json!({ "window_size": { "rows": rows, "columns": 100 } });
+    json!({ "type": "PROCESS_IO", "process_io": {
+        "type": "CONTROL", "control": { "type": "TTY_INFO", "tty_info": size } } })
+}
+
+/// Types into the only task of an agent.
+async fn types(port: i32, records: &[Value]) -> StatusCode {
+    let named = json!({ "type": "CONTAINER_ID", "container_id": container(port).await });
+    let records: Vec<_> = [named].into_iter().chain(records.iter().cloned()).collect();
+    Caller::of(port).input(&records).await
+}
+
+/// One that talks, on an agent that is killed and started again before anybody answers.
+async fn talks(spec: &TaskSpec, more: &[&str]) {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let agent = work.start(master.address, more);
+    let (mut link, _) = master.admit().await;
+    let id = spec.id.as_str();
+    link.run(spec).await;
+    link.until(TaskState::Running).await;
+    until(|| work.said_now(id, "stdout").contains("33 77")).await;
+    drop(link);
+    agent.kill().await;
+    let agent = work.start(master.address, more);
+    let (mut link, register): (Link, _) = master.admit().await;
+
+    let port = register.agent_info.port();
+    let typed = types(port, &[another_size(44), data("hello\n")]).await;
+
+    assert_eq!(typed, StatusCode::OK);
+    link.until(TaskState::Finished).await;
+    let said = work.said_now(id, "stdout");
+    let expected = "terminal\r\n33 77\r\nhello\r\ngot hello\r\n44 100\r\n";
+    assert_eq!(said, expected);
+    assert_eq!(work.said_now(id, "stderr"), "");
+    drop(link);
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_with_a_terminal_hears_what_is_typed_also_after_a_restart_of_its_agent() {
+    talks(&with_terminal(task("plain", TALK)), &[]).await;
+}
+
+#[tokio::test]
+async fn so_does_one_in_a_container() {
+    if possible() {
+        talks(&with_terminal(contained("inside", TALK, |_| {})), &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn so_does_one_that_crun_has_built_a_container_for() {
+    if runtime::installed() {
+        let spec = with_terminal(contained("inside", TALK, |_| {}));
+        talks(&spec, &["--oci-runtime=/usr/bin/crun"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_is_that_of_the_session_so_that_keys_are_signals() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let spec = with_terminal(task("t", "echo up > /dev/tty; exec sleep 1000"));
+    link.run(&spec).await;
+    link.until(TaskState::Running).await;
+    until(|| work.said_now("t", "stdout") == "up\r\n").await;
+
+    let typed = types(register.agent_info.port(), &[data("\u{3}")]).await;
+
+    assert_eq!(typed, StatusCode::OK);
+    let failed = link.until(TaskState::Failed).await;
+    let words = failed.message.unwrap();
+    assert!(words.contains("signal"), "{words}");
+}
+
+#[tokio::test]
+async fn nothing_is_typed_where_there_is_no_terminal() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    link.run(&task("t", "exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+
+    let typed = types(register.agent_info.port(), &[data("x")]).await;
+
+    assert_eq!(typed, StatusCode::BAD_REQUEST);
+}
