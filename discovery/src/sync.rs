@@ -9,6 +9,7 @@
 //! come from the service framework, or HAProxy has to be started anyway; instances never cause a reload; every loop has
 //! a pause.
 
+mod coming; // which of the servers that come listen already
 mod frame; // a new configuration: checked, without whom it must be, reloaded
 mod hosts; // names of agents → addresses
 mod launch; // taking over, starting, starting again
@@ -81,7 +82,7 @@ pub(crate) struct Keeper {
     list: Option<Arc<Backends>>,
     /// Whether it came from the service framework, so that it may be acknowledged.
     is_fresh: bool,
-    /// When it came, until it is in effect.
+    /// When it came, or one before it that was never in effect; until it is.
     arrived: Option<Duration>,
     /// What the list asks for, and what of it HAProxy takes.
     wanted: Plan,
@@ -194,7 +195,7 @@ impl Keeper {
         if is_new {
             self.list = watched.list;
             self.is_fresh = true;
-            self.arrived = Some(clock::elapsed());
+            self.arrived.get_or_insert_with(clock::elapsed);
             self.converge().await;
         } else {
             self.tell(watched.heartbeats).await;

@@ -19,8 +19,8 @@ use super::rows::{Admin, Row};
 pub const PATIENCE_WITH_VANISHED_SECS: u64 = 30;
 
 /// What `server` options follow name and address, in the configuration and in `add server` alike: checked by connecting
-/// every second, again 250 ms after a first failure, out after two, in after one success.
-pub const SERVER_OPTIONS: &str = "check inter 1s fastinter 250ms fall 2 rise 1";
+/// every second, again 250 ms after a first failure, out after two; then every 250 ms, in after one success.
+pub const SERVER_OPTIONS: &str = "check inter 1s fastinter 250ms downinter 250ms fall 2 rise 1";
 
 /// One command of the runtime API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,8 @@ pub enum Change {
         address: SocketAddr,
         /// The key, in sticky backends.
         cookie_key: Option<String>,
+        /// Whether it is known to listen. One that is not gets its first request when a check has passed.
+        listens: bool,
     },
     /// It is somewhere else now.
     Move {
@@ -72,12 +74,18 @@ impl fmt::Display for Command {
             Change::Add {
                 address,
                 cookie_key,
+                listens,
             } => {
                 write!(f, "add server {at} {address} {SERVER_OPTIONS};")?;
                 if let Some(key) = cookie_key {
                     write!(f, "set dynamic-cookie-key backend {backend} {key};")?;
                 }
-                write!(f, "enable health {at};enable server {at}")
+                write!(f, "enable health {at};enable server {at}")?;
+                // Last: who is enabled counts as up.
+                if !listens {
+                    write!(f, ";set server {at} health down")?;
+                }
+                Ok(())
             }
             Change::Move { address } => write!(
                 f,
@@ -180,6 +188,7 @@ fn for_wanted(backend: &Backend, server: &Server, row: Option<&Row>) -> Vec<Chan
         let add = Change::Add {
             address: server.address,
             cookie_key,
+            listens: false,
         };
         return if server.is_draining {
             Vec::new()
@@ -288,7 +297,7 @@ mod tests {
         assert_eq!(
             needed,
             [
-                "add server web_1/b 127.0.0.1:2 check inter 1s fastinter 250ms fall 2 rise 1;enable health web_1/b;enable server web_1/b",
+                "add server web_1/b 127.0.0.1:2 check inter 1s fastinter 250ms downinter 250ms fall 2 rise 1;enable health web_1/b;enable server web_1/b;set server web_1/b health down",
                 "set server web_1/a state drain",
                 "set server web_1/gone state maint",
             ]

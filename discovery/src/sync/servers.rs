@@ -8,7 +8,7 @@ use std::time::Duration;
 use mete_daemon::clock;
 use tracing::{debug, warn};
 
-use super::{Keeper, frame};
+use super::{Keeper, coming, frame};
 use crate::haproxy::backends::Plan;
 use crate::haproxy::reconcile::{Command, steps};
 use crate::haproxy::render::render;
@@ -21,6 +21,9 @@ const ROUNDS: usize = 3;
 
 /// From one change to the file on disk, so that many changes are one file: each costs a check of 60 ms.
 const WRITE_DELAY: Duration = Duration::from_secs(1);
+
+/// A server that comes has so long to begin to listen before the list counts as in effect without it.
+const LISTENS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// Brings servers and frame to what the plan says. `false` when something is still missing.
@@ -90,12 +93,31 @@ impl Keeper {
             if steps.needed.is_empty() {
                 self.send(&steps.tidy).await?;
                 self.measure(&rows);
-                return Ok(true);
+                return Ok(!self.waits_for_some(plan, &rows));
             }
-            self.send(&steps.needed).await?;
+            let mut needed = steps.needed;
+            coming::ask(&mut needed).await;
+            self.send(&needed).await?;
         }
         warn!("haproxy's servers are not as told");
         Ok(false)
+    }
+
+    /// Whether some that have just come may listen in a moment: others are drained for them when the list is told to be in
+    /// effect.
+    fn waits_for_some(&self, plan: &Plan, rows: &[Row]) -> bool {
+        let since = self.arrived.map(|at| clock::elapsed().saturating_sub(at));
+        let is_wanted = |row: &Row| {
+            let mut backends = plan.backends.values();
+            let backend = backends.find(|backend| backend.name == row.backend);
+            let server = backend.and_then(|backend| backend.servers.get(&row.server));
+            server.is_some_and(|server| !server.is_draining)
+        };
+        let is_new = |row: &Row| row.unchanged_secs <= LISTENS_WITHIN.as_secs();
+        since.is_some_and(|since| since < LISTENS_WITHIN)
+            && rows
+                .iter()
+                .any(|row| !row.is_up && row.admin == Admin::Ready && is_new(row) && is_wanted(row))
     }
 
     async fn send(&self, commands: &[Command]) -> Result<(), RuntimeError> {

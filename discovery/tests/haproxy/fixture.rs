@@ -331,7 +331,12 @@ impl Drop for Task {
 
 impl Task {
     pub(crate) async fn http(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::http_on(name, 0).await
+    }
+
+    pub(crate) async fn http_on(name: &str, port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let own = name.to_owned();
         let answer = move |path: axum::http::Uri| async move {

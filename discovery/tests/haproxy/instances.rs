@@ -80,6 +80,47 @@ async fn instances_come_drain_and_go_without_a_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_that_do_not_listen_yet_get_no_request_until_they_do() {
+    let world = World::new().await;
+    let sync = world.sync();
+    let (port, first) = (free_port(), Task::http("web.a").await);
+    let version = world
+        .framework
+        .change(|all| all.push(service("/web", port, Mode::Http, vec![first.up()])));
+    world.framework.acked(version).await;
+    let load = Load::on(port);
+    let late = ["web.b", "web.c", "web.d", "web.e"].map(|name| (name, free_port()));
+
+    let came = world.framework.instances("/web", |instances| {
+        instances.extend(
+            late.map(|(name, port)| mete_proto::rest::backends::Instance {
+                task_id: name.to_owned(),
+                port,
+                ..first.up()
+            }),
+        );
+    });
+    world.framework.acked(came).await;
+    let row = world.row("web.b").await.expect("acknowledged means there");
+    assert_eq!((row.admin, row.is_up), (Admin::Ready, false));
+
+    let begun = Task::http_on("web.b", late[0].1).await;
+    eventually("web.b to be up", || async {
+        let row = world.row("web.b").await?;
+        row.is_up.then_some(())
+    })
+    .await;
+    eventually("web.b to be asked", || async {
+        (ask(port).await.as_deref() == Some("web.b")).then_some(())
+    })
+    .await;
+
+    assert!(load.end().await > 0);
+    drop((first, begun));
+    sync.end().await.expect("a good end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn open_sessions_of_a_draining_server_are_told_until_they_end() {
     let world = World::new().await;
     let sync = world.sync();
