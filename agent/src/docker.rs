@@ -32,7 +32,7 @@ pub(crate) use ask::is_for_engine;
 pub(crate) use container::{destroy, inspect, kill, start, usage};
 pub use engine::{Engine, EngineError};
 pub(crate) use init::of as init_of;
-use mete_model::container::Pull;
+use mete_model::container::{Pull, SecretValue};
 
 /// The label that names the agent of a container.
 const AGENT_LABEL: &str = "mete.agent";
@@ -75,7 +75,8 @@ pub struct Wanted {
 }
 
 impl Setup {
-    /// Has the engine bring an image; `tell` hears how far it is.
+    /// Has the engine bring an image, by a login of the task's own if it has one: a Docker `config.json`; `tell` hears how far
+    /// it is.
     ///
     /// # Errors
     /// A sentence that names the image.
@@ -83,9 +84,10 @@ impl Setup {
         &self,
         reference: &str,
         pull: Pull,
+        own: Option<SecretValue>,
         tell: &Tell,
     ) -> Result<(), String> {
-        pull::pull(self, reference, pull, tell).await
+        pull::pull(self, reference, pull, own, tell).await
     }
 
     /// Every container of this agent: what Mete calls it, and the engine.

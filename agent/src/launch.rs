@@ -8,6 +8,7 @@
 mod described; // what reports of a task carry besides
 mod engine; // the same of what runs on a Docker Engine
 mod environment; // what a task finds in its environment
+mod fetched_login; // the login for its image that a task fetches
 mod group; // what a task shares with others of its group
 mod inner; // what runs, on the machine or in a container
 mod secrets; // the secrets that it reads in files

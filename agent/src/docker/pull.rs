@@ -7,7 +7,7 @@ use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
-use mete_model::container::Pull;
+use mete_model::container::{Pull, SecretValue};
 use tokio::task::spawn_blocking;
 
 use super::Setup;
@@ -24,6 +24,7 @@ pub(super) async fn pull(
     setup: &Setup,
     reference: &str,
     pull: Pull,
+    own: Option<SecretValue>,
     tell: &Tell,
 ) -> Result<(), String> {
     let failed = |why: &dyn std::error::Error| {
@@ -41,8 +42,13 @@ pub(super) async fn pull(
             Err(error) => return Err(failed(&error)),
         }
     }
-    let login = match &setup.logins {
-        Some(file) => login(file.clone(), reference.to_owned()).await?,
+    let logins = match (own, &setup.logins) {
+        (Some(own), _) => Some(Logins::Own(own)),
+        (None, Some(file)) => Some(Logins::Agents(file.clone())),
+        (None, None) => None,
+    };
+    let login = match logins {
+        Some(logins) => login(logins, reference.to_owned()).await?,
         None => None,
     };
     let options = CreateImageOptionsBuilder::new()
@@ -64,11 +70,22 @@ pub(super) async fn pull(
     }
 }
 
+/// Where logins stand: in a Docker `config.json`.
+enum Logins {
+    /// In one of the task's own.
+    Own(SecretValue),
+    /// In the agent's file.
+    Agents(PathBuf),
+}
+
 /// The login for the registry of an image, as the engine takes it.
-async fn login(file: PathBuf, reference: String) -> Result<Option<DockerCredentials>, String> {
+async fn login(logins: Logins, reference: String) -> Result<Option<DockerCredentials>, String> {
     let read = spawn_blocking(move || {
         let registry = Reference::parse(&reference)?.registry().to_owned();
-        let login = credentials::login(Some(&file), &registry)?;
+        let login = match &logins {
+            Logins::Own(text) => credentials::login_in(text.bytes(), &registry)?,
+            Logins::Agents(file) => credentials::login(Some(file), &registry)?,
+        };
         Ok::<_, ImageError>((registry, login))
     });
     let (registry, login) = read
@@ -128,7 +145,7 @@ mod tests {
         let text = r#"{"auths":{"registry:5000":{"username":"u","password":"p"},"quay.io":{"identitytoken":"t"}},
             "credHelpers":{"b.io":"ecr"}}"#;
         std::fs::write(&file, text).unwrap();
-        let of = |reference: &str| login(file.clone(), reference.to_owned());
+        let of = |reference: &str| login(Logins::Agents(file.clone()), reference.to_owned());
 
         let password = of("registry:5000/a/b:1").await.unwrap().unwrap();
         let told = (password.username.as_deref(), password.password.as_deref());

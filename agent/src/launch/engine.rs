@@ -27,7 +27,8 @@ impl Launcher {
         oci::check(spec, &setup.permissions)
             .map_err(|error| Failure::new(LaunchStage::Start, error))?;
         if let Some(reference) = &spec.image {
-            let pulled = setup.pull(reference, spec.pull, tell).await;
+            let login = self.fetched_login(job, spec).await?;
+            let pulled = setup.pull(reference, spec.pull, login, tell).await;
             pulled.map_err(|why| Failure::new(LaunchStage::Fetch, why))?;
         }
         let command = &job.spec.command;

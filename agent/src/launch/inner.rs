@@ -80,7 +80,10 @@ impl Launcher {
         }
         let mut inner = match &spec.image {
             Some(reference) => {
-                let login = super::secrets::login(spec)?;
+                let login = match super::secrets::login(spec)? {
+                    None => self.fetched_login(job, spec).await?,
+                    own => own,
+                };
                 let image = self.image(job, reference, spec.pull, login, tell).await?;
                 self.in_image(job, spec, image).await?
             }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use mete_model::container::{Network, Pull};
+use mete_model::container::{ContainerKind, Network, Pull};
 use mete_model::{
-    CommandSpec, ContainerSpec, HealthCheck, LinuxCapability, Probe, Reason, TaskSpec, TaskState,
+    CommandSpec, ContainerSpec, FetchUri, HealthCheck, LinuxCapability, Probe, Reason, TaskSpec,
+    TaskState,
 };
 
 use super::master::{Master, task};
-use super::world::Work;
+use super::world::{LOGIN, Work};
 use crate::containers::possible;
 use crate::support::until;
 
@@ -198,4 +199,61 @@ async fn an_agent_that_copies_images_runs_containers_as_any_other() {
 
     agent.stop().await.unwrap();
     until(|| std::fs::read_dir(work.path.join("tasks")).unwrap().count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_login_that_a_task_of_dockers_kind_fetches_is_that_for_its_image() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let beside = work.beside().join("keys");
+    std::fs::create_dir_all(beside.join(".docker")).unwrap();
+    std::fs::write(beside.join(".docker/config.json"), LOGIN).unwrap();
+    std::fs::write(beside.join(".dockercfg"), r#"{"registry":{"auth":"YTpi"}}"#).unwrap();
+    let archive = beside.join("docker.tar.gz");
+    let mut tar = std::process::Command::new("tar");
+    let tar = tar
+        .arg("-C")
+        .arg(&beside)
+        .arg("-czf")
+        .arg(&archive)
+        .arg(".docker");
+    assert!(tar.status().unwrap().success());
+    let fetching = |id: &str, kind, file: &std::path::Path| {
+        let mut spec = contained(
+            id,
+            "find . -name 'config.json' -o -name .dockercfg",
+            |one| {
+                one.image = Some("private".into());
+                one.kind = kind;
+            },
+        );
+        spec.command.uris = vec![FetchUri {
+            value: file.display().to_string(),
+            extract: true,
+            executable: false,
+            cache: false,
+            output_file: None,
+        }];
+        spec
+    };
+
+    for (id, file, there) in [
+        ("newer", archive.clone(), "./.docker/config.json\n"),
+        ("older", beside.join(".dockercfg"), "./.dockercfg\n"),
+    ] {
+        link.run(&fetching(id, ContainerKind::Docker, &file)).await;
+        link.until(TaskState::Finished).await;
+        assert_eq!(work.said_now(id, "stdout"), there);
+    }
+    // As Mesos' agents have it: for containers of its own kind nothing that is fetched is looked at.
+    link.run(&fetching("own-kind", ContainerKind::Mesos, &archive))
+        .await;
+    let failed = link.until(TaskState::Failed).await;
+    let words = failed.message.unwrap();
+    assert!(words.contains("private wants a login"), "{words}");
 }
