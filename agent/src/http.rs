@@ -130,7 +130,7 @@ fn read(about: Arc<About>, registry: Arc<Registry>) -> Router {
         .route("/state", mesos_http::read(state::state))
         .route("/metrics/snapshot", mesos_http::read(snapshot))
         .route("/v1/tasks", get(tasks::tasks))
-        .route("/v1/volumes", get(volumes::volumes))
+        .route("/v1/volumes", get(volumes::volumes).delete(volumes::remove))
         .route("/containers", mesos_http::read(containers::containers))
         .route(
             "/monitor/statistics",

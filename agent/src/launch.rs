@@ -12,7 +12,7 @@ mod fetched_login; // the login for its image that a task fetches
 mod group; // what a task shares with others of its group
 mod inner; // what runs, on the machine or in a container
 mod secrets; // the secrets that it reads in files
-mod volumes; // the volumes that a task holds
+pub(crate) mod volumes; // the volumes that a task holds
 
 use std::io;
 use std::path::{Path, PathBuf};

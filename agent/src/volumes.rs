@@ -3,13 +3,15 @@
 //! ```text
 //! <work directory>/volumes/roles/<role>/<id>     0750, of the user of the task that holds it
 //!                         /making/               half made: emptied at each start
-//!                         /named/<name>          kept for whoever names it (Docker's driver `local`), never removed
+//!                         /named/<name>          kept for whoever names it (Docker's driver `local`)
 //! ```
 //! A role is one component: its slashes become spaces, which no role holds (Mesos does the same).
 //!
 //! A volume is made when the first task comes that holds it, and appears whole, with its owner. It goes with DESTROY only:
 //! the core has stored that it is to go before anything is removed, so that what is half erased is given to nobody and
 //! erased on after a restart. All of this blocks on the disk.
+
+mod named; // those that are kept by name
 
 use std::fs;
 use std::io;
@@ -25,6 +27,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::sandbox;
+pub(crate) use named::RemoveError;
 
 /// The directory of volumes that are kept by name.
 pub(crate) const NAMED: &str = "named";

@@ -16,6 +16,7 @@ mod services; // what the service framework knows, in one file, and back
 mod status; // the cluster in ten lines
 mod task; // instances, and what they print
 mod up; // a whole cluster on this machine
+mod volume; // volumes that lie on an agent
 mod wait; // progress until healthy
 mod what_if; // what would be placed where
 mod whoami; // the smallest useful service
@@ -71,6 +72,9 @@ enum Ask {
     /// Images that lie on an agent, for hosts without a registry.
     #[command(subcommand)]
     Image(image::Ask),
+    /// Volumes that lie on an agent.
+    #[command(subcommand)]
+    Volume(volume::Ask),
     /// Maintenance: which machines are planned to be away, and which are.
     #[command(subcommand)]
     Maintenance(maintenance::Ask),
@@ -229,6 +233,7 @@ async fn answer(line: Line) -> Result<()> {
         Ask::Agent(ask) => agent::run(&addresses, ask).await,
         Ask::Services(ask) => services::run(&addresses, ask).await,
         Ask::Image(ask) => image::run(&addresses, ask).await,
+        Ask::Volume(ask) => volume::run(&addresses, ask).await,
         Ask::Maintenance(ask) => maintenance::run(&addresses, ask).await,
         Ask::Role(ask) => role::run(&addresses, ask).await,
         Ask::Quota(ask) => quota::run(&addresses, ask).await,

@@ -30,6 +30,7 @@ impl Launcher {
         let Some(parent) = job.parent.as_ref().map(Arc::clone) else {
             return refuse_parents(inner);
         };
+        refuse_others(inner)?;
         let (places, networks) = (self.places.clone(), self.group_networks.clone());
         let sandbox =
             places.executor_sandbox(&parent.agent, &parent.key.framework, &parent.within());
@@ -55,6 +56,27 @@ impl Launcher {
         }
         Ok(())
     }
+}
+
+/// What of the executor's sandbox belongs to single tasks.
+const OF_TASKS: [&str; 2] = ["containers", "tasks"];
+
+/// A path that leads into the sandbox of another task would show an empty directory where that one has a volume: what is
+/// mounted there is seen by it alone.
+fn refuse_others(inner: &Inner) -> Result<(), Failure> {
+    let mounts = inner.around.iter().flat_map(|around| &around.spec.mounts);
+    for mount in mounts {
+        if let MountSource::Parent(path) = &mount.source {
+            let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+            if parts.next().is_some_and(|first| OF_TASKS.contains(&first)) {
+                let why = format!(
+                    "{path:?} of its group's sandbox is another task's; what tasks share lies beside them, and volumes that they share belong to their executor"
+                );
+                return Err(Failure::new(LaunchStage::Start, why));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The master has refused it.

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mete_agent_core::{Executor, LaunchStage};
+use mete_model::ContainerSpec;
+use mete_model::container::MountSource;
 use tokio::task::spawn_blocking;
 
 use super::inner::Inner;
@@ -37,6 +39,17 @@ impl Launcher {
         in_turn(bring).await
     }
 
+    /// Sees to it that the task makes no more volumes by name than there may be.
+    async fn have_room(&self, job: &Job) -> Result<(), Failure> {
+        let names = job.spec.container.iter().flat_map(|spec| named(spec));
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let all = self.volumes.clone();
+        in_turn(move || all.have_room_for(&names)).await
+    }
+
     /// Sees to it that the volumes of a task are there, and leads it to them. The sandbox is there, and still empty.
     pub(super) async fn bring_volumes(
         &self,
@@ -44,6 +57,7 @@ impl Launcher {
         sandbox: &Path,
         inner: &mut Inner,
     ) -> Result<(), Failure> {
+        self.have_room(job).await?;
         let held = volumes::held_by(&job.spec.resources);
         if held.is_empty() {
             return Ok(());
@@ -71,6 +85,19 @@ impl Launcher {
         }
         Ok(())
     }
+}
+
+/// The volumes that a container names, which are made when they are not there.
+pub(crate) fn named(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
+    spec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Named(name) => Some(name.as_str()),
+        MountSource::Host(_)
+        | MountSource::Sandbox(_)
+        | MountSource::Parent(_)
+        | MountSource::Tmpfs { .. }
+        | MountSource::Image(_)
+        | MountSource::Secret(_) => None,
+    })
 }
 
 fn seen(held: Held, place: PathBuf) -> VolumeMount {

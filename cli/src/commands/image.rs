@@ -69,7 +69,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    fn api(&self, addresses: &Addresses) -> Result<Api> {
+    pub(super) fn api(&self, addresses: &Addresses) -> Result<Api> {
         Api::new(
             "agent",
             &self.url,

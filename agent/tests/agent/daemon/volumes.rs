@@ -17,7 +17,7 @@ use super::master::{Link, Master, task};
 use super::world::{Work, json};
 use crate::containers::possible;
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
-use crate::support::until;
+use crate::support::{soon, until};
 
 /// Disk of a role, with a volume on it.
 pub(super) fn volume(role: &str, path: &str, read_only: bool) -> Resources {
@@ -394,4 +394,69 @@ async fn a_volume_by_name_is_there_for_whoever_names_it_in_a_container_or_on_an_
     assert_eq!(work.said_now("engine", "stdout"), "own\nengine\n");
     drop(link);
     agent.stop().await.unwrap();
+}
+
+/// Removes a volume that is kept by name: the status, and why not.
+async fn remove_named(port: i32, name: &str) -> (u16, String) {
+    let client = mete_daemon::http_client::plain().build().unwrap();
+    let url = format!("http://127.0.0.1:{port}/v1/volumes?name={name}");
+    let answer = soon(client.delete(url).send()).await.unwrap();
+    (answer.status().as_u16(), soon(answer.text()).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_volume_by_name_is_told_and_removed_when_no_task_names_it() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+    let port = register.agent_info.port();
+    let named = [("/data", MountSource::Named("my-data".into()))];
+    let line = "echo kept > /data/log; exec sleep 1000";
+    link.run(&seeing("holder", line, &Resources::none(), &named))
+        .await;
+    link.until(TaskState::Running).await;
+
+    let (status, why) = remove_named(port, "my-data").await;
+    assert_eq!(status, 409, "{why}");
+    let (_, told) = json(port, "/v1/volumes", &[]).await;
+    let told = &told["named"][0];
+    assert_eq!(told["name"], "my-data");
+    assert_eq!(told["tasks"], serde_json::json!(["holder"]));
+    let place = std::path::PathBuf::from(told["path"].as_str().unwrap());
+    until(|| place.join("log").exists()).await;
+    link.kill("holder").await;
+    link.until(TaskState::Killed).await;
+    let (status, why) = remove_named(port, "my-data").await;
+
+    assert_eq!(status, 200, "{why}");
+    assert!(!place.exists());
+    assert_eq!(remove_named(port, "my-data").await.0, 404);
+    let (_, told) = json(port, "/v1/volumes", &[]).await;
+    assert_eq!(told["named"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_path_of_a_group_that_leads_to_another_task_is_refused() {
+    if !possible() {
+        return;
+    }
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let pod = groups::executor(Network::Host);
+    for path in ["tasks/holder/data", "./containers"] {
+        let mounts = [("/srv", MountSource::Parent(path.into()))];
+        let peeks = seeing("peeks", "true", &Resources::none(), &mounts);
+
+        groups::run(&link, &pod, &[peeks]).await;
+
+        let failed = link.until(TaskState::Failed).await;
+        let said = failed.message.unwrap();
+        assert!(said.contains("is another task's"), "{said}");
+    }
 }
