@@ -47,6 +47,8 @@ pub struct Shape {
     pub preferred: Vec<Constraint>,
     /// At most so many of these on one agent; those that run there already do not count.
     pub max_per_agent: Option<u32>,
+    /// Whether it is to take nothing of what is reserved for its role.
+    pub unreserved: bool,
     /// How many wait, at least one.
     pub count: u32,
 }
@@ -132,6 +134,7 @@ impl Shape {
             constraints: Vec::new(),
             preferred: Vec::new(),
             max_per_agent: None,
+            unreserved: false,
             count: 1,
         }
     }
@@ -147,6 +150,7 @@ impl Shape {
         self.resources == other.resources
             && self.any_ports == other.any_ports
             && self.max_per_agent == other.max_per_agent
+            && self.unreserved == other.unreserved
             && self.role == other.role
             && self.name == other.name
             && self.constraints == other.constraints

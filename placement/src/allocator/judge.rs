@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use mete_model::resources::devices::WHOLE_DEVICE;
-use mete_model::{Resources, Timestamp};
+use mete_model::{Ranges, Resources, Tag, Timestamp};
 
 use super::Allocator;
 use super::agent::{Admission, Agent};
@@ -241,6 +241,8 @@ impl Allocator {
         let free = self.entitled(case, agent.free(), false);
         let mut unit = if !free.has_parts() {
             self.pin(case, &shape.resources, &free, agent)?
+        } else if shape.unreserved {
+            self.pin(case, &shape.resources, &free.plain(), agent)?
         } else if shape.resources.has_parts() {
             free.contains(&shape.resources)
                 .then(|| free.pin(&shape.resources))??
@@ -248,16 +250,35 @@ impl Allocator {
             self.draw_reserved_first(case, shape, &free, agent)?
         };
         if shape.any_ports > 0 {
-            let mut there = free.ports.clone();
-            there.remove(&unit.ports);
-            if there.count() < u64::from(shape.any_ports) {
-                return None;
-            }
-            let asks = vec![ports::PortAsk::Any; shape.any_ports as usize];
-            let ports = ports::choose(&there, &asks, self.units_granted)?;
-            unit.ports.add(&ports.into_iter().collect());
+            self.draw_any_ports(shape, &free, &mut unit)?;
         }
         Some(unit)
+    }
+
+    /// Adds ports without a number: of what is reserved for the role first, where the shape takes of that, then of what is
+    /// nobody's.
+    fn draw_any_ports(&self, shape: &Shape, free: &Resources, unit: &mut Resources) -> Option<()> {
+        let mut missing = u64::from(shape.any_ports);
+        let mut choose = |mut there: Ranges, taken: &Ranges| {
+            there.remove(taken);
+            let count = usize::try_from(missing.min(there.count())).unwrap_or(usize::MAX);
+            missing -= count as u64;
+            let asks = vec![ports::PortAsk::Any; count];
+            let ports = ports::choose(&there, &asks, self.units_granted)?;
+            Some(ports.into_iter().collect::<Ranges>())
+        };
+        let takes_reserved = !shape.unreserved && !shape.resources.has_parts();
+        for (tag, part) in free.parts().filter(|_| takes_reserved) {
+            if is_for_any(tag) && !part.ports.is_empty() {
+                let taken = unit.part(tag).map(|part| part.ports.clone());
+                let mut more = Resources::none();
+                more.ports = choose(part.ports.clone(), &taken.unwrap_or_default())?;
+                unit.add_part(tag.clone(), more);
+            }
+        }
+        let ports = choose(free.ports.clone(), &unit.ports)?;
+        unit.ports.add(&ports);
+        (missing == 0).then_some(())
     }
 
     /// The ask with its devices chosen.
@@ -289,8 +310,7 @@ impl Allocator {
         let mut missing = shape.resources.clone();
         let mut unit = Resources::none();
         for (tag, part) in free.parts() {
-            let is_for_any = tag.volume.is_none() && !tag.revocable && !tag.is_labelled();
-            if !is_for_any || missing.is_empty() {
+            if !is_for_any(tag) || missing.is_empty() {
                 continue;
             }
             let mut drawn = missing.minus_at_most(&missing.minus_at_most(part));
@@ -304,6 +324,11 @@ impl Allocator {
         unit.add(&self.pin(case, &missing, &plain, agent)?);
         Some(unit)
     }
+}
+
+/// Whether any task of its role may have it.
+fn is_for_any(tag: &Tag) -> bool {
+    tag.volume.is_none() && !tag.revocable && !tag.is_labelled()
 }
 
 /// How many thousandths of GPUs that are missing a reserved part can give: a part of a device comes from one device, and

@@ -33,6 +33,7 @@ impl Shape {
             constraints: Vec::new(),
             preferred: Vec::new(),
             max_per_agent: None,
+            unreserved: false,
             count: waiting.count,
         };
         for constraint in &waiting.constraints {

@@ -41,6 +41,38 @@ fn an_offer_holds_just_what_the_tasks_take_that_fit() {
 }
 
 #[test]
+fn what_is_reserved_for_the_role_comes_first_unless_the_shape_wants_none_of_it() {
+    let mut allocator = empty(Policy::default());
+    let tag = mete_model::Tag::reserved(role("a"));
+    let ports = |first| Ranges::interval(first, first + 1);
+    let mut total = machine(4, 4).with_ports(ports(31_000));
+    total.add_part(tag.clone(), machine(1, 1).with_ports(ports(32_000)));
+    allocator.add_agent(agent("S0"), AgentFacts::new(total));
+    let task = Shape {
+        any_ports: 3,
+        ..Shape::new(machine(2, 2))
+    };
+    let taken = |grants: &[Grant]| {
+        let all = &grants[0].resources;
+        let part = all.part(&tag).cloned().unwrap_or_else(Resources::none);
+        (part.cpus_milli, part.ports.count(), all.ports.count())
+    };
+
+    wants(&mut allocator, task.clone(), 1);
+    let grants = allocator.round(NOON);
+    assert_eq!(taken(&grants), (1_000, 2, 1));
+
+    decline(&mut allocator, &grants[0], Duration::ZERO);
+    let plain = Shape {
+        any_ports: 2,
+        unreserved: true,
+        ..task
+    };
+    wants(&mut allocator, plain, 1);
+    assert_eq!(taken(&allocator.round(NOON)), (0, 0, 2));
+}
+
+#[test]
 fn a_declined_place_stays_away_though_it_had_other_ports_now() {
     let mut allocator = empty(Policy::default());
     let ports = Ranges::interval(31_000, 31_099);

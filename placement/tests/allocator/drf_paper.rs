@@ -38,6 +38,7 @@ fn wants(allocator: &mut Allocator, name: &str, in_role: &str, task: Resources, 
         constraints: Vec::new(),
         preferred: Vec::new(),
         max_per_agent: None,
+        unreserved: false,
         count,
     };
     allocator.set_demand(&framework(name), vec![shape]);

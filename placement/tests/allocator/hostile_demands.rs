@@ -18,6 +18,7 @@ fn shape(resources: Resources, count: u32) -> Shape {
         constraints: Vec::new(),
         preferred: Vec::new(),
         max_per_agent: None,
+        unreserved: false,
         count,
     }
 }

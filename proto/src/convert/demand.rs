@@ -43,6 +43,7 @@ fn shape(message: &call::Shape, patterns: &mut Patterns) -> Result<Shape, Conver
         constraints,
         preferred,
         max_per_agent: message.max_per_agent,
+        unreserved: message.unreserved.unwrap_or(false),
         count: message.count.unwrap_or(1),
     };
     checked(shape, message.constraints.len() + message.preferred.len())
@@ -93,6 +94,7 @@ fn message(shape: &Shape) -> call::Shape {
         role: shape.role.as_ref().map(Role::to_string),
         any_ports: Some(shape.any_ports).filter(|ports| *ports > 0),
         max_per_agent: shape.max_per_agent,
+        unreserved: Some(true).filter(|_| shape.unreserved),
     }
 }
 

@@ -59,6 +59,7 @@ fn a_demand_comes_back_whole() {
         ],
         preferred: vec![read("hostname", "UNLIKE", "h4")],
         max_per_agent: Some(3),
+        unreserved: true,
         count: 12,
     };
     let shapes = [full, Shape::new(Resources::cpus_mem(1, 0))];

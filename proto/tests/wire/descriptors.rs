@@ -28,6 +28,7 @@ const FIELDS: &[(&str, &str, i32, char)] = &[
     ("mesos.v1.scheduler.Call.Shape", "any_ports", 6, '?'),
     ("mesos.v1.scheduler.Call.Shape", "max_per_agent", 7, '?'),
     ("mesos.v1.scheduler.Call.Shape", "preferred", 8, '*'),
+    ("mesos.v1.scheduler.Call.Shape", "unreserved", 9, '?'),
     ("mesos.v1.scheduler.Call.Shape.Constraint", "field", 1, '!'),
     (
         "mesos.v1.scheduler.Call.Shape.Constraint",

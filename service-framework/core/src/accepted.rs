@@ -1,5 +1,6 @@
 //! What of an offer an app takes: what is reserved for its role, and what is nobody's, as its `acceptedResourceRoles` say.
-//! No instance takes of both. What bears labels is kept for something else, and volumes are nobody's to take.
+//! Who takes both takes of each resource what is reserved first, and the rest of what is nobody's (as Marathon does). What
+//! bears labels is kept for something else, and volumes are nobody's to take.
 
 use mete_model::{Offer, Resources, Role, Tag};
 use mete_placement::{Matched, Placed, Policy, Waiting, match_tasks};
@@ -7,13 +8,22 @@ use mete_placement::{Matched, Placed, Policy, Waiting, match_tasks};
 /// Of what the instances of an app may be launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accepts {
-    /// Of what is reserved for its role; looked at first, as in Marathon.
+    /// Of what is reserved for its role.
     pub(crate) reserved: bool,
     /// Of what is nobody's.
     pub(crate) unreserved: bool,
 }
 
-/// Lays what waits onto offers. Each placement takes resources as they are offered: all of them reserved, or none.
+/// What an app takes of, which decides which part of an offer its instances are matched with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Reserved,
+    /// Reserved first, and what is missing of each resource of what is nobody's.
+    Both,
+    Unreserved,
+}
+
+/// Lays what waits onto offers. Each placement takes resources as they are offered.
 pub(crate) fn lay(
     mut waiting: Vec<Waiting>,
     accepts: &[Accepts],
@@ -21,59 +31,81 @@ pub(crate) fn lay(
     policy: Policy,
     seed: u64,
 ) -> Matched {
-    let first = reserved_first(&mut waiting, accepts, offers, policy, seed);
-    let unreserved = accepts.iter().zip(&mut waiting);
-    for (_, shape) in unreserved.filter(|(accepts, _)| !accepts.unreserved) {
-        shape.count = 0;
+    let is_reserved = offers.iter().any(|offer| reserved(offer).has_parts());
+    let part = |accepts: &Accepts| match (accepts.reserved, accepts.unreserved) {
+        (_, false) => Part::Reserved,
+        (true, true) if is_reserved => Part::Both,
+        (true | false, true) => Part::Unreserved,
+    };
+    let parts: Vec<Part> = accepts.iter().map(part).collect();
+    if parts.iter().all(|part| *part == Part::Unreserved) {
+        return match_tasks(&waiting, offers, policy, seed);
     }
-    let mut matched = match_tasks(&waiting, offers, policy, seed);
-    let Some(first) = first else { return matched };
-    let only = |shape: usize| !accepts[shape].unreserved;
-    for (shape, missing) in matched.missing.iter_mut().enumerate() {
-        *missing += first.missing[shape] * u32::from(only(shape));
+    let mut left: Vec<Resources> = offers.iter().map(open).collect();
+    let mut all = Matched {
+        missing: vec![0; waiting.len()],
+        ..Matched::default()
+    };
+    for part in [Part::Reserved, Part::Both, Part::Unreserved] {
+        let is_its = |at: usize| parts[at] == part;
+        if !(0..waiting.len()).any(is_its) {
+            continue;
+        }
+        let shown = offers.iter().zip(&left);
+        let shown: Vec<Offer> = shown
+            .map(|(offer, left)| shown_of(offer, left, part))
+            .collect();
+        let its = waiting.iter().enumerate().map(|(at, shape)| Waiting {
+            count: shape.count * u32::from(is_its(at)),
+            ..shape.clone()
+        });
+        let its: Vec<Waiting> = its.collect();
+        let mut matched = match_tasks(&its, &shown, policy, seed);
+        for launch in &mut matched.launches {
+            launch.resources = take(&mut left[launch.offer], &launch.resources, part);
+            let shape = &mut waiting[launch.waiting];
+            if !shape.constraints.is_empty() {
+                shape.placed.push(placed(&offers[launch.offer]));
+            }
+        }
+        for at in (0..its.len()).filter(|at| is_its(*at)) {
+            all.missing[at] = matched.missing[at];
+        }
+        let rejections = matched.rejections.into_iter();
+        all.rejections
+            .extend(rejections.filter(|one| is_its(one.waiting)));
+        all.launches.append(&mut matched.launches);
     }
-    let of_only = first.rejections.into_iter();
-    let of_only = of_only.filter(|rejection| only(rejection.waiting));
-    matched.rejections.extend(of_only);
-    matched.launches.splice(0..0, first.launches);
-    matched
+    all
 }
 
-/// What finds its place on what is reserved; it counts in `waiting` no more, and constraints know where it is. `None` when
-/// there is nothing of the kind, and nobody who takes nothing else.
-fn reserved_first(
-    waiting: &mut [Waiting],
-    accepts: &[Accepts],
-    offers: &[Offer],
-    policy: Policy,
-    seed: u64,
-) -> Option<Matched> {
-    let mut left: Vec<Resources> = offers.iter().map(reserved).collect();
-    let is_there = left.iter().any(Resources::has_parts) && accepts.iter().any(|one| one.reserved);
-    if !is_there && accepts.iter().all(|one| one.unreserved) {
-        return None;
-    }
-    let flat = offers.iter().zip(&left).map(|(offer, reserved)| Offer {
-        resources: reserved.flat().into_owned(),
+/// What is anybody's of an offer, and what is reserved for the role it is made in.
+fn open(offer: &Offer) -> Resources {
+    offer.resources.plain().plus(&reserved(offer))
+}
+
+/// The offer as the matcher is to see it.
+fn shown_of(offer: &Offer, left: &Resources, part: Part) -> Offer {
+    let resources = match part {
+        Part::Reserved => left.minus_at_most(&left.plain()).flat().into_owned(),
+        Part::Both => left.flat().into_owned(),
+        Part::Unreserved => left.plain(),
+    };
+    Offer {
+        resources,
         ..offer.clone()
-    });
-    let flat: Vec<Offer> = flat.collect();
-    let shapes = waiting.iter().zip(accepts);
-    let shapes = shapes.map(|(shape, accepts)| Waiting {
-        count: shape.count * u32::from(accepts.reserved || !accepts.unreserved),
-        ..shape.clone()
-    });
-    let shapes: Vec<Waiting> = shapes.collect();
-    let mut matched = match_tasks(&shapes, &flat, policy, seed);
-    for launch in &mut matched.launches {
-        launch.resources = draw(&mut left[launch.offer], &launch.resources);
-        let shape = &mut waiting[launch.waiting];
-        shape.count -= 1;
-        if !shape.constraints.is_empty() {
-            shape.placed.push(placed(&offers[launch.offer]));
+    }
+}
+
+/// So much of what is left, as it is offered.
+fn take(left: &mut Resources, asked: &Resources, part: Part) -> Resources {
+    match part {
+        Part::Reserved | Part::Both => draw(left, asked),
+        Part::Unreserved => {
+            left.take_at_most(asked);
+            asked.clone()
         }
     }
-    Some(matched)
 }
 
 /// What of an offer is reserved for the role it is made in, and kept for nothing of its own.
@@ -88,10 +120,10 @@ fn reserved(offer: &Offer) -> Resources {
 
 fn is_open(tag: &Tag, role: &Role) -> bool {
     let is_special = tag.revocable || tag.shared || tag.volume.is_some();
-    tag.role() == Some(role) && !tag.is_labelled() && !is_special
+    tag.role().is_some() && tag.is_for(role) && !tag.is_labelled() && !is_special
 }
 
-/// Takes so much out of what is there, whatever it is reserved as; at most what is there.
+/// Takes so much out of what is there, of what is reserved first; at most what is there.
 pub(crate) fn draw(left: &mut Resources, asked: &Resources) -> Resources {
     let (mut missing, mut drawn) = (asked.clone(), Resources::none());
     for (tag, part) in left.clone().parts() {
@@ -100,6 +132,8 @@ pub(crate) fn draw(left: &mut Resources, asked: &Resources) -> Resources {
         missing.take_at_most(&taken);
         drawn.add_part((*tag).clone(), taken);
     }
+    let plain = left.plain();
+    drawn.add(&missing.minus_at_most(&missing.minus_at_most(&plain)));
     left.take_at_most(&drawn);
     drawn
 }

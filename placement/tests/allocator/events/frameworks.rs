@@ -108,6 +108,7 @@ impl Dice {
         if self.one_in(3) {
             shape.max_per_agent = Some(1 + self.small(2));
         }
+        shape.unreserved = flavour.parts && self.one_in(4);
         if flavour.parts && self.one_in(8) {
             let (tag, mut part) = (self.tag(flavour), self.amounts_of(3));
             if tag.volume.is_some() {

@@ -1,6 +1,6 @@
 //! What a client may have of an agent.
 
-use mete_model::{Capability, Resources};
+use mete_model::{Capability, Resources, Tag};
 use mete_placement::constraints::Place;
 use mete_placement::packing::{Node, Packing as _, Score};
 use mete_placement::ports::{self, PortAsk};
@@ -157,7 +157,8 @@ impl Naive {
             let mut missing = shape.resources.clone();
             let mut reserved = Resources::none();
             for (tag, part) in free.parts() {
-                if tag.volume.is_none() && !tag.revocable && !tag.is_labelled() {
+                let is_for_any = tag.volume.is_none() && !tag.revocable && !tag.is_labelled();
+                if is_for_any && !shape.unreserved {
                     let drawn = draw_from(part, &missing);
                     missing = missing.minus_at_most(&drawn);
                     reserved.add_part(tag.clone(), part.pin(&drawn)?);
@@ -182,12 +183,36 @@ impl Naive {
             };
             unit.add(&reserved);
         }
+        self.draw_any_ports(shape, &self.entitled(client, &agent.free()), &mut unit)?;
+        Some(unit)
+    }
+
+    /// Ports without a number: reserved for its role first, then nobody's.
+    fn draw_any_ports(&self, shape: &Shape, free: &Resources, unit: &mut Resources) -> Option<()> {
+        let mut left = shape.any_ports as usize;
+        let is_open = |tag: &Tag| tag.volume.is_none() && !tag.revocable && !tag.is_labelled();
+        if !shape.resources.has_parts() && !shape.unreserved {
+            for (tag, part) in free.parts().filter(|(tag, _)| is_open(tag)) {
+                let mut there = part.ports.clone();
+                if let Some(taken) = unit.part(tag) {
+                    there.remove(&taken.ports.clone());
+                }
+                let some = left.min(there.count() as usize);
+                left -= some;
+                let asks = vec![PortAsk::Any; some];
+                let mut drawn = Resources::none();
+                drawn.ports = ports::choose(&there, &asks, self.units_granted)?
+                    .into_iter()
+                    .collect();
+                unit.add_part(tag.clone(), drawn);
+            }
+        }
         let mut there = free.ports.clone();
         there.remove(&unit.ports);
-        let asks = vec![PortAsk::Any; shape.any_ports as usize];
+        let asks = vec![PortAsk::Any; left];
         let ports = ports::choose(&there, &asks, self.units_granted)?;
         unit.ports.add(&ports.into_iter().collect());
-        Some(unit)
+        Some(())
     }
 }
 

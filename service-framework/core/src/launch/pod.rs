@@ -132,11 +132,7 @@ fn discovery(spec: &AppSpec, container: &PodContainer, own: &[InstancePort]) -> 
 fn take(left: &mut Resources, asked: Resources) -> Resources {
     let flat = left.flat();
     let own = flat.pin(&asked).unwrap_or(asked);
-    if left.has_parts() {
-        return draw(left, &own);
-    }
-    left.take_at_most(&own);
-    own
+    draw(left, &own)
 }
 
 fn of_host(ports: &[InstancePort]) -> Ranges {

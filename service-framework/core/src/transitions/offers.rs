@@ -212,9 +212,15 @@ impl Orchestrator {
             shape: mete_placement::Shape {
                 name,
                 count: told.count.min(MAX_COUNT),
+                unreserved: self.takes_nothing_reserved(&shape.version.spec),
                 ..told
             },
         })
+    }
+
+    /// Whether something of its role may be on offer that it does not take.
+    fn takes_nothing_reserved(&self, spec: &AppSpec) -> bool {
+        self.role_of(spec) != Role::any() && !self.accepts(spec).reserved
     }
 
     /// Volumes of its own lie on what was nobody's.

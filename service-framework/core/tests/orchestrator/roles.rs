@@ -191,6 +191,83 @@ fn an_app_takes_of_what_it_accepts_and_of_the_reserved_first() {
     }
 }
 
+/// An agent of which some CPUs and memory are reserved for `dev`, and everything else is nobody's.
+fn partly_reserved() -> World {
+    let mut world = World::alone(Settings {
+        role: "dev".to_owned(),
+        ..Settings::default()
+    });
+    let mut all = Resources::cpus_mem(2_000, 2_048).with_ports(Ranges::interval(31_000, 31_009));
+    all.disk_bytes = 1 << 30;
+    let some = Resources::cpus_mem(1_000, 512);
+    world.put_back(1, all.with_part(Tag::reserved(role("dev")), some));
+    world.subscribe();
+    world
+}
+
+#[test]
+fn of_each_resource_what_is_reserved_goes_first_and_the_rest_is_nobodys() {
+    let mut world = partly_reserved();
+    let mut spec = app("/web", 1);
+    (spec.cpus_milli, spec.disk_bytes) = (1_500, 1 << 20);
+
+    world.create(spec);
+    world.calm();
+
+    let task = world.tasks.values().next().expect("it runs");
+    let all = &task.spec.resources;
+    let reserved = all.part(&Tag::reserved(role("dev"))).expect("some");
+    assert_eq!((reserved.cpus_milli, all.cpus_milli), (1_000, 500));
+    assert_eq!((reserved.ports.count(), all.ports.count()), (0, 1));
+    assert_eq!((reserved.disk_bytes, all.disk_bytes), (0, 1 << 20));
+}
+
+#[test]
+fn a_pod_takes_of_both_and_each_of_its_parts_has_its_own() {
+    let mut world = partly_reserved();
+    let spec = pod("/pod", 2);
+
+    world.create(spec.clone());
+    world.calm();
+
+    assert!(!world.tasks.is_empty());
+    let tag = Tag::reserved(role("dev"));
+    let reserved = |task: &Running| {
+        let part = task.spec.resources.part(&tag);
+        part.map_or(0, |part| part.cpus_milli)
+    };
+    let of_reserved: u64 = world.tasks.values().map(reserved).sum();
+    assert!((1..=1_000).contains(&of_reserved), "{of_reserved}");
+    let is_whole = |task: &Running| {
+        let (name, _) = task.spec.id.as_str().rsplit_once('.').expect("a task's");
+        let mut containers = spec.containers().iter();
+        let own = containers.find(|one| name.ends_with(&format!(".{}", one.name)));
+        own.is_some_and(|own| own.cpus_milli == task.spec.resources.flat().cpus_milli)
+    };
+    assert!(world.tasks.values().all(is_whole));
+}
+
+#[test]
+fn who_takes_nothing_reserved_says_so() {
+    let mut world = World::alone(Settings {
+        role: "dev".to_owned(),
+        ..Settings::default()
+    });
+    world.subscribe();
+    let mut spec = app("/web", 1);
+    spec.accepted_resource_roles = Some(["*".to_owned()].into());
+
+    world.create(spec);
+    world.create(app("/any", 1));
+
+    let told: Vec<(Option<&str>, bool)> = world
+        .demand
+        .iter()
+        .map(|shape| (shape.name.as_deref(), shape.unreserved))
+        .collect();
+    assert_eq!(told, [(Some("/any"), false), (Some("/web"), true)]);
+}
+
 #[test]
 fn constraints_see_what_was_placed_on_reserved_resources() {
     let world = placed(None, 2, |spec| {
