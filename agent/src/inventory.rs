@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use mete_daemon::host;
 use mete_model::{Attributes, Ranges, Resources};
 
 use crate::{processes, sandbox};
@@ -99,7 +100,7 @@ pub fn take(work_dir: &Path, given: Given) -> Result<Inventory, InventoryError> 
     Ok(Inventory {
         resources,
         attributes: given.attributes,
-        hostname: given.hostname.unwrap_or_else(hostname),
+        hostname: given.hostname.unwrap_or_else(host::name),
         boot_id: processes::boot_id().map_err(InventoryError::BootId)?,
     })
 }
@@ -126,14 +127,6 @@ fn parse_memory(text: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1_024)
-}
-
-/// The name the machine has given itself.
-pub fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use mete_daemon::auth::{Callers, Credentials, Token};
 use mete_daemon::config::{Fault, Faults};
 use mete_daemon::descriptors;
 use mete_daemon::event_loop::{self, LoopError};
+use mete_daemon::host;
 use mete_daemon::server::{self, BindError};
 use mete_daemon::store::redb::Redb;
 use mete_daemon::store::{self, StoreError};
@@ -209,11 +210,38 @@ async fn open_store(places: &Places) -> Result<Redb, RunError> {
 }
 
 async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunError> {
-    let given = options.given().map_err(Faults)?;
+    let mut given = options.given().map_err(Faults)?;
+    if given.hostname.is_none() {
+        given.hostname = Some(own_name(options.advertised_ip()).await);
+    }
     let root = places.root().to_owned();
     let inventory = spawn_blocking(move || inventory::take(&root, given)).await??;
     info!(resources = %inventory.resources, hostname = inventory.hostname, "machine measured");
     Ok(inventory)
+}
+
+fn outcome(reason: Option<StopReason>) -> Result<(), RunError> {
+    match reason {
+        Some(StopReason::Asked) | None => Ok(()),
+        // Starting again does not help, another directory does.
+        Some(reason @ StopReason::Refused(_)) => {
+            Err(Faults(vec![Fault::new("work-dir", reason.to_string())]).into())
+        }
+        Some(reason @ StopReason::ShutDown(_)) => Err(RunError::Stopped(reason)),
+    }
+}
+
+/// Under which name tasks are found: that of the machine where it leads here, else the address, which does.
+async fn own_name(ip: IpAddr) -> String {
+    if let Some(name) = host::name_that_leads_to(ip).await {
+        return name;
+    }
+    info!(
+        name = host::name(),
+        %ip,
+        "the machine's name does not lead to its address: tasks are found by the address"
+    );
+    ip.to_string()
 }
 
 /// An agent that has all it needs to begin.
@@ -287,10 +315,7 @@ impl Agent {
                 }
                 Ok(())
             }
-            reason = stopped.recv() => match reason {
-                Some(StopReason::Asked) | None => Ok(()),
-                Some(reason) => Err(RunError::Stopped(reason)),
-            },
+            reason = stopped.recv() => outcome(reason),
             ended = &mut looping => ended?.map_err(RunError::from),
             ended = &mut serving => ended.map_err(RunError::from),
         };

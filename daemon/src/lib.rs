@@ -17,6 +17,7 @@ pub mod shutdown; // SIGTERM and SIGINT
 pub mod telemetry; // logs on stderr
 
 pub mod auth; // bearer token; nobody is reachable without one by accident
+pub mod host; // what the machine is called
 pub mod http_client; // how HTTP clients begin, TLS included
 pub mod http_error; // the one shape of an HTTP error
 pub mod mesos_http; // habits of Mesos' HTTP servers

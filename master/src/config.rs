@@ -8,6 +8,7 @@ use std::time::Duration;
 use mete_daemon::auth::credentials::{self, CallersError};
 use mete_daemon::auth::{Callers, ListenOptions, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
+use mete_daemon::host;
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_master_core::{Policy, Settings};
 use mete_model::FaultDomain;
@@ -95,7 +96,8 @@ impl Options {
 
     /// The name under which others reach a master that listens on `ip`.
     pub(crate) fn hostname(&self, ip: IpAddr) -> String {
-        self.hostname.clone().unwrap_or_else(|| ip.to_string())
+        let own = || host::name_for(ip);
+        self.hostname.clone().unwrap_or_else(own)
     }
 
     /// What it was started with, by the names and in the units of Mesos' flags where it has them. No secrets.

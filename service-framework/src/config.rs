@@ -1,10 +1,12 @@
 //! What the operator may say, as flag, variable or key of a file; checked once, all faults together.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mete_daemon::auth::{ListenOptions, Token, TokenError, check_exposure};
 use mete_daemon::config::{self, Checked, Fault};
+use mete_daemon::host;
 use mete_daemon::telemetry::TelemetryOptions;
 use mete_framework_sdk::{BadAddress, Connection, Role};
 use mete_service_framework_core::orchestrator::Settings;
@@ -91,8 +93,8 @@ impl Options {
     /// Under which name others find us.
     pub(crate) fn hostname(&self) -> String {
         let listening = || match self.listen.ip {
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            IpAddr::V6(ip) if !ip.is_unspecified() => format!("[{ip}]"),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => host::name_for(ip),
         };
         self.hostname.clone().unwrap_or_else(listening)
     }

@@ -42,7 +42,7 @@ impl Names<'_> {
     ) -> Result<Vec<Mounted>, OciError> {
         let own = self
             .hostname
-            .map_or_else(crate::inventory::hostname, str::to_owned);
+            .map_or_else(mete_daemon::host::name, str::to_owned);
         let files = [
             ("hosts", self.hosts()),
             ("hostname", format!("{own}\n").into_bytes()),

@@ -119,7 +119,7 @@ async fn a_container_runs_ends_and_leaves_nothing_but_its_sandbox() {
     let exit = soon(shim.ended()).await.unwrap();
 
     assert_eq!(exit.end, End::Exited { code: 3 });
-    let host = mete_agent::inventory::hostname();
+    let host = mete_daemon::host::name();
     let expected = format!("hello\n{host}\nhostname\nhosts\npasswd\nresolv.conf\n");
     assert_eq!(agent.said("c1", "stdout").await, expected);
     assert!(agent.dir("c1").path().join("root/upper/file").exists());

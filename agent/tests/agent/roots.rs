@@ -93,7 +93,7 @@ async fn a_copied_root_is_the_tasks_alone_and_has_what_its_image_says() {
         let exit = soon(shim.ended()).await.unwrap();
 
         assert!(exit.is_success(), "{exit}");
-        let host = mete_agent::inventory::hostname();
+        let host = mete_daemon::host::name();
         let expected = format!("{host}\ngone\n/outside\n4444:5555 4711\nsleep\nno device\n");
         assert_eq!(agent.said(container.as_str(), "stdout").await, expected);
     }
