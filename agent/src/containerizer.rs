@@ -9,8 +9,10 @@ pub(crate) mod host_paths; // paths of the machine, looked at before anything is
 pub mod image; // an image, and who gives it
 pub mod image_root; // its layers as the root of a container
 pub mod image_users; // users inside an image
+mod mounts; // what a task sees besides the root of its container
 mod names; // who is who on the network, as a container sees it
 pub mod oci; // what a shim is to build around a task
+pub mod permissions; // what the operator allows containers
 pub mod process; // the life of tasks, with a container around them or without
 pub mod users; // users of the machine
 pub mod volume_mount; // persistent volumes, and the paths that lead to them

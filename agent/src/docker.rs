@@ -25,7 +25,7 @@ use mete_model::ContainerSpec;
 use mete_model::container::Program;
 
 use crate::containerizer::image::Tell;
-use crate::containerizer::oci::Permissions;
+use crate::containerizer::permissions::Permissions;
 use crate::containerizer::volume_mount::VolumeMount;
 use crate::devices::Node;
 pub(crate) use ask::is_for_engine;

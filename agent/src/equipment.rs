@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::cgroups::{self, Cgroups, Hierarchies};
 use crate::config::{ContainerizerChoice, IsolationChoice, Options};
 use crate::containerizer::image_root::{ImageRoot, ImageRootChoice};
-use crate::containerizer::oci::Permissions;
+use crate::containerizer::permissions::Permissions;
 use crate::containerizer::process::ProcessContainerizer;
 use crate::devices::GpuDevices;
 use crate::docker::Setup;

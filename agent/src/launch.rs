@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cgroups::Limits;
 use crate::containerizer::image::{ImageSource, Tell};
-use crate::containerizer::oci::Permissions;
+use crate::containerizer::permissions::Permissions;
 use crate::containerizer::{Containerizer, Start, StartError, users};
 use crate::docker::presence::Presence;
 use crate::executors::ExecutorTokens;

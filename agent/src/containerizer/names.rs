@@ -7,7 +7,8 @@ use std::path::Path;
 use mete_agent_core::task_dir::{Mounted, TaskDir};
 use mete_model::container::Network;
 
-use super::oci::{OciError, directory, path_source, read, text};
+use super::mounts::path_source;
+use super::oci::{OciError, directory, read, text};
 use crate::networks::resolver;
 
 /// What the files are made from.

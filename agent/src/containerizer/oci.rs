@@ -15,27 +15,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
-use std::iter;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 use mete_agent_core::image::Inside;
 use mete_agent_core::task_dir::{
-    Command, Container, IdRange, Mounted, Net, ProcessLimit, Root, Runtime, SANDBOX_INSIDE, Source,
-    TaskDir,
+    Container, IdRange, Mounted, Net, ProcessLimit, Root, Runtime, SANDBOX_INSIDE, TaskDir,
 };
-use mete_model::container::{ContainerKind, Isolation, Mount, MountSource, Network, Rlimit};
+use mete_model::container::{Isolation, Network, Rlimit};
 use mete_model::{ContainerId, ContainerSpec, LinuxCapability};
 
-use super::host_paths;
 use super::image::Image;
 use super::image_root::ImageRoot;
+use super::mounts::{self, scratch};
 use super::names::Names;
-use super::volume_mount::{OnPath, VolumeMount, depth, on_path};
-use crate::devices::{GpuDevices, Node};
+use super::permissions::{Permissions, check};
+use super::volume_mount::VolumeMount;
+use crate::devices::Node;
 use crate::images::FlattenError;
 use crate::networks::Joined;
-use crate::oci_runtime::{self, OciRuntime};
 use crate::sandbox;
 
 /// Size of `/dev/shm` when nothing is said (Docker's).
@@ -52,31 +50,6 @@ const HOSTNAME_CHARS: usize = 12;
 
 /// Memory of its own where the machine's root, which cannot be written to, is wanted writable.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/run"];
-
-/// What the operator allows containers, and how they are built here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Permissions {
-    /// Directories of the machine below which volumes may lie.
-    pub volume_roots: Vec<PathBuf>,
-    /// Where volumes lie that are kept by name.
-    pub named_volumes: PathBuf,
-    /// Powers of root beyond the usual ones.
-    pub capabilities: Vec<LinuxCapability>,
-    /// Whether a task may do without the filter of system calls.
-    pub unconfined: bool,
-    /// Whether a task may be as good as root of the machine.
-    pub privileged: bool,
-    /// Directories and files that are never seen: the agent's own.
-    pub hidden: Vec<PathBuf>,
-    /// How images become roots.
-    pub image_root: ImageRoot,
-    /// Whom users of containers are outside; `None`: the same.
-    pub users: Option<IdRange>,
-    /// What GPUs are in `/dev`.
-    pub gpus: GpuDevices,
-    /// What builds containers; `None`: their shims.
-    pub runtime: Option<OciRuntime>,
-}
 
 /// What is around a task, as it is to be started.
 #[derive(Clone, Debug)]
@@ -258,94 +231,6 @@ impl OciError {
     }
 }
 
-/// Refuses what the operator has not allowed. Asked before anything is fetched.
-///
-/// # Errors
-/// [`OciError`].
-pub fn check(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciError> {
-    for mount in &spec.mounts {
-        if let MountSource::Host(path) = &mount.source {
-            below_root(path, permissions)?;
-        }
-    }
-    if let Some(group) = spec.groups.first().filter(|_| !permissions.privileged) {
-        return Err(OciError::Group(group.clone()));
-    }
-    if !spec.isolation.privileged {
-        return check_walls(spec, permissions);
-    }
-    match (permissions.privileged, permissions.users) {
-        (false, _) => Err(OciError::Privileged),
-        (true, Some(_)) => Err(OciError::PrivilegedUsers),
-        (true, None) => Ok(()),
-    }
-}
-
-/// The same of one that is not privileged.
-fn check_walls(spec: &ContainerSpec, permissions: &Permissions) -> Result<(), OciError> {
-    let usual = |one: &LinuxCapability| {
-        LinuxCapability::USUAL.contains(one) || permissions.capabilities.contains(one)
-    };
-    if let Some(beyond) = spec
-        .isolation
-        .remaining()
-        .into_iter()
-        .find(|one| !usual(one))
-    {
-        return Err(OciError::Capability(beyond));
-    }
-    if !spec.isolation.seccomp && !permissions.unconfined {
-        return Err(OciError::Unconfined);
-    }
-    Ok(())
-}
-
-/// Refuses a command that the runtime, if there is one, cannot carry out as it is meant.
-///
-/// # Errors
-/// [`OciError::OtherName`].
-pub(crate) fn check_command(command: &Command, permissions: &Permissions) -> Result<(), OciError> {
-    let named = permissions
-        .runtime
-        .as_ref()
-        .zip(oci_runtime::other_name(command));
-    named.map_or(Ok(()), |(runtime, (program, name))| {
-        Err(OciError::OtherName {
-            program: program.to_owned(),
-            name: name.to_owned(),
-            runtime: runtime.name(),
-        })
-    })
-}
-
-/// The allowed root a path lies below, and the rest of it. The shim sees to it that no link leads out.
-pub(crate) fn below_root(
-    path: &str,
-    permissions: &Permissions,
-) -> Result<(PathBuf, String), OciError> {
-    let wanted = Path::new(path);
-    let straight = wanted
-        .components()
-        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    let roots = permissions.volume_roots.iter().filter(|_| straight);
-    let found = roots
-        .filter_map(|root| Some((root, wanted.strip_prefix(root).ok()?.to_str()?)))
-        .next();
-    found
-        .map(|(root, below)| (root.clone(), below.to_owned()))
-        .ok_or_else(|| OciError::VolumeRoot {
-            path: path.to_owned(),
-            allowed: match permissions.volume_roots.as_slice() {
-                [] => "none".to_owned(),
-                roots => roots
-                    .iter()
-                    .map(|root| root.display().to_string())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            },
-        })
-}
-
 /// Makes the directories of a container below its task directory, and says what its shim is to build. Blocks.
 ///
 /// # Errors
@@ -359,7 +244,7 @@ pub fn prepare(
     permissions: &Permissions,
 ) -> Result<Container, OciError> {
     check(&around.spec, permissions)?;
-    let (spec, isolation) = (&around.spec, &around.spec.isolation);
+    let isolation = &around.spec.isolation;
     let top = dir.path().join("root");
     let place = directory(&top, "place", 0o700)?;
     let network = around.network();
@@ -372,25 +257,7 @@ pub fn prepare(
         hostname: hostname.as_deref(),
     };
     let (root, mut usual) = root(dir, around, &names, permissions)?;
-    let mut mounts = vec![Mounted {
-        target: inside.to_owned(),
-        source: path_source(sandbox.to_owned(), String::new()),
-        read_only: false,
-    }];
-    for volume in &around.volumes {
-        mounts.push(Mounted {
-            target: seen_at(&volume.target, inside),
-            source: path_source(text(&volume.place)?, String::new()),
-            read_only: volume.read_only,
-        });
-    }
-    for (at, mount) in spec.mounts.iter().enumerate() {
-        let source = source(mount, at, sandbox, &top, around, permissions)?;
-        mounts.extend(mounted(mount, source, inside, around)?);
-    }
-    // As Docker does: what comes later and nearer to the root would hide what is below it.
-    mounts.sort_by_key(|mounted| depth(&mounted.target));
-    usual.extend(mounts);
+    usual.extend(mounts::of_task(around, sandbox, inside, &top, permissions)?);
     let images = around.image.iter().chain(around.mounted.values());
     Ok(Container {
         images: images.map(|image| image.digest.clone()).collect(),
@@ -518,121 +385,6 @@ fn volumes(image: &Image) -> Result<Vec<String>, OciError> {
     Ok(said.iter().filter(is_below_root).cloned().collect())
 }
 
-/// A mount, and the volumes that are seen through it.
-fn mounted(
-    mount: &Mount,
-    source: Source,
-    inside: &str,
-    around: &Around,
-) -> Result<Vec<Mounted>, OciError> {
-    let target = seen_at(&mount.target, inside);
-    let found = match &mount.source {
-        MountSource::Sandbox(path) => on_path(&around.volumes, path, inside),
-        MountSource::Parent(path) => {
-            let all = around.parent_volumes.iter().chain(&around.volumes);
-            on_path(all, path, inside)
-        }
-        MountSource::Host(_)
-        | MountSource::Tmpfs { .. }
-        | MountSource::Named(_)
-        | MountSource::Image(_)
-        | MountSource::Secret(_) => OnPath::default(),
-    };
-    let own = Mounted {
-        read_only: mount.read_only
-            || found
-                .on
-                .as_ref()
-                .is_some_and(|(volume, _)| volume.read_only),
-        target: target.clone(),
-        source: match &found.on {
-            Some((volume, rest)) => made(text(&volume.place)?, rest),
-            None => source,
-        },
-    };
-    let below = found.below.iter().map(|(volume, rest)| {
-        Ok(Mounted {
-            target: format!("{target}/{rest}"),
-            source: path_source(text(&volume.place)?, String::new()),
-            read_only: mount.read_only || volume.read_only,
-        })
-    });
-    iter::once(Ok(own)).chain(below).collect()
-}
-
-fn source(
-    mount: &Mount,
-    at: usize,
-    sandbox: &str,
-    top: &Path,
-    around: &Around,
-    permissions: &Permissions,
-) -> Result<Source, OciError> {
-    Ok(match &mount.source {
-        MountSource::Host(path) => {
-            let (root, below) = below_root(path, permissions)?;
-            if matches!(around.spec.kind, ContainerKind::Docker) {
-                host_paths::make_missing(&root, &below).map_err(OciError::HostPath)?;
-            }
-            path_source(text(&root)?, below)
-        }
-        MountSource::Sandbox(path) => made(sandbox.to_owned(), path),
-        MountSource::Parent(path) => {
-            let parent = around.parent.as_deref().ok_or(OciError::NoParent)?;
-            made(text(parent)?, path)
-        }
-        MountSource::Tmpfs { size_bytes } => Source::Tmpfs {
-            size_bytes: *size_bytes,
-        },
-        MountSource::Named(name) => made(text(&permissions.named_volumes)?, name),
-        MountSource::Image(reference) => {
-            let image = around.mounted.get(reference);
-            let image = image.ok_or_else(|| OciError::NoImage(reference.clone()))?;
-            around
-                .image_root
-                .of_mount(image, &top.join(at.to_string()))?
-        }
-        MountSource::Secret(_) => {
-            let secrets = around.secrets.as_deref();
-            let secrets = secrets.ok_or_else(|| OciError::NoSecret(mount.target.clone()))?;
-            path_source(text(secrets)?, at.to_string())
-        }
-    })
-}
-
-/// A relative path is below the sandbox.
-fn seen_at(target: &str, inside: &str) -> String {
-    match target.starts_with('/') {
-        true => target.to_owned(),
-        false => format!("{inside}/{target}"),
-    }
-}
-
-/// A path below a directory, which is made when it is not there.
-fn made(root: String, path: &str) -> Source {
-    Source::Path {
-        root,
-        below: path.trim_start_matches('/').to_owned(),
-        make: true,
-    }
-}
-
-pub(super) const fn path_source(root: String, below: String) -> Source {
-    Source::Path {
-        root,
-        below,
-        make: false,
-    }
-}
-
-fn scratch(path: &str) -> Mounted {
-    Mounted {
-        target: path.to_owned(),
-        source: Source::Tmpfs { size_bytes: None },
-        read_only: false,
-    }
-}
-
 /// A small file of the machine; empty when it is not there.
 pub(super) fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -666,73 +418,4 @@ pub(super) fn directory(top: &Path, name: &str, mode: u32) -> Result<String, Oci
 pub(super) fn text(path: &Path) -> Result<String, OciError> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| OciError::NotText(path.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn volumes_lie_below_what_the_operator_allows() {
-        let permissions = Permissions {
-            volume_roots: vec!["/srv/data".into(), "/opt".into()],
-            ..Permissions::default()
-        };
-        let below = |path| below_root(path, &permissions).map(|(_, below)| below).ok();
-
-        assert_eq!(below("/srv/data/a/b").as_deref(), Some("a/b"));
-        assert_eq!(below("/opt").as_deref(), Some(""));
-        assert_eq!(below("/srv/database"), None);
-        assert_eq!(below("/srv/data/../secret"), None);
-        assert_eq!(below("/"), None);
-        let refused = below_root("/etc", &Permissions::default()).expect_err("refused");
-        assert_eq!(
-            refused.to_string(),
-            "volume /etc is below no directory that this agent allows (none)"
-        );
-    }
-
-    #[test]
-    fn powers_beyond_the_usual_are_up_to_the_operator() {
-        let mut spec = ContainerSpec::default();
-        let mut permissions = Permissions::default();
-        assert!(check(&spec, &permissions).is_ok());
-
-        spec.isolation.add.insert(LinuxCapability::SYS_ADMIN);
-        let refused = check(&spec, &permissions).expect_err("refused").to_string();
-        permissions.capabilities.push(LinuxCapability::SYS_ADMIN);
-
-        assert_eq!(refused, "capability SYS_ADMIN is not allowed by this agent");
-        assert!(check(&spec, &permissions).is_ok());
-        spec.isolation.seccomp = false;
-        assert!(matches!(
-            check(&spec, &permissions),
-            Err(OciError::Unconfined)
-        ));
-    }
-
-    #[test]
-    fn who_is_as_good_as_root_is_up_to_the_operator() {
-        let mut privileged = ContainerSpec::default();
-        privileged.isolation.raze();
-        let grouped = ContainerSpec {
-            groups: vec!["disk".to_owned()],
-            ..ContainerSpec::default()
-        };
-        let mut permissions = Permissions::default();
-        let said = |spec: &ContainerSpec, permissions: &Permissions| {
-            check(spec, permissions).map_err(|error| error.to_string())
-        };
-
-        let refused = said(&privileged, &permissions).expect_err("refused");
-        assert!(refused.contains("--allow-privileged"), "{refused}");
-        let refused = said(&grouped, &permissions).expect_err("refused");
-        assert!(refused.contains("group \"disk\""), "{refused}");
-        permissions.privileged = true;
-        assert_eq!(said(&privileged, &permissions), Ok(()));
-        assert_eq!(said(&grouped, &permissions), Ok(()));
-        permissions.users = Some("100000:65536".parse().expect("a range"));
-        let refused = said(&privileged, &permissions).expect_err("refused");
-        assert!(refused.contains("--user-namespaces"), "{refused}");
-    }
 }

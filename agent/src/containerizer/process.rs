@@ -23,7 +23,8 @@ use mete_agent_core::task_dir::{
 use mete_model::ContainerId;
 use mete_model::container::Network;
 
-use super::oci::{self, Permissions};
+use super::oci;
+use super::permissions::{self, Permissions};
 use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
 use crate::networks::{Joined, Networks};
@@ -220,7 +221,7 @@ impl ProcessContainerizer {
             StartError::Unusable("the sandbox has no absolute UTF-8 path".to_owned())
         })?;
         if task.around.is_some() {
-            oci::check_command(&task.command, &self.permissions)?;
+            permissions::check_command(&task.command, &self.permissions)?;
         }
         make_dir(dir.path()).map_err(|error| full_or("making the task directory", error))?;
         let (name, limits) = (task.container.as_str(), task.limits);

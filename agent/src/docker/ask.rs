@@ -17,7 +17,8 @@ use super::container::name;
 use super::{AGENT_LABEL, CONTAINER_LABEL, Setup, Wanted};
 use crate::cgroups::{Limits, MIN_MEMORY_BYTES};
 use crate::containerizer::host_paths;
-use crate::containerizer::oci::{OciError, below_root, check};
+use crate::containerizer::oci::OciError;
+use crate::containerizer::permissions::{below_root, check};
 use crate::containerizer::volume_mount::{OnPath, VolumeMount, on_path};
 use crate::containerizer::{Start, StartError};
 use crate::devices::Node;
@@ -317,7 +318,7 @@ mod tests {
     use mete_model::ContainerId;
 
     use super::*;
-    use crate::containerizer::oci::Permissions;
+    use crate::containerizer::permissions::Permissions;
 
     fn asked(change: impl FnOnce(&mut ContainerSpec)) -> Result<ContainerCreateBody, StartError> {
         let mut spec = ContainerSpec {

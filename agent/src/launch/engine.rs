@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::inner::{Inner, devices};
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::Tell;
-use crate::containerizer::{oci, users};
+use crate::containerizer::{permissions, users};
 use crate::docker::{Setup, Wanted};
 
 impl Launcher {
@@ -24,7 +24,7 @@ impl Launcher {
         setup: &Arc<Setup>,
         tell: &Tell,
     ) -> Result<Inner, Failure> {
-        oci::check(spec, &setup.permissions)
+        permissions::check(spec, &setup.permissions)
             .map_err(|error| Failure::new(LaunchStage::Start, error))?;
         if let Some(reference) = &spec.image {
             let login = self.fetched_login(job, spec).await?;

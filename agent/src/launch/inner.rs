@@ -16,7 +16,8 @@ use super::secrets::links_do;
 use super::{Failure, Job, Launcher, environment};
 use crate::containerizer::image::{Image, Tell};
 use crate::containerizer::image_root::ImageRoot;
-use crate::containerizer::oci::{self, Around, Permissions};
+use crate::containerizer::oci::Around;
+use crate::containerizer::permissions::{self as allowed, Permissions};
 use crate::containerizer::{image_users, users};
 use crate::devices::{self, Node};
 use crate::docker::{Wanted, is_for_engine};
@@ -68,7 +69,8 @@ impl Launcher {
             let reason = format!("this agent cannot run containers: {why}");
             Failure::new(LaunchStage::Start, reason)
         })?;
-        oci::check(spec, permissions).map_err(|error| Failure::new(LaunchStage::Start, error))?;
+        allowed::check(spec, permissions)
+            .map_err(|error| Failure::new(LaunchStage::Start, error))?;
         check_ports(job, spec)?;
         let mut mounted = BTreeMap::new();
         for mount in &spec.mounts {

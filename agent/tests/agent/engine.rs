@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mete_agent::cgroups::Limits;
 use mete_agent::containerizer::docker::Containerizers;
-use mete_agent::containerizer::oci::Permissions;
+use mete_agent::containerizer::permissions::Permissions;
 use mete_agent::containerizer::{Containerizer, Found, KillSignal, Start, StartError};
 use mete_agent::docker::{Setup, Wanted};
 use mete_agent_core::task_dir::End;

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use mete_agent::cgroups::Limits;
-use mete_agent::containerizer::oci::Permissions;
+use mete_agent::containerizer::permissions::Permissions;
 use mete_agent::containerizer::process::ProcessContainerizer;
 use mete_agent::containerizer::{Containerizer, Found, KillSignal, Start};
 use mete_agent::oci_runtime::OciRuntime;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mete_agent::cgroups::{Cgroups, Hierarchies, Limits, Options};
-use mete_agent::containerizer::oci::Permissions;
+use mete_agent::containerizer::permissions::Permissions;
 use mete_agent::containerizer::process::ProcessContainerizer;
 use mete_agent::containerizer::{Containerizer, Start};
 use mete_agent::oci_runtime::OciRuntime;
