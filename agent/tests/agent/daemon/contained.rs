@@ -9,7 +9,7 @@ use mete_model::{
 };
 
 use super::master::{Master, task};
-use super::world::{LOGIN, Work};
+use super::world::{LOGIN, Scene, Work};
 use crate::containers::possible;
 use crate::support::until;
 
@@ -43,11 +43,8 @@ async fn a_task_in_a_container_runs_is_healthy_and_survives_its_agent() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let names = register.agent_info.attributes.iter();
+    let mut scene = Scene::with(&[]).await;
+    let names = scene.register.agent_info.attributes.iter();
     let names: Vec<_> = names
         .filter(|one| one.name == "containerizers")
         .map(|one| one.text.as_ref().map(|text| text.value.as_str()))
@@ -60,20 +57,20 @@ async fn a_task_in_a_container_runs_is_healthy_and_survives_its_agent() {
     });
     spec.health_check = Some(asked_inside());
 
-    link.run(&spec).await;
-    let healthy = link.until_it(|status| status.healthy == Some(true)).await;
+    scene.link.run(&spec).await;
+    let healthy = scene
+        .link
+        .until_it(|status| status.healthy == Some(true))
+        .await;
     assert_eq!(healthy.state, TaskState::Running);
-    let said = work.said("web", "stdout").await;
+    let said = scene.work.said("web", "stdout").await;
     assert_eq!(said, "/srv /mnt/mesos/sandbox\n4444\n/mnt/mesos/sandbox\n");
-    agent.kill().await;
+    let mut scene = scene.again(&[]).await;
 
-    let agent = work.start(master.address, &[]);
-    let (mut link, again) = master.admit().await;
-    assert_eq!(again.tasks.len(), 1);
-    link.kill("web").await;
-    link.until(TaskState::Killed).await;
-    drop(link);
-    agent.stop().await.unwrap();
+    assert_eq!(scene.register.tasks.len(), 1);
+    scene.link.kill("web").await;
+    scene.link.until(TaskState::Killed).await;
+    let work = scene.end().await;
     until(|| std::fs::read_dir(work.path.join("tasks")).unwrap().count() == 0).await;
 }
 
@@ -82,10 +79,7 @@ async fn everybody_in_an_image_has_a_home() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let homes = [
         ("nobody-named", None, "/root\n"),
         ("named", Some("4444"), "/srv\n"),
@@ -94,15 +88,15 @@ async fn everybody_in_an_image_has_a_home() {
 
     for (id, user, home) in homes {
         let spec = contained(id, "echo $HOME", |one| one.user = user.map(str::to_owned));
-        link.run(&spec).await;
-        link.until(TaskState::Finished).await;
-        assert_eq!(work.said_now(id, "stdout"), home, "{id}");
+        scene.link.run(&spec).await;
+        scene.link.until(TaskState::Finished).await;
+        assert_eq!(scene.work.said_now(id, "stdout"), home, "{id}");
     }
     let mut own = contained("own", "echo $HOME", |_| {});
     own.command.environment.insert("HOME".into(), "/own".into());
-    link.run(&own).await;
-    link.until(TaskState::Finished).await;
-    assert_eq!(work.said_now("own", "stdout"), "/own\n");
+    scene.link.run(&own).await;
+    scene.link.until(TaskState::Finished).await;
+    assert_eq!(scene.work.said_now("own", "stdout"), "/own\n");
 }
 
 #[tokio::test]
@@ -110,10 +104,7 @@ async fn what_a_container_may_not_have_is_named() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &["--allow-capability=NET_ADMIN"]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&["--allow-capability=NET_ADMIN"]).await;
     let admin = |name: &str| -> LinuxCapability { name.parse().unwrap() };
 
     let refused = [
@@ -131,17 +122,19 @@ async fn what_a_container_may_not_have_is_named() {
         "user \"nobody\" is not known in the image",
     ];
     for (spec, expected) in refused.iter().zip(expected) {
-        link.run(spec).await;
-        let failed = link.until(TaskState::Failed).await;
+        scene.link.run(spec).await;
+        let failed = scene.link.until(TaskState::Failed).await;
         let message = failed.message.unwrap();
         assert!(message.contains(expected), "{message}");
         assert_eq!(failed.reason, Some(Reason::ContainerLaunchFailed));
     }
-    link.run(&contained("e", "true", |one| {
-        one.isolation.add.extend([admin("NET_ADMIN")])
-    }))
-    .await;
-    link.until(TaskState::Finished).await;
+    scene
+        .link
+        .run(&contained("e", "true", |one| {
+            one.isolation.add.extend([admin("NET_ADMIN")])
+        }))
+        .await;
+    scene.link.until(TaskState::Finished).await;
 }
 
 #[tokio::test]
@@ -175,29 +168,23 @@ async fn an_agent_that_copies_images_runs_containers_as_any_other() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, &["--image-root=copy"]);
-    let (mut link, register) = master.admit().await;
-    let attributes = register.agent_info.attributes.iter();
+    let mut scene = Scene::with(&["--image-root=copy"]).await;
+    let attributes = scene.register.agent_info.attributes.iter();
     let mut containerizers = attributes.filter(|one| one.name == "containerizers");
     let names = containerizers.next().unwrap().text.as_ref().unwrap();
     assert_eq!(names.value, "process,oci");
 
     let line =
         "echo mine > /mine; echo $(id -u) $(busybox grep -c overlay /proc/mounts); sleep 1000";
-    link.run(&contained("web", line, |one| one.user = None))
-        .await;
-    link.until(TaskState::Running).await;
-    assert_eq!(work.said("web", "stdout").await, "0 0\n");
-    agent.kill().await;
-    let agent = work.start(master.address, &["--image-root=copy"]);
-    let (mut link, _) = master.admit().await;
-    link.kill("web").await;
-    link.until(TaskState::Killed).await;
-    drop(link);
+    let spec = contained("web", line, |one| one.user = None);
+    scene.link.run(&spec).await;
+    scene.link.until(TaskState::Running).await;
+    assert_eq!(scene.work.said("web", "stdout").await, "0 0\n");
+    let mut scene = scene.again(&["--image-root=copy"]).await;
+    scene.link.kill("web").await;
+    scene.link.until(TaskState::Killed).await;
 
-    agent.stop().await.unwrap();
+    let work = scene.end().await;
     until(|| std::fs::read_dir(work.path.join("tasks")).unwrap().count() == 0).await;
 }
 
@@ -206,11 +193,8 @@ async fn a_login_that_a_task_of_dockers_kind_fetches_is_that_for_its_image() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
-    let beside = work.beside().join("keys");
+    let mut scene = Scene::with(&[]).await;
+    let beside = scene.work.beside().join("keys");
     std::fs::create_dir_all(beside.join(".docker")).unwrap();
     std::fs::write(beside.join(".docker/config.json"), LOGIN).unwrap();
     std::fs::write(beside.join(".dockercfg"), r#"{"registry":{"auth":"YTpi"}}"#).unwrap();
@@ -246,14 +230,19 @@ async fn a_login_that_a_task_of_dockers_kind_fetches_is_that_for_its_image() {
         ("newer", archive.clone(), "./.docker/config.json\n"),
         ("older", beside.join(".dockercfg"), "./.dockercfg\n"),
     ] {
-        link.run(&fetching(id, ContainerKind::Docker, &file)).await;
-        link.until(TaskState::Finished).await;
-        assert_eq!(work.said_now(id, "stdout"), there);
+        scene
+            .link
+            .run(&fetching(id, ContainerKind::Docker, &file))
+            .await;
+        scene.link.until(TaskState::Finished).await;
+        assert_eq!(scene.work.said_now(id, "stdout"), there);
     }
     // As Mesos' agents have it: for containers of its own kind nothing that is fetched is looked at.
-    link.run(&fetching("own-kind", ContainerKind::Mesos, &archive))
+    scene
+        .link
+        .run(&fetching("own-kind", ContainerKind::Mesos, &archive))
         .await;
-    let failed = link.until(TaskState::Failed).await;
+    let failed = scene.link.until(TaskState::Failed).await;
     let words = failed.message.unwrap();
     assert!(words.contains("private wants a login"), "{words}");
 }

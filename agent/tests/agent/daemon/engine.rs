@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::contained::asked_inside;
 use super::master::{Master, task};
-use super::world::{Work, json};
+use super::world::{Scene, Work, json};
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
 use crate::support::soon;
 
@@ -76,13 +76,10 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
         return;
     }
     let engine = Dockerd::start().await;
-    let mut master = Master::start().await;
-    let work = Work::new();
     let socket = format!("--docker-socket={}", engine.socket().display());
     let options = ["--containerizers=process,oci,docker", &socket];
-    let agent = work.start(master.address, &options);
-    let (mut link, register) = master.admit().await;
-    let mut attributes = register.agent_info.attributes.iter();
+    let mut scene = Scene::with(&options).await;
+    let mut attributes = scene.register.agent_info.attributes.iter();
     let kinds = attributes.find(|one| one.name == "containerizers").unwrap();
     assert_eq!(kinds.text.as_ref().unwrap().value, "process,oci,docker");
     let line =
@@ -90,29 +87,31 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
     let mut spec = on_engine("web", line, IMAGE);
     spec.health_check = Some(asked_inside());
 
-    link.run(&spec).await;
-    let running = link.until(TaskState::Running).await;
+    scene.link.run(&spec).await;
+    let running = scene.link.until(TaskState::Running).await;
     let said = mesos::TaskStatus::decode(&*running.original.unwrap()).unwrap();
     let said: serde_json::Value = serde_json::from_slice(said.data()).unwrap();
     assert!(said[0]["Name"].as_str().unwrap().starts_with("/mete-"));
     assert_eq!(said[0]["State"]["Running"], true);
-    let healthy = link.until_it(|status| status.healthy == Some(true)).await;
-    assert_eq!(healthy.state, TaskState::Running);
-    assert_eq!(work.said("web", "stdout").await, "web\n");
-    agent.kill().await;
-
-    let agent = work.start(master.address, &options);
-    let (mut link, again) = master.admit().await;
-    assert_eq!(again.tasks.len(), 1);
-    link.kill("web").await;
-    link.until(TaskState::Killed).await;
-    link.run(&on_engine("lost", "true", "127.0.0.1:1/nothing:1"))
+    let healthy = scene
+        .link
+        .until_it(|status| status.healthy == Some(true))
         .await;
-    let failed = link.until(TaskState::Failed).await;
+    assert_eq!(healthy.state, TaskState::Running);
+    assert_eq!(scene.work.said("web", "stdout").await, "web\n");
+    let mut scene = scene.again(&options).await;
+
+    assert_eq!(scene.register.tasks.len(), 1);
+    scene.link.kill("web").await;
+    scene.link.until(TaskState::Killed).await;
+    scene
+        .link
+        .run(&on_engine("lost", "true", "127.0.0.1:1/nothing:1"))
+        .await;
+    let failed = scene.link.until(TaskState::Failed).await;
     let message = failed.message.unwrap();
     assert!(message.contains("127.0.0.1:1/nothing:1"), "{message}");
-    drop(link);
-    agent.stop().await.unwrap();
+    scene.end().await;
     soon(async {
         while !engine.containers().await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;

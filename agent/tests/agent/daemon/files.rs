@@ -3,18 +3,15 @@
 use mete_model::TaskState;
 
 use super::master::{Master, task};
-use super::world::{Work, get, json};
+use super::world::{Scene, Work, get, json};
 
 #[tokio::test]
 async fn a_sandbox_can_be_listed_read_and_downloaded() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
+    let mut scene = Scene::with(&[]).await;
+    let port = scene.port;
     let line = "echo hello; mkdir sub; head -c 200000 /dev/zero | tr '\\0' x > sub/large";
-    link.run(&task("t", line)).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&task("t", line)).await;
+    scene.link.until(TaskState::Finished).await;
 
     let (_, tasks) = json(port, "/v1/tasks", &[]).await;
     let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
@@ -71,13 +68,10 @@ async fn a_sandbox_can_be_listed_read_and_downloaded() {
 
 #[tokio::test]
 async fn who_reads_beyond_an_end_is_told_where_it_is() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "echo hello")).await;
-    link.until(TaskState::Finished).await;
+    let mut scene = Scene::with(&[]).await;
+    let port = scene.port;
+    scene.link.run(&task("t", "echo hello")).await;
+    scene.link.until(TaskState::Finished).await;
 
     let (_, all) = json(port, "/files/debug", &[]).await;
     let sandbox = all.as_object().unwrap().keys().next().unwrap();
@@ -138,13 +132,10 @@ async fn no_path_leads_out_of_a_sandbox() {
 
 #[tokio::test]
 async fn what_is_refused_is_refused_in_the_words_of_mesos() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "echo hello")).await;
-    link.until(TaskState::Finished).await;
+    let mut scene = Scene::with(&[]).await;
+    let port = scene.port;
+    scene.link.run(&task("t", "echo hello")).await;
+    scene.link.until(TaskState::Finished).await;
     let (_, tasks) = json(port, "/v1/tasks", &[]).await;
     let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
 

@@ -3,8 +3,8 @@
 use mete_agent::cgroups::{Cgroups, Hierarchies, Limits, Options, remove};
 use mete_model::{Limit, Reason, Resources, TaskLimits, TaskSpec, TaskState};
 
-use super::master::{Master, task};
-use super::world::{Work, json};
+use super::master::task;
+use super::world::{Scene, json};
 use crate::support::until;
 
 /// Holds 60 MB, and says so.
@@ -64,24 +64,26 @@ async fn a_task_may_have_as_much_memory_as_its_limit_says() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
 
     let free = [
         small("higher", HOLDS_60_MB, memory(Limit::At(256 << 20))),
         small("free", HOLDS_60_MB, memory(Limit::Unlimited)),
     ];
     for spec in &free {
-        link.run(spec).await;
-        link.until(TaskState::Finished).await;
-        assert_eq!(work.said_now(spec.id.as_str(), "stdout"), "60000000\n");
+        scene.link.run(spec).await;
+        scene.link.until(TaskState::Finished).await;
+        assert_eq!(
+            scene.work.said_now(spec.id.as_str(), "stdout"),
+            "60000000\n"
+        );
     }
     let line = format!("{HOLDS_60_MB} | grep 60000000");
-    link.run(&small("tight", &line, TaskLimits::default()))
+    scene
+        .link
+        .run(&small("tight", &line, TaskLimits::default()))
         .await;
-    let failed = link.until(TaskState::Failed).await;
+    let failed = scene.link.until(TaskState::Failed).await;
     assert_eq!(failed.reason, Some(Reason::ContainerLimitationMemory));
 }
 
@@ -90,32 +92,28 @@ async fn requests_and_limits_are_told_apart_also_by_the_next_agent() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, &["--cpu-quota"]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&["--cpu-quota"]).await;
     let limits = TaskLimits {
         cpus_milli: Some(Limit::At(1_500)),
         mem_bytes: Some(Limit::At(64 << 20)),
     };
-    link.run(&small("t", "echo up; sleep 1000", limits)).await;
-    link.until(TaskState::Running).await;
-    agent.kill().await;
+    scene
+        .link
+        .run(&small("t", "echo up; sleep 1000", limits))
+        .await;
+    scene.link.until(TaskState::Running).await;
+    let mut scene = scene.again(&["--cpu-quota"]).await;
 
-    let agent = work.start(master.address, &["--cpu-quota"]);
-    let (mut link, register) = master.admit().await;
-
-    assert_eq!(register.tasks[0].task_info.limits["mem"].value, 64.0);
-    let port = register.agent_info.port();
+    assert_eq!(scene.register.tasks[0].task_info.limits["mem"].value, 64.0);
+    let port = scene.port;
     let (_, all) = json(port, "/monitor/statistics", &[]).await;
     let known = &all[0]["statistics"];
     assert_eq!(known["cpus_soft_limit"], 0.1);
     assert_eq!(known["cpus_limit"], 1.5);
     assert_eq!(known["mem_soft_limit_bytes"], 32 << 20);
     assert_eq!(known["mem_limit_bytes"], 64 << 20);
-    link.kill("t").await;
-    link.until(TaskState::Killed).await;
-    drop(link);
-    agent.stop().await.unwrap();
+    scene.link.kill("t").await;
+    scene.link.until(TaskState::Killed).await;
+    let work = scene.end().await;
     until(|| std::fs::read_dir(work.path.join("tasks")).unwrap().count() == 0).await;
 }

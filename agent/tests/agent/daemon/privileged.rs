@@ -3,9 +3,9 @@
 use mete_model::{Reason, TaskSpec, TaskState};
 
 use super::contained::contained;
-use super::master::{Link, Master};
+use super::master::Link;
 use super::runtime;
-use super::world::Work;
+use super::world::Scene;
 use crate::containers::possible;
 
 /// Says what of the machine it may change, and finds.
@@ -31,41 +31,35 @@ async fn nobody_is_privileged_unless_the_operator_says_so() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
 
-    let said = refused(&mut link, &privileged("a", "true")).await;
+    let said = refused(&mut scene.link, &privileged("a", "true")).await;
     assert!(
         said.contains("does not allow privileged containers"),
         "{said}"
     );
     let grouped = contained("b", "true", |one| one.groups = vec!["0".into()]);
-    let said = refused(&mut link, &grouped).await;
+    let said = refused(&mut scene.link, &grouped).await;
     assert!(said.contains("does not allow group \"0\""), "{said}");
 }
 
 /// Runs what looks around itself on an agent that is built in a certain way.
 async fn looks_around(more: &[&str]) {
-    let mut master = Master::start().await;
-    let work = Work::new();
     let more: Vec<_> = ["--allow-privileged"].iter().chain(more).copied().collect();
-    let _agent = work.start(master.address, &more);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&more).await;
 
-    link.run(&privileged("all", LOOK)).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&privileged("all", LOOK)).await;
+    scene.link.until(TaskState::Finished).await;
     let grouped = contained("in-groups", "id -G", |one| {
         one.user = Some("web".into());
         one.groups = vec!["17".into(), "0".into()];
     });
-    link.run(&grouped).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&grouped).await;
+    scene.link.until(TaskState::Finished).await;
     let grouped = contained("unknown", "true", |one| one.groups = vec!["nobodys".into()]);
-    let said = refused(&mut link, &grouped).await;
+    let said = refused(&mut scene.link, &grouped).await;
 
-    let told = work.said_now("all", "stdout");
+    let told = scene.work.said_now("all", "stdout");
     let here = std::fs::read_to_string("/proc/self/status").unwrap();
     let all = here
         .lines()
@@ -81,7 +75,7 @@ async fn looks_around(more: &[&str]) {
         let is_here = std::path::Path::new(node).exists();
         assert_eq!(told.contains(word), is_here, "{node}: {told}");
     }
-    let groups = work.said_now("in-groups", "stdout");
+    let groups = scene.work.said_now("in-groups", "stdout");
     let mut groups: Vec<_> = groups.split_whitespace().collect();
     groups.sort_unstable();
     assert!(

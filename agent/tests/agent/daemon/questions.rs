@@ -11,7 +11,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::master::{Master, task};
-use super::world::{Work, get, json as get_json};
+use super::world::{Scene, Work, get, json as get_json};
 use crate::support::soon;
 
 /// Asks an agent; status and JSON.
@@ -26,13 +26,10 @@ async fn ask(port: i32, path: &str, question: &Value) -> (u16, Value) {
 
 #[tokio::test]
 async fn every_question_is_answered_and_the_task_is_in_the_answers() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "echo hello; sleep 1000")).await;
-    link.until(TaskState::Running).await;
+    let mut scene = Scene::with(&[]).await;
+    let port = scene.port;
+    scene.link.run(&task("t", "echo hello; sleep 1000")).await;
+    scene.link.until(TaskState::Running).await;
 
     for name in [
         "HEALTH",
@@ -184,13 +181,10 @@ fn has_the_names_of_mesos(metrics: &Value) {
 
 #[tokio::test]
 async fn files_are_listed_and_read_and_nothing_outside_of_sandboxes() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
-    link.run(&task("t", "echo hello")).await;
-    link.until(TaskState::Finished).await;
+    let mut scene = Scene::with(&[]).await;
+    let port = scene.port;
+    scene.link.run(&task("t", "echo hello")).await;
+    scene.link.until(TaskState::Finished).await;
     let (_, tasks) = get_json(port, "/v1/tasks", &[]).await;
     let sandbox = tasks["tasks"][0]["sandbox"].as_str().unwrap().to_owned();
     let list = |path: &str| json!({ "type": "LIST_FILES", "list_files": { "path": path } });
@@ -219,11 +213,8 @@ async fn files_are_listed_and_read_and_nothing_outside_of_sandboxes() {
 
 #[tokio::test]
 async fn protobuf_scripts_and_other_paths_are_understood() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (_link, register) = master.admit().await;
-    let port = register.agent_info.port();
+    let scene = Scene::with(&[]).await;
+    let port = scene.port;
     let question = Call {
         r#type: Some(call::Type::GetVersion.into()),
         ..Call::default()

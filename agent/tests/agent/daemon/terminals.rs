@@ -5,10 +5,10 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::contained::contained;
-use super::master::{Link, Master, task};
+use super::master::task;
 use super::nested::{Caller, container, data};
 use super::runtime;
-use super::world::Work;
+use super::world::Scene;
 use crate::containers::possible;
 use crate::support::until;
 
@@ -39,30 +39,23 @@ async fn types(port: i32, records: &[Value]) -> StatusCode {
 
 /// One that talks, on an agent that is killed and started again before anybody answers.
 async fn talks(spec: &TaskSpec, more: &[&str]) {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, more);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(more).await;
     let id = spec.id.as_str();
-    link.run(spec).await;
-    link.until(TaskState::Running).await;
-    until(|| work.said_now(id, "stdout").contains("33 77")).await;
-    drop(link);
-    agent.kill().await;
-    let agent = work.start(master.address, more);
-    let (mut link, register): (Link, _) = master.admit().await;
+    scene.link.run(spec).await;
+    scene.link.until(TaskState::Running).await;
+    until(|| scene.work.said_now(id, "stdout").contains("33 77")).await;
+    let mut scene = scene.again(more).await;
 
-    let port = register.agent_info.port();
+    let port = scene.port;
     let typed = types(port, &[another_size(44), data("hello\n")]).await;
 
     assert_eq!(typed, StatusCode::OK);
-    link.until(TaskState::Finished).await;
-    let said = work.said_now(id, "stdout");
+    scene.link.until(TaskState::Finished).await;
+    let said = scene.work.said_now(id, "stdout");
     let expected = "terminal\r\n33 77\r\nhello\r\ngot hello\r\n44 100\r\n";
     assert_eq!(said, expected);
-    assert_eq!(work.said_now(id, "stderr"), "");
-    drop(link);
-    agent.stop().await.unwrap();
+    assert_eq!(scene.work.said_now(id, "stderr"), "");
+    scene.end().await;
 }
 
 #[tokio::test]
@@ -87,33 +80,27 @@ async fn so_does_one_that_crun_has_built_a_container_for() {
 
 #[tokio::test]
 async fn a_terminal_is_that_of_the_session_so_that_keys_are_signals() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let spec = with_terminal(task("t", "echo up > /dev/tty; exec sleep 1000"));
-    link.run(&spec).await;
-    link.until(TaskState::Running).await;
-    until(|| work.said_now("t", "stdout") == "up\r\n").await;
+    scene.link.run(&spec).await;
+    scene.link.until(TaskState::Running).await;
+    until(|| scene.work.said_now("t", "stdout") == "up\r\n").await;
 
-    let typed = types(register.agent_info.port(), &[data("\u{3}")]).await;
+    let typed = types(scene.port, &[data("\u{3}")]).await;
 
     assert_eq!(typed, StatusCode::OK);
-    let failed = link.until(TaskState::Failed).await;
+    let failed = scene.link.until(TaskState::Failed).await;
     let words = failed.message.unwrap();
     assert!(words.contains("signal"), "{words}");
 }
 
 #[tokio::test]
 async fn nothing_is_typed_where_there_is_no_terminal() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    link.run(&task("t", "exec sleep 1000")).await;
-    link.until(TaskState::Running).await;
+    let mut scene = Scene::with(&[]).await;
+    scene.link.run(&task("t", "exec sleep 1000")).await;
+    scene.link.until(TaskState::Running).await;
 
-    let typed = types(register.agent_info.port(), &[data("x")]).await;
+    let typed = types(scene.port, &[data("x")]).await;
 
     assert_eq!(typed, StatusCode::BAD_REQUEST);
 }

@@ -13,8 +13,8 @@ use wire::agent_message::Message as Said;
 use wire::master_message::Message;
 
 use super::groups;
-use super::master::{Link, Master, task};
-use super::world::{Work, json};
+use super::master::{Link, task};
+use super::world::{Scene, Work, json};
 use crate::containers::possible;
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
 use crate::support::{soon, until};
@@ -71,33 +71,39 @@ async fn erased(link: &mut Link) -> wire::VolumeErased {
 
 #[tokio::test]
 async fn what_a_task_leaves_on_a_volume_the_next_one_finds_even_after_a_crash() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let mine = volume("prod/db", "var/data", false);
 
-    link.run(&holding("one", "echo kept > var/data/file", &mine))
+    scene
+        .link
+        .run(&holding("one", "echo kept > var/data/file", &mine))
         .await;
-    link.until(TaskState::Finished).await;
-    agent.kill().await;
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    link.run(&holding("two", "cat var/data/file", &mine)).await;
-    link.until(TaskState::Finished).await;
-    link.run(&holding(
-        "other",
-        "ls var/data",
-        &volume("prod", "var/data", false),
-    ))
-    .await;
-    link.until(TaskState::Finished).await;
+    scene.link.until(TaskState::Finished).await;
+    let mut scene = scene.again(&[]).await;
+    scene
+        .link
+        .run(&holding("two", "cat var/data/file", &mine))
+        .await;
+    scene.link.until(TaskState::Finished).await;
+    scene
+        .link
+        .run(&holding(
+            "other",
+            "ls var/data",
+            &volume("prod", "var/data", false),
+        ))
+        .await;
+    scene.link.until(TaskState::Finished).await;
 
-    assert_eq!(work.said_now("two", "stdout"), "kept\n");
-    assert_eq!(work.said_now("other", "stdout"), "", "a volume of its own");
-    let file = place(&work, "prod db").join("file");
+    assert_eq!(scene.work.said_now("two", "stdout"), "kept\n");
+    assert_eq!(
+        scene.work.said_now("other", "stdout"),
+        "",
+        "a volume of its own"
+    );
+    let file = place(&scene.work, "prod db").join("file");
     assert_eq!(fs::read_to_string(file).unwrap(), "kept\n");
-    let port = register.agent_info.port();
+    let port = scene.port;
     let (_, shown) = json(port, "/v1/volumes", &[]).await;
     let shown = &shown["volumes"][1];
     assert_eq!(
@@ -112,27 +118,24 @@ async fn what_a_task_leaves_on_a_volume_the_next_one_finds_even_after_a_crash() 
 
 #[tokio::test]
 async fn a_destroyed_volume_is_gone_when_the_agent_says_so_whoever_was_killed() {
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let mine = volume("db", "data", false);
-    link.run(&holding("t", "echo x > data/file; sleep 1000", &mine))
+    scene
+        .link
+        .run(&holding("t", "echo x > data/file; sleep 1000", &mine))
         .await;
-    link.until(TaskState::Running).await;
-    let place = place(&work, "db");
+    scene.link.until(TaskState::Running).await;
+    let place = place(&scene.work, "db");
     until(|| place.join("file").exists()).await;
 
-    erase(&link, "db").await;
-    link.run(&holding("late", "true", &mine)).await;
-    let refused = link.until(TaskState::Failed).await;
-    agent.kill().await;
+    erase(&scene.link, "db").await;
+    scene.link.run(&holding("late", "true", &mine)).await;
+    let refused = scene.link.until(TaskState::Failed).await;
     assert!(place.join("file").exists(), "a task holds it");
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
-    link.kill("t").await;
-    link.until(TaskState::Killed).await;
-    let answer = erased(&mut link).await;
+    let mut scene = scene.again(&[]).await;
+    scene.link.kill("t").await;
+    scene.link.until(TaskState::Killed).await;
+    let answer = erased(&mut scene.link).await;
 
     assert_eq!(
         refused.message.as_deref(),
@@ -140,15 +143,15 @@ async fn a_destroyed_volume_is_gone_when_the_agent_says_so_whoever_was_killed() 
     );
     assert_eq!((answer.volume.id.as_str(), answer.failure), ("data", None));
     assert!(!place.exists());
-    erase(&link, "db").await;
+    erase(&scene.link, "db").await;
     assert_eq!(
-        erased(&mut link).await.failure,
+        erased(&mut scene.link).await.failure,
         None,
         "nothing is left twice"
     );
-    link.run(&holding("new", "ls -A data", &mine)).await;
-    link.until(TaskState::Finished).await;
-    assert_eq!(work.said_now("new", "stdout"), "");
+    scene.link.run(&holding("new", "ls -A data", &mine)).await;
+    scene.link.until(TaskState::Finished).await;
+    assert_eq!(scene.work.said_now("new", "stdout"), "");
 }
 
 #[tokio::test]
@@ -156,10 +159,7 @@ async fn a_container_sees_its_volume_where_it_wants_it() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let inside = |id: &str, line: &str, volume: &Resources, image: Option<&str>| {
         let mut spec = holding(id, line, volume);
         spec.container = Some(Box::new(ContainerSpec {
@@ -184,11 +184,11 @@ async fn a_container_sees_its_volume_where_it_wants_it() {
         None,
     );
     for spec in [&writes, &reads] {
-        link.run(spec).await;
-        link.until(TaskState::Finished).await;
+        scene.link.run(spec).await;
+        scene.link.until(TaskState::Finished).await;
     }
 
-    let said = work.said_now("reads", "stdout");
+    let said = scene.work.said_now("reads", "stdout");
     assert_eq!(said, "from inside\nread only\n");
 }
 
@@ -213,10 +213,7 @@ async fn a_path_of_the_sandbox_that_leads_to_a_volume_means_the_volume() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let mine = volume("db", "pgdata", false);
     let sandbox = |path: &str| MountSource::Sandbox(path.into());
     let paths = [
@@ -226,13 +223,11 @@ async fn a_path_of_the_sandbox_that_leads_to_a_volume_means_the_volume() {
     ];
     let line = "cat /var/lib/pg/log; echo y >> /var/lib/pg/log; echo b > /below/b; cat pgdata/log /all/pgdata/sub/dir/b";
 
-    link.run(&seeing("one", line, &mine, &paths)).await;
-    link.until(TaskState::Finished).await;
-    agent.kill().await;
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
-    link.run(&seeing("two", line, &mine, &paths)).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&seeing("one", line, &mine, &paths)).await;
+    scene.link.until(TaskState::Finished).await;
+    let mut scene = scene.again(&[]).await;
+    scene.link.run(&seeing("two", line, &mine, &paths)).await;
+    scene.link.until(TaskState::Finished).await;
     let mut bare = seeing(
         "bare",
         "cat other/log",
@@ -240,18 +235,21 @@ async fn a_path_of_the_sandbox_that_leads_to_a_volume_means_the_volume() {
         &[("other", sandbox("pgdata"))],
     );
     bare.container.as_mut().unwrap().image = None;
-    link.run(&bare).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&bare).await;
+    scene.link.until(TaskState::Finished).await;
     let reads = volume("db", "pgdata", true);
     let line = "echo z > /var/lib/pg/log || echo read only";
-    link.run(&seeing("reads", line, &reads, &paths[..1])).await;
-    link.until(TaskState::Finished).await;
+    scene
+        .link
+        .run(&seeing("reads", line, &reads, &paths[..1]))
+        .await;
+    scene.link.until(TaskState::Finished).await;
 
-    assert_eq!(work.said_now("one", "stdout"), "y\nb\n");
-    assert_eq!(work.said_now("two", "stdout"), "y\ny\ny\nb\n");
-    assert_eq!(work.said_now("bare", "stdout"), "y\ny\n");
-    assert_eq!(work.said_now("reads", "stdout"), "read only\n");
-    let log = place(&work, "db").join("log");
+    assert_eq!(scene.work.said_now("one", "stdout"), "y\nb\n");
+    assert_eq!(scene.work.said_now("two", "stdout"), "y\ny\ny\nb\n");
+    assert_eq!(scene.work.said_now("bare", "stdout"), "y\ny\n");
+    assert_eq!(scene.work.said_now("reads", "stdout"), "read only\n");
+    let log = place(&scene.work, "db").join("log");
     assert_eq!(fs::read_to_string(log).unwrap(), "y\ny\n");
 }
 
@@ -261,14 +259,8 @@ async fn an_engine_too_mounts_the_volume_that_a_path_of_the_sandbox_leads_to() {
         return;
     }
     let engine = Dockerd::start().await;
-    let mut master = Master::start().await;
-    let work = Work::new();
     let socket = format!("--docker-socket={}", engine.socket().display());
-    let agent = work.start(
-        master.address,
-        &["--containerizers=process,oci,docker", &socket],
-    );
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&["--containerizers=process,oci,docker", &socket]).await;
     let mine = volume("db", "pgdata", false);
     let paths = [
         ("/var/lib/pg", MountSource::Sandbox("pgdata".into())),
@@ -283,16 +275,15 @@ async fn an_engine_too_mounts_the_volume_that_a_path_of_the_sandbox_leads_to() {
         container.kind = ContainerKind::Docker;
         container.image = Some(IMAGE.into());
         container.hostname = Some("engine".into());
-        link.run(&spec).await;
-        link.until(TaskState::Finished).await;
+        scene.link.run(&spec).await;
+        scene.link.until(TaskState::Finished).await;
     }
 
-    assert_eq!(work.said_now("two", "stdout"), "y\ny\ny\n");
-    assert_eq!(work.said_now("two", "name"), "engine\n");
-    let log = place(&work, "db").join("log");
+    assert_eq!(scene.work.said_now("two", "stdout"), "y\ny\ny\n");
+    assert_eq!(scene.work.said_now("two", "name"), "engine\n");
+    let log = place(&scene.work, "db").join("log");
     assert_eq!(fs::read_to_string(log).unwrap(), "y\ny\n");
-    drop(link);
-    agent.stop().await.unwrap();
+    scene.end().await;
 }
 
 #[tokio::test]
@@ -300,10 +291,7 @@ async fn tasks_of_a_group_find_the_volume_of_their_executor_below_its_sandbox() 
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let mut pod = groups::executor(Network::Host);
     pod.resources.add(&volume("db", "data", false));
     let parent = [("/srv", MountSource::Parent("data".into()))];
@@ -313,18 +301,18 @@ async fn tasks_of_a_group_find_the_volume_of_their_executor_below_its_sandbox() 
         let writes = seeing(writer, "echo y >> /srv/log", &none, &parent);
         let reads = seeing(reader, "cat /srv/log; sleep 1000", &none, &parent);
         let begun = [(writer, TaskState::Finished), (reader, TaskState::Running)];
-        groups::run(&link, &pod, &[groups::init(writes), reads]).await;
-        groups::heard(&mut link, &begun).await;
+        groups::run(&scene.link, &pod, &[groups::init(writes), reads]).await;
+        groups::heard(&mut scene.link, &begun).await;
         let other = holding("other", "true", &volume("db", "data", false));
-        link.run(&other).await;
-        let refused = link.until(TaskState::Failed).await;
+        scene.link.run(&other).await;
+        let refused = scene.link.until(TaskState::Failed).await;
         let said = refused.message.unwrap();
         assert_eq!(said, "volume db: data is held by executor pod");
-        link.kill(reader).await;
-        groups::heard(&mut link, &[(reader, TaskState::Killed)]).await;
+        scene.link.kill(reader).await;
+        groups::heard(&mut scene.link, &[(reader, TaskState::Killed)]).await;
     }
 
-    let log = place(&work, "db").join("log");
+    let log = place(&scene.work, "db").join("log");
     assert_eq!(fs::read_to_string(log).unwrap(), "y\ny\n");
 }
 
@@ -333,13 +321,11 @@ async fn mounts_further_in_are_not_hidden_and_dockers_kind_has_its_directories_m
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
     let work = Work::new();
     let root = work.beside().join("allowed");
     fs::create_dir(&root).unwrap();
     let option = format!("--volume-root={}", root.display());
-    let _agent = work.start(master.address, &[&option]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::in_work(work, &[&option]).await;
     let host = |path: &str| MountSource::Host(root.join(path).display().to_string());
     let paths = [
         ("/data/sub/db", MountSource::Sandbox("db".into())),
@@ -348,20 +334,20 @@ async fn mounts_further_in_are_not_hidden_and_dockers_kind_has_its_directories_m
     ];
     let line = "echo d > /data/sub/db/f; echo s > /data/sub/f; echo o > /data/f";
     let mut spec = seeing("docker", line, &Resources::none(), &paths);
-    link.run(&spec).await;
-    let failed = link.until(TaskState::Failed).await;
+    scene.link.run(&spec).await;
+    let failed = scene.link.until(TaskState::Failed).await;
     let message = failed.message.unwrap();
     assert!(message.contains("No such file"), "{message}");
 
     spec.container.as_mut().unwrap().kind = ContainerKind::Docker;
     spec.id = "again".parse().unwrap();
-    link.run(&spec).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&spec).await;
+    scene.link.until(TaskState::Finished).await;
 
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     assert_eq!(text("new/sub/f"), "s\n");
     assert_eq!(text("new/outer/f"), "o\n");
-    assert_eq!(work.said_now("again", "db/f"), "d\n");
+    assert_eq!(scene.work.said_now("again", "db/f"), "d\n");
 }
 
 #[tokio::test]
@@ -370,30 +356,26 @@ async fn a_volume_by_name_is_there_for_whoever_names_it_in_a_container_or_on_an_
         return;
     }
     let engine = Dockerd::start().await;
-    let mut master = Master::start().await;
-    let work = Work::new();
     let socket = format!("--docker-socket={}", engine.socket().display());
     let options = ["--containerizers=process,oci,docker", &socket];
-    let agent = work.start(master.address, &options);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&options).await;
     let named = [("/data", MountSource::Named("my-data".into()))];
     let line = "echo $MESOS_TASK_ID >> /data/log; cat /data/log";
 
     let mut own = seeing("own", line, &Resources::none(), &named);
     own.command.user = Some("4444".into());
-    link.run(&own).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&own).await;
+    scene.link.until(TaskState::Finished).await;
     let mut on_engine = seeing("engine", line, &Resources::none(), &named);
     let container = on_engine.container.as_mut().unwrap();
     container.kind = ContainerKind::Docker;
     container.image = Some(IMAGE.into());
-    link.run(&on_engine).await;
-    link.until(TaskState::Finished).await;
+    scene.link.run(&on_engine).await;
+    scene.link.until(TaskState::Finished).await;
 
-    assert_eq!(work.said_now("own", "stdout"), "own\n");
-    assert_eq!(work.said_now("engine", "stdout"), "own\nengine\n");
-    drop(link);
-    agent.stop().await.unwrap();
+    assert_eq!(scene.work.said_now("own", "stdout"), "own\n");
+    assert_eq!(scene.work.said_now("engine", "stdout"), "own\nengine\n");
+    scene.end().await;
 }
 
 /// Removes a volume that is kept by name: the status, and why not.
@@ -409,16 +391,15 @@ async fn a_volume_by_name_is_told_and_removed_when_no_task_names_it() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, register) = master.admit().await;
-    let port = register.agent_info.port();
+    let mut scene = Scene::with(&[]).await;
+    let port = scene.port;
     let named = [("/data", MountSource::Named("my-data".into()))];
     let line = "echo kept > /data/log; exec sleep 1000";
-    link.run(&seeing("holder", line, &Resources::none(), &named))
+    scene
+        .link
+        .run(&seeing("holder", line, &Resources::none(), &named))
         .await;
-    link.until(TaskState::Running).await;
+    scene.link.until(TaskState::Running).await;
 
     let (status, why) = remove_named(port, "my-data").await;
     assert_eq!(status, 409, "{why}");
@@ -428,8 +409,8 @@ async fn a_volume_by_name_is_told_and_removed_when_no_task_names_it() {
     assert_eq!(told["tasks"], serde_json::json!(["holder"]));
     let place = std::path::PathBuf::from(told["path"].as_str().unwrap());
     until(|| place.join("log").exists()).await;
-    link.kill("holder").await;
-    link.until(TaskState::Killed).await;
+    scene.link.kill("holder").await;
+    scene.link.until(TaskState::Killed).await;
     let (status, why) = remove_named(port, "my-data").await;
 
     assert_eq!(status, 200, "{why}");
@@ -444,18 +425,15 @@ async fn a_path_of_a_group_that_leads_to_another_task_is_refused() {
     if !possible() {
         return;
     }
-    let mut master = Master::start().await;
-    let work = Work::new();
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let pod = groups::executor(Network::Host);
     for path in ["tasks/holder/data", "./containers"] {
         let mounts = [("/srv", MountSource::Parent(path.into()))];
         let peeks = seeing("peeks", "true", &Resources::none(), &mounts);
 
-        groups::run(&link, &pod, &[peeks]).await;
+        groups::run(&scene.link, &pod, &[peeks]).await;
 
-        let failed = link.until(TaskState::Failed).await;
+        let failed = scene.link.until(TaskState::Failed).await;
         let said = failed.message.unwrap();
         assert!(said.contains("is another task's"), "{said}");
     }

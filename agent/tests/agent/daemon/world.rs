@@ -15,6 +15,7 @@ use mete_agent::networks::{NetworkOptions, Networks};
 use mete_agent::{Options, RunError, run_with};
 use mete_daemon::config;
 use mete_model::TaskState;
+use mete_proto::mete::v1 as wire;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -22,30 +23,61 @@ use super::master::{Link, Master, task};
 use crate::containers::busybox;
 use crate::support::{shim, soon, until, wanted_runtime};
 
-/// An agent of a master, and a task `t` on it that sleeps. Ends from the top down.
+/// An agent of a master, and what the two say to each other. Ends from the top down.
 pub(super) struct Scene {
-    _link: Link,
-    _agent: Daemon,
+    pub(super) link: Link,
+    pub(super) agent: Daemon,
     pub(super) work: Work,
-    _master: Master,
+    pub(super) master: Master,
+    pub(super) register: wire::Register,
     pub(super) port: i32,
 }
 
 impl Scene {
-    pub(super) async fn sleeping() -> Self {
-        let mut master = Master::start().await;
-        let work = Work::new();
-        let agent = work.start(master.address, &[]);
-        let (mut link, register) = master.admit().await;
-        link.run(&task("t", "exec sleep 1000")).await;
-        link.until(TaskState::Running).await;
+    /// The agent has registered, with these options beside the usual ones.
+    pub(super) async fn with(options: &[&str]) -> Self {
+        Self::in_work(Work::new(), options).await
+    }
+
+    /// The same in a work directory that something has been done with.
+    pub(super) async fn in_work(work: Work, options: &[&str]) -> Self {
+        Self::begun(Master::start().await, work, options).await
+    }
+
+    async fn begun(mut master: Master, work: Work, options: &[&str]) -> Self {
+        let agent = work.start(master.address, options);
+        let (link, register) = master.admit().await;
+        let port = register.agent_info.port();
         Self {
-            _link: link,
-            _agent: agent,
+            link,
+            agent,
             work,
-            _master: master,
-            port: register.agent_info.port(),
+            master,
+            register,
+            port,
         }
+    }
+
+    /// A task `t` sleeps on it.
+    pub(super) async fn sleeping() -> Self {
+        let mut scene = Self::with(&[]).await;
+        scene.link.run(&task("t", "exec sleep 1000")).await;
+        scene.link.until(TaskState::Running).await;
+        scene
+    }
+
+    /// The agent is killed, and started again with these options.
+    pub(super) async fn again(self, options: &[&str]) -> Self {
+        drop(self.link);
+        self.agent.kill().await;
+        Self::begun(self.master, self.work, options).await
+    }
+
+    /// The agent is asked to end, and does; what it has left.
+    pub(super) async fn end(self) -> Work {
+        drop(self.link);
+        self.agent.stop().await.unwrap();
+        self.work
     }
 }
 
