@@ -90,7 +90,13 @@ impl Cluster {
         self.mark_unreachable(now, id, "it did not come back in time", out);
     }
 
-    fn mark_unreachable(&mut self, now: Timestamp, id: &AgentId, why: &str, out: &mut Out) {
+    pub(super) fn mark_unreachable(
+        &mut self,
+        now: Timestamp,
+        id: &AgentId,
+        why: &str,
+        out: &mut Out,
+    ) {
         let Some(agent) = self.agents.get(id) else {
             return;
         };

@@ -56,7 +56,10 @@ impl Cluster {
         };
         let id = match &registration.id {
             Some(id) => id.clone(),
-            None => self.agents.new_id(&self.settings.incarnation),
+            None => {
+                self.succeed(now, &registration.info.endpoint, out);
+                self.agents.new_id(&self.settings.incarnation)
+            }
         };
         let executors_before = self.executors.custom_on(&id);
         self.leave_old_link(now, &id, out);
@@ -118,6 +121,24 @@ impl Cluster {
             agent: agent.id.clone(),
             missing,
         })
+    }
+
+    /// One that nobody hears of will not come back when a new one begins where it was (as in Mesos): its work directory was
+    /// lost, and its tasks with it.
+    fn succeed(&mut self, now: Timestamp, place: &Endpoint, out: &mut Out) {
+        let all_are_heard_of = self.agents.all.len() == self.agents.pings.len();
+        if all_are_heard_of {
+            return;
+        }
+        let was_there = |agent: &&Arc<Agent>| match agent.reach {
+            Reach::Recovered { .. } | Reach::Disconnected { .. } => agent.info.endpoint == *place,
+            Reach::Registered { .. } | Reach::Unreachable { .. } => false,
+        };
+        let before = self.agents.all.values().filter(was_there);
+        let before: Vec<AgentId> = before.map(|agent| agent.id.clone()).collect();
+        for id in before {
+            self.mark_unreachable(now, &id, "another agent has begun at its address", out);
+        }
     }
 
     fn refuse_agent(&mut self, link: LinkId, error: &RegisterError, out: &mut Out) {

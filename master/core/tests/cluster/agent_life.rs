@@ -64,6 +64,33 @@ impl Scene {
     }
 }
 
+#[test]
+fn who_begins_where_one_was_that_nobody_hears_of_takes_its_place() {
+    let mut scene = scene();
+    let other = scene.world.registration("b");
+    scene.disconnect();
+
+    scene.world.step(Input::RegisterAgent(Box::new(other)));
+    assert!(matches!(scene.reach(), Reach::Disconnected { .. }));
+    let same = scene.world.registration("a");
+    let out = scene.world.step(Input::RegisterAgent(Box::new(same)));
+
+    assert!(matches!(scene.reach(), Reach::Unreachable { .. }));
+    let (task, state) = ("one".to_owned(), TaskState::Unreachable);
+    let expected = [(task, state, Some(Reason::AgentRemoved))];
+    assert_eq!(updates(&out, scene.client.link), expected);
+}
+
+#[test]
+fn one_that_is_heard_of_is_left_alone() {
+    let mut scene = scene();
+    let same = scene.world.registration("a");
+
+    scene.world.step(Input::RegisterAgent(Box::new(same)));
+
+    assert!(matches!(scene.reach(), Reach::Registered { .. }));
+}
+
 fn silent(world: &mut World) -> Out {
     world.pass_in_silence(Duration::from_secs(90))
 }
