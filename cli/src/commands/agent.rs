@@ -49,7 +49,7 @@ pub(crate) enum Ask {
     /// Says that an agent never comes back: its tasks are over, and its id is refused from now on.
     #[command(alias = "gone")]
     MarkGone {
-        /// Its id; what is unreachable is not found by another name.
+        /// Its hostname, or its id.
         name: String,
     },
 }
@@ -132,7 +132,11 @@ async fn order(
 
 /// Agents that are connected, or were a moment ago.
 fn agents(state: &Value) -> impl Iterator<Item = &Value> {
-    let lists = ["slaves", "recovered_slaves"].map(|key| state[key].as_array());
+    listed(state, &["slaves", "recovered_slaves"])
+}
+
+fn listed<'a>(state: &'a Value, lists: &[&'static str]) -> impl Iterator<Item = &'a Value> {
+    let lists: Vec<_> = lists.iter().map(|key| state[*key].as_array()).collect();
     lists.into_iter().flatten().flatten()
 }
 
@@ -142,23 +146,28 @@ fn called_by(agent: &Value) -> String {
     format!("{hostname} ({id})")
 }
 
-/// The id of the agent that is meant. A name that fits nobody is taken for an id: the master knows agents that are away,
-/// too.
+/// The id of the agent that is meant: of one that is here, else of one that is not heard of. A name that fits nobody is
+/// taken for an id: the master knows which agents are gone, too.
 fn find(state: &Value, name: &str) -> Result<String> {
-    let mut fits = agents(state).filter(|agent| {
+    let fits = |agent: &&Value| {
         let id = agent["id"].as_str().unwrap_or_default();
         let end = id.rsplit('-').next().unwrap_or_default();
         id == name || end == name || agent["hostname"] == name
-    });
-    let Some(first) = fits.next() else {
-        return Ok(name.to_owned());
     };
-    let more: Vec<&Value> = fits.collect();
-    if !more.is_empty() {
-        let all: Vec<String> = std::iter::once(first).chain(more).map(called_by).collect();
-        bail!("{name:?} fits several agents: {}", all.join(", "));
+    let mut found: Vec<&Value> = agents(state).filter(fits).collect();
+    if found.is_empty() {
+        found = listed(state, &["unreachable_agents"])
+            .filter(fits)
+            .collect();
     }
-    Ok(table::cell(&first["id"]))
+    match &found[..] {
+        [] => Ok(name.to_owned()),
+        [one] => Ok(table::cell(&one["id"])),
+        several => {
+            let all: Vec<String> = several.iter().copied().map(called_by).collect();
+            bail!("{name:?} fits several agents: {}", all.join(", "))
+        }
+    }
 }
 
 async fn list(addresses: &Addresses, json: bool) -> Result<()> {
@@ -166,31 +175,42 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
     if json {
         return table::json(&state["slaves"]);
     }
-    let rows = state["slaves"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|agent| {
-            let of = |name: &str| {
-                format!(
-                    "{}/{}",
-                    amount(&agent["used_resources"][name]),
-                    amount(&agent["resources"][name])
-                )
-            };
-            [
-                table::cell(&agent["id"]),
-                authority(
-                    &table::cell(&agent["hostname"]),
-                    table::cell(&agent["port"]),
-                ),
-                standing(&state, agent),
-                of("cpus"),
-                of("mem"),
-                of("disk"),
-                attributes(&agent["attributes"]),
-            ]
-        });
+    let here = listed(&state, &["slaves"]).map(|agent| {
+        let of = |name: &str| {
+            format!(
+                "{}/{}",
+                amount(&agent["used_resources"][name]),
+                amount(&agent["resources"][name])
+            )
+        };
+        [
+            table::cell(&agent["id"]),
+            authority(
+                &table::cell(&agent["hostname"]),
+                table::cell(&agent["port"]),
+            ),
+            standing(&state, agent),
+            of("cpus"),
+            of("mem"),
+            of("disk"),
+            attributes(&agent["attributes"]),
+        ]
+    });
+    let away = listed(&state, &["recovered_slaves", "unreachable_agents"]).map(|agent| {
+        let [cpus, mem, disk, attributes] = std::array::from_fn(|_| "-".to_owned());
+        [
+            table::cell(&agent["id"]),
+            authority(
+                &table::cell(&agent["hostname"]),
+                table::cell(&agent["port"]),
+            ),
+            absence(agent),
+            cpus,
+            mem,
+            disk,
+            attributes,
+        ]
+    });
     table::print(
         [
             "AGENT",
@@ -201,9 +221,19 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
             "DISK USED",
             "ATTRIBUTES",
         ],
-        rows,
+        here.chain(away),
     );
     Ok(())
+}
+
+/// `unreachable since 2026-11-28T20:05:00Z`, or that it is not back since the master began anew.
+fn absence(agent: &Value) -> String {
+    let since = agent["unreachable_time"].as_f64();
+    let since = since.and_then(|at| jiff::Timestamp::from_second(at as i64).ok());
+    since.map_or_else(
+        || "not back yet".to_owned(),
+        |since| format!("unreachable since {since}"),
+    )
 }
 
 /// `active`, or why it gets no tasks; while it drains, also until when, and whose tasks are left.
@@ -258,8 +288,19 @@ mod tests {
             { "id": "m-S0", "hostname": "a" },
             { "id": "m-S1", "hostname": "b" },
             { "id": "n-S1", "hostname": "b" },
+        ], "unreachable_agents": [
+            { "id": "m-S4", "hostname": "a", "unreachable_time": 1_795_896_300.5 },
+            { "id": "m-S5", "hostname": "c", "unreachable_time": 1_795_896_300.5 },
         ] });
 
+        assert_eq!(find(&state, "c")?, "m-S5");
+        assert_eq!(
+            find(&state, "m-S4")?,
+            "m-S4",
+            "by its name is meant the one that is here"
+        );
+        let away = &state["unreachable_agents"][0];
+        assert_eq!(absence(away), "unreachable since 2026-11-28T20:05:00Z");
         assert_eq!(find(&state, "m-S1")?, "m-S1");
         assert_eq!(find(&state, "S0")?, "m-S0");
         assert_eq!(find(&state, "a")?, "m-S0");

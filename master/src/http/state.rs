@@ -15,6 +15,7 @@ use self::parts::Parts;
 use self::shapes::{
     AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape,
     OfferShape, RecoveredShape, ResourcesShape, SaidOfExecutor, StateShape, StatusShape, TaskShape,
+    UnreachableShape,
 };
 use crate::draining::drain_info;
 use crate::grpc::About;
@@ -37,6 +38,8 @@ pub(super) fn write(view: &View, about: &About) -> Result<Vec<u8>, serde_json::E
     here.for_each(|agent| state.agent(agent));
     state.text("],\"recovered_slaves\":");
     state.shape(&recovered(view.agents.values().map(Arc::as_ref)))?;
+    state.text(",\"unreachable_agents\":");
+    state.shape(&unreachable(view.agents.values().map(Arc::as_ref)))?;
     state.text(",");
     frameworks(&mut state, view, |_| true)?;
     state.text(",\"orphan_tasks\":[],\"unregistered_frameworks\":[]}");
@@ -106,6 +109,23 @@ fn recovered<'a>(known: impl Iterator<Item = &'a Agent>) -> Vec<RecoveredShape<'
         port: agent.info.endpoint.port,
     })
     .collect()
+}
+
+/// Agents that are not heard of and may come back; Mesos tells how many there are, and not which.
+fn unreachable<'a>(known: impl Iterator<Item = &'a Agent>) -> Vec<UnreachableShape<'a>> {
+    let away = known.filter_map(|agent| match agent.reach {
+        Reach::Unreachable { since } if !agent.is_gone() => Some(UnreachableShape {
+            id: agent.id.as_str(),
+            hostname: &agent.info.endpoint.hostname,
+            port: agent.info.endpoint.port,
+            unreachable_time: since.as_secs_f64(),
+        }),
+        Reach::Unreachable { .. }
+        | Reach::Recovered { .. }
+        | Reach::Registered { .. }
+        | Reach::Disconnected { .. } => None,
+    });
+    away.collect()
 }
 
 fn about_cluster<'a>(view: &View, about: &'a About) -> StateShape<'a> {

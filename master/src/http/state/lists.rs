@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::parts::Parts;
-use super::shapes::{self, AgentShape, RecoveredShape, TaskShape};
-use super::{agent_shape, framework_shape, recovered, task_shape};
+use super::shapes::{self, AgentShape, RecoveredShape, TaskShape, UnreachableShape};
+use super::{agent_shape, framework_shape, recovered, task_shape, unreachable};
 use crate::grpc::About;
 use crate::http::Pages;
 use crate::http::asked::Query;
@@ -69,6 +69,7 @@ struct OneAgent {
 struct AgentsShape<'a> {
     slaves: Vec<AgentShape<'a>>,
     recovered_slaves: Vec<RecoveredShape<'a>>,
+    unreachable_agents: Vec<UnreachableShape<'a>>,
 }
 
 async fn slaves(
@@ -101,6 +102,7 @@ async fn slaves(
         let shape = AgentsShape {
             slaves: here.collect(),
             recovered_slaves: recovered(meant.iter().copied()),
+            unreachable_agents: unreachable(meant.iter().copied()),
         };
         serde_json::to_vec(&shape)
     };

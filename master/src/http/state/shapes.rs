@@ -96,6 +96,16 @@ pub(super) struct RecoveredShape<'a> {
     pub(super) port: u16,
 }
 
+/// An agent that is not heard of.
+#[derive(Serialize)]
+pub(super) struct UnreachableShape<'a> {
+    pub(super) id: &'a str,
+    pub(super) hostname: &'a str,
+    pub(super) port: u16,
+    /// Since when, in seconds.
+    pub(super) unreachable_time: f64,
+}
+
 /// A framework without what it has.
 #[derive(Serialize)]
 pub(super) struct FrameworkShape<'a> {
