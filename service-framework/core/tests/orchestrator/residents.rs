@@ -744,6 +744,15 @@ fn everything_has_an_owner(world: &World) {
 
 const AGENTS: u8 = 2;
 
+/// Everything that is waited for comes or is given up: launches and kills of which nothing is heard, then what one of them
+/// was to hold and nobody has seen.
+fn at_last(world: &mut World) {
+    for seconds in [700, 100] {
+        happen(world, &Event::Pass { seconds });
+        world.calm();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
@@ -758,8 +767,7 @@ proptest! {
         for task in away {
             world.find(&task);
         }
-        happen(&mut world, &Event::Pass { seconds: 700 });
-        world.calm();
+        at_last(&mut world);
         let wanted = world.view().apps.get(&id("/db")).and_then(|app| app.wanted.clone());
         let wanted = wanted.map_or(0, |version| version.spec.instances as usize);
         prop_assert_eq!(world.tasks.len(), wanted);
@@ -773,4 +781,32 @@ proptest! {
         let left = world.stored_keys();
         prop_assert!(left.iter().all(|key| !key.starts_with("release/") && !key.starts_with("instance/")), "{:?}", left);
     }
+}
+
+#[test]
+fn one_whose_accept_was_lost_gives_its_place_to_another_in_the_end() {
+    let mut world = world(AGENTS);
+    let put = |command, instances| Event::Put { command, instances };
+    for event in [
+        put(0, 1),
+        Event::Offer { aimed: false },
+        Event::Remove,
+        put(1, 3),
+        Event::EndKilled,
+        Event::Pass { seconds: 1 },
+        Event::Offer { aimed: false },
+        Event::Kill {
+            task: 0,
+            wipe: true,
+        },
+        Event::LoseAccepts,
+        put(0, 3),
+    ] {
+        happen(&mut world, &event);
+        everything_has_an_owner(&world);
+    }
+
+    at_last(&mut world);
+
+    assert_eq!(world.tasks.len(), 3);
 }
