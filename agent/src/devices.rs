@@ -156,7 +156,7 @@ const MAX_DEPTH: usize = 8;
 /// All device nodes of the machine but those that every container has of its own. Blocks for a moment.
 ///
 /// # Errors
-/// When `/dev` cannot be read, or holds more than [`MAX_NODES`].
+/// When `/dev` cannot be read, or holds more than 2,048 nodes.
 pub fn of_machine() -> io::Result<Vec<Node>> {
     let mut nodes = Vec::new();
     below(Path::new("/dev"), 0, &mut nodes)?;

@@ -200,8 +200,11 @@ impl Orchestrator {
                     .iter()
                     .flat_map(|wanted| asked_ports(&wanted.spec)),
             );
+            // Nearly all instances are of the version that is wanted.
+            let wanted = app.wanted.as_ref().map(|wanted| wanted.version);
             let instances = app.instances.values();
-            ports.extend(instances.flat_map(|instance| asked_ports(&instance.version.spec)));
+            let others = instances.filter(|instance| Some(instance.version.version) != wanted);
+            ports.extend(others.flat_map(|instance| asked_ports(&instance.version.spec)));
         }
         let changing = self.deployments.iter().flat_map(|one| &one.affected);
         let former = changing.filter_map(|(app, before)| {
