@@ -292,8 +292,14 @@ async fn refused_for_good_the_agent_says_so_and_leaves_its_tasks() {
     };
     link.say(Message::Refused(refused)).await;
 
-    let words = agent.ended().await.unwrap_err().to_string();
+    let ended = agent.ended().await.unwrap_err();
+    let words = mete_daemon::chain(&ended);
     assert!(words.contains("another cluster's"), "{words}");
+    assert_eq!(
+        Exit::of(&ended),
+        Exit::Usage,
+        "starting again does not help"
+    );
     assert_eq!(fs::read_dir(work.path.join("tasks")).unwrap().count(), 1);
 }
 
