@@ -56,7 +56,8 @@ fn given(file: Option<&Path>) -> Option<&Path> {
     file.filter(|file| !file.as_os_str().is_empty())
 }
 
-fn or<'a>(address: &'a str, usual: &'a str) -> &'a str {
+/// An address that was given, or the usual one.
+pub(crate) fn or<'a>(address: &'a str, usual: &'a str) -> &'a str {
     if address.is_empty() { usual } else { address }
 }
 

@@ -14,7 +14,7 @@ use tokio::fs::File;
 use tokio::task::spawn_blocking;
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
-use crate::client::{Addresses, Api};
+use crate::client::{Addresses, Api, or};
 use crate::table;
 
 /// Shown of a digest: `sha256:` and as many digits as nobody mistakes.
@@ -55,6 +55,9 @@ pub(crate) enum Ask {
     },
 }
 
+/// Where an agent listens unless it is told otherwise.
+const AGENT: &str = "http://127.0.0.1:5051";
+
 /// Which agent is meant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Agent {
@@ -63,7 +66,7 @@ pub(crate) struct Agent {
         long = "agent",
         env = "METE_AGENT",
         value_name = "URL",
-        default_value = "http://127.0.0.1:5051"
+        default_value = AGENT
     )]
     url: String,
 }
@@ -72,7 +75,7 @@ impl Agent {
     pub(super) fn api(&self, addresses: &Addresses) -> Result<Api> {
         Api::new(
             "agent",
-            &self.url,
+            or(&self.url, AGENT),
             &addresses.credentials()?,
             "--agent or METE_AGENT",
         )
