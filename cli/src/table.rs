@@ -3,6 +3,7 @@
 use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use mete_model::agent::authority;
 use serde_json::Value;
 
 /// Prints rows under their heads; columns as wide as they need.
@@ -21,6 +22,11 @@ pub(crate) fn print<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
 pub(crate) fn json(value: &Value) -> Result<()> {
     crate::say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// Where an agent of the master's state is: `host:port`.
+pub(crate) fn address(agent: &Value) -> String {
+    authority(&cell(&agent["hostname"]), cell(&agent["port"]))
 }
 
 /// A value as a cell: text without quotes, nothing for null.

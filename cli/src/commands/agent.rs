@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use mete_daemon::config::duration;
-use mete_model::agent::authority;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -185,10 +184,7 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
         };
         [
             table::cell(&agent["id"]),
-            authority(
-                &table::cell(&agent["hostname"]),
-                table::cell(&agent["port"]),
-            ),
+            table::address(agent),
             standing(&state, agent),
             of("cpus"),
             of("mem"),
@@ -200,10 +196,7 @@ async fn list(addresses: &Addresses, json: bool) -> Result<()> {
         let [cpus, mem, disk, attributes] = std::array::from_fn(|_| "-".to_owned());
         [
             table::cell(&agent["id"]),
-            authority(
-                &table::cell(&agent["hostname"]),
-                table::cell(&agent["port"]),
-            ),
+            table::address(agent),
             absence(agent),
             cpus,
             mem,

@@ -1,7 +1,6 @@
 //! Where a task is: its agent.
 
 use anyhow::{Context as _, Result, bail};
-use mete_model::agent::authority;
 use serde_json::Value;
 
 use crate::client::Addresses;
@@ -49,8 +48,7 @@ pub(super) async fn task(addresses: &Addresses, id: &str) -> Result<Found> {
 pub(super) fn agents(state: &Value) -> impl Iterator<Item = (String, String)> {
     let agents = state["slaves"].as_array().into_iter().flatten();
     agents.map(|agent| {
-        let (host, port) = (table::cell(&agent["hostname"]), table::cell(&agent["port"]));
-        let url = format!("http://{}", authority(&host, port));
+        let url = format!("http://{}", table::address(agent));
         (table::cell(&agent["id"]), url)
     })
 }
