@@ -16,6 +16,7 @@ mod container; // the life of one container
 mod engine; // calls with a time limit
 pub mod follow; // the follower, a program of its own
 mod init; // the first process of a container
+mod keyboard; // what is typed into a terminal
 pub(crate) mod presence; // whether the engine answers
 mod pull; // images, with progress
 
@@ -32,6 +33,7 @@ pub(crate) use ask::is_for_engine;
 pub(crate) use container::{destroy, inspect, kill, start, usage};
 pub use engine::{Engine, EngineError};
 pub(crate) use init::of as init_of;
+pub(crate) use keyboard::Keyboard;
 use mete_model::container::{Pull, SecretValue};
 
 /// The label that names the agent of a container.

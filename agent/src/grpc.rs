@@ -239,6 +239,7 @@ fn refusal(error: &DeskError) -> Status {
             SessionError::NotStarted { .. }
             | SessionError::Spawn(_)
             | SessionError::Terminal(_)
+            | SessionError::Engine(_)
             | SessionError::Lost
             | SessionError::Slow,
         ) => Status::internal(words),

@@ -9,8 +9,8 @@
 //! dropped: the shim sees its socket close and ends everything the command has started. Should the agent die, the same
 //! happens.
 
-mod stream;
-mod terminal; // that of a task's own program // one end of a terminal or pipe, without blocking
+mod stream; // one end of a terminal or pipe, without blocking
+mod terminal; // that of a task's own program
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,8 +37,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::docker::EngineError;
 use crate::shims::{self, Executable};
 use stream::Stream;
+use terminal::Terminal;
 
 /// Sessions at once: each is a process beside the tasks, and some descriptors here.
 const MAX_SESSIONS: usize = 64;
@@ -81,6 +83,9 @@ pub(crate) enum SessionError {
     /// The terminal is there and cannot be reached.
     #[error("the terminal of the task cannot be reached")]
     Terminal(#[source] io::Error),
+    /// The terminal is that of a container, and its engine does not let anybody type.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// There is no shim.
     #[error("the shim of the command could not be started")]
     Spawn(#[source] io::Error),
@@ -196,15 +201,10 @@ impl Sessions {
     ) -> Result<mpsc::Sender<Said>, SessionError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SessionError::TooMany)?;
-        let dir = dir.clone();
-        let found = spawn_blocking(move || terminal::of_task(&dir)).await;
-        let found = found.map_err(|error| SessionError::Spawn(io::Error::other(error)))?;
-        let found = found.map_err(SessionError::Terminal)?;
-        let found = found.ok_or(SessionError::NoTerminal)?;
-        let stream = Stream::new(found).map_err(SessionError::Terminal)?;
+        let terminal = Terminal::of(dir).await?.ok_or(SessionError::NoTerminal)?;
         let (said, says) = mpsc::channel(WAITING_PARTS);
         tokio::spawn(async move {
-            terminal::type_in(stream, says).await;
+            terminal.type_in(says).await;
             drop(place);
         });
         Ok(said)

@@ -184,7 +184,8 @@ impl TaskDesk {
         principal: Option<&Principal>,
     ) -> Result<mpsc::Sender<Said>, DeskError> {
         let run = named::running_in(&self.handle.view(), container)?;
-        let said = self.sessions.type_into(&self.own_dir(&run)?).await?;
+        let dir = self.containerizer.task_dir(&run.container);
+        let said = self.sessions.type_into(&dir).await?;
         info!(
             task = %run.key.task,
             framework = %run.key.framework,

@@ -63,11 +63,17 @@ pub(super) fn body(
                 .into(),
         ),
         tty: task.terminal.map(|_| true),
+        // Not only for the first who types.
+        open_stdin: task.terminal.map(|_| true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         host_config: Some(HostConfig {
             mounts: Some(mounts(setup, &task.sandbox, wanted)?),
             devices: Some(wanted.devices.iter().map(device).collect()),
+            // Engines before version 23 do not look at it; the follower tells them.
+            console_size: task
+                .terminal
+                .map(|size| vec![size.rows.into(), size.columns.into()]),
             ..walls(spec, limits(setup, task.limits))
         }),
         ..ContainerCreateBody::default()
@@ -133,15 +139,13 @@ fn walls(spec: &ContainerSpec, limits: HostConfig) -> HostConfig {
             config: None,
         }),
         network_mode: Some(network(&spec.network).to_owned()),
-        // All, then those that remain: the engine's own choice is not asked.
-        cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(
-            isolation
-                .remaining()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        ),
+        // All, then those that remain: the engine's own choice is not asked. One that is privileged has all that the engine
+        // knows of, and older engines refuse the names of newer powers.
+        cap_drop: (!isolation.privileged).then(|| vec!["ALL".to_owned()]),
+        cap_add: (!isolation.privileged).then(|| {
+            let remaining = isolation.remaining();
+            remaining.iter().map(ToString::to_string).collect()
+        }),
         security_opt: Some(security(isolation)),
         // It finds the devices of the machine without being told which.
         privileged: isolation.privileged.then_some(true),
@@ -389,6 +393,18 @@ mod tests {
         assert_eq!(devices.len(), 1);
         assert_eq!(devices[0].path_on_host.as_deref(), Some("/dev/gpu0"));
         assert_eq!(devices[0].cgroup_permissions.as_deref(), Some("rw"));
+    }
+
+    #[test]
+    fn one_that_is_privileged_is_asked_for_as_such_and_no_power_by_name() {
+        let mut spec = ContainerSpec::default();
+        spec.isolation.raze();
+
+        let host = walls(&spec, HostConfig::default());
+
+        assert_eq!((host.privileged, host.cap_add), (Some(true), None));
+        assert_eq!(host.cap_drop, None);
+        assert_eq!(host.security_opt.unwrap(), ["seccomp=unconfined"]);
     }
 
     #[test]

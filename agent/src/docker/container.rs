@@ -46,6 +46,7 @@ pub(crate) async fn start(
 ) -> Result<Shim, StartError> {
     let engine = Engine::connect(&setup.socket).await?;
     let (place, own, container) = (dir.clone(), setup.clone(), task.container.clone());
+    let terminal = task.terminal;
     let (body, launch) = blocking(move || prepare(&own, &place, &task, &wanted)).await?;
     let id = engine.create(&name(&container), body).await?;
     let record = EngineContainer {
@@ -56,6 +57,7 @@ pub(crate) async fn start(
             .await?
             .unwrap_or_else(|| "SIGTERM".to_owned()),
         id,
+        terminal,
         init: None,
         cgroups: mete_agent_core::task_dir::CgroupPlan::default(),
     };

@@ -10,14 +10,19 @@ use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
 };
+use mete_agent_core::task_dir::session::Size;
 
 /// How long the engine may take for one call: removing a container on a busy disk takes seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Characters of the engine's words that go into an error.
 const MAX_SAID_CHARS: usize = 400;
+
+/// Keys at which an engine lets go of who types: by its own choice ^P and ^Q, which programs of terminals use. It cannot be told
+/// that there are none; nobody types NUL so often in a row.
+const LET_GO: &str = "ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@";
 
 /// What the engine answers when it has no such thing.
 const NOT_FOUND: u16 = 404;
@@ -42,6 +47,12 @@ pub enum EngineError {
     Slow {
         /// Its socket.
         socket: PathBuf,
+    },
+    /// The task directory does not say which container it is.
+    #[error("it is not known which container of the Docker Engine the task has: {why}")]
+    Unknown {
+        /// Why not.
+        why: String,
     },
     /// It says no.
     #[error("the Docker Engine refuses: {message}")]
@@ -175,6 +186,30 @@ impl Engine {
             .stream(true)
             .build();
         self.call(self.docker.attach_container(id, Some(options)))
+            .await
+    }
+
+    /// Where what is typed into its terminal goes.
+    pub(super) async fn attach_input(
+        &self,
+        id: &str,
+    ) -> Result<AttachContainerResults, EngineError> {
+        let options = AttachContainerOptionsBuilder::new()
+            .stdin(true)
+            .stream(true)
+            .detach_keys(LET_GO)
+            .build();
+        self.call(self.docker.attach_container(id, Some(options)))
+            .await
+    }
+
+    /// Gives its terminal another size.
+    pub(super) async fn resize(&self, id: &str, size: Size) -> Result<(), EngineError> {
+        let options = ResizeContainerTTYOptionsBuilder::new()
+            .h(size.rows.into())
+            .w(size.columns.into())
+            .build();
+        self.call(self.docker.resize_container_tty(id, options))
             .await
     }
 

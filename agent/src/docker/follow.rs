@@ -85,6 +85,10 @@ async fn follow(dir: &TaskDir) -> Option<Exit> {
         Err(error) => return Some(not_started(&sentence(&error))),
     };
     let started_at_us = now_us();
+    if let Some(size) = known.terminal {
+        // Another size is no reason to end it.
+        let _ = engine.resize(&known.id, size).await;
+    }
     if let Ok(state) = engine.state(&known.id).await
         && let Some((init, groups)) = init::find(state.pid.unwrap_or(0), &known.id)
     {

@@ -585,6 +585,7 @@ fn refusal(error: &DeskError) -> HttpError {
         DeskError::Session(
             SessionError::Spawn(_)
             | SessionError::Terminal(_)
+            | SessionError::Engine(_)
             | SessionError::Lost
             | SessionError::Slow,
         ) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::session::Size;
 use super::{CgroupPlan, DOCKER_FILE, Exit, Process, TOLD_FILE, TaskFile};
 use crate::image::signal_number;
 
@@ -21,6 +22,9 @@ pub struct EngineContainer {
     pub id: String,
     /// What asks its program to end, as the engine names signals.
     pub stop_signal: String,
+    /// The size that its terminal begins with; `None`: it has no terminal.
+    #[serde(default)]
+    pub terminal: Option<Size>,
     /// Its first process; `None`: it does not run yet, or the engine is not of this machine.
     #[serde(default)]
     pub init: Option<Process>,

@@ -7,12 +7,15 @@ use mete_model::{ContainerSpec, TaskSpec, TaskState};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use prost::Message as _;
+use reqwest::StatusCode;
 
 use super::contained::asked_inside;
 use super::master::{Master, task};
+use super::nested::data;
+use super::terminals::{another_size, types, with_terminal};
 use super::world::{Scene, Work, json};
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
-use crate::support::soon;
+use crate::support::{soon, until};
 
 fn on_engine(id: &str, line: &str, image: &str) -> TaskSpec {
     let mut spec = task(id, line);
@@ -118,4 +121,109 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
         }
     })
     .await;
+}
+
+/// Says that it has a terminal, and when that has its first size, which an engine gives it a moment later; then what is typed,
+/// and the size by then.
+const TALK: &str = "test -t 0 && test -t 1 && echo terminal; \
+    until stty size 2>/dev/null | grep -q '33 77'; do sleep 0.05; done; \
+    echo sized; read word; echo got $word; stty size";
+
+#[tokio::test]
+async fn a_task_with_a_terminal_on_an_engine_hears_what_is_typed_also_after_a_restart_of_its_agent()
+{
+    if !engine_possible() {
+        return;
+    }
+    let engine = Dockerd::start().await;
+    let socket = format!("--docker-socket={}", engine.socket().display());
+    let options = ["--containerizers=process,oci,docker", &socket];
+    let mut scene = Scene::with(&options).await;
+    let spec = with_terminal(on_engine("talks", TALK, IMAGE));
+    scene.link.run(&spec).await;
+    scene.link.until(TaskState::Running).await;
+    until(|| scene.work.said_now("talks", "stdout").contains("sized")).await;
+    let mut scene = scene.again(&options).await;
+
+    // At ^P and ^Q engines let go of who types, unless they are told otherwise.
+    let first = types(scene.port, &[another_size(44), data("hel\u{10}\u{11}")]).await;
+    let second = types(scene.port, &[data("lo\n")]).await;
+
+    assert_eq!((first, second), (StatusCode::OK, StatusCode::OK));
+    scene.link.until(TaskState::Finished).await;
+    let said = scene.work.said_now("talks", "stdout");
+    let expected = "terminal\r\nsized\r\nhel^Plo\r\ngot hel\u{10}lo\r\n44 100\r\n";
+    assert_eq!(said, expected);
+    assert_eq!(scene.work.said_now("talks", "stderr"), "");
+
+    let spec = with_terminal(on_engine(
+        "keys",
+        "trap 'exit 5' INT; echo up; while :; do sleep 0.1; done",
+        IMAGE,
+    ));
+    scene.link.run(&spec).await;
+    scene.link.until(TaskState::Running).await;
+    until(|| scene.work.said_now("keys", "stdout") == "up\r\n").await;
+    assert_eq!(types(scene.port, &[data("\u{3}")]).await, StatusCode::OK);
+    scene.link.until(TaskState::Failed).await;
+    let deaf = on_engine("deaf", "exec sleep 1000", IMAGE);
+    scene.link.run(&deaf).await;
+    scene.link.until(TaskState::Running).await;
+    let typed = types(scene.port, &[data("x")]).await;
+    assert_eq!(typed, StatusCode::BAD_REQUEST);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_privileged_task_on_an_engine_may_what_root_may_and_one_with_groups_has_them() {
+    if !engine_possible() {
+        return;
+    }
+    let engine = Dockerd::start().await;
+    let socket = format!("--docker-socket={}", engine.socket().display());
+    let docker = ["--containerizers=process,oci,docker", &socket];
+    let mut scene = Scene::with(&[docker[0], docker[1], "--allow-privileged"]).await;
+    let line = "grep CapEff /proc/self/status; grep Seccomp: /proc/self/status; \
+        mkdir /m && mount -t tmpfs none /m && echo mounted; id -G";
+    let mut all = on_engine("all", line, IMAGE);
+    let inside = all.container.as_mut().unwrap();
+    inside.isolation.raze();
+    let mut grouped = on_engine("grouped", line, IMAGE);
+    let inside = grouped.container.as_mut().unwrap();
+    inside.user = Some("7:8".into());
+    inside.groups = vec!["17".into(), "0".into()];
+
+    scene.link.run(&grouped).await;
+    scene.link.until(TaskState::Finished).await;
+    scene.link.run(&all).await;
+    let ended = scene.link.until_it(|status| status.state.is_terminal());
+    let privileged = ended.await;
+    let mut scene = scene.again(&docker).await;
+    let mut refused = Vec::new();
+    for (mut spec, id) in [(all, "all-again"), (grouped, "grouped-again")] {
+        spec.id = id.parse().unwrap();
+        scene.link.run(&spec).await;
+        refused.push(scene.link.until(TaskState::Failed).await.message.unwrap());
+    }
+
+    // An engine gives powers that a machine may not have; then nothing that is privileged runs on it.
+    let said = privileged.message.unwrap_or_default();
+    if !said.contains("unable to apply caps") {
+        assert_eq!(privileged.state, TaskState::Finished, "{said}");
+        let told = scene.work.said_now("all", "stdout");
+        let here = std::fs::read_to_string("/proc/self/status").unwrap();
+        let mut powers = here.lines().filter(|line| line.starts_with("CapEff"));
+        for expected in [powers.next().unwrap(), "Seccomp:\t0", "mounted"] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+    }
+    let told = scene.work.said_now("grouped", "stdout");
+    assert!(told.contains("CapEff:\t0000000000000000"), "{told}");
+    assert!(!told.contains("mounted"), "{told}");
+    let mut groups: Vec<_> = told.lines().last().unwrap().split(' ').collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["0", "17", "8"]);
+    assert!(refused[0].contains("privileged"), "{refused:?}");
+    assert!(refused[1].contains("group \"17\""), "{refused:?}");
+    scene.end().await;
 }

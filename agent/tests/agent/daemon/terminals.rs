@@ -16,7 +16,7 @@ use crate::support::until;
 const TALK: &str =
     "test -t 0 && test -t 1 && echo terminal; stty size; read word; echo got $word; stty size";
 
-fn with_terminal(mut spec: TaskSpec) -> TaskSpec {
+pub(super) fn with_terminal(mut spec: TaskSpec) -> TaskSpec {
     spec.command.terminal = Some(WindowSize {
         rows: 33,
         columns: 77,
@@ -24,14 +24,14 @@ fn with_terminal(mut spec: TaskSpec) -> TaskSpec {
     spec
 }
 
-fn another_size(rows: u32) -> Value {
+pub(super) fn another_size(rows: u32) -> Value {
     let size = json!({ "window_size": { "rows": rows, "columns": 100 } });
     json!({ "type": "PROCESS_IO", "process_io": {
         "type": "CONTROL", "control": { "type": "TTY_INFO", "tty_info": size } } })
 }
 
 /// Types into the only task of an agent.
-async fn types(port: i32, records: &[Value]) -> StatusCode {
+pub(super) async fn types(port: i32, records: &[Value]) -> StatusCode {
     let named = json!({ "type": "CONTAINER_ID", "container_id": container(port).await });
     let records: Vec<_> = [named].into_iter().chain(records.iter().cloned()).collect();
     Caller::of(port).input(&records).await
