@@ -76,15 +76,18 @@ impl Keeper {
                 }
             }
         }
+        // A backend that the worker has no more is "No such proxy.", and has no sessions.
         let mut line = String::new();
         for backend in &backends {
-            line.push_str(&format!("show stat {backend} 4 -1;"));
-            if line.len() > MAX_LINE_BYTES {
-                add_sessions(
-                    &self.sockets.ask(&std::mem::take(&mut line)).await?,
-                    &mut sessions,
-                )?;
+            let command = format!("show stat {backend} 4 -1");
+            if !line.is_empty() && line.len() + 1 + command.len() > MAX_LINE_BYTES {
+                let answer = self.sockets.ask(&std::mem::take(&mut line)).await?;
+                add_sessions(&answer, &mut sessions)?;
             }
+            if !line.is_empty() {
+                line.push(';'); // between two only: after one that is the last HAProxy reads an unknown command
+            }
+            line.push_str(&command);
         }
         if !line.is_empty() {
             add_sessions(&self.sockets.ask(&line).await?, &mut sessions)?;
