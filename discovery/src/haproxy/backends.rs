@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use mete_proto::rest::backends::{Instance, InstanceState, Mode, Protocol, Service};
+use mete_proto::rest::backends::{Instance, InstanceState, Mode, Protocol, Service, ServiceKey};
 
 use super::labels::{self, BadLabel, Balance, Settings};
 use super::names;
@@ -67,7 +67,7 @@ pub enum Problem {
         /// Which label, and why.
         label: BadLabel,
     },
-    /// Two services ask for one port; the one that has had it for longer keeps it.
+    /// Two services ask for one port; the one that has had it for longer keeps it while it is wanted.
     #[error("{app}: service port {port} belongs to {owner}")]
     PortTaken {
         /// Who goes without.
@@ -122,12 +122,20 @@ pub type Reserved = BTreeMap<u16, String>;
 pub fn plan(services: &[Service], hosts: &Hosts, reserved: &Reserved) -> Plan {
     let mut plan = Plan::default();
     let mut ordered: Vec<&Service> = services.iter().collect();
-    ordered.sort_by_cached_key(|service| (service.since.clone(), service.key()));
+    let place = |service: &Service| (stands_back(service), service.since.clone(), service.key());
+    ordered.sort_by_cached_key(|service| place(service));
     for service in ordered {
         add(&mut plan, service, hosts, reserved);
     }
-    give_out_routes(&mut plan);
+    let back = services.iter().filter(|service| stands_back(service));
+    give_out_routes(&mut plan, &back.map(Service::key).collect());
     plan
+}
+
+/// Whether a service is one that its app wants no more, and nobody serves: who wants its port or its routes gets them at once.
+fn stands_back(service: &Service) -> bool {
+    let is_up = |one: &Instance| one.state == InstanceState::Up;
+    service.left && !service.instances.iter().any(is_up)
 }
 
 fn add(plan: &mut Plan, service: &Service, hosts: &Hosts, reserved: &Reserved) {
@@ -241,10 +249,16 @@ fn servers(
     servers
 }
 
-/// Host names that two services ask for go to the one with the lower service port.
-fn give_out_routes(plan: &mut Plan) {
+/// Host names that two services ask for go to the one with the lower service port, but for services that stand back.
+fn give_out_routes(plan: &mut Plan, back: &BTreeSet<ServiceKey>) {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
-    for backend in plan.backends.values_mut() {
+    let is_back = |backend: &&mut Backend| {
+        let mut back = back.iter();
+        back.any(|key| key.service_port == backend.port && key.app_id == backend.app)
+    };
+    let mut ordered: Vec<&mut Backend> = plan.backends.values_mut().collect();
+    ordered.sort_by_key(is_back); // by port otherwise
+    for backend in ordered {
         let app = &backend.app;
         let problems = &mut plan.problems;
         backend.routes.retain(|route| match owners.get(route) {
@@ -297,6 +311,7 @@ mod tests {
             port_index: 0,
             service_port: port,
             since: String::new(),
+            left: false,
             protocol: Protocol::Tcp,
             mode: Mode::Tcp,
             labels: labels
@@ -422,6 +437,42 @@ mod tests {
         assert_eq!(plan.backends[&10000].app, "/b");
         let problems: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems, ["/a: service port 10000 belongs to /b"]);
+    }
+
+    #[test]
+    fn what_an_app_leaves_goes_to_who_wants_it_as_soon_as_nobody_is_up() {
+        let host = [("HAPROXY_0_VHOST", "a.example")];
+        let mut blue = [service("/blue", 10000, &host), service("/blue", 10001, &[])];
+        blue[1].port_index = 1;
+        for service in &mut blue {
+            service.left = true;
+            service.instances = vec![
+                instance("blue.1", "127.0.0.2", 31000, InstanceState::Up),
+                instance("blue.2", "127.0.0.2", 31001, InstanceState::Draining),
+            ];
+        }
+        let green = [
+            service("/green", 10001, &[]),
+            service("/green", 10002, &host),
+        ];
+        let owners = |blue: &[Service]| {
+            let all: Vec<Service> = blue.iter().chain(&green).cloned().collect();
+            let plan = plan(&all, &Hosts::new(), &Reserved::new());
+            let route = plan.routes()["a.example/"].to_owned();
+            (route, plan.backends[&10001].app.clone())
+        };
+        let held = ("blue_10000".to_owned(), "/blue".to_owned());
+
+        assert_eq!(owners(&blue), held);
+        for service in &mut blue {
+            service.instances[0].state = InstanceState::Draining;
+        }
+        let given = ("green_10002".to_owned(), "/green".to_owned());
+        assert_eq!(owners(&blue), given);
+        for service in &mut blue {
+            service.left = false; // it is wanted, whoever is up
+        }
+        assert_eq!(owners(&blue), held);
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mete_daemon::clock;
+use mete_proto::rest::backends::Service;
 use tracing::{debug, warn};
 
 use super::{Keeper, coming, frame};
 use crate::haproxy::backends::Plan;
+use crate::haproxy::names;
 use crate::haproxy::reconcile::{Command, steps};
 use crate::haproxy::render::render;
 use crate::haproxy::rows::{Admin, Row, read_states};
@@ -24,6 +26,23 @@ const WRITE_DELAY: Duration = Duration::from_secs(1);
 
 /// A server that comes has so long to begin to listen before the list counts as in effect without it.
 const LISTENS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Where all servers are to drain, those that do not yet serve on until the new frame is there: that may have another in
+/// their place.
+fn until_another_serves(mut plan: Plan, rows: &[Row]) -> Plan {
+    for backend in plan.backends.values_mut() {
+        if backend.servers.values().any(|server| !server.is_draining) {
+            continue;
+        }
+        let of_backend = rows.iter().filter(|row| row.backend == backend.name);
+        for row in of_backend.filter(|row| row.admin == Admin::Ready) {
+            if let Some(server) = backend.servers.get_mut(&row.server) {
+                server.is_draining = false;
+            }
+        }
+    }
+    plan
+}
 
 impl Keeper {
     /// Brings servers and frame to what the plan says. `false` when something is still missing.
@@ -51,17 +70,32 @@ impl Keeper {
         worker: &WorkerInfo,
     ) -> Result<bool, RuntimeError> {
         let shared = self.what_the_worker_has().await?;
-        let in_step = self.servers_in_step(&shared).await?;
+        let rows = read_states(&self.sockets.ask("show servers state").await?)?;
+        let serving = until_another_serves(shared.clone(), &rows);
+        self.servers_of(&serving, &self.ours_but_listed()).await?;
         match self.new_frame(worker).await {
             frame::Outcome::Runs => self.servers_in_step(&self.plan.clone()).await,
             // What cannot be had is logged; what can be had is in effect, and may be told.
-            frame::Outcome::Refused => Ok(in_step),
+            frame::Outcome::Refused => self.servers_in_step(&shared).await,
             frame::Outcome::Later(at) => {
                 self.converge_at = self.converge_at.min(at);
                 Ok(false)
             }
             frame::Outcome::Died => Ok(false),
         }
+    }
+
+    /// Our backends, without those that are to go although the list still has who serves them: another is to have their port.
+    fn ours_but_listed(&self) -> BTreeSet<String> {
+        let services = self.list.iter().flat_map(|list| &list.services);
+        let listed = services.filter(|service| !service.instances.is_empty());
+        let name = |service: &Service| names::backend(&service.app_id, service.service_port);
+        let is_planned = |name: &String| {
+            let mut planned = self.plan.backends.values();
+            planned.any(|backend| backend.name == *name)
+        };
+        let going: BTreeSet<String> = listed.map(name).filter(|name| !is_planned(name)).collect();
+        self.ours.difference(&going).cloned().collect()
     }
 
     /// The part of the plan for which the worker has backends.
@@ -87,9 +121,19 @@ impl Keeper {
 
     /// Sends commands until the worker's servers are those of the plan, as read back. `false` when they will not be.
     async fn servers_in_step(&mut self, plan: &Plan) -> Result<bool, RuntimeError> {
+        let ours = self.ours.clone();
+        self.servers_of(plan, &ours).await
+    }
+
+    /// The same of backends that are ours as far as `ours` says; others stay as they are.
+    async fn servers_of(
+        &mut self,
+        plan: &Plan,
+        ours: &BTreeSet<String>,
+    ) -> Result<bool, RuntimeError> {
         for _ in 0..ROUNDS {
             let rows = read_states(&self.sockets.ask("show servers state").await?)?;
-            let steps = steps(plan, &rows, &self.ours);
+            let steps = steps(plan, &rows, ours);
             if steps.needed.is_empty() {
                 self.send(&steps.tidy).await?;
                 self.measure(&rows);

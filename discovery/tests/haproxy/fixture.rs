@@ -390,6 +390,7 @@ pub(crate) fn service(app: &str, port: u16, mode: Mode, instances: Vec<Instance>
         port_index: 0,
         service_port: port,
         since: String::new(),
+        left: false,
         protocol: Protocol::Tcp,
         mode,
         labels: BTreeMap::new(),

@@ -5,7 +5,7 @@ use mete_proto::rest::backends::Mode;
 use std::time::Duration;
 
 use crate::fixture::{
-    Load, Task, World, ask, ask_host, eventually, free_port, service, with_labels,
+    Load, Task, World, ask, ask_host, draining, eventually, free_port, service, with_labels,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +49,42 @@ async fn a_new_service_port_is_a_reload_that_fails_no_request() {
     );
     assert_eq!(now - reloads, 5);
     assert_eq!(ask(port).await.as_deref(), Some("web.a"));
+    sync.end().await.expect("a good end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_port_that_an_app_leaves_goes_to_another_without_a_failed_request() {
+    let world = World::new().await;
+    let sync = world.sync();
+    let (blue, green) = (Task::http("blue.a").await, Task::http("green.a").await);
+    let port = free_port();
+    let version = world.framework.change(|all| {
+        all.push(service("/blue", port, Mode::Http, vec![blue.up()]));
+        let mut waits = service("/green", port, Mode::Http, vec![green.up()]);
+        waits.since = "2026-11-30T12:00:00.000Z".to_owned();
+        all.push(waits);
+    });
+    world.framework.acked(version).await;
+    let load = Load::on(port);
+    eventually("blue has it", async || {
+        ask(port).await.filter(|name| name == "blue.a")
+    })
+    .await;
+
+    let version = world.framework.change(|all| {
+        all[0].left = true;
+        draining("blue.a")(&mut all[0].instances);
+    });
+    world.framework.acked(version).await;
+
+    assert_eq!(ask(port).await.as_deref(), Some("green.a"));
+    let version = world
+        .framework
+        .change(|all| all.retain(|service| service.app_id == "/green"));
+    world.framework.acked(version).await;
+    let done = load.end().await;
+    println!("{done} requests, none failed");
+    assert_eq!(ask(port).await.as_deref(), Some("green.a"));
     sync.end().await.expect("a good end");
 }
 

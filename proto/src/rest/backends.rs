@@ -82,6 +82,10 @@ pub struct Service {
     /// first. Empty: for ever.
     #[serde(default)]
     pub since: String,
+    /// Whether the app wants the service port no more, so that it belongs to another app that does as soon as no instance
+    /// is up. Not written when it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
     /// What runs over IP.
     #[serde(default)]
     pub protocol: Protocol,

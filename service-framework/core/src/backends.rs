@@ -39,6 +39,9 @@ pub struct Service {
     /// Since when its app has had the service port, as far as its versions are known. Of several that have one port, it
     /// belongs to the first.
     pub since: Timestamp,
+    /// Whether its app wants it no more: only instances of former versions serve it. It stands back, then, when none of
+    /// them is up.
+    pub is_left: bool,
     /// The protocol of the port.
     pub protocol: Protocol,
     /// Whether proxies speak HTTP on it.

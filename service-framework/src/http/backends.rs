@@ -195,6 +195,7 @@ fn service(service: &core::Service) -> Service {
         port_index: service.key.port_index,
         service_port: service.key.service_port,
         since: time::text(service.since),
+        left: service.is_left,
         protocol: match service.protocol {
             CoreProtocol::Tcp => Protocol::Tcp,
             CoreProtocol::Udp => Protocol::Udp,

@@ -12,11 +12,12 @@ use crate::state::apps::App;
 use crate::state::instances::{Instance, InstanceState};
 
 /// The services of one app: one for each service port of the version wanted, and for each port that an instance of
-/// another version still serves. Each instance serves the ports that its own version gave it.
+/// another version still serves. Each instance serves the ports that its own version gave it, under whatever index the
+/// version that is wanted has them.
 pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
     let mut services = BTreeMap::new();
     if let Some(wanted) = &app.wanted {
-        add_services(&mut services, app, wanted);
+        add_services(&mut services, app, wanted, false);
     }
     let mut listed: Vec<_> = app
         .instances
@@ -28,10 +29,10 @@ pub(crate) fn services_of(app: &App) -> BTreeMap<ServiceKey, Service> {
         let Some(place) = &instance.place else {
             continue;
         };
-        add_services(&mut services, app, &instance.version);
+        add_services(&mut services, app, &instance.version, true);
         let ports = instance.version.spec.instance_ports(&place.ports);
         for (at, (key, port)) in keys(&instance.version).zip(ports).enumerate() {
-            let Some(service) = key.and_then(|key| services.get_mut(&key)) else {
+            let Some(service) = key.and_then(|key| serving(&mut services, &key)) else {
                 continue;
             };
             // Without a port of the host it is reached at an address of its own.
@@ -88,13 +89,35 @@ fn keys(version: &AppVersion) -> impl Iterator<Item = Option<ServiceKey>> {
         })
 }
 
-fn add_services(services: &mut BTreeMap<ServiceKey, Service>, app: &App, version: &AppVersion) {
+/// The service of a service port, whatever its index. No version has one number twice.
+fn serving<'a>(
+    services: &'a mut BTreeMap<ServiceKey, Service>,
+    key: &ServiceKey,
+) -> Option<&'a mut Service> {
+    if services.contains_key(key) {
+        return services.get_mut(key);
+    }
+    let mut all = services.values_mut();
+    all.find(|service| service.key.service_port == key.service_port)
+}
+
+/// Adds those that are not there yet.
+fn add_services(
+    services: &mut BTreeMap<ServiceKey, Service>,
+    app: &App,
+    version: &AppVersion,
+    is_left: bool,
+) {
     let spec = &version.spec;
     for (key, definition) in keys(version).zip(spec.ports()) {
         let Some(key) = key else { continue };
+        if serving(services, &key).is_some() {
+            continue;
+        }
         services.entry(key).or_insert_with_key(|key| Service {
             key: key.clone(),
             since: port_since(app, key.service_port).unwrap_or(version.version),
+            is_left,
             protocol: definition.protocol,
             mode: mode(spec, key.port_index),
             labels: spec

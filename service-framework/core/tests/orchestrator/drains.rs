@@ -283,6 +283,47 @@ fn followers_too_far_behind_get_everything() {
 }
 
 #[test]
+fn a_service_port_under_another_index_is_one_service_with_the_instances_of_both_versions() {
+    let mut spec = checked("/web", 2);
+    spec.port_definitions[0].port = 10_500;
+    let mut world = serving(spec.clone());
+    let mut first = spec.port_definitions[0].clone();
+    (first.port, first.name) = (10_600, Some("first".to_owned()));
+    spec.port_definitions.insert(0, first);
+
+    world.put(spec);
+    world.offer();
+
+    let backends = world.view().backends;
+    let told: Vec<_> = backends
+        .services()
+        .map(|service| {
+            let key = &service.key;
+            let listed = service.backends.len();
+            (key.service_port, key.port_index, listed, service.is_left)
+        })
+        .collect();
+    let launched = world.tasks.len();
+    assert_eq!(launched, 4);
+    assert_eq!(told[1], (10_500, 1, 2, false), "two that are up, as before");
+    assert_eq!((told.len(), told[0].0, told[0].1), (2, 10_600, 0));
+}
+
+#[test]
+fn a_service_that_its_app_wants_no_more_is_told_as_left() {
+    let mut world = serving(checked("/web", 1));
+    let is_left = |world: &World| -> Vec<bool> {
+        let backends = world.view().backends;
+        backends.services().map(|service| service.is_left).collect()
+    };
+    assert_eq!(is_left(&world), [false]);
+
+    world.ask(Wanted::Remove(id("/web")), false);
+
+    assert_eq!(is_left(&world), [true]);
+}
+
+#[test]
 fn a_draining_instance_stays_where_it_was_listed() {
     let mut world = serving(checked("/web", 1));
     let task = world.task_ids()[0].clone();
