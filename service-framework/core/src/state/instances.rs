@@ -39,9 +39,9 @@ pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(300);
 /// message, waiting costs a deployment.
 pub const KILL_RETRY: Duration = Duration::from_secs(10);
 
-/// What an instance should hold and nobody has seen is given up when no offer shows it for so long. (Marathon's
-/// `task_reservation_timeout` is 20 s; offers of what is declined may take longer.)
-pub const RESERVATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// What an instance should hold and nobody has seen is given up when no offer shows it for so long (Marathon's
+/// `task_reservation_timeout`). Nothing is lost with it: no task has ever run on it.
+pub const RESERVATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What stands in the id of an app's task where that of a pod has the name of a container.
 pub(crate) const APP: &str = "_app";
@@ -532,9 +532,8 @@ impl Instance {
             }
             InstanceState::Draining { until, .. } => Some(*until),
             InstanceState::Killing { again, .. } => Some(*again),
-            InstanceState::Reserved { is_wanted } => {
-                let holding = self.holding.as_ref().filter(|_| *is_wanted);
-                let is_doubtful = holding.is_some_and(|holding| !holding.is_confirmed);
+            InstanceState::Reserved { .. } => {
+                let is_doubtful = (self.holding.as_ref()).is_some_and(|held| !held.is_confirmed);
                 is_doubtful.then(|| self.since + RESERVATION_TIMEOUT)
             }
         }

@@ -387,6 +387,23 @@ fn what_was_never_seen_is_looked_for_and_then_made_anew() {
 }
 
 #[test]
+fn who_is_too_much_and_was_never_seen_to_hold_anything_is_forgotten() {
+    let mut world = world(1);
+    world.create(resident("/db", 1));
+    let task = world.lose_accepts().remove(0);
+    world.scale("/db", 0);
+
+    world.not_launched(&task, TaskState::Unknown, None);
+    world.pass(RESERVATION_TIMEOUT);
+
+    assert!(world.instances("/db").is_empty());
+    world.offer();
+    world.pass(RELEASE_CONFIRM * 2);
+    let keys = world.stored_keys();
+    assert!(keys.iter().all(|key| !key.starts_with("release/")));
+}
+
+#[test]
 fn what_bears_our_label_and_is_nobodys_is_destroyed() {
     let mut world = running(1, 1);
     let total = world.total(1).clone();
