@@ -391,12 +391,16 @@ fn who_is_too_much_and_was_never_seen_to_hold_anything_is_forgotten() {
     let mut world = world(1);
     world.create(resident("/db", 1));
     let task = world.lose_accepts().remove(0);
-    world.scale("/db", 0);
+    let none = Wanted::Scale {
+        app: id("/db"),
+        instances: 0,
+    };
+    world.ask(none, true);
 
     world.not_launched(&task, TaskState::Unknown, None);
     world.pass(RESERVATION_TIMEOUT);
 
-    assert!(world.instances("/db").is_empty());
+    assert_eq!(world.states("/db"), []);
     world.offer();
     world.pass(RELEASE_CONFIRM * 2);
     let keys = world.stored_keys();
