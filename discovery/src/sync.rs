@@ -11,6 +11,7 @@
 
 mod coming; // which of the servers that come listen already
 mod frame; // a new configuration: checked, without whom it must be, reloaded
+mod handover; // who is to drain serves on until others do
 mod hosts; // names of agents → addresses
 mod launch; // taking over, starting, starting again
 mod refusals; // services that HAProxy would not take
@@ -89,6 +90,8 @@ pub(crate) struct Keeper {
     plan: Plan,
     /// Names of backends that are ours in the current worker.
     ours: BTreeSet<String>,
+    /// Servers that are to drain and serve on, since nobody else does yet.
+    needed: handover::Servers,
     /// The list that is in effect.
     applied: Option<Arc<Backends>>,
     known_problems: BTreeSet<Problem>,
@@ -134,6 +137,7 @@ impl Keeper {
             wanted: Plan::default(),
             plan: Plan::default(),
             ours: BTreeSet::new(),
+            needed: handover::Servers::new(),
             applied: None,
             known_problems: BTreeSet::new(),
             unwell_since: None,

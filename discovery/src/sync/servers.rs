@@ -9,6 +9,7 @@ use mete_daemon::clock;
 use mete_proto::rest::backends::Service;
 use tracing::{debug, warn};
 
+use super::handover::{needed, until_another_serves, with_serving};
 use super::{Keeper, coming, frame};
 use crate::haproxy::backends::Plan;
 use crate::haproxy::names;
@@ -27,22 +28,8 @@ const WRITE_DELAY: Duration = Duration::from_secs(1);
 /// A server that comes has so long to begin to listen before the list counts as in effect without it.
 const LISTENS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where all servers are to drain, those that do not yet serve on until the new frame is there: that may have another in
-/// their place.
-fn until_another_serves(mut plan: Plan, rows: &[Row]) -> Plan {
-    for backend in plan.backends.values_mut() {
-        if backend.servers.values().any(|server| !server.is_draining) {
-            continue;
-        }
-        let of_backend = rows.iter().filter(|row| row.backend == backend.name);
-        for row in of_backend.filter(|row| row.admin == Admin::Ready) {
-            if let Some(server) = backend.servers.get_mut(&row.server) {
-                server.is_draining = false;
-            }
-        }
-    }
-    plan
-}
+/// While someone serves on who is to drain, others are looked at so often.
+const LOOKS_AGAIN: Duration = Duration::from_millis(100);
 
 impl Keeper {
     /// Brings servers and frame to what the plan says. `false` when something is still missing.
@@ -125,7 +112,8 @@ impl Keeper {
         self.servers_of(plan, &ours).await
     }
 
-    /// The same of backends that are ours as far as `ours` says; others stay as they are.
+    /// The same of backends that are ours as far as `ours` says; others stay as they are. Who is to drain serves on while
+    /// nobody who stays is up, and counts as busy.
     async fn servers_of(
         &mut self,
         plan: &Plan,
@@ -133,10 +121,17 @@ impl Keeper {
     ) -> Result<bool, RuntimeError> {
         for _ in 0..ROUNDS {
             let rows = read_states(&self.sockets.ask("show servers state").await?)?;
-            let steps = steps(plan, &rows, ours);
+            self.needed = needed(plan, &rows);
+            let steps = match self.needed.is_empty() {
+                true => steps(plan, &rows, ours),
+                false => steps(&with_serving(plan.clone(), &self.needed), &rows, ours),
+            };
             if steps.needed.is_empty() {
                 self.send(&steps.tidy).await?;
                 self.measure(&rows);
+                if !self.needed.is_empty() {
+                    self.again_in(LOOKS_AGAIN);
+                }
                 return Ok(!self.waits_for_some(plan, &rows));
             }
             let mut needed = steps.needed;

@@ -92,12 +92,12 @@ impl Keeper {
         if !line.is_empty() {
             add_sessions(&self.sockets.ask(&line).await?, &mut sessions)?;
         }
-        let count = |servers: &Vec<_>| {
-            servers
-                .iter()
-                .filter_map(|server| sessions.get(server))
-                .sum()
+        // Who takes requests still is busy, whatever it does at this moment.
+        let of = |server: &(String, String)| {
+            let counted = sessions.get(server).copied().unwrap_or_default();
+            counted.max(u64::from(self.needed.contains(server)))
         };
+        let count = |servers: &Vec<(String, String)>| servers.iter().map(of).sum();
         let tasks = draining.iter();
         Ok(tasks
             .map(|(task, servers)| DrainingTask {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mete_daemon::clock;
 use mete_discovery::haproxy::rows::Admin;
-use mete_proto::rest::backends::Mode;
+use mete_proto::rest::backends::{Ack, Mode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -117,6 +117,41 @@ async fn those_that_do_not_listen_yet_get_no_request_until_they_do() {
 
     assert!(load.end().await > 0);
     drop((first, begun));
+    sync.end().await.expect("a good end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_to_drain_serves_on_until_another_listens() {
+    let world = World::new().await;
+    let sync = world.sync();
+    let (port, old) = (free_port(), Task::http("web.a").await);
+    let version = world
+        .framework
+        .change(|all| all.push(service("/web", port, Mode::Http, vec![old.up()])));
+    world.framework.acked(version).await;
+    let load = Load::on(port);
+    let late = free_port();
+
+    let replaced = world.framework.instances("/web", |instances| {
+        draining("web.a")(instances);
+        let next = mete_proto::rest::backends::Instance {
+            task_id: "web.b".to_owned(),
+            port: late,
+            ..old.up()
+        };
+        instances.push(next);
+    });
+    let ack = world.framework.acked(replaced).await;
+    assert!(ack.draining[0].sessions > 0, "{ack:?}");
+    assert_eq!(ask(port).await.as_deref(), Some("web.a"));
+
+    let begun = Task::http_on("web.b", late).await;
+    let is_free = |ack: &Ack| (ack.draining[0].sessions == 0).then_some(());
+    world.framework.ack("the old one to be free", is_free).await;
+    assert_eq!(ask(port).await.as_deref(), Some("web.b"));
+    drop(old);
+    assert!(load.end().await > 0);
+    drop(begun);
     sync.end().await.expect("a good end");
 }
 
