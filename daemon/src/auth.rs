@@ -186,17 +186,24 @@ pub fn authenticate(
         });
     };
     let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
-    let (scheme, presented) = header
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or(Unauthenticated::Wrong)?;
-    if scheme.eq_ignore_ascii_case("bearer") && token.matches(presented.trim()) {
+    let text = header.to_str().map_err(|_| Unauthenticated::Wrong)?;
+    if bearer(text).is_some_and(|presented| token.matches(presented)) {
         return Ok(Principal {
             name: SHARED.into(),
         });
     }
     Err(Unauthenticated::Wrong)
+}
+
+/// The token in an `Authorization` header: `Bearer …`, or `token=…` as clients of DC/OS write it.
+fn bearer(header: &str) -> Option<&str> {
+    let after = |scheme: &str, separator: char| {
+        let (before, presented) = header.split_once(separator)?;
+        before
+            .eq_ignore_ascii_case(scheme)
+            .then(|| presented.trim())
+    };
+    after("bearer", ' ').or_else(|| after("token", '='))
 }
 
 /// Whether everybody may ask for this path.
@@ -354,6 +361,7 @@ mod tests {
 
         assert!(authenticate(Some(&token), &Credentials::new(Some(&token)).headers()).is_ok());
         assert!(authenticate(Some(&token), &shown("bearer 0123456789abcdef")).is_ok());
+        assert!(authenticate(Some(&token), &shown("token=0123456789abcdef")).is_ok());
         assert_eq!(
             authenticate(Some(&token), &shown("Basic 0123456789abcdef")),
             Err(Unauthenticated::Wrong)

@@ -16,7 +16,9 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{MAX_TOKEN_CHARACTERS, MIN_TOKEN_CHARACTERS, Principal, Token, Unauthenticated};
+use super::{
+    MAX_TOKEN_CHARACTERS, MIN_TOKEN_CHARACTERS, Principal, Token, Unauthenticated, bearer,
+};
 
 /// The digest of a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,12 +165,8 @@ impl Callers {
         };
         let header = headers.get(AUTHORIZATION).ok_or(Unauthenticated::Missing)?;
         let text = header.to_str().map_err(|_| Unauthenticated::Wrong)?;
-        let (scheme, presented) = text.split_once(' ').ok_or(Unauthenticated::Wrong)?;
-        let (presented, all) = (presented.trim(), principals.load());
-        let name = if scheme.eq_ignore_ascii_case("basic") {
-            let (name, secret) = basic(presented).ok_or(Unauthenticated::Wrong)?;
-            find(&all, &secret, |known| known == name)
-        } else if scheme.eq_ignore_ascii_case("bearer") {
+        let all = principals.load();
+        let name = if let Some(presented) = bearer(text) {
             let is_token = |token: &Token| token.matches(presented);
             if self.token.as_ref().is_some_and(is_token) {
                 return Ok(Principal {
@@ -177,7 +175,11 @@ impl Callers {
             }
             find(&all, presented, |_| true)
         } else {
-            None
+            let (scheme, presented) = text.split_once(' ').ok_or(Unauthenticated::Wrong)?;
+            let is_basic = scheme.eq_ignore_ascii_case("basic");
+            let shown = is_basic.then(|| basic(presented.trim())).flatten();
+            let (name, secret) = shown.ok_or(Unauthenticated::Wrong)?;
+            find(&all, &secret, |known| known == name)
         };
         name.map(|name| Principal { name })
             .ok_or(Unauthenticated::Wrong)
@@ -257,6 +259,10 @@ mod tests {
         assert_eq!(
             name(&callers, &basic(&format!("shop:{SECRET}"))),
             Ok("shop".to_owned())
+        );
+        assert_eq!(
+            name(&callers, &shown("token=the-token-of-admins")),
+            name(&callers, &shown("bearer the-token-of-admins")),
         );
         assert_eq!(
             name(&callers, &shown("bearer the-token-of-admins")),

@@ -330,7 +330,7 @@ fn health_check(
         | HealthProtocol::Https
         | HealthProtocol::MesosHttp
         | HealthProtocol::MesosHttps => {
-            let path = check.path.clone().unwrap_or_else(|| "/".to_owned());
+            let path = check.http_path();
             Probe::Http {
                 port: port()?,
                 path,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::spec::app::{HealthCheckSpec, ReadinessCheckSpec};
+use crate::spec::app::{HealthCheckSpec, ReadinessCheckSpec, with_slash};
 use crate::state::instances::{Instance, InstanceId, Place};
 
 /// Of the body of an answer so much is kept: what a person reads, times the instances that a deployment starts.
@@ -114,7 +114,7 @@ fn of_health(spec: &HealthCheckSpec) -> Question {
     match spec.protocol.is_http() {
         true => Question::Http {
             secure: spec.protocol.is_secure(),
-            path: spec.path.clone().unwrap_or_else(|| "/".to_owned()),
+            path: spec.http_path(),
             keeps_response: false,
         },
         false => Question::Tcp,
@@ -124,7 +124,7 @@ fn of_health(spec: &HealthCheckSpec) -> Question {
 fn of_readiness(spec: &ReadinessCheckSpec) -> Question {
     Question::Http {
         secure: spec.secure,
-        path: spec.path.clone(),
+        path: with_slash(&spec.path),
         keeps_response: spec.keeps_response,
     }
 }

@@ -459,17 +459,6 @@ fn health_check(path: &str, check: &HealthCheckSpec, ports: usize, found: &mut V
             }
         }
     }
-    if check.protocol.is_http()
-        && check
-            .path
-            .as_ref()
-            .is_some_and(|path| !path.starts_with('/'))
-    {
-        found.push(Violation::new(
-            format!("{path}/path"),
-            "must begin with a slash",
-        ));
-    }
     if check.interval.is_zero() {
         found.push(Violation::new(
             format!("{path}/intervalSeconds"),
@@ -496,9 +485,6 @@ fn readiness_check(spec: &AppSpec, found: &mut Vec<Violation>) {
             check.port_name
         );
         found.push(Violation::new(path("portName"), text));
-    }
-    if !check.path.starts_with('/') {
-        found.push(Violation::new(path("path"), "must begin with a slash"));
     }
     if check.timeout.is_zero() {
         found.push(Violation::new(path("timeoutSeconds"), "is less than 1"));
@@ -818,7 +804,7 @@ mod tests {
         let port = |check: &mut ReadinessCheckSpec| check.port_name = "http-api".to_owned();
         assert_eq!(with(port), ["/readinessChecks(0)/portName"]);
         let path = |check: &mut ReadinessCheckSpec| check.path = "ready".to_owned();
-        assert_eq!(with(path), ["/readinessChecks(0)/path"]);
+        assert_eq!(with(path), [""; 0]);
         let none = |check: &mut ReadinessCheckSpec| check.timeout = Duration::ZERO;
         assert_eq!(with(none), ["/readinessChecks(0)/timeoutSeconds"]);
         let long = |check: &mut ReadinessCheckSpec| check.timeout = check.interval;

@@ -21,6 +21,7 @@ pub use container::{
     Container, ContainerKind, HostVolume, PersistentVolume, Residency, SecretVolume,
     TaskLostBehavior,
 };
+pub(crate) use health::with_slash;
 pub use health::{HealthCheckSpec, HealthProtocol};
 pub use id::{AppId, BadAppId, MAX_APP_ID_BYTES, RESERVED_SEGMENTS};
 pub use limits::{ResourceLimit, ResourceLimits};

@@ -11,7 +11,7 @@ use super::AppSpec;
 pub struct HealthCheckSpec {
     /// What is asked.
     pub protocol: HealthProtocol,
-    /// Path of the HTTP kinds; `None`: `/`. Of GRPC the name of the service; `None`: the whole server.
+    /// Path of the HTTP kinds, as it was said: what is asked begins with a slash. Of GRPC the name of the service; `None`: the whole server.
     pub path: Option<String>,
     /// A fixed port: of the host, or of the container on a network of its own.
     pub port: Option<u16>,
@@ -53,6 +53,21 @@ impl HealthCheckSpec {
             delay: Duration::from_secs(15),
             ignore_http_1xx: false,
         }
+    }
+}
+
+impl HealthCheckSpec {
+    /// What the HTTP kinds ask for.
+    pub(crate) fn http_path(&self) -> String {
+        with_slash(self.path.as_deref().unwrap_or_default())
+    }
+}
+
+/// A path as it is asked for: people leave the slash at its beginning out.
+pub(crate) fn with_slash(path: &str) -> String {
+    match path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("/{path}"),
     }
 }
 
@@ -169,5 +184,24 @@ impl AppSpec {
     pub fn own_checks(&self) -> impl Iterator<Item = usize> {
         let others = self.agent_check();
         (0..self.health_checks.len()).filter(move |at| Some(*at) != others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_begins_with_a_slash() {
+        let asked = |path: Option<&str>| {
+            let mut check = HealthCheckSpec::new(HealthProtocol::Http);
+            check.path = path.map(str::to_owned);
+            check.http_path()
+        };
+
+        assert_eq!(
+            [None, Some(""), Some("health"), Some("/health")].map(asked),
+            ["/", "/", "/health", "/health"]
+        );
     }
 }
