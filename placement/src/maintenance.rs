@@ -6,7 +6,7 @@
 //! ```text
 //! (not asked) ──inverse_round──▶ asked ──accepted──▶ accepted, until the plan changes
 //!                  ▲               └────declined──▶ declined ──filter ends──▶ asked again
-//!                  └── plan changed, framework away (forget_framework)
+//!                  └── plan changed, framework away (forget_framework) or ready for all offers again (revive)
 //! ```
 //! A round looks at agents that were touched and at those where a filter has ended, at no others. Names that are not
 //! known are passed over.
@@ -47,6 +47,8 @@ struct Asked {
     answer: Option<InverseAnswer>,
     /// It is not asked before this.
     not_before: Option<Timestamp>,
+    /// It is asked whatever it has said before.
+    anew: bool,
 }
 
 /// A planned agent.
@@ -97,12 +99,24 @@ impl Maintenance {
         }
     }
 
-    /// A framework has gone or has come: what was on its table is void, what it said stands, and the next round looks at
-    /// all planned agents.
+    /// A framework has gone or has come: what was on its table is void, what it said stands, and it is asked anew: another
+    /// may speak for it now.
     pub fn forget_framework(&mut self, framework: &FrameworkId) {
-        for (agent, planned) in &mut self.agents {
+        for planned in self.agents.values_mut() {
             if let Some(asked) = planned.asked.get_mut(framework) {
-                asked.outstanding = false;
+                (asked.outstanding, asked.anew) = (false, true);
+            }
+        }
+        self.revive(framework);
+    }
+
+    /// A framework wants to hear of all offers again: its refusals end, and the next round looks at all planned agents.
+    pub fn revive(&mut self, framework: &FrameworkId) {
+        for (agent, planned) in &mut self.agents {
+            let asked = planned.asked.get_mut(framework);
+            if let Some(until) = asked.and_then(|asked| asked.not_before.take()) {
+                self.filters
+                    .remove(&(until, agent.clone(), framework.clone()));
             }
             self.touched.insert(agent.clone());
         }
@@ -134,7 +148,7 @@ impl Maintenance {
             for framework in users(&agent) {
                 let asked = planned.asked.entry(framework.clone()).or_default();
                 if asked.may_be_asked() {
-                    asked.outstanding = true;
+                    (asked.outstanding, asked.anew) = (true, false);
                     grants.push(InverseGrant {
                         framework,
                         agent: agent.clone(),
@@ -231,7 +245,7 @@ impl Maintenance {
 impl Asked {
     fn may_be_asked(&self) -> bool {
         let accepted = self.answer.is_some_and(|answer| answer.accepted);
-        !self.outstanding && !accepted && self.not_before.is_none()
+        !self.outstanding && (self.anew || !accepted) && self.not_before.is_none()
     }
 }
 
@@ -343,6 +357,36 @@ mod tests {
         assert!(!maintenance.answer(at(2), &f, &a, true, Duration::ZERO));
         maintenance.touch(&a);
         assert!(!maintenance.wants_round());
+    }
+
+    #[test]
+    fn refusals_end_with_a_revive_and_whoever_comes_back_is_asked_whatever_was_said() {
+        for accepted in [true, false] {
+            let mut maintenance = Maintenance::default();
+            let (a, f) = (agent("a"), framework("f"));
+            maintenance.set_unavailability(&a, plan(100));
+            let round = |maintenance: &mut Maintenance| {
+                let users = used_by(&["f"]);
+                maintenance.inverse_round(at(2), users).len()
+            };
+            let answer = |maintenance: &mut Maintenance| {
+                maintenance.answer(at(1), &f, &a, accepted, Duration::from_secs(1_000))
+            };
+            assert_eq!(round(&mut maintenance), 1);
+            maintenance.revive(&f); // what is on the table stays there
+            assert_eq!(round(&mut maintenance), 0);
+            assert!(answer(&mut maintenance));
+            maintenance.touch(&a);
+            assert_eq!(round(&mut maintenance), 0);
+
+            maintenance.revive(&f);
+            assert_eq!(round(&mut maintenance), usize::from(!accepted));
+            answer(&mut maintenance);
+            maintenance.forget_framework(&f);
+
+            assert_eq!(round(&mut maintenance), 1);
+            assert_eq!(maintenance.next_deadline(), None);
+        }
     }
 
     #[test]

@@ -13,7 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::peers::{Agent, Framework, Master, framework_info, options, registration, task};
 
 /// The agent's part of a running task, as it would bring it back.
-fn brought(framework: &mesos::FrameworkId, run: &mete::RunTask, agent: &Agent) -> mete::AgentTask {
+pub(crate) fn brought(
+    framework: &mesos::FrameworkId,
+    run: &mete::RunTask,
+    agent: &Agent,
+) -> mete::AgentTask {
     mete::AgentTask {
         executor_info: None,
         framework_id: framework.clone(),

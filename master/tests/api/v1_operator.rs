@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
+use crate::life::brought;
 use crate::peers::{self, Agent, Framework, Master, task};
 use crate::v1::{JSON, PROTOBUF, Records, ask, call, post};
 
@@ -173,6 +174,36 @@ async fn who_subscribes_hears_all_there_is_and_then_what_happens() {
     let removed = watch.wait_for("FRAMEWORK_REMOVED").await;
     let removed = &removed["framework_removed"]["framework_info"];
     assert_eq!(removed["id"]["value"], json!(other.id.value));
+}
+
+#[tokio::test]
+async fn who_follows_hears_of_tasks_that_come_back_with_their_agent() {
+    let dir = tempdir().expect("a directory");
+    let quick = ["--agent-ping-timeout=200ms", "--max-agent-ping-timeouts=2"];
+    let master = Master::with(dir.path(), &quick).await;
+    let mut agent = Agent::registered(&master).await;
+    let mut framework = Framework::subscribed(&master).await;
+    let offer = framework.offers().await.remove(0);
+    let spec = task("one", &offer, "cpus:1;mem:64");
+    framework.accept(&[&offer], vec![spec]).await;
+    let run = agent.run_task().await;
+    let subscribe = r#"{"type":"SUBSCRIBE"}"#;
+    let mut watch = Records::open(&master, "/api/v1", JSON, subscribe).await;
+    let told = |event: &Value| event["task_updated"]["status"]["state"].clone();
+    while told(&watch.wait_for("TASK_UPDATED").await) != "TASK_UNREACHABLE" {}
+    while let Ok(Some(_)) = agent.message().await {}
+
+    let mut register = peers::registration();
+    register.agent_info.id = Some(agent.id.clone());
+    register.tasks = vec![brought(&framework.id, &run, &agent)];
+    register.frameworks = vec![run.framework_info.clone()];
+    let _back = Agent::registered_as(&master, register).await;
+
+    watch.wait_for("AGENT_ADDED").await;
+    let added = watch.wait_for("TASK_ADDED").await;
+    let added = &added["task_added"]["task"];
+    assert_eq!(added["task_id"]["value"], "one");
+    assert_eq!(added["state"], "TASK_RUNNING");
 }
 
 /// Disk kept for `db`, or a volume on it.

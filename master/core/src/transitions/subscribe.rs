@@ -241,6 +241,9 @@ impl Cluster {
         }
         let some = (!roles.is_empty()).then_some(roles);
         self.allocator.revive(id, some);
+        if !self.maintenance.is_empty() {
+            Arc::make_mut(&mut self.maintenance).revive(id);
+        }
         let Some(framework) = self.frameworks.get(id) else {
             return;
         };

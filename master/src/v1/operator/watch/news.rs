@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mete_master_core::{Framework, Task, View};
-use mete_model::TaskStatus;
+use mete_model::{TaskState, TaskStatus};
 use mete_proto::mesos::v1 as wire;
 use wire::master::{Event, event};
 
@@ -92,6 +92,8 @@ fn tasks(before: &View, now: &View, events: &mut Vec<Event>) {
         let Some(is) = is else {
             continue; // It is over: see below.
         };
+        // One whose agent is heard of again comes back with it (as in Mesos).
+        let was = was.filter(|was| !is_back(was, is));
         match was {
             Some(was) => updates(&was.statuses, is, events),
             None => events.push(Event {
@@ -109,6 +111,10 @@ fn tasks(before: &View, now: &View, events: &mut Vec<Event>) {
         let was = before.tasks.get(&over.key);
         updates(was.map_or(&[], |was| &was.statuses), over, events);
     }
+}
+
+fn is_back(was: &Task, is: &Task) -> bool {
+    was.state == TaskState::Unreachable && is.state != TaskState::Unreachable
 }
 
 /// Each report that was not there before.
