@@ -215,6 +215,20 @@ impl Tasks {
         self.ended_ever += 1;
     }
 
+    /// Whether a task is over because the master has said so: of this agent, and of all that bore the name the last one.
+    pub(crate) fn was_ended_by_master(&self, agent: &AgentId, key: &TaskKey) -> bool {
+        let numbers = self.ended_of.get(&key.framework).into_iter().flatten();
+        let ended = numbers.rev().filter_map(|number| {
+            let number = (key.framework.clone(), *number);
+            self.ended.get(&number)
+        });
+        let last = ended.into_iter().find(|task| task.key.task == key.task);
+        last.is_some_and(|task| {
+            let said = task.statuses.last();
+            task.agent == *agent && said.is_some_and(|status| status.uuid.is_none())
+        })
+    }
+
     /// Forgets what is over of one framework.
     pub(crate) fn forget_ended(&mut self, framework: &FrameworkId) {
         for number in self.ended_of.remove(framework).into_iter().flatten() {

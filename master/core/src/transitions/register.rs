@@ -318,6 +318,10 @@ impl Cluster {
             warn!(task = %key, %agent, other = %other.agent, "task runs on two agents; the newcomer is killed");
             return self.kill_twin(agent, key, out);
         }
+        let is_over = brought.status.state.is_terminal();
+        if is_over && self.tasks.get(key).is_none() && self.tasks.was_ended_by_master(agent, key) {
+            return; // An end that was told stays told.
+        }
         let own = brought.spec.executor.as_ref();
         let executor = brought.executor.as_ref().or(own).map(Arc::clone);
         let resumed = self.settle_state(agent, key, brought);

@@ -49,6 +49,10 @@ impl Cluster {
             }
             // What names share is not read again to find that they are equal.
             key = task.key.clone();
+        } else if update.is_of_the_end() && self.tasks.was_ended_by_master(agent, &key) {
+            debug!(task = %key, %agent, "its end was told by the master");
+            self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
+            return;
         }
         let status = self.note_update(&key, update.status, update.latest);
         if completed {
@@ -265,6 +269,13 @@ impl Cluster {
                 self.tell_framework(framework, event, out);
             }
         }
+    }
+}
+
+impl Update {
+    /// Whether the task is over by now.
+    fn is_of_the_end(&self) -> bool {
+        self.latest.unwrap_or(self.status.state).is_terminal()
     }
 }
 

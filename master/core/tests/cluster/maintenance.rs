@@ -10,8 +10,8 @@ use mete_master_core::{
 use mete_model::{InverseOffer, Machine, Reason, TaskState, Timestamp, Unavailability};
 
 use crate::world::{
-    Client, Out, World, events, framework_info, messages, offers, rescinded, settings, task,
-    updates,
+    Client, Out, World, brought, events, framework_info, messages, offers, rescinded, settings,
+    task, update, updates,
 };
 
 const TOMORROW: Unavailability = Unavailability {
@@ -201,6 +201,39 @@ fn a_machine_that_goes_down_takes_its_agents_with_it() {
     let (_, out) = world.returns(&agent, Vec::new());
     assert_eq!(out.reply, Some(Reply::Registered(agent)));
     assert!(world.cluster.view().schedule.windows().is_empty());
+}
+
+#[test]
+fn an_end_that_the_master_has_told_is_not_told_again_by_the_agent_that_comes_up() {
+    let mut world = World::new();
+    let (agent, _) = world.agent("a");
+    let client = world.framework();
+    let offer = client.offers[0].clone();
+    world.accept(&client, &[&offer], vec![task("one", &agent)]);
+    world.step(planned(&["a"]));
+    let down: BTreeSet<_> = [machine("a")].into();
+    world.step(Input::MachinesDown(down.clone()));
+    world.step(Input::MachinesUp(down));
+
+    let killed = brought(&client, &agent, "one", TaskState::Killed);
+    let (agent_link, out) = world.returns(&agent, vec![killed]);
+    assert_eq!(updates(&out, client.link), []);
+    for (state, uuid) in [(TaskState::Killing, 1), (TaskState::Killed, 2)] {
+        let mut news = update(&client.id, &agent, "one", state, uuid);
+        news.latest = Some(TaskState::Killed);
+        let out = world.step(Input::Update {
+            agent: agent.clone(),
+            link: agent_link,
+            update: Box::new(news),
+        });
+
+        assert_eq!(updates(&out, client.link), []);
+        let is_acknowledged =
+            |message: &MessageToAgent| matches!(message, MessageToAgent::Acknowledge { .. });
+        assert!(messages(&out, agent_link).iter().any(is_acknowledged));
+    }
+    let view = world.cluster.view();
+    assert_eq!((view.tasks.len(), view.ended_tasks.len()), (0, 1));
 }
 
 #[test]
