@@ -11,6 +11,8 @@
 )]
 #![allow(dead_code, reason = "the tests use the rest of it")]
 
+#[path = "../tests/images/registry.rs"]
+mod registry;
 #[path = "../tests/images/sample.rs"]
 mod sample;
 #[path = "../tests/images/servers.rs"]
@@ -21,8 +23,9 @@ use std::time::Duration;
 use mete_agent::images::Pull;
 use mete_daemon::clock;
 
+use crate::registry::{Real, run};
 use crate::sample::{Sample, layer, noise};
-use crate::servers::{Host, Real, container, run};
+use crate::servers::{Host, container};
 
 /// How often each is measured, in turns.
 const ROUNDS: usize = 7;

@@ -87,6 +87,10 @@ impl Registries {
         own: Option<&SecretValue>,
     ) -> Result<Session<'_>, ImageError> {
         let (file, registry) = (self.logins.clone(), reference.registry().to_owned());
+        let whose = match own {
+            Some(_) => "the task's",
+            None => "the agent's",
+        };
         let own = own.cloned();
         let read = move || match own {
             Some(own) => credentials::login_in(own.bytes(), &registry),
@@ -115,6 +119,7 @@ impl Registries {
             repository: reference.repository().to_owned(),
             base,
             login,
+            whose,
             authorization: Mutex::new(None),
         })
     }
@@ -147,6 +152,8 @@ pub(super) struct Session<'a> {
     repository: String,
     base: Url,
     login: Login,
+    /// Whose logins were looked through, for people.
+    whose: &'static str,
     authorization: Mutex<Option<HeaderValue>>,
 }
 

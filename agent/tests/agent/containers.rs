@@ -22,7 +22,7 @@ use rustix::process::Signal;
 use crate::support::{Agent, id, runner, soon, until};
 
 /// Where busybox-static lies.
-const BUSYBOX: [&str; 2] = ["/usr/bin/busybox", "/bin/busybox"];
+pub(crate) const BUSYBOX: [&str; 2] = ["/usr/bin/busybox", "/bin/busybox"];
 
 /// Whether containers can be made here; says why not.
 pub(crate) fn possible() -> bool {

@@ -16,6 +16,7 @@ mod images; // images over HTTP
 mod killed; // an agent as a process, and what it leaves
 mod life; // from launch to acknowledgement
 mod limits; // what tasks may have beyond what they ask for
+mod logins; // that tasks fetch, at a real registry
 mod master; // a master that says what the test wants
 mod nested; // sessions over HTTP
 mod networks; // containers on a bridge

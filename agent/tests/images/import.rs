@@ -6,8 +6,9 @@ use mete_agent::images::{ImageError, Pull};
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
+use crate::registry::run;
 use crate::sample::{Sample, gzip, layer, sha256};
-use crate::servers::{Host, container, run};
+use crate::servers::{Host, container};
 
 fn sample() -> Sample {
     Sample::of(&[layer(&[("a", b"1")]), layer(&[("b", b"2")])])

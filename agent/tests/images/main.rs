@@ -8,5 +8,6 @@ mod disk; // what stays, what goes, what is full
 mod import; // archives and layouts
 mod misbehaving; // registries that are slow, broken, lying, or ask for a login
 mod pulls; // what works
+mod registry; // a real one
 mod sample; // images made here
-mod servers; // a real registry, and one that does what a test says
+mod servers; // a registry that does what a test says

@@ -8,8 +8,9 @@ use mete_model::container::SecretValue;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::registry::{PATIENCE, Real, run};
 use crate::sample::{INDEX, Sample, architecture, index, layer, noise};
-use crate::servers::{Fake, Host, Real, container, hanging, run, until};
+use crate::servers::{Fake, Host, container, hanging, until};
 
 fn nothing(_: mete_agent::images::Progress) {}
 
@@ -207,7 +208,12 @@ async fn a_task_may_bring_its_own_login() {
         "the login that the task has for its image does not read: line 1, column 1"
     );
     let wrong = provide(with("bWV0ZTp3cm9uZw==")).await.unwrap_err();
-    assert!(!wrong.to_string().contains("bWV0ZTp3cm9uZw"), "{wrong}");
+    let wrong = wrong.to_string();
+    assert!(wrong.contains("it refuses the task's login"), "{wrong}");
+    assert!(!wrong.contains("bWV0ZTp3cm9uZw"), "no secret is told");
+    let none = provide("{}".into()).await.unwrap_err().to_string();
+    let words = "there is no password for it in the task's logins";
+    assert!(none.contains(words), "{none}");
     let right = provide(with("bWV0ZTpvcGVuIHNlc2FtZQ==")).await;
     assert_eq!(right.unwrap().digest, sample.digest());
 }
@@ -407,7 +413,7 @@ async fn a_pull_that_nobody_waits_for_ends_and_leaves_nothing() {
     .await;
     waiting.abort();
 
-    tokio::time::timeout(crate::servers::PATIENCE, end.wait_for(|ended| *ended))
+    tokio::time::timeout(PATIENCE, end.wait_for(|ended| *ended))
         .await
         .unwrap()
         .unwrap();

@@ -43,7 +43,8 @@ impl Session<'_> {
                 self.secret(&basic(user, password))
             }
             (Some(Challenge::Basic), _) => {
-                Err(self.unauthorized("there is no password for it in the agent's logins"))
+                let why = format!("there is no password for it in {} logins", self.whose);
+                Err(self.unauthorized(why))
             }
             (
                 Some(Challenge::Bearer {
@@ -89,9 +90,10 @@ impl Session<'_> {
                 return Err(self.unauthorized(match self.login {
                     Login::Anonymous => {
                         "there is no login for it, and its token server gives nothing without"
+                            .to_owned()
                     }
                     Login::Password { .. } | Login::Identity(_) | Login::Helper(_) => {
-                        "its token server refuses the agent's login"
+                        format!("its token server refuses {} login", self.whose)
                     }
                 }));
             }

@@ -54,9 +54,11 @@ impl Session<'_> {
                 },
             },
             StatusCode::UNAUTHORIZED => self.unauthorized(match self.login {
-                Login::Anonymous => "there is no login for it, and it gives nothing without",
+                Login::Anonymous => {
+                    "there is no login for it, and it gives nothing without".to_owned()
+                }
                 Login::Password { .. } | Login::Identity(_) | Login::Helper(_) => {
-                    "it refuses the agent's login"
+                    format!("it refuses {} login", self.whose)
                 }
             }),
             StatusCode::FORBIDDEN => ImageError::Denied {
@@ -74,11 +76,11 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn unauthorized(&self, why: &str) -> ImageError {
+    pub(super) fn unauthorized(&self, why: impl Into<String>) -> ImageError {
         ImageError::Unauthorized {
             image: self.image.clone(),
             registry: self.registry.clone(),
-            why: why.to_owned(),
+            why: why.into(),
         }
     }
 

@@ -44,8 +44,19 @@ impl Scene {
         Self::begun(Master::start().await, work, options).await
     }
 
-    async fn begun(mut master: Master, work: Work, options: &[&str]) -> Self {
+    /// Images come from real registries, not from the test.
+    pub(super) async fn pulling(options: &[&str]) -> Self {
+        let (master, work) = (Master::start().await, Work::new());
+        let agent = Daemon::with(work.options(master.address, options), None);
+        Self::admitted(master, work, agent).await
+    }
+
+    async fn begun(master: Master, work: Work, options: &[&str]) -> Self {
         let agent = work.start(master.address, options);
+        Self::admitted(master, work, agent).await
+    }
+
+    async fn admitted(mut master: Master, work: Work, agent: Daemon) -> Self {
         let (link, register) = master.admit().await;
         let port = register.agent_info.port();
         Self {
@@ -217,9 +228,14 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) fn start(options: Options) -> Self {
+        let images = images(options.work_dir.parent().unwrap().to_owned());
+        Self::with(options, Some(images))
+    }
+
+    /// With images of the test, or with its own.
+    fn with(options: Options, images: Option<ImageSource>) -> Self {
         let (shutdown, killed) = (CancellationToken::new(), CancellationToken::new());
         let (asked, dead) = (shutdown.clone(), killed.clone());
-        let images = images(options.work_dir.parent().unwrap().to_owned());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -228,7 +244,7 @@ impl Daemon {
                 .unwrap();
             let ended = runtime.block_on(async {
                 tokio::select! {
-                    ended = run_with(options, shim(), Some(images), asked) => Some(ended),
+                    ended = run_with(options, shim(), images, asked) => Some(ended),
                     () = dead.cancelled() => None,
                 }
             });
