@@ -33,6 +33,9 @@ use crate::cgroups;
 /// The link beside the runs of a task that leads to the newest of them.
 pub(crate) const LATEST: &str = "latest";
 
+/// Who may enter the work directory: tasks of other users pass through on the way to their sandboxes, and list nothing.
+pub(crate) const WORK_DIR_MODE: u32 = 0o711;
+
 /// The work directory of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
@@ -40,7 +43,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Makes the work directory if need be; its path becomes absolute and free of links.
+    /// Of a work directory that is there; its path becomes absolute and free of links.
     ///
     /// # Errors
     /// What the system says, with the path.
@@ -48,12 +51,6 @@ impl Places {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", work_dir.display()))
         };
-        // Passed through by tasks of other users on the way to their sandboxes, listed by nobody else.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o711)
-            .create(work_dir)
-            .map_err(named)?;
         let root = work_dir.canonicalize().map_err(named)?;
         if root.to_str().is_none() {
             let text = format!("{}: the path is not UTF-8", root.display());
@@ -410,6 +407,7 @@ mod tests {
     fn the_scope_stays_that_of_the_first_name_until_the_directory_is_another() {
         let directory = tempfile::tempdir().expect("a directory");
         let (one, other) = (directory.path().join("one"), directory.path().join("other"));
+        fs::create_dir(&one).expect("made");
         let places = Places::open(&one).expect("opens");
         let first = places.scope("agent-1").expect("written");
         assert_eq!(first, cgroups::scope_of("agent-1", places.root()));

@@ -18,6 +18,7 @@ use mete_daemon::auth::credentials::{self, CallersError};
 use mete_daemon::auth::{Callers, Credentials, Token};
 use mete_daemon::config::{Fault, Faults};
 use mete_daemon::descriptors;
+use mete_daemon::directory::{self, DirectoryError};
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::host;
 use mete_daemon::server::{self, BindError};
@@ -52,7 +53,7 @@ use crate::launch::{Launcher, Turns};
 use crate::master_link::{Introduction, MasterLink};
 use crate::namespaces::Namespaces;
 use crate::oci_runtime::OciRuntimeError;
-use crate::places::Places;
+use crate::places::{Places, WORK_DIR_MODE};
 use crate::probes::Probes;
 use crate::sandbox::Reserve;
 use crate::secrets::Secrets;
@@ -75,6 +76,9 @@ pub enum RunError {
     /// The options contradict each other, the machine, or what runs on it.
     #[error("the configuration cannot be used here")]
     Config(#[from] Faults),
+    /// The work directory cannot be made.
+    #[error("the agent has no work directory")]
+    Directory(#[from] DirectoryError),
     /// The work directory cannot be used.
     #[error("the work directory cannot be used")]
     WorkDir(#[source] io::Error),
@@ -155,6 +159,7 @@ pub async fn run_with(
     let token = options.listen.token().map_err(CallersError::from)?;
     let callers = credentials::callers(token.clone(), options.http_credentials.as_deref());
     let callers = callers.map_err(CallersError::from)?;
+    directory::make(&options.work_dir, WORK_DIR_MODE)?;
     let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
     let store = open_store(&places).await?;
     let inventory = measure(&options, &places).await?;

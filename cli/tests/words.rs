@@ -92,3 +92,28 @@ fn values_that_make_no_sense_are_wrong_usage() {
         assert!(said.contains(word), "{line:?}: {said}");
     }
 }
+
+#[test]
+fn a_directory_that_cannot_be_made_is_wrong_usage_and_no_store_that_cannot_be_read() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let file = file.path().to_str().expect("text");
+    let daemons: [&[&str]; 5] = [
+        &["master", "--port=0", "--state-dir"],
+        &["agent", "--port=0", "--work-dir"],
+        &["services", "--port=0", "--state-dir"],
+        &["haproxy-sync", "--port=0", "--state-dir"],
+        &["up", "--state-dir"],
+    ];
+    for words in daemons {
+        for place in [file, "/proc/x"] {
+            let line = [words, &[place]].concat();
+
+            let output = mete(&line, Stdio::null());
+
+            let said = errors(&output);
+            assert_eq!(output.status.code(), Some(2), "{line:?}: {said}");
+            let expected = format!("directory {place} cannot be made");
+            assert!(said.contains(&expected), "{line:?}: {said}");
+        }
+    }
+}

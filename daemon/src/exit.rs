@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::auth::TokenError;
 use crate::config::{ConfigError, Faults};
+use crate::directory::DirectoryError;
 use crate::store::StoreError;
 
 /// How a process ends.
@@ -34,11 +35,15 @@ impl Exit {
                 StoreError::Locked { .. }
                 | StoreError::Unreadable { .. }
                 | StoreError::Format { .. } => Self::Store,
+                StoreError::Directory(failure) => Self::of_directory(failure),
                 StoreError::Full { .. }
                 | StoreError::Write { .. }
                 | StoreError::Fenced { .. }
                 | StoreError::Closed { .. } => Self::Failed,
             });
+        }
+        if let Some(failure) = error.downcast_ref::<DirectoryError>() {
+            return Some(Self::of_directory(failure));
         }
         if let Some(refusal) = error.downcast_ref::<ConfigError>() {
             return Some(match refusal {
@@ -48,6 +53,14 @@ impl Exit {
         }
         let is_usage = error.is::<Faults>() || error.is::<TokenError>();
         is_usage.then_some(Self::Usage)
+    }
+
+    /// Another place is to be named, unless there is only no room.
+    fn of_directory(failure: &DirectoryError) -> Self {
+        match failure.is_full() {
+            true => Self::Failed,
+            false => Self::Usage,
+        }
     }
 
     /// The number.
@@ -69,6 +82,8 @@ impl From<Exit> for ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::event_loop::LoopError;
 
@@ -84,5 +99,19 @@ mod tests {
             Exit::Usage
         );
         assert_eq!(Exit::of(&std::io::Error::other("x")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named_wrongly_unless_the_disk_is_full() {
+        let failed = |kind: std::io::ErrorKind| DirectoryError {
+            path: "x".into(),
+            source: Arc::new(kind.into()),
+        };
+        let wrong = failed(std::io::ErrorKind::NotADirectory);
+        let full = failed(std::io::ErrorKind::StorageFull);
+
+        assert_eq!(Exit::of(&wrong), Exit::Usage);
+        assert_eq!(Exit::of(&StoreError::from(wrong)), Exit::Usage);
+        assert_eq!(Exit::of(&StoreError::from(full)), Exit::Failed);
     }
 }

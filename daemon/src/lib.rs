@@ -12,6 +12,7 @@ pub mod store; // trait: load, commit a batch; in memory, in one file
 mod chain; // an error with its causes, in one line
 pub mod config; // flags over environment over file over default, all faults together
 pub mod descriptors; // how many files may be open
+pub mod directory; // where a daemon keeps what it has, made when it is not there
 pub mod exit; // the exit codes
 pub mod shutdown; // SIGTERM and SIGINT
 pub mod telemetry; // logs on stderr

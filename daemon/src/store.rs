@@ -15,6 +15,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use mete_model::machine::{Change, Durable};
 
+use crate::directory::DirectoryError;
 use crate::event_loop::Journal;
 
 /// The most changes in one batch: etcd's default bound on operations per transaction is 128.
@@ -164,6 +165,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Its directory cannot be made.
+    #[error("it has no place")]
+    Directory(#[from] DirectoryError),
     /// The file is not one of ours, damaged, or may not be read.
     #[error("store {} cannot be read", path.display())]
     Unreadable {

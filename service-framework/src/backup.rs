@@ -293,6 +293,7 @@ async fn held(path: &Path) -> Result<Option<Redb>, Error> {
         Err(StoreError::Unreadable { .. } | StoreError::Format { .. }) => Ok(None),
         Err(
             other @ (StoreError::Locked { .. }
+            | StoreError::Directory(_)
             | StoreError::Full { .. }
             | StoreError::Write { .. }
             | StoreError::Fenced { .. }

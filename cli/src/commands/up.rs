@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use mete_daemon::auth::Credentials;
 use mete_daemon::config::duration;
+use mete_daemon::directory;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -250,8 +251,7 @@ impl Signals {
 
 /// Two clusters on one state directory would fight over it.
 fn lock(state_dir: &Path) -> Result<std::fs::File> {
-    std::fs::create_dir_all(state_dir)
-        .with_context(|| format!("cannot make {}", state_dir.display()))?;
+    directory::make(state_dir, directory::OPEN_TO_ALL)?;
     let path = state_dir.join("up.lock");
     let file =
         std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;

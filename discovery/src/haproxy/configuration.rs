@@ -9,11 +9,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use mete_daemon::directory::{self, DirectoryError};
 use mete_daemon::store::StoreError;
 use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
@@ -35,7 +36,10 @@ const MAX_REFUSAL_CHARS: usize = 1000;
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It cannot be made, opened or changed.
+    /// It cannot be made.
+    #[error("haproxy-sync has no state directory")]
+    Directory(#[from] DirectoryError),
+    /// It cannot be opened or changed.
     #[error("state directory {} cannot be used", path.display())]
     Io {
         /// The directory or a file in it.
@@ -110,11 +114,7 @@ impl Folder {
             path: path.to_owned(),
             source,
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        directory::make(path, 0o700)?;
         let path = path.canonicalize().map_err(failed)?;
         let failed = |source| FolderError::Io {
             path: path.clone(),

@@ -14,6 +14,7 @@ use redb::{
 use tracing::info;
 
 use super::super::{Batch, CHUNK_BYTES, Fence, PAGE_BYTES, Page, StoreError};
+use crate::directory;
 use mete_model::machine::Change;
 
 /// The format this version writes.
@@ -46,8 +47,8 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|failure| read_error(&path, failure))?;
+        if let Some(place) = path.parent() {
+            directory::make(place, directory::OPEN_TO_ALL)?;
         }
         let mut database =
             create(&path).map_err(|failure| read_error(&path, redb::Error::from(failure)))?;
