@@ -4,11 +4,13 @@
 //! lock state directory ─▶ master ─▶ agents, services ─▶ haproxy-sync ─▶ cluster.json ─▶ apps ─▶ stay, or until healthy
 //!                                                                            any end: everything is taken down
 //! ```
-//! A daemon that dies is started again, as a supervisor would; tasks and HAProxy live through that by themselves.
+//! A daemon that dies is started again, as a supervisor would, unless that cannot help; tasks and HAProxy live through that by
+//! themselves.
 
 mod children; // processes: started, watched, started again, ended
 mod layout; // who gets which address, port and part of the machine
 mod proxy; // the end of HAProxy
+mod restarts; // when a daemon that has ended is started again
 mod served; // requests through HAProxy until its counters show that each instance has served
 mod view; // what people see meanwhile
 
@@ -21,7 +23,7 @@ use mete_daemon::config::duration;
 use mete_daemon::directory;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::children::Children;
@@ -58,8 +60,6 @@ pub(crate) struct Options {
 
 /// From the start of a daemon to its first answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Before daemons that died are started again: not a busy loop when they die at once.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks whether HAProxy is another one.
 const HAPROXY_LOOK: Duration = Duration::from_millis(500);
 
@@ -141,7 +141,7 @@ async fn stand_up(layout: &Layout, children: &mut Children, view: &View) -> Resu
     }
     let haproxy = tokio::select! {
         haproxy = layout.haproxy(START_TIMEOUT) => haproxy?,
-        died = children.next_death() => return Err(children.obituary(&died?)),
+        died = children.next_death() => return Err(children.obituary(&died?.0)),
     };
     layout.write_cluster(children.pids(), Some(&haproxy))
 }
@@ -188,16 +188,18 @@ async fn bring_up(
     Ok(())
 }
 
-/// Starts daemons again when they die, and keeps `cluster.json` true. Never ends but with an error.
+/// Starts daemons again when they die, as far as that helps, and keeps `cluster.json` true. Never ends but with an error.
 async fn look_after(layout: &Layout, children: &mut Children, view: &View) -> Result<()> {
     let mut haproxy = layout.haproxy_pid();
     loop {
+        let due = children.next_start();
         tokio::select! {
             died = children.next_death() => {
-                died?;
-                // Others may die of the same cause; they come back together.
-                sleep(RESTART_PAUSE).await;
+                let (name, status) = died?;
+                view.note(&children.bury(&name, status));
+                continue;
             }
+            () = until(due) => {}
             // HAProxy is started again by its follower.
             () = sleep(HAPROXY_LOOK) => {
                 if layout.haproxy_pid() == haproxy {
@@ -205,14 +207,25 @@ async fn look_after(layout: &Layout, children: &mut Children, view: &View) -> Re
                 }
             }
         }
-        for name in children.start_dead()? {
-            view.note(&format!("{name} died, starting it again"));
-            if let Err(error) = children.answers_again(&name).await {
+        for name in children.start_due()? {
+            let answered = children.answers_again(&name).await;
+            // Of what has ended once more the next death tells.
+            if let Err(error) = answered
+                && !children.has_ended(&name)?
+            {
                 view.note(&format!("{error:#}"));
             }
         }
         haproxy = layout.haproxy(START_TIMEOUT).await.ok();
         layout.write_cluster(children.pids(), haproxy.as_ref())?;
+    }
+}
+
+/// Until then; `None`: for ever.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

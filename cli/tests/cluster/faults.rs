@@ -243,3 +243,31 @@ async fn a_lost_agents_instances_run_elsewhere_and_the_surplus_dies_when_it_retu
     cluster.haproxy_follows("/web", "web_10000").await;
     let _ = SHIFT;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_configuration_is_wrong_is_left_alone_and_others_are_started_again() {
+    let mut cluster = Cluster::start(&["--agents", "1"]).await;
+    let place = cluster.state_dir().join("agent-1");
+    std::fs::rename(&place, place.with_extension("aside")).expect("moved");
+    std::fs::write(&place, "no directory").expect("written");
+
+    // It dies of something else at first; what it is started with then is wrong.
+    cluster.kill("agent-1").await;
+    let said = || std::fs::read_to_string(cluster.dir.path().join("up.log")).expect("its log");
+    eventually("it is left alone", async || {
+        said().contains("it is left alone").then_some(())
+    })
+    .await;
+    cluster.kill("haproxy-sync").await;
+
+    let said = said();
+    let mut lines = said.lines().filter(|line| line.contains("agent-1 ended"));
+    let (killed, wrong) = (lines.next().unwrap(), lines.next().unwrap());
+    assert!(killed.contains("it is started again in 1 s"), "{killed}");
+    for part in ["status: 2", "cannot be made", "agent-1.log", "`mete up`"] {
+        assert!(wrong.contains(part), "{part}: {wrong}");
+    }
+    assert_eq!(lines.next(), None);
+    let (status, _) = cluster.down().await;
+    assert!(status.success(), "{status}");
+}

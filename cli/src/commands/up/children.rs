@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::layout::{Daemon, Layout};
+use super::restarts::{Next, Pauses};
 use crate::client::Api;
 
 /// When, from the beginning of the end, a daemon that has not ended by itself is killed: everything is down within 10 s.
@@ -26,6 +27,8 @@ const END_OF_AGENTS: Duration = Duration::from_millis(8_800);
 const END_OF_MASTER: Duration = Duration::from_millis(9_500);
 /// How long what a former cluster has left may take to end by itself.
 const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(6);
+/// Of what a daemon that ended has said last: an error with its causes is shorter.
+const MAX_LINE_CHARS: usize = 600;
 
 /// All daemons of this cluster.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ pub(super) struct Children {
     program: PathBuf,
     logs: PathBuf,
     running: BTreeMap<String, (Daemon, Child)>,
+    /// Those that have ended, and when each is started again; `None`: never.
+    ended: BTreeMap<String, (Daemon, Option<Instant>)>,
+    pauses: Pauses,
+    /// When each was started last.
+    started: BTreeMap<String, Instant>,
     /// Of each as it was started last; a dead one keeps its pid here until it is started again.
     pids: BTreeMap<String, u32>,
     /// How long the log of each was when it was started last.
@@ -49,6 +57,9 @@ impl Children {
             program,
             logs,
             running: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            pauses: Pauses::default(),
+            started: BTreeMap::new(),
             pids: BTreeMap::new(),
             log_starts: BTreeMap::new(),
         })
@@ -74,6 +85,8 @@ impl Children {
             .with_context(|| format!("cannot start {}", daemon.name))?;
         let pid = child.id().map(|pid| (daemon.name.clone(), pid));
         self.pids.extend(pid);
+        self.started.insert(daemon.name.clone(), Instant::now());
+        self.ended.remove(&daemon.name);
         self.running
             .insert(daemon.name.clone(), (daemon.clone(), child));
         Ok(())
@@ -116,31 +129,69 @@ impl Children {
         &self.pids
     }
 
-    /// The name of the next daemon that dies. Cancel-safe.
-    pub(super) async fn next_death(&mut self) -> Result<String> {
+    /// The next daemon that dies, and how. Cancel-safe.
+    pub(super) async fn next_death(&mut self) -> Result<(String, ExitStatus)> {
         let mut deaths: FuturesUnordered<_> = self
             .running
             .iter_mut()
             .map(|(name, (_, child))| async move { (name, child.wait().await) })
             .collect();
-        let (name, status) = deaths
-            .next()
-            .await
-            .ok_or_else(|| anyhow!("no daemon runs"))?;
-        status.with_context(|| format!("cannot wait for {name}"))?;
-        Ok(name.clone())
+        let Some((name, status)) = deaths.next().await else {
+            // None runs; those that are to be started again may still come.
+            return std::future::pending().await;
+        };
+        let status = status.with_context(|| format!("cannot wait for {name}"))?;
+        Ok((name.clone(), status))
     }
 
-    /// Starts every dead daemon again; their names.
-    pub(super) fn start_dead(&mut self) -> Result<Vec<String>> {
-        let mut dead = Vec::new();
-        for (daemon, child) in self.running.values_mut() {
-            if child.try_wait()?.is_some() {
-                dead.push(daemon.clone());
-            }
+    /// Says in one line how a daemon has ended and what becomes of it, and sees to that.
+    pub(super) fn bury(&mut self, name: &str, status: ExitStatus) -> String {
+        let Some((daemon, _)) = self.running.remove(name) else {
+            return format!("{name} ended with {status}");
+        };
+        let ran = self.started.get(name).map(Instant::elapsed);
+        let next = self
+            .pauses
+            .ended(name, status.code(), ran.unwrap_or_default());
+        let why = self.last_line(name);
+        let (start, what) = match next {
+            Next::Never => (
+                None,
+                format!(
+                    "it is left alone, since starting it again does not help: mend that and start `mete up` again (its log is {})",
+                    self.log(name).display()
+                ),
+            ),
+            Next::After(pause) => (
+                Some(Instant::now() + pause),
+                format!("it is started again in {} s", pause.as_secs()),
+            ),
+        };
+        self.ended.insert(name.to_owned(), (daemon, start));
+        format!("{name} ended with {status}, {what}; {why}")
+    }
+
+    /// When the next of those that have ended is to be started.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.ended.values().filter_map(|(_, start)| *start).min()
+    }
+
+    /// Starts those again whose time has come; their names.
+    pub(super) fn start_due(&mut self) -> Result<Vec<String>> {
+        let now = Instant::now();
+        let due = self.ended.values();
+        let due = due.filter(|(_, start)| start.is_some_and(|start| start <= now));
+        let due: Vec<Daemon> = due.map(|(daemon, _)| daemon.clone()).collect();
+        due.iter().try_for_each(|daemon| self.start(daemon))?;
+        Ok(due.into_iter().map(|daemon| daemon.name).collect())
+    }
+
+    /// Whether a daemon that was started has ended since.
+    pub(super) fn has_ended(&mut self, name: &str) -> Result<bool> {
+        match self.running.get_mut(name) {
+            Some((_, child)) => Ok(child.try_wait()?.is_some()),
+            None => Ok(true),
         }
-        dead.iter().try_for_each(|daemon| self.start(daemon))?;
-        Ok(dead.into_iter().map(|daemon| daemon.name).collect())
     }
 
     /// Waits for the first answer of a daemon that was started again.
@@ -174,7 +225,9 @@ impl Children {
                 .await,
         );
         let killed = self.end_all(agents, begun + END_OF_AGENTS, at_once).await;
-        for name in &killed {
+        // Nor could those that have ended before.
+        let before = self.ended.keys().filter(|name| name.starts_with("agent"));
+        for name in killed.iter().chain(before) {
             end_tasks(name, layout.work_dir(name)).await;
         }
         late.extend(killed);
@@ -241,6 +294,19 @@ impl Children {
             .map(|line| format!("  {line}"))
             .collect::<Vec<_>>()
             .join("\n")
+    }
+
+    /// The last line of it.
+    fn last_line(&self, name: &str) -> String {
+        let words = self.last_words(name);
+        let line = words.lines().next_back().unwrap_or_default().trim();
+        match line {
+            "" => "it has said nothing".to_owned(),
+            line => format!(
+                "its last words: {}",
+                line.chars().take(MAX_LINE_CHARS).collect::<String>()
+            ),
+        }
     }
 
     fn log(&self, name: &str) -> PathBuf {
