@@ -4,6 +4,7 @@
 //! <work directory>/volumes/roles/<role>/<id>     0750, of the user of the task that holds it
 //!                         /making/               half made: emptied at each start
 //!                         /named/<name>          kept for whoever names it (Docker's driver `local`)
+//!                         /named-by/<role>/<name>   for whom it was made, a role without those below it
 //! ```
 //! A role is one component: its slashes become spaces, which no role holds (Mesos does the same).
 //!
@@ -78,6 +79,7 @@ impl Volumes {
         directories(&making)?;
         directories(&volumes.roles())?;
         directories(&volumes.root.join(NAMED))?;
+        directories(&volumes.makers())?;
         Ok(volumes)
     }
 

@@ -39,17 +39,19 @@ pub(super) async fn volumes(State(about): State<Arc<About>>) -> Json<Value> {
         let persistent: Vec<_> = places.iter().map(&mut used).collect();
         // What cannot be listed is in nobody's use either.
         let named = volumes.named().unwrap_or_default().into_iter();
+        let mut roles = volumes.roles_of_named().unwrap_or_default();
         let named = named.map(|name| {
             let place = volumes.place_named(&name);
             let used = used(&place);
-            (name, place, used)
+            let role = roles.remove(&name);
+            (name, role, place, used)
         });
         (persistent, named.collect::<Vec<_>>())
     });
     let (used, named) = used.await.unwrap_or_default();
-    let named = named.into_iter().map(|(name, place, used)| {
+    let named = named.into_iter().map(|(name, role, place, used)| {
         let tasks: Vec<_> = users_of(&view, &name).collect();
-        json!({ "name": name, "path": place.display().to_string(), "used_bytes": used, "tasks": tasks })
+        json!({ "name": name, "role": role, "path": place.display().to_string(), "used_bytes": used, "tasks": tasks })
     });
     let named: Vec<Value> = named.collect();
     let used = used.into_iter().chain(std::iter::repeat(None));

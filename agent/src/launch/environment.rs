@@ -96,7 +96,7 @@ fn search_path() -> String {
 }
 
 /// On whose account the task's resources were handed out: what they say, else the framework's first role.
-fn allocation_role(job: &Job) -> String {
+pub(super) fn allocation_role(job: &Job) -> String {
     let info = wire::TaskInfo::decode(job.spec.original.clone()).unwrap_or_default();
     let said = info
         .resources

@@ -8,6 +8,7 @@ use mete_model::ContainerSpec;
 use mete_model::container::MountSource;
 use tokio::task::spawn_blocking;
 
+use super::environment::allocation_role;
 use super::inner::Inner;
 use super::{Failure, Job, Launcher};
 use crate::containerizer::volume_mount::VolumeMount;
@@ -39,15 +40,15 @@ impl Launcher {
         in_turn(bring).await
     }
 
-    /// Sees to it that the task makes no more volumes by name than there may be.
+    /// Sees to it that the task makes no more volumes by name than its role and its agent may have.
     async fn have_room(&self, job: &Job) -> Result<(), Failure> {
         let names = job.spec.container.iter().flat_map(|spec| named(spec));
         let names: Vec<String> = names.map(str::to_owned).collect();
         if names.is_empty() {
             return Ok(());
         }
-        let all = self.volumes.clone();
-        in_turn(move || all.have_room_for(&names)).await
+        let (all, role) = (self.volumes.clone(), allocation_role(job));
+        in_turn(move || all.have_room_for(&names, &role)).await
     }
 
     /// Sees to it that the volumes of a task are there, and leads it to them. The sandbox is there, and still empty.
