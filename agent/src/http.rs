@@ -11,6 +11,7 @@ mod json; // quantities, attributes, reports as Mesos' tools read them
 pub(crate) mod metrics; // counts for Prometheus
 pub(crate) mod nested; // commands inside tasks, as Mesos has them
 mod questions; // what tools ask over Mesos' operator API
+mod refusal; // how calls are refused
 mod state; // the agent as Mesos' operators know it
 mod tasks; // each task and where its sandbox is
 mod volumes; // persistent volumes and how much is on them
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router, middleware};
 use mete_agent_core::{Drain, Node, View};
 use mete_daemon::aside;
@@ -164,7 +165,7 @@ fn calls(about: Arc<About>, desk: Arc<TaskDesk>) -> Router {
         sessions: nested::ByName::default(),
     };
     Router::new()
-        .route("/api/v1", post(nested::call))
+        .route("/api/v1", any(nested::call))
         .with_state(Arc::new(nested))
 }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures::StreamExt as _;
@@ -24,11 +24,10 @@ use mete_agent_core::{CustomExecutor, ExecutorKey, FromExecutor, Input, Node};
 use mete_daemon::auth::Principal;
 use mete_daemon::clock;
 use mete_daemon::event_loop::{Gone, Handle};
-use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http::{self, list, text};
 use mete_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskStatus};
 use mete_proto::convert::{ConvertError, status};
-use mete_proto::media::{Media, MediaError};
+use mete_proto::media::Media;
 use mete_proto::mesos::v1 as wire;
 use mete_proto::recordio;
 use prost::Message as _;
@@ -38,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use wire::executor::call::{Subscribe, Type};
 use wire::executor::{Call, Event};
 
+use super::refusal::Refusal;
 use crate::executors::{self, ExecutorStreams, ExecutorTokens};
 
 /// Under both names that Mesos' agents have. Executors show tokens of their own here.
@@ -66,48 +66,6 @@ pub(crate) fn routes(door: Door) -> Router {
         .iter()
         .fold(Router::new(), |routes, path| routes.route(path, any(take)));
     routes.with_state(door)
-}
-
-/// Why a request is refused: a status, and a line for the person who reads the executor's log.
-struct Refusal(StatusCode, String);
-
-impl Refusal {
-    fn bad(why: impl Into<String>) -> Self {
-        Self(StatusCode::BAD_REQUEST, why.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let Self(status, why) = self;
-        let mut response = (status, why).into_response();
-        let headers = response.headers_mut();
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
-    }
-}
-
-impl From<HttpError> for Refusal {
-    fn from(error: HttpError) -> Self {
-        Self(error.status, error.message)
-    }
-}
-
-impl From<MediaError> for Refusal {
-    fn from(error: MediaError) -> Self {
-        super::refused(error).into()
-    }
-}
-
-impl From<ConvertError> for Refusal {
-    fn from(error: ConvertError) -> Self {
-        Self::bad(error.to_string())
-    }
 }
 
 /// The loop has ended: so does the agent.

@@ -24,7 +24,7 @@ use axum::body::{self, Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
 use mete_agent_core::View;
@@ -43,6 +43,7 @@ use mete_proto::recordio;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::IntervalStream;
 
+use super::refusal::Refusal;
 use super::{About, questions, refused};
 use crate::named::NameError;
 use crate::output::{Piece, Wanted};
@@ -74,10 +75,19 @@ pub(crate) struct Nested {
     pub(crate) sessions: ByName,
 }
 
-pub(crate) async fn call(
+pub(super) async fn call(
     State(nested): State<Arc<Nested>>,
     request: HttpRequest,
-) -> Result<Response, HttpError> {
+) -> Result<Response, Refusal> {
+    if request.method() != Method::POST {
+        let why = "calls are made with POST".to_owned();
+        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, why));
+    }
+    Ok(take(&nested, request).await?)
+}
+
+/// One call, whatever it is.
+async fn take(nested: &Nested, request: HttpRequest) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let named = kind(headers, CONTENT_TYPE.as_str());

@@ -259,6 +259,30 @@ async fn what_a_task_prints_from_now_on_is_told_until_it_ends() {
     assert!(over.status().is_client_error(), "{over:?}");
 }
 
+/// A refusal as clients of Mesos read it: a sentence, not JSON.
+async fn in_words(refused: Response) -> String {
+    let kind = &refused.headers()["content-type"];
+    assert_eq!(kind, "text/plain; charset=utf-8");
+    let words = soon(refused.text()).await.unwrap();
+    assert!(!words.starts_with('{'), "{words}");
+    words
+}
+
+#[tokio::test]
+async fn calls_are_made_with_post() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (_link, register) = master.admit().await;
+    let caller = Caller::of(register.agent_info.port());
+
+    let asked = soon(caller.http.get(&caller.url).send()).await.unwrap();
+
+    assert_eq!(asked.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(asked.headers()["allow"], "POST");
+    assert_eq!(in_words(asked).await, "calls are made with POST");
+}
+
 #[tokio::test]
 async fn what_is_no_call_is_refused() {
     let mut master = Master::start().await;
@@ -297,7 +321,9 @@ async fn what_is_no_call_is_refused() {
             StatusCode::BAD_REQUEST,
         ),
     ] {
-        assert_eq!(post(kind).await.unwrap().status(), status, "{kind:?}");
+        let refused = post(kind).await.unwrap();
+        assert_eq!(refused.status(), status, "{kind:?}");
+        assert!(!in_words(refused).await.is_empty(), "{kind:?}");
     }
     for form in [("accept", "application/json"), ("message-accept", "text/x")] {
         let post = caller.http.post(&caller.url).header(form.0, form.1);
@@ -307,6 +333,8 @@ async fn what_is_no_call_is_refused() {
     }
     let unknown = caller.call(&launch(&ghost, "true", &Value::Null)).await;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    let words = in_words(unknown).await;
+    assert!(words.contains("ghost"), "{words}");
     let odd = caller.call(&json!({ "type": "UNKNOWN" })).await;
     assert_eq!(odd.status(), StatusCode::NOT_IMPLEMENTED);
     let odd = json!({ "value": "../x", "parent": { "value": "ghost" } });
