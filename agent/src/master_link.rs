@@ -18,6 +18,7 @@ use mete_daemon::auth::Credentials;
 use mete_daemon::chain;
 use mete_daemon::event_loop::Handle;
 use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
+use mete_proto::lost;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::agent_client::AgentClient;
 use tokio::sync::{mpsc, watch};
@@ -249,6 +250,13 @@ impl Stream {
                 master = self.master,
                 "master refuses the token of this agent; see --token-file"
             );
+        }
+        if lost::is_lost(status) {
+            debug!(
+                cause = chain(status),
+                "the connection to the master was lost"
+            );
+            return format!("the connection to {} was lost", self.master);
         }
         format!("{}: {}", self.master, status.message())
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mete_model::FrameworkId;
 use mete_proto::PROTOCOL_VERSION;
+use mete_proto::lost;
 use mete_proto::mesos::v1::scheduler::{Call, Event as Message, call};
 use mete_proto::mete::v1::scheduler_client::SchedulerClient;
 use tokio::sync::mpsc;
@@ -351,6 +352,13 @@ fn silent(patience: Duration) -> End {
 
 /// Some codes stay the same however often one asks.
 fn refused_or_broken(status: &Status) -> End {
+    if lost::is_lost(status) {
+        tracing::debug!(
+            cause = chain(status),
+            "the connection to the master was lost"
+        );
+        return End::Broken("the connection to the master was lost".to_owned());
+    }
     let reason = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         Code::Unauthenticated

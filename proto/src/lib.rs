@@ -8,6 +8,7 @@ pub mod capabilities; // what masters and agents can do
 pub mod convert; // messages → words of the model, with reasons, and back
 pub mod encoded; // protobuf, field by field
 pub mod json; // messages as Mesos' HTTP API has them in JSON
+pub mod lost; // whether a call ended because its connection did
 pub mod media; // JSON or protobuf, as a request means it
 pub mod recordio; // messages one after another in a stream
 pub mod resources_text; // resources and attributes as people write them

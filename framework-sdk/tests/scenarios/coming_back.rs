@@ -8,6 +8,7 @@ use mete_framework_sdk::{
     CallError, Connection, Event, Filters, Framework, FrameworkSpec, Resources, Task, TaskId,
     TaskState,
 };
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::{next, patient, until_disconnected, until_subscribed, until_update};
@@ -26,6 +27,35 @@ fn is_subscribe(call: &Call) -> bool {
 fn task(id: &str) -> Task {
     let task = Task::shell(id, "true").expect("an id");
     task.cpus_milli(500).mem_mb(64)
+}
+
+/// Passes on what is said to and by a master, until it is dropped; then both sides find the line dead.
+async fn line_to(master: &Master) -> (Connection, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let port = master.port();
+    let line = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.expect("a caller");
+        let far = TcpStream::connect(("127.0.0.1", port)).await;
+        let mut far = far.expect("the master listens");
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    });
+    let connection = Connection::to(&format!("http://{address}")).expect("an address");
+    (connection, line)
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_is_told_in_words() {
+    let master = Master::start().await.expect("a free port");
+    let (connection, line) = line_to(&master).await;
+    let mut framework = Framework::connect(connection, patient());
+    let first = next(&mut framework).await;
+    assert!(matches!(first, Event::Subscribed { .. }), "{first:?}");
+
+    line.abort();
+
+    let reason = until_disconnected(&mut framework).await;
+    assert_eq!(reason, "the connection to the master was lost");
 }
 
 #[tokio::test]
