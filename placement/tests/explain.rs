@@ -311,6 +311,27 @@ fn a_shape_that_names_a_reservation_hears_how_much_of_it_is_there() {
 }
 
 #[test]
+fn a_shape_that_takes_nothing_reserved_hears_how_much_is_nobodys() {
+    let mut allocator = Allocator::new(Options::default());
+    let kept = Resources::cpus_mem(3_000, 0);
+    allocator.add_agent(agent("S0"), agent_with(500, Some((&role("prod"), kept))));
+    let mut shape = Shape::new(Resources::cpus_mem(1_000, 0));
+    shape.role = Some(role("prod"));
+    let told = |allocator: &mut Allocator, shape: &Shape| {
+        let explained = allocator.explain_shape(None, shape);
+        explained.agents[0].reason.to_string()
+    };
+
+    assert_eq!(told(&mut allocator, &shape), "it fits");
+    shape.unreserved = true;
+
+    assert_eq!(
+        told(&mut allocator, &shape),
+        "too small: cpus 1 asked, 0.5 there"
+    );
+}
+
+#[test]
 fn a_role_for_which_something_is_reserved_is_known() {
     let mut allocator = Allocator::new(Options::default());
     let below = role("prod/web");

@@ -100,7 +100,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         } => add(&services, &file, force, wait.then_some(timeout)).await,
         Ask::List { json } => list(&services, json).await,
         Ask::Show { id, json } => show(&services, &id, json).await,
-        Ask::Why { id, json } => why::why(&services, &id, json).await,
+        Ask::Why { id, json } => why::why(addresses, &id, json).await,
         Ask::Scale {
             id,
             instances,

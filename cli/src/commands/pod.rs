@@ -60,7 +60,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         Ask::Add { file, force } => add(&services, &file, force).await,
         Ask::List { json } => all(&services, json).await,
         Ask::Show { id, json } => show(&services, &id, json).await,
-        Ask::Why { id, json } => why::why(&services, &id, json).await,
+        Ask::Why { id, json } => why::why(addresses, &id, json).await,
         Ask::Rm { id, force } => {
             let path = app_path(&id)?;
             let address = format!("/v2/pods{path}{}", forced(force));

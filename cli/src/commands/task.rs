@@ -1,7 +1,7 @@
 //! `mete task`: the running instances of apps, what they print, and what they use.
 
 mod exec; // a command inside a task
-mod find; // where a task is
+pub(super) mod find; // where a task is
 mod logs; // what a task prints
 mod stats; // what tasks use
 mod tasks_client; // gRPC to the agent of a task

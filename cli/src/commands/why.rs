@@ -1,15 +1,18 @@
 //! `mete app why` and `mete pod why`: what an app or a pod waits for, since when, and what would help. An id is one or the
 //! other, so either answers for both.
 
+mod ailing; // tasks that run and do not do their work
+
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::{explain, wait};
-use crate::client::{Api, app_path};
+use crate::client::{Addresses, Api, app_path};
 use crate::table;
 
 /// Says it, or all that is known of it as JSON.
-pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
+pub(super) async fn why(addresses: &Addresses, id: &str, json: bool) -> Result<()> {
+    let services = &addresses.services()?;
     let path = app_path(id)?;
     let subject = subject(services, &path).await?;
     let queue = services.get("/v2/queue").await?;
@@ -20,13 +23,17 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
     let told = services.find(&format!("/v2/queue{path}/why")).await;
     let backends = services.get("/v2/backends").await?;
     let shared = shared_ports(&path, explain::list(&backends["services"]));
+    let ailing = match &subject {
+        Subject::App(app) => ailing::of(addresses, app).await,
+        Subject::Pod { .. } => Vec::new(),
+    };
     if json {
         let master = told.ok().flatten().unwrap_or_default();
         return table::json(&match &subject {
             Subject::App(app) => json!({
                 "app": path, "queue": entry, "master": master,
-                "deployments": app["deployments"], "lastTaskFailure": app["lastTaskFailure"],
-                "sharedServicePorts": shared,
+                "deployments": deployments(services, &path).await, "lastTaskFailure": app["lastTaskFailure"],
+                "sharedServicePorts": shared, "ailing": ailing,
             }),
             Subject::Pod {
                 status,
@@ -39,7 +46,7 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
         });
     }
     match &subject {
-        Subject::App(app) => standing(&path, app),
+        Subject::App(app) => standing(&path, app, &deployments(services, &path).await),
         Subject::Pod {
             status,
             deployments,
@@ -52,11 +59,26 @@ pub(super) async fn why(services: &Api, id: &str, json: bool) -> Result<()> {
             explain::text(&port["of"]),
         );
     }
-    if entry.is_null() {
+    for one in &ailing {
+        let (task, host, cause) = (&one["task"], &one["host"], &one["cause"]);
+        let (task, host, cause) = (
+            explain::text(task),
+            explain::text(host),
+            explain::text(cause),
+        );
+        crate::say!("  {task} on {host}: {cause}");
+    }
+    if !entry.is_null() {
+        waiting(entry);
+    } else if let Ok(Some(told)) = &told {
+        // Not in the queue, as Marathon's clients know it, and asked for all the same.
+        crate::say!("  one for each agent that has none yet:");
+        explain::shape(&told["shape"], "  ");
+        return Ok(());
+    } else {
         crate::say!("  nothing of it waits for an offer");
         return Ok(());
     }
-    waiting(entry);
     match told {
         Ok(Some(told)) => explain::shape(&told["shape"], "  "),
         // The funnel of the queue has what offers taught.
@@ -103,13 +125,20 @@ async fn subject(services: &Api, path: &str) -> Result<Subject> {
     let Some(status) = services.find(&format!("/v2/pods{path}::status")).await? else {
         bail!("neither an app nor a pod is called '{path}'");
     };
-    let all = services.get("/v2/deployments").await?;
-    let changes_it = |one: &&Value| explain::list(&one["affectedPods"]).contains(&json!(path));
-    let deployments = explain::list(&all).iter().filter(changes_it);
     Ok(Subject::Pod {
         status,
-        deployments: deployments.cloned().collect(),
+        deployments: deployments(services, path).await,
     })
+}
+
+/// Those that change an app or a pod.
+async fn deployments(services: &Api, path: &str) -> Vec<Value> {
+    let all = services.get("/v2/deployments").await.unwrap_or_default();
+    let is_named = |list: &Value| explain::list(list).contains(&json!(path));
+    let changes_it =
+        |one: &&Value| is_named(&one["affectedApps"]) || is_named(&one["affectedPods"]);
+    let deployments = explain::list(&all).iter().filter(changes_it);
+    deployments.cloned().collect()
 }
 
 fn standing_of_pod(path: &str, status: &Value, deployments: &[Value]) {
@@ -134,15 +163,28 @@ fn standing_of_pod(path: &str, status: &Value, deployments: &[Value]) {
 
 fn under_way(deployments: &[Value]) {
     for deployment in deployments {
+        let actions = explain::list(&deployment["currentActions"]);
+        let doing: Vec<String> = actions.iter().map(action).collect();
         crate::say!(
-            "  deployment {} is under way",
-            explain::text(&deployment["id"])
+            "  deployment {} is under way, at step {} of {}: {}",
+            explain::text(&deployment["id"]),
+            explain::text(&deployment["currentStep"]),
+            explain::text(&deployment["totalSteps"]),
+            doing.join(", "),
         );
     }
 }
 
+/// `ScaleApplication /shop/db`
+fn action(action: &Value) -> String {
+    let of = [&action["app"], &action["pod"]];
+    let of = of.into_iter().find(|id| !id.is_null());
+    let of = of.map(explain::text).unwrap_or_default();
+    format!("{} {of}", explain::text(&action["action"]))
+}
+
 /// What runs, what is under way, what went wrong last.
-fn standing(path: &str, app: &Value) {
+fn standing(path: &str, app: &Value, deployments: &[Value]) {
     let count = |key: &str| app[key].as_u64().unwrap_or(0);
     crate::say!(
         "{path}: {} of {} run, {} start, {} healthy, {} not",
@@ -152,7 +194,7 @@ fn standing(path: &str, app: &Value) {
         count("tasksHealthy"),
         count("tasksUnhealthy"),
     );
-    under_way(explain::list(&app["deployments"]));
+    under_way(deployments);
     let failure = &app["lastTaskFailure"];
     if !failure.is_null() {
         crate::say!(

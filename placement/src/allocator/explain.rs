@@ -12,7 +12,7 @@ use mete_model::{AgentId, FrameworkId, Resources, Role, Tag};
 
 use super::Allocator;
 use super::agent::{Admission, Agent};
-use super::judge::{Case, Obstacle};
+use super::judge::{self, Case, Obstacle};
 use super::rules::Rules;
 use super::wishes::Wish;
 use crate::demand::{Shape, ShapeId};
@@ -443,6 +443,7 @@ impl Allocator {
                 Obstacle::TooSmall => {
                     let there = self.entitled(case, agent.free(), false);
                     let short = shape.map_or_else(Vec::new, |shape| {
+                        let there = judge::there_for(shape, &there);
                         shortages(&shape.resources, shape.any_ports, &there)
                     });
                     reasons.push(Reason::TooSmall { short });

@@ -326,6 +326,20 @@ impl Allocator {
     }
 }
 
+/// What of free resources a task of a shape may have: what it names, or without names what is nobody's, and what is reserved
+/// for its role unless it takes nothing reserved.
+pub(super) fn there_for<'a>(shape: &Shape, free: &'a Resources) -> Cow<'a, Resources> {
+    if !free.has_parts() || shape.resources.has_parts() {
+        return Cow::Borrowed(free);
+    }
+    let mut there = free.plain();
+    let of_role = free
+        .parts()
+        .filter(|(tag, _)| !shape.unreserved && is_for_any(tag));
+    of_role.for_each(|(_, part)| there.add(part));
+    Cow::Owned(there)
+}
+
 /// Whether any task of its role may have it.
 fn is_for_any(tag: &Tag) -> bool {
     tag.volume.is_none() && !tag.revocable && !tag.is_labelled()

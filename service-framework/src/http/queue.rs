@@ -11,7 +11,7 @@ use axum::routing::{delete, get};
 use axum::{Json, Router};
 use mete_daemon::clock;
 use mete_model::attributes::AttributeValue;
-use mete_model::{Offer, Ranges, Timestamp};
+use mete_model::{Offer, Ranges, Resources, Role, Timestamp};
 use mete_proto::rest::queue::{
     Delay, Entry, Offer as Shown, Quantity, Queue, Range, Rejected, Summary, UnusedOffer,
 };
@@ -131,9 +131,10 @@ fn entry(
     }
 }
 
-/// What offers taught, and in place of the last of them what the master says. Where no offer was seen at all, it stands
-/// for the whole wait, too.
+/// What offers taught, and in place of the last of them what the master says, when it names anything of the app itself. Where
+/// no offer was seen at all, it stands for the whole wait, too.
 fn summary(offers: &OfferSummary, told: Option<&Told>) -> Summary {
+    let told = told.filter(|told| offers.processed == 0 || told.declined.iter().any(|n| *n > 0));
     let last = told.map_or(
         (&offers.last_offers, offers.last_offers_processed),
         |told| (&told.declined, told.agents),
@@ -173,16 +174,29 @@ fn unused(offer: &Offer, reasons: &[Reject], at: Timestamp) -> UnusedOffer {
 }
 
 fn told(offer: &Offer) -> Shown {
-    let held = offer.resources.plain();
-    let scalars = held.in_units();
+    let plain = quantities("*", &offer.resources.plain());
+    let reserved = offer.resources.parts().flat_map(|(tag, part)| {
+        let role = tag.role().map_or("*", Role::as_str);
+        quantities(role, part)
+    });
+    Shown {
+        id: offer.id.to_string(),
+        hostname: offer.endpoint.hostname.clone(),
+        agent_id: offer.agent.to_string(),
+        resources: plain.into_iter().chain(reserved).collect(),
+        attributes: offer.attributes.iter().map(attribute).collect(),
+    }
+}
+
+/// What is reserved for one role, or for `*`: nobody.
+fn quantities(role: &str, held: &Resources) -> Vec<Quantity> {
     let resource = |name: &str| Quantity {
         name: name.to_owned(),
-        role: Some(offer.role.to_string()),
+        role: Some(role.to_owned()),
         ..Quantity::default()
     };
+    let scalars = held.in_units().into_iter().chain(held.others_in_units());
     let mut resources: Vec<Quantity> = scalars
-        .into_iter()
-        .chain(held.others_in_units())
         .filter(|(_, amount)| *amount > 0.0)
         .map(|(name, amount)| Quantity {
             scalar: Some(amount),
@@ -195,13 +209,7 @@ fn told(offer: &Offer) -> Shown {
             ..resource("ports")
         });
     }
-    Shown {
-        id: offer.id.to_string(),
-        hostname: offer.endpoint.hostname.clone(),
-        agent_id: offer.agent.to_string(),
-        resources,
-        attributes: offer.attributes.iter().map(attribute).collect(),
-    }
+    resources
 }
 
 fn attribute((name, value): (&str, &AttributeValue)) -> Quantity {

@@ -101,6 +101,7 @@ impl Accepted {
             phase: Phase::Accepted,
             addresses: Vec::new(),
             described: Described::default(),
+            ailment: None,
             latest,
         })
     }

@@ -47,6 +47,8 @@ pub struct Task {
     pub described: Described,
     /// The last report made, acknowledged or not; TASK_STAGING before the first.
     pub latest: TaskStatus,
+    /// Why its health check failed last, in the grace period in which no report says so. Not stored.
+    pub ailment: Option<Arc<str>>,
 }
 
 /// What reports of a task carry and nobody here decides on, as pieces of a `mesos.v1.TaskStatus`.

@@ -1,12 +1,13 @@
 //! A probe has a result: perhaps news, perhaps a verdict. A check has an answer: perhaps news, never more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
     CheckAnswer, ContainerId, Effects, HealthCheck, Probe, Question, Reason, TaskCheck, TaskKey,
     TaskState, Timestamp,
 };
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::report::News;
 use crate::effects::Action;
@@ -56,9 +57,14 @@ impl Node {
         match self.probes.result(now, key, result.is_ok()) {
             Verdict::Nothing => {
                 debug!(task = %key.task, framework = %key.framework, ?result, "probe without news");
+                self.ails(key, result.err());
             }
-            Verdict::Healthy => self.health(now, key, true, None),
+            Verdict::Healthy => {
+                self.ails(key, None);
+                self.health(now, key, true, None);
+            }
             Verdict::Unhealthy { failures, kill } => {
+                self.ails(key, None); // the report says it
                 let problem = result.err().unwrap_or_default();
                 self.health(now, key, false, Some(problem.clone()));
                 if kill {
@@ -68,6 +74,19 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Keeps what no report says: why a check fails in its grace period.
+    fn ails(&mut self, key: &TaskKey, why: Option<String>) {
+        let known = self.tasks.get(key).and_then(|task| task.ailment.as_deref());
+        if known == why.as_deref() {
+            return;
+        }
+        if let Some(why) = &why {
+            info!(task = %key.task, framework = %key.framework, why, "health check fails in its grace period");
+        }
+        self.tasks
+            .edit(key, |task| task.ailment = why.map(Arc::from));
     }
 
     /// Asks the questions whose time has come.

@@ -93,6 +93,7 @@ impl Node {
             phase: Phase::Accepted,
             addresses: Vec::new(),
             described: Described::default(),
+            ailment: None,
             latest,
         };
         out.store.push(Record::Accepted(Arc::new(task.clone())));

@@ -53,9 +53,14 @@ fn success_is_news_only_when_it_changes_something() {
 fn failures_do_not_count_in_the_grace_period_before_the_first_success() {
     let mut world = World::running(checked("web"));
 
+    let ailment = |world: &World| {
+        let tasks = world.node.view().tasks;
+        tasks.get(&key("web")).and_then(|task| task.ailment.clone())
+    };
     for _ in 0..4 {
         let due = next_probe(&mut world);
         assert_eq!(reports(&world.probed(due, &key("web"), false)), []);
+        assert!(ailment(&world).is_some(), "whoever asks is told");
     }
 
     assert_eq!(world.state(&key("web")), Some(TaskState::Running));

@@ -45,7 +45,7 @@ pub(super) async fn task(addresses: &Addresses, id: &str) -> Result<Found> {
 }
 
 /// The agents of the cluster: id and address.
-pub(super) fn agents(state: &Value) -> impl Iterator<Item = (String, String)> {
+pub(in crate::commands) fn agents(state: &Value) -> impl Iterator<Item = (String, String)> {
     let agents = state["slaves"].as_array().into_iter().flatten();
     agents.map(|agent| {
         let url = format!("http://{}", table::address(agent));

@@ -13,6 +13,17 @@ use crate::probe::{Answer, Response};
 use crate::spec::app::AppId;
 use crate::state::instances::{Instance, InstanceId, Readiness};
 
+/// Gateway Timeout.
+const NO_ANSWER: u16 = 504;
+
+fn no_answer(why: &str) -> Response {
+    Response {
+        status: NO_ANSWER,
+        content_type: "text/plain".to_owned(),
+        body: format!("no answer: {why}"),
+    }
+}
+
 impl Orchestrator {
     /// What is known of the readiness of an instance that has just begun to run; `None` when it is not asked for.
     pub(super) fn first_readiness(&self, instance: &Instance) -> Option<Readiness> {
@@ -34,7 +45,9 @@ impl Orchestrator {
         let (status, response) = match answer {
             Answer::Status(status) => (Some(status), None),
             Answer::Response(response) => (Some(response.status), Some(response)),
-            Answer::Connected | Answer::None(_) => (None, None),
+            // What nobody answers stands in Marathon's answers as one that came from a gateway.
+            Answer::None(why) => (None, Some(no_answer(&why))),
+            Answer::Connected => (None, None),
         };
         let is_ready = status.is_some_and(|status| check.statuses.contains(&status));
         let known = Some(Readiness {

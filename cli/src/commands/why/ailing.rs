@@ -1,0 +1,102 @@
+//! Tasks that run and do not do their work: what their checks say, or their agents where no report says it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::client::Addresses;
+use crate::commands::explain;
+use crate::commands::task::find;
+
+/// So many are told: the others mostly have the same.
+const MAX_TOLD: usize = 5;
+
+/// `task`, `host` and `cause` of each.
+pub(super) async fn of(addresses: &Addresses, app: &Value) -> Vec<Value> {
+    let tasks = explain::list(&app["tasks"]).iter();
+    let runs = tasks.filter(|task| task["state"] == "TASK_RUNNING");
+    let ailing: Vec<(&Value, Option<String>)> = runs
+        .filter_map(|task| Some((task, ailing(app, task)?)))
+        .take(MAX_TOLD)
+        .collect();
+    let mut told = Vec::new();
+    for (task, cause) in ailing {
+        let cause = match cause {
+            Some(cause) => cause,
+            None => {
+                let found = of_its_agent(addresses, task).await;
+                found.unwrap_or_else(|| "no health check has passed or failed yet".to_owned())
+            }
+        };
+        told.push(json!({ "task": task["id"], "host": task["host"], "cause": cause }));
+    }
+    told
+}
+
+/// Whether a task does not do its work, and why as far as its reports say.
+fn ailing(app: &Value, task: &Value) -> Option<Option<String>> {
+    let results = explain::list(&task["healthCheckResults"]);
+    if let Some(failed) = results.iter().find(|result| result["alive"] == false) {
+        let cause = failed["lastFailureCause"]
+            .as_str()
+            .unwrap_or("no word of why");
+        let times = explain::text(&failed["consecutiveFailures"]);
+        return Some(Some(format!(
+            "its health check fails, {times} times in a row: {cause}"
+        )));
+    }
+    let checks = explain::list(&app["healthChecks"]).len();
+    if results.iter().filter(|one| one["alive"] == true).count() < checks {
+        return Some(None);
+    }
+    let readiness = explain::list(&app["readinessCheckResults"]).iter();
+    let mut unready = readiness.filter(|one| one["taskId"] == task["id"] && one["ready"] == false);
+    let answer = &unready.next()?["lastResponse"];
+    let words = match answer["status"].as_u64() {
+        Some(status) => {
+            let body = answer["body"].as_str().unwrap_or_default();
+            format!("it is not ready: {status} {body}")
+        }
+        None => "it is not ready; preserveLastResponse would tell its answer".to_owned(),
+    };
+    Some(Some(words.trim_end().to_owned()))
+}
+
+/// What the agent of a task says, when it is reached: in the grace period of a check nobody else knows.
+async fn of_its_agent(addresses: &Addresses, task: &Value) -> Option<String> {
+    let state = addresses.master().ok()?.get("/state").await.ok()?;
+    let agents: BTreeMap<String, String> = find::agents(&state).collect();
+    let agent = addresses
+        .agent(agents.get(task["slaveId"].as_str()?)?)
+        .ok()?;
+    let told = agent.get("/v1/tasks").await.ok()?;
+    let mut tasks = explain::list(&told["tasks"]).iter();
+    let it = tasks.find(|one| one["id"] == task["id"])?;
+    let why = it["ailment"].as_str()?;
+    Some(format!(
+        "its health check fails in its grace period, which does not count yet: {why}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_fails_or_says_nothing_or_a_task_that_is_not_ready_is_an_ailment() {
+        let app = json!({ "healthChecks": [{}], "readinessCheckResults": [
+            { "taskId": "c", "ready": false, "lastResponse": { "status": 504, "body": "no answer: refused" } },
+        ] });
+        let task = |id: &str, results: Value| json!({ "id": id, "healthCheckResults": results });
+        let failed =
+            json!([{ "alive": false, "consecutiveFailures": 2, "lastFailureCause": "status 500" }]);
+        let of = |id: &str, results: Value| ailing(&app, &task(id, results));
+
+        let fails = "its health check fails, 2 times in a row: status 500".to_owned();
+        assert_eq!(of("a", failed), Some(Some(fails)));
+        assert_eq!(of("b", json!([])), Some(None));
+        let unready = "it is not ready: 504 no answer: refused".to_owned();
+        assert_eq!(of("c", json!([{ "alive": true }])), Some(Some(unready)));
+        assert_eq!(of("d", json!([{ "alive": true }])), None);
+    }
+}
