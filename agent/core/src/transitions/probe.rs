@@ -7,7 +7,7 @@ use mete_model::{
     CheckAnswer, ContainerId, Effects, HealthCheck, Probe, Question, Reason, TaskCheck, TaskKey,
     TaskState, Timestamp,
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::report::News;
 use crate::effects::Action;
@@ -83,7 +83,7 @@ impl Node {
             return;
         }
         if let Some(why) = &why {
-            info!(task = %key.task, framework = %key.framework, why, "health check fails in its grace period");
+            debug!(task = %key.task, framework = %key.framework, why, "health check fails in its grace period");
         }
         self.tasks
             .edit(key, |task| task.ailment = why.map(Arc::from));

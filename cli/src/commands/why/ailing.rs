@@ -25,7 +25,7 @@ pub(super) async fn of(addresses: &Addresses, app: &Value) -> Vec<Value> {
             Some(cause) => cause,
             None => {
                 let found = of_its_agent(addresses, task).await;
-                found.unwrap_or_else(|| "no health check has passed or failed yet".to_owned())
+                found.unwrap_or_else(|| "no health check has passed yet".to_owned())
             }
         };
         told.push(json!({ "task": task["id"], "host": task["host"], "cause": cause }));

@@ -72,9 +72,12 @@ impl Orchestrator {
             return Err(Reply::NotFound(Missing::GroupVersion(id, former)));
         };
         let is_in = |path: &AppId| path.is_in(id.as_ref());
+        let owners = service_ports(&present.apps);
         let mut laid = Laid::default();
         for (id, app) in was.apps.iter().filter(|(id, _)| is_in(id)) {
-            laid.put.push((format!("/apps({id})"), (*app.spec).clone()));
+            let mut spec = (*app.spec).clone();
+            self.give_up_ports(&mut spec, &owners, &was.apps);
+            laid.put.push((format!("/apps({id})"), spec));
         }
         let gone = present.apps.into_keys();
         laid.gone = gone
@@ -85,6 +88,33 @@ impl Orchestrator {
         let put = was.groups.into_iter().filter(|(id, _)| is_in(id));
         laid.groups.extend(put.map(|(id, group)| (id, Some(group))));
         self.wish_for_group(version, laid)
+    }
+
+    /// A service port that was given to an app once may be another's by now: it is given anew. Those who had it together then
+    /// have it together again.
+    fn give_up_ports(
+        &self,
+        spec: &mut AppSpec,
+        owners: &BTreeMap<u16, Vec<AppId>>,
+        was: &BTreeMap<AppId, Arc<AppVersion>>,
+    ) {
+        let given = self.settings.first_service_port..=self.settings.last_service_port;
+        let had = |app: &AppId, port: u16| {
+            let app = was.get(app);
+            app.is_some_and(|app| app.spec.ports().any(|one| one.port == port))
+        };
+        let is_lost = |port: u16| {
+            let owners = owners.get(&port).map_or(&[][..], Vec::as_slice);
+            !owners.contains(&spec.id) && owners.iter().any(|owner| !had(owner, port))
+        };
+        let numbers = spec.ports().map(|definition| definition.port);
+        let kept: Vec<u16> = numbers
+            .map(|port| match given.contains(&port) && is_lost(port) {
+                true => 0,
+                false => port,
+            })
+            .collect();
+        spec.set_service_ports(kept.into_iter());
     }
 
     pub(super) fn scaled_group(
@@ -157,6 +187,17 @@ impl Orchestrator {
         wish.groups.extend(laid.groups);
         Ok(wish)
     }
+}
+
+/// Who wants which service port.
+fn service_ports(apps: &BTreeMap<AppId, Arc<AppVersion>>) -> BTreeMap<u16, Vec<AppId>> {
+    let mut owners: BTreeMap<u16, Vec<AppId>> = BTreeMap::new();
+    for (id, app) in apps {
+        for definition in app.spec.ports() {
+            owners.entry(definition.port).or_default().push(id.clone());
+        }
+    }
+    owners
 }
 
 impl Present {

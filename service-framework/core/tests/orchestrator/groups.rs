@@ -174,6 +174,29 @@ fn a_group_goes_back_to_what_it_was_also_after_a_restart() {
 }
 
 #[test]
+fn a_service_port_that_is_anothers_by_now_is_given_anew_to_who_comes_back() {
+    let mut world = World::new(2);
+    let first = put(&mut world, group("/shop", &[app("/shop/web", 1)]));
+    world.calm();
+    let port = |world: &World, app: &str| {
+        let wanted = world.app(app).wanted.clone().expect("it is wanted");
+        let mut ports = wanted.spec.ports().map(|definition| definition.port);
+        ports.next().expect("a port")
+    };
+    let given = port(&world, "/shop/web");
+    world.ask(Wanted::Remove(id("/shop/web")), false);
+    world.calm();
+    world.create(app("/other", 1));
+    world.calm();
+    assert_eq!(port(&world, "/other"), given);
+
+    world.ask(Wanted::RevertGroup(Some(id("/shop")), first), false);
+
+    assert_eq!(port(&world, "/other"), given);
+    assert_ne!(port(&world, "/shop/web"), given);
+}
+
+#[test]
 fn a_group_goes_with_all_below_and_only_when_it_is_there() {
     let mut world = World::new(2);
     put(&mut world, group("/shop", &[app("/shop/web", 1)]));
