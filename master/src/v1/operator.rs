@@ -14,10 +14,12 @@ mod state; // agents, frameworks, tasks, executors
 mod tasks; // those of GET_TASKS, as protobuf
 mod watch; // the stream of what happens
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -137,10 +139,13 @@ async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusa
     let view = door.desk.handle.view();
     let written = aside::run(move || {
         if let Some(answer) = large(&view, call.r#type()) {
-            return Ok(media.encode_from::<wire::Response>(answer));
+            return Ok(match media {
+                Media::Protobuf => answer,
+                Media::Json => vec![media.encode_from::<wire::Response>(answer.concat())],
+            });
         }
         let answer = respond(&view, &door, &call);
-        answer.map(|answer| media.encode(&answer))
+        answer.map(|answer| vec![media.encode(&answer)])
     });
     let written = written.await.map_err(|not_done| {
         let HttpError {
@@ -148,11 +153,20 @@ async fn answer(door: Door, call: Call, media: Media) -> Result<Response, Refusa
         } = not_done.into();
         Refusal::with(status, message)
     })??;
-    Ok(([(CONTENT_TYPE, media.name())], written).into_response())
+    Ok(([(CONTENT_TYPE, media.name())], body(written)).into_response())
+}
+
+/// A body of these pieces, which are not put together first: that would take as long as to write them.
+fn body(pieces: Vec<Vec<u8>>) -> Response {
+    let length: usize = pieces.iter().map(Vec::len).sum();
+    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+    let pieces = pieces.map(|piece| Ok::<_, Infallible>(Bytes::from(piece)));
+    let body = Body::from_stream(futures::stream::iter(pieces));
+    ([(CONTENT_LENGTH, length)], body).into_response()
 }
 
 /// Responses that can be many megabytes, written as protobuf.
-fn large(view: &View, kind: Type) -> Option<Vec<u8>> {
+fn large(view: &View, kind: Type) -> Option<Vec<Vec<u8>>> {
     const GET_STATE: u32 = number_of::<wire::Response>("get_state");
     const GET_TASKS: u32 = number_of::<wire::Response>("get_tasks");
     let (kind, number, part) = if kind == Type::GetState {
@@ -166,9 +180,9 @@ fn large(view: &View, kind: Type) -> Option<Vec<u8>> {
         r#type: Some(kind.into()),
         ..wire::Response::default()
     };
-    let mut answer = bare.encode_to_vec();
-    encoded::put_pieces(&mut answer, number, &part);
-    Some(answer)
+    let mut head = bare.encode_to_vec();
+    head.append(&mut encoded::head_of(number, &part));
+    Some(std::iter::once(head).chain(part).collect())
 }
 
 /// A response with one part.

@@ -23,8 +23,8 @@ use mete_proto::capabilities::AGENT_CAPABILITIES;
 /// Everything, written as protobuf, in pieces: the tasks, and all else at the same time.
 pub(super) fn all(view: &View) -> Vec<Vec<u8>> {
     const TASKS: u32 = number_of::<GetState>("get_tasks");
-    let sums = Sums::of(view);
     let rest = || {
+        let sums = Sums::of(view);
         let rest = GetState {
             get_tasks: None,
             get_executors: Some(executors(view)),
