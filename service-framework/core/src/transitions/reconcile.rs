@@ -99,13 +99,17 @@ impl Orchestrator {
         self.master.reconcile_at = Some(now + RECONCILE_INTERVAL);
     }
 
-    /// An agent is lost. When it is gone for good, so is what instances without a task keep there, and nobody says so by
-    /// himself.
+    /// An agent is lost, and its tasks with it. Mostly the master tells so of each; but one that was restarted since does not
+    /// know them, and what instances without a task keep there is nobody's to tell: it is asked.
     pub(crate) fn agent_lost(&self, agent: &AgentId, out: &mut Effects<Self>) {
         let instances = self.apps.iter().flat_map(|app| app.instances.values());
-        let kept = instances.filter_map(|instance| instance.last_task_at());
-        let kept = kept.filter(|(_, place)| place.as_ref() == Some(agent));
-        let all: Vec<(TaskId, Option<AgentId>)> = kept.collect();
+        let untold = |one: &&Arc<Instance>| !matches!(one.state, InstanceState::Unreachable { .. });
+        let on_it = instances.filter(untold).flat_map(|instance| {
+            let tasks = instance.tasks_at().into_iter();
+            tasks.chain(instance.last_task_at())
+        });
+        let on_it = on_it.filter(|(_, place)| place.as_ref() == Some(agent));
+        let all: Vec<(TaskId, Option<AgentId>)> = on_it.collect();
         let calls = all.chunks(MAX_RECONCILE_TASKS);
         out.act.extend(calls.map(|tasks| Action::Reconcile {
             tasks: tasks.to_vec(),

@@ -1,11 +1,11 @@
 //! What the store brings back.
 
-use mete_model::TaskState;
+use mete_model::{TaskId, TaskState};
 use mete_service_framework_core::backends::{BackendState, FIRST_VERSION};
 use mete_service_framework_core::state::instances::InstanceState;
-use mete_service_framework_core::{Input, Life, Orchestrator, Reply, Settings, Wanted};
+use mete_service_framework_core::{Action, Input, Life, Orchestrator, Reply, Settings, Wanted};
 
-use crate::kit::{NOON, World, app, checked, id, serving};
+use crate::kit::{NOON, World, agent, app, checked, id, serving};
 use crate::told::Names;
 
 #[test]
@@ -338,4 +338,33 @@ fn the_form_on_disk_is_this() {
         std::fs::read_to_string(file).expect("readable"),
         "METE_UPDATE_STORED=1 writes it anew"
     );
+}
+
+#[test]
+fn tasks_of_a_lost_agent_are_asked_about_for_a_master_may_not_know_them() {
+    let mut world = serving(app("/web", 6));
+    let lost = agent(1);
+    let on_it = |world: &World| -> Vec<TaskId> {
+        let tasks = world.tasks.iter();
+        let on_it = tasks.filter(|(_, running)| running.agent == lost);
+        on_it.map(|(id, _)| id.clone()).collect()
+    };
+    let tasks = on_it(&world);
+    assert!(!tasks.is_empty());
+
+    let effects = world.step(Input::AgentLost(lost.clone()));
+    let asked = |effects: &[Action]| -> Vec<TaskId> {
+        let asked = effects.iter().flat_map(|action| match action {
+            Action::Reconcile { tasks } => tasks.clone(),
+            _ => Vec::new(),
+        });
+        asked.map(|(task, _)| task).collect()
+    };
+    assert_eq!(asked(&effects.act), tasks);
+
+    for task in &tasks {
+        world.report(task, TaskState::Unreachable, None);
+    }
+    let effects = world.step(Input::AgentLost(lost));
+    assert_eq!(asked(&effects.act), [], "what was told is not asked");
 }
