@@ -47,10 +47,22 @@ pub struct Shape {
     pub preferred: Vec<Constraint>,
     /// At most so many of these on one agent; those that run there already do not count.
     pub max_per_agent: Option<u32>,
-    /// Whether it is to take nothing of what is reserved for its role.
-    pub unreserved: bool,
+    /// Of what, where something is reserved for its role.
+    pub takes: Takes,
     /// How many wait, at least one.
     pub count: u32,
+}
+
+/// Of what a shape takes that names no reservation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takes {
+    /// What is reserved for its role first, then what is nobody's.
+    #[default]
+    Any,
+    /// What is nobody's, and nothing that is reserved.
+    Unreserved,
+    /// What is reserved for its role, and nothing else.
+    Reserved,
 }
 
 /// Why a shape is none.
@@ -134,7 +146,7 @@ impl Shape {
             constraints: Vec::new(),
             preferred: Vec::new(),
             max_per_agent: None,
-            unreserved: false,
+            takes: Takes::Any,
             count: 1,
         }
     }
@@ -150,7 +162,7 @@ impl Shape {
         self.resources == other.resources
             && self.any_ports == other.any_ports
             && self.max_per_agent == other.max_per_agent
-            && self.unreserved == other.unreserved
+            && self.takes == other.takes
             && self.role == other.role
             && self.name == other.name
             && self.constraints == other.constraints

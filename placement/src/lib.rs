@@ -35,7 +35,7 @@ pub use allocator::{
     ReshapeError, RoleUsage, Unused, WhatIf, WhatIfAnswer, WhatIfShape,
 };
 pub use constraints::{BadConstraint, Constraint, Placed};
-pub use demand::{Shape, ShapeId};
+pub use demand::{Shape, ShapeId, Takes};
 pub use gpu_models::GPU_MODEL;
 pub use maintenance::{InverseAnswer, InverseGrant, Maintenance};
 pub use matcher::{Matched, Placement, Rejection, Waiting, WhyNot, match_tasks};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mete_model::{
     AgentId, AttributeValue, Attributes, FrameworkId, Resources, Role, Tag, Timestamp,
 };
-use mete_placement::demand::Shape;
+use mete_placement::demand::{Shape, Takes};
 use mete_placement::explain::{Change, Reason};
 use mete_placement::{
     Admission, AgentFacts, Allocator, Amounts, Constraint, FrameworkFacts, Grant, Options,
@@ -323,7 +323,7 @@ fn a_shape_that_takes_nothing_reserved_hears_how_much_is_nobodys() {
     };
 
     assert_eq!(told(&mut allocator, &shape), "it fits");
-    shape.unreserved = true;
+    shape.takes = Takes::Unreserved;
 
     assert_eq!(
         told(&mut allocator, &shape),

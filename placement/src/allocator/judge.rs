@@ -13,7 +13,7 @@ use super::agent::{Admission, Agent};
 use super::rules::Rules;
 use super::wishes::Wish;
 use crate::constraints::Constraint;
-use crate::demand::Shape;
+use crate::demand::{Shape, Takes};
 use crate::packing::{Node, Packing as _};
 use crate::ports;
 use crate::quota::Room;
@@ -239,15 +239,19 @@ impl Allocator {
     /// labels is kept for something: a shape that wants it names it.
     fn draw(&self, case: Case<'_>, shape: &Shape, agent: &Agent) -> Option<Resources> {
         let free = self.entitled(case, agent.free(), false);
-        let mut unit = if !free.has_parts() {
-            self.pin(case, &shape.resources, &free, agent)?
-        } else if shape.unreserved {
-            self.pin(case, &shape.resources, &free.plain(), agent)?
-        } else if shape.resources.has_parts() {
+        let mut unit = if shape.resources.has_parts() {
             free.contains(&shape.resources)
                 .then(|| free.pin(&shape.resources))??
         } else {
-            self.draw_reserved_first(case, shape, &free, agent)?
+            match shape.takes {
+                Takes::Any if !free.has_parts() => {
+                    self.pin(case, &shape.resources, &free, agent)?
+                }
+                Takes::Any | Takes::Reserved => {
+                    self.draw_reserved_first(case, shape, &free, agent)?
+                }
+                Takes::Unreserved => self.pin(case, &shape.resources, &free.plain(), agent)?,
+            }
         };
         if shape.any_ports > 0 {
             self.draw_any_ports(shape, &free, &mut unit)?;
@@ -267,7 +271,8 @@ impl Allocator {
             let ports = ports::choose(&there, &asks, self.units_granted)?;
             Some(ports.into_iter().collect::<Ranges>())
         };
-        let takes_reserved = !shape.unreserved && !shape.resources.has_parts();
+        let names_it = shape.resources.has_parts();
+        let takes_reserved = shape.takes != Takes::Unreserved && !names_it;
         for (tag, part) in free.parts().filter(|_| takes_reserved) {
             if is_for_any(tag) && !part.ports.is_empty() {
                 let taken = unit.part(tag).map(|part| part.ports.clone());
@@ -276,8 +281,10 @@ impl Allocator {
                 unit.add_part(tag.clone(), more);
             }
         }
-        let ports = choose(free.ports.clone(), &unit.ports)?;
-        unit.ports.add(&ports);
+        if shape.takes != Takes::Reserved || names_it {
+            let ports = choose(free.ports.clone(), &unit.ports)?;
+            unit.ports.add(&ports);
+        }
         (missing == 0).then_some(())
     }
 
@@ -320,6 +327,9 @@ impl Allocator {
                 unit.add_part(tag.clone(), part.pin(&drawn)?);
             }
         }
+        if shape.takes == Takes::Reserved {
+            return missing.is_empty().then_some(unit);
+        }
         let plain = free.plain();
         unit.add(&self.pin(case, &missing, &plain, agent)?);
         Some(unit)
@@ -329,14 +339,18 @@ impl Allocator {
 /// What of free resources a task of a shape may have: what it names, or without names what is nobody's, and what is reserved
 /// for its role unless it takes nothing reserved.
 pub(super) fn there_for<'a>(shape: &Shape, free: &'a Resources) -> Cow<'a, Resources> {
-    if !free.has_parts() || shape.resources.has_parts() {
+    if shape.resources.has_parts() {
         return Cow::Borrowed(free);
     }
-    let mut there = free.plain();
-    let of_role = free
-        .parts()
-        .filter(|(tag, _)| !shape.unreserved && is_for_any(tag));
-    of_role.for_each(|(_, part)| there.add(part));
+    let mut there = match shape.takes {
+        Takes::Any if !free.has_parts() => return Cow::Borrowed(free),
+        Takes::Any | Takes::Unreserved => free.plain(),
+        Takes::Reserved => Resources::none(),
+    };
+    if shape.takes != Takes::Unreserved {
+        let of_role = free.parts().filter(|(tag, _)| is_for_any(tag));
+        of_role.for_each(|(_, part)| there.add(part));
+    }
     Cow::Owned(there)
 }
 

@@ -12,7 +12,7 @@
 //! | GROUP_BY | as many per agent as keep its value level with the others; not where more stand than elsewhere; first where none stand |
 //! | any of the last four | only where there is the attribute |
 
-use super::{MAX_ANY_PORTS, MAX_CONSTRAINTS, MAX_COUNT, Shape, WHOLE_GPU};
+use super::{MAX_ANY_PORTS, MAX_CONSTRAINTS, MAX_COUNT, Shape, Takes, WHOLE_GPU};
 use crate::constraints::{Constraint, Field, MAX_PATTERN_BYTES, Pattern, Rule, Tally};
 use crate::matcher::Waiting;
 use crate::ports;
@@ -33,7 +33,7 @@ impl Shape {
             constraints: Vec::new(),
             preferred: Vec::new(),
             max_per_agent: None,
-            unreserved: false,
+            takes: Takes::Any,
             count: waiting.count,
         };
         for constraint in &waiting.constraints {

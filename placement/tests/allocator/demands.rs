@@ -1,7 +1,7 @@
 //! What frameworks get that say what they wait for, one rule at a time; and what random events once found.
 
 use mete_model::{Capability, Ranges};
-use mete_placement::{Amounts, Constraint, Shape};
+use mete_placement::{Amounts, Constraint, Shape, Takes};
 
 use super::*;
 
@@ -65,11 +65,29 @@ fn what_is_reserved_for_the_role_comes_first_unless_the_shape_wants_none_of_it()
     decline(&mut allocator, &grants[0], Duration::ZERO);
     let plain = Shape {
         any_ports: 2,
-        unreserved: true,
-        ..task
+        takes: Takes::Unreserved,
+        ..task.clone()
     };
-    wants(&mut allocator, plain, 1);
-    assert_eq!(taken(&allocator.round(NOON)), (0, 0, 2));
+    wants(&mut allocator, plain.clone(), 1);
+    let grants = allocator.round(NOON);
+    assert_eq!(taken(&grants), (0, 0, 2));
+
+    decline(&mut allocator, &grants[0], Duration::ZERO);
+    let reserved = Shape {
+        takes: Takes::Reserved,
+        resources: Resources::cpus_mem(1_000, 0),
+        ..plain
+    };
+    wants(&mut allocator, reserved.clone(), 1);
+    let grants = allocator.round(NOON);
+    assert_eq!(taken(&grants), (1_000, 2, 0));
+    decline(&mut allocator, &grants[0], Duration::ZERO);
+    let too_many = Shape {
+        any_ports: 3,
+        ..reserved
+    };
+    wants(&mut allocator, too_many, 1);
+    assert!(allocator.round(NOON).is_empty(), "two are reserved");
 }
 
 #[test]

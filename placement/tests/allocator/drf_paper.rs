@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use mete_placement::Shape;
+use mete_placement::{Shape, Takes};
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn wants(allocator: &mut Allocator, name: &str, in_role: &str, task: Resources, 
         constraints: Vec::new(),
         preferred: Vec::new(),
         max_per_agent: None,
-        unreserved: false,
+        takes: Takes::Any,
         count,
     };
     allocator.set_demand(&framework(name), vec![shape]);

@@ -1,6 +1,6 @@
 //! Demands that nobody should state, answers to offers that nobody made, changes of what is not held.
 
-use mete_placement::{Admission, Shape};
+use mete_placement::{Admission, Shape, Takes};
 
 use super::hostile::{Shown, Siege};
 use super::*;
@@ -18,7 +18,7 @@ fn shape(resources: Resources, count: u32) -> Shape {
         constraints: Vec::new(),
         preferred: Vec::new(),
         max_per_agent: None,
-        unreserved: false,
+        takes: Takes::Any,
         count,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mete_model::Role;
 use mete_placement::constraints::{Constraint, MAX_STATED_BYTES, Patterns};
-use mete_placement::demand::{self, BadShapeConstraint, Shape};
+use mete_placement::demand::{self, BadShapeConstraint, Shape, Takes};
 
 use super::{ConvertError, Within as _, resources, role};
 use crate::mesos::v1::scheduler::call;
@@ -43,11 +43,26 @@ fn shape(message: &call::Shape, patterns: &mut Patterns) -> Result<Shape, Conver
         constraints,
         preferred,
         max_per_agent: message.max_per_agent,
-        unreserved: message.unreserved.unwrap_or(false),
+        takes: takes(message)?,
         count: message.count.unwrap_or(1),
     };
     checked(shape, message.constraints.len() + message.preferred.len())
 }
+
+fn takes(message: &call::Shape) -> Result<Takes, ConvertError> {
+    let says = |word: Option<bool>| word.unwrap_or(false);
+    match (says(message.unreserved), says(message.reserved)) {
+        (false, false) => Ok(Takes::Any),
+        (true, false) => Ok(Takes::Unreserved),
+        (false, true) => Ok(Takes::Reserved),
+        (true, true) => Err(ConvertError::bad_ask("reserved", &TakesNothing)),
+    }
+}
+
+/// Nothing is both.
+#[derive(Debug, thiserror::Error)]
+#[error("it is to take nothing that is reserved and nothing else: that is nothing")]
+struct TakesNothing;
 
 fn constraints_from(
     messages: &[call::shape::Constraint],
@@ -94,7 +109,8 @@ fn message(shape: &Shape) -> call::Shape {
         role: shape.role.as_ref().map(Role::to_string),
         any_ports: Some(shape.any_ports).filter(|ports| *ports > 0),
         max_per_agent: shape.max_per_agent,
-        unreserved: Some(true).filter(|_| shape.unreserved),
+        unreserved: (shape.takes == Takes::Unreserved).then_some(true),
+        reserved: (shape.takes == Takes::Reserved).then_some(true),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mete_model::{Resources, Role};
 use mete_placement::constraints::{Constraint, MAX_COMPILED_PATTERNS, Patterns};
-use mete_placement::demand::{self, Shape};
+use mete_placement::demand::{self, Shape, Takes};
 use mete_placement::{Amounts, OfferConstraints};
 use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::{demand as messages, offer_constraints};
@@ -59,7 +59,7 @@ fn a_demand_comes_back_whole() {
         ],
         preferred: vec![read("hostname", "UNLIKE", "h4")],
         max_per_agent: Some(3),
-        unreserved: true,
+        takes: Takes::Unreserved,
         count: 12,
     };
     let shapes = [full, Shape::new(Resources::cpus_mem(1, 0))];

@@ -29,6 +29,7 @@ const FIELDS: &[(&str, &str, i32, char)] = &[
     ("mesos.v1.scheduler.Call.Shape", "max_per_agent", 7, '?'),
     ("mesos.v1.scheduler.Call.Shape", "preferred", 8, '*'),
     ("mesos.v1.scheduler.Call.Shape", "unreserved", 9, '?'),
+    ("mesos.v1.scheduler.Call.Shape", "reserved", 10, '?'),
     ("mesos.v1.scheduler.Call.Shape.Constraint", "field", 1, '!'),
     (
         "mesos.v1.scheduler.Call.Shape.Constraint",

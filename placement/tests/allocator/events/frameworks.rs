@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mete_model::{Capability, Ranges, Resources, Role};
 use mete_placement::constraints::Field;
 use mete_placement::offer_constraints::{AttributeConstraint, Predicate};
-use mete_placement::{Amounts, Constraint, FrameworkFacts, OfferConstraints, Shape};
+use mete_placement::{Amounts, Constraint, FrameworkFacts, OfferConstraints, Shape, Takes};
 
 use super::agents::FIRST_PORT;
 use super::{Dice, Flavour};
@@ -108,7 +108,11 @@ impl Dice {
         if self.one_in(3) {
             shape.max_per_agent = Some(1 + self.small(2));
         }
-        shape.unreserved = flavour.parts && self.one_in(4);
+        shape.takes = match flavour.parts && self.one_in(2) {
+            true if self.one_in(2) => Takes::Unreserved,
+            true => Takes::Reserved,
+            false => Takes::Any,
+        };
         if flavour.parts && self.one_in(8) {
             let (tag, mut part) = (self.tag(flavour), self.amounts_of(3));
             if tag.volume.is_some() {

@@ -1,11 +1,11 @@
 //! What a client may have of an agent.
 
-use mete_model::{Capability, Resources, Tag};
+use mete_model::{Capability, Ranges, Resources, Tag};
 use mete_placement::constraints::Place;
 use mete_placement::packing::{Node, Packing as _, Score};
 use mete_placement::ports::{self, PortAsk};
 use mete_placement::quota::is_allocatable;
-use mete_placement::{Amounts, Policy, Shape};
+use mete_placement::{Amounts, Policy, Shape, Takes};
 
 use super::demand::Wish;
 use super::{Agent, Client, Naive, exclusive};
@@ -158,13 +158,16 @@ impl Naive {
             let mut reserved = Resources::none();
             for (tag, part) in free.parts() {
                 let is_for_any = tag.volume.is_none() && !tag.revocable && !tag.is_labelled();
-                if is_for_any && !shape.unreserved {
+                if is_for_any && shape.takes != Takes::Unreserved {
                     let drawn = draw_from(part, &missing);
                     missing = missing.minus_at_most(&drawn);
                     reserved.add_part(tag.clone(), part.pin(&drawn)?);
                 }
             }
-            let free = free.plain();
+            let free = match shape.takes {
+                Takes::Any | Takes::Unreserved => free.plain(),
+                Takes::Reserved => Resources::none(),
+            };
             if !free.contains(&missing) {
                 return None;
             }
@@ -191,7 +194,8 @@ impl Naive {
     fn draw_any_ports(&self, shape: &Shape, free: &Resources, unit: &mut Resources) -> Option<()> {
         let mut left = shape.any_ports as usize;
         let is_open = |tag: &Tag| tag.volume.is_none() && !tag.revocable && !tag.is_labelled();
-        if !shape.resources.has_parts() && !shape.unreserved {
+        let names_it = shape.resources.has_parts();
+        if !names_it && shape.takes != Takes::Unreserved {
             for (tag, part) in free.parts().filter(|(tag, _)| is_open(tag)) {
                 let mut there = part.ports.clone();
                 if let Some(taken) = unit.part(tag) {
@@ -208,6 +212,9 @@ impl Naive {
             }
         }
         let mut there = free.ports.clone();
+        if !names_it && shape.takes == Takes::Reserved {
+            there = Ranges::new();
+        }
         there.remove(&unit.ports);
         let asks = vec![PortAsk::Any; left];
         let ports = ports::choose(&there, &asks, self.units_granted)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use mete_model::machine::Effects;
 use mete_model::{AttributeValue, FaultDomain, Offer, Role, Timestamp};
 use mete_placement::constraints::{Field, Place as Spot};
-use mete_placement::demand::{MAX_COUNT, MAX_NAME_BYTES};
+use mete_placement::demand::{MAX_COUNT, MAX_NAME_BYTES, Takes};
 use mete_placement::{Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot};
 
 use super::reserved::Shown;
@@ -212,15 +212,23 @@ impl Orchestrator {
             shape: mete_placement::Shape {
                 name,
                 count: told.count.min(MAX_COUNT),
-                unreserved: self.takes_nothing_reserved(&shape.version.spec),
+                takes: self.takes(&shape.version.spec),
                 ..told
             },
         })
     }
 
-    /// Whether something of its role may be on offer that it does not take.
-    fn takes_nothing_reserved(&self, spec: &AppSpec) -> bool {
-        self.role_of(spec) != Role::any() && !self.accepts(spec).reserved
+    /// Of what its role may be offered it takes.
+    fn takes(&self, spec: &AppSpec) -> Takes {
+        let Accepts {
+            reserved,
+            unreserved,
+        } = self.accepts(spec);
+        match (reserved, unreserved) {
+            (true, false) => Takes::Reserved,
+            (false, _) if self.role_of(spec) != Role::any() => Takes::Unreserved,
+            (true, true) | (false, _) => Takes::Any,
+        }
     }
 
     /// Volumes of its own lie on what was nobody's.

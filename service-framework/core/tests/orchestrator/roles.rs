@@ -1,6 +1,7 @@
 //! Apps in roles of their own: which they may have, and that only offers in these are taken for them.
 
 use mete_model::{Ranges, Resources, Role, Tag};
+use mete_placement::Takes;
 use mete_service_framework_core::orchestrator::Settings;
 use mete_service_framework_core::spec::app::{AppSpec, Constraint};
 use mete_service_framework_core::spec::group::GroupSpec;
@@ -248,7 +249,7 @@ fn a_pod_takes_of_both_and_each_of_its_parts_has_its_own() {
 }
 
 #[test]
-fn who_takes_nothing_reserved_says_so() {
+fn who_takes_nothing_reserved_or_nothing_else_says_so() {
     let mut world = World::alone(Settings {
         role: "dev".to_owned(),
         ..Settings::default()
@@ -259,13 +260,23 @@ fn who_takes_nothing_reserved_says_so() {
 
     world.create(spec);
     world.create(app("/any", 1));
+    let mut spec = app("/own", 1);
+    spec.accepted_resource_roles = Some(["dev".to_owned()].into());
+    world.create(spec);
 
-    let told: Vec<(Option<&str>, bool)> = world
+    let told: Vec<(Option<&str>, Takes)> = world
         .demand
         .iter()
-        .map(|shape| (shape.name.as_deref(), shape.unreserved))
+        .map(|shape| (shape.name.as_deref(), shape.takes))
         .collect();
-    assert_eq!(told, [(Some("/any"), false), (Some("/web"), true)]);
+    assert_eq!(
+        told,
+        [
+            (Some("/any"), Takes::Any),
+            (Some("/own"), Takes::Reserved),
+            (Some("/web"), Takes::Unreserved)
+        ]
+    );
 }
 
 #[test]
