@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use axum::http::StatusCode;
+use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::{Gone, Handle};
 use mete_daemon::http_error::HttpError;
 use mete_master_core::{Input, MachineId, OperatorError, Policy, Reply, RoleQuota, View};
@@ -144,6 +145,37 @@ impl OrderError {
             MISSING => HttpError::bad_request(self.to_string()),
             _ => self.into(),
         }
+    }
+}
+
+/// Whoever has a name reserves and makes volumes in that, or in nobody's.
+///
+/// # Errors
+/// Names both, when another stands there.
+pub(crate) fn in_own_name(
+    named: &[wire::Resource],
+    caller: Option<&Principal>,
+) -> Result<(), OrderError> {
+    let Some(caller) = caller.filter(|caller| caller.has_own_secret()) else {
+        return Ok(());
+    };
+    let names = named.iter().flat_map(|resource| {
+        let plain = resource.reservation.as_ref();
+        let reservation = resource.reservations.last().or(plain);
+        let disk = resource.disk.as_ref();
+        let volume = disk.and_then(|disk| disk.persistence.as_ref());
+        [
+            reservation.and_then(|one| one.principal.as_deref()),
+            volume.and_then(|one| one.principal.as_deref()),
+        ]
+    });
+    let is_other = |name: &&str| **name != *caller.name;
+    match names.flatten().find(is_other) {
+        Some(other) => Err(OrderError::Bad(format!(
+            "the caller is {}, and the principal of a resource is {other}",
+            caller.name
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -107,7 +107,7 @@ pub enum OperationError {
         offered: Role,
     },
     /// A framework names nobody but itself.
-    #[error("principal {named:?} is not that of the framework, {own:?}")]
+    #[error("principal {named:?} is not that of the framework, {}", own.as_deref().unwrap_or("which has none"))]
     OtherPrincipal {
         /// In the order.
         named: String,

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{MethodRouter, post};
+use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
 use mete_master_core::{AgentOperation, Input, OperationKind};
 use mete_model::{AgentId, FrameworkId};
@@ -96,11 +97,15 @@ impl AboutAgent for VolumesForm {
     }
 }
 
+/// Who calls, where anybody is asked.
+type Caller = Option<axum::Extension<Principal>>;
+
 /// What carries out one kind of operation, as a form says it.
 fn reshapes<T: AboutAgent>(kind: OperationKind) -> MethodRouter<Pages> {
-    let take = move |State(pages): State<Pages>, form: Bytes| async move {
+    let take = move |State(pages): State<Pages>, caller: Caller, form: Bytes| async move {
+        let caller = caller.as_deref();
         let (agent, list) = fields::<T>(&form)?.parts();
-        reshape(&pages, kind, &agent, &list).await
+        reshape(&pages, kind, caller, &agent, &list).await
     };
     post(take)
 }
@@ -108,13 +113,18 @@ fn reshapes<T: AboutAgent>(kind: OperationKind) -> MethodRouter<Pages> {
 async fn reshape(
     pages: &Pages,
     kind: OperationKind,
+    caller: Option<&Principal>,
     agent: &str,
     list: &str,
 ) -> Result<StatusCode, HttpError> {
+    let named = read(list)?;
+    if matches!(kind, OperationKind::Reserve | OperationKind::Create) {
+        orders::in_own_name(&named, caller)?;
+    }
     let order = Input::ReshapeAgent(Box::new(AgentOperation {
         agent: AgentId::new(agent).map_err(|bad| OrderError::Bad(bad.to_string()))?,
         kind,
-        resources: resources::from_wire(&read(list)?)
+        resources: resources::from_wire(&named)
             .within("resources")
             .map_err(OrderError::from)?,
     }));

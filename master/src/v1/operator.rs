@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, middleware};
 use mete_daemon::aside;
+use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
 use mete_daemon::mesos_http::{self, list};
 use mete_daemon::telemetry;
@@ -66,6 +67,7 @@ pub(super) fn routes(desk: Desk, about: Arc<About>) -> Router {
 }
 
 async fn take(State(door): State<Door>, request: Request) -> Result<Response, Refusal> {
+    let caller = request.extensions().get::<Principal>().cloned();
     let (headers, call): (HeaderMap, Call) = request::read(request).await?;
     request::has_type(call.r#type.map(Type::try_from))?;
     let accepted = || Media::accepted(list(&headers, &ACCEPT).as_deref());
@@ -79,7 +81,7 @@ async fn take(State(door): State<Door>, request: Request) -> Result<Response, Re
     if is_question(kind) {
         return answer(door, call, accepted()?).await;
     }
-    order(&door, &call).await
+    order(&door, &call, caller.as_ref()).await
 }
 
 fn unknown(call: &Call) -> Refusal {
@@ -265,10 +267,16 @@ fn part<'a, T>(part: Option<&'a T>, name: &'static str) -> Result<&'a T, OrderEr
     part.ok_or_else(|| ConvertError::missing(name).into())
 }
 
-async fn order(door: &Door, call: &Call) -> Result<Response, Refusal> {
+async fn order(door: &Door, call: &Call, caller: Option<&Principal>) -> Result<Response, Refusal> {
     if call.r#type() == Type::SetLoggingLevel {
         set_level(part(call.set_logging_level.as_ref(), "set_logging_level")?)?;
         return Ok(StatusCode::OK.into_response());
+    }
+    if let Some(reserve) = &call.reserve_resources {
+        house_orders::in_own_name(&reserve.resources, caller)?;
+    }
+    if let Some(create) = &call.create_volumes {
+        house_orders::in_own_name(&create.volumes, caller)?;
     }
     let input = input(&door.desk.handle.view(), call)?;
     let answer = house_orders::carry_out(&door.desk.handle, input).await;
@@ -283,8 +291,11 @@ fn refused(kind: Type, error: OrderError) -> Refusal {
         error,
         OrderError::Refused(OperatorError::GuaranteesOverCapacity { .. })
     );
+    let is_draining = matches!(error, OrderError::Refused(OperatorError::AgentDraining(_)));
     if promises_too_much && kind == Type::UpdateQuota {
         Refusal::bad(error.to_string())
+    } else if is_draining && kind == Type::ReactivateAgent {
+        Refusal::bad("Agent is still in the DRAINING state") // compared word for word by tools
     } else if kind == Type::MarkAgentGone {
         error.into()
     } else {

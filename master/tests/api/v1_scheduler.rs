@@ -646,6 +646,26 @@ async fn principals_are_who_they_say_and_speak_for_themselves() {
             );
         }
     }
+    // Nobody reserves in another's name, nor makes volumes.
+    let resource = json!({ "name": "disk", "type": "SCALAR", "scalar": { "value": 1 },
+        "reservations": [{ "type": "DYNAMIC", "role": "db", "principal": "marathon" }] });
+    let mut volume = resource.clone();
+    volume["reservations"][0]["principal"] = json!("ops");
+    volume["disk"] = json!({ "persistence": { "id": "v", "principal": "marathon" },
+        "volume": { "container_path": "data", "mode": "RW" } });
+    let agent = json!({ "value": "none" });
+    let reserve = json!({ "agent_id": agent, "resources": [resource] });
+    let create = json!({ "agent_id": agent, "volumes": [volume] });
+    for call in [
+        json!({ "type": "RESERVE_RESOURCES", "reserve_resources": reserve }),
+        json!({ "type": "CREATE_VOLUMES", "create_volumes": create }),
+    ] {
+        let headers = [("content-type", JSON), ("authorization", good.as_str())];
+        let answer = post(&master, "/api/v1", &headers, call.to_string()).await;
+        assert_eq!(answer.status(), 400);
+        let why = answer.text().await.expect("text");
+        assert!(why.contains("is marathon"), "{why}");
+    }
     assert_eq!(master.get("/state").await.status(), 401);
     for open in ["/health", "/version"] {
         assert_eq!(master.get(open).await.status(), 200, "{open}");
