@@ -10,6 +10,7 @@ mod connection; // one accepted socket, which can be cut
 mod guard; // what every request passes: panics caught, token, body limit
 mod patience; // how long callers may take
 mod protocols; // HTTP/1 and HTTP/2 on each of them
+mod unread; // errors that were answered before the body was read
 
 use std::io;
 use std::net::SocketAddr;

@@ -14,16 +14,23 @@ use tonic::Status;
 use tracing::{debug, error};
 
 use super::patience::Timely;
-use super::{HTTP_BODY_LIMIT_BYTES, is_grpc};
+use super::{HTTP_BODY_LIMIT_BYTES, is_grpc, unread};
 use crate::auth::{self, Callers, Unauthenticated};
 use crate::http_error::HttpError;
 
 /// The outermost layer, for gRPC and HTTP alike.
 pub(super) async fn check(
     State(callers): State<Callers>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
+    let (request, read) = unread::watched(request);
+    let mut response = checked(&callers, request, next).await;
+    read.tell(&mut response);
+    response
+}
+
+async fn checked(callers: &Callers, mut request: Request, next: Next) -> Response {
     let (grpc, path) = (is_grpc(&request), request.uri().path().to_owned());
     match callers.authenticate(request.headers()) {
         Ok(principal) => drop(request.extensions_mut().insert(principal)),

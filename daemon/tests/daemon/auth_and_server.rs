@@ -337,6 +337,23 @@ async fn headers_are_written_as_people_write_them() {
 }
 
 #[tokio::test]
+async fn an_error_before_the_body_was_read_says_that_the_connection_ends() {
+    let running = Running::start(None).await;
+    let ask = async |path: &str, sent: &str| {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n{sent}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4_096];
+        let read = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..read]).to_lowercase()
+    };
+
+    let closing = ask("/nowhere", "{").await; // three bytes are to come
+    assert!(closing.starts_with("http/1.1 404"), "{closing}");
+    assert!(closing.contains("\r\nconnection: close\r\n"), "{closing}");
+}
+
+#[tokio::test]
 async fn a_busy_port_is_named() {
     let running = Running::start(None).await;
 
