@@ -411,13 +411,13 @@ impl Cgroups {
     /// [`CgroupError`] names the file.
     pub fn widen(&self, container: &str) -> Result<(), CgroupError> {
         let widths = self.widths();
+        let Some(limits) = widths.get(container) else {
+            return Ok(());
+        };
         let mut plan = self.plan_for(container);
         plan.v1.retain(|_, group| Path::new(group).is_dir());
         plan.v2 = plan.v2.filter(|group| Path::new(group).is_dir());
-        match widths.get(container) {
-            Some(limits) => limits::set(&self.options, &plan, *limits),
-            None => Ok(()),
-        }
+        limits::set(&self.options, &plan, *limits)
     }
 
     /// A container is gone.

@@ -1,6 +1,6 @@
 //! What a task may use, in the kernel's units.
 
-use std::fs;
+use std::io;
 use std::path::Path;
 
 use mete_agent_core::task_dir::CgroupPlan;
@@ -69,23 +69,22 @@ pub(super) fn set(options: &Options, plan: &CgroupPlan, limits: Limits) -> Resul
 }
 
 /// Keeps so much memory for a group and gives it no more than `most`, swap included. The kernel takes no limit that is above
-/// the one with swap, so that one goes first when there is to be more than before. A group that has just been made has none.
+/// the one with swap, so that one goes first when there is to be more than before: when it was refused, which it never is in a
+/// group that has just been made.
 fn memory_v1(group: &Path, kept: u64, most: Option<u64>) -> Result<(), CgroupError> {
     write(&group.join("memory.soft_limit_in_bytes"), kept)?;
     let Some(most) = most else { return Ok(()) };
     let without_swap = group.join("memory.limit_in_bytes");
     // The file is missing where the kernel does not count swap.
     let with_swap = group.join("memory.memsw.limit_in_bytes");
-    let before = fs::read_to_string(&with_swap).ok();
-    match before.and_then(|bytes| bytes.trim().parse::<u64>().ok()) {
-        None => write(&without_swap, most),
-        Some(before) if before < most => {
-            write(&with_swap, most)?;
+    match write(&without_swap, most) {
+        Ok(()) => match write(&with_swap, most) {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        },
+        Err(refused) => {
+            write(&with_swap, most).map_err(|_| refused)?;
             write(&without_swap, most)
-        }
-        Some(_) => {
-            write(&without_swap, most)?;
-            write(&with_swap, most)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use mete_agent_core::executor_environment::{CustomExecutor, Whereabouts, executor_environment};
@@ -23,7 +24,7 @@ pub(super) fn of(
     tokens: Option<&ExecutorTokens>,
 ) -> BTreeMap<String, String> {
     let mut all = of_agent(job, sandbox, endpoint, tokens);
-    all.insert("PATH".to_owned(), search_path());
+    all.insert("PATH".to_owned(), SEARCH_PATH.clone());
     all.extend(job.spec.command.environment.clone());
     all
 }
@@ -79,6 +80,9 @@ fn of_executor(
     }
     all
 }
+
+/// See [`search_path`]: as it was when the first task asked.
+static SEARCH_PATH: LazyLock<String> = LazyLock::new(search_path);
 
 /// The folder of the agent's own program comes last, so that tasks can call `mete` wherever it is installed.
 fn search_path() -> String {

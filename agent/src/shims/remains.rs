@@ -1,7 +1,7 @@
 //! Whatever of a task still runs, with its shim or without: found through the files of its directory.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -124,13 +124,19 @@ pub(crate) fn images_of(dir: &TaskDir) -> Vec<String> {
     container.map(|made| made.images).unwrap_or_default()
 }
 
+/// What files of task directories have at most as a rule: so they are read at once, and nobody asks before how long they are.
+const USUAL_FILE_BYTES: usize = 4 << 10;
+
 /// Reads one file of a task directory; the error is a sentence.
 pub(crate) fn read<F: TaskFile>(path: &Path) -> Result<F, String> {
     let said = |error: io::Error| format!("{}: {error}", F::NAME);
-    if fs::metadata(path).map_err(said)?.len() > MAX_FILE_BYTES {
+    let file = fs::File::open(path).map_err(said)?;
+    let mut bytes = Vec::with_capacity(USUAL_FILE_BYTES);
+    let mut part = file.take(MAX_FILE_BYTES + 1);
+    part.read_to_end(&mut bytes).map_err(said)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("{} is larger than {MAX_FILE_BYTES} bytes", F::NAME));
     }
-    let bytes = fs::read(path).map_err(said)?;
     F::decode(&bytes).map_err(|bad| match std::error::Error::source(&bad) {
         Some(cause) => format!("{bad}: {cause}"),
         None => bad.to_string(),
