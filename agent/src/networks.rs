@@ -120,7 +120,7 @@ struct Held {
     table: bool,
     joined: BTreeMap<ContainerId, Joined>,
     /// The address that was given out last: the next one is another, so that nobody gets what was meant for one that
-    /// has just ended.
+    /// has just ended. Of an earlier agent's the highest.
     last: Option<Ipv4Addr>,
 }
 

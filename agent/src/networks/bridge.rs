@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use tracing::{info, warn};
@@ -37,13 +38,19 @@ impl Bridge<'_> {
             Some(range) => range,
             None => self.free_range()?,
         };
-        self.programs
-            .ip(&format!("link add {} type bridge\n", self.name))?;
+        self.add(range)?;
         let up = self.configure(range);
         if up.is_err() {
             let _ = self.down();
         }
         up.map(|()| range)
+    }
+
+    /// Without a link address of its own it would have the lowest of its links', another one whenever that link goes.
+    fn add(&self, range: Range) -> Result<(), NetworkError> {
+        let (name, own) = (self.name, link_address(range.gateway()));
+        self.programs
+            .ip(&format!("link add {name} address {own} type bridge\n"))
     }
 
     fn configure(&self, range: Range) -> Result<(), NetworkError> {
@@ -90,8 +97,7 @@ impl Bridge<'_> {
     pub(super) fn again(&self, range: Range, links: &BTreeSet<&str>) -> Result<(), NetworkError> {
         if !Path::new("/sys/class/net").join(self.name).exists() {
             warn!(bridge = self.name, "bridge of containers was gone");
-            self.programs
-                .ip(&format!("link add {} type bridge\n", self.name))?;
+            self.add(range)?;
         }
         self.configure(range)?;
         for link in links {
@@ -119,7 +125,8 @@ impl Bridge<'_> {
         };
         let namespace = joined.namespace_name();
         self.programs.ip(&format!(
-            "link add {link} type veth peer name eth0 netns {namespace}\n{}",
+            "link add {link} type veth peer name eth0 address {} netns {namespace}\n{}",
+            link_address(address),
             self.attach(link)
         ))?;
         self.programs.ip_in(
@@ -157,6 +164,13 @@ impl Bridge<'_> {
         }
         Ok(())
     }
+}
+
+/// The link address (MAC) of who has an address on the bridge: `02:42:` and the four bytes of it, as Docker's. Neighbours
+/// remember which link address an address has had, for half a minute and longer; so they are right about who gets it next.
+fn link_address(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Has the kernel pass packets on. Where it did not, it does so between all devices from now on.

@@ -80,7 +80,10 @@ impl Networks {
         };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (container, dir) in containers {
-            match Joined::read(dir) {
+            let read = Joined::read(dir);
+            let bridged = read.iter().flatten().filter(|one| one.range.is_some());
+            held.last = bridged.filter_map(|one| one.address).chain(held.last).max();
+            match read {
                 // Without its namespace nothing is left of it: the machine was restarted, or it was ended for good.
                 Ok(Some(joined)) if !joined.namespace.exists() => {}
                 Ok(Some(mut joined)) => {

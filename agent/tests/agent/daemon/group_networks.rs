@@ -8,7 +8,7 @@ use mete_model::{TaskSpec, TaskState};
 use super::contained::contained;
 use super::groups::{executor, heard, run, sandbox};
 use super::master::{Link, Master, task};
-use super::networks::{EVERY_PORT, Plugged, bridges, free_port, page};
+use super::networks::{EVERY_PORT, Plugged, bridges, free_port, made_of, neighbour, page};
 use super::world::Work;
 use crate::support::soon;
 
@@ -73,6 +73,7 @@ async fn a_group_on_the_bridge_is_reached_by_its_port_and_talks_over_its_loopbac
     run(&link, &pod, &[front(), back()]).await;
     let address = both_run(&mut link).await;
 
+    assert_eq!(neighbour(&address).await, made_of(&address));
     let outside = SocketAddr::from(([127, 0, 0, 1], port));
     assert!(soon(page(outside)).await.ends_with("from behind\n"));
     assert_eq!(written(&work, "front", "address"), format!("{address}\n"));

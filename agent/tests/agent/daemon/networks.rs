@@ -213,6 +213,61 @@ fn listen_inside(work: &Work) -> UdpSocket {
     UdpSocket::from_std(socket).unwrap()
 }
 
+/// The link address by which the machine reaches an address on the bridge.
+pub(super) async fn neighbour(address: &str) -> String {
+    let inside: SocketAddr = format!("{address}:8080").parse().unwrap();
+    soon(page(inside)).await;
+    let shown = std::process::Command::new("ip")
+        .args(["-o", "neigh", "show", address])
+        .output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    let mut words = shown
+        .split_ascii_whitespace()
+        .skip_while(|word| *word != "lladdr");
+    words.nth(1).unwrap_or_default().to_owned()
+}
+
+/// The link address that is made of an address.
+pub(super) fn made_of(address: &str) -> String {
+    let address: std::net::Ipv4Addr = address.parse().unwrap();
+    let bytes = address.octets().map(|byte| format!("{byte:02x}"));
+    format!("02:42:{}", bytes.join(":"))
+}
+
+#[tokio::test]
+async fn link_addresses_follow_from_addresses_and_just_freed_ones_come_last_after_a_restart() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[EVERY_PORT]);
+    let (mut link, _) = master.admit().await;
+    let run = async |link: &mut Link, id: &str| {
+        link.run(&bridged(id, SERVE, &[])).await;
+        let running = link.until(TaskState::Running).await;
+        let address = running.ip_addresses.first().unwrap().clone();
+        assert_eq!(neighbour(&address).await, made_of(&address));
+        address
+    };
+    let freed = run(&mut link, "freed").await;
+    let other = run(&mut link, "other").await;
+    let traces = work.networks().traces();
+    let bridge = traces.iter().find(|name| name.starts_with("mete-"));
+    let own = fs::read_to_string(format!("/sys/class/net/{}/address", bridge.unwrap())).unwrap();
+    let (range, _) = freed.rsplit_once('.').unwrap();
+    assert_eq!(own.trim(), made_of(&format!("{range}.1")));
+    link.kill("freed").await;
+    link.until(TaskState::Killed).await;
+    agent.kill().await;
+
+    let _agent = work.start(master.address, &[EVERY_PORT]);
+    let (mut link, _) = master.admit().await;
+    let next = run(&mut link, "next").await;
+
+    assert!(next != freed && next != other, "{next} after {freed}");
+}
+
 #[tokio::test]
 async fn datagrams_reach_a_task_on_the_bridge_too() {
     let work = Work::new();
