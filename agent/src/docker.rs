@@ -19,6 +19,7 @@ mod init; // the first process of a container
 mod keyboard; // what is typed into a terminal
 pub(crate) mod presence; // whether the engine answers
 mod pull; // images, with progress
+mod terminal; // what a terminal says
 
 use std::path::PathBuf;
 

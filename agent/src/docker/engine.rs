@@ -1,18 +1,23 @@
 //! Calls to a Docker Engine over its socket, each with a time limit, each with an error that names the socket.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::container::AttachContainerResults;
+use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
 };
+use futures::{Stream, StreamExt as _};
 use mete_agent_core::task_dir::session::Size;
+
+use super::terminal;
 
 /// How long the engine may take for one call: removing a container on a busy disk takes seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,6 +34,9 @@ const NOT_FOUND: u16 = 404;
 
 /// What it answers when a container is in no state for what is asked.
 const CONFLICT: u16 = 409;
+
+/// What a container says, until it has ended or the engine has.
+pub(super) type Output = Pin<Box<dyn Stream<Item = LogOutput> + Send>>;
 
 /// Why the engine did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -178,15 +186,19 @@ impl Engine {
         Ok(made.await?.id)
     }
 
-    /// Its output from now on.
-    pub(super) async fn attach(&self, id: &str) -> Result<AttachContainerResults, EngineError> {
+    /// Its output from now on: that of its terminal, if it has one, or both streams.
+    pub(super) async fn attach(&self, id: &str, terminal: bool) -> Result<Output, EngineError> {
+        if terminal {
+            return self.call(terminal::attach(self.socket.clone(), id)).await;
+        }
         let options = AttachContainerOptionsBuilder::new()
             .stdout(true)
             .stderr(true)
             .stream(true)
             .build();
-        self.call(self.docker.attach_container(id, Some(options)))
-            .await
+        let attached = self.call(self.docker.attach_container(id, Some(options)));
+        let pieces = attached.await?.output;
+        Ok(Box::pin(pieces.scan((), |(), piece| ready(piece.ok()))))
     }
 
     /// Where what is typed into its terminal goes.

@@ -25,7 +25,7 @@ use mete_daemon::clock;
 use rustix::fs::{Mode, OFlags};
 use tokio::time::sleep;
 
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, Output};
 use super::{container, init};
 use crate::containerizer::process::write_aside;
 use crate::{processes, shims};
@@ -107,12 +107,10 @@ async fn follow(dir: &TaskDir) -> Option<Exit> {
     Some(exit)
 }
 
-type Output = bollard::container::AttachContainerResults;
-
 /// Attached before it starts, so that nothing is missed.
 async fn begin(known: &EngineContainer) -> Result<(Engine, Output), EngineError> {
     let engine = Engine::connect(Path::new(&known.socket)).await?;
-    let output = engine.attach(&known.id).await?;
+    let output = engine.attach(&known.id, known.terminal.is_some()).await?;
     engine.start(&known.id).await?;
     Ok((engine, output))
 }
@@ -137,7 +135,7 @@ async fn pass_on(output: &mut Output, known: &EngineContainer) {
         }
     };
     let moving = async {
-        while let Some(Ok(piece)) = output.output.next().await {
+        while let Some(piece) = output.next().await {
             let written = match &piece {
                 LogOutput::StdErr { message } => write(io::stderr(), message),
                 LogOutput::StdOut { message } | LogOutput::Console { message } => {
@@ -200,7 +198,8 @@ async fn again(known: &EngineContainer) -> Result<Seen, EngineError> {
     let engine = Engine::connect(Path::new(&known.socket)).await?;
     let state = engine.state(&known.id).await?;
     if state.running == Some(true) {
-        return Ok(Seen::Running(engine.attach(&known.id).await?));
+        let output = engine.attach(&known.id, known.terminal.is_some());
+        return Ok(Seen::Running(output.await?));
     }
     Ok(Seen::Ended(Box::new(state)))
 }

@@ -123,9 +123,9 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
     .await;
 }
 
-/// Says that it has a terminal, and when that has its first size, which an engine gives it a moment later; then what is typed,
+/// Says what no text begins with, that it has a terminal, and when that has its first size, which an engine gives it a moment later; then what is typed,
 /// and the size by then.
-const TALK: &str = "test -t 0 && test -t 1 && echo terminal; \
+const TALK: &str = "printf '\\001\\002'; test -t 0 && test -t 1 && echo terminal; \
     until stty size 2>/dev/null | grep -q '33 77'; do sleep 0.05; done; \
     echo sized; read word; echo got $word; stty size";
 
@@ -152,7 +152,7 @@ async fn a_task_with_a_terminal_on_an_engine_hears_what_is_typed_also_after_a_re
     assert_eq!((first, second), (StatusCode::OK, StatusCode::OK));
     scene.link.until(TaskState::Finished).await;
     let said = scene.work.said_now("talks", "stdout");
-    let expected = "terminal\r\nsized\r\nhel^Plo\r\ngot hel\u{10}lo\r\n44 100\r\n";
+    let expected = "\u{1}\u{2}terminal\r\nsized\r\nhel^Plo\r\ngot hel\u{10}lo\r\n44 100\r\n";
     assert_eq!(said, expected);
     assert_eq!(scene.work.said_now("talks", "stderr"), "");
 
