@@ -18,6 +18,8 @@ pub struct MasterAddress {
     pub hostname: String,
     /// Its port.
     pub port: u16,
+    /// The region it is in, as far as it says.
+    pub region: Option<String>,
 }
 
 /// Something a framework hears. More kinds may come: match with a `_` arm.
@@ -158,7 +160,12 @@ fn address(info: wire::MasterInfo) -> MasterAddress {
         id: info.id,
         hostname: info.hostname.unwrap_or(ip),
         port: u16::try_from(info.port).unwrap_or_default(),
+        region: info.domain.and_then(region),
     }
+}
+
+fn region(domain: wire::DomainInfo) -> Option<String> {
+    Some(domain.fault_domain?.region.name)
 }
 
 fn offers(message: event::Offers) -> Vec<Offer> {

@@ -1,8 +1,9 @@
-//! Where instances may stand, seen from where the others already are: Marathon's seven operators.
+//! Where instances may stand, seen from where the others already are: Marathon's seven operators, and one that frameworks
+//! use among themselves and the master.
 //!
 //! A constraint reads one value of a place (host name, region, zone or an attribute) and compares it
 //! with what the operator says and with how many instances stand on which value. A place that lacks
-//! the attribute satisfies UNLIKE only; instances that lack it count for nothing.
+//! the attribute satisfies UNLIKE and HOME only; instances that lack it count for nothing.
 
 mod pattern; // regular expressions, bounded
 mod reading; // constraints out of text, and why not
@@ -138,6 +139,9 @@ pub enum Rule {
     MaxPer(u32),
     /// The value is this one.
     Is(String),
+    /// The value is this one, or there is none: who says nothing of regions stays in the master's, where all are that say
+    /// nothing either. No operator of apps.
+    Home(String),
 }
 
 /// One constraint of a task.
@@ -160,7 +164,7 @@ impl Constraint {
     /// constraint.
     pub fn allows(&self, place: Place<'_>, tally: &Tally) -> bool {
         let Some(value) = self.field.value(place) else {
-            return matches!(self.rule, Rule::Unlike(_));
+            return matches!(self.rule, Rule::Unlike(_) | Rule::Home(_));
         };
         match &self.rule {
             Rule::Unique => tally.count(&value) == 0,
@@ -172,6 +176,7 @@ impl Constraint {
             Rule::Unlike(pattern) => !pattern.matches(&value),
             Rule::MaxPer(most) => tally.count(&value) < *most,
             Rule::Is(wanted) => *wanted == value || self.is_same_number(place, wanted),
+            Rule::Home(wanted) => *wanted == value,
         }
     }
 
@@ -196,7 +201,11 @@ impl Constraint {
     /// value.
     pub const fn is_static(&self) -> bool {
         match &self.rule {
-            Rule::Is(_) | Rule::Like(_) | Rule::Unlike(_) | Rule::Cluster(Some(_)) => true,
+            Rule::Is(_)
+            | Rule::Home(_)
+            | Rule::Like(_)
+            | Rule::Unlike(_)
+            | Rule::Cluster(Some(_)) => true,
             Rule::Unique | Rule::Cluster(None) | Rule::GroupBy(_) | Rule::MaxPer(_) => false,
         }
     }
@@ -213,6 +222,7 @@ impl Constraint {
             Rule::Unlike(pattern) => ("UNLIKE", Some(Cow::Borrowed(pattern.as_str()))),
             Rule::MaxPer(most) => ("MAX_PER", number(*most)),
             Rule::Is(value) => ("IS", Some(Cow::Borrowed(value))),
+            Rule::Home(value) => ("HOME", Some(Cow::Borrowed(value))),
         }
     }
 

@@ -70,8 +70,11 @@ fn input(event: Event, table: &Table) -> Option<Input> {
         Event::Subscribed { framework, master } => {
             info!(%framework, master = %master.id, "subscribed");
             table.clear();
-            let master = format!("{}:{}", master.hostname, master.port);
-            Input::Subscribed { framework, master }
+            Input::Subscribed {
+                framework,
+                region: master.region,
+                master: format!("{}:{}", master.hostname, master.port),
+            }
         }
         Event::Disconnected { reason } => {
             warn!(reason, "link to the master broke");

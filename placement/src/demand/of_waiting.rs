@@ -68,7 +68,11 @@ impl Shape {
             )
         };
         match &constraint.rule {
-            Rule::Is(_) | Rule::Like(_) | Rule::Unlike(_) | Rule::Cluster(Some(_)) => {
+            Rule::Is(_)
+            | Rule::Home(_)
+            | Rule::Like(_)
+            | Rule::Unlike(_)
+            | Rule::Cluster(Some(_)) => {
                 self.constraints.push(constraint.clone());
                 return;
             }

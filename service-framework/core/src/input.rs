@@ -52,6 +52,8 @@ pub enum Input {
         framework: FrameworkId,
         /// Its address, for people.
         master: String,
+        /// The region it is in, as far as it says.
+        region: Option<String>,
     },
     /// The link to the master broke; it is being set up again.
     Disconnected,

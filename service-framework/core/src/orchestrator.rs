@@ -249,7 +249,14 @@ impl Orchestrator {
             }
             Input::ResetDelay { app } => return Some(self.reset_delay(&app)),
             Input::ProxyAck(ack) => return Some(self.proxy_ack(now, ack, out)),
-            Input::Subscribed { framework, master } => self.subscribed(now, framework, master, out),
+            Input::Subscribed {
+                framework,
+                master,
+                region,
+            } => {
+                self.master.region = region;
+                self.subscribed(now, framework, master, out);
+            }
             Input::Disconnected => self.disconnected(now, out),
             Input::Removed => return Some(self.removed(now, out)),
             Input::Offers(offers) => self.offers(now, offers, out),

@@ -31,6 +31,8 @@ pub(crate) struct Master {
     pub(crate) framework: Option<FrameworkId>,
     /// Its address, for people.
     pub(crate) address: Option<String>,
+    /// The region it is in, as far as it says.
+    pub(crate) region: Option<String>,
     /// Whether it hears us.
     pub(crate) is_connected: bool,
     /// Since when it hears us, or when it did last.

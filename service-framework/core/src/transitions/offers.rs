@@ -251,7 +251,8 @@ impl Orchestrator {
             port => PortAsk::Exactly(u64::from(port)),
         };
         let app = self.apps.get(&shape.app);
-        let constraints = constraints(spec);
+        let home = self.master.region.as_deref();
+        let constraints = constraints(spec, home);
         let placed = if constraints.is_empty() {
             Vec::new()
         } else {
@@ -376,7 +377,7 @@ fn opened(shapes: &[Shape], matched: &Matched) -> BTreeSet<usize> {
     let launched = matched.launches.iter().map(|launch| launch.waiting);
     let launched: BTreeSet<usize> = launched.collect();
     let opens = |at: &usize| {
-        let constraints = constraints(&shapes[*at].version.spec);
+        let constraints = constraints(&shapes[*at].version.spec, None);
         matched.missing[*at] > 0 && constraints.iter().any(Constraint::may_reopen)
     };
     launched.into_iter().filter(opens).collect()
@@ -431,7 +432,9 @@ fn reject(why: &WhyNot) -> Reject {
     }
 }
 
-fn constraints(spec: &AppSpec) -> Vec<Constraint> {
+/// What an app says, and what it need not say: a daemon stands on each machine once, and who names neither region nor zone
+/// stays in the master's region, as in Marathon.
+fn constraints(spec: &AppSpec, home: Option<&str>) -> Vec<Constraint> {
     let parse = |constraint: &app::Constraint| {
         Constraint::parse(
             &constraint.field,
@@ -442,11 +445,12 @@ fn constraints(spec: &AppSpec) -> Vec<Constraint> {
     };
     let once = Constraint::parse("hostname", "UNIQUE", None).ok();
     let once = once.filter(|_| spec.is_daemon());
-    spec.constraints
-        .iter()
-        .filter_map(parse)
-        .chain(once)
-        .collect()
+    let mut said: Vec<Constraint> = spec.constraints.iter().filter_map(parse).collect();
+    let is_of_domain = |one: &Constraint| matches!(one.field, Field::Region | Field::Zone);
+    let home = home.filter(|_| !said.iter().any(is_of_domain));
+    let home = home.and_then(|home| Constraint::parse("@region", "HOME", Some(home)).ok());
+    said.extend(once.into_iter().chain(home));
+    said
 }
 
 /// Where instances of the same config stand: those of others do not block a place, nor do those that leave theirs.

@@ -301,6 +301,7 @@ impl World {
         self.step(Input::Subscribed {
             framework,
             master: "127.0.0.1:5050".to_owned(),
+            region: None,
         })
     }
 

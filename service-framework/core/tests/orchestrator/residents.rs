@@ -466,6 +466,7 @@ fn a_role_in_which_nobody_is_any_more_is_taken_to_give_back_what_is_found() {
     other.step(Input::Subscribed {
         framework,
         master: String::new(),
+        region: None,
     });
 
     other.step(Input::Reserved(reserved));

@@ -280,6 +280,43 @@ fn who_takes_nothing_reserved_or_nothing_else_says_so() {
 }
 
 #[test]
+fn who_names_no_region_stays_in_that_of_the_master() {
+    let mut world = World::alone(Settings::default());
+    world.subscribe();
+    let framework = world.view().framework.expect("it has subscribed");
+    world.step(Input::Subscribed {
+        framework,
+        master: String::new(),
+        region: Some("eu".to_owned()),
+    });
+    let mut zoned = app("/zoned", 1);
+    zoned.constraints = vec![Constraint {
+        field: "@zone".to_owned(),
+        operator: "LIKE".to_owned(),
+        value: Some(".*".to_owned()),
+    }];
+
+    world.create(app("/any", 1));
+    world.create(zoned);
+
+    let told = world.demand.iter().map(|shape| {
+        let constraints = shape.constraints.iter();
+        constraints.map(ToString::to_string).collect::<Vec<_>>()
+    });
+    let told: Vec<Vec<String>> = told.collect();
+    assert_eq!(told, [["@region:HOME:eu"], ["@zone:LIKE:.*"]]);
+    let home = Constraint {
+        field: "@region".to_owned(),
+        operator: "HOME".to_owned(),
+        value: Some("eu".to_owned()),
+    };
+    let mut spec = app("/home", 1);
+    spec.constraints = vec![home];
+    let reply = world.create(spec);
+    assert!(matches!(reply, Reply::Invalid(_)), "{reply:?}");
+}
+
+#[test]
 fn constraints_see_what_was_placed_on_reserved_resources() {
     let world = placed(None, 2, |spec| {
         spec.constraints = vec![Constraint {
