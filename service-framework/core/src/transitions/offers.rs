@@ -3,12 +3,13 @@
 //! An offer is used up in the step it comes in: accepted once, with all that is launched on it, or declined. Every
 //! instance is stored as launching before its ACCEPT goes out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::machine::Effects;
-use mete_model::{AttributeValue, FaultDomain, Offer, Role, Timestamp};
+use mete_model::{AttributeValue, FaultDomain, Offer, Resources, Role, Timestamp};
 use mete_placement::constraints::{Field, Place as Spot};
 use mete_placement::demand::{MAX_COUNT, MAX_NAME_BYTES, Takes};
 use mete_placement::{Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot};
@@ -67,7 +68,8 @@ impl Orchestrator {
         let accepts = shapes.iter().map(|shape| self.accepts(&shape.version.spec));
         let accepts: Vec<Accepts> = accepts.collect();
         let seed = self.random.number();
-        let matched = accepted::lay(waiting, &accepts, &offers, self.settings.policy, seed);
+        let there = without_away(now, &offers);
+        let matched = accepted::lay(waiting, &accepts, &there, self.settings.policy, seed);
         self.note_matching(now, &shapes, &offers, &matched);
         let mut shown: BTreeMap<usize, Shown> = BTreeMap::new();
         for (at, offer) in offers.iter().enumerate() {
@@ -350,6 +352,9 @@ impl Orchestrator {
         let mut reasons: BTreeMap<usize, BTreeMap<usize, Vec<Reject>>> = BTreeMap::new();
         for rejection in &matched.rejections {
             let mut all: Vec<Reject> = rejection.reasons.iter().map(reject).collect();
+            if is_away(now, &offers[rejection.offer]) {
+                all = vec![Reject::AgentMaintenance];
+            }
             all.sort_unstable();
             all.dedup();
             reasons
@@ -370,6 +375,28 @@ impl Orchestrator {
             });
         }
     }
+}
+
+/// Whether the machine of an offer may go at any moment: its window has begun.
+fn is_away(now: Timestamp, offer: &Offer) -> bool {
+    let window = offer.unavailability.as_ref();
+    window.is_some_and(|window| {
+        let is_over = |lasts| now >= window.start + lasts;
+        now >= window.start && !window.duration.is_some_and(is_over)
+    })
+}
+
+/// The offers, of which those have nothing to take whose machines may go at any moment: nothing begins there (as in
+/// Marathon). What waits there for what it holds goes on where it is.
+fn without_away(now: Timestamp, offers: &[Offer]) -> Cow<'_, [Offer]> {
+    if !offers.iter().any(|offer| is_away(now, offer)) {
+        return Cow::Borrowed(offers);
+    }
+    let mut there = offers.to_vec();
+    for offer in there.iter_mut().filter(|offer| is_away(now, offer)) {
+        offer.resources = Resources::none();
+    }
+    Cow::Owned(there)
 }
 
 /// Shapes of which some wait on, and whose launches have opened places that were closed to them.

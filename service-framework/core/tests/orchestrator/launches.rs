@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mete_model::{Program, TaskState};
+use mete_model::{Offer, Program, TaskState, Timestamp, Unavailability};
 use mete_service_framework_core::backends::{BackendState, Changes, Mode};
 use mete_service_framework_core::spec::app::{HealthProtocol, Protocol};
 use mete_service_framework_core::state::instances::InstanceState;
@@ -410,4 +410,32 @@ fn a_huge_number_of_instances_costs_no_memory() {
     assert_eq!(world.view().queue[&id("/web")].count, 4_000_000_000);
     world.offer();
     assert_eq!(world.tasks.len(), 32, "as many as have 128 MB");
+}
+
+#[test]
+fn nothing_begins_on_a_machine_whose_window_has_begun() {
+    let mut world = World::new(1);
+    world.create(app("/web", 1));
+    let offers = |world: &mut World, from: i64| -> Vec<Offer> {
+        let start = Timestamp::from_micros(world.now.as_micros().saturating_add_signed(from));
+        let mut offers = world.free();
+        for offer in &mut offers {
+            offer.unavailability = Some(Unavailability {
+                start,
+                duration: Some(Duration::from_secs(3_600)),
+            });
+        }
+        offers
+    };
+
+    let begun = offers(&mut world, -1_000_000);
+    world.step(Input::Offers(begun));
+    assert!(world.tasks.is_empty());
+    let view = world.view();
+    let unused = &view.queue[&id("/web")].offers.last_unused;
+    assert_eq!(unused[0].1, [Reject::AgentMaintenance]);
+
+    let planned = offers(&mut world, 60_000_000);
+    world.step(Input::Offers(planned));
+    assert_eq!(world.tasks.len(), 1);
 }
