@@ -72,6 +72,9 @@ impl Cluster {
         let unacknowledged = std::mem::take(&mut registration.unacknowledged);
         let outdated = self.outdated(&frameworks);
         self.drop_missing(now, &id, &brought, out);
+        let before = self.agents.get(&id);
+        let was_unreachable =
+            before.is_some_and(|agent| matches!(agent.reach, Reach::Unreachable { .. }));
         self.admit(now, &id, registration, out);
         self.take_in_frameworks(now, frameworks, &brought);
         let message = MessageToAgent::Registered { agent: id.clone() };
@@ -79,7 +82,7 @@ impl Cluster {
         for framework in outdated {
             self.tell_agent(&id, MessageToAgent::UpdateFramework { framework }, out);
         }
-        self.take_in_tasks(now, &id, brought, out);
+        self.take_in_tasks(now, (&id, was_unreachable), brought, out);
         self.take_in_executors(&id, executors, out);
         self.tell_missed_exits(&id, executors_before, exited, out);
         self.take_first_updates(&id, unacknowledged, out);
@@ -286,11 +289,11 @@ impl Cluster {
         self.frameworks.all.insert(id, Arc::new(framework));
     }
 
-    /// Takes in what the agent brings, each task once.
+    /// Takes in what the agent brings, each task once; whether it could not be reached before decides what is told.
     fn take_in_tasks(
         &mut self,
         now: Timestamp,
-        agent: &AgentId,
+        agent: (&AgentId, bool),
         brought: Vec<AgentTask>,
         out: &mut Out,
     ) {
@@ -309,7 +312,7 @@ impl Cluster {
     fn take_in_task(
         &mut self,
         now: Timestamp,
-        agent: &AgentId,
+        (agent, was_unreachable): (&AgentId, bool),
         key: &TaskKey,
         brought: AgentTask,
         out: &mut Out,
@@ -324,7 +327,9 @@ impl Cluster {
         }
         let own = brought.spec.executor.as_ref();
         let executor = brought.executor.as_ref().or(own).map(Arc::clone);
-        let resumed = self.settle_state(agent, key, brought);
+        // A master that was restarted since does not know of which tasks it was told that they cannot be reached.
+        let may_be_missed = was_unreachable && self.tasks.get(key).is_none() && !is_over;
+        let resumed = self.settle_state(agent, key, brought) || may_be_missed;
         let Some(task) = self.tasks.get(key).map(Arc::clone) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mete_master_core::{Call, Event, Input, Life, LinkId, Reach, Record, RoleQuota, Settings};
-use mete_model::{AgentId, FrameworkInfo, Machine, Resources, TaskState};
+use mete_model::{AgentId, FrameworkInfo, Machine, Reason, Resources, TaskState};
 
 use crate::world::{
     Client, Out, World, brought, events, framework_info, kills, offers, role, settings, task,
@@ -189,6 +189,30 @@ fn new_ids_carry_the_new_incarnation() {
     assert_eq!(agent.as_str(), "n-S0");
     assert_eq!(client.id.as_str(), "n-0000");
     assert_eq!(client.offers[0].id.as_str(), "n-O0");
+}
+
+#[test]
+fn tasks_of_an_agent_that_was_unreachable_to_the_master_before_are_told_when_it_is_back() {
+    let mut world = World::new();
+    let (agent, _) = world.agent("a");
+    let client = world.framework();
+    let offer = client.offers[0].clone();
+    world.accept(&client, &[&offer], vec![task("one", &agent)]);
+    world.pass_in_silence(Duration::from_secs(100));
+    let mut world = world.restarted(settings());
+    let mut info = framework_info();
+    info.id = Some(client.id.clone());
+    let (link, _) = world.subscribe(info);
+
+    let running = brought(&client, &agent, "one", TaskState::Running);
+    let (_, out) = world.returns(&agent, vec![running]);
+
+    let back = (
+        "one".to_owned(),
+        TaskState::Running,
+        Some(Reason::AgentReregistered),
+    );
+    assert_eq!(updates(&out, link), [back]);
 }
 
 #[test]
