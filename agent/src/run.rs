@@ -5,26 +5,26 @@
 //!        SIGTERM: the agent ends, tasks run on; with --stop-tasks-on-exit they end first
 //! ```
 
-use std::collections::BTreeMap;
-use std::io;
+mod error; // why it ends
+mod parts; // what it is made of, put together
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mete_agent_core::task_dir::OutputLimits;
-use mete_agent_core::{BadRecord, Findings, Input, Node, Settings, StopReason};
+use mete_agent_core::{BadRecord, Findings, Input, Node, StopReason};
 use mete_daemon::auth::credentials::{self, CallersError};
-use mete_daemon::auth::{Callers, Credentials, Token};
+use mete_daemon::auth::{Callers, Token};
 use mete_daemon::config::{Fault, Faults};
 use mete_daemon::descriptors;
-use mete_daemon::directory::{self, DirectoryError};
+use mete_daemon::directory;
 use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::host;
-use mete_daemon::server::{self, BindError};
+use mete_daemon::server;
 use mete_daemon::store::redb::Redb;
 use mete_daemon::store::{self, StoreError};
-use mete_model::{Attributes, ContainerId, Endpoint};
+use mete_model::{Attributes, Endpoint};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -38,30 +38,16 @@ use crate::config::Options;
 use crate::containerizer::docker::Containerizers;
 use crate::containerizer::image::{self, ImageSource};
 use crate::containerizer::process::ProcessContainerizer;
-use crate::disk_watch::DiskWatch;
-use crate::equipment::{Equipment, name_networks, permissions, set_up_containers};
-use crate::executors::{ExecutorStreams, ExecutorTokens};
-use crate::fetcher::{Fetcher, FetcherError};
-use crate::group_networks::GroupNetworks;
-use crate::grpc;
-use crate::hands::Hands;
-use crate::http;
-use crate::images::{self, ImageError, Images};
-use crate::inventory::{self, Inventory, InventoryError};
+use crate::equipment::{Equipment, permissions, set_up_containers};
+use crate::images::{self, Images};
+use crate::inventory::{self, Inventory};
 use crate::journal::AgentJournal;
-use crate::launch::{Launcher, Turns};
-use crate::master_link::{Introduction, MasterLink};
-use crate::namespaces::Namespaces;
-use crate::oci_runtime::OciRuntimeError;
 use crate::places::{Places, WORK_DIR_MODE};
-use crate::probes::Probes;
 use crate::sandbox::Reserve;
 use crate::secrets::Secrets;
-use crate::shims::{Executable, Shim};
-use crate::statistics::Statistics;
-use crate::survivors::Survivors;
-use crate::task_desk::TaskDesk;
+use crate::shims::Executable;
 use crate::volumes::Volumes;
+pub use error::RunError;
 
 /// The longest grace period of a task when the agent takes its tasks along: an agent ends within 10 s.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -69,69 +55,6 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How long the removal of what ended tasks held may take at the end.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Why an agent ended, or did not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The options contradict each other, the machine, or what runs on it.
-    #[error("the configuration cannot be used here")]
-    Config(#[from] Faults),
-    /// The work directory cannot be made.
-    #[error("the agent has no work directory")]
-    Directory(#[from] DirectoryError),
-    /// The work directory cannot be used.
-    #[error("the work directory cannot be used")]
-    WorkDir(#[source] io::Error),
-    /// Another agent works in the same directory.
-    #[error("another agent works in {work_dir}; give each agent a --work-dir of its own")]
-    TwoAgents {
-        /// The directory.
-        work_dir: String,
-        /// The lock.
-        source: StoreError,
-    },
-    /// The store cannot be used.
-    #[error("the agent's store cannot be used")]
-    Store(#[from] StoreError),
-    /// The token or the credentials cannot be read.
-    #[error(transparent)]
-    Callers(#[from] CallersError),
-    /// The machine cannot be measured.
-    #[error(transparent)]
-    Inventory(#[from] InventoryError),
-    /// Tasks cannot be run here.
-    #[error("tasks cannot be run here")]
-    Containerizer(#[source] io::Error),
-    /// The tasks of before cannot be looked after.
-    #[error(
-        "there are too few file descriptors to look after the tasks that run here; raise the limit (ulimit -n, LimitNOFILE=)"
-    )]
-    Descriptors(#[source] io::Error),
-    /// What is to build containers cannot.
-    #[error(transparent)]
-    OciRuntime(#[from] OciRuntimeError),
-    /// The images cannot be used.
-    #[error(transparent)]
-    Images(#[from] ImageError),
-    /// What tasks fetch has no place, or the operator's certificates cannot be used.
-    #[error("fetching cannot be set up")]
-    Fetcher(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The port cannot be had.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The event loop ended by itself.
-    #[error(transparent)]
-    Loop(#[from] LoopError),
-    /// A part of the agent panicked.
-    #[error("a part of the agent broke")]
-    Broken(#[from] tokio::task::JoinError),
-    /// The descriptors of the gRPC services are damaged.
-    #[error(transparent)]
-    Reflection(#[from] tonic_reflection::server::Error),
-    /// The master wants it so.
-    #[error(transparent)]
-    Stopped(StopReason),
-}
 
 /// Runs an agent until `shutdown` is cancelled or the master ends it. Its shims are the running program itself, called
 /// as `mete shim …`.
@@ -350,38 +273,6 @@ impl Agent {
         Err(Faults(vec![Fault::new("resources", reason)]))
     }
 
-    /// Has the state of the agent counted, and what its tasks use, of the disk until the end.
-    fn count(
-        &self,
-        handle: &event_loop::Handle<Node>,
-        mut registry: Registry,
-        fetcher: &Fetcher,
-        end: &CancellationToken,
-    ) -> (Registry, Arc<Statistics>, Fetcher) {
-        let tasks = Arc::new(self.tasks.clone());
-        let disks = Arc::new(DiskWatch::new(
-            handle.clone(),
-            self.places.clone(),
-            self.volumes.clone(),
-            self.options.container_disk_watch_interval,
-            self.options.enforce_container_disk_quota,
-        ));
-        tokio::spawn(Arc::clone(&disks).watch_for_ever(end.clone()));
-        let statistics = Arc::new(Statistics::new(handle.clone(), tasks, disks));
-        http::metrics::register(&mut registry, handle.clone());
-        let looked = Arc::clone(&statistics);
-        http::metrics::containers::register(&mut registry, handle.clone(), looked);
-        (registry, statistics, fetcher.clone())
-    }
-
-    fn attributes(&self, engine_answers: bool) -> Attributes {
-        let mut all = self.inventory.attributes.clone();
-        let (equipment, networks) = (&self.equipment, self.containerizer.networks());
-        equipment.name_in(&mut all, &self.options, engine_answers);
-        name_networks(&mut all, equipment.oci.is_ok(), networks);
-        all
-    }
-
     /// Once the engine answers, the agent says so, and has containers of no task removed from it: not waited for, so that one
     /// that hangs holds up no start.
     fn await_engine(&self, end: &CancellationToken) {
@@ -409,172 +300,6 @@ impl Agent {
                 }
             }
         });
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            ip: self.endpoint.ip.clone(),
-            kill_grace: self.options.kill_grace,
-            gc_delay: self.options.gc_delay,
-            executor_reregistration_timeout: self.options.executor_reregistration_timeout,
-            disk_reserve_bytes: self.options.disk_reserve,
-            seed: rand::random(),
-        }
-    }
-
-    fn survivors(&self) -> Survivors {
-        Survivors {
-            containerizer: Arc::clone(&self.containerizer),
-            tasks: self.tasks.clone(),
-            images: self.images.clone(),
-            namespaces: self.namespaces(),
-            secrets: self.secrets.clone(),
-            boot_id: self.inventory.boot_id.clone(),
-        }
-    }
-
-    fn namespaces(&self) -> Namespaces {
-        Namespaces::new(self.places.namespaces(), self.containerizer.shim())
-    }
-
-    async fn fetcher(&self, registry: &mut Registry) -> Result<Fetcher, RunError> {
-        let (folder, bytes) = (self.places.fetch(), self.options.fetcher_cache_size);
-        let ca_file = self.options.fetcher_ca_file.clone();
-        let opened = spawn_blocking(move || Fetcher::open(&folder, bytes, ca_file.as_deref()));
-        let fetcher = opened
-            .await?
-            .map_err(|error: FetcherError| RunError::Fetcher(error.into()))?;
-        fetcher.register(registry.sub_registry_with_prefix("mete_agent"));
-        Ok(fetcher)
-    }
-
-    fn hands(
-        &self,
-        door: &http::executor::Door,
-        fetcher: Fetcher,
-        reserve: Arc<Reserve>,
-        found: BTreeMap<ContainerId, Shim>,
-        releases: &TaskTracker,
-        stop: mpsc::Sender<StopReason>,
-    ) -> Result<Hands, RunError> {
-        let handle = &door.handle;
-        let probes = Probes::new(self.containerizer.shim());
-        let launcher = Launcher {
-            turns: Turns::default(),
-            places: self.places.clone(),
-            volumes: self.volumes.clone(),
-            secrets: self.secrets.clone(),
-            group_networks: GroupNetworks::new(self.namespaces(), Arc::clone(&self.containerizer)),
-            containerizer: Arc::new(self.tasks.clone()),
-            fetcher,
-            images: Arc::clone(&self.source),
-            oci: self.equipment.oci.clone(),
-            process: self.equipment.process,
-            docker: self.equipment.docker.clone(),
-            endpoint: self.endpoint.clone(),
-            executor_tokens: door.tokens.clone(),
-            output: OutputLimits {
-                max_bytes: self.options.output_bytes,
-                max_files: self.options.output_files,
-            },
-            disk_reserve_bytes: self.options.disk_reserve,
-        };
-        let introduction = self.introduction();
-        let master = MasterLink::new(
-            self.options.master.clone(),
-            Credentials::new(self.token.as_ref()),
-            introduction,
-            handle.clone(),
-        );
-        Ok(Hands {
-            handle: handle.clone(),
-            master,
-            launcher: Arc::new(launcher),
-            containerizer: Arc::clone(&self.containerizer),
-            tasks: Arc::new(self.tasks.clone()),
-            images: self.images.clone(),
-            executors: door.streams.clone(),
-            probes: Arc::new(probes),
-            places: self.places.clone(),
-            volumes: self.volumes.clone(),
-            secrets: self.secrets.clone(),
-            namespaces: self.namespaces(),
-            reserve,
-            address: self.options.advertised_ip(),
-            found,
-            jobs: BTreeMap::new(),
-            releases: releases.clone(),
-            stop,
-        })
-    }
-
-    fn introduction(&self) -> Introduction {
-        Introduction {
-            endpoint: self.endpoint.clone(),
-            resources: self.inventory.resources.clone(),
-            attributes: self.attributes.subscribe(),
-            domain: self.options.domain.clone(),
-        }
-    }
-
-    /// Where executors of frameworks' own call. Where callers show who they are, they have tokens of their own.
-    async fn executor_door(
-        &self,
-        handle: &event_loop::Handle<Node>,
-        end: &CancellationToken,
-    ) -> Result<http::executor::Door, RunError> {
-        let mut tokens = None;
-        if self.options.is_guarded() {
-            let path = self.places.executor_key();
-            let opened = spawn_blocking(move || ExecutorTokens::open(&path)).await?;
-            tokens = Some(opened.map_err(RunError::WorkDir)?);
-        }
-        Ok(http::executor::Door {
-            handle: handle.clone(),
-            streams: ExecutorStreams::new(self.introduction()),
-            tokens,
-            end: end.clone(),
-        })
-    }
-
-    async fn serve(
-        &self,
-        listener: TcpListener,
-        door: http::executor::Door,
-        (registry, statistics, fetcher): (Registry, Arc<Statistics>, Fetcher),
-        end: CancellationToken,
-    ) -> Result<JoinHandle<()>, RunError> {
-        let handle = &door.handle;
-        let desk = Arc::new(TaskDesk::new(
-            handle.clone(),
-            self.places.clone(),
-            Arc::clone(&self.containerizer),
-        ));
-        let state = http::About {
-            handle: handle.clone(),
-            places: self.places.clone(),
-            volumes: self.volumes.clone(),
-            images: self.images.clone(),
-            statistics,
-            fetcher,
-            endpoint: self.endpoint.clone(),
-            resources: self.inventory.resources.clone(),
-            attributes: self.attributes.subscribe(),
-            domain: self.options.domain.clone(),
-            masters: self.options.master.clone(),
-            started: mete_daemon::clock::now(),
-        };
-        let state = Arc::new(state);
-        let (read, uploads) = http::routers(&state, Arc::clone(&desk), Arc::new(registry));
-        let read = read.merge(http::executor::routes(door.clone()));
-        let routes = server::http_with_uploads(read, uploads).add_service(grpc::service(desk));
-        let routes =
-            server::with_health_and_reflection(routes, mete_proto::DESCRIPTORS, &["mete.v1.Tasks"])
-                .await?;
-        let callers = self.callers.clone().leaving(http::executor::PATHS);
-        Ok(tokio::spawn(server::serve_to(
-            listener, routes, callers, end,
-        )))
     }
 
     /// Leaves nothing behind when nothing is to be left.

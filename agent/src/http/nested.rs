@@ -11,37 +11,35 @@
 //! Questions ([`questions`]) come here too, in JSON or protobuf: a web page in somebody's browser cannot send either here
 //! without being asked first.
 
+mod answers; // one message, or records
+mod body; // what a call comes as
 mod records; // RecordIO: length, line feed, bytes
 mod sessions; // sessions by the id that callers gave them
 mod wire; // the messages
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{self, Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use mete_agent_core::View;
 use mete_agent_core::task_dir::End;
 use mete_daemon::auth::Principal;
 use mete_daemon::http_error::HttpError;
-use mete_daemon::{mesos_http, telemetry};
+use mete_daemon::telemetry;
 use mete_proto::convert::duration_of;
-use mete_proto::media::{Media, MediaError};
+use mete_proto::media::Media;
 use mete_proto::mesos::v1::agent::call::Type;
 use mete_proto::mesos::v1::agent::process_io::data::Type as OutputOf;
 use mete_proto::mesos::v1::agent::response::get_containers::Container;
-use mete_proto::mesos::v1::agent::{self, ProcessIo, response};
+use mete_proto::mesos::v1::agent::{self, response};
 use mete_proto::mesos::v1::{ContainerId, ContainerStatus};
-use mete_proto::recordio;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::IntervalStream;
 
 use super::refusal::Refusal;
 use super::{About, questions, refused};
@@ -49,24 +47,14 @@ use crate::named::NameError;
 use crate::output::{Piece, Wanted};
 use crate::sessions::{Heard, Said, SessionError};
 use crate::task_desk::{DeskError, TaskDesk};
+use answers::{Form, answer, told};
+use body::{
+    MAX_CALL_BYTES, MESSAGE_CONTENT_TYPE, PATIENCE, RECORDS, kind, of_records, whole, within,
+};
 use records::Records;
 pub(crate) use sessions::ByName;
 use sessions::Entry;
 use wire::{Launch, Named};
-
-/// The largest call, and the largest record of an input.
-const MAX_CALL_BYTES: usize = 256 << 10;
-
-/// From the head of a call to the end of its body, or of the first record of an input: as for all calls.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two signs of life in an output that is silent (Mesos: 30 s).
-const HEARTBEAT: Duration = Duration::from_secs(30);
-
-/// What comes in pieces of a kind that another header names.
-const RECORDS: &str = "application/recordio";
-const MESSAGE_CONTENT_TYPE: &str = "message-content-type";
-const MESSAGE_ACCEPT: HeaderName = HeaderName::from_static("message-accept");
 
 /// What calls are answered with.
 pub(crate) struct Nested {
@@ -128,34 +116,6 @@ async fn take(nested: &Nested, request: HttpRequest) -> Result<Response, HttpErr
         return super::images::prune(&nested.about, &kept).await;
     }
     nested.carry_out(&asked, &parts).await
-}
-
-/// What is wrong with the form of records.
-fn of_records(bad: MediaError) -> HttpError {
-    let status = HttpError::coded(bad.status(), String::new()).status;
-    let words = format!("Message-Content-Type of records: {bad}");
-    HttpError::new(status, words)
-}
-
-/// The body of a call.
-async fn whole(body: Body, patience: Duration) -> Result<Bytes, HttpError> {
-    let bytes = within(patience, body::to_bytes(body, MAX_CALL_BYTES)).await?;
-    bytes.map_err(|_| {
-        let words = format!("the call is larger than {MAX_CALL_BYTES} bytes, or has broken off");
-        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
-    })
-}
-
-/// What comes of something that the caller has so long for.
-async fn within<T>(patience: Duration, what: impl Future<Output = T>) -> Result<T, HttpError> {
-    let came = tokio::time::timeout(patience, what).await;
-    came.map_err(|_| HttpError::bad_request("the body cannot be read: it did not come in time"))
-}
-
-/// An answer in the form that the caller understands.
-fn told(headers: &HeaderMap, answer: &agent::Response) -> Result<Response, HttpError> {
-    let media = Media::accepted(mesos_http::list(headers, &ACCEPT).as_deref()).map_err(refused)?;
-    Ok(([(CONTENT_TYPE, media.name())], media.encode(answer)).into_response())
 }
 
 fn set_level(set: &agent::call::SetLoggingLevel) -> Result<Response, HttpError> {
@@ -508,57 +468,6 @@ fn executors(view: &View) -> BTreeSet<&str> {
     living.chain(past).collect()
 }
 
-/// In which form an answer comes that is a stream of records.
-#[derive(Clone, Copy, Debug)]
-struct Form(Media);
-
-impl Form {
-    /// What the caller takes, by `Accept` and `Message-Accept`: records of JSON when it does not say.
-    fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let takes_records = mesos_http::list(headers, &ACCEPT).is_none_or(|accept| {
-            let mut kinds = accept.split(',').filter_map(|kind| kind.split(';').next());
-            kinds.any(|kind| [RECORDS, "application/*", "*/*"].contains(&kind.trim()))
-        });
-        if !takes_records {
-            let words = "the answer is application/recordio, which Accept leaves out";
-            return Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, words));
-        }
-        let media = Media::accepted(mesos_http::list(headers, &MESSAGE_ACCEPT).as_deref());
-        media.map(Self).map_err(|bad| {
-            let words = format!("Message-Accept of records: {bad}");
-            HttpError::new(StatusCode::NOT_ACCEPTABLE, words)
-        })
-    }
-}
-
-/// Records as they come, with a sign of life now and then.
-fn answer(Form(media): Form, records: impl Stream<Item = ProcessIo> + Send + 'static) -> Response {
-    let begin = tokio::time::Instant::now() + HEARTBEAT;
-    let beats = IntervalStream::new(tokio::time::interval_at(begin, HEARTBEAT));
-    let beats = beats.map(|_| Some(wire::heartbeat(HEARTBEAT)));
-    let records = records.map(Some).chain(stream::iter([None]));
-    // The end of the records is the end of the signs of life.
-    let both = stream::select(records, beats).take_while(|record| {
-        let goes_on = record.is_some();
-        std::future::ready(goes_on)
-    });
-    let bytes = both.filter_map(move |record| {
-        let framed = record.map(|record| recordio::encode(&media.encode(&record)));
-        std::future::ready(framed.map(Ok::<Bytes, Infallible>))
-    });
-    let headers = [
-        (CONTENT_TYPE.as_str(), RECORDS),
-        (MESSAGE_CONTENT_TYPE, media.name()),
-    ];
-    (headers, Body::from_stream(bytes)).into_response()
-}
-
-/// The media type that a header names, in any case and with any parameters.
-fn kind(headers: &HeaderMap, name: &str) -> Option<String> {
-    let said = headers.get(name)?.to_str().ok()?;
-    Some(said.split(';').next()?.trim().to_ascii_lowercase())
-}
-
 /// As `wait` tells it: the code above the signal.
 fn wait_status(end: &End) -> i32 {
     /// What shells answer for a command that cannot be executed.
@@ -601,22 +510,4 @@ fn refusal(error: &DeskError) -> HttpError {
         ) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     HttpError::new(status, words)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_call_that_never_ends_is_refused() {
-        let half = stream::once(async { Ok::<_, io::Error>(Bytes::from("{")) });
-        let body = Body::from_stream(half.chain(stream::pending()));
-
-        let refused = whole(body, Duration::from_millis(10)).await;
-
-        let words = "the body cannot be read: it did not come in time";
-        assert_eq!(refused.expect_err("it has no end").message, words);
-    }
 }
