@@ -52,39 +52,43 @@ pub(super) async fn why(addresses: &Addresses, id: &str, json: bool) -> Result<(
             deployments,
         } => standing_of_pod(&path, status, deployments),
     }
-    for port in &shared {
+    ports_of_others(&path, &shared);
+    ailing::say(&ailing);
+    offers(entry, told);
+    Ok(())
+}
+
+fn ports_of_others(path: &str, shared: &[Value]) {
+    for port in shared {
         crate::say!(
             "  service port {} is that of {} too, which has had it for longer: proxies leave {path} out",
             explain::text(&port["servicePort"]),
             explain::text(&port["of"]),
         );
     }
-    for one in &ailing {
-        let (task, host, cause) = (&one["task"], &one["host"], &one["cause"]);
-        let (task, host, cause) = (
-            explain::text(task),
-            explain::text(host),
-            explain::text(cause),
-        );
-        crate::say!("  {task} on {host}: {cause}");
+}
+
+/// What waits for offers, and why none came: as the master says, else as the offers taught that came.
+fn offers(entry: &Value, told: Result<Option<Value>>) {
+    match (entry.is_null(), told) {
+        (true, Ok(Some(told))) => {
+            // Not in the queue, as Marathon's clients know it, and asked for all the same.
+            crate::say!("  one for each agent that has none yet:");
+            explain::shape(&told["shape"], "  ");
+        }
+        (true, Ok(None) | Err(_)) => crate::say!("  nothing of it waits for an offer"),
+        (false, Ok(Some(told))) => {
+            waiting(entry);
+            explain::shape(&told["shape"], "  ");
+        }
+        (false, told) => {
+            waiting(entry);
+            funnel(&entry["processedOffersSummary"]);
+            if let Err(error) = told {
+                crate::say!("  no more is known: {error:#}");
+            }
+        }
     }
-    if !entry.is_null() {
-        waiting(entry);
-    } else if let Ok(Some(told)) = &told {
-        // Not in the queue, as Marathon's clients know it, and asked for all the same.
-        crate::say!("  one for each agent that has none yet:");
-        explain::shape(&told["shape"], "  ");
-        return Ok(());
-    } else {
-        crate::say!("  nothing of it waits for an offer");
-        return Ok(());
-    }
-    match told {
-        Ok(Some(told)) => explain::shape(&told["shape"], "  "),
-        // The funnel of the queue has what offers taught.
-        Ok(None) | Err(_) => funnel(&entry["processedOffersSummary"]),
-    }
-    Ok(())
 }
 
 /// Service ports of an app that belong to another, and to which: to the one that has had it for longer, or comes first by

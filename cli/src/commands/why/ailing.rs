@@ -14,23 +14,88 @@ const MAX_TOLD: usize = 5;
 /// `task`, `host` and `cause` of each.
 pub(super) async fn of(addresses: &Addresses, app: &Value) -> Vec<Value> {
     let tasks = explain::list(&app["tasks"]).iter();
-    let runs = tasks.filter(|task| task["state"] == "TASK_RUNNING");
-    let ailing: Vec<(&Value, Option<String>)> = runs
-        .filter_map(|task| Some((task, ailing(app, task)?)))
+    let ailing: Vec<(&Value, Ailment)> = tasks
+        .filter_map(|task| Some((task, ailment(app, task)?)))
         .take(MAX_TOLD)
         .collect();
     let mut told = Vec::new();
-    for (task, cause) in ailing {
-        let cause = match cause {
-            Some(cause) => cause,
-            None => {
+    for (task, ailment) in ailing {
+        let cause = match ailment {
+            Ailment::Told(cause) => Some(cause),
+            Ailment::Silent => {
                 let found = of_its_agent(addresses, task).await;
-                found.unwrap_or_else(|| "no health check has passed yet".to_owned())
+                Some(found.unwrap_or_else(|| "no health check has passed yet".to_owned()))
             }
+            Ailment::Rests => is_away(addresses, task).await.then(|| {
+                let agent = explain::text(&task["slaveId"]);
+                format!(
+                    "what it holds lies there, and agent {agent} is away: it goes on when that is back; who gives it up \
+                     kills it with wipe=true, or marks the agent as gone (mete agent mark-gone {agent})"
+                )
+            }),
         };
-        told.push(json!({ "task": task["id"], "host": task["host"], "cause": cause }));
+        let told_of = |cause| json!({ "task": task["id"], "host": task["host"], "cause": cause });
+        told.extend(cause.map(told_of));
     }
     told
+}
+
+/// A line for each.
+pub(super) fn say(ailing: &[Value]) {
+    for one in ailing {
+        crate::say!(
+            "  {} on {}: {}",
+            explain::text(&one["task"]),
+            explain::text(&one["host"]),
+            explain::text(&one["cause"]),
+        );
+    }
+}
+
+/// Why a task does not do its work.
+#[derive(Debug, PartialEq, Eq)]
+enum Ailment {
+    /// As its reports say.
+    Told(String),
+    /// Its checks have said nothing yet.
+    Silent,
+    /// It has ended, and what it holds is waited for.
+    Rests,
+}
+
+fn ailment(app: &Value, task: &Value) -> Option<Ailment> {
+    match task["state"].as_str()? {
+        "TASK_RUNNING" => {
+            let cause = ailing(app, task)?;
+            Some(cause.map_or(Ailment::Silent, Ailment::Told))
+        }
+        "TASK_UNREACHABLE" => Some(Ailment::Told(unreachable(app, task))),
+        "TASK_STAGING" if !explain::list(&task["localVolumes"]).is_empty() => Some(Ailment::Rests),
+        _ => None,
+    }
+}
+
+fn unreachable(app: &Value, task: &Value) -> String {
+    let agent = explain::text(&task["slaveId"]);
+    let strategy = &app["unreachableStrategy"];
+    let then = match strategy["inactiveAfterSeconds"].as_u64() {
+        Some(seconds) => format!("another takes its place after {seconds} s"),
+        None => "it is waited for as long as it takes".to_owned(),
+    };
+    format!(
+        "its agent {agent} is not heard of; {then} (a machine that is dead for good: mete agent mark-gone {agent})"
+    )
+}
+
+/// Whether the agent of a task is none of those that are there, as far as the master says.
+async fn is_away(addresses: &Addresses, task: &Value) -> bool {
+    let Ok(master) = addresses.master() else {
+        return false;
+    };
+    let Ok(state) = master.get("/state").await else {
+        return false;
+    };
+    !find::agents(&state).any(|(agent, _)| task["slaveId"] == *agent)
 }
 
 /// Whether a task does not do its work, and why as far as its reports say.
@@ -98,5 +163,16 @@ mod tests {
         let unready = "it is not ready: 504 no answer: refused".to_owned();
         assert_eq!(of("c", json!([{ "alive": true }])), Some(Some(unready)));
         assert_eq!(of("d", json!([{ "alive": true }])), None);
+        let lost = json!({ "state": "TASK_UNREACHABLE", "slaveId": "S1" });
+        let away = ailment(
+            &json!({ "unreachableStrategy": { "inactiveAfterSeconds": 7 } }),
+            &lost,
+        );
+        let Some(Ailment::Told(words)) = away else {
+            panic!("{away:?}")
+        };
+        assert!(words.contains("S1 is not heard of; another takes its place after 7 s"));
+        let rests = json!({ "state": "TASK_STAGING", "localVolumes": [{}] });
+        assert_eq!(ailment(&app, &rests), Some(Ailment::Rests));
     }
 }
