@@ -354,11 +354,13 @@ fn tasks_of_a_lost_agent_are_asked_about_for_a_master_may_not_know_them() {
 
     let effects = world.step(Input::AgentLost(lost.clone()));
     let asked = |effects: &[Action]| -> Vec<TaskId> {
-        let asked = effects.iter().flat_map(|action| match action {
-            Action::Reconcile { tasks } => tasks.clone(),
-            _ => Vec::new(),
-        });
-        asked.map(|(task, _)| task).collect()
+        let mut asked = Vec::new();
+        for action in effects {
+            if let Action::Reconcile { tasks } = action {
+                asked.extend(tasks.iter().map(|(task, _)| task.clone()));
+            }
+        }
+        asked
     };
     assert_eq!(asked(&effects.act), tasks);
 
