@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, future, stream};
 use mete_agent_core::task_dir::End;
-use mete_agent_core::task_dir::session::{Request as Wanted, Size};
+use mete_agent_core::task_dir::session::Request as Wanted;
 use mete_daemon::auth::Principal;
+use mete_model::WindowSize;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::exec_ended::How;
 use mete_proto::mete::v1::exec_request::Message as Asked;
@@ -120,7 +121,7 @@ async fn greeting(asked: &mut Streaming<wire::ExecRequest>) -> Result<wire::Exec
 }
 
 fn wanted(start: &wire::ExecStart) -> Result<Wanted, Status> {
-    let size = |asked| terminal("terminal", asked);
+    let size = |asked| terminal("terminal", asked).map(|said| said.or_usual().into());
     Ok(Wanted {
         command: start.command.clone(),
         environment: start.environment.clone(),
@@ -129,12 +130,12 @@ fn wanted(start: &wire::ExecStart) -> Result<Wanted, Status> {
     })
 }
 
-fn terminal(field: &str, size: &wire::TerminalSize) -> Result<Size, Status> {
-    let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
+fn terminal(field: &str, size: &wire::TerminalSize) -> Result<WindowSize, Status> {
+    let side = |count: u32| u16::try_from(count).ok();
     match (side(size.rows), side(size.columns)) {
-        (Some(rows), Some(columns)) => Ok(Size { rows, columns }),
+        (Some(rows), Some(columns)) => Ok(WindowSize { rows, columns }),
         (None, _) | (_, None) => Err(Status::invalid_argument(format!(
-            "{field}: {} rows of {} columns; both must be 1 to 65535",
+            "{field}: {} rows of {} columns; both must be at most 65535",
             size.rows, size.columns
         ))),
     }
@@ -145,7 +146,9 @@ fn said(message: wire::ExecRequest) -> Result<Said, Status> {
     let why = match message.message {
         Some(Asked::Stdin(bytes)) => return Ok(Said::Stdin(bytes)),
         Some(Asked::StdinEnd(_)) => return Ok(Said::StdinEnd),
-        Some(Asked::Resize(asked)) => return terminal("resize", &asked).map(Said::Resize),
+        Some(Asked::Resize(asked)) => {
+            return terminal("resize", &asked).map(|size| Said::Resize(size.into()));
+        }
         Some(Asked::Signal(number @ 1..=MAX_SIGNAL)) => return Ok(Said::Signal(number)),
         Some(Asked::Signal(number)) => format!("signal: {number}; must be 1 to {MAX_SIGNAL}"),
         Some(Asked::Start(_)) => "start: the command runs already".to_owned(),

@@ -17,10 +17,23 @@ pub use secret::SecretValue;
 /// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSize {
-    /// Lines, at least 1.
+    /// Lines. 0, as of the characters in a line, only where a terminal is given another size.
     pub rows: u16,
-    /// Characters in a line, at least 1.
+    /// Characters in a line.
     pub columns: u16,
+}
+
+impl WindowSize {
+    /// With a side of a usual terminal in place of none: the size that a terminal begins with.
+    #[must_use]
+    pub fn or_usual(self) -> Self {
+        let usual = Self::default();
+        let side = |said: u16, usual: u16| if said == 0 { usual } else { said };
+        Self {
+            rows: side(self.rows, usual.rows),
+            columns: side(self.columns, usual.columns),
+        }
+    }
 }
 
 impl Default for WindowSize {

@@ -6,7 +6,7 @@ use super::{ConvertError, Within as _};
 use crate::mesos::v1 as wire;
 use wire::tty_info::WindowSize as Window;
 
-/// The terminal that a container asks for. One that does not say its size is a usual one.
+/// The terminal that a container asks for. One that does not say its size, or says 0, is a usual one.
 ///
 /// # Errors
 /// When a side of it is no number of characters.
@@ -14,7 +14,8 @@ pub(super) fn read(
     container: Option<&wire::ContainerInfo>,
 ) -> Result<Option<WindowSize>, ConvertError> {
     let info = container.and_then(|container| container.tty_info.as_ref());
-    info.map(|info| size(info).within("tty_info")).transpose()
+    let size = info.map(|info| size(info).within("tty_info")).transpose()?;
+    Ok(size.map(WindowSize::or_usual))
 }
 
 /// Has the task's message ask for a terminal, or for none, if it does not already.
@@ -35,7 +36,8 @@ pub(super) fn write(info: &mut wire::TaskInfo, terminal: Option<WindowSize>) {
     });
 }
 
-/// The size of a terminal.
+/// The size of a terminal. A side of it may be 0: Mesos' own command line gives a terminal that size before the right one, so that
+/// its program draws all anew.
 ///
 /// # Errors
 /// When a side of it is no number of characters.
@@ -43,11 +45,11 @@ pub fn size(info: &wire::TtyInfo) -> Result<WindowSize, ConvertError> {
     let Some(Window { rows, columns }) = info.window_size else {
         return Ok(WindowSize::default());
     };
-    let side = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
+    let side = |count: u32| u16::try_from(count).ok();
     let size = side(rows).zip(side(columns));
     size.map(|(rows, columns)| WindowSize { rows, columns })
         .ok_or_else(|| {
             let shown = format_args!("{rows} rows of {columns} columns");
-            ConvertError::bad_value("window_size", shown, "both are 1 to 65535")
+            ConvertError::bad_value("window_size", shown, "both are at most 65535")
         })
 }

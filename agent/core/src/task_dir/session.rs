@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use mete_model::WindowSize;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,13 @@ pub struct Size {
     pub rows: u16,
     /// Characters in a line.
     pub columns: u16,
+}
+
+impl From<WindowSize> for Size {
+    fn from(size: WindowSize) -> Self {
+        let WindowSize { rows, columns } = size;
+        Self { rows, columns }
+    }
 }
 
 /// What the agent says later.

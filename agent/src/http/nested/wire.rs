@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mete_agent_core::task_dir::session::{Request, Size};
+use mete_agent_core::task_dir::session::Request;
 use mete_model::WindowSize;
 use mete_proto::mesos::v1 as wire;
 use wire::agent::process_io::{Control, Data, control, data};
@@ -113,16 +113,18 @@ impl Launch<'_> {
         Ok(Request {
             command: words,
             environment,
-            terminal: terminal.map(size).transpose()?,
+            terminal: terminal
+                .map(size)
+                .transpose()?
+                .map(|said| said.or_usual().into()),
             user: None,
         })
     }
 }
 
-fn size(terminal: &wire::TtyInfo) -> Result<Size, String> {
+fn size(terminal: &wire::TtyInfo) -> Result<WindowSize, String> {
     let size = mete_proto::convert::terminal::size(terminal);
-    let WindowSize { rows, columns } = size.map_err(|error| error.to_string())?;
-    Ok(Size { rows, columns })
+    size.map_err(|error| error.to_string())
 }
 
 /// What a record of input says: bytes, none of which is the end; another size; or nothing, as a sign of life.
@@ -142,7 +144,8 @@ pub(super) fn said(input: &call::AttachContainerInput) -> Result<Option<Said>, S
     }
     let terminal = io.control.as_ref();
     let terminal = terminal.and_then(|control| control.tty_info.as_ref());
-    Ok(terminal.map(size).transpose()?.map(Said::Resize))
+    let size = terminal.map(size).transpose()?;
+    Ok(size.map(|size| Said::Resize(size.into())))
 }
 
 /// A record of output.

@@ -146,7 +146,11 @@ async fn a_task_with_a_terminal_on_an_engine_hears_what_is_typed_also_after_a_re
     let mut scene = scene.again(&options).await;
 
     // At ^P and ^Q engines let go of who types, unless they are told otherwise.
-    let first = types(scene.port, &[another_size(44), data("hel\u{10}\u{11}")]).await;
+    let first = types(
+        scene.port,
+        &[another_size(44, 100), data("hel\u{10}\u{11}")],
+    )
+    .await;
     let second = types(scene.port, &[data("lo\n")]).await;
 
     assert_eq!((first, second), (StatusCode::OK, StatusCode::OK));

@@ -121,6 +121,11 @@ async fn a_session_is_a_nested_container_with_input_output_and_an_end() {
         json!({ "type": "MESOS", "tty_info": { "window_size": { "rows": 33, "columns": 77 } } });
     let output = caller.call(&launch(&two, "stty size", &terminal)).await;
     assert_eq!(said(output, "STDOUT").await, "33 77\r\n");
+    let none = json!({ "value": "none", "parent": parent });
+    let terminal =
+        json!({ "type": "MESOS", "tty_info": { "window_size": { "rows": 0, "columns": 0 } } });
+    let output = caller.call(&launch(&none, "stty size", &terminal)).await;
+    assert_eq!(said(output, "STDOUT").await, "24 80\r\n");
     let three = json!({ "value": "three", "parent": parent });
     let output = caller
         .call(&launch(&three, "exec sleep 1000", &Value::Null))

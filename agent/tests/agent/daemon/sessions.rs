@@ -149,8 +149,10 @@ async fn a_terminal_has_a_size_and_passes_keys_on_as_signals() {
 
     let mut exec = Exec::begin(port, wanted).await.unwrap();
     exec.until_said("33 77\r\n").await;
-    exec.say(Ask::Resize(size(44, 88))).await;
-    exec.until_said("44 88\r\n").await;
+    for (rows, columns) in [(44, 88), (0, 0)] {
+        exec.say(Ask::Resize(size(rows, columns))).await;
+        exec.until_said(&format!("\n{rows} {columns}\r\n")).await;
+    }
     exec.type_in("\x03").await;
     let how = exec.ended().await;
 
@@ -348,7 +350,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
     let scene = Scene::sleeping().await;
     let port = scene.port;
     let mut odd = start("t", &["true"]);
-    odd.terminal = Some(size(0, 80));
+    odd.terminal = Some(size(70_000, 80));
     let mut other = start("t", &["true"]);
     other.framework_id = Some("f-9".into());
 
@@ -356,7 +358,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
         (start("ghost", &["true"]), Code::NotFound, "ghost"),
         (other, Code::NotFound, "\"t\""),
         (start("t", &[]), Code::InvalidArgument, "no command"),
-        (odd, Code::InvalidArgument, "0 rows"),
+        (odd, Code::InvalidArgument, "70000 rows"),
     ];
     for (wanted, code, words) in refused {
         let Err(status) = Exec::begin(port, wanted).await else {

@@ -24,8 +24,8 @@ pub(super) fn with_terminal(mut spec: TaskSpec) -> TaskSpec {
     spec
 }
 
-pub(super) fn another_size(rows: u32) -> Value {
-    let size = json!({ "window_size": { "rows": rows, "columns": 100 } });
+pub(super) fn another_size(rows: u32, columns: u32) -> Value {
+    let size = json!({ "window_size": { "rows": rows, "columns": columns } });
     json!({ "type": "PROCESS_IO", "process_io": {
         "type": "CONTROL", "control": { "type": "TTY_INFO", "tty_info": size } } })
 }
@@ -47,7 +47,9 @@ async fn talks(spec: &TaskSpec, more: &[&str]) {
     let mut scene = scene.again(more).await;
 
     let port = scene.port;
-    let typed = types(port, &[another_size(44), data("hello\n")]).await;
+    // As Mesos' own command line does, so that the program draws all anew.
+    let sizes = [another_size(0, 0), another_size(44, 100)];
+    let typed = types(port, &[&sizes[..], &[data("hello\n")]].concat()).await;
 
     assert_eq!(typed, StatusCode::OK);
     scene.link.until(TaskState::Finished).await;
