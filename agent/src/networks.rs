@@ -40,6 +40,7 @@ use bridge::Bridge;
 use cni::Cni;
 use names::Names;
 use programs::Programs;
+use rules::Forward;
 
 /// Where iproute2 keeps namespaces by name.
 const NAMESPACES: &str = "/run/netns";
@@ -119,9 +120,28 @@ struct Held {
     /// Whether the table is there.
     table: bool,
     joined: BTreeMap<ContainerId, Joined>,
+    /// How many have joined.
+    turns: u64,
     /// The address that was given out last: the next one is another, so that nobody gets what was meant for one that
     /// has just ended. Of an earlier agent's the highest.
     last: Option<Ipv4Addr>,
+}
+
+impl Held {
+    fn turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
+    }
+
+    /// Where open ports lead: each to whoever has opened it last. A group keeps its network longer than one of its tasks,
+    /// whose ports may be given to somebody else.
+    fn forwards(&self) -> Vec<Forward> {
+        let mut open: Vec<_> = self.joined.values().filter(|one| one.open).collect();
+        open.sort_by_key(|one| one.turn);
+        let each = open.into_iter().flat_map(Joined::forwards);
+        let each = each.map(|one| ((one.transport, one.port), one));
+        each.collect::<BTreeMap<_, _>>().into_values().collect()
+    }
 }
 
 impl Networks {
@@ -185,13 +205,12 @@ impl Networks {
     }
 
     fn rules<'a>(&'a self, held: &'a Held) -> rules::Rules<'a> {
-        let open = held.joined.values().filter(|joined| joined.open);
         rules::Rules {
             table: self.names.table(),
             bridge: self.names.bridge(),
             range: held.bridge,
             loopback_only: self.loopback_only,
-            ports: open.flat_map(Joined::forwards).collect(),
+            ports: held.forwards(),
         }
     }
 

@@ -37,6 +37,7 @@ impl Networks {
                 let programs = self.able(&names.join(", "))?;
                 let networks = self.cni.plan(names)?;
                 let mut joined = Joined::by_name(self.namespace(container), networks, ports);
+                joined.turn = self.turn();
                 self.keep(dir, container, &joined)?;
                 self.add(programs, container, &mut joined)?;
                 self.keep(dir, container, &joined)?;
@@ -92,13 +93,14 @@ impl Networks {
         let taken: BTreeSet<_> = held.joined.values().filter_map(|one| one.address).collect();
         let address = range.next(held.last, &taken);
         let address = address.ok_or(NetworkError::UsedUp(range))?;
-        let joined = Joined::on_bridge(
+        let mut joined = Joined::on_bridge(
             self.namespace(container),
             range,
             address,
             self.names.link(range.index(address)),
             ports,
         );
+        joined.turn = held.turn();
         joined.write(dir)?;
         held.last = Some(address);
         held.joined.insert(container.clone(), joined.clone());
@@ -109,6 +111,11 @@ impl Networks {
         programs.add_namespace(joined.namespace_name())?;
         self.bridge_on(programs).plug(joined)?;
         inside::open_low_ports(&joined.namespace)
+    }
+
+    fn turn(&self) -> u64 {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.turn()
     }
 
     /// Writes down what a container has, or is about to have.

@@ -88,6 +88,7 @@ impl Networks {
                 Ok(Some(joined)) if !joined.namespace.exists() => {}
                 Ok(Some(mut joined)) => {
                     joined.open = true;
+                    held.turns = held.turns.max(joined.turn);
                     self.check(container, &joined);
                     held.bridge = held.bridge.or(joined.range);
                     held.joined.insert(container.clone(), joined);

@@ -33,6 +33,9 @@ pub struct Joined {
     pub(super) link: Option<String>,
     #[serde(default)]
     ports: Vec<Port>,
+    /// Whoever has the higher one has joined later.
+    #[serde(default)]
+    pub(super) turn: u64,
     /// The networks by name that it is on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) networks: Vec<Attachment>,
@@ -83,6 +86,7 @@ impl Joined {
             range: None,
             link: None,
             ports: ports.iter().map(port).collect(),
+            turn: 0,
             networks,
             open: false,
         }

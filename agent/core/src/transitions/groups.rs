@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use mete_model::container::PortMapping;
 use mete_model::{
-    AgentId, Effects, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkInfo, Reason, TaskGroup,
-    TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
+    AgentId, Effects, ExecutorId, ExecutorKind, ExecutorSpec, FrameworkInfo, Reason, Resources,
+    TaskGroup, TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, Timestamp,
 };
 use tracing::{debug, error, info};
 
@@ -63,7 +63,7 @@ impl Node {
         let is_first = executor.kind == ExecutorKind::Default && self.executors.get(&key).is_none();
         let refusal = match is_first {
             true => refusal
-                .or_else(|| foreign_port(&executor))
+                .or_else(|| foreign_port(&executor, &tasks))
                 .or_else(|| self.volume_refusal(&executor.resources)),
             false => refusal,
         };
@@ -273,18 +273,23 @@ fn executor_of(task: &Task) -> Option<ExecutorKey> {
     })
 }
 
-/// A group opens only ports of the host that its executor was given: those of a task are another's when it has ended, while the
-/// network is there as long as the executor.
-fn foreign_port(executor: &ExecutorSpec) -> Option<News> {
+/// A group opens only ports of the host that its executor was given, or one of the tasks that begin it. Those of a task may be
+/// another's when it has ended, while the network is there as long as the executor: they then lead to whoever opens them last.
+fn foreign_port(executor: &ExecutorSpec, tasks: &[TaskSpec]) -> Option<News> {
     let network = &executor.container.as_ref()?.network;
-    let given = executor.resources.flat();
-    let is_given = |port: &PortMapping| given.ports.contains(port.host.into());
+    let own = std::iter::once(&executor.resources);
+    let all = own.chain(tasks.iter().map(|task| &task.resources));
+    let given: Vec<_> = all.map(Resources::flat).collect();
+    let is_given =
+        |port: &PortMapping| given.iter().any(|one| one.ports.contains(port.host.into()));
     let foreign = network.ports().iter().find(|port| !is_given(port))?;
     let (host, inside) = (foreign.host, foreign.container);
     Some(News::agent(
         TaskState::Failed,
         Reason::ContainerLaunchFailed,
-        format!("port {host} of the host, mapped to {inside}, is none of the executor's"),
+        format!(
+            "port {host} of the host, mapped to {inside}, is none of the executor's or of its tasks'"
+        ),
     ))
 }
 

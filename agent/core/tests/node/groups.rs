@@ -131,31 +131,32 @@ fn one_task_that_cannot_be_taken_is_none() {
 }
 
 #[test]
-fn ports_that_lead_into_a_group_are_held_by_its_executor() {
+fn ports_that_lead_into_a_group_are_held_by_its_executor_or_one_of_its_first_tasks() {
     let container = reached_at(31_000);
     let port = Ranges::interval(31_000, 31_000);
     let mut pod = executor();
     pod.container = Some(Box::new(container));
-    let mut task = spec("a");
-    task.resources.ports = port.clone();
-    let order = |executor: &ExecutorSpec, task: &TaskSpec| Order::RunGroup {
+    let mut holding = spec("holding");
+    holding.resources.ports = port.clone();
+    let order = |executor: &ExecutorSpec, tasks: &[&TaskSpec]| Order::RunGroup {
         framework: framework(),
         group: Box::new(TaskGroup {
             executor: executor.clone(),
-            tasks: vec![task.clone()],
+            tasks: tasks.iter().copied().cloned().collect(),
         }),
     };
-    let mut world = World::registered();
 
-    let refused = world.order(NOON, order(&pod, &task));
+    let refused = World::registered().order(NOON, order(&pod, &[&spec("a")]));
+    let by_task = World::registered().order(NOON, order(&pod, &[&spec("b"), &holding]));
     pod.resources.ports = port;
-    let taken = world.order(NOON, order(&pod, &spec("b")));
+    let by_executor = World::registered().order(NOON, order(&pod, &[&spec("c")]));
 
     assert_eq!(
         report(&refused).status.message.as_deref(),
-        Some("port 31000 of the host, mapped to 8080, is none of the executor's")
+        Some("port 31000 of the host, mapped to 8080, is none of the executor's or of its tasks'")
     );
-    assert_eq!(launches(&taken), ["b"]);
+    assert_eq!(launches(&by_task), ["b", "holding"]);
+    assert_eq!(launches(&by_executor), ["c"]);
 }
 
 #[test]

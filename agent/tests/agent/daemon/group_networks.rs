@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use mete_model::container::{Network, PortMapping, Transport};
-use mete_model::{TaskSpec, TaskState};
+use mete_model::{TaskSpec, TaskState, TaskStatus};
 
 use super::contained::contained;
 use super::groups::{executor, heard, run, sandbox};
 use super::master::{Link, Master, task};
-use super::networks::{EVERY_PORT, Plugged, bridges, free_port, made_of, neighbour, page};
+use super::networks::{EVERY_PORT, Plugged, bridged, bridges, free_port, made_of, neighbour, page};
 use super::world::Work;
 use crate::support::soon;
 
@@ -144,7 +144,7 @@ async fn a_group_opens_no_port_that_is_not_its_own_and_its_tasks_have_no_other_n
     let refused = link.until(TaskState::Failed).await.message.unwrap();
     assert_eq!(
         refused,
-        "port 22 of the host, mapped to 8080, is none of the executor's"
+        "port 22 of the host, mapped to 8080, is none of the executor's or of its tasks'"
     );
     let own = contained("own", "true", |around| around.network = Network::None);
     run(&link, &executor(Network::Host), &[own]).await;
@@ -153,4 +153,47 @@ async fn a_group_opens_no_port_that_is_not_its_own_and_its_tasks_have_no_other_n
         refused,
         "task_group.tasks[0].container.network_infos: a value is not possible: tasks of a group have the network of their executor"
     );
+}
+
+#[tokio::test]
+async fn a_port_of_a_groups_task_leads_into_the_group_until_somebody_else_opens_it() {
+    let work = Work::new();
+    if !bridges(&work) {
+        return;
+    }
+    let mut master = Master::start().await;
+    let agent = work.start(master.address, &[EVERY_PORT]);
+    let (mut link, _) = master.admit().await;
+    let port = free_port();
+    let pod = executor(Network::Bridge {
+        ports: vec![PortMapping {
+            host: port,
+            container: 8080,
+            transport: Transport::Tcp,
+        }],
+    });
+    let mut neighbour = back();
+    neighbour.resources.ports = [u64::from(port)].into_iter().collect();
+    let outside = SocketAddr::from(([127, 0, 0, 1], port));
+
+    run(&link, &pod, &[front(), neighbour]).await;
+    both_run(&mut link).await;
+    assert!(soon(page(outside)).await.ends_with("from behind\n"));
+
+    let line = "echo of another > page; exec busybox httpd -f -p 8080 -h .";
+    link.run(&bridged("other", line, &[(port, Transport::Tcp)]))
+        .await;
+    let other = |status: &TaskStatus| status.task.as_str() == "other";
+    let told = link.until_it(other).await;
+    assert_ne!(told.state, TaskState::Failed, "{told:?}");
+    until_page(outside, "of another\n").await;
+    agent.kill().await;
+    let _agent = work.start(master.address, &[EVERY_PORT]);
+    let (_link, _) = master.admit().await;
+    until_page(outside, "of another\n").await;
+}
+
+async fn until_page(address: SocketAddr, end: &str) {
+    let served = async { while !page(address).await.ends_with(end) {} };
+    soon(served).await;
 }
