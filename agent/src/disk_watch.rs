@@ -152,12 +152,14 @@ impl DiskWatch {
     }
 
     async fn enforce(&self, one: &Measured, used: &DiskUse) {
-        let (Some(key), Some(excess)) = (&one.task, excess(one.limit_bytes, used)) else {
+        let (Some(key), Some((limit_bytes, excess))) = (&one.task, excess(one.limit_bytes, used))
+        else {
             return;
         };
         let input = Input::DiskUsedUp {
             key: key.clone(),
             container: one.container.clone(),
+            limit_bytes,
             excess,
         };
         // The loop has ended when this fails.
@@ -165,8 +167,8 @@ impl DiskWatch {
     }
 }
 
-/// What is too much, for people. A sandbox of which nobody said how large it may be is never.
-fn excess(limit_bytes: u64, used: &DiskUse) -> Option<String> {
+/// How much it asked for, of what it takes too much of, and that for people. A sandbox of which nobody said how large it may be is never.
+fn excess(limit_bytes: u64, used: &DiskUse) -> Option<(u64, String)> {
     let sandbox = used.sandbox_bytes.filter(|_| limit_bytes > 0);
     let sandbox = sandbox.map(|bytes| ("its sandbox".to_owned(), bytes, limit_bytes));
     let volumes = used.volumes.iter().filter_map(|one| {
@@ -174,11 +176,10 @@ fn excess(limit_bytes: u64, used: &DiskUse) -> Option<String> {
         Some((what, one.used_bytes?, one.limit_bytes))
     });
     let mut all = sandbox.into_iter().chain(volumes);
-    let (what, bytes, limit) = all.find(|(_, bytes, limit)| bytes > limit)?;
-    let (bytes, limit) = (bytes.div_ceil(1 << 20), limit >> 20);
-    Some(format!(
-        "{what} takes {bytes} MB of the disk, more than its {limit} MB"
-    ))
+    let (what, bytes, limit_bytes) = all.find(|(_, bytes, limit)| bytes > limit)?;
+    let (bytes, limit) = (bytes.div_ceil(1 << 20), limit_bytes >> 20);
+    let words = format!("{what} takes {bytes} MB of the disk, more than its {limit} MB");
+    Some((limit_bytes, words))
 }
 
 /// What a sandbox may take: disk that is no volume.
@@ -275,12 +276,18 @@ mod tests {
         assert_eq!(excess(2 << 20, &used(2 << 20, 4 << 20)), None);
         assert_eq!(excess(0, &used(9 << 20, 0)), None);
         assert_eq!(
-            excess(2 << 20, &used((2 << 20) + 1, 0)).as_deref(),
-            Some("its sandbox takes 3 MB of the disk, more than its 2 MB")
+            excess(2 << 20, &used((2 << 20) + 1, 0)),
+            Some((
+                2 << 20,
+                "its sandbox takes 3 MB of the disk, more than its 2 MB".into()
+            ))
         );
         assert_eq!(
-            excess(0, &used(0, 5 << 20)).as_deref(),
-            Some("its volume db takes 5 MB of the disk, more than its 4 MB")
+            excess(0, &used(0, 5 << 20)),
+            Some((
+                4 << 20,
+                "its volume db takes 5 MB of the disk, more than its 4 MB".into()
+            ))
         );
     }
 }

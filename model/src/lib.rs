@@ -49,6 +49,6 @@ pub use resources::{
 };
 pub use role::{BadRole, Role};
 pub use shared_map::SharedMap;
-pub use status::{Reason, Source, TaskStatus};
+pub use status::{Limitation, Reason, Source, TaskStatus};
 pub use task::{TaskSpec, TaskState};
 pub use unavailability::Unavailability;

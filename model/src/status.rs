@@ -39,8 +39,8 @@ pub struct TaskStatus {
     pub unreachable_time: Option<Timestamp>,
     /// The IP addresses the task can be reached at.
     pub ip_addresses: Vec<String>,
-    /// What it had too little of when it was ended for that: the memory it was given, in bytes.
-    pub memory_limitation_bytes: Option<u64>,
+    /// What it had too little of when it was ended for that.
+    pub limitation: Option<Limitation>,
     /// What of its `mesos.v1.TaskStatus` is not decided on, as such a message: the whole one that an executor of a
     /// framework's own sent; of others networks by name, labels and data. `None`: there is nothing.
     pub original: Option<Arc<[u8]>>,
@@ -64,10 +64,19 @@ impl TaskStatus {
             check: None,
             unreachable_time: None,
             ip_addresses: Vec::new(),
-            memory_limitation_bytes: None,
+            limitation: None,
             original: None,
         }
     }
+}
+
+/// What a task took more of than it was given, and how much that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limitation {
+    /// Memory, in bytes.
+    Memory(u64),
+    /// Disk, in bytes: that of its sandbox, or of one of its volumes.
+    Disk(u64),
 }
 
 /// Who made a report.

@@ -110,6 +110,8 @@ pub enum Input {
         key: TaskKey,
         /// Which container.
         container: ContainerId,
+        /// How much it asked for, of what it takes too much of.
+        limit_bytes: u64,
         /// What is too much, for people.
         excess: String,
     },

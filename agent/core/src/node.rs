@@ -345,8 +345,9 @@ impl Machine for Node {
             Input::DiskUsedUp {
                 key,
                 container,
+                limit_bytes,
                 excess,
-            } => self.disk_used_up(now, &key, &container, excess, &mut out),
+            } => self.disk_used_up(now, &key, &container, (limit_bytes, excess), &mut out),
             Input::DiskMeasured(space) => self.disk_measured(now, space, &mut out),
             Input::StoreFull => self.store_full(now),
             Input::SandboxRemoved { container, failure } => {

@@ -1,7 +1,7 @@
 //! Reports about tasks. What is not decided on (data, labels, networks by name) is carried in the model as it came, where
 //! somebody is to be told of it.
 
-use mete_model::{ContainerId, MEBIBYTE, Reason, Source, TaskState, TaskStatus};
+use mete_model::{ContainerId, Limitation, MEBIBYTE, Reason, Source, TaskState, TaskStatus};
 use prost::Message as _;
 
 use super::ids::{update_id, uuid};
@@ -12,6 +12,9 @@ use crate::mesos::v1 as wire;
 
 /// The name of memory on the wire.
 const MEMORY: &str = "mem";
+
+/// The name of the disk among resources.
+const DISK: &str = "disk";
 
 impl TryFrom<&wire::TaskStatus> for TaskStatus {
     type Error = ConvertError;
@@ -59,7 +62,7 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
                 .map(|time| moment_of("unreachable_time", time))
                 .transpose()?,
             ip_addresses: ip_addresses(status.container_status.as_ref()),
-            memory_limitation_bytes: status.limitation.as_ref().and_then(memory_bytes),
+            limitation: status.limitation.as_ref().and_then(limited),
             original: None,
         })
     }
@@ -158,7 +161,7 @@ impl From<&TaskStatus> for wire::TaskStatus {
             uuid: status.uuid.map(uuid),
             container_status,
             unreachable_time: status.unreachable_time.map(time_info),
-            limitation: status.memory_limitation_bytes.map(memory_limitation),
+            limitation: status.limitation.map(limitation),
             ..came
         }
     }
@@ -212,9 +215,8 @@ fn put_fields(out: &mut Vec<u8>, status: &TaskStatus) {
         let answer = check::answer_to_wire(answer);
         encoded::put_message(out, const { of("check_status") }, &answer);
     }
-    if let Some(bytes) = status.memory_limitation_bytes {
-        let limitation = memory_limitation(bytes);
-        encoded::put_message(out, const { of("limitation") }, &limitation);
+    if let Some(limited) = status.limitation {
+        encoded::put_message(out, const { of("limitation") }, &limitation(limited));
     }
 }
 
@@ -264,10 +266,14 @@ fn ip_addresses(status: Option<&wire::ContainerStatus>) -> Vec<String> {
         .collect()
 }
 
-/// Memory is written in MB, as everywhere on the wire.
-fn memory_limitation(bytes: u64) -> wire::TaskResourceLimitation {
-    let memory = wire::Resource {
-        name: MEMORY.to_owned(),
+/// In MB, as everywhere on the wire.
+fn limitation(of: Limitation) -> wire::TaskResourceLimitation {
+    let (name, bytes) = match of {
+        Limitation::Memory(bytes) => (MEMORY, bytes),
+        Limitation::Disk(bytes) => (DISK, bytes),
+    };
+    let resource = wire::Resource {
+        name: name.to_owned(),
         r#type: wire::value::Type::Scalar.into(),
         scalar: Some(wire::value::Scalar {
             value: bytes as f64 / MEBIBYTE as f64,
@@ -275,19 +281,22 @@ fn memory_limitation(bytes: u64) -> wire::TaskResourceLimitation {
         ..wire::Resource::default()
     };
     wire::TaskResourceLimitation {
-        resources: vec![memory],
+        resources: vec![resource],
     }
 }
 
-fn memory_bytes(limitation: &wire::TaskResourceLimitation) -> Option<u64> {
-    let memory = limitation
-        .resources
-        .iter()
-        .find(|resource| resource.name == MEMORY)?;
-    let megabytes = memory.scalar.as_ref()?.value;
-    // A float becomes the nearest integer there is; what is no number becomes 0.
-    let bytes = (megabytes * MEBIBYTE as f64).round() as u64;
-    (bytes > 0).then_some(bytes)
+fn limited(limitation: &wire::TaskResourceLimitation) -> Option<Limitation> {
+    limitation.resources.iter().find_map(|resource| {
+        let of = match resource.name.as_str() {
+            MEMORY => Limitation::Memory,
+            DISK => Limitation::Disk,
+            _ => return None,
+        };
+        let megabytes = resource.scalar.as_ref()?.value;
+        // A float becomes the nearest integer there is; what is no number becomes 0.
+        let bytes = (megabytes * MEBIBYTE as f64).round() as u64;
+        (bytes > 0).then(|| of(bytes))
+    })
 }
 
 fn container_status(ip_addresses: &[String]) -> Option<wire::ContainerStatus> {
@@ -385,7 +394,11 @@ mod tests {
             check: Some(CheckAnswer::Tcp(Some(true))),
             unreachable_time: Some(now),
             ip_addresses: vec!["10.0.0.1".to_owned(), "::1".to_owned()],
-            memory_limitation_bytes: Some(MEBIBYTE),
+            limitation: Some(Limitation::Memory(MEBIBYTE)),
+            ..bare.clone()
+        };
+        let of_disk = TaskStatus {
+            limitation: Some(Limitation::Disk(8 * MEBIBYTE)),
             ..bare.clone()
         };
         let only_container = TaskStatus {
@@ -396,8 +409,11 @@ mod tests {
             original: Some(wire::TaskStatus::from(&full).encode_to_vec().into()),
             ..bare.clone()
         };
-        for status in [bare, full, only_container, came] {
-            assert_eq!(written(&status), wire::TaskStatus::from(&status));
+        for status in [bare, full, of_disk, only_container, came] {
+            let whole = written(&status);
+            assert_eq!(whole, wire::TaskStatus::from(&status));
+            let read = TaskStatus::try_from(&whole).expect("good");
+            assert_eq!(read.limitation, status.limitation);
         }
     }
 }

@@ -136,6 +136,9 @@ enum PhaseForm {
         why: WhyForm,
         note: Option<String>,
         launching: bool,
+        /// Of a task that took more of the disk.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disk_limit_bytes: Option<u64>,
     },
     Ended {
         at: u64,
@@ -203,13 +206,22 @@ impl From<&Phase> for PhaseForm {
                     Why::Asked => WhyForm::Asked,
                     Why::Unhealthy => WhyForm::Unhealthy,
                     Why::TimeIsUp => WhyForm::TimeIsUp,
-                    Why::DiskUsedUp => WhyForm::DiskUsedUp,
+                    Why::DiskUsedUp { .. } => WhyForm::DiskUsedUp,
                     Why::FrameworkRemoved => WhyForm::FrameworkRemoved,
                     Why::Group => WhyForm::Group,
                     Why::AgentStops => WhyForm::AgentStops,
                 },
                 note: kill.note.clone(),
                 launching: kill.launching,
+                disk_limit_bytes: match kill.why {
+                    Why::DiskUsedUp { limit_bytes } => limit_bytes,
+                    Why::Asked
+                    | Why::Unhealthy
+                    | Why::TimeIsUp
+                    | Why::FrameworkRemoved
+                    | Why::Group
+                    | Why::AgentStops => None,
+                },
             },
             Phase::Ended { at } => Self::Ended { at: at.as_micros() },
         }
@@ -230,6 +242,7 @@ impl PhaseForm {
                 why,
                 note,
                 launching,
+                disk_limit_bytes: limit_bytes,
             } => Phase::Killing(Kill {
                 since: Timestamp::from_micros(since),
                 next: Timestamp::from_micros(next),
@@ -238,7 +251,7 @@ impl PhaseForm {
                     WhyForm::Asked => Why::Asked,
                     WhyForm::Unhealthy => Why::Unhealthy,
                     WhyForm::TimeIsUp => Why::TimeIsUp,
-                    WhyForm::DiskUsedUp => Why::DiskUsedUp,
+                    WhyForm::DiskUsedUp => Why::DiskUsedUp { limit_bytes },
                     WhyForm::FrameworkRemoved => Why::FrameworkRemoved,
                     WhyForm::Group => Why::Group,
                     WhyForm::AgentStops => Why::AgentStops,

@@ -107,7 +107,10 @@ pub enum Why {
     /// It has run for as long as it may.
     TimeIsUp,
     /// It takes more of the disk than it may.
-    DiskUsedUp,
+    DiskUsedUp {
+        /// How much it may; `None`: an agent that did not write it down has begun to end it.
+        limit_bytes: Option<u64>,
+    },
     /// Its framework is gone.
     FrameworkRemoved,
     /// Another task of its group has failed or was killed.

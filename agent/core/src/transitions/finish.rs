@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mete_model::{ContainerId, Effects, Reason, TaskKey, TaskState, TaskStatus, Timestamp};
+use mete_model::{
+    ContainerId, Effects, Limitation, Reason, TaskKey, TaskState, TaskStatus, Timestamp,
+};
 use tracing::debug;
 
 use super::report::News;
@@ -120,7 +122,7 @@ pub(super) fn ending(task: &Task, exit: &Exit) -> News {
         let megabytes = limit_bytes >> 20;
         let mut news = News::executor(TaskState::Failed);
         news.reason = Some(Reason::ContainerLimitationMemory);
-        news.memory_limitation_bytes = Some(limit_bytes);
+        news.limitation = Some(Limitation::Memory(limit_bytes));
         news.message = Some(format!(
             "the task used more than its {megabytes} MB of memory: {}",
             exit.sentence()
@@ -164,9 +166,10 @@ fn killed(why: Why, message: String) -> News {
             news.state = TaskState::Failed;
             news.reason = Some(Reason::MaxCompletionTimeReached);
         }
-        Why::DiskUsedUp => {
+        Why::DiskUsedUp { limit_bytes } => {
             news.state = TaskState::Failed;
             news.reason = Some(Reason::ContainerLimitationDisk);
+            news.limitation = limit_bytes.map(Limitation::Disk);
         }
         Why::FrameworkRemoved => news.reason = Some(Reason::FrameworkRemoved),
         Why::AgentStops => news.reason = Some(Reason::AgentRemoved),

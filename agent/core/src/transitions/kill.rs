@@ -101,7 +101,7 @@ impl Node {
         });
         let framework = match why {
             // As in Mesos, nobody hears that such a kill has begun.
-            Why::TimeIsUp | Why::DiskUsedUp => None,
+            Why::TimeIsUp | Why::DiskUsedUp { .. } => None,
             Why::Asked | Why::Unhealthy | Why::Group | Why::FrameworkRemoved | Why::AgentStops => {
                 self.tasks.framework(&key.framework)
             }
@@ -124,7 +124,9 @@ impl Node {
     ) {
         match why {
             Why::Asked | Why::Unhealthy | Why::Group => {}
-            Why::TimeIsUp | Why::DiskUsedUp | Why::FrameworkRemoved | Why::AgentStops => return,
+            Why::TimeIsUp | Why::DiskUsedUp { .. } | Why::FrameworkRemoved | Why::AgentStops => {
+                return;
+            }
         }
         let executor = self.tasks.get(key).and_then(|task| task.executor.clone());
         let Some(executor) = executor else { return };
@@ -189,13 +191,15 @@ impl Node {
         now: Timestamp,
         key: &TaskKey,
         container: &ContainerId,
-        excess: String,
+        (limit_bytes, excess): (u64, String),
         out: &mut Effects<Self>,
     ) {
         let task = self.tasks.run(key, container);
         if task.is_some_and(|task| task.phase == Phase::Running) {
             let grace = Some(Duration::ZERO);
-            self.kill(now, key, grace, Why::DiskUsedUp, Some(excess), out);
+            let limit_bytes = Some(limit_bytes);
+            let why = Why::DiskUsedUp { limit_bytes };
+            self.kill(now, key, grace, why, Some(excess), out);
         }
     }
 

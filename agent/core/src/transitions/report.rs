@@ -1,8 +1,8 @@
 //! Reports: made, sent, acknowledged, sent again.
 
 use mete_model::{
-    CheckAnswer, ContainerId, Effects, ExecutorId, FrameworkId, Reason, Source, TaskKey, TaskState,
-    TaskStatus, Timestamp, UpdateId,
+    CheckAnswer, ContainerId, Effects, ExecutorId, FrameworkId, Limitation, Reason, Source,
+    TaskKey, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 use tracing::{debug, info, warn};
 
@@ -23,7 +23,7 @@ pub(super) struct News {
     pub(super) healthy: Option<bool>,
     /// What its check was answered; `None`: as before.
     pub(super) check: Option<CheckAnswer>,
-    pub(super) memory_limitation_bytes: Option<u64>,
+    pub(super) limitation: Option<Limitation>,
 }
 
 impl News {
@@ -36,7 +36,7 @@ impl News {
             message: None,
             healthy: None,
             check: None,
-            memory_limitation_bytes: None,
+            limitation: None,
         }
     }
 
@@ -49,7 +49,7 @@ impl News {
             message: Some(message),
             healthy: None,
             check: None,
-            memory_limitation_bytes: None,
+            limitation: None,
         }
     }
 }
@@ -118,7 +118,7 @@ impl Node {
             agent: self.identity.agent.clone(),
             uuid: Some(self.names.update()),
             healthy: news.healthy,
-            memory_limitation_bytes: news.memory_limitation_bytes,
+            limitation: news.limitation,
             ip_addresses,
             original,
             ..TaskStatus::new(key.task.clone(), news.state, news.source, now)

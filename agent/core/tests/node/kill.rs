@@ -1,7 +1,7 @@
 use mete_agent_core::{
     Action, Found, Input, LaunchOutcome, LaunchStage, Order, Record, StopReason,
 };
-use mete_model::{Machine, Reason, TaskState};
+use mete_model::{Limitation, Machine, Reason, TaskState};
 
 use crate::fixture::*;
 
@@ -270,6 +270,7 @@ fn a_task_that_takes_too_much_of_the_disk_is_killed_at_once_and_has_failed() {
     let used_up = |container| Input::DiskUsedUp {
         key: key("web"),
         container,
+        limit_bytes: 8 << 20,
         excess: "too much".into(),
     };
 
@@ -277,9 +278,11 @@ fn a_task_that_takes_too_much_of_the_disk_is_killed_at_once_and_has_failed() {
     assert!(!terminates(&world.step(at(1.0), used_up(other_run))));
     let container = world.container(&web);
     assert!(terminates(&world.step(at(1.0), used_up(container))));
-    world.exited(at(1.1), &web, signaled(9));
+    world.crash();
+    world.recover("boot-1", [(web.clone(), Found::Ended(signaled(9)))]);
 
     let latest = world.node.view().tasks[&web].latest.clone();
     assert_eq!(latest.state, TaskState::Failed);
     assert_eq!(latest.reason, Some(Reason::ContainerLimitationDisk));
+    assert_eq!(latest.limitation, Some(Limitation::Disk(8 << 20)));
 }

@@ -1,7 +1,7 @@
 use mete_agent_core::{
     Action, Described, ExecutorKey, Found, Input, LaunchOutcome, LaunchStage, Order, Phase, Record,
 };
-use mete_model::{ExecutorId, Machine, Reason, TaskState};
+use mete_model::{ExecutorId, Limitation, Machine, Reason, TaskState};
 
 use crate::fixture::*;
 
@@ -216,7 +216,7 @@ fn death_by_signal_and_by_memory_are_told_apart() {
     let sent = report(&world.exited(at(9.0), &key("web"), exit)).status;
     assert_eq!(sent.state, TaskState::Failed);
     assert_eq!(sent.reason, Some(Reason::ContainerLimitationMemory));
-    assert_eq!(sent.memory_limitation_bytes, Some(64 << 20));
+    assert_eq!(sent.limitation, Some(Limitation::Memory(64 << 20)));
     let words = sent.message.expect("a sentence");
     assert!(words.contains("more than its 64 MB of memory"), "{words}");
 }
@@ -232,7 +232,7 @@ fn a_lack_of_memory_is_told_with_the_limit_that_was_reached_whatever_code_came_o
 
     assert_eq!(sent.state, TaskState::Failed);
     assert_eq!(sent.reason, Some(Reason::ContainerLimitationMemory));
-    assert_eq!(sent.memory_limitation_bytes, Some(128 << 20));
+    assert_eq!(sent.limitation, Some(Limitation::Memory(128 << 20)));
     let words = sent.message.expect("a sentence");
     assert!(words.contains("more than its 128 MB of memory"), "{words}");
 }

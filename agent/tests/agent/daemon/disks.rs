@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mete_model::{Reason, TaskSpec, TaskState};
+use mete_model::{Limitation, Reason, TaskSpec, TaskState};
 use serde_json::Value;
 
 use super::master::{Master, task};
@@ -73,6 +73,7 @@ async fn a_task_that_takes_more_of_the_disk_than_it_asked_for_ends_where_that_is
         let failed = link.until(TaskState::Failed).await;
 
         assert_eq!(failed.reason, Some(Reason::ContainerLimitationDisk));
+        assert_eq!(failed.limitation, Some(Limitation::Disk(8 << 20)));
         let message = failed.message.unwrap();
         assert!(message.starts_with(what), "{message}");
     }

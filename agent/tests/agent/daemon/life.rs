@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mete_daemon::clock;
 use mete_model::container::SecretValue;
-use mete_model::{CommandSpec, FetchUri, HealthCheck, Probe, Reason, TaskState};
+use mete_model::{CommandSpec, FetchUri, HealthCheck, Limitation, Probe, Reason, TaskState};
 use mete_proto::convert::task::to_run;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1::master_message::Message;
@@ -370,7 +370,7 @@ async fn a_task_that_takes_too_much_memory_fails_for_that_reason() {
         words.contains("its memory limit of 64 MiB, it has had"),
         "{words}"
     );
-    assert_eq!(failed.memory_limitation_bytes, Some(64 << 20));
+    assert_eq!(failed.limitation, Some(Limitation::Memory(64 << 20)));
 }
 
 #[tokio::test]

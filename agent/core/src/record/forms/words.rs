@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mete_model::{
-    AgentId, CheckAnswer, ContainerId, ExecutorId, Reason, Source, TaskId, TaskState, TaskStatus,
-    Timestamp,
+    AgentId, CheckAnswer, ContainerId, ExecutorId, Limitation, Reason, Source, TaskId, TaskState,
+    TaskStatus, Timestamp,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -92,11 +92,18 @@ pub(super) struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory_limitation_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk_limitation_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     original: Option<Base64>,
 }
 
 impl From<&TaskStatus> for Status {
     fn from(status: &TaskStatus) -> Self {
+        let (memory, disk) = match status.limitation {
+            Some(Limitation::Memory(bytes)) => (Some(bytes), None),
+            Some(Limitation::Disk(bytes)) => (None, Some(bytes)),
+            None => (None, None),
+        };
         Self {
             state: status.state.as_str().to_owned(),
             source: status.source.as_str().to_owned(),
@@ -111,7 +118,8 @@ impl From<&TaskStatus> for Status {
             check: status.check.map(Answer::from),
             unreachable_time: status.unreachable_time.map(Timestamp::as_micros),
             ip_addresses: status.ip_addresses.clone(),
-            memory_limitation_bytes: status.memory_limitation_bytes,
+            memory_limitation_bytes: memory,
+            disk_limitation_bytes: disk,
             original: status
                 .original
                 .as_deref()
@@ -127,6 +135,8 @@ impl Status {
             .find(|source| source.as_str() == self.source)
             .ok_or_else(|| format!("no source is called {:?}", self.source))?;
         let uuid = self.uuid.as_deref().map(str::parse).transpose();
+        let memory = self.memory_limitation_bytes.map(Limitation::Memory);
+        let disk = self.disk_limitation_bytes.map(Limitation::Disk);
         Ok(TaskStatus {
             task: task.clone(),
             state: state(&self.state)?,
@@ -151,7 +161,7 @@ impl Status {
             check: self.check.map(CheckAnswer::from),
             unreachable_time: self.unreachable_time.map(Timestamp::from_micros),
             ip_addresses: self.ip_addresses,
-            memory_limitation_bytes: self.memory_limitation_bytes,
+            limitation: memory.or(disk),
             original: self.original.map(|bytes| bytes.0.to_vec().into()),
         })
     }
