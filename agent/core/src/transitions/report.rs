@@ -4,7 +4,7 @@ use mete_model::{
     CheckAnswer, ContainerId, Effects, ExecutorId, FrameworkId, Limitation, Reason, Source,
     TaskKey, TaskState, TaskStatus, Timestamp, UpdateId,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::effects::{Action, Outgoing, Report};
 use crate::node::Node;
@@ -85,7 +85,8 @@ impl Node {
     /// Answers about a task that is not here, and is not kept here. Lives as long as the link.
     pub(super) fn report_orphan(&mut self, now: Timestamp, key: &TaskKey, news: News) {
         let status = self.status(now, key, news);
-        warn!(
+        // Who asked hears it. It is nothing to be seen to: updates that an agent tells again after a restart are answered for too.
+        debug!(
             task = %key.task,
             framework = %key.framework,
             state = %status.state,

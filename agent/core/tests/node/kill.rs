@@ -1,7 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use mete_agent_core::{
     Action, Found, Input, LaunchOutcome, LaunchStage, Order, Record, StopReason,
 };
 use mete_model::{Limitation, Machine, Reason, TaskState};
+use tracing::span::{Attributes, Id, Record as SpanRecord};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::fixture::*;
 
@@ -157,6 +162,40 @@ fn a_kill_of_an_unknown_task_is_answered_so_that_nobody_asks_for_ever() {
     assert_eq!(world.last.store, []);
     world.acknowledge(NOON, &key("ghost"), sent.uuid.expect("set"));
     assert_eq!(world.node.view().unacknowledged, 0);
+}
+
+/// Counts what is logged for a person to look at.
+struct Alarms(Arc<AtomicU32>);
+
+impl Subscriber for Alarms {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &SpanRecord<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn what_is_answered_about_an_unknown_task_is_nothing_to_be_seen_to() {
+    let alarms = Arc::new(AtomicU32::new(0));
+    let mut world = World::registered();
+
+    tracing::subscriber::with_default(Alarms(Arc::clone(&alarms)), || {
+        world.kill(NOON, &key("ghost"))
+    });
+
+    assert_eq!(alarms.load(Ordering::Relaxed), 0);
 }
 
 #[test]
