@@ -13,6 +13,7 @@
 mod addresses; // ranges of addresses, and who has which
 mod bridge; // the bridge and what hangs on it
 mod cni; // networks by name, by plugins
+mod conntrack; // flows of datagrams that the kernel keeps track of
 pub(crate) mod inside; // sockets that are opened inside a task's network
 mod join; // a container joins its network
 mod leave; // it leaves it; what is left of containers is found

@@ -9,6 +9,7 @@ use mete_model::container::{Network, PortMapping};
 use tracing::warn;
 
 use super::cni::Guest;
+use super::conntrack::forget;
 use super::programs::Programs;
 use super::{Held, Joined, NetworkError, Networks, inside};
 
@@ -160,10 +161,14 @@ impl Networks {
         if let Some(joined) = held.joined.get_mut(container) {
             joined.open = true;
         }
-        if std::mem::replace(&mut held.table, true) {
-            return self.lead(programs, &held);
+        match std::mem::replace(&mut held.table, true) {
+            true => self.lead(programs, &held)?,
+            false => programs.nft(&self.rules(&held).whole())?,
         }
-        programs.nft(&self.rules(&held).whole())
+        let joined = held.joined.get(container);
+        let leads: Vec<_> = joined.iter().flat_map(|one| one.datagrams()).collect();
+        forget(&leads, |flow, now| flow.to != now);
+        Ok(())
     }
 
     /// Has the ports of the host lead where they are to, by the table that is there; one that somebody has removed (a firewall

@@ -8,6 +8,7 @@ use mete_model::ContainerId;
 use tracing::{info, warn};
 
 use super::cni::Guest;
+use super::conntrack::forget;
 use super::programs::Programs;
 use super::{Held, Joined, NetworkError, Networks};
 
@@ -41,6 +42,8 @@ impl Networks {
             false => Ok(()),
         };
         drop(held);
+        let led: Vec<_> = joined.datagrams().collect();
+        forget(&led, |flow, then| flow.to == then);
         let told = self.del(container, &joined);
         self.bridge_on(programs).unplug(&joined);
         let removed = programs.remove_namespace(joined.namespace_name());

@@ -138,6 +138,12 @@ impl Joined {
             })
     }
 
+    /// Where ports of the host for datagrams lead.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = Forward> {
+        let all = self.forwards();
+        all.filter(|forward| forward.transport == Transport::Udp)
+    }
+
     /// Writes it so that it is never seen in part.
     pub(super) fn write(&self, dir: &TaskDir) -> Result<(), NetworkError> {
         let path = dir.path().join(FILE);

@@ -268,8 +268,32 @@ async fn link_addresses_follow_from_addresses_and_just_freed_ones_come_last_afte
     assert!(next != freed && next != other, "{next} after {freed}");
 }
 
+/// Echoes what comes to port 8080 of the only task, a word before it.
+fn echo(work: &Work, word: &'static str) {
+    let listening = listen_inside(work);
+    tokio::spawn(async move {
+        let mut heard = [0; 16];
+        while let Ok((count, from)) = listening.recv_from(&mut heard).await {
+            let answer = [word.as_bytes(), &heard[..count]].concat();
+            let _ = listening.send_to(&answer, from).await;
+        }
+    });
+}
+
+/// The answer to a datagram; one may be lost.
+async fn answered(socket: &UdpSocket) -> Vec<u8> {
+    let mut answer = [0; 32];
+    loop {
+        let _ = socket.send(b"hello").await;
+        let heard = tokio::time::timeout(Duration::from_millis(100), socket.recv(&mut answer));
+        if let Ok(Ok(count)) = heard.await {
+            return answer.get(..count).unwrap_or_default().to_vec();
+        }
+    }
+}
+
 #[tokio::test]
-async fn datagrams_reach_a_task_on_the_bridge_too() {
+async fn datagrams_reach_the_task_that_has_the_port_now_also_of_who_has_sent_before() {
     let work = Work::new();
     if !bridges(&work) {
         return;
@@ -278,31 +302,28 @@ async fn datagrams_reach_a_task_on_the_bridge_too() {
     let agent = work.start(master.address, &[]);
     let (mut link, _) = master.admit().await;
     let port = free_port();
-    let spec = bridged("echo", "exec sleep 1000", &[(port, Transport::Udp)]);
-    link.run(&spec).await;
-    link.until(TaskState::Running).await;
-    let listening = listen_inside(&work);
-    tokio::spawn(async move {
-        let mut heard = [0; 16];
-        while let Ok((count, from)) = listening.recv_from(&mut heard).await {
-            let _ = listening.send_to(&heard[..count], from).await;
-        }
-    });
-
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(("127.0.0.1", port)).await.unwrap();
-    let answered = async {
-        let mut answer = [0; 16];
-        loop {
-            // A datagram may be lost.
-            let _ = socket.send(b"hello").await;
-            let heard = tokio::time::timeout(Duration::from_millis(100), socket.recv(&mut answer));
-            if let Ok(Ok(count)) = heard.await {
-                return answer.get(..count).unwrap_or_default().to_vec();
-            }
-        }
-    };
-    assert_eq!(soon(answered).await, b"hello");
+
+    for (id, word) in [("one", "one: "), ("two", "two: ")] {
+        let spec = bridged(id, "exec sleep 1000", &[(port, Transport::Udp)]);
+        link.run(&spec).await;
+        link.until(TaskState::Running).await;
+        echo(&work, word);
+        let answer = soon(answered(&socket)).await;
+        assert_eq!(String::from_utf8(answer).unwrap(), format!("{word}hello"));
+        link.kill(id).await;
+        link.until(TaskState::Killed).await;
+        until(|| {
+            fs::read_dir(work.path.join("tasks"))
+                .unwrap()
+                .next()
+                .is_none()
+        })
+        .await;
+        // Whoever keeps sending does not wait for the next one.
+        let _ = socket.send(b"nobody").await;
+    }
     drop(link);
     agent.stop().await.unwrap();
     assert_eq!(work.networks().traces(), [""; 0]);
