@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mete_agent_core::task_dir::{PidFile, TaskDir, TaskFile};
 use mete_model::container::{Network, PortMapping, Transport};
-use mete_model::{HealthCheck, Probe, TaskSpec, TaskState, TaskStatus};
+use mete_model::{ContainerId, HealthCheck, Probe, TaskSpec, TaskState, TaskStatus};
 use mete_proto::mesos::v1 as mesos;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -196,10 +196,9 @@ async fn neighbour_reaches(work: &Work, link: &mut Link, address: &str, port: u1
     assert_eq!(said, "this is web\nthis is web\ndone\n");
 }
 
-/// Port 8080 in the network of the only task: a socket is of the network in which it was opened.
-fn listen_inside(work: &Work) -> UdpSocket {
-    let mut dirs = fs::read_dir(work.path.join("tasks")).unwrap().flatten();
-    let dir = TaskDir::new(dirs.next().unwrap().path());
+/// Port 8080 in the network of a container: a socket is of the network in which it was opened.
+fn listen_inside(work: &Work, container: &ContainerId) -> UdpSocket {
+    let dir = TaskDir::new(work.path.join("tasks").join(container.as_str()));
     let file = PidFile::decode(&fs::read(dir.pid()).unwrap()).unwrap();
     let pid = file.runner.unwrap().task.pid;
     let opening = std::thread::spawn(move || {
@@ -268,9 +267,9 @@ async fn link_addresses_follow_from_addresses_and_just_freed_ones_come_last_afte
     assert!(next != freed && next != other, "{next} after {freed}");
 }
 
-/// Echoes what comes to port 8080 of the only task, a word before it.
-fn echo(work: &Work, word: &'static str) {
-    let listening = listen_inside(work);
+/// Echoes what comes to port 8080 of a container, a word before it.
+fn echo(work: &Work, container: &ContainerId, word: &'static str) {
+    let listening = listen_inside(work, container);
     tokio::spawn(async move {
         let mut heard = [0; 16];
         while let Ok((count, from)) = listening.recv_from(&mut heard).await {
@@ -299,31 +298,30 @@ async fn datagrams_reach_the_task_that_has_the_port_now_also_of_who_has_sent_bef
         return;
     }
     let mut master = Master::start().await;
-    let agent = work.start(master.address, &[]);
+    let agent = work.start(master.address, &[EVERY_PORT]);
     let (mut link, _) = master.admit().await;
     let port = free_port();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(("127.0.0.1", port)).await.unwrap();
 
+    // Flows are forgotten with the bridge, too: somebody keeps that.
+    serve(&mut link, "keeps").await;
+
     for (id, word) in [("one", "one: "), ("two", "two: ")] {
         let spec = bridged(id, "exec sleep 1000", &[(port, Transport::Udp)]);
         link.run(&spec).await;
-        link.until(TaskState::Running).await;
-        echo(&work, word);
+        let running = link.until(TaskState::Running).await;
+        echo(&work, running.container.as_ref().unwrap(), word);
         let answer = soon(answered(&socket)).await;
         assert_eq!(String::from_utf8(answer).unwrap(), format!("{word}hello"));
         link.kill(id).await;
         link.until(TaskState::Killed).await;
-        until(|| {
-            fs::read_dir(work.path.join("tasks"))
-                .unwrap()
-                .next()
-                .is_none()
-        })
-        .await;
+        until(|| work.networks().traces().len() == 4).await;
         // Whoever keeps sending does not wait for the next one.
         let _ = socket.send(b"nobody").await;
     }
+    link.kill("keeps").await;
+    link.until(TaskState::Killed).await;
     drop(link);
     agent.stop().await.unwrap();
     assert_eq!(work.networks().traces(), [""; 0]);
