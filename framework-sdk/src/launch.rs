@@ -7,7 +7,7 @@ use mete_model::{
     Role, TaskCheck, TaskId, TaskLimits,
 };
 use mete_proto::convert::task::{kill_policy, labels_to_wire};
-use mete_proto::convert::{duration_info, resources, task_limits};
+use mete_proto::convert::{duration_info, resources, task_limits, terminal};
 use mete_proto::mesos::v1 as wire;
 
 /// A task to launch with an offer.
@@ -294,7 +294,7 @@ impl Task {
             let name = self.found_as.unwrap_or_else(|| self.name.clone());
             discovery(name, &self.ports)
         });
-        wire::TaskInfo {
+        let mut info = wire::TaskInfo {
             name: self.name,
             task_id: (&self.id).into(),
             agent_id: agent.into(),
@@ -316,7 +316,9 @@ impl Task {
             data: (!self.data.is_empty()).then(|| self.data.into()),
             discovery,
             ..wire::TaskInfo::default()
-        }
+        };
+        terminal::write(&mut info, self.command.terminal);
+        info
     }
 }
 
@@ -347,7 +349,7 @@ fn discovery(name: String, ports: &[Told]) -> wire::DiscoveryInfo {
 
 #[cfg(test)]
 mod tests {
-    use mete_model::{Limit, TaskSpec};
+    use mete_model::{Limit, TaskSpec, WindowSize};
 
     use super::*;
 
@@ -378,6 +380,22 @@ mod tests {
 
         assert_eq!(*task.needs(), reserved);
         assert_eq!(task.ports.len(), 1);
+    }
+
+    #[test]
+    fn a_terminal_is_asked_for_with_a_container_and_without() {
+        let command = CommandSpec {
+            terminal: Some(WindowSize::default()),
+            ..CommandSpec::shell("sh")
+        };
+        let task = Task::new(TaskId::new("t-1").expect("an id"), command);
+        let agent = AgentId::new("S1").expect("an id");
+        for task in [task.clone(), task.image("box:1")] {
+            let message = task.for_offer(&agent, &Role::any());
+            let read = TaskSpec::try_from(&message).expect("it makes sense");
+
+            assert_eq!(read.command.terminal, Some(WindowSize::default()));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn read(
 }
 
 /// Has the task's message ask for a terminal, or for none, if it does not already.
-pub(super) fn write(info: &mut wire::TaskInfo, terminal: Option<WindowSize>) {
+pub fn write(info: &mut wire::TaskInfo, terminal: Option<WindowSize>) {
     if read(info.container.as_deref()) == Ok(terminal) {
         return;
     }
