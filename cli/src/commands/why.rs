@@ -92,11 +92,14 @@ fn offers(entry: &Value, told: Result<Option<Value>>) {
 }
 
 /// Service ports of an app that belong to another, and to which: to the one that has had it for longer, or comes first by
-/// name.
+/// name; what an app wants no more, and nobody serves, stands back (as proxies have it).
 fn shared_ports(path: &str, services: &[Value]) -> Vec<Value> {
     let rank = |service: &Value| {
         let text = |key: &str| service[key].as_str().unwrap_or_default().to_owned();
-        (text("since"), text("appId"))
+        let is_up = |instance: &Value| instance["state"] == "up";
+        let serves = explain::list(&service["instances"]).iter().any(is_up);
+        let stands_back = service["left"] == true && !serves;
+        (stands_back, text("since"), text("appId"))
     };
     let is_its_own = |service: &&Value| service["appId"] == path;
     let mut shared = Vec::new();
@@ -261,5 +264,11 @@ mod tests {
             shared_ports("/c", &services),
             [json!({ "servicePort": 10_001, "of": "/a" })]
         );
+        let mut left = services;
+        left[3]["left"] = json!(true);
+        left[1]["left"] = json!(true);
+        left[1]["instances"] = json!([{ "state": "draining" }]);
+        left[3]["instances"] = json!([{ "state": "up" }]);
+        assert_eq!(shared_ports("/c", &left), [json!(null); 0]);
     }
 }

@@ -18,15 +18,28 @@ pub(super) async fn of(addresses: &Addresses, app: &Value) -> Vec<Value> {
         .filter_map(|task| Some((task, ailment(app, task)?)))
         .take(MAX_TOLD)
         .collect();
+    let is_told = |(_, ailment): &(&Value, Ailment)| matches!(ailment, Ailment::Told(_));
+    let agents = match ailing.iter().all(is_told) {
+        true => None,
+        false => agents(addresses).await,
+    };
     let mut told = Vec::new();
     for (task, ailment) in ailing {
+        let agent = agents.as_ref().map(|agents| {
+            let id = task["slaveId"].as_str().unwrap_or_default();
+            agents.get(id)
+        });
         let cause = match ailment {
             Ailment::Told(cause) => Some(cause),
             Ailment::Silent => {
-                let found = of_its_agent(addresses, task).await;
+                let found = match agent.flatten() {
+                    Some(url) => of_its_agent(addresses, url, task).await,
+                    None => None,
+                };
                 Some(found.unwrap_or_else(|| "no health check has passed yet".to_owned()))
             }
-            Ailment::Rests => is_away(addresses, task).await.then(|| {
+            // The master knows all agents but this one.
+            Ailment::Rests => (agent == Some(None)).then(|| {
                 let agent = explain::text(&task["slaveId"]);
                 format!(
                     "what it holds lies there, and agent {agent} is away: it goes on when that is back; who gives it up \
@@ -65,10 +78,7 @@ enum Ailment {
 
 fn ailment(app: &Value, task: &Value) -> Option<Ailment> {
     match task["state"].as_str()? {
-        "TASK_RUNNING" => {
-            let cause = ailing(app, task)?;
-            Some(cause.map_or(Ailment::Silent, Ailment::Told))
-        }
+        "TASK_RUNNING" => ailing(app, task),
         "TASK_UNREACHABLE" => Some(Ailment::Told(unreachable(app, task))),
         "TASK_STAGING" if !explain::list(&task["localVolumes"]).is_empty() => Some(Ailment::Rests),
         _ => None,
@@ -87,32 +97,27 @@ fn unreachable(app: &Value, task: &Value) -> String {
     )
 }
 
-/// Whether the agent of a task is none of those that are there, as far as the master says.
-async fn is_away(addresses: &Addresses, task: &Value) -> bool {
-    let Ok(master) = addresses.master() else {
-        return false;
-    };
-    let Ok(state) = master.get("/state").await else {
-        return false;
-    };
-    !find::agents(&state).any(|(agent, _)| task["slaveId"] == *agent)
+/// The agents that are there, each with its address; `None`: the master does not say.
+async fn agents(addresses: &Addresses) -> Option<BTreeMap<String, String>> {
+    let state = addresses.master().ok()?.get("/state").await.ok()?;
+    Some(find::agents(&state).collect())
 }
 
-/// Whether a task does not do its work, and why as far as its reports say.
-fn ailing(app: &Value, task: &Value) -> Option<Option<String>> {
+/// Whether a running task does not do its work, and why as far as its reports say.
+fn ailing(app: &Value, task: &Value) -> Option<Ailment> {
     let results = explain::list(&task["healthCheckResults"]);
     if let Some(failed) = results.iter().find(|result| result["alive"] == false) {
         let cause = failed["lastFailureCause"]
             .as_str()
             .unwrap_or("no word of why");
         let times = explain::text(&failed["consecutiveFailures"]);
-        return Some(Some(format!(
+        return Some(Ailment::Told(format!(
             "its health check fails, {times} times in a row: {cause}"
         )));
     }
     let checks = explain::list(&app["healthChecks"]).len();
     if results.iter().filter(|one| one["alive"] == true).count() < checks {
-        return Some(None);
+        return Some(Ailment::Silent);
     }
     let readiness = explain::list(&app["readinessCheckResults"]).iter();
     let mut unready = readiness.filter(|one| one["taskId"] == task["id"] && one["ready"] == false);
@@ -124,17 +129,12 @@ fn ailing(app: &Value, task: &Value) -> Option<Option<String>> {
         }
         None => "it is not ready; preserveLastResponse would tell its answer".to_owned(),
     };
-    Some(Some(words.trim_end().to_owned()))
+    Some(Ailment::Told(words.trim_end().to_owned()))
 }
 
 /// What the agent of a task says, when it is reached: in the grace period of a check nobody else knows.
-async fn of_its_agent(addresses: &Addresses, task: &Value) -> Option<String> {
-    let state = addresses.master().ok()?.get("/state").await.ok()?;
-    let agents: BTreeMap<String, String> = find::agents(&state).collect();
-    let agent = addresses
-        .agent(agents.get(task["slaveId"].as_str()?)?)
-        .ok()?;
-    let told = agent.get("/v1/tasks").await.ok()?;
+async fn of_its_agent(addresses: &Addresses, url: &str, task: &Value) -> Option<String> {
+    let told = addresses.agent(url).ok()?.get("/v1/tasks").await.ok()?;
     let mut tasks = explain::list(&told["tasks"]).iter();
     let it = tasks.find(|one| one["id"] == task["id"])?;
     let why = it["ailment"].as_str()?;
@@ -158,10 +158,13 @@ mod tests {
         let of = |id: &str, results: Value| ailing(&app, &task(id, results));
 
         let fails = "its health check fails, 2 times in a row: status 500".to_owned();
-        assert_eq!(of("a", failed), Some(Some(fails)));
-        assert_eq!(of("b", json!([])), Some(None));
+        assert_eq!(of("a", failed), Some(Ailment::Told(fails)));
+        assert_eq!(of("b", json!([])), Some(Ailment::Silent));
         let unready = "it is not ready: 504 no answer: refused".to_owned();
-        assert_eq!(of("c", json!([{ "alive": true }])), Some(Some(unready)));
+        assert_eq!(
+            of("c", json!([{ "alive": true }])),
+            Some(Ailment::Told(unready))
+        );
         assert_eq!(of("d", json!([{ "alive": true }])), None);
         let lost = json!({ "state": "TASK_UNREACHABLE", "slaveId": "S1" });
         let away = ailment(
