@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::haproxy::backends::Plan;
+use crate::haproxy::backends::{Backend, Plan};
 use crate::haproxy::rows::{Admin, Row};
 
 /// Servers by backend and name.
@@ -48,19 +48,15 @@ pub(super) fn with_serving(mut plan: Plan, serving: &Servers) -> Plan {
     plan
 }
 
-/// Where all servers are to drain, those that do not yet serve on until the new frame is there: that may have another in
-/// their place.
-pub(super) fn until_another_serves(mut plan: Plan, rows: &[Row]) -> Plan {
-    for backend in plan.backends.values_mut() {
-        if backend.servers.values().any(|server| !server.is_draining) {
-            continue;
-        }
-        let of_backend = rows.iter().filter(|row| row.backend == backend.name);
-        for row in of_backend.filter(|row| row.admin == Admin::Ready) {
-            if let Some(server) = backend.servers.get_mut(&row.server) {
-                server.is_draining = false;
-            }
-        }
-    }
-    plan
+/// Those that do not drain yet, of backends in which all are to: they serve on until the new frame is there, which may have
+/// another backend in the place of theirs.
+pub(super) fn last_of_all(plan: &Plan, rows: &[Row]) -> Servers {
+    let ends = |backend: &&Backend| backend.servers.values().all(|server| server.is_draining);
+    let ending = plan.backends.values().filter(ends);
+    let ending: BTreeSet<&str> = ending.map(|backend| backend.name.as_str()).collect();
+    let serves = |row: &&Row| row.admin == Admin::Ready && ending.contains(row.backend.as_str());
+    let serving = rows.iter().filter(serves);
+    serving
+        .map(|row| (row.backend.clone(), row.server.clone()))
+        .collect()
 }

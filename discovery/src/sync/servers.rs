@@ -9,7 +9,7 @@ use mete_daemon::clock;
 use mete_proto::rest::backends::Service;
 use tracing::{debug, warn};
 
-use super::handover::{needed, until_another_serves, with_serving};
+use super::handover::{last_of_all, needed, with_serving};
 use super::{Keeper, coming, frame};
 use crate::haproxy::backends::Plan;
 use crate::haproxy::names;
@@ -58,7 +58,7 @@ impl Keeper {
     ) -> Result<bool, RuntimeError> {
         let shared = self.what_the_worker_has().await?;
         let rows = read_states(&self.sockets.ask("show servers state").await?)?;
-        let serving = until_another_serves(shared.clone(), &rows);
+        let serving = with_serving(shared.clone(), &last_of_all(&shared, &rows));
         self.servers_of(&serving, &self.ours_but_listed()).await?;
         match self.new_frame(worker).await {
             frame::Outcome::Runs => self.servers_in_step(&self.plan.clone()).await,
