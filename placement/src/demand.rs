@@ -8,7 +8,9 @@ mod of_waiting; // the shape of tasks that wait for the matcher
 
 use mete_model::{Resources, Role};
 
-use crate::constraints::{BadConstraint, Constraint, MAX_STATED_BYTES, Patterns, Place};
+use crate::constraints::{
+    BadConstraint, Constraint, Field, MAX_STATED_BYTES, Patterns, Place, Rule,
+};
 
 /// Shapes in one statement of demand: a framework with more kinds of tasks waiting names the most
 /// urgent.
@@ -112,7 +114,7 @@ pub enum BadShapeConstraint {
     NotStatic(String),
 }
 
-/// Reads a constraint of a shape, in the words of Marathon.
+/// Reads a constraint of a shape, in the words of Marathon, or HOME.
 ///
 /// # Errors
 /// [`BadShapeConstraint`] names the operator and what is wrong with it.
@@ -122,7 +124,15 @@ pub fn constraint(
     value: Option<&str>,
     patterns: &mut Patterns,
 ) -> Result<Constraint, BadShapeConstraint> {
-    let constraint = Constraint::parse_among(field, operator, value, patterns)?;
+    // One of frameworks and masters; no app states it.
+    let constraint = match operator.eq_ignore_ascii_case("HOME") {
+        true => Constraint {
+            field: Field::from_name(field),
+            rule: Rule::Home(value.ok_or(BadConstraint::Missing("HOME"))?.to_owned()),
+            stated: None,
+        },
+        false => Constraint::parse_among(field, operator, value, patterns)?,
+    };
     must_be_static(&constraint)?;
     Ok(constraint)
 }

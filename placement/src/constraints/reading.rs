@@ -81,7 +81,6 @@ impl Constraint {
             "UNLIKE" => Rule::Unlike(pattern("UNLIKE", value, patterns)?),
             "MAX_PER" => Rule::MaxPer(number("MAX_PER", needed("MAX_PER", value)?)?),
             "IS" => Rule::Is(plain(needed("IS", value)?)?),
-            "HOME" => Rule::Home(needed("HOME", value)?.to_owned()),
             _ => return Err(BadConstraint::Operator(start(operator))),
         };
         Ok(Self {

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mete_model::container::{MAX_NETWORKS, MAX_PORT_MAPPINGS};
 use mete_model::{Checksum, TaskLimits};
-use mete_placement::constraints::Rule;
 use mete_placement::{BadConstraint, Constraint};
 
 use crate::spec::app::{
@@ -540,18 +539,6 @@ fn placement(spec: &AppSpec, roles: &Roles, found: &mut Vec<Violation>) {
             &constraint.operator,
             constraint.value.as_deref(),
         );
-        // One of ours, and of no app.
-        let operator = || constraint.operator.clone();
-        let parsed = parsed.and_then(|read| match read.rule {
-            Rule::Home(_) => Err(BadConstraint::Operator(operator())),
-            Rule::Unique
-            | Rule::Cluster(_)
-            | Rule::GroupBy(_)
-            | Rule::Like(_)
-            | Rule::Unlike(_)
-            | Rule::MaxPer(_)
-            | Rule::Is(_) => Ok(read),
-        });
         if let Err(bad) = parsed {
             let value = constraint.value.as_deref().unwrap_or_default();
             found.push(Violation::new(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mete_model::machine::Effects;
 use mete_model::{AttributeValue, FaultDomain, Offer, Resources, Role, Timestamp};
-use mete_placement::constraints::{Field, Place as Spot};
+use mete_placement::constraints::{Field, Place as Spot, Rule};
 use mete_placement::demand::{MAX_COUNT, MAX_NAME_BYTES, Takes};
 use mete_placement::{Constraint, Matched, Placed, Placement, PortAsk, Waiting, WhyNot};
 
@@ -475,7 +475,11 @@ fn constraints(spec: &AppSpec, home: Option<&str>) -> Vec<Constraint> {
     let mut said: Vec<Constraint> = spec.constraints.iter().filter_map(parse).collect();
     let is_of_domain = |one: &Constraint| matches!(one.field, Field::Region | Field::Zone);
     let home = home.filter(|_| !said.iter().any(is_of_domain));
-    let home = home.and_then(|home| Constraint::parse("@region", "HOME", Some(home)).ok());
+    let home = home.map(|home| Constraint {
+        field: Field::Region,
+        rule: Rule::Home(home.to_owned()),
+        stated: None,
+    });
     said.extend(once.into_iter().chain(home));
     said
 }
