@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mete_model::Timestamp;
 
+use super::wish::asked_ports;
 use crate::effects::{Missing, Reply};
 use crate::orchestrator::Orchestrator;
 use crate::spec::app::{AppId, AppSpec};
@@ -72,7 +73,7 @@ impl Orchestrator {
             return Err(Reply::NotFound(Missing::GroupVersion(id, former)));
         };
         let is_in = |path: &AppId| path.is_in(id.as_ref());
-        let owners = service_ports(&present.apps);
+        let owners = owners_of_ports(&present.apps);
         let mut laid = Laid::default();
         for (id, app) in was.apps.iter().filter(|(id, _)| is_in(id)) {
             let mut spec = (*app.spec).clone();
@@ -101,7 +102,7 @@ impl Orchestrator {
         let given = self.settings.first_service_port..=self.settings.last_service_port;
         let had = |app: &AppId, port: u16| {
             let app = was.get(app);
-            app.is_some_and(|app| app.spec.ports().any(|one| one.port == port))
+            app.is_some_and(|app| asked_ports(&app.spec).any(|one| one == port))
         };
         let is_lost = |port: u16| {
             let owners = owners.get(&port).map_or(&[][..], Vec::as_slice);
@@ -190,11 +191,11 @@ impl Orchestrator {
 }
 
 /// Who wants which service port.
-fn service_ports(apps: &BTreeMap<AppId, Arc<AppVersion>>) -> BTreeMap<u16, Vec<AppId>> {
+fn owners_of_ports(apps: &BTreeMap<AppId, Arc<AppVersion>>) -> BTreeMap<u16, Vec<AppId>> {
     let mut owners: BTreeMap<u16, Vec<AppId>> = BTreeMap::new();
     for (id, app) in apps {
-        for definition in app.spec.ports() {
-            owners.entry(definition.port).or_default().push(id.clone());
+        for port in asked_ports(&app.spec) {
+            owners.entry(port).or_default().push(id.clone());
         }
     }
     owners

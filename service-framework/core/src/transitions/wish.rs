@@ -217,7 +217,7 @@ impl Orchestrator {
 }
 
 /// The service ports that an app asks for by number; several apps may ask for one, as in Marathon.
-fn asked_ports(spec: &AppSpec) -> impl Iterator<Item = u16> {
+pub(super) fn asked_ports(spec: &AppSpec) -> impl Iterator<Item = u16> {
     let numbers = spec.ports().map(|definition| definition.port);
     numbers.filter(|port| *port != 0)
 }
