@@ -74,23 +74,8 @@ impl Orchestrator {
 
     /// Asks for the state of every task we know, then for every task the master knows, and for all that is reserved for us.
     pub(crate) fn reconcile(&mut self, now: Timestamp, out: &mut Effects<Self>) {
-        let placed = self
-            .apps
-            .iter()
-            .flat_map(|app| app.instances.values())
-            .flat_map(|instance| {
-                instance
-                    .tasks_at()
-                    .into_iter()
-                    .chain(instance.last_task_at())
-            });
-        let all: Vec<(TaskId, Option<AgentId>)> = placed.collect();
-        out.act.extend(
-            all.chunks(MAX_RECONCILE_TASKS)
-                .map(|tasks| Action::Reconcile {
-                    tasks: tasks.to_vec(),
-                }),
-        );
+        let instances = self.apps.iter().flat_map(|app| app.instances.values());
+        ask_about(instances.flat_map(known_at).collect(), out);
         out.act.push(Action::Reconcile { tasks: Vec::new() });
         if let Some(framework) = self.master.framework.clone() {
             let label = FRAMEWORK_LABEL;
@@ -104,16 +89,9 @@ impl Orchestrator {
     pub(crate) fn agent_lost(&self, agent: &AgentId, out: &mut Effects<Self>) {
         let instances = self.apps.iter().flat_map(|app| app.instances.values());
         let untold = |one: &&Arc<Instance>| !matches!(one.state, InstanceState::Unreachable { .. });
-        let on_it = instances.filter(untold).flat_map(|instance| {
-            let tasks = instance.tasks_at().into_iter();
-            tasks.chain(instance.last_task_at())
-        });
-        let on_it = on_it.filter(|(_, place)| place.as_ref() == Some(agent));
-        let all: Vec<(TaskId, Option<AgentId>)> = on_it.collect();
-        let calls = all.chunks(MAX_RECONCILE_TASKS);
-        out.act.extend(calls.map(|tasks| Action::Reconcile {
-            tasks: tasks.to_vec(),
-        }));
+        let all = instances.filter(untold).flat_map(known_at);
+        let on_it = all.filter(|(_, place)| place.as_ref() == Some(agent));
+        ask_about(on_it.collect(), out);
     }
 
     /// Kills that were sent while the link was broken have not arrived.
@@ -125,4 +103,17 @@ impl Orchestrator {
             self.send_kill(instance, out);
         }
     }
+}
+
+/// The tasks that are known of an instance: those that have not ended, or the last of one that keeps what it holds.
+fn known_at(instance: &Arc<Instance>) -> impl Iterator<Item = (TaskId, Option<AgentId>)> {
+    let tasks = instance.tasks_at().into_iter();
+    tasks.chain(instance.last_task_at())
+}
+
+fn ask_about(tasks: Vec<(TaskId, Option<AgentId>)>, out: &mut Effects<Orchestrator>) {
+    let calls = tasks.chunks(MAX_RECONCILE_TASKS);
+    out.act.extend(calls.map(|tasks| Action::Reconcile {
+        tasks: tasks.to_vec(),
+    }));
 }
