@@ -37,20 +37,11 @@ impl<'a> Sums<'a> {
         let mut sums = Self::default();
         let live =
             |task: &&'a Arc<Task>| task.holds_resources() && task.state != TaskState::Unreachable;
-        // Those of one framework stand together, and need not be looked up one by one.
-        let mut together: Option<(&FrameworkId, ByRole<'_>)> = None;
         for task in view.tasks.values().filter(live) {
             let (framework, used) = (&task.key.framework, &task.spec.resources);
             add(&mut sums.used_on, &task.agent, &task.role, used);
-            match &mut together {
-                Some((same, by_role)) if *same == framework => add_to(by_role, &task.role, used),
-                Some(_) | None => {
-                    let done = together.replace((framework, vec![(&task.role, used.clone())]));
-                    sums.used_by.extend(done);
-                }
-            }
+            add(&mut sums.used_by, framework, &task.role, used);
         }
-        sums.used_by.extend(together);
         for (key, executor) in view.executors.iter() {
             let agent = view.agents.get(&key.agent);
             if agent.is_some_and(|agent| agent.link().is_some()) {
@@ -112,10 +103,7 @@ fn add<'a, K: Eq + Hash>(
     role: &'a Role,
     more: &Resources,
 ) {
-    add_to(sums.entry(key).or_default(), role, more);
-}
-
-fn add_to<'a>(by_role: &mut ByRole<'a>, role: &'a Role, more: &Resources) {
+    let by_role = sums.entry(key).or_default();
     match by_role.iter_mut().find(|(other, _)| *other == role) {
         Some((_, sum)) => sum.add(more),
         None => by_role.push((role, more.clone())),
