@@ -7,7 +7,7 @@ use mete_master_core::{
     Call, Event, Input, LinkId, MachineId, MessageToAgent, OperatorError, Reply, ScheduleError,
     Window,
 };
-use mete_model::{InverseOffer, Machine, Reason, TaskState, Timestamp, Unavailability};
+use mete_model::{AgentId, InverseOffer, Machine, Reason, TaskState, Timestamp, Unavailability};
 
 use crate::world::{
     Client, Out, World, brought, events, framework_info, messages, offers, rescinded, settings,
@@ -126,12 +126,7 @@ fn only_who_has_something_there_is_asked() {
 
 #[test]
 fn a_framework_that_comes_back_is_asked_again() {
-    let mut world = World::new();
-    let (agent, _) = world.agent("a");
-    let client = world.framework();
-    let offer = client.offers[0].clone();
-    world.accept(&client, &[&offer], vec![task("one", &agent)]);
-    world.step(planned(&["a"]));
+    let (mut world, _, client) = planned_with_a_task();
 
     let mut info = framework_info();
     info.id = Some(client.id.clone());
@@ -165,14 +160,20 @@ fn an_agent_that_comes_later_is_planned_too() {
     assert_eq!(asked(&out, link).len(), 1);
 }
 
-#[test]
-fn a_machine_that_goes_down_takes_its_agents_with_it() {
+/// A machine with a task that is planned to be away.
+fn planned_with_a_task() -> (World, (AgentId, LinkId), Client) {
     let mut world = World::new();
     let (agent, agent_link) = world.agent("a");
     let client = world.framework();
     let offer = client.offers[0].clone();
     world.accept(&client, &[&offer], vec![task("one", &agent)]);
     world.step(planned(&["a"]));
+    (world, (agent, agent_link), client)
+}
+
+#[test]
+fn a_machine_that_goes_down_takes_its_agents_with_it() {
+    let (mut world, (agent, agent_link), client) = planned_with_a_task();
     let down: BTreeSet<_> = [machine("a")].into();
 
     let out = world.step(Input::MachinesDown(down.clone()));
@@ -205,12 +206,7 @@ fn a_machine_that_goes_down_takes_its_agents_with_it() {
 
 #[test]
 fn an_end_that_the_master_has_told_is_not_told_again_by_the_agent_that_comes_up() {
-    let mut world = World::new();
-    let (agent, _) = world.agent("a");
-    let client = world.framework();
-    let offer = client.offers[0].clone();
-    world.accept(&client, &[&offer], vec![task("one", &agent)]);
-    world.step(planned(&["a"]));
+    let (mut world, (agent, _), client) = planned_with_a_task();
     let down: BTreeSet<_> = [machine("a")].into();
     world.step(Input::MachinesDown(down.clone()));
     world.step(Input::MachinesUp(down));
