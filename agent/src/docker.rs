@@ -12,14 +12,16 @@
 
 mod ask; // what the engine is asked for: from a task to a container
 pub(crate) mod check; // health checks by command, inside
+mod command; // what people run inside
 mod container; // the life of one container
 mod engine; // calls with a time limit
 pub mod follow; // the follower, a program of its own
 mod init; // the first process of a container
 mod keyboard; // what is typed into a terminal
+mod mark; // what a command has started
 pub(crate) mod presence; // whether the engine answers
 mod pull; // images, with progress
-mod terminal; // what a terminal says
+mod upgrade; // connections that become a program's
 
 use std::path::PathBuf;
 
@@ -31,10 +33,12 @@ use crate::containerizer::permissions::Permissions;
 use crate::containerizer::volume_mount::VolumeMount;
 use crate::devices::Node;
 pub(crate) use ask::is_for_engine;
-pub(crate) use container::{destroy, inspect, kill, start, usage};
+pub(crate) use command::{Begun, Command, CommandError, begin};
+pub(crate) use container::{destroy, inspect, kill, signal, start, usage};
 pub use engine::{Engine, EngineError};
 pub(crate) use init::of as init_of;
 pub(crate) use keyboard::Keyboard;
+pub(crate) use mark::end_all;
 use mete_model::container::{Pull, SecretValue};
 
 /// The label that names the agent of a container.

@@ -245,6 +245,7 @@ fn refusal(error: &DeskError) -> Status {
             | SessionError::Engine(_)
             | SessionError::Lost
             | SessionError::Slow,
-        ) => Status::internal(words),
+        )
+        | DeskError::Signal(_) => Status::internal(words),
     }
 }

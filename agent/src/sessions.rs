@@ -7,8 +7,9 @@
 //! ```
 //! Invariants: a slow person makes the command wait, nothing piles up here. When nobody hears any more, the session is
 //! dropped: the shim sees its socket close and ends everything the command has started. Should the agent die, the same
-//! happens.
+//! happens. In a container of a Docker Engine the engine enters instead of a shim ([`engine`]).
 
+mod engine; // those in containers of a Docker Engine
 mod stream; // one end of a terminal or pipe, without blocking
 mod terminal; // that of a task's own program
 
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::docker::EngineError;
 use crate::shims::{self, Executable};
+use engine::Inside;
 use stream::Stream;
 use terminal::Terminal;
 
@@ -134,7 +136,7 @@ impl Sessions {
         Self { shim, places }
     }
 
-    /// Runs a command in the task of `dir`.
+    /// Runs a command in the task of `dir`; `user` is whom an engine is to run it as, by a name that the image knows.
     ///
     /// # Errors
     /// [`SessionError`]; nothing of the command is left then.
@@ -142,51 +144,21 @@ impl Sessions {
         &self,
         dir: &TaskDir,
         request: &Request,
+        user: Option<&str>,
     ) -> Result<Session, SessionError> {
-        // What the shim would enter is the follower of the container, outside of it.
-        if dir.docker().exists() {
-            return Err(SessionError::NotStarted {
-                reason: "the task runs on a Docker Engine; use docker exec on its machine"
-                    .to_owned(),
-                errno: None,
-            });
-        }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SessionError::TooMany)?;
         let bytes = encode(request);
         if bytes.len() > MAX_PACKET_BYTES {
             return Err(SessionError::TooLarge(bytes.len()));
         }
-        let (shim, dir) = (Arc::clone(&self.shim), dir.clone());
-        // Starting a process blocks until it has executed its program.
-        let spawned = spawn_blocking(move || spawn(&shim, &dir, &bytes)).await;
-        let (control, child) = spawned
-            .map_err(|error| SessionError::Spawn(io::Error::other(error)))?
-            .map_err(SessionError::Spawn)?;
-        let control = Control(shims::watch(control).map_err(SessionError::Spawn)?);
-        let begun = timeout(START_TIMEOUT, control.next()).await;
-        let (news, handles) = begun
-            .map_err(|_| SessionError::Slow)?
-            .ok_or(SessionError::Lost)?;
-        match news {
-            News::Running => {}
-            News::Ended(End::NotStarted {
-                reason,
-                errno,
-                step,
-            }) => {
-                let reason = format!("{step}: {reason}");
-                return Err(SessionError::NotStarted { reason, errno });
-            }
-            News::Ended(_) => return Err(SessionError::Lost),
+        // What a shim would enter is the follower of the container, outside of it.
+        if dir.docker().exists() {
+            let inside = Inside::start(dir, request, user, place).await;
+            return inside.map(Session::Inside);
         }
-        let streams = Streams::of(handles).map_err(SessionError::Spawn)?;
-        Ok(Session {
-            control,
-            streams: streams.ok_or(SessionError::Lost)?,
-            _child: child,
-            _place: place,
-        })
+        let beside = Beside::start(&self.shim, dir, bytes, place).await;
+        beside.map(Session::Beside)
     }
 }
 
@@ -319,17 +291,73 @@ impl Streams {
 }
 
 /// A command that runs.
-pub(crate) struct Session {
-    control: Control,
-    streams: Streams,
-    _child: Collected,
-    _place: OwnedSemaphorePermit,
+pub(crate) enum Session {
+    /// With a shim of its own.
+    Beside(Beside),
+    /// Inside a container of a Docker Engine.
+    Inside(Inside),
 }
 
 impl Session {
     /// Passes on what is said and heard, until the command has ended or nobody hears any more. The end of `said` is the
     /// end of standard input.
     pub(crate) async fn converse(self, said: impl Saying<Item = Said>, heard: mpsc::Sender<Heard>) {
+        match self {
+            Self::Beside(session) => session.converse(said, heard).await,
+            Self::Inside(session) => session.converse(said, heard).await,
+        }
+    }
+}
+
+/// A command with a shim of its own.
+pub(crate) struct Beside {
+    control: Control,
+    streams: Streams,
+    _child: Collected,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Beside {
+    /// Starts the shim, and waits until the command runs.
+    async fn start(
+        shim: &Arc<Executable>,
+        dir: &TaskDir,
+        request: Vec<u8>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self, SessionError> {
+        let (shim, dir) = (Arc::clone(shim), dir.clone());
+        // Starting a process blocks until it has executed its program.
+        let spawned = spawn_blocking(move || spawn(&shim, &dir, &request)).await;
+        let (control, child) = spawned
+            .map_err(|error| SessionError::Spawn(io::Error::other(error)))?
+            .map_err(SessionError::Spawn)?;
+        let control = Control(shims::watch(control).map_err(SessionError::Spawn)?);
+        let begun = timeout(START_TIMEOUT, control.next()).await;
+        let (news, handles) = begun
+            .map_err(|_| SessionError::Slow)?
+            .ok_or(SessionError::Lost)?;
+        match news {
+            News::Running => {}
+            News::Ended(End::NotStarted {
+                reason,
+                errno,
+                step,
+            }) => {
+                let reason = format!("{step}: {reason}");
+                return Err(SessionError::NotStarted { reason, errno });
+            }
+            News::Ended(_) => return Err(SessionError::Lost),
+        }
+        let streams = Streams::of(handles).map_err(SessionError::Spawn)?;
+        Ok(Self {
+            control,
+            streams: streams.ok_or(SessionError::Lost)?,
+            _child: child,
+            _place: place,
+        })
+    }
+
+    async fn converse(self, said: impl Saying<Item = Said>, heard: mpsc::Sender<Heard>) {
         let Self {
             control,
             streams,
@@ -464,30 +492,4 @@ fn resize(terminal: &Stream, size: Size) {
     };
     // Its programs get SIGWINCH from the kernel.
     let _ = tcsetwinsize(terminal.handle(), size);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn nobody_enters_the_follower_of_an_engines_container() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = TaskDir::new(place.path());
-        std::fs::write(dir.docker(), "{}").unwrap();
-        let shim = Executable::at(Path::new("/bin/true"), &[]).unwrap();
-        let request = Request {
-            command: vec!["id".into()],
-            environment: std::collections::BTreeMap::new(),
-            terminal: None,
-            user: None,
-        };
-
-        let started = Sessions::new(Arc::new(shim)).start(&dir, &request).await;
-
-        let refused = started.err().map(|error| error.to_string());
-        assert!(refused.is_some_and(|why| why.contains("Docker Engine")));
-    }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures::Stream;
 use mete_agent_core::Node;
+use mete_agent_core::task_dir::End;
 use mete_agent_core::task_dir::session::Request;
-use mete_agent_core::task_dir::{End, TaskDir};
 use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Handle;
 use mete_model::{ContainerId, TaskKey};
@@ -20,7 +20,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::info;
 
 use crate::containerizer::process::ProcessContainerizer;
-use crate::containerizer::{Containerizer as _, Found, users};
+use crate::containerizer::{Containerizer as _, EndError, Found, users};
+use crate::docker;
 use crate::named::{self, NameError, Run};
 use crate::output::{Followed, Piece, WAITING_PIECES, Wanted};
 use crate::places::Places;
@@ -45,6 +46,9 @@ pub(crate) enum DeskError {
     /// The command does not run.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A signal does not reach its task.
+    #[error("the signal does not reach the task: {}", mete_daemon::chain(.0))]
+    Signal(#[from] EndError),
 }
 
 /// What a task prints, as long as somebody reads it.
@@ -88,7 +92,7 @@ impl TaskDesk {
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
         let task = named::running(&self.handle.view(), task, framework)?;
-        self.run((&task.key, &task.container), request, principal)
+        self.run((&task.key, &task.container), request, None, principal)
             .await
     }
 
@@ -104,13 +108,15 @@ impl TaskDesk {
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
         let run = named::running_in(&self.handle.view(), container)?;
-        if let Some(name) = user {
-            let (dir, name) = (self.containerizer.task_dir(&run.container), name.to_owned());
+        let dir = self.containerizer.task_dir(&run.container);
+        // Names are those of the image, to an engine.
+        if let Some(name) = user.filter(|_| !dir.docker().exists()) {
+            let name = name.to_owned();
             let found = spawn_blocking(move || users::for_session(&dir, &name)).await;
             let found = found.unwrap_or_else(|error| Err(io::Error::other(error).into()));
             request.user = found.map_err(|error| DeskError::BadRequest(error.to_string()))?;
         }
-        self.run((&run.key, &run.container), &request, principal)
+        self.run((&run.key, &run.container), &request, user, principal)
             .await
     }
 
@@ -118,6 +124,7 @@ impl TaskDesk {
         &self,
         (key, container): (&TaskKey, &ContainerId),
         request: &Request,
+        user: Option<&str>,
         principal: Option<&Principal>,
     ) -> Result<Session, DeskError> {
         let program = request.command.first().filter(|word| !word.is_empty());
@@ -128,7 +135,7 @@ impl TaskDesk {
             return Err(DeskError::BadRequest(words));
         }
         let dir = self.containerizer.task_dir(container);
-        let session = self.sessions.start(&dir, request).await?;
+        let session = self.sessions.start(&dir, request, user).await?;
         info!(
             task = %key.task,
             framework = %key.framework,
@@ -141,7 +148,7 @@ impl TaskDesk {
         Ok(session)
     }
 
-    /// Sends a signal to all processes of what runs in a container.
+    /// Sends a signal to all processes of what runs in a container; to the first alone in one of a Docker Engine.
     ///
     /// # Errors
     /// [`DeskError`].
@@ -157,7 +164,7 @@ impl TaskDesk {
             let words = format!("signal {signal} is not possible: there is none of this number");
             DeskError::BadRequest(words)
         })?;
-        let dir = self.own_dir(&run)?;
+        let dir = self.containerizer.task_dir(&run.container);
         info!(
             task = %run.key.task,
             framework = %run.key.framework,
@@ -166,6 +173,9 @@ impl TaskDesk {
             principal = principal.map(|who| &*who.name),
             "container is sent a signal"
         );
+        if dir.docker().exists() {
+            return Ok(docker::signal(&dir, number).await?);
+        }
         let signalled = spawn_blocking(move || match number {
             Signal::KILL => drop(shims::kill_remains(&dir)),
             number => shims::signal(&dir, number),
@@ -202,23 +212,12 @@ impl TaskDesk {
     /// [`DeskError`].
     pub(crate) async fn end_in(&self, container: &str) -> Result<Option<End>, DeskError> {
         let run = named::running_in(&self.handle.view(), container)?;
-        self.own_dir(&run)?;
         let found = self.containerizer.find(run.container).await;
         Ok(match found {
             Ok(Found::Running(shim)) => shim.ended().await.map(|exit| exit.end),
             Ok(Found::Ended(exit)) => Some(exit.end),
             Ok(Found::NeverStarted | Found::Vanished) | Err(_) => None,
         })
-    }
-
-    /// The task directory of what the agent runs itself.
-    fn own_dir(&self, run: &Run) -> Result<TaskDir, DeskError> {
-        let dir = self.containerizer.task_dir(&run.container);
-        if dir.docker().exists() {
-            let words = "the task runs on a Docker Engine; ask that one, on its machine";
-            return Err(DeskError::BadRequest(words.into()));
-        }
-        Ok(dir)
     }
 
     /// Passes on what is said to a command; what is heard of it comes back. When that is dropped the session ends.

@@ -29,7 +29,7 @@ use super::{Containerizer, EndError, KillSignal, Start, StartError, Usage};
 use crate::cgroups::{self, Cgroups};
 use crate::networks::{Joined, Networks};
 use crate::shims::{self, Begun, Executable, Found, Shim};
-use crate::{processes, sandbox, traffic};
+use crate::{docker, processes, sandbox, traffic};
 
 /// The variable that tells a task its address.
 const CONTAINER_IP: &str = "MESOS_CONTAINER_IP";
@@ -184,9 +184,13 @@ impl ProcessContainerizer {
     }
 
     /// Ends commands inside a task whose agent has died, as far as their own shims have not: stopped ones do not, nor killed
-    /// ones. How many there were. Blocks.
+    /// ones; those inside a container of an engine have none. How many there were. Blocks.
     pub(crate) fn end_sessions(&self, container: &ContainerId) -> usize {
-        cgroups::end_sessions(&shims::plan_of(&self.task_dir(container)))
+        let dir = self.task_dir(container);
+        match dir.docker().exists() {
+            true => docker::end_all(&dir),
+            false => cgroups::end_sessions(&shims::plan_of(&dir)),
+        }
     }
 
     /// Notes what a container may use from now on, be it that it is yet to start.

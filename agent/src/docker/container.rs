@@ -153,6 +153,19 @@ pub(crate) async fn kill(dir: &TaskDir, signal: KillSignal) -> Result<(), EndErr
     Ok(())
 }
 
+/// Sends a signal by number to the first process, as people ask for it.
+pub(crate) async fn signal(dir: &TaskDir, number: Signal) -> Result<(), EndError> {
+    if number == Signal::KILL {
+        return kill(dir, KillSignal::Kill).await;
+    }
+    let known = record(dir).map_err(|why| EndError::Directory(io::Error::other(why)))?;
+    match init::of(dir) {
+        Some(init) => drop(processes::signal(init, number)),
+        None => tell(&known, &number.as_raw().to_string()).await?,
+    }
+    Ok(())
+}
+
 /// Sends a signal through the engine; to one that does not run is fine.
 async fn tell(known: &EngineContainer, signal: &str) -> Result<(), EngineError> {
     let engine = Engine::connect(Path::new(&known.socket)).await?;

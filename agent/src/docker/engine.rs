@@ -9,7 +9,11 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerState};
+use bollard::exec::ResizeExecOptions;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, ExecConfig, ExecInspectResponse,
+    ExecStartConfig,
+};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
@@ -17,7 +21,7 @@ use bollard::query_parameters::{
 use futures::{Stream, StreamExt as _};
 use mete_agent_core::task_dir::session::Size;
 
-use super::terminal;
+use super::upgrade::{self, Input};
 
 /// How long the engine may take for one call: removing a container on a busy disk takes seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -96,6 +100,11 @@ impl EngineError {
     }
 }
 
+/// A size as engines take it. Those before version 23 do not look at it.
+pub(super) fn console(size: Size) -> Vec<usize> {
+    vec![size.rows.into(), size.columns.into()]
+}
+
 /// A Docker Engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -134,9 +143,14 @@ impl Engine {
     ) -> Result<T, EngineError> {
         match tokio::time::timeout(CALL_TIMEOUT, asked).await {
             Ok(answer) => answer.map_err(|error| self.error(error)),
-            Err(_) => Err(EngineError::Slow {
-                socket: self.socket.clone(),
-            }),
+            Err(_) => Err(self.slow()),
+        }
+    }
+
+    /// It says nothing.
+    pub(super) fn slow(&self) -> EngineError {
+        EngineError::Slow {
+            socket: self.socket.clone(),
         }
     }
 
@@ -189,7 +203,7 @@ impl Engine {
     /// Its output from now on: that of its terminal, if it has one, or both streams.
     pub(super) async fn attach(&self, id: &str, terminal: bool) -> Result<Output, EngineError> {
         if terminal {
-            return self.call(terminal::attach(self.socket.clone(), id)).await;
+            return self.call(upgrade::attach(self.socket.clone(), id)).await;
         }
         let options = AttachContainerOptionsBuilder::new()
             .stdout(true)
@@ -213,6 +227,49 @@ impl Engine {
             .build();
         self.call(self.docker.attach_container(id, Some(options)))
             .await
+    }
+
+    /// Makes a command for a container, which does not run yet; its id.
+    pub(super) async fn create_exec(
+        &self,
+        id: &str,
+        options: ExecConfig,
+    ) -> Result<String, EngineError> {
+        let options = ExecConfig {
+            detach_keys: Some(LET_GO.to_owned()),
+            ..options
+        };
+        Ok(self.call(self.docker.create_exec(id, options)).await?.id)
+    }
+
+    /// Begins one. There is no time limit: an engine that hangs may begin it whenever it goes on, and somebody has to know then.
+    pub(super) async fn start_exec(
+        &self,
+        id: &str,
+        terminal: Option<Size>,
+    ) -> Result<(Input, Output), EngineError> {
+        let options = ExecStartConfig {
+            detach: Some(false),
+            tty: Some(terminal.is_some()),
+            console_size: terminal.map(console),
+        };
+        let options = serde_json::to_vec(&options).expect("names and numbers");
+        let started = upgrade::start(self.socket.clone(), id, options, terminal.is_some());
+        started.await.map_err(|error| self.error(error))
+    }
+
+    /// How one is.
+    pub(super) async fn exec(&self, id: &str) -> Result<ExecInspectResponse, EngineError> {
+        self.call(self.docker.inspect_exec(id)).await
+    }
+
+    /// Gives the terminal of one another size.
+    pub(super) async fn resize_exec(&self, id: &str, size: Size) -> Result<(), EngineError> {
+        let options = ResizeExecOptions {
+            height: size.rows,
+            width: size.columns,
+        };
+        self.call(self.docker.resize_exec(id, options)).await
     }
 
     /// Gives its terminal another size.

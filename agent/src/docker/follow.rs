@@ -100,7 +100,7 @@ async fn follow(dir: &TaskDir) -> Option<Exit> {
     say_began(&dir.began());
     pass_on(&mut output, &known).await;
     let state = until_ended(&known).await?;
-    let mut exit = Exit::new(end(&state), now_us());
+    let mut exit = Exit::new(end(state.exit_code), now_us());
     exit.started_at_us = Some(started_at_us);
     // An engine lets a container go on of which one process was killed: what ends with 0 has coped.
     exit.oom_kills = u64::from(state.oom_killed == Some(true) && !exit.is_success());
@@ -204,9 +204,9 @@ async fn again(known: &EngineContainer) -> Result<Seen, EngineError> {
     Ok(Seen::Ended(Box::new(state)))
 }
 
-/// How it ended. An engine tells the signal that ended a process as a code above 128, as a shell does.
-fn end(state: &ContainerState) -> End {
-    let code = state.exit_code.unwrap_or(255);
+/// How a process ended. An engine tells the signal that ended it as a code above 128, as a shell does.
+pub(super) fn end(code: Option<i64>) -> End {
+    let code = code.unwrap_or(255);
     let signal = code - SIGNALS_FROM;
     let number = |code: i64| i32::try_from(code).unwrap_or(255);
     match (1..=LAST_SIGNAL).contains(&signal) {
@@ -244,12 +244,7 @@ mod tests {
 
     #[test]
     fn codes_above_128_are_signals() {
-        let ended = |code| {
-            end(&ContainerState {
-                exit_code: Some(code),
-                ..ContainerState::default()
-            })
-        };
+        let ended = |code| end(Some(code));
 
         assert_eq!(ended(0), End::Exited { code: 0 });
         assert_eq!(ended(128), End::Exited { code: 128 });

@@ -507,7 +507,8 @@ fn refusal(error: &DeskError) -> HttpError {
             | SessionError::Engine(_)
             | SessionError::Lost
             | SessionError::Slow,
-        ) => StatusCode::INTERNAL_SERVER_ERROR,
+        )
+        | DeskError::Signal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     HttpError::new(status, words)
 }

@@ -7,6 +7,7 @@ mod contained; // tasks in containers
 mod devices; // GPUs as they were given
 mod disks; // what tasks take of the disk
 mod engine; // tasks on a Docker Engine
+mod engine_sessions; // commands inside their containers
 mod executors; // of frameworks' own, as they were written for Mesos
 mod faults; // crashes, two agents, a full disk, a silent master
 mod files; // sandboxes over HTTP

@@ -17,7 +17,7 @@ use super::world::{Scene, Work, json};
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
 use crate::support::{soon, until};
 
-fn on_engine(id: &str, line: &str, image: &str) -> TaskSpec {
+pub(super) fn on_engine(id: &str, line: &str, image: &str) -> TaskSpec {
     let mut spec = task(id, line);
     spec.container = Some(Box::new(ContainerSpec {
         kind: ContainerKind::Docker,

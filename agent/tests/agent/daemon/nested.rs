@@ -51,7 +51,7 @@ impl Caller {
     }
 }
 
-fn launch(id: &Value, line: &str, container: &Value) -> Value {
+pub(super) fn launch(id: &Value, line: &str, container: &Value) -> Value {
     json!({
         "type": "LAUNCH_NESTED_CONTAINER_SESSION",
         "launch_nested_container_session": {
@@ -63,7 +63,7 @@ fn launch(id: &Value, line: &str, container: &Value) -> Value {
 }
 
 /// What the records of an answer say on a stream.
-async fn said(answer: Response, stream: &str) -> String {
+pub(super) async fn said(answer: Response, stream: &str) -> String {
     let text = soon(answer.text()).await.unwrap();
     let (mut rest, mut all) = (text.as_str(), Vec::new());
     while let Some((length, more)) = rest.split_once('\n') {

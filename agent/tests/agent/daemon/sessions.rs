@@ -48,7 +48,7 @@ pub(super) fn start(task: &str, command: &[&str]) -> wire::ExecStart {
     }
 }
 
-const fn size(rows: u32, columns: u32) -> wire::TerminalSize {
+pub(super) const fn size(rows: u32, columns: u32) -> wire::TerminalSize {
     wire::TerminalSize { rows, columns }
 }
 
@@ -67,15 +67,29 @@ impl Exec {
         })
     }
 
-    async fn say(&self, message: Ask) {
+    pub(super) async fn say(&self, message: Ask) {
         let message = Some(message);
         // A command that has ended already hears nothing any more; how it ended is seen by what comes back.
         let _ = self.asks.send(wire::ExecRequest { message }).await;
     }
 
-    async fn type_in(&self, text: &str) {
+    pub(super) async fn type_in(&self, text: &str) {
         self.say(Ask::Stdin(Bytes::copy_from_slice(text.as_bytes())))
             .await;
+    }
+
+    /// Has so much typed while all that comes back is heard.
+    pub(super) async fn type_through(&mut self, text: &str) -> How {
+        let asks = self.asks.clone();
+        let typing = async {
+            let parts = text.as_bytes().chunks(16 << 10);
+            let parts = parts.map(|part| Ask::Stdin(Bytes::copy_from_slice(part)));
+            for message in parts.chain([Ask::StdinEnd(wire::StdinEnd {})]) {
+                let message = Some(message);
+                asks.send(wire::ExecRequest { message }).await.unwrap();
+            }
+        };
+        tokio::join!(typing, self.ended()).1
     }
 
     /// The next answer; how it ended, when it has.
@@ -99,7 +113,7 @@ impl Exec {
     }
 
     /// Until standard output holds a text.
-    async fn until_said(&mut self, text: &str) {
+    pub(super) async fn until_said(&mut self, text: &str) {
         while !self.stdout.contains(text) {
             let ended = self.hear().await;
             assert_eq!(ended, None, "{:?} {:?}", self.stdout, self.stderr);
@@ -203,7 +217,7 @@ async fn a_command_in_a_container_is_the_tasks_user_among_its_processes() {
 }
 
 /// Processes of this machine with a word in their command line.
-fn with_word(word: &str) -> usize {
+pub(super) fn with_word(word: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let has = |line: &Vec<u8>| String::from_utf8_lossy(line).contains(word);
