@@ -1,5 +1,7 @@
-//! `mete.v1.Tasks`: commands inside running tasks, and what tasks print. Who may call is decided before: by the token,
+//! `mete.v1.Tasks`: commands inside running tasks, their terminals, and what tasks print. Who may call is decided before: by the token,
 //! as everywhere.
+
+mod attach; // at the terminal of a task
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl Tasks for Service {
     type ExecStream = Answers<wire::ExecResponse>;
+    type AttachStream = Answers<wire::ExecResponse>;
     type FollowStream = Answers<wire::FollowResponse>;
 
     async fn exec(
@@ -58,7 +61,9 @@ impl Tasks for Service {
     ) -> Result<Response<Self::ExecStream>, Status> {
         let principal = request.extensions().get::<Principal>().cloned();
         let mut asked = request.into_inner();
-        let start = greeting(&mut asked).await?;
+        let Some(Asked::Start(start)) = greeting(&mut asked).await? else {
+            return Err(unwelcome("start"));
+        };
         let wanted = wanted(&start)?;
         let (task, framework) = (start.task_id.as_str(), start.framework_id.as_deref());
         let begun = self
@@ -75,9 +80,25 @@ impl Tasks for Service {
             Err(error) => return Err(refusal(&error)),
         };
         let (tell, fault) = oneshot::channel();
-        let heard = self.0.converse(session, until_fault(asked, tell));
+        let heard = self.0.converse(session, until_fault(asked, said, tell));
         let started = stream::iter([answer(Answer::Started(wire::ExecStarted {}))]);
         let answers = Box::pin(started.chain(heard.map(exec_answer)));
+        Ok(Response::new(Box::pin(or_fault(answers, fault))))
+    }
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<wire::ExecRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let principal = request.extensions().get::<Principal>().cloned();
+        let mut asked = request.into_inner();
+        let Some(Asked::Attach(start)) = greeting(&mut asked).await? else {
+            return Err(unwelcome("attach"));
+        };
+        let begun = attach::begin(&self.0, &start, principal.as_ref()).await;
+        let begun = begun.map_err(|error| refusal(&error))?;
+        let (tell, fault) = oneshot::channel();
+        let answers = begun.answers(until_fault(asked, typed, tell));
         Ok(Response::new(Box::pin(or_fault(answers, fault))))
     }
 
@@ -102,7 +123,7 @@ impl Tasks for Service {
 }
 
 /// The first message.
-async fn greeting(asked: &mut Streaming<wire::ExecRequest>) -> Result<wire::ExecStart, Status> {
+async fn greeting(asked: &mut Streaming<wire::ExecRequest>) -> Result<Option<Asked>, Status> {
     let first = timeout(GREETING_TIMEOUT, asked.message()).await;
     let first = first.map_err(|_| {
         Status::deadline_exceeded(format!(
@@ -110,14 +131,11 @@ async fn greeting(asked: &mut Streaming<wire::ExecRequest>) -> Result<wire::Exec
             GREETING_TIMEOUT.as_secs()
         ))
     })?;
-    match first?.and_then(|first| first.message) {
-        Some(Asked::Start(start)) => Ok(start),
-        Some(Asked::Stdin(_) | Asked::StdinEnd(_) | Asked::Resize(_) | Asked::Signal(_)) | None => {
-            Err(Status::invalid_argument(
-                "the first message must be `start`",
-            ))
-        }
-    }
+    Ok(first?.and_then(|first| first.message))
+}
+
+fn unwelcome(wanted: &str) -> Status {
+    Status::invalid_argument(format!("the first message must be `{wanted}`"))
 }
 
 fn wanted(start: &wire::ExecStart) -> Result<Wanted, Status> {
@@ -152,19 +170,31 @@ fn said(message: wire::ExecRequest) -> Result<Said, Status> {
         Some(Asked::Signal(number @ 1..=MAX_SIGNAL)) => return Ok(Said::Signal(number)),
         Some(Asked::Signal(number)) => format!("signal: {number}; must be 1 to {MAX_SIGNAL}"),
         Some(Asked::Start(_)) => "start: the command runs already".to_owned(),
+        Some(Asked::Attach(_)) => "attach: is the first message, or none".to_owned(),
         None => "a message after `start` says nothing that is known here".to_owned(),
     };
     Err(Status::invalid_argument(why))
 }
 
+/// What a later message says at the terminal of a task.
+fn typed(message: wire::ExecRequest) -> Result<Said, Status> {
+    match said(message)? {
+        Said::Signal(number) => Err(Status::invalid_argument(format!(
+            "signal: {number}; at the terminal of a task keys are signals"
+        ))),
+        word @ (Said::Stdin(_) | Said::StdinEnd | Said::Resize(_)) => Ok(word),
+    }
+}
+
 /// What a caller says, up to what makes no sense: to the command that would look like the end of its standard input.
 fn until_fault(
     asked: Streaming<wire::ExecRequest>,
+    read: fn(wire::ExecRequest) -> Result<Said, Status>,
     tell: oneshot::Sender<Status>,
 ) -> impl Stream<Item = Said> {
     let mut tell = Some(tell);
     let told = asked.map(move |message| {
-        let fault = match message.and_then(said) {
+        let fault = match message.and_then(read) {
             Ok(said) => return Some(said),
             Err(fault) => fault,
         };
@@ -186,7 +216,11 @@ fn or_fault(
         tokio::select! {
             biased;
             Ok(fault) = &mut fault => Some((Err(fault), None)),
-            answer = answers.next() => Some((Ok(answer?), Some((answers, fault)))),
+            answer = answers.next() => match answer {
+                Some(answer) => Some((Ok(answer), Some((answers, fault)))),
+                // It may be what has ended them.
+                None => Some((Err(fault.now_or_never()?.ok()?), None)),
+            },
         }
     })
 }
@@ -201,17 +235,20 @@ fn exec_answer(heard: Heard) -> wire::ExecResponse {
     answer(match heard {
         Heard::Stdout(bytes) => Answer::Stdout(bytes),
         Heard::Stderr(bytes) => Answer::Stderr(bytes),
-        Heard::Ended(end) => {
-            let how = match end {
-                End::Exited { code } => How::ExitCode(code),
-                End::Signaled { signal } => How::Signal(signal),
-                End::NotStarted { reason, errno, .. } => {
-                    How::NotStarted(wire::NotStarted { reason, errno })
-                }
-            };
-            Answer::Ended(wire::ExecEnded { how: Some(how) })
-        }
+        Heard::Ended(end) => Answer::Ended(wire::ExecEnded {
+            how: Some(how(end)),
+        }),
     })
+}
+
+fn how(end: End) -> How {
+    match end {
+        End::Exited { code } => How::ExitCode(code),
+        End::Signaled { signal } => How::Signal(signal),
+        End::NotStarted { reason, errno, .. } => {
+            How::NotStarted(wire::NotStarted { reason, errno })
+        }
+    }
 }
 
 fn printed(piece: Piece) -> wire::FollowResponse {
@@ -232,9 +269,8 @@ fn refusal(error: &DeskError) -> Status {
         DeskError::Name(NameError::NotRunning(_)) => Status::failed_precondition(words),
         DeskError::Name(NameError::Several { .. })
         | DeskError::BadRequest(_)
-        | DeskError::Session(SessionError::TooLarge(_) | SessionError::NoTerminal) => {
-            Status::invalid_argument(words)
-        }
+        | DeskError::NoTerminal(_)
+        | DeskError::Session(SessionError::TooLarge(_)) => Status::invalid_argument(words),
         DeskError::TooManyFollowers | DeskError::Session(SessionError::TooMany) => {
             Status::resource_exhausted(words)
         }

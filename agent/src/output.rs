@@ -36,6 +36,16 @@ pub(crate) struct Wanted {
     pub(crate) once: bool,
 }
 
+impl Wanted {
+    /// Both streams, from now on.
+    pub(crate) const NEWS: Self = Self {
+        stdout: true,
+        stderr: true,
+        tail_bytes: Some(0),
+        once: false,
+    };
+}
+
 /// A part of what a task prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {

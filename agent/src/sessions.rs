@@ -79,9 +79,6 @@ pub(crate) enum SessionError {
         /// The error number of the system.
         errno: Option<i32>,
     },
-    /// It reads nothing, so nothing can be typed.
-    #[error("the task has no terminal: its container.tty_info (tty of an app) asks for none")]
-    NoTerminal,
     /// The terminal is there and cannot be reached.
     #[error("the terminal of the task cannot be reached")]
     Terminal(#[source] io::Error),
@@ -163,23 +160,25 @@ impl Sessions {
 }
 
 impl Sessions {
-    /// Where to say what is to be typed into the terminal of the task of `dir`.
+    /// Where to say what is to be typed into the terminal of the task of `dir`; `None`: it has none, or does not run.
     ///
     /// # Errors
-    /// [`SessionError`]; it has no terminal.
+    /// [`SessionError`].
     pub(crate) async fn type_into(
         &self,
         dir: &TaskDir,
-    ) -> Result<mpsc::Sender<Said>, SessionError> {
+    ) -> Result<Option<mpsc::Sender<Said>>, SessionError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SessionError::TooMany)?;
-        let terminal = Terminal::of(dir).await?.ok_or(SessionError::NoTerminal)?;
+        let Some(terminal) = Terminal::of(dir).await? else {
+            return Ok(None);
+        };
         let (said, says) = mpsc::channel(WAITING_PARTS);
         tokio::spawn(async move {
             terminal.type_in(says).await;
             drop(place);
         });
-        Ok(said)
+        Ok(Some(said))
     }
 }
 

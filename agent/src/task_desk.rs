@@ -12,7 +12,7 @@ use mete_agent_core::task_dir::End;
 use mete_agent_core::task_dir::session::Request;
 use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Handle;
-use mete_model::{ContainerId, TaskKey};
+use mete_model::{ContainerId, TaskId, TaskKey};
 use rustix::process::Signal;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -46,13 +46,16 @@ pub(crate) enum DeskError {
     /// The command does not run.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// It reads nothing, so nothing can be typed.
+    #[error("task {0} has no terminal: its container.tty_info (tty of an app) asks for none")]
+    NoTerminal(TaskId),
     /// A signal does not reach its task.
     #[error("the signal does not reach the task: {}", mete_daemon::chain(.0))]
     Signal(#[from] EndError),
 }
 
 /// What a task prints, as long as somebody reads it.
-type Pieces = Pin<Box<dyn Stream<Item = Piece> + Send>>;
+pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Piece> + Send>>;
 
 /// Where they ask.
 pub(crate) struct TaskDesk {
@@ -184,6 +187,19 @@ impl TaskDesk {
         Ok(())
     }
 
+    /// The container of a running task.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub(crate) fn container_of(
+        &self,
+        task: &str,
+        framework: Option<&str>,
+    ) -> Result<ContainerId, DeskError> {
+        let task = named::running(&self.handle.view(), task, framework)?;
+        Ok(task.container.clone())
+    }
+
     /// Where to say what is typed into the terminal of what runs in a container.
     ///
     /// # Errors
@@ -196,6 +212,7 @@ impl TaskDesk {
         let run = named::running_in(&self.handle.view(), container)?;
         let dir = self.containerizer.task_dir(&run.container);
         let said = self.sessions.type_into(&dir).await?;
+        let said = said.ok_or_else(|| DeskError::NoTerminal(run.key.task.clone()))?;
         info!(
             task = %run.key.task,
             framework = %run.key.framework,

@@ -380,16 +380,8 @@ impl Nested {
     }
 
     async fn output(&self, container: &ContainerId, form: Form) -> Result<Response, HttpError> {
-        let wanted = Wanted {
-            stdout: true,
-            stderr: true,
-            tail_bytes: Some(0),
-            once: false,
-        };
-        let pieces = self
-            .desk
-            .follow_in(&self.named(container)?.name, wanted)
-            .await;
+        let name = self.named(container)?.name;
+        let pieces = self.desk.follow_in(&name, Wanted::NEWS).await;
         let pieces = pieces.map_err(|error| refusal(&error))?;
         Ok(answer(
             form,
@@ -495,9 +487,10 @@ fn refusal(error: &DeskError) -> HttpError {
         DeskError::Name(NameError::NotRunning(_)) => StatusCode::CONFLICT,
         DeskError::Name(NameError::Several { .. })
         | DeskError::BadRequest(_)
-        | DeskError::Session(
-            SessionError::TooLarge(_) | SessionError::NotStarted { .. } | SessionError::NoTerminal,
-        ) => StatusCode::BAD_REQUEST,
+        | DeskError::NoTerminal(_)
+        | DeskError::Session(SessionError::TooLarge(_) | SessionError::NotStarted { .. }) => {
+            StatusCode::BAD_REQUEST
+        }
         DeskError::TooManyFollowers | DeskError::Session(SessionError::TooMany) => {
             StatusCode::TOO_MANY_REQUESTS
         }

@@ -1,10 +1,13 @@
 //! `mete task`: the running instances of apps, what they print, and what they use.
 
+mod attach; // what a task prints, and what is typed into it
 mod exec; // a command inside a task
 pub(super) mod find; // where a task is
 mod logs; // what a task prints
+mod session; // what is said to an agent while somebody is at a task
 mod stats; // what tasks use
 mod tasks_client; // gRPC to the agent of a task
+mod terminal; // this terminal: raw, and as it was
 
 use anyhow::Result;
 use serde_json::Value;
@@ -25,11 +28,8 @@ pub(crate) enum Ask {
     Stats(stats::Options),
     /// What a task prints: both streams, each line with the name of its own.
     Logs(logs::Options),
-    /// What a task prints from now on, each stream to our own, until it has ended.
-    Attach {
-        /// The task's id, or the start of it when it is the only one; `framework/id` where several have it.
-        id: String,
-    },
+    /// What a task prints from now on, each stream to our own, until it has ended; with -it at its terminal, which ^P ^Q lets go of.
+    Attach(attach::Options),
     /// Runs a command inside a running task, and ends as the command does.
     Exec(exec::Options),
 }
@@ -46,7 +46,7 @@ pub(crate) async fn run(addresses: &Addresses, ask: Ask) -> Result<()> {
         }
         Ask::Stats(options) => stats::run(addresses, options).await,
         Ask::Logs(options) => logs::logs(addresses, options).await,
-        Ask::Attach { id } => logs::attach(addresses, &id).await,
+        Ask::Attach(options) => attach::run(addresses, options).await,
         Ask::Exec(options) => exec::run(addresses, options).await,
     }
 }

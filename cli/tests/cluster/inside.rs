@@ -128,6 +128,89 @@ fn a_person_attaches_and_leaves(cluster: &Cluster, id: &str) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "here\n");
 }
 
+/// Somebody types into a task, lets go of it by keys and by a signal, and comes again; then it ends.
+fn a_person_types_into_a_task(cluster: &Cluster, id: &str) {
+    let (person, program) = terminal();
+    let before = format!("{:?}", tcgetattr(&program).expect("modes"));
+    let is_as_before = |text: &str| {
+        let after = format!("{:?}", tcgetattr(&program).expect("modes"));
+        assert_eq!(before, after, "the terminal is as it was: {text}");
+    };
+    let attach = || at(&program, task(cluster, &["attach", "-it", id]));
+    let mut keys = File::from(person.try_clone().expect("a copy"));
+    let mut heard = Heard::of(File::from(person.try_clone().expect("a copy")));
+    let mut type_in = |text: &str| keys.write_all(text.as_bytes()).expect("typed");
+
+    let mut running = attach();
+    // The program is told of this terminal's size; nothing is typed before this one is raw.
+    heard.until("size 30 90\r\n");
+    resize(&person, 40, 100);
+    heard.until("size 40 100\r\n");
+    type_in("one\n");
+    heard.until("got one\r\n");
+    type_in("\x03");
+    heard.until("int\r\n");
+    type_in("half\x10\x11");
+    let status = running.0.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", heard.text);
+    heard.until("runs on");
+    is_as_before(&heard.text);
+
+    let mut running = attach();
+    type_in("way\n");
+    heard.until("got halfway\r\n");
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    let status = running.0.wait().expect("it ends");
+    assert_eq!(status.code(), Some(143), "{}", heard.text);
+    is_as_before(&heard.text);
+
+    let mut running = attach();
+    type_in("end\n");
+    let status = running.0.wait().expect("it ends");
+    assert_eq!(status.code(), Some(6), "{}", heard.text);
+    is_as_before(&heard.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_type_into_tasks_that_have_a_terminal() {
+    let cluster = Cluster::start(&[]).await;
+    let line = "trap 'echo int' INT; trap 'echo size $(stty size)' WINCH; \
+        while :; do read word || continue; test -z \"$word\" || echo got $word; test \"$word\" = end && exit 6; done";
+    let app = |id: &str, tty: bool| json!({ "id": id, "cmd": line, "cpus": 0.1, "mem": 64, "instances": 1, "tty": tty });
+    cluster
+        .ok("POST", "/v2/apps", Some(&app("/talks", true)))
+        .await;
+    let mut deaf = app("/deaf", false);
+    deaf["cmd"] = "exec sleep 1000".into();
+    cluster.ok("POST", "/v2/apps", Some(&deaf)).await;
+    let mut ids = Vec::new();
+    for name in ["/talks", "/deaf"] {
+        cluster.healthy(name).await;
+        let tasks = cluster.tasks(name).await;
+        ids.push(tasks[0]["id"].as_str().expect("an id").to_owned());
+    }
+
+    a_person_types_into_a_task(&cluster, &ids[0]);
+
+    let refused = |words: &[&str]| {
+        let mut attach = task(&cluster, &[&["attach"], words].concat());
+        let output = attach.stdin(Stdio::null()).output().expect("mete runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refused(&["-i", &ids[1]]);
+    assert!(
+        said.contains(&format!("task {} has no terminal", ids[1])),
+        "{said}"
+    );
+    let said = refused(&["-it", &ids[1]]);
+    assert!(
+        said.contains("standard input is no terminal; leave -t out"),
+        "{said}"
+    );
+}
+
 /// Waits until somebody runs a line: what is typed is echoed before it is begun.
 fn begun(line: &[&str]) {
     let line = line.join("\0") + "\0";

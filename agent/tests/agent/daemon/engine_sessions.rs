@@ -10,6 +10,7 @@ use wire::exec_request::Message as Ask;
 use super::engine::on_engine;
 use super::nested::{Caller, container, data, launch, said};
 use super::sessions::{Exec, size, start, with_word};
+use super::terminals::people_attach_and_go;
 use super::world::Scene;
 use crate::dockerd::{Dockerd, IMAGE, engine_possible};
 use crate::support::{soon, until};
@@ -115,6 +116,16 @@ async fn a_terminal_of_an_engine_has_a_size_and_passes_every_key_on() {
     let mut exec = Exec::begin(scene.port, wanted).await.unwrap();
     exec.say(Ask::StdinEnd(wire::StdinEnd {})).await;
     assert_eq!(exec.ended().await, How::ExitCode(0));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn people_attach_to_a_task_of_an_engine_with_a_terminal_and_go() {
+    if !engine_possible() {
+        return;
+    }
+    let (_engine, mut scene, _) = sleeping().await;
+    people_attach_and_go(&mut scene, on_engine("talks", "", IMAGE)).await;
     scene.end().await;
 }
 

@@ -52,19 +52,79 @@ pub(super) const fn size(rows: u32, columns: u32) -> wire::TerminalSize {
     wire::TerminalSize { rows, columns }
 }
 
+/// What is said to the agent, and the first of it.
+async fn said_first(
+    message: Ask,
+) -> (
+    mpsc::Sender<wire::ExecRequest>,
+    mpsc::Receiver<wire::ExecRequest>,
+) {
+    let (asks, waiting) = mpsc::channel(10);
+    let message = Some(message);
+    asks.send(wire::ExecRequest { message }).await.unwrap();
+    (asks, waiting)
+}
+
 impl Exec {
     pub(super) async fn begin(port: i32, start: wire::ExecStart) -> Result<Self, Status> {
-        let (asks, waiting) = mpsc::channel(10);
-        let message = Some(Ask::Start(start));
-        asks.send(wire::ExecRequest { message }).await.unwrap();
+        let (asks, waiting) = said_first(Ask::Start(start)).await;
         let mut client = client(port).await;
         let answer = soon(client.exec(ReceiverStream::new(waiting))).await?;
-        Ok(Self {
+        Ok(Self::of(asks, answer.into_inner()))
+    }
+
+    /// At the terminal of a task.
+    pub(super) async fn attach(port: i32, task: &str) -> Result<Self, Status> {
+        let start = wire::AttachStart {
+            task_id: task.to_owned(),
+            framework_id: None,
+        };
+        let (asks, waiting) = said_first(Ask::Attach(start)).await;
+        let mut client = client(port).await;
+        let answer = soon(client.attach(ReceiverStream::new(waiting))).await?;
+        Ok(Self::of(asks, answer.into_inner()))
+    }
+
+    const fn of(
+        asks: mpsc::Sender<wire::ExecRequest>,
+        answers: Streaming<wire::ExecResponse>,
+    ) -> Self {
+        Self {
             asks,
-            answers: answer.into_inner(),
+            answers,
             stdout: String::new(),
             stderr: String::new(),
-        })
+        }
+    }
+
+    /// Says no more; what is answered until the answers end, and whether that was with a word on the task's end.
+    pub(super) async fn let_go(self) -> (String, bool) {
+        let Self {
+            asks,
+            mut answers,
+            mut stdout,
+            ..
+        } = self;
+        drop(asks);
+        let mut has_ended = false;
+        while let Some(answer) = soon(answers.message()).await.unwrap() {
+            match answer.message.unwrap() {
+                Answer::Stdout(bytes) => stdout.push_str(&String::from_utf8_lossy(&bytes)),
+                Answer::Ended(_) => has_ended = true,
+                Answer::Started(_) | Answer::Stderr(_) => {}
+            }
+        }
+        (stdout, has_ended)
+    }
+
+    /// The status with which the agent ends the call.
+    pub(super) async fn refused(&mut self) -> Status {
+        loop {
+            match soon(self.answers.message()).await {
+                Ok(answer) => assert!(answer.is_some(), "it ended without a word"),
+                Err(status) => return status,
+            }
+        }
     }
 
     pub(super) async fn say(&self, message: Ask) {

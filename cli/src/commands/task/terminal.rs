@@ -1,5 +1,6 @@
 //! This terminal: its size, and raw for a while.
 
+use anyhow::{Result, ensure};
 use mete_proto::mete::v1::TerminalSize;
 use rustix::io::Errno;
 use rustix::stdio::stdin;
@@ -11,9 +12,16 @@ const USUAL: TerminalSize = TerminalSize {
     columns: 80,
 };
 
-/// Whether standard input is a terminal.
-pub(super) fn is_here() -> bool {
-    isatty(stdin())
+/// Standard input is a terminal.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn must_be_here() -> Result<()> {
+    ensure!(
+        isatty(stdin()),
+        "standard input is no terminal; leave -t out"
+    );
+    Ok(())
 }
 
 /// The size of the terminal of standard input.
@@ -31,7 +39,7 @@ pub(super) fn size() -> TerminalSize {
 pub(super) struct Raw(Termios);
 
 impl Raw {
-    pub(super) fn begin() -> Result<Self, Errno> {
+    pub(super) fn begin() -> std::result::Result<Self, Errno> {
         let before = tcgetattr(stdin())?;
         let mut raw = before.clone();
         raw.make_raw();
