@@ -102,7 +102,8 @@ async fn follow(dir: &TaskDir) -> Option<Exit> {
     let state = until_ended(&known).await?;
     let mut exit = Exit::new(end(state.exit_code), now_us());
     exit.started_at_us = Some(started_at_us);
-    // An engine lets a container go on of which one process was killed: what ends with 0 has coped.
+    // An engine lets a container go on of which one process was killed: what ends with 0 has coped. Elsewhere none does, the task
+    // ends as a whole then; so an end with 0 is nowhere told together with a kill.
     exit.oom_kills = u64::from(state.oom_killed == Some(true) && !exit.is_success());
     Some(exit)
 }
