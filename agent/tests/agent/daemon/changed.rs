@@ -7,7 +7,7 @@ use mete_proto::mesos::v1::AgentInfo;
 
 use super::faults::quiet;
 use super::master::{AGENT, Master, task};
-use super::networks::{EVERY_PORT, assert_served, bridges, serve};
+use super::networks::{EVERY_PORT, assert_served, serve, with_bridge};
 use super::world::Work;
 
 /// A task of one CPU, 64 MB and port 31005 that says its pid and sleeps.
@@ -116,26 +116,19 @@ async fn an_agent_without_room_for_its_tasks_does_not_start_and_they_run_on() {
 
 #[tokio::test]
 async fn an_agent_with_another_name_finds_what_it_has_made_on_the_machine() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
-    let one = serve(&mut link, "one").await;
-    agent.kill().await;
+    };
+    let one = serve(&mut scene.link, "one").await;
 
-    let agent = work.start(master.address, &[EVERY_PORT, "--name=renamed"]);
-    let (mut link, _) = master.admit().await;
-    let other = serve(&mut link, "other").await;
+    let mut scene = scene.again(&[EVERY_PORT, "--name=renamed"]).await;
+    let other = serve(&mut scene.link, "other").await;
 
     assert_served([one, other]).await;
     for task in ["one", "other"] {
-        link.kill(task).await;
-        link.until(TaskState::Killed).await;
+        scene.link.kill(task).await;
+        scene.link.until(TaskState::Killed).await;
     }
-    drop(link);
-    agent.stop().await.unwrap();
+    let work = scene.end().await;
     assert_eq!(work.networks().traces(), [""; 0]);
 }

@@ -28,6 +28,31 @@ pub(super) fn on_engine(id: &str, line: &str, image: &str) -> TaskSpec {
     spec
 }
 
+/// What an agent is told of an engine, and these options beside.
+fn told_of<'a>(socket: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["--containerizers=process,oci,docker", socket], more].concat()
+}
+
+/// The option that names the socket of an engine.
+fn socket_of(engine: &Dockerd) -> String {
+    format!("--docker-socket={}", engine.socket().display())
+}
+
+/// An agent with an engine of its own, and with these options beside; `None` where there can be none. The agent ends first.
+pub(super) async fn with_engine(more: &[&str]) -> Option<(Dockerd, Scene)> {
+    if !engine_possible() {
+        return None;
+    }
+    let engine = Dockerd::start().await;
+    let scene = Scene::with(&told_of(&socket_of(&engine), more)).await;
+    Some((engine, scene))
+}
+
+/// The agent is killed, and started again with its engine alone.
+pub(super) async fn again(engine: &Dockerd, scene: Scene) -> Scene {
+    scene.again(&told_of(&socket_of(engine), &[])).await
+}
+
 #[tokio::test]
 async fn an_engine_that_hangs_holds_up_no_start_and_one_that_comes_later_is_found() {
     if !engine_possible() {
@@ -40,7 +65,7 @@ async fn an_engine_that_hangs_holds_up_no_start_and_one_that_comes_later_is_foun
     let address = master.address;
     let start = |socket: &std::path::Path| {
         let socket = format!("--docker-socket={}", socket.display());
-        work.start(address, &["--containerizers=process,oci,docker", &socket])
+        work.start(address, &told_of(&socket, &[]))
     };
     let agent = start(&hanging);
     let (link, register) = master.admit().await; // in the time of a test: an engine may take 20 s for a call
@@ -75,13 +100,9 @@ fn kinds(register: &wire::Register) -> &str {
 
 #[tokio::test]
 async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_agent() {
-    if !engine_possible() {
+    let Some((engine, mut scene)) = with_engine(&[]).await else {
         return;
-    }
-    let engine = Dockerd::start().await;
-    let socket = format!("--docker-socket={}", engine.socket().display());
-    let options = ["--containerizers=process,oci,docker", &socket];
-    let mut scene = Scene::with(&options).await;
+    };
     let mut attributes = scene.register.agent_info.attributes.iter();
     let kinds = attributes.find(|one| one.name == "containerizers").unwrap();
     assert_eq!(kinds.text.as_ref().unwrap().value, "process,oci,docker");
@@ -102,7 +123,7 @@ async fn a_task_of_dockers_kind_runs_on_the_engine_is_healthy_and_survives_its_a
         .await;
     assert_eq!(healthy.state, TaskState::Running);
     assert_eq!(scene.work.said("web", "stdout").await, "web\n");
-    let mut scene = scene.again(&options).await;
+    let mut scene = again(&engine, scene).await;
 
     assert_eq!(scene.register.tasks.len(), 1);
     scene.link.kill("web").await;
@@ -132,18 +153,14 @@ const TALK: &str = "printf '\\001\\002'; test -t 0 && test -t 1 && echo terminal
 #[tokio::test]
 async fn a_task_with_a_terminal_on_an_engine_hears_what_is_typed_also_after_a_restart_of_its_agent()
 {
-    if !engine_possible() {
+    let Some((engine, mut scene)) = with_engine(&[]).await else {
         return;
-    }
-    let engine = Dockerd::start().await;
-    let socket = format!("--docker-socket={}", engine.socket().display());
-    let options = ["--containerizers=process,oci,docker", &socket];
-    let mut scene = Scene::with(&options).await;
+    };
     let spec = with_terminal(on_engine("talks", TALK, IMAGE));
     scene.link.run(&spec).await;
     scene.link.until(TaskState::Running).await;
     until(|| scene.work.said_now("talks", "stdout").contains("sized")).await;
-    let mut scene = scene.again(&options).await;
+    let mut scene = again(&engine, scene).await;
 
     // At ^P and ^Q engines let go of who types, unless they are told otherwise.
     let first = types(
@@ -180,13 +197,9 @@ async fn a_task_with_a_terminal_on_an_engine_hears_what_is_typed_also_after_a_re
 
 #[tokio::test]
 async fn a_privileged_task_on_an_engine_may_what_root_may_and_one_with_groups_has_them() {
-    if !engine_possible() {
+    let Some((engine, mut scene)) = with_engine(&["--allow-privileged"]).await else {
         return;
-    }
-    let engine = Dockerd::start().await;
-    let socket = format!("--docker-socket={}", engine.socket().display());
-    let docker = ["--containerizers=process,oci,docker", &socket];
-    let mut scene = Scene::with(&[docker[0], docker[1], "--allow-privileged"]).await;
+    };
     let line = "grep CapEff /proc/self/status; grep Seccomp: /proc/self/status; \
         mkdir /m && mount -t tmpfs none /m && echo mounted; id -G";
     let mut all = on_engine("all", line, IMAGE);
@@ -202,7 +215,7 @@ async fn a_privileged_task_on_an_engine_may_what_root_may_and_one_with_groups_ha
     scene.link.run(&all).await;
     let ended = scene.link.until_it(|status| status.state.is_terminal());
     let privileged = ended.await;
-    let mut scene = scene.again(&docker).await;
+    let mut scene = again(&engine, scene).await;
     let mut refused = Vec::new();
     for (mut spec, id) in [(all, "all-again"), (grouped, "grouped-again")] {
         spec.id = id.parse().unwrap();

@@ -7,34 +7,30 @@ use serde_json::{Value, json};
 use wire::exec_ended::How;
 use wire::exec_request::Message as Ask;
 
-use super::engine::on_engine;
+use super::engine::{again, on_engine, with_engine};
 use super::nested::{Caller, container, data, launch, said};
 use super::sessions::{Exec, size, start, with_word};
 use super::terminals::people_attach_and_go;
 use super::world::Scene;
-use crate::dockerd::{Dockerd, IMAGE, engine_possible};
+use crate::dockerd::{Dockerd, IMAGE};
 use crate::support::{soon, until};
 
-/// An agent with an engine, on which a task `t` sleeps; the options of the agent.
-async fn sleeping() -> (Dockerd, Scene, [String; 2]) {
-    let engine = Dockerd::start().await;
-    let socket = format!("--docker-socket={}", engine.socket().display());
-    let options = ["--containerizers=process,oci,docker".to_owned(), socket];
-    let mut scene = Scene::with(&[&options[0], &options[1]]).await;
+/// An agent with an engine, on which a task `t` sleeps; `None` where there can be none.
+async fn sleeping() -> Option<(Dockerd, Scene)> {
+    let (engine, mut scene) = with_engine(&[]).await?;
     let mut spec = on_engine("t", "trap '' TERM; while :; do sleep 1; done", IMAGE);
     let variables = &mut spec.command.environment;
     variables.insert("COLOUR".into(), "blue".into());
     scene.link.run(&spec).await;
     scene.link.until(TaskState::Running).await;
-    (engine, scene, options)
+    Some((engine, scene))
 }
 
 #[tokio::test]
 async fn a_command_runs_inside_a_container_of_an_engine() {
-    if !engine_possible() {
+    let Some((_engine, scene)) = sleeping().await else {
         return;
-    }
-    let (_engine, scene, _) = sleeping().await;
+    };
     let line = "pwd; echo $MESOS_TASK_ID $COLOUR $MORE; cat; echo bad >&2; exit 7";
     let mut wanted = start("t", &["sh", "-c", line]);
     wanted.environment.insert("MORE".into(), "red".into());
@@ -71,10 +67,9 @@ async fn a_command_runs_inside_a_container_of_an_engine() {
 
 #[tokio::test]
 async fn much_goes_in_and_out_whole() {
-    if !engine_possible() {
+    let Some((_engine, scene)) = sleeping().await else {
         return;
-    }
-    let (_engine, scene, _) = sleeping().await;
+    };
     let mut exec = Exec::begin(scene.port, start("t", &["cat"])).await.unwrap();
     let all: String = (0..40_000).map(|number| format!("{number}\n")).collect();
 
@@ -88,10 +83,9 @@ async fn much_goes_in_and_out_whole() {
 
 #[tokio::test]
 async fn a_terminal_of_an_engine_has_a_size_and_passes_every_key_on() {
-    if !engine_possible() {
+    let Some((_engine, scene)) = sleeping().await else {
         return;
-    }
-    let (_engine, scene, _) = sleeping().await;
+    };
     // An engine may give it its first size a moment later.
     let line = "printf '\\001\\002'; trap 'echo size $(stty size)' WINCH; trap 'echo int; exit 3' INT; \
         until stty size | grep -q '33 77'; do sleep 0.05; done; tty; read word; echo got $word; while :; do sleep 0.05; done";
@@ -121,20 +115,18 @@ async fn a_terminal_of_an_engine_has_a_size_and_passes_every_key_on() {
 
 #[tokio::test]
 async fn people_attach_to_a_task_of_an_engine_with_a_terminal_and_go() {
-    if !engine_possible() {
+    let Some((_engine, mut scene)) = sleeping().await else {
         return;
-    }
-    let (_engine, mut scene, _) = sleeping().await;
+    };
     people_attach_and_go(&mut scene, on_engine("talks", "", IMAGE)).await;
     scene.end().await;
 }
 
 #[tokio::test]
 async fn nothing_of_a_command_stays_in_a_container_of_an_engine() {
-    if !engine_possible() {
+    let Some((engine, mut scene)) = sleeping().await else {
         return;
-    }
-    let (engine, mut scene, options) = sleeping().await;
+    };
     let word = "4242.41";
     let line = format!(
         "trap '' HUP; (setsid sleep {word} &); setsid sleep {word} & echo up; test -z $1 || exit 4; sleep {word}"
@@ -168,7 +160,7 @@ async fn nothing_of_a_command_stays_in_a_container_of_an_engine() {
     let stays = start("t", &["/bin/sh", "-c", &line]);
     let mut exec = Exec::begin(scene.port, stays).await.unwrap();
     exec.until_said("up").await;
-    scene = scene.again(&[&options[0], &options[1]]).await;
+    scene = again(&engine, scene).await;
     assert_eq!(with_word(word), 0);
     assert_eq!(scene.register.tasks.len(), 1, "the task runs on");
     // Its task ends.
@@ -184,10 +176,9 @@ async fn nothing_of_a_command_stays_in_a_container_of_an_engine() {
 
 #[tokio::test]
 async fn sessions_over_http_go_into_containers_of_an_engine() {
-    if !engine_possible() {
+    let Some((_engine, mut scene)) = sleeping().await else {
         return;
-    }
-    let (_engine, mut scene, _) = sleeping().await;
+    };
     let parent = container(scene.port).await;
     let caller = Caller::of(scene.port);
     let id = |name: &str| json!({ "value": name, "parent": parent });

@@ -7,9 +7,11 @@ use mete_model::{TaskSpec, TaskState, TaskStatus};
 
 use super::contained::contained;
 use super::groups::{executor, heard, run, sandbox};
-use super::master::{Link, Master, task};
-use super::networks::{EVERY_PORT, Plugged, bridged, bridges, free_port, made_of, neighbour, page};
-use super::world::Work;
+use super::master::{Link, task};
+use super::networks::{
+    EVERY_PORT, Plugged, bridged, bridges, free_port, made_of, neighbour, page, with_bridge,
+};
+use super::world::{Scene, Work};
 use crate::support::soon;
 
 /// In an image: serves a page that it asks its neighbour for.
@@ -53,13 +55,9 @@ async fn both_end(link: &mut Link) {
 
 #[tokio::test]
 async fn a_group_on_the_bridge_is_reached_by_its_port_and_talks_over_its_loopback() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
+    };
     let port = free_port();
     let mut pod = executor(Network::Bridge {
         ports: vec![PortMapping {
@@ -70,30 +68,31 @@ async fn a_group_on_the_bridge_is_reached_by_its_port_and_talks_over_its_loopbac
     });
     pod.resources.ports = [u64::from(port)].into_iter().collect();
 
-    run(&link, &pod, &[front(), back()]).await;
-    let address = both_run(&mut link).await;
+    run(&scene.link, &pod, &[front(), back()]).await;
+    let address = both_run(&mut scene.link).await;
 
     assert_eq!(neighbour(&address).await, made_of(&address));
     let outside = SocketAddr::from(([127, 0, 0, 1], port));
     assert!(soon(page(outside)).await.ends_with("from behind\n"));
-    assert_eq!(written(&work, "front", "address"), format!("{address}\n"));
-    let name = written(&work, "front", "name");
-    assert_eq!(name, written(&work, "back", "name"));
     assert_eq!(
-        written(&work, "front", "hosts"),
+        written(&scene.work, "front", "address"),
+        format!("{address}\n")
+    );
+    let name = written(&scene.work, "front", "name");
+    assert_eq!(name, written(&scene.work, "back", "name"));
+    assert_eq!(
+        written(&scene.work, "front", "hosts"),
         format!("127.0.0.1 localhost\n::1 localhost\n{address} {name}")
     );
-    let traces = work.networks().traces();
+    let traces = scene.work.networks().traces();
     assert_eq!(traces.len(), 4, "one link and one namespace: {traces:?}");
-    agent.kill().await;
+    let killed = scene.killed().await;
     assert!(soon(page(outside)).await.ends_with("from behind\n"));
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, again) = master.admit().await;
-    assert_eq!(again.tasks.len(), 2);
+    let mut scene = killed.again(&[EVERY_PORT]).await;
+    assert_eq!(scene.register.tasks.len(), 2);
     assert!(soon(page(outside)).await.ends_with("from behind\n"));
-    both_end(&mut link).await;
-    drop(link);
-    agent.stop().await.unwrap();
+    both_end(&mut scene.link).await;
+    let work = scene.end().await;
     assert_eq!(work.networks().traces(), [""; 0]);
     let mut left = std::fs::read_dir(work.path.join("tasks")).unwrap();
     assert!(left.next().is_none());
@@ -107,48 +106,42 @@ async fn a_group_joins_networks_by_name_as_one() {
     }
     let plugged = Plugged::new(&work);
     let config = plugged.option();
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[&config]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::in_work(work, &[&config]).await;
     let pod = executor(Network::Named {
         names: vec!["blue".into()],
         ports: Vec::new(),
     });
 
-    run(&link, &pod, &[front(), back()]).await;
-    let address = both_run(&mut link).await;
+    run(&scene.link, &pod, &[front(), back()]).await;
+    let address = both_run(&mut scene.link).await;
 
     assert_eq!(plugged.leases(), std::slice::from_ref(&address));
     let inside: SocketAddr = format!("{address}:8080").parse().unwrap();
     assert!(soon(page(inside)).await.ends_with("from behind\n"));
-    both_end(&mut link).await;
-    drop(link);
-    agent.stop().await.unwrap();
+    both_end(&mut scene.link).await;
+    let work = scene.end().await;
     assert_eq!(work.networks().traces(), [""; 0]);
     assert_eq!(plugged.leases(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_group_opens_no_port_that_is_not_its_own_and_its_tasks_have_no_other_network() {
-    let work = Work::new();
-    let mut master = Master::start().await;
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = Scene::with(&[]).await;
     let ports = vec![PortMapping {
         host: 22,
         container: 8080,
         transport: Transport::Tcp,
     }];
 
-    run(&link, &executor(Network::Bridge { ports }), &[back()]).await;
-    let refused = link.until(TaskState::Failed).await.message.unwrap();
+    run(&scene.link, &executor(Network::Bridge { ports }), &[back()]).await;
+    let refused = scene.link.until(TaskState::Failed).await.message.unwrap();
     assert_eq!(
         refused,
         "port 22 of the host, mapped to 8080, is none of the executor's or of its tasks'"
     );
     let own = contained("own", "true", |around| around.network = Network::None);
-    run(&link, &executor(Network::Host), &[own]).await;
-    let refused = link.until(TaskState::Error).await.message.unwrap();
+    run(&scene.link, &executor(Network::Host), &[own]).await;
+    let refused = scene.link.until(TaskState::Error).await.message.unwrap();
     assert_eq!(
         refused,
         "task_group.tasks[0].container.network_infos: a value is not possible: tasks of a group have the network of their executor"
@@ -157,13 +150,9 @@ async fn a_group_opens_no_port_that_is_not_its_own_and_its_tasks_have_no_other_n
 
 #[tokio::test]
 async fn a_port_of_a_groups_task_leads_into_the_group_until_somebody_else_opens_it() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
+    };
     let port = free_port();
     let pod = executor(Network::Bridge {
         ports: vec![PortMapping {
@@ -176,20 +165,20 @@ async fn a_port_of_a_groups_task_leads_into_the_group_until_somebody_else_opens_
     neighbour.resources.ports = [u64::from(port)].into_iter().collect();
     let outside = SocketAddr::from(([127, 0, 0, 1], port));
 
-    run(&link, &pod, &[front(), neighbour]).await;
-    both_run(&mut link).await;
+    run(&scene.link, &pod, &[front(), neighbour]).await;
+    both_run(&mut scene.link).await;
     assert!(soon(page(outside)).await.ends_with("from behind\n"));
 
     let line = "echo of another > page; exec busybox httpd -f -p 8080 -h .";
-    link.run(&bridged("other", line, &[(port, Transport::Tcp)]))
+    scene
+        .link
+        .run(&bridged("other", line, &[(port, Transport::Tcp)]))
         .await;
     let other = |status: &TaskStatus| status.task.as_str() == "other";
-    let told = link.until_it(other).await;
+    let told = scene.link.until_it(other).await;
     assert_ne!(told.state, TaskState::Failed, "{told:?}");
     until_page(outside, "of another\n").await;
-    agent.kill().await;
-    let _agent = work.start(master.address, &[EVERY_PORT]);
-    let (_link, _) = master.admit().await;
+    let _scene = scene.again(&[EVERY_PORT]).await;
     until_page(outside, "of another\n").await;
 }
 

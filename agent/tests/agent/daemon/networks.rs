@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::contained::contained;
-use super::master::{Link, Master};
-use super::world::Work;
+use super::master::Link;
+use super::world::{Scene, Work};
 use crate::containers::possible;
 use crate::support::{soon, until};
 
@@ -28,6 +28,15 @@ pub(super) fn bridges(work: &Work) -> bool {
         eprintln!("skipped: no bridge: {why} (scripts/install-deps test)");
     }
     possible() && networks.bridge().is_ok()
+}
+
+/// An agent where bridges can be made, with these options; `None` where they cannot.
+pub(super) async fn with_bridge(options: &[&str]) -> Option<Scene> {
+    let work = Work::new();
+    match bridges(&work) {
+        true => Some(Scene::in_work(work, options).await),
+        false => None,
+    }
 }
 
 /// A port of the host that nobody uses.
@@ -112,18 +121,14 @@ pub(super) async fn assert_served(ports: [u16; 2]) {
 
 #[tokio::test]
 async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_again() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, register) = master.admit().await;
-    let mut attributes = register.agent_info.attributes.iter();
+    };
+    let mut attributes = scene.register.agent_info.attributes.iter();
     let networks = attributes.find(|one| one.name == "networks").unwrap();
     assert_eq!(networks.text.as_ref().unwrap().value, "host,none,bridge");
     assert_eq!(
-        work.networks().traces(),
+        scene.work.networks().traces(),
         [""; 0],
         "nobody needs a bridge yet"
     );
@@ -138,12 +143,18 @@ async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_ag
         secure: false,
     }));
 
-    link.run(&spec).await;
-    let healthy = link.until_it(|status| status.healthy == Some(true)).await;
+    scene.link.run(&spec).await;
+    let healthy = scene
+        .link
+        .until_it(|status| status.healthy == Some(true))
+        .await;
     let address = healthy.ip_addresses.first().unwrap().clone();
     assert!(address.starts_with("172.31."), "{address}");
-    assert_eq!(work.said("web", "address").await, format!("{address}\n"));
-    let hosts = work.said("web", "hosts").await;
+    assert_eq!(
+        scene.work.said("web", "address").await,
+        format!("{address}\n")
+    );
+    let hosts = scene.work.said("web", "hosts").await;
     let hostname = hosts.lines().last().unwrap();
     let expected =
         format!("127.0.0.1 localhost\n::1 localhost\n{address} {hostname}\n{hostname}\n");
@@ -151,29 +162,27 @@ async fn a_task_on_the_bridge_is_reached_by_its_port_checked_inside_and_found_ag
     let outside = SocketAddr::from(([127, 0, 0, 1], port));
     assert!(soon(page(outside)).await.ends_with("this is web\n"));
 
-    neighbour_reaches(&work, &mut link, &address, port).await;
-    agent.kill().await;
+    neighbour_reaches(&scene.work, &mut scene.link, &address, port).await;
+    let killed = scene.killed().await;
     let without_an_agent = soon(page(outside)).await;
     assert!(without_an_agent.ends_with("this is web\n"));
 
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, again) = master.admit().await;
-    assert_eq!(again.tasks.len(), 2);
+    let mut scene = killed.again(&[EVERY_PORT]).await;
+    assert_eq!(scene.register.tasks.len(), 2);
     assert!(
         soon(page(outside)).await.ends_with("this is web\n"),
         "with the next agent"
     );
-    link.kill("neighbour").await;
-    link.until(TaskState::Killed).await;
+    scene.link.kill("neighbour").await;
+    scene.link.until(TaskState::Killed).await;
     assert!(
         soon(page(outside)).await.ends_with("this is web\n"),
         "the other one stays"
     );
-    link.kill("web").await;
-    let ended = link.until(TaskState::Killed).await;
+    scene.link.kill("web").await;
+    let ended = scene.link.until(TaskState::Killed).await;
     assert_eq!(ended.ip_addresses, [address]);
-    drop(link);
-    agent.stop().await.unwrap();
+    let work = scene.end().await;
     assert_eq!(work.networks().traces(), [""; 0]);
     assert!(get(outside).await.is_err());
 }
@@ -235,13 +244,9 @@ pub(super) fn made_of(address: &str) -> String {
 
 #[tokio::test]
 async fn link_addresses_follow_from_addresses_and_just_freed_ones_come_last_after_a_restart() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
+    };
     let run = async |link: &mut Link, id: &str| {
         link.run(&bridged(id, SERVE, &[])).await;
         let running = link.until(TaskState::Running).await;
@@ -249,20 +254,18 @@ async fn link_addresses_follow_from_addresses_and_just_freed_ones_come_last_afte
         assert_eq!(neighbour(&address).await, made_of(&address));
         address
     };
-    let freed = run(&mut link, "freed").await;
-    let other = run(&mut link, "other").await;
-    let traces = work.networks().traces();
+    let freed = run(&mut scene.link, "freed").await;
+    let other = run(&mut scene.link, "other").await;
+    let traces = scene.work.networks().traces();
     let bridge = traces.iter().find(|name| name.starts_with("mete-"));
     let own = fs::read_to_string(format!("/sys/class/net/{}/address", bridge.unwrap())).unwrap();
     let (range, _) = freed.rsplit_once('.').unwrap();
     assert_eq!(own.trim(), made_of(&format!("{range}.1")));
-    link.kill("freed").await;
-    link.until(TaskState::Killed).await;
-    agent.kill().await;
+    scene.link.kill("freed").await;
+    scene.link.until(TaskState::Killed).await;
 
-    let _agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
-    let next = run(&mut link, "next").await;
+    let mut scene = scene.again(&[EVERY_PORT]).await;
+    let next = run(&mut scene.link, "next").await;
 
     assert!(next != freed && next != other, "{next} after {freed}");
 }
@@ -293,62 +296,52 @@ async fn answered(socket: &UdpSocket) -> Vec<u8> {
 
 #[tokio::test]
 async fn datagrams_reach_the_task_that_has_the_port_now_also_of_who_has_sent_before() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
+    };
     let port = free_port();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(("127.0.0.1", port)).await.unwrap();
 
     // Flows are forgotten with the bridge, too: somebody keeps that.
-    serve(&mut link, "keeps").await;
+    serve(&mut scene.link, "keeps").await;
 
     for (id, word) in [("one", "one: "), ("two", "two: ")] {
         let spec = bridged(id, "exec sleep 1000", &[(port, Transport::Udp)]);
-        link.run(&spec).await;
-        let running = link.until(TaskState::Running).await;
-        echo(&work, running.container.as_ref().unwrap(), word);
+        scene.link.run(&spec).await;
+        let running = scene.link.until(TaskState::Running).await;
+        echo(&scene.work, running.container.as_ref().unwrap(), word);
         let answer = soon(answered(&socket)).await;
         assert_eq!(String::from_utf8(answer).unwrap(), format!("{word}hello"));
-        link.kill(id).await;
-        link.until(TaskState::Killed).await;
-        until(|| work.networks().traces().len() == 4).await;
+        scene.link.kill(id).await;
+        scene.link.until(TaskState::Killed).await;
+        until(|| scene.work.networks().traces().len() == 4).await;
         // Whoever keeps sending does not wait for the next one.
         let _ = socket.send(b"nobody").await;
     }
-    link.kill("keeps").await;
-    link.until(TaskState::Killed).await;
-    drop(link);
-    agent.stop().await.unwrap();
+    scene.link.kill("keeps").await;
+    scene.link.until(TaskState::Killed).await;
+    let work = scene.end().await;
     assert_eq!(work.networks().traces(), [""; 0]);
 }
 
 #[tokio::test]
 async fn what_is_left_of_killed_tasks_and_a_killed_agent_is_removed_by_the_next() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    };
     for id in ["a", "b"] {
-        serve(&mut link, id).await;
+        serve(&mut scene.link, id).await;
     }
-    agent.kill().await;
-    drop(link);
-    let traces = work.networks().traces();
+    let killed = scene.killed().await;
+    let traces = killed.work.networks().traces();
     assert_eq!(
         traces.len(),
         6,
         "bridge, two links, two namespaces, table: {traces:?}"
     );
     // Everything of the tasks dies, and of one even its directory is gone.
-    let dirs: Vec<_> = fs::read_dir(work.path.join("tasks"))
+    let dirs: Vec<_> = fs::read_dir(killed.work.path.join("tasks"))
         .unwrap()
         .flatten()
         .collect();
@@ -362,53 +355,44 @@ async fn what_is_left_of_killed_tasks_and_a_killed_agent_is_removed_by_the_next(
         }
     }
 
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
-    link.until(TaskState::Failed).await;
-    until(|| work.networks().traces().is_empty()).await;
+    let mut scene = killed.again(&[]).await;
+    scene.link.until(TaskState::Failed).await;
+    until(|| scene.work.networks().traces().is_empty()).await;
 }
 
 #[tokio::test]
 async fn a_task_opens_no_port_that_is_not_its_own() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    };
     let mut spec = bridged("thief", "true", &[(22, Transport::Tcp)]);
     spec.resources.ports = [31_000].into_iter().collect();
 
-    link.run(&spec).await;
-    let failed = link.until(TaskState::Failed).await;
+    scene.link.run(&spec).await;
+    let failed = scene.link.until(TaskState::Failed).await;
 
     let message = failed.message.unwrap();
     let expected = "port 22 of the host, mapped to 8080, is none of the task's";
     assert!(message.contains(expected), "{message}");
-    assert_eq!(work.networks().traces(), [""; 0]);
+    assert_eq!(scene.work.networks().traces(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_container_without_an_image_has_the_bridge_too() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let _agent = work.start(master.address, &[]);
-    let (mut link, _) = master.admit().await;
+    };
     let mut spec = bridged("plain", "cat /etc/hosts; hostname; cat /proc/net/dev", &[]);
     if let Some(container) = &mut spec.container {
         container.image = None;
         container.hostname = Some("plain.example".into());
     }
 
-    link.run(&spec).await;
-    let ended = link.until(TaskState::Finished).await;
+    scene.link.run(&spec).await;
+    let ended = scene.link.until(TaskState::Finished).await;
 
     let address = ended.ip_addresses.first().unwrap();
-    let said = work.said_now("plain", "stdout");
+    let said = scene.work.said_now("plain", "stdout");
     let expected =
         format!("127.0.0.1 localhost\n::1 localhost\n{address} plain.example\nplain.example\n");
     assert!(said.starts_with(&expected), "{said}");
@@ -527,10 +511,8 @@ async fn networks_by_name_are_joined_by_plugins_and_left_again() {
     }
     let plugged = Plugged::new(&work);
     let config = plugged.option();
-    let mut master = Master::start().await;
-    let agent = work.start(master.address, &[&config]);
-    let (mut link, register) = master.admit().await;
-    let mut attributes = register.agent_info.attributes.iter();
+    let mut scene = Scene::in_work(work, &[&config]).await;
+    let mut attributes = scene.register.agent_info.attributes.iter();
     let networks = attributes.find(|one| one.name == "networks").unwrap();
     let names = &networks.text.as_ref().unwrap().value;
     assert_eq!(names, "host,none,bridge,blue,green");
@@ -544,8 +526,8 @@ async fn networks_by_name_are_joined_by_plugins_and_left_again() {
         };
     }
 
-    link.run_info(labelled(&spec)).await;
-    let running = link.until(TaskState::Running).await;
+    scene.link.run_info(labelled(&spec)).await;
+    let running = scene.link.until(TaskState::Running).await;
     let [blue, green] = running.ip_addresses.as_slice() else {
         panic!("an address on each: {:?}", running.ip_addresses)
     };
@@ -555,45 +537,38 @@ async fn networks_by_name_are_joined_by_plugins_and_left_again() {
     assert_eq!(plugged.leases().len(), 2);
     let inside: SocketAddr = format!("{blue}:8080").parse().unwrap();
     assert!(soon(page(inside)).await.ends_with("this is web\n"));
-    let devices = work.said("web", "devices").await;
+    let devices = scene.work.said("web", "devices").await;
     assert!(
         devices.contains("eth0:") && devices.contains("eth1:"),
         "{devices}"
     );
-    agent.kill().await;
 
-    let agent = work.start(master.address, &[&config]);
-    let (mut link, _) = master.admit().await;
+    let mut scene = scene.again(&[&config]).await;
     assert!(soon(page(inside)).await.ends_with("this is web\n"));
-    link.run(&with_network("lost", "violet")).await;
-    let refused = link.until(TaskState::Failed).await.message.unwrap();
+    scene.link.run(&with_network("lost", "violet")).await;
+    let refused = scene.link.until(TaskState::Failed).await.message.unwrap();
     assert!(refused.contains("violet: no file in"), "{refused}");
-    link.kill("web").await;
-    link.until(TaskState::Killed).await;
-    drop(link);
-    agent.stop().await.unwrap();
+    scene.link.kill("web").await;
+    scene.link.until(TaskState::Killed).await;
+    let work = scene.end().await;
     assert_eq!(work.networks().traces(), [""; 0]);
     assert_eq!(plugged.leases(), [""; 0]);
 }
 
 #[tokio::test]
 async fn rules_that_somebody_has_removed_are_made_again_with_the_next_container() {
-    let work = Work::new();
-    if !bridges(&work) {
+    let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
-    }
-    let mut master = Master::start().await;
-    let _agent = work.start(master.address, &[EVERY_PORT]);
-    let (mut link, _) = master.admit().await;
-    let one = serve(&mut link, "one").await;
-    let traces = work.networks().traces();
+    };
+    let one = serve(&mut scene.link, "one").await;
+    let traces = scene.work.networks().traces();
     let table = traces.iter().find(|name| name.starts_with("mete_"));
     let removed = std::process::Command::new("nft")
         .args(["delete", "table", "ip", table.unwrap()])
         .status();
     assert!(removed.unwrap().success());
 
-    let other = serve(&mut link, "other").await;
+    let other = serve(&mut scene.link, "other").await;
 
     assert_served([one, other]).await;
 }

@@ -12,11 +12,12 @@ use mete_proto::mete::v1 as wire;
 use wire::agent_message::Message as Said;
 use wire::master_message::Message;
 
+use super::engine::with_engine;
 use super::groups;
 use super::master::{Link, task};
 use super::world::{Scene, Work, json};
 use crate::containers::possible;
-use crate::dockerd::{Dockerd, IMAGE, engine_possible};
+use crate::dockerd::IMAGE;
 use crate::support::{soon, until};
 
 /// Disk of a role, with a volume on it.
@@ -255,12 +256,9 @@ async fn a_path_of_the_sandbox_that_leads_to_a_volume_means_the_volume() {
 
 #[tokio::test]
 async fn an_engine_too_mounts_the_volume_that_a_path_of_the_sandbox_leads_to() {
-    if !engine_possible() {
+    let Some((_engine, mut scene)) = with_engine(&[]).await else {
         return;
-    }
-    let engine = Dockerd::start().await;
-    let socket = format!("--docker-socket={}", engine.socket().display());
-    let mut scene = Scene::with(&["--containerizers=process,oci,docker", &socket]).await;
+    };
     let mine = volume("db", "pgdata", false);
     let paths = [
         ("/var/lib/pg", MountSource::Sandbox("pgdata".into())),
@@ -352,13 +350,9 @@ async fn mounts_further_in_are_not_hidden_and_dockers_kind_has_its_directories_m
 
 #[tokio::test]
 async fn a_volume_by_name_is_there_for_whoever_names_it_in_a_container_or_on_an_engine() {
-    if !engine_possible() {
+    let Some((_engine, mut scene)) = with_engine(&[]).await else {
         return;
-    }
-    let engine = Dockerd::start().await;
-    let socket = format!("--docker-socket={}", engine.socket().display());
-    let options = ["--containerizers=process,oci,docker", &socket];
-    let mut scene = Scene::with(&options).await;
+    };
     let named = [("/data", MountSource::Named("my-data".into()))];
     let line = "echo $MESOS_TASK_ID >> /data/log; cat /data/log";
 

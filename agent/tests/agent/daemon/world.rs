@@ -79,9 +79,17 @@ impl Scene {
 
     /// The agent is killed, and started again with these options.
     pub(super) async fn again(self, options: &[&str]) -> Self {
+        self.killed().await.again(options).await
+    }
+
+    /// The agent is killed.
+    pub(super) async fn killed(self) -> Killed {
         drop(self.link);
         self.agent.kill().await;
-        Self::begun(self.master, self.work, options).await
+        Killed {
+            work: self.work,
+            master: self.master,
+        }
     }
 
     /// The agent is asked to end, and does; what it has left.
@@ -89,6 +97,19 @@ impl Scene {
         drop(self.link);
         self.agent.stop().await.unwrap();
         self.work
+    }
+}
+
+/// What there is while an agent is dead.
+pub(super) struct Killed {
+    pub(super) work: Work,
+    master: Master,
+}
+
+impl Killed {
+    /// It is started again with these options.
+    pub(super) async fn again(self, options: &[&str]) -> Scene {
+        Scene::begun(self.master, self.work, options).await
     }
 }
 
