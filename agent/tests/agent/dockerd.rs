@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bollard::exec::{CreateExecOptions, StartExecOptions};
 use futures::StreamExt;
 use mete_agent::cgroups::Hierarchies;
 use mete_agent::docker::Engine;
@@ -116,6 +117,31 @@ impl Dockerd {
         let found = soon(docker.list_containers(Some(options))).await.unwrap();
         let names = found.into_iter().filter_map(|one| one.names);
         names.flatten().collect()
+    }
+
+    /// Runs a command in a container as an agent does that has died: it has the variable that marks what agents run there.
+    pub(crate) async fn leave_behind(&self, name: &str, line: &str) {
+        let docker = self.client();
+        let found = soon(docker.inspect_container(name, None)).await.unwrap();
+        let id = found.id.unwrap();
+        let command = CreateExecOptions {
+            cmd: Some(
+                vec!["/bin/sh", "-c", line]
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
+            ),
+            env: Some(vec![format!("METE_SESSION={}-1-1", &id[..16])]),
+            ..CreateExecOptions::<String>::default()
+        };
+        let made = soon(docker.create_exec(&id, command)).await.unwrap();
+        let detached = StartExecOptions {
+            detach: true,
+            ..StartExecOptions::default()
+        };
+        soon(docker.start_exec(&made.id, Some(detached)))
+            .await
+            .unwrap();
     }
 
     /// Holds a container, as `docker pause` does.

@@ -175,6 +175,26 @@ async fn nothing_of_a_command_stays_in_a_container_of_an_engine() {
 }
 
 #[tokio::test]
+async fn what_a_killed_agent_has_left_in_a_container_of_an_engine_is_ended_by_the_next() {
+    let Some((engine, scene)) = sleeping().await else {
+        return;
+    };
+    let word = "4242.42";
+    let line = format!("(setsid sleep {word} &); exec sleep {word}");
+    let names = engine.containers().await;
+    engine
+        .leave_behind(names[0].trim_start_matches('/'), &line)
+        .await;
+    until(|| with_word(word) == 2).await;
+
+    let scene = again(&engine, scene).await;
+
+    assert_eq!(with_word(word), 0);
+    assert_eq!(scene.register.tasks.len(), 1, "the task runs on");
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn sessions_over_http_go_into_containers_of_an_engine() {
     let Some((_engine, mut scene)) = sleeping().await else {
         return;

@@ -130,7 +130,7 @@ pub(super) async fn people_attach_and_go(scene: &mut Scene, spec: TaskSpec) {
     first.type_in("two\n").await;
     let (_, has_ended) = first.let_go().await;
     assert!(!has_ended, "the task runs on");
-    until(|| scene.work.said_now(&id, "stdout").contains("got two")).await;
+    until(|| scene.work.said_now(&id, "stdout").contains("got two\r\n")).await;
     let mut second = Exec::attach(scene.port, &id).await.unwrap();
     second.type_in("end\n").await;
     let how = second.ended().await;
