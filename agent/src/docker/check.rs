@@ -7,11 +7,11 @@ use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures::StreamExt;
 use mete_agent_core::task_dir::{EngineContainer, TaskDir};
 use mete_model::{CommandSpec, Program};
-use rustix::process::Signal;
 
+use super::command::Command;
+use super::container;
 use super::engine::{Engine, EngineError};
-use super::{container, init};
-use crate::processes;
+use super::mark::Mark;
 
 /// Bytes of what it says that go into the sentence.
 const MAX_SAID_BYTES: usize = 200;
@@ -54,16 +54,19 @@ async fn end_of(
     let failed = |error: EngineError| format!("the command cannot be run: {error}");
     let connected = Engine::connect(Path::new(&known.socket)).await;
     let engine = connected.map_err(failed)?;
-    let id = make(&engine, &known, spec).await.map_err(failed)?;
+    let mark = Mark::new(&known);
+    let id = make(&engine, &known, spec, &mark).await.map_err(failed)?;
+    // However this ends, nothing of the command stays.
+    let command = Command::new(engine.clone(), id.clone(), mark, false);
     let mut said = Vec::new();
     match tokio::time::timeout(timeout, listen(&engine, &id, &mut said)).await {
         Ok(heard) => heard.map_err(failed)?,
         Err(_) => {
-            end(&engine, &known, &id).await;
+            command.give_up(&known).await;
             return Err(format!("no answer within {} s", timeout.as_secs_f64()));
         }
     }
-    let state = engine.call(engine.docker.inspect_exec(&id)).await;
+    let state = engine.exec(&id).await;
     Ok((state.map_err(failed)?.exit_code, said))
 }
 
@@ -71,6 +74,7 @@ async fn make(
     engine: &Engine,
     known: &EngineContainer,
     spec: &CommandSpec,
+    mark: &Mark,
 ) -> Result<String, EngineError> {
     let words = match &spec.program {
         Program::Shell(line) => ["/bin/sh", "-c", line].map(str::to_owned).into(),
@@ -82,13 +86,10 @@ async fn make(
         Program::Image { arguments } => arguments.clone(),
     };
     let variables = spec.environment.iter();
+    let variables = variables.map(|(name, value)| format!("{name}={value}"));
     let options = CreateExecOptions {
         cmd: Some(words),
-        env: Some(
-            variables
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-        ),
+        env: Some(variables.chain([mark.variable().to_owned()]).collect()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         ..CreateExecOptions::default()
@@ -107,14 +108,4 @@ async fn listen(engine: &Engine, id: &str, said: &mut Vec<u8>) -> Result<(), Eng
         }
     }
     Ok(())
-}
-
-/// Kills a command whose time is over: engines cannot.
-async fn end(engine: &Engine, known: &EngineContainer, id: &str) {
-    let Ok(state) = engine.call(engine.docker.inspect_exec(id)).await else {
-        return;
-    };
-    if let Some((process, _)) = init::find(state.pid.unwrap_or(0), &known.id) {
-        processes::signal(process, Signal::KILL);
-    }
 }

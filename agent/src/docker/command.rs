@@ -35,6 +35,9 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 /// How long a command may take to end once the person has gone: a shell writes its history.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a command may take to begin that nobody waits for.
+const BEGINNING: Duration = Duration::from_secs(5);
+
 /// How long an engine may take to say why a command does not run.
 const REASON: Duration = Duration::from_secs(5);
 
@@ -104,12 +107,7 @@ pub(crate) async fn begin(
     let id = engine.create_exec(&known.id, options).await?;
     let terminal = request.terminal;
     // From here on it is ended, whatever becomes of this.
-    let mut command = Command {
-        engine,
-        id,
-        mark,
-        has_terminal: terminal.is_some(),
-    };
+    let mut command = Command::new(engine, id, mark, terminal.is_some());
     let started = command.engine.start_exec(&command.id, terminal);
     let (input, mut output) = started.await?;
     let leader = match command.seen(&known).await {
@@ -183,6 +181,24 @@ async fn reason(output: &mut Output) -> CommandError {
 }
 
 impl Command {
+    /// One that the engine has made.
+    pub(super) const fn new(engine: Engine, id: String, mark: Mark, has_terminal: bool) -> Self {
+        Self {
+            engine,
+            id,
+            mark,
+            has_terminal,
+        }
+    }
+
+    /// Kills one for which nobody waits any more, and which may be about to begin.
+    pub(super) async fn give_up(mut self, known: &EngineContainer) {
+        if let Ok(Seen::Runs(leader)) = timeout(BEGINNING, self.seen(known)).await {
+            self.mark.lead_by(leader);
+        }
+        self.sweep().await;
+    }
+
     /// Waits until the engine knows whether it runs, or its container is over.
     async fn seen(&self, known: &EngineContainer) -> Seen {
         loop {

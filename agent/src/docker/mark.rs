@@ -1,4 +1,4 @@
-//! What a command that people run inside a container has started, and how it is ended: engines end containers, not commands.
+//! What a command inside a container has started, and how it is ended: engines end containers, not commands.
 //!
 //! The command has a variable that no other has, and so has all that it starts; and what it starts is in its session, unless it
 //! leaves both. Invariants: no process outside of the container is looked at; a container's own first process has no mark.

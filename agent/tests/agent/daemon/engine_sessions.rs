@@ -1,12 +1,15 @@
 //! Commands inside containers of a real Docker Engine.
 
-use mete_model::TaskState;
+use std::time::Duration;
+
+use mete_model::{CommandSpec, HealthCheck, Probe, TaskState};
 use mete_proto::mete::v1 as wire;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use wire::exec_ended::How;
 use wire::exec_request::Message as Ask;
 
+use super::contained::asked_inside;
 use super::engine::{again, on_engine, with_engine};
 use super::nested::{Caller, container, data, launch, said};
 use super::sessions::{Exec, size, start, with_word};
@@ -150,7 +153,7 @@ async fn nothing_of_a_command_stays_in_a_container_of_an_engine() {
     engine.hang();
     let late = format!("echo > began; exec sleep {word}");
     let late = Exec::begin(scene.port, start("t", &["/bin/sh", "-c", &late]));
-    let gone = tokio::time::timeout(std::time::Duration::from_millis(500), late).await;
+    let gone = tokio::time::timeout(Duration::from_millis(500), late).await;
     assert!(gone.is_err(), "the engine hangs");
     engine.go_on();
     let began = scene.work.sandbox("t").join("began");
@@ -171,6 +174,37 @@ async fn nothing_of_a_command_stays_in_a_container_of_an_engine() {
     assert_eq!(exec.ended().await, How::Signal(9));
     scene.link.until(TaskState::Killed).await;
     assert_eq!(with_word(word), 0);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_check_stays_in_a_container_of_an_engine() {
+    let Some((_engine, mut scene)) = with_engine(&[]).await else {
+        return;
+    };
+    let word = "4242.43";
+    let leaves = format!("(setsid sleep {word} >/dev/null 2>&1 &); echo >> checked");
+    // One check that ends by itself, one whose time is over before it ends, one whose time is over before it begins.
+    for (id, line, timeout_ms) in [
+        ("ends", leaves.clone(), 20_000),
+        ("hangs", format!("{leaves}; sleep {word}"), 2_000),
+        ("late", format!("{leaves}; sleep {word}"), 1),
+    ] {
+        let mut spec = on_engine(id, "while :; do sleep 1; done", IMAGE);
+        spec.health_check = Some(HealthCheck {
+            probe: Probe::Command(CommandSpec::shell(line)),
+            timeout: Duration::from_millis(timeout_ms),
+            interval: Duration::from_secs(1_000),
+            grace_period: Duration::ZERO,
+            ..asked_inside()
+        });
+        scene.link.run(&spec).await;
+        scene.link.until_it(|status| status.healthy.is_some()).await;
+        until(|| scene.work.sandbox(id).join("checked").exists() || id == "late").await;
+        until(|| with_word(word) == 0).await;
+        scene.link.kill(id).await;
+        scene.link.until(TaskState::Killed).await;
+    }
     scene.end().await;
 }
 
