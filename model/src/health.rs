@@ -18,11 +18,14 @@ pub struct HealthCheck {
     pub timeout: Duration,
     /// After the task runs, failures in this time do not count until the first success (10 s).
     pub grace_period: Duration,
-    /// So many failures in a row kill the task (3); 0: never.
+    /// So many failures in a row kill the task (3); 0 is as 1 (so in Mesos), [`NEVER_KILLS`](Self::NEVER_KILLS) far away.
     pub consecutive_failures: u32,
 }
 
 impl HealthCheck {
+    /// As many failures in a row as no task lives to see.
+    pub const NEVER_KILLS: u32 = u32::MAX;
+
     /// A check with Mesos' defaults.
     pub const fn new(probe: Probe) -> Self {
         Self {

@@ -371,7 +371,11 @@ fn health_check(
         interval: check.interval,
         timeout: check.timeout,
         grace_period: check.grace_period,
-        consecutive_failures: check.max_consecutive_failures,
+        consecutive_failures: match check.max_consecutive_failures {
+            // Marathon's word for never is Mesos' word for at once.
+            0 => HealthCheck::NEVER_KILLS,
+            most => most,
+        },
     })
 }
 
@@ -730,5 +734,9 @@ mod tests {
         );
         assert_eq!((http.delay, http.consecutive_failures), (Duration::ZERO, 3));
         assert_eq!(health_check(&check, &ports(&[31_004]), &command), None);
+
+        check.max_consecutive_failures = 0;
+        let never = health_check(&check, &ports(&[31_004, 31_005]), &command).expect("a check");
+        assert_eq!(never.consecutive_failures, HealthCheck::NEVER_KILLS);
     }
 }

@@ -147,10 +147,9 @@ impl Probes {
         }
         check.failures = check.failures.saturating_add(1);
         check.healthy = Some(false);
-        let limit = check.terms.consecutive_failures;
         Verdict::Unhealthy {
             failures: check.failures,
-            kill: limit > 0 && check.failures >= limit,
+            kill: check.failures >= check.terms.consecutive_failures,
         }
     }
 

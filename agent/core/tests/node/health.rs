@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_agent_core::{Action, Found, Input, LaunchOutcome, Phase, Why};
-use mete_model::{CheckAnswer, Machine, Question, Reason, TaskCheck, TaskState};
+use mete_model::{CheckAnswer, HealthCheck, Machine, Question, Reason, TaskCheck, TaskState};
 
 use crate::fixture::*;
 
@@ -137,6 +137,25 @@ fn three_failures_in_a_row_kill_the_task() {
             "its health check failed 3 times in a row: connection refused; Command terminated with signal Terminated (15, SIGTERM)"
         )
     );
+}
+
+#[test]
+fn who_allows_no_failure_is_killed_by_the_first() {
+    for (allowed, kills) in [(0, true), (HealthCheck::NEVER_KILLS, false)] {
+        let mut spec = checked("web");
+        let check = spec.health_check.as_mut().expect("it is checked");
+        check.consecutive_failures = allowed;
+        let mut world = World::running(spec);
+        let web = key("web");
+        let due = next_probe(&mut world);
+        world.probed(due, &web, true);
+
+        let due = next_probe(&mut world);
+        let actions = world.probed(due, &web, false);
+
+        let is_killed = |action: &Action| matches!(action, Action::Terminate { .. });
+        assert_eq!(actions.iter().any(is_killed), kills, "{allowed} allowed");
+    }
 }
 
 #[test]
