@@ -194,6 +194,7 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
             Self::Leaf(entries) => match position(entries, &key) {
                 Ok(at) => (Some(std::mem::replace(&mut entries[at].1, value)), None),
                 Err(at) => {
+                    make_room(entries);
                     entries.insert(at, (key, value));
                     let upper =
                         split(entries, at).map(|upper| (upper[0].0.clone(), Self::Leaf(upper)));
@@ -206,6 +207,7 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
                 let Some(added) = added else {
                     return (old, None);
                 };
+                make_room(children);
                 children.insert(at + 1, added);
                 let upper =
                     split(children, at + 1).map(|upper| (upper[0].0.clone(), Self::Inner(upper)));
@@ -257,6 +259,13 @@ fn child_of<K: Ord, N>(children: &[(K, N)], key: &K) -> usize {
     others.partition_point(|(first, _)| first <= key)
 }
 
+/// Room for one more, and a few: nodes double neither what they hold nor what they may.
+fn make_room<T>(all: &mut Vec<T>) {
+    if all.len() == all.capacity() {
+        all.reserve_exact(MIN_LEN);
+    }
+}
+
 /// The upper half of what has become too long by the one that was put in at `at`. When that is the last, it goes alone: keys
 /// that ascend leave full nodes behind.
 fn split<T>(all: &mut Vec<T>, at: usize) -> Option<Vec<T>> {
@@ -268,7 +277,9 @@ fn split<T>(all: &mut Vec<T>, at: usize) -> Option<Vec<T>> {
     } else {
         all.len() / 2
     };
-    Some(all.split_off(cut))
+    let upper = all.split_off(cut);
+    all.shrink_to_fit();
+    Some(upper)
 }
 
 /// A child has lost something: an empty one goes, a small one is put together with a neighbour if that has room.
