@@ -41,6 +41,7 @@ pub use state::executors::{Executor, ExecutorKey};
 pub use state::frameworks::{Framework, Life, OfferRules};
 pub use state::offers::OpenOffer;
 pub use state::operations::{DoneOperation, OperationKey};
+pub use state::reports::Report;
 pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};
 pub use state::tasks::{Kill, Task};
 pub use view::{RoleView, View};

@@ -9,5 +9,6 @@ pub(crate) mod inverse_offers; // who is asked to leave which agent
 pub(crate) mod offers; // what is on the table
 pub(crate) mod operations; // named operations that are done and not acknowledged
 pub(crate) mod reconciliations; // answers that are told piece by piece
+pub(crate) mod reports; // what was said of a task
 pub(crate) mod schedule; // which machines are planned to be away, and which are
 pub(crate) mod tasks; // what runs where

@@ -14,8 +14,8 @@ use serde_json::Value;
 use self::parts::Parts;
 use self::shapes::{
     AgentShape, ContainerStatusShape, ExecutorShape, FrameworkShape, LabelShape, LeaderShape,
-    OfferShape, RecoveredShape, ResourcesShape, SaidOfExecutor, StateShape, StatusShape, TaskShape,
-    UnreachableShape,
+    OfferShape, RecoveredShape, ReportsShape, ResourcesShape, SaidOfExecutor, StateShape,
+    StatusShape, TaskShape, UnreachableShape,
 };
 use crate::draining::drain_info;
 use crate::grpc::About;
@@ -301,7 +301,7 @@ fn task_shape<'a>(task: &'a Task, framework_user: &'a str) -> TaskShape<'a> {
             .or(Some(framework_user))
             .filter(|user| !user.is_empty()),
         labels: said.labels().map(LabelShape::of).collect(),
-        statuses: task.statuses.iter().map(|one| status_shape(one)).collect(),
+        statuses: ReportsShape(task),
         discovery: said.discovery().as_ref().map(shapes::message),
         container: said.container().as_ref().map(shapes::message),
         health_check: said.health_check().as_ref().map(shapes::message),

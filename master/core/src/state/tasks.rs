@@ -15,6 +15,8 @@ use mete_model::{
 
 use mete_model::SharedMap;
 
+use super::reports::Report;
+
 /// Ended tasks that are remembered per framework, for `/state` only (as many as Mesos).
 pub(crate) const MAX_COMPLETED_TASKS: usize = 1_000;
 
@@ -34,11 +36,11 @@ pub struct Task {
     /// Where it stands, acknowledged or not.
     pub state: TaskState,
     /// The last report of each state, in the order in which they came: at most one per state.
-    pub statuses: Vec<Arc<TaskStatus>>,
+    pub reports: Vec<Report>,
     /// The last update that asks for an acknowledgement, and the state it tells.
     pub unacknowledged: Option<(UpdateId, TaskState)>,
-    /// Set when it is to end.
-    pub kill: Option<Kill>,
+    /// Set when it is to end. Few are.
+    pub kill: Option<Box<Kill>>,
 }
 
 /// What stays of a task's description when its agent has it: what is decided on, and in the message all the rest. There may
@@ -74,6 +76,17 @@ pub struct Kill {
     pub by_drain: bool,
 }
 
+impl Kill {
+    /// One that its framework has not asked for.
+    pub(crate) fn unasked(by_drain: bool) -> Box<Self> {
+        Box::new(Self {
+            grace_period: None,
+            told: 0,
+            by_drain,
+        })
+    }
+}
+
 impl Task {
     /// A task about which nothing was heard yet, on this agent.
     pub(crate) fn new(key: TaskKey, agent: AgentId, role: Role, spec: &TaskSpec) -> Self {
@@ -84,7 +97,7 @@ impl Task {
             executor: spec.executor.as_ref().map(|executor| executor.id.clone()),
             spec: TaskBrief::of(spec),
             state: TaskState::Staging,
-            statuses: Vec::new(),
+            reports: Vec::new(),
             unacknowledged: None,
             kill: None,
         }
@@ -101,55 +114,47 @@ impl Task {
     }
 
     /// The last report that was heard.
-    pub fn latest(&self) -> Option<&TaskStatus> {
-        self.statuses.last().map(Arc::as_ref)
+    pub fn latest(&self) -> Option<&Report> {
+        self.reports.last()
     }
 
-    /// Keeps a report as the last of its state, and gives it back as it is kept.
-    pub(crate) fn note(&mut self, mut status: TaskStatus) -> Arc<TaskStatus> {
-        self.share_names(&mut status);
-        let status = Arc::new(status);
-        self.statuses.retain(|other| other.state != status.state);
-        self.statuses.reserve_exact(1); // Most tasks have one or two for all their life.
-        self.statuses.push(Arc::clone(&status));
+    /// One of its reports, whole.
+    pub fn told(&self, report: &Report) -> TaskStatus {
+        let mut status = report.whole(self.key.task.clone(), || self.looked_after_by());
+        status.agent = Some(self.agent.clone());
         status
     }
 
-    /// Lets a report name the task and what it has to do with by the texts that are held already: there is one text of each
-    /// name, however often it is told.
-    fn share_names(&self, status: &mut TaskStatus) {
-        status.task = self.key.task.clone();
-        share(&mut status.agent, Some(&self.agent));
+    /// Who looks after it: one that came alone is its own executor.
+    fn looked_after_by(&self) -> ExecutorId {
+        let executor = self.executor.clone();
+        executor.unwrap_or_else(|| self.key.task.as_executor())
+    }
+
+    /// Keeps a report as the last of its state, and gives it back as it is to be told.
+    pub(crate) fn note(&mut self, mut status: TaskStatus) -> Arc<TaskStatus> {
         let latest = self.latest();
-        let executor = self.executor.as_ref();
-        share(
-            &mut status.executor,
-            executor.or_else(|| latest?.executor.as_ref()),
-        );
-        share(
-            &mut status.container,
-            latest.and_then(|latest| latest.container.as_ref()),
-        );
-        if let Some(executor) = status
-            .executor
-            .as_mut()
-            .filter(|executor| executor.as_str() == self.key.task.as_str())
-        {
-            *executor = self.key.task.as_executor();
-        }
+        share(&mut status.agent, Some(&self.agent));
+        share(&mut status.container, latest.and_then(Report::container));
+        status.task = self.key.task.clone();
+        let report = Report::of(&status, &self.looked_after_by());
+        self.reports.retain(|other| other.state != report.state);
+        self.reports.reserve_exact(1); // Most tasks have one or two for all their life.
+        self.reports.push(report);
+        Arc::new(status)
     }
 
     /// A report that the master makes of where the task stands; it asks for no acknowledgement.
     pub(crate) fn status_by_master(&self, now: Timestamp) -> TaskStatus {
         let mut status = TaskStatus::new(self.key.task.clone(), self.state, Source::Master, now);
         status.agent = Some(self.agent.clone());
-        if let Some(latest) = self.latest() {
+        if let Some(latest) = self.latest().map(|latest| self.told(latest)) {
             status.healthy = latest.healthy;
             status.unreachable_time = latest.unreachable_time;
-            status.ip_addresses = latest.ip_addresses.clone();
-            status.executor = latest.executor.clone();
-            status.container = latest.container.clone();
-            status.original = latest.original.clone();
+            status.ip_addresses = latest.ip_addresses;
+            status.executor = latest.executor;
+            status.container = latest.container;
+            status.original = latest.original;
         }
         if status.executor.is_none() {
             status.executor.clone_from(&self.executor);
@@ -224,8 +229,8 @@ impl Tasks {
         });
         let last = ended.into_iter().find(|task| task.key.task == key.task);
         last.is_some_and(|task| {
-            let said = task.statuses.last();
-            task.agent == *agent && said.is_some_and(|status| status.uuid.is_none())
+            let said = task.latest();
+            task.agent == *agent && said.is_some_and(|report| report.uuid.is_none())
         })
     }
 
@@ -303,5 +308,79 @@ pub(crate) fn key(framework: &FrameworkId, task: &TaskId) -> TaskKey {
     TaskKey {
         framework: framework.clone(),
         task: task.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mete_model::{CheckAnswer, Limitation, TaskLimits};
+
+    use super::*;
+
+    fn task() -> Task {
+        let key = TaskKey {
+            framework: "f".parse().expect("an id"),
+            task: "t".parse().expect("an id"),
+        };
+        let agent: AgentId = "m-S1".parse().expect("an id");
+        let spec = TaskSpec {
+            id: key.task.clone(),
+            name: "t".to_owned(),
+            agent: agent.clone(),
+            resources: Resources::cpus_mem(100, 32),
+            limits: TaskLimits::default(),
+            command: mete_model::CommandSpec::shell("sleep 1"),
+            executor: None,
+            container: None,
+            health_check: None,
+            check: None,
+            kill_grace_period: None,
+            max_completion_time: None,
+            labels: Vec::new(),
+            original: bytes::Bytes::new(),
+        };
+        Task::new(key, agent, Role::any(), &spec)
+    }
+
+    #[test]
+    fn what_was_reported_is_told_whole() {
+        let mut task = task();
+        let bare = TaskStatus {
+            agent: Some(task.agent.clone()),
+            ..TaskStatus::new(
+                task.key.task.clone(),
+                TaskState::Staging,
+                Source::Master,
+                Timestamp::from_millis(1),
+            )
+        };
+        let usual = TaskStatus {
+            state: TaskState::Starting,
+            source: Source::Executor,
+            executor: Some(task.key.task.as_executor()),
+            container: Some("c".parse().expect("an id")),
+            uuid: Some(UpdateId([7; 16])),
+            healthy: Some(true),
+            ..bare.clone()
+        };
+        let full = TaskStatus {
+            state: TaskState::Running,
+            reason: Some(mete_model::Reason::Reconciliation),
+            message: Some("words".to_owned()),
+            executor: Some("another".parse().expect("an id")),
+            check: Some(CheckAnswer::Tcp(Some(true))),
+            unreachable_time: Some(Timestamp::from_millis(2)),
+            ip_addresses: vec!["10.0.0.1".to_owned()],
+            limitation: Some(Limitation::Memory(1)),
+            original: Some(Arc::from(&b"said"[..])),
+            ..usual.clone()
+        };
+
+        for status in [&bare, &usual, &full] {
+            assert_eq!(*task.note(status.clone()), *status);
+        }
+
+        let told: Vec<TaskStatus> = task.reports.iter().map(|one| task.told(one)).collect();
+        assert_eq!(told, [bare, usual, full]);
     }
 }

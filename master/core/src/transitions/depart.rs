@@ -165,11 +165,7 @@ impl Cluster {
             return; // Its last update is on its way and will be acknowledged in the framework's place.
         }
         task.state = TaskState::Killing;
-        task.kill.get_or_insert(Kill {
-            grace_period: None,
-            told: 0,
-            by_drain: false,
-        });
+        task.kill.get_or_insert_with(|| Kill::unasked(false));
         self.tell_kill(now, key, out);
     }
 

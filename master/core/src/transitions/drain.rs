@@ -147,11 +147,7 @@ impl Cluster {
             return;
         }
         if let Some(task) = self.tasks.get_mut(key) {
-            task.kill.get_or_insert(Kill {
-                grace_period: None,
-                told: 0,
-                by_drain: true,
-            });
+            task.kill.get_or_insert_with(|| Kill::unasked(true));
         }
         self.tell_kill(now, key, out);
     }
@@ -162,7 +158,7 @@ impl Cluster {
 
     /// The grace period an agent is told for a task: what was asked for, and no more than is left when it drains.
     pub(crate) fn grace_left(&self, now: Timestamp, task: &Task) -> Option<Duration> {
-        let asked = task.kill.and_then(|kill| kill.grace_period);
+        let asked = task.kill.as_ref().and_then(|kill| kill.grace_period);
         let Some(drain) = self.drain_of(task) else {
             return asked;
         };
@@ -207,7 +203,7 @@ impl Cluster {
         if !task.holds_resources() && !told_so && status.timestamp < drain.since {
             return;
         }
-        let is_moved = task.kill.is_some_and(|kill| !kill.by_drain);
+        let is_moved = task.kill.as_ref().is_some_and(|kill| !kill.by_drain);
         if is_moved || (drain.leave_by().is_some() && task.kill.is_none()) {
             return;
         }

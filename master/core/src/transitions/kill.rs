@@ -37,11 +37,13 @@ impl Cluster {
         if !known.holds_resources() {
             return self.reconcile_one(now, framework, task, None, out);
         }
-        known.kill = Some(Kill {
+        let before = known.kill.as_deref();
+        let kill = Kill {
             grace_period,
-            told: known.kill.map_or(0, |kill| kill.told),
-            by_drain: known.kill.is_some_and(|kill| kill.by_drain),
-        });
+            told: before.map_or(0, |kill| kill.told),
+            by_drain: before.is_some_and(|kill| kill.by_drain),
+        };
+        known.kill = Some(Box::new(kill));
         let unreachable = known.state == TaskState::Unreachable;
         self.tell_kill(now, &key, out);
         if unreachable {
@@ -74,7 +76,7 @@ impl Cluster {
         let Some(task) = self.tasks.get(key) else {
             return;
         };
-        let told = task.kill.map_or(0, |kill| kill.told);
+        let told = task.kill.as_ref().map_or(0, |kill| kill.told);
         let orphan = self
             .frameworks
             .get(&key.framework)

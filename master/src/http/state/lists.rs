@@ -184,7 +184,7 @@ async fn tasks(
         };
         let all = view.tasks.values().chain(view.ended_tasks.values());
         let mut all: Vec<&Arc<Task>> = all.filter(is_meant).collect();
-        let began = |task: &Arc<Task>| task.statuses.first().map(|status| status.timestamp);
+        let began = |task: &Arc<Task>| task.reports.first().map(|report| report.timestamp);
         match asked.is_oldest_first() {
             true => all.sort_by_key(|task| began(task)),
             false => all.sort_by_key(|task| Reverse(began(task))),

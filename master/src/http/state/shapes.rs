@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mete_daemon::mesos_http::Built;
-use mete_master_core::Framework;
+use mete_master_core::{Framework, Task};
 use mete_model::{
     ExecutorSpec, FaultDomain, FrameworkInfo, Limit, MEBIBYTE, Resources, TaskLimits, TaskStatus,
 };
@@ -14,6 +14,7 @@ use mete_proto::json::{self as proto_json, Json};
 use mete_proto::mesos::v1 as wire;
 use prost::Message;
 use serde::Serialize;
+use serde::ser::{SerializeSeq as _, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -210,7 +211,7 @@ pub(super) struct TaskShape<'a> {
     pub(super) user: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) labels: Vec<LabelShape<'a>>,
-    pub(super) statuses: Vec<StatusShape<'a>>,
+    pub(super) statuses: ReportsShape<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discovery: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,6 +232,19 @@ impl<'a> LabelShape<'a> {
     /// Of its key and its value.
     pub(super) const fn of((key, value): (&'a str, Option<&'a str>)) -> Self {
         Self { key, value }
+    }
+}
+
+/// What was said of a task: one report of each state, made whole one after the other.
+pub(super) struct ReportsShape<'a>(pub(super) &'a Task);
+
+impl Serialize for ReportsShape<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.reports.len()))?;
+        for report in &self.0.reports {
+            list.serialize_element(&super::status_shape(&self.0.told(report)))?;
+        }
+        list.end()
     }
 }
 

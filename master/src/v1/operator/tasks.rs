@@ -107,8 +107,8 @@ impl<'a> Writer<'a> {
         encoded::put_id(out, AGENT, task.agent.as_str());
         encoded::put_enum(out, STATE, number(task.state));
         self.put_resources(out, task);
-        for one in &task.statuses {
-            status::put(out, STATUSES, one);
+        for report in &task.reports {
+            status::put(out, STATUSES, &task.told(report));
         }
         let unacknowledged = task.unacknowledged.as_ref();
         let latest = task.latest().map(|status| status.state);

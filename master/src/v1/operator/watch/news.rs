@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use mete_master_core::{Framework, Task, View};
-use mete_model::{TaskState, TaskStatus};
+use mete_master_core::{Framework, Report, Task, View};
+use mete_model::TaskState;
 use mete_proto::mesos::v1 as wire;
 use wire::master::{Event, event};
 
@@ -95,7 +95,7 @@ fn tasks(before: &View, now: &View, events: &mut Vec<Event>) {
         // One whose agent is heard of again comes back with it (as in Mesos).
         let was = was.filter(|was| !is_back(was, is));
         match was {
-            Some(was) => updates(&was.statuses, is, events),
+            Some(was) => updates(&was.reports, is, events),
             None => events.push(Event {
                 task_added: Some(event::TaskAdded {
                     task: told::one(now, is),
@@ -109,7 +109,7 @@ fn tasks(before: &View, now: &View, events: &mut Vec<Event>) {
             continue;
         };
         let was = before.tasks.get(&over.key);
-        updates(was.map_or(&[], |was| &was.statuses), over, events);
+        updates(was.map_or(&[], |was| &was.reports), over, events);
     }
 }
 
@@ -118,13 +118,13 @@ fn is_back(was: &Task, is: &Task) -> bool {
 }
 
 /// Each report that was not there before.
-fn updates(before: &[Arc<TaskStatus>], task: &Task, events: &mut Vec<Event>) {
+fn updates(before: &[Report], task: &Task, events: &mut Vec<Event>) {
     let state = wire::TaskState::from(task.state).into();
-    let news = task.statuses.iter().filter(|one| !before.contains(one));
-    events.extend(news.map(|status| Event {
+    let news = task.reports.iter().filter(|one| !before.contains(one));
+    events.extend(news.map(|report| Event {
         task_updated: Some(event::TaskUpdated {
             framework_id: (&task.key.framework).into(),
-            status: status.as_ref().into(),
+            status: (&task.told(report)).into(),
             state,
         }),
         ..bare(event::Type::TaskUpdated)
