@@ -2,13 +2,15 @@
 //! soon what becomes free is offered, alone and while many look.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use mete_benches::answers::{Answers, percentile};
 use mete_proto::mesos::v1::master;
 use prost::Message as _;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::agents::{Agents, Life, ROOM};
@@ -45,7 +47,7 @@ async fn questions(world: &mut World, size: Size, answers: &mut Answers) -> Resu
     answers.time("freed → offered, idle", offers);
     answers.time("/health, idle", health(world).await?);
     step("the same while five poll /state");
-    let pollers = Pollers::start(world);
+    let pollers = Pollers::start();
     let offers = freed(&agents, &mut framework).await;
     let healths = health(world).await;
     let polled = pollers.end().await?;
@@ -202,35 +204,49 @@ async fn health(world: &World) -> Result<Vec<Duration>> {
     Ok(took)
 }
 
-/// Read `/state` again and again.
-struct Pollers(
-    JoinSet<Result<Vec<Duration>>>,
-    tokio::sync::watch::Sender<bool>,
-);
+/// Read `/state` again and again, each on a thread of its own as if it were another program: what is timed meanwhile does
+/// not wait for them in here.
+struct Pollers {
+    threads: Vec<JoinHandle<Result<Vec<Duration>>>>,
+    ended: Arc<AtomicBool>,
+}
 
 impl Pollers {
-    fn start(world: &World) -> Self {
-        let (end, ended) = tokio::sync::watch::channel(false);
-        let mut pollers = JoinSet::new();
-        for _ in 0..POLLERS {
-            let (client, ended) = (world.client().clone(), ended.clone());
-            pollers.spawn(async move {
-                let mut took = Vec::new();
-                while !*ended.borrow() {
-                    took.push(read(client.get(World::url("/state"))).await?.0);
-                }
-                Ok(took)
-            });
-        }
-        Self(pollers, end)
+    fn start() -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let one = || {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || poll(&ended))
+        };
+        let threads = std::iter::repeat_with(one).take(POLLERS).collect();
+        Self { threads, ended }
     }
 
-    async fn end(mut self) -> Result<Vec<Duration>> {
-        self.1.send_replace(true);
+    /// Waits for the last answers; how long each took.
+    async fn end(self) -> Result<Vec<Duration>> {
+        self.ended.store(true, Ordering::Relaxed);
+        let all = tokio::task::spawn_blocking(|| {
+            let mut took = Vec::new();
+            for thread in self.threads {
+                let polled = thread.join();
+                took.extend(polled.map_err(|_| anyhow!("a poller panicked"))??);
+            }
+            anyhow::Ok(took)
+        });
+        all.await?
+    }
+}
+
+fn poll(ended: &AtomicBool) -> Result<Vec<Duration>> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build()?.block_on(async {
+        let client = mete_daemon::http_client::plain()
+            .timeout(PATIENCE)
+            .build()?;
         let mut took = Vec::new();
-        while let Some(polled) = self.0.join_next().await {
-            took.extend(polled??);
+        while !ended.load(Ordering::Relaxed) {
+            took.push(read(client.get(World::url("/state"))).await?.0);
         }
         Ok(took)
-    }
+    })
 }

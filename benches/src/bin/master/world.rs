@@ -80,11 +80,6 @@ impl World {
         format!("127.0.0.1:{PORT}")
     }
 
-    /// A client with connections of its own.
-    pub(crate) fn client(&self) -> &reqwest::Client {
-        &self.http
-    }
-
     /// Reads an answer whole: how long that took, and how many bytes it has.
     pub(crate) async fn get(&self, path: &str) -> Result<(Duration, usize)> {
         read(self.http.get(Self::url(path))).await

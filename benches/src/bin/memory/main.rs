@@ -1,11 +1,14 @@
-//! What the allocator takes of memory: live bytes on the heap, counted exactly by the process itself.
+//! What the allocator and the master's state take of memory: live bytes on the heap, counted exactly by the process itself.
 //!
 //! ```text
 //! cargo run --release -p mete-benches --bin memory -- [--json]
 //! ```
 //! Two clusters, as Mesos' own allocator was measured: 10,000 agents and 1,000 frameworks in roles of their own
 //! after a round that gave everything away; and 10,000 agents of which each of 50 frameworks has declined every
-//! one. Names of agents and frameworks count as far as the allocator keeps them.
+//! one. Names of agents and frameworks count as far as the allocator keeps them. Then the whole state of a master with
+//! 10,000 agents and 100,000 tasks, see `state`.
+
+mod state;
 
 use std::fs;
 
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let full = full()?;
     let per_filter = bytes_per_filter()?;
+    let state = state::state(AGENTS)?;
     let mebibytes = |bytes: usize| (bytes as f64 / f64::from(1 << 20) * 100.0).round() / 100.0;
     let (mib, peak_mib) = (mebibytes(full.bytes), mebibytes(full.peak_bytes));
     let resident_mib = mebibytes(full.resident_bytes);
@@ -60,12 +64,18 @@ fn main() -> Result<()> {
             "resident_mib": resident_mib,
             "filters": filters,
             "bytes_per_filter": per_filter,
+            "state_bytes_per_agent": state.per_agent,
+            "state_bytes_per_task": state.per_task,
         });
         println!("{answer}");
     } else {
         println!("{AGENTS} agents, {ROLES} roles, a framework in each, everything on offer:");
         println!("  {mib} MiB, {peak_mib} at most, {resident_mib} resident in the process");
         println!("{filters} filters: {per_filter} bytes each");
+        println!(
+            "a master's state: {} bytes an agent, {} a task",
+            state.per_agent, state.per_task
+        );
     }
     Ok(())
 }
