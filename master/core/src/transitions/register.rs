@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mete_model::{
     AgentId, Endpoint, FrameworkId, FrameworkInfo, Reason, Resources, Role, TaskKey, TaskState,
-    Timestamp,
+    TaskStatus, Timestamp,
 };
 use mete_placement::AgentFacts;
 use tracing::{debug, info, warn};
@@ -82,7 +82,15 @@ impl Cluster {
         for framework in outdated {
             self.tell_agent(&id, MessageToAgent::UpdateFramework { framework }, out);
         }
-        self.take_in_tasks(now, (&id, was_unreachable), brought, out);
+        let newcomer = Newcomer {
+            agent: &id,
+            was_unreachable,
+            drains: self
+                .agents
+                .get(&id)
+                .is_some_and(|agent| agent.drain().is_some()),
+        };
+        self.take_in_tasks(now, &newcomer, brought, out);
         self.take_in_executors(&id, executors, out);
         self.tell_missed_exits(&id, executors_before, exited, out);
         self.take_first_updates(&id, unacknowledged, out);
@@ -289,11 +297,11 @@ impl Cluster {
         self.frameworks.all.insert(id, Arc::new(framework));
     }
 
-    /// Takes in what the agent brings, each task once; whether it could not be reached before decides what is told.
+    /// Takes in what the agent brings, each task once.
     fn take_in_tasks(
         &mut self,
         now: Timestamp,
-        agent: (&AgentId, bool),
+        newcomer: &Newcomer<'_>,
         brought: Vec<AgentTask>,
         out: &mut Out,
     ) {
@@ -303,7 +311,7 @@ impl Cluster {
             let framework = known.map_or(&task.framework, |known| &known.id);
             let key = tasks::key(framework, &task.spec.id);
             if seen.insert(key.clone()) {
-                self.take_in_task(now, agent, &key, task, out);
+                self.take_in_task(now, newcomer, &key, task, out);
             }
         }
     }
@@ -312,24 +320,29 @@ impl Cluster {
     fn take_in_task(
         &mut self,
         now: Timestamp,
-        (agent, was_unreachable): (&AgentId, bool),
+        newcomer: &Newcomer<'_>,
         key: &TaskKey,
         brought: AgentTask,
         out: &mut Out,
     ) {
-        if let Some(other) = self.tasks.get(key).filter(|task| task.agent != *agent) {
+        let (agent, known) = (newcomer.agent, self.tasks.get(key));
+        let is_known = known.is_some();
+        if let Some(other) = known.filter(|task| task.agent != *agent) {
             warn!(task = %key, %agent, other = %other.agent, "task runs on two agents; the newcomer is killed");
             return self.kill_twin(agent, key, out);
         }
         let is_over = brought.status.state.is_terminal();
-        if is_over && self.tasks.get(key).is_none() && self.tasks.was_ended_by_master(agent, key) {
+        if is_over && !is_known && self.tasks.was_ended_by_master(agent, key) {
             return; // An end that was told stays told.
         }
         let own = brought.spec.executor.as_ref();
         let executor = brought.executor.as_ref().or(own).map(Arc::clone);
         // A master that was restarted since does not know of which tasks it was told that they cannot be reached.
-        let may_be_missed = was_unreachable && self.tasks.get(key).is_none() && !is_over;
-        let resumed = self.settle_state(agent, key, brought) || may_be_missed;
+        let may_be_missed = newcomer.was_unreachable && !is_known && !is_over;
+        let resumed = match is_known {
+            true => self.settle_state(key, brought.status),
+            false => self.take_in_unknown(agent, key, brought),
+        } || may_be_missed;
         let Some(task) = self.tasks.get(key).map(Arc::clone) else {
             return;
         };
@@ -351,13 +364,13 @@ impl Cluster {
             self.orphan(now, key, out);
         } else if task.is_to_end() {
             self.tell_kill(now, key, out);
-        } else {
+        } else if newcomer.drains {
             self.kill_to_drain(now, key, out);
         }
     }
 
-    /// Puts a task where its agent says it is; true when it was unreachable and lives.
-    fn settle_state(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) -> bool {
+    /// A task of which this master has not heard; false: nobody was told that it could not be reached.
+    fn take_in_unknown(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) -> bool {
         let AgentTask {
             mut spec,
             role,
@@ -365,25 +378,27 @@ impl Cluster {
             executor,
             ..
         } = brought;
-        if self.tasks.get(key).is_none() {
-            let role = match role {
-                Some(role) => self.role_as_known(&key.framework, role),
-                None => self.only_role(&key.framework),
-            };
-            if let Some(agent) = self.agents.get(agent) {
-                spec.resources = spec.resources.with_volumes_as_in(&agent.info.resources);
-            }
-            let mut task = Task::new(key.clone(), agent.clone(), role, &spec);
-            if let Some(executor) = executor {
-                task.executor = Some(executor.id.clone());
-            }
-            task.state = status.state;
-            task.note(status);
-            // Of these there may be a hundred thousand in a second.
-            debug!(task = %key, %agent, state = %task.state, "task taken in");
-            self.tasks.insert(task);
-            return false;
+        let role = match role {
+            Some(role) => self.role_as_known(&key.framework, role),
+            None => self.only_role(&key.framework),
+        };
+        if let Some(agent) = self.agents.get(agent) {
+            spec.resources = spec.resources.with_volumes_as_in(&agent.info.resources);
         }
+        let mut task = Task::new(key.clone(), agent.clone(), role, &spec);
+        if let Some(executor) = executor {
+            task.executor = Some(executor.id.clone());
+        }
+        task.state = status.state;
+        task.note(status);
+        // Of these there may be a hundred thousand in a second.
+        debug!(task = %key, %agent, state = %task.state, "task taken in");
+        self.tasks.insert(task);
+        false
+    }
+
+    /// Puts a task where its agent says it is; true when it was unreachable and lives.
+    fn settle_state(&mut self, key: &TaskKey, status: TaskStatus) -> bool {
         let Some(task) = self.tasks.get_mut(key) else {
             return false;
         };
@@ -433,6 +448,9 @@ impl Cluster {
         brought: &[AgentTask],
         out: &mut Out,
     ) {
+        if self.tasks.is_none_on(agent) {
+            return;
+        }
         let there: BTreeSet<TaskKey> = brought
             .iter()
             .map(|task| tasks::key(&task.framework, &task.spec.id))
@@ -461,6 +479,15 @@ impl Cluster {
             }
         }
     }
+}
+
+/// An agent that has just been let in, with what it brings.
+struct Newcomer<'a> {
+    agent: &'a AgentId,
+    /// Its frameworks may have been told that it could not be reached.
+    was_unreachable: bool,
+    /// Its tasks are to end.
+    drains: bool,
 }
 
 /// A framework of which nothing is known but that it has tasks.

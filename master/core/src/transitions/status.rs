@@ -32,14 +32,16 @@ impl Cluster {
     /// Takes news from an agent that is connected. News of a task that is not known goes up all the same: its end was
     /// acknowledged once, and the acknowledgement did not reach the agent.
     pub(crate) fn take_update(&mut self, agent: &AgentId, mut update: Update, out: &mut Out) {
-        let mut key = tasks::key(&update.framework, &update.status.task);
-        self.note_drain(agent, &key, &mut update.status);
-        let Some(framework) = self.frameworks.get(&key.framework) else {
+        let Some(framework) = self.frameworks.get(&update.framework) else {
+            let key = tasks::key(&update.framework, &update.status.task);
             warn!(task = %key, %agent, "update for a framework that is not known");
             self.count().updates_dropped += 1;
             return;
         };
         let completed = framework.is_completed();
+        // Names that share their text are not read to find that they are equal.
+        let mut key = tasks::key(&framework.id, &update.status.task);
+        self.note_drain(agent, &key, &mut update.status);
         if let Some(task) = self.tasks.get(&key) {
             if task.agent != *agent {
                 warn!(task = %key, %agent, other = %task.agent, "update for a task that runs on another agent");
@@ -47,7 +49,6 @@ impl Cluster {
                 self.acknowledge_in_its_place(agent, &key, update.status.uuid, out);
                 return;
             }
-            // What names share is not read again to find that they are equal.
             key = task.key.clone();
         } else if update.is_of_the_end() && self.tasks.was_ended_by_master(agent, &key) {
             debug!(task = %key, %agent, "its end was told by the master");
