@@ -322,10 +322,10 @@ impl Client {
         offers: impl IntoIterator<Item = &'a OfferId>,
     ) -> Result<(), CallError> {
         self.send(Call {
-            accept_inverse_offers: Some(call::AcceptInverseOffers {
+            accept_inverse_offers: Some(Box::new(call::AcceptInverseOffers {
                 inverse_offer_ids: offers.into_iter().map(wire::OfferId::from).collect(),
                 filters: None,
-            }),
+            })),
             ..of_type(call::Type::AcceptInverseOffers)
         })
     }
@@ -340,10 +340,10 @@ impl Client {
         filters: Filters,
     ) -> Result<(), CallError> {
         self.send(Call {
-            decline_inverse_offers: Some(call::DeclineInverseOffers {
+            decline_inverse_offers: Some(Box::new(call::DeclineInverseOffers {
                 inverse_offer_ids: offers.into_iter().map(wire::OfferId::from).collect(),
                 filters: Some(filters.into()),
-            }),
+            })),
             ..of_type(call::Type::DeclineInverseOffers)
         })
     }
@@ -425,11 +425,11 @@ impl Client {
         grace: Option<Duration>,
     ) -> Result<(), CallError> {
         self.send(Call {
-            kill: Some(call::Kill {
+            kill: Some(Box::new(call::Kill {
                 task_id: task.into(),
                 agent_id: agent.map(wire::AgentId::from),
                 kill_policy: grace.map(kill_policy),
-            }),
+            })),
             ..of_type(call::Type::Kill)
         })
     }
@@ -487,12 +487,12 @@ impl Client {
         uuid: UpdateId,
     ) -> Result<(), CallError> {
         self.send(Call {
-            acknowledge_operation_status: Some(call::AcknowledgeOperationStatus {
+            acknowledge_operation_status: Some(Box::new(call::AcknowledgeOperationStatus {
                 agent_id: Some(agent.into()),
                 uuid: ids::uuid(uuid),
                 operation_id: operation.into(),
                 ..call::AcknowledgeOperationStatus::default()
-            }),
+            })),
             ..of_type(call::Type::AcknowledgeOperationStatus)
         })
     }

@@ -29,12 +29,14 @@ const FILES: [&str; 10] = [
 const FOREIGN: &str = ".google.";
 
 /// What few messages have, and all would have room for: a resource is a fifth as large without room for a disk's source.
-const RARE_AND_LARGE: [&str; 20] = [
+const RARE_AND_LARGE: [&str; 29] = [
     ".mesos.v1.Resource.disk",
     ".mesos.v1.TaskInfo.executor",
     ".mesos.v1.TaskInfo.container",
     ".mesos.v1.TaskInfo.check",
     ".mesos.v1.TaskInfo.health_check",
+    ".mesos.v1.TaskStatus.check_status",
+    ".mesos.v1.TaskStatus.limitation",
     ".mesos.v1.Task.container",
     ".mesos.v1.Task.health_check",
     ".mesos.v1.Offer.Operation.launch_group",
@@ -44,12 +46,19 @@ const RARE_AND_LARGE: [&str; 20] = [
     ".mesos.v1.Offer.Operation.destroy_disk",
     ".mesos.v1.scheduler.Call.subscribe",
     ".mesos.v1.scheduler.Call.update_framework",
+    ".mesos.v1.scheduler.Call.kill",
+    ".mesos.v1.scheduler.Call.message",
+    ".mesos.v1.scheduler.Call.shutdown",
+    ".mesos.v1.scheduler.Call.accept_inverse_offers",
+    ".mesos.v1.scheduler.Call.decline_inverse_offers",
+    ".mesos.v1.scheduler.Call.acknowledge_operation_status",
     ".mesos.v1.scheduler.Event.subscribed",
     ".mesos.v1.scheduler.Event.update",
     ".mesos.v1.scheduler.Event.update_operation_status",
     ".mete.v1.MasterMessage.message.run_task",
     ".mete.v1.MasterMessage.message.run_group",
     ".mete.v1.AgentMessage.message.register",
+    ".mete.v1.AgentTask.executor_info",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

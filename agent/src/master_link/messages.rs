@@ -286,7 +286,7 @@ fn agent_task(task: &Task, executors: &[Arc<Executor>]) -> wire::AgentTask {
         framework_id: framework_id(&task.key.framework),
         task_info: (&*task.spec).into(),
         latest_status: (&task.latest).into(),
-        executor_info: executor.map(|executor| (&*executor.spec).into()),
+        executor_info: executor.map(|executor| Box::new((&*executor.spec).into())),
     }
 }
 

@@ -92,7 +92,7 @@ fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
         spec: TaskSpec::try_from(&task.task_info).within("task_info")?,
         executor: task
             .executor_info
-            .as_ref()
+            .as_deref()
             .map(|info| ExecutorSpec::try_from(info).map(Arc::new))
             .transpose()
             .within("executor_info")?,

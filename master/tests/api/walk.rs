@@ -59,7 +59,7 @@ async fn a_task_goes_all_the_way() {
         ..call::Kill::default()
     };
     let kill = mete_proto::mesos::v1::scheduler::Call {
-        kill: Some(kill),
+        kill: Some(Box::new(kill)),
         ..bare(call::Type::Kill)
     };
     framework.say(kill).await;

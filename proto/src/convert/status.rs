@@ -56,13 +56,13 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
                 .map(|bytes| update_id("uuid", bytes))
                 .transpose()?,
             healthy: status.healthy,
-            check: status.check_status.as_ref().and_then(check::answer),
+            check: status.check_status.as_deref().and_then(check::answer),
             unreachable_time: status
                 .unreachable_time
                 .map(|time| moment_of("unreachable_time", time))
                 .transpose()?,
             ip_addresses: ip_addresses(status.container_status.as_ref()),
-            limitation: status.limitation.as_ref().and_then(limited),
+            limitation: status.limitation.as_deref().and_then(limited),
             original: None,
         })
     }
@@ -152,7 +152,7 @@ impl From<&TaskStatus> for wire::TaskStatus {
             healthy: status.healthy,
             check_status: status
                 .check
-                .map(check::answer_to_wire)
+                .map(|answer| Box::new(check::answer_to_wire(answer)))
                 .or(came.check_status),
             source: Some(wire::task_status::Source::from(status.source).into()),
             reason: status
@@ -161,7 +161,7 @@ impl From<&TaskStatus> for wire::TaskStatus {
             uuid: status.uuid.map(uuid),
             container_status,
             unreachable_time: status.unreachable_time.map(time_info),
-            limitation: status.limitation.map(limitation),
+            limitation: status.limitation.map(|of| Box::new(limitation(of))),
             ..came
         }
     }
