@@ -122,6 +122,8 @@ impl Node {
         }
         info!(executor = %key.executor, framework = %key.framework, note, "executor is being ended");
         let launching = executor.phase == ExecutorPhase::Starting;
+        // Nobody can ask one that does not run yet: should the next agent find it running, it is killed.
+        let grace = if launching { Duration::ZERO } else { grace };
         self.custom_executors.edit(key, |one| {
             one.phase = ExecutorPhase::Ending(Ending {
                 next: now + grace,
@@ -391,8 +393,17 @@ impl Node {
             key: task,
             container,
         });
-        if one.ending().is_some() {
-            self.kill_executor(now, key, out);
+        if let Some(next) = one.ending().map(|ending| ending.next) {
+            // It goes on with the grace that it was given; no clock gives it more.
+            let next = next.min(now + shutdown_grace(&one.spec));
+            if next <= now {
+                return self.kill_executor(now, key, out);
+            }
+            self.custom_executors.edit(key, |one| {
+                if let ExecutorPhase::Ending(ending) = &mut one.phase {
+                    ending.next = next;
+                }
+            });
         } else {
             let patience = self.settings.executor_reregistration_timeout;
             self.await_executor(now, key, patience, true, out);

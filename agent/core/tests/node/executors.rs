@@ -328,6 +328,24 @@ fn a_shutdown_is_asked_for_then_forced_after_the_grace_period() {
 }
 
 #[test]
+fn the_grace_of_a_shutdown_outlives_a_restart_of_the_agent() {
+    let mut world = attended();
+    world.order(NOON, Order::ShutdownExecutor(own()));
+
+    let adopted = restart(&mut world, Found::Running);
+    let early = world.step(at(6.9), Input::Deadline);
+    let forced = world.step(at(7.0), Input::Deadline);
+
+    let container = world.its_container();
+    let kill = Action::Kill {
+        key: key("own"),
+        container,
+    };
+    assert!(!adopted.contains(&kill) && !early.contains(&kill));
+    assert!(forced.contains(&kill));
+}
+
+#[test]
 fn an_executor_ends_with_its_framework_and_nobody_is_told_of_its_tasks() {
     let mut world = attended();
     let framework = key("x").framework;
