@@ -146,6 +146,27 @@ fn bounded<T>(length: usize, said: T) -> Result<T, Refusal> {
     Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, why))
 }
 
+/// What only a master can know of a task, and what is so before its executor hears of it. Mesos refuses the latter alone,
+/// and gives resources away that a task of the others still uses.
+const fn is_the_masters(state: wire::TaskState) -> bool {
+    match state {
+        wire::TaskState::TaskStaging
+        | wire::TaskState::TaskUnreachable
+        | wire::TaskState::TaskGoneByOperator
+        | wire::TaskState::TaskUnknown => true,
+        wire::TaskState::TaskStarting
+        | wire::TaskState::TaskRunning
+        | wire::TaskState::TaskKilling
+        | wire::TaskState::TaskFinished
+        | wire::TaskState::TaskFailed
+        | wire::TaskState::TaskKilled
+        | wire::TaskState::TaskError
+        | wire::TaskState::TaskLost
+        | wire::TaskState::TaskDropped
+        | wire::TaskState::TaskGone => false,
+    }
+}
+
 /// How a task goes, by the rules of Mesos.
 fn news(key: &ExecutorKey, mut said: wire::TaskStatus) -> Result<TaskStatus, Refusal> {
     if said.source() != wire::task_status::Source::Executor || said.source.is_none() {
@@ -154,8 +175,11 @@ fn news(key: &ExecutorKey, mut said: wire::TaskStatus) -> Result<TaskStatus, Ref
     if said.uuid.is_none() {
         return Err(missing("status.uuid"));
     }
-    if said.state() == wire::TaskState::TaskStaging {
-        let why = "status.state is TASK_STAGING, which is no news of an executor";
+    if is_the_masters(said.state()) {
+        let why = format!(
+            "status.state is {}, which is no news of an executor",
+            said.state().as_str_name()
+        );
         return Err(Refusal::bad(why));
     }
     let executor = said
