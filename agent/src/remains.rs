@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +37,16 @@ fn leave_networks(networks: &Networks, tasks: &[TaskDir]) {
     if let Err(error) = networks.tear_down() {
         warn!(%error, "networks of ended containers stay");
     }
+}
+
+/// The sandbox of a task that runs, of those whose directories are in `tasks`, that is not below `root` and not where it was any
+/// more: the work directory was moved. Blocks.
+pub(crate) fn left_behind(tasks: &Path, root: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(tasks).into_iter().flatten().flatten();
+    let tasks = entries.map(|task| TaskDir::new(task.path()));
+    let running = tasks.filter(shims::has_running_shim);
+    let mut sandboxes = running.filter_map(|task| shims::sandbox_of(&task));
+    sandboxes.find(|sandbox| !sandbox.starts_with(root) && !sandbox.exists())
 }
 
 /// Kills every task in the work directory of the agent called `name`, which must not run any more, and removes their

@@ -9,7 +9,7 @@ mod error; // why it ends
 mod parts; // what it is made of, put together
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ use crate::images::{self, Images};
 use crate::inventory::{self, Inventory};
 use crate::journal::AgentJournal;
 use crate::places::{Places, WORK_DIR_MODE};
+use crate::remains;
 use crate::sandbox::Reserve;
 use crate::secrets::Secrets;
 use crate::shims::Executable;
@@ -85,6 +86,10 @@ pub async fn run_with(
     directory::make(&options.work_dir, WORK_DIR_MODE)?;
     let places = Places::open(&options.work_dir).map_err(RunError::WorkDir)?;
     let store = open_store(&places).await?;
+    let (tasks, root) = (places.tasks(), places.root().to_owned());
+    if let Some(sandbox) = spawn_blocking(move || remains::left_behind(&tasks, &root)).await? {
+        return Err(moved(&sandbox).into());
+    }
     let inventory = measure(&options, &places).await?;
     let permissions = permissions(&options, &places).await?;
     let containerizer = set_up_containers(&options, &places, shim, permissions.clone()).await?;
@@ -135,6 +140,16 @@ async fn open_store(places: &Places) -> Result<Redb, RunError> {
         }),
         opened => Ok(opened?),
     }
+}
+
+/// In a work directory that was moved, what runs would fail piece by piece: the agent does not begin, and does nothing to it.
+fn moved(sandbox: &Path) -> Faults {
+    let reason = format!(
+        "tasks run here that were begun elsewhere, one of them in {}: the directory was moved; they run on, and the agent starts \
+         where it was before",
+        sandbox.display()
+    );
+    Faults(vec![Fault::new("work-dir", reason)])
 }
 
 async fn measure(options: &Options, places: &Places) -> Result<Inventory, RunError> {

@@ -35,7 +35,8 @@ pub use executable::Executable;
 pub(crate) use remains::read as read_file;
 use remains::read;
 pub(crate) use remains::{
-    end_stuck_shim, has_running_shim, images_of, members_without_groups, plan_of, stop_signal_of,
+    end_stuck_shim, has_running_shim, images_of, members_without_groups, plan_of, sandbox_of,
+    stop_signal_of,
 };
 pub use remains::{kill_remains, signal};
 

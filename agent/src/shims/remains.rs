@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -115,6 +115,12 @@ pub(crate) fn stop_signal_of(dir: &TaskDir) -> Signal {
     number
         .and_then(Signal::from_named_raw)
         .unwrap_or(Signal::TERM)
+}
+
+/// Where a task's files are, as it was begun.
+pub(crate) fn sandbox_of(dir: &TaskDir) -> Option<PathBuf> {
+    let launch = read::<Launch>(&dir.launch()).ok();
+    launch.map(|launch| PathBuf::from(launch.sandbox))
 }
 
 /// Digests of the images that a task's container is made of.

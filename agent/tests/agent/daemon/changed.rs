@@ -115,6 +115,40 @@ async fn an_agent_without_room_for_its_tasks_does_not_start_and_they_run_on() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_directory_was_moved_does_not_start_while_tasks_have_their_files_in_the_old_place()
+ {
+    let mut master = Master::start().await;
+    let mut work = Work::new();
+    let agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    link.run(&task("t", "echo $$; exec sleep 1000")).await;
+    link.until(TaskState::Running).await;
+    let pid = work.said("t", "stdout").await;
+    agent.kill().await;
+    let place = work.path.clone();
+    let moved = work.beside().join("moved");
+    std::fs::rename(&place, &moved).unwrap();
+
+    work.path = moved.clone();
+    let refused = work.start(master.address, &[]).ended().await.unwrap_err();
+    std::fs::rename(&moved, &place).unwrap();
+    work.path = place.clone();
+    let agent = work.start(master.address, &[]);
+    let (mut link, register) = master.admit().await;
+
+    let said = mete_daemon::chain(&refused);
+    assert_eq!(Exit::of(&refused), Exit::Usage, "{said}");
+    let place = place.display().to_string();
+    assert!(said.contains("work-dir") && said.contains(&place), "{said}");
+    let status = TaskStatus::try_from(&register.tasks[0].latest_status).unwrap();
+    assert_eq!(status.state, TaskState::Running);
+    assert_eq!(work.said("t", "stdout").await, pid, "the same process");
+    link.kill("t").await;
+    link.until(TaskState::Killed).await;
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_agent_with_another_name_finds_what_it_has_made_on_the_machine() {
     let Some(mut scene) = with_bridge(&[EVERY_PORT]).await else {
         return;
