@@ -65,6 +65,18 @@ pub enum NetworkError {
         "every range from 172.31.0.0/24 to 172.31.255.0/24 is in use on this machine; give one with --bridge-subnet"
     )]
     NoRange,
+    /// The range that the operator has given is another's.
+    #[error(
+        "{range} of --bridge-subnet holds {address} of {device}, which is not this agent's bridge"
+    )]
+    Taken {
+        /// What was given.
+        range: Range,
+        /// An address in it.
+        address: Ipv4Addr,
+        /// The device that has it.
+        device: String,
+    },
     /// A program did not do its work.
     #[error("{program}: {said}")]
     Program {

@@ -35,7 +35,7 @@ impl Bridge<'_> {
         lock.lock().map_err(NetworkError::io(LOCK))?;
         self.down()?;
         let range = match wanted {
-            Some(range) => range,
+            Some(range) => self.given_range(range)?,
             None => self.free_range()?,
         };
         self.add(range)?;
@@ -66,6 +66,20 @@ impl Bridge<'_> {
         forward()?;
         info!(bridge = name, addresses = %range, "bridge of containers is up");
         Ok(())
+    }
+
+    /// The range that an operator has given, unless another device has an address in it: of two bridges with one address one leads
+    /// nowhere. Wider routes may touch it, as the narrower one counts.
+    fn given_range(&self, range: Range) -> Result<Range, NetworkError> {
+        let used = self.programs.show(&["-4", "-o", "addr", "show"])?;
+        match used.lines().find_map(|line| address_within(range, line)) {
+            Some((address, device)) => Err(NetworkError::Taken {
+                range,
+                address,
+                device: device.to_owned(),
+            }),
+            None => Ok(range),
+        }
     }
 
     /// A range that no address and no route of this machine touches. Where it is begun to look differs from agent to
@@ -166,6 +180,15 @@ impl Bridge<'_> {
     }
 }
 
+/// The address in a line of `ip -o addr show` (`2: eth0    inet 10.0.0.5/24 brd …`) and its device, if it lies in the range.
+fn address_within(range: Range, line: &str) -> Option<(Ipv4Addr, &str)> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let device = words.next()?;
+    let address = words.skip_while(|word| *word != "inet").nth(1)?;
+    let address = address.split('/').next()?.parse().ok()?;
+    range.holds(address).then_some((address, device))
+}
+
 /// The link address (MAC) of who has an address on the bridge: `02:42:` and the four bytes of it, as Docker's. Neighbours
 /// remember which link address an address has had, for half a minute and longer; so they are right about who gets it next.
 fn link_address(address: Ipv4Addr) -> String {
@@ -183,4 +206,25 @@ fn forward() -> Result<(), NetworkError> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_with_an_address_in_the_range_is_found() {
+        let range: Range = "172.31.5.0/24".parse().unwrap();
+        let bridge =
+            "7: mete-1f    inet 172.31.5.1/24 scope global mete-1f\\       valid_lft forever";
+        let wider = "2: eth0    inet 172.31.0.9/16 brd 172.31.255.255 scope global eth0";
+        let tunnel = "3: tun0    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0";
+
+        let found = address_within(range, bridge);
+
+        assert_eq!(found, Some((range.gateway(), "mete-1f")));
+        assert_eq!(address_within(range, wider), None);
+        assert_eq!(address_within(range, tunnel), None);
+        assert_eq!(address_within(range, ""), None);
+    }
 }

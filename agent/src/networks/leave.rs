@@ -120,6 +120,9 @@ impl Networks {
             return self.down(programs, &mut held);
         }
         if let Some(range) = held.bridge {
+            if let Some(wanted) = self.options.bridge_subnet.filter(|wanted| *wanted != range) {
+                warn!(%wanted, %range, "containers are on the bridge: it has other addresses once none is");
+            }
             bridge.again(range, &links)?;
         }
         info!(

@@ -581,3 +581,31 @@ fn with_network(id: &str, name: &str) -> TaskSpec {
         };
     })
 }
+
+#[tokio::test]
+async fn a_range_that_another_bridge_has_is_refused_and_the_other_is_left_alone() {
+    const SUBNET: &str = "--bridge-subnet=172.30.211.0/24";
+    let Some(mut one) = with_bridge(&[EVERY_PORT, SUBNET]).await else {
+        return;
+    };
+    let served = serve(&mut one.link, "one").await;
+    let Some(mut other) = with_bridge(&[EVERY_PORT, SUBNET]).await else {
+        return;
+    };
+
+    let port = (free_port(), Transport::Tcp);
+    other.link.run(&bridged("other", SERVE, &[port])).await;
+    let failed = other.link.until(TaskState::Failed).await;
+
+    let said = failed.message.unwrap_or_default();
+    assert!(
+        said.contains("172.30.211.0/24") && said.contains("172.30.211.1"),
+        "{said}"
+    );
+    assert_served([served, served]).await;
+    other.end().await;
+    one.link.kill("one").await;
+    one.link.until(TaskState::Killed).await;
+    let work = one.end().await;
+    assert_eq!(work.networks().traces(), [""; 0]);
+}
