@@ -2,6 +2,7 @@
 //! as everywhere.
 
 mod attach; // at the terminal of a task
+mod printed; // what tasks print, and how far it is told
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::exec_ended::How;
 use mete_proto::mete::v1::exec_request::Message as Asked;
 use mete_proto::mete::v1::exec_response::Message as Answer;
-use mete_proto::mete::v1::follow_response::Message as Printed;
 use mete_proto::mete::v1::tasks_server::{Tasks, TasksServer};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -24,7 +24,6 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::named::NameError;
-use crate::output::{self, Piece};
 use crate::sessions::{Heard, Said, SessionError};
 use crate::task_desk::{DeskError, TaskDesk};
 
@@ -107,18 +106,9 @@ impl Tasks for Service {
         request: Request<wire::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let asked = request.into_inner();
-        let wanted = output::Wanted {
-            stdout: !asked.without_stdout(),
-            stderr: !asked.without_stderr(),
-            tail_bytes: asked.tail_bytes,
-            once: asked.once(),
-        };
-        let followed = self
-            .0
-            .follow(&asked.task_id, asked.framework_id.as_deref(), wanted)
-            .await;
-        let pieces = followed.map_err(|error| refusal(&error))?;
-        Ok(Response::new(Box::pin(pieces.map(printed).map(Ok))))
+        let answers = printed::answers(&self.0, &asked).await;
+        let answers = answers.map_err(|error| refusal(&error))?;
+        Ok(Response::new(Box::pin(answers.map(Ok))))
     }
 }
 
@@ -248,17 +238,6 @@ fn how(end: End) -> How {
         End::NotStarted { reason, errno, .. } => {
             How::NotStarted(wire::NotStarted { reason, errno })
         }
-    }
-}
-
-fn printed(piece: Piece) -> wire::FollowResponse {
-    let message = match piece {
-        Piece::Stdout(bytes) => Printed::Stdout(bytes),
-        Piece::Stderr(bytes) => Printed::Stderr(bytes),
-        Piece::Gap { is_stderr } => Printed::Gap(wire::FollowGap { is_stderr }),
-    };
-    wire::FollowResponse {
-        message: Some(message),
     }
 }
 

@@ -107,7 +107,7 @@ fn if_it_runs(task: &Arc<Task>) -> Result<Arc<Task>, NameError> {
     }
 }
 
-/// The newest run of the task that is meant, as long as its sandbox is kept.
+/// The newest run of the task that is meant, or the one in `container`, as long as its sandbox is kept.
 ///
 /// # Errors
 /// [`NameError`].
@@ -115,6 +115,7 @@ pub(crate) fn newest_run(
     view: &View,
     task: &str,
     framework: Option<&str>,
+    container: Option<&str>,
 ) -> Result<Run, NameError> {
     let live = view
         .tasks
@@ -137,6 +138,7 @@ pub(crate) fn newest_run(
     let mut seen = BTreeSet::new();
     let newest: Vec<Run> = live
         .chain(kept)
+        .filter(|run| container.is_none_or(|id| run.container.as_str() == id))
         .filter(|run| is_meant(&run.key, task, framework) && seen.insert(run.key.clone()))
         .collect();
     one_of(&newest, task, |run| &run.key).cloned()

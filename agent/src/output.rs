@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::sandbox::Sandbox;
-use tail::{Step, Tail};
+pub(crate) use tail::Place;
+use tail::{Begin, Step, Tail};
 use wake::Wake;
 
 /// Pieces that wait for a slow reader, each of at most 64 KiB.
@@ -32,6 +33,8 @@ pub(crate) struct Wanted {
     pub(crate) stderr: bool,
     /// Begin so many bytes before the end of the current file; `None`: with the oldest that is kept.
     pub(crate) tail_bytes: Option<u64>,
+    /// Go on there instead; a stream of which it says nothing begins with the oldest.
+    pub(crate) from: Option<Point>,
     /// End with what there is now.
     pub(crate) once: bool,
 }
@@ -42,8 +45,24 @@ impl Wanted {
         stdout: true,
         stderr: true,
         tail_bytes: Some(0),
+        from: None,
         once: false,
     };
+
+    fn begin(&self, place: impl Fn(&Point) -> Option<Place>) -> Begin {
+        match (&self.from, self.tail_bytes) {
+            (Some(point), _) => place(point).map_or(Begin::Oldest, Begin::At),
+            (None, Some(bytes)) => Begin::BeforeEnd(bytes),
+            (None, None) => Begin::Oldest,
+        }
+    }
+}
+
+/// How far each stream is told; `None`: nothing has been there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) stdout: Option<Place>,
+    pub(crate) stderr: Option<Place>,
 }
 
 /// A part of what a task prints.
@@ -57,6 +76,13 @@ pub(crate) enum Piece {
     },
 }
 
+/// A piece, and how far its stream is told with it. The first has no piece: where both streams begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) piece: Option<Piece>,
+    pub(crate) until: Point,
+}
+
 /// What is followed, its beginning found.
 pub(crate) struct Followed {
     place: PathBuf,
@@ -67,10 +93,12 @@ pub(crate) struct Followed {
 impl Followed {
     /// Finds where each wanted stream begins: what is printed from here on is told, however late whoever asked is heard.
     pub(crate) async fn begin(place: PathBuf, wanted: Wanted) -> Self {
-        let mut tails: Vec<Tail> = [(STDOUT, wanted.stdout), (STDERR, wanted.stderr)]
-            .into_iter()
-            .filter(|(_, wanted)| *wanted)
-            .map(|(name, _)| Tail::new(name, wanted.tail_bytes, wanted.once))
+        let stdout = (STDOUT, wanted.begin(|point| point.stdout));
+        let stderr = (STDERR, wanted.begin(|point| point.stderr));
+        let streams = [(wanted.stdout, stdout), (wanted.stderr, stderr)].into_iter();
+        let mut tails: Vec<Tail> = streams
+            .filter(|(is_wanted, _)| *is_wanted)
+            .map(|(_, (name, begin))| Tail::new(name, begin, wanted.once))
             .collect();
         let at = place.clone();
         let begun = spawn_blocking(move || {
@@ -87,13 +115,20 @@ impl Followed {
     }
 
     /// Tells pieces until `running` is false and all is told, or nobody hears any more.
-    pub(crate) async fn tell(self, running: impl Fn() -> bool, pieces: mpsc::Sender<Piece>) {
+    pub(crate) async fn tell(self, running: impl Fn() -> bool, pieces: mpsc::Sender<Told>) {
         let Self {
             place,
             mut tails,
             once,
         } = self;
         let wake = Arc::new(Wake::new());
+        let begun = Told {
+            piece: None,
+            until: point(&tails),
+        };
+        if pieces.send(begun).await.is_err() {
+            return;
+        }
         loop {
             // Looked at before reading: what it printed before it ended is read below.
             let last = once || !running();
@@ -103,16 +138,14 @@ impl Followed {
                 let (place, wake) = (place.clone(), Arc::clone(&wake));
                 let step = spawn_blocking(move || step(&place, tail, &wake)).await;
                 let Ok((tail, step)) = step else { return };
+                let piece = piece(step, tail.name() == STDERR);
+                let until = point(std::slice::from_ref(&tail));
                 looked.push(tail);
-                let is_stderr = looked.last().is_some_and(|tail| tail.name() == STDERR);
-                quiet &= matches!(step, Step::Nothing);
-                let piece = match step {
-                    Step::Nothing => continue,
-                    Step::Gap => Piece::Gap { is_stderr },
-                    Step::Data(data) if is_stderr => Piece::Stderr(data),
-                    Step::Data(data) => Piece::Stdout(data),
-                };
-                if pieces.send(piece).await.is_err() {
+                if piece.is_none() {
+                    continue;
+                }
+                quiet = false;
+                if pieces.send(Told { piece, until }).await.is_err() {
                     return;
                 }
             }
@@ -128,6 +161,27 @@ impl Followed {
                 () = pieces.closed() => return,
             }
         }
+    }
+}
+
+fn piece(step: Step, is_stderr: bool) -> Option<Piece> {
+    match step {
+        Step::Nothing => None,
+        Step::Gap => Some(Piece::Gap { is_stderr }),
+        Step::Data(data) if is_stderr => Some(Piece::Stderr(data)),
+        Step::Data(data) => Some(Piece::Stdout(data)),
+    }
+}
+
+/// How far these streams are told.
+fn point(tails: &[Tail]) -> Point {
+    let place = |name| {
+        let mut tails = tails.iter();
+        tails.find(|tail| tail.name() == name)?.place()
+    };
+    Point {
+        stdout: place(STDOUT),
+        stderr: place(STDERR),
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use mete_agent_core::Node;
 use mete_agent_core::task_dir::End;
 use mete_agent_core::task_dir::session::Request;
@@ -23,7 +23,7 @@ use crate::containerizer::process::ProcessContainerizer;
 use crate::containerizer::{Containerizer as _, EndError, Found, users};
 use crate::docker;
 use crate::named::{self, NameError, Run};
-use crate::output::{Followed, Piece, WAITING_PIECES, Wanted};
+use crate::output::{Followed, Piece, Told, WAITING_PIECES, Wanted};
 use crate::places::Places;
 use crate::sessions::{Heard, Said, Session, SessionError, Sessions, WAITING_PARTS};
 use crate::shims;
@@ -248,18 +248,18 @@ impl TaskDesk {
         ReceiverStream::new(hears)
     }
 
-    /// What a task prints.
+    /// What a task prints: its newest run, or the one in `container`; and which that is.
     ///
     /// # Errors
     /// [`DeskError`].
     pub(crate) async fn follow(
         &self,
-        task: &str,
-        framework: Option<&str>,
+        (task, framework, container): (&str, Option<&str>, Option<&str>),
         wanted: Wanted,
-    ) -> Result<Pieces, DeskError> {
-        let run = named::newest_run(&self.handle.view(), task, framework)?;
-        self.pieces(run, wanted).await
+    ) -> Result<(ContainerId, ReceiverStream<Told>), DeskError> {
+        let run = named::newest_run(&self.handle.view(), task, framework, container)?;
+        let container = run.container.clone();
+        Ok((container, self.told(run, wanted).await?))
     }
 
     /// The same of what runs in a container.
@@ -272,10 +272,11 @@ impl TaskDesk {
         wanted: Wanted,
     ) -> Result<Pieces, DeskError> {
         let run = named::running_in(&self.handle.view(), container)?;
-        self.pieces(run, wanted).await
+        let told = self.told(run, wanted).await?;
+        Ok(Box::pin(told.filter_map(async |told| told.piece)))
     }
 
-    async fn pieces(&self, run: Run, wanted: Wanted) -> Result<Pieces, DeskError> {
+    async fn told(&self, run: Run, wanted: Wanted) -> Result<ReceiverStream<Told>, DeskError> {
         if !wanted.stdout && !wanted.stderr {
             let words = "neither standard output nor standard error is wanted";
             return Err(DeskError::BadRequest(words.into()));
@@ -294,6 +295,6 @@ impl TaskDesk {
             followed.tell(running, pieces).await;
             drop(turn);
         });
-        Ok(Box::pin(ReceiverStream::new(waiting)))
+        Ok(ReceiverStream::new(waiting))
     }
 }

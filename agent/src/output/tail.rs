@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use bytes::Bytes;
 use mete_agent_core::task_dir::rotated;
+use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use crate::sandbox::{MAX_READ_BYTES, Sandbox};
 
@@ -26,10 +27,34 @@ pub(super) enum Step {
 /// One file, known by more than its name.
 type Identity = (u64, u64);
 
+/// A byte of a file of a stream, whatever its name is by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// What its file system knows it by.
+    pub(crate) inode: u64,
+    /// When it was made, in ns since 1970, where the file system knows: numbers of removed files are used again.
+    pub(crate) made_ns: Option<i64>,
+    /// Bytes before this one.
+    pub(crate) offset: u64,
+}
+
+/// Where a stream begins to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// With the oldest file that is kept.
+    Oldest,
+    /// So many bytes before the end of the current file.
+    BeforeEnd(u64),
+    /// Where it was told before.
+    At(Place),
+}
+
 /// One stream.
 pub(super) struct Tail {
     name: &'static str,
-    tail_bytes: Option<u64>,
+    begin: Begin,
+    /// The file that it was to go on in is there no more, and nobody has been told yet.
+    lost: bool,
     /// Bytes that are still to be told; `None`: without end.
     left: Option<u64>,
     once: bool,
@@ -39,14 +64,22 @@ pub(super) struct Tail {
 struct Current {
     file: File,
     identity: Identity,
+    made_ns: Option<i64>,
     offset: u64,
 }
 
+impl Current {
+    fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |found| found.len())
+    }
+}
+
 impl Tail {
-    pub(super) const fn new(name: &'static str, tail_bytes: Option<u64>, once: bool) -> Self {
+    pub(super) const fn new(name: &'static str, begin: Begin, once: bool) -> Self {
         Self {
             name,
-            tail_bytes,
+            begin,
+            lost: false,
             left: None,
             once,
             current: None,
@@ -62,10 +95,23 @@ impl Tail {
         self.current.as_ref().map(|current| &current.file)
     }
 
+    /// How far it is told; `None`: no file has been there.
+    pub(super) fn place(&self) -> Option<Place> {
+        let current = self.current.as_ref()?;
+        Some(Place {
+            inode: current.identity.1,
+            made_ns: current.made_ns,
+            offset: current.offset,
+        })
+    }
+
     /// Looks once. Blocks.
     pub(super) fn step(&mut self, sandbox: &Sandbox) -> Step {
         if self.current.is_none() {
             self.begin(sandbox);
+        }
+        if std::mem::take(&mut self.lost) {
+            return Step::Gap;
         }
         if self.left == Some(0) {
             return Step::Nothing;
@@ -84,9 +130,11 @@ impl Tail {
         };
         let file = sandbox.open_file(&name).ok()?;
         let found = file.metadata().ok()?;
+        let made_ns = made_ns(&file);
         Some(Current {
             file,
             identity: (found.dev(), found.ino()),
+            made_ns,
             offset: 0,
         })
     }
@@ -107,27 +155,51 @@ impl Tail {
 
     /// Finds its beginning. Blocks.
     pub(super) fn begin(&mut self, sandbox: &Sandbox) {
-        let size = |current: &Current| current.file.metadata().map_or(0, |found| found.len());
-        match self.tail_bytes {
-            None => {
-                if self.once {
-                    let files = (0..=MAX_GENERATIONS).map_while(|at| self.open(sandbox, at));
-                    self.left = Some(files.map(|file| size(&file)).fold(0, u64::saturating_add));
-                }
-                self.current = self.oldest(sandbox);
-            }
-            Some(bytes) => {
+        // A file that comes later is told whole.
+        match std::mem::replace(&mut self.begin, Begin::Oldest) {
+            Begin::Oldest => self.begin_with_oldest(sandbox),
+            Begin::BeforeEnd(bytes) => {
                 self.current = self.open(sandbox, 0).map(|mut current| {
-                    current.offset = size(&current).saturating_sub(bytes);
+                    current.offset = current.size().saturating_sub(bytes);
                     current
                 });
                 if let (true, Some(current)) = (self.once, &self.current) {
-                    self.left = Some(size(current) - current.offset);
+                    self.left = Some(current.size() - current.offset);
                 }
-                // A file that comes later is told whole.
-                self.tail_bytes = None;
             }
+            Begin::At(place) => self.begin_at(place, sandbox),
         }
+    }
+
+    fn begin_with_oldest(&mut self, sandbox: &Sandbox) {
+        if self.once {
+            self.left = Some(self.kept_bytes(MAX_GENERATIONS, sandbox));
+        }
+        self.current = self.oldest(sandbox);
+    }
+
+    fn begin_at(&mut self, place: Place, sandbox: &Sandbox) {
+        // Upwards, as files move: it cannot slip by.
+        let mut files = (0..=MAX_GENERATIONS).filter_map(|at| Some((at, self.open(sandbox, at)?)));
+        let is_it = |(_, file): &(u32, Current)| {
+            file.identity.1 == place.inode && file.made_ns == place.made_ns
+        };
+        let Some((at, mut current)) = files.find(is_it) else {
+            self.lost = true;
+            return self.begin_with_oldest(sandbox);
+        };
+        if self.once {
+            let kept = self.kept_bytes(at, sandbox);
+            self.left = Some(kept.saturating_sub(place.offset));
+        }
+        current.offset = place.offset;
+        self.current = Some(current);
+    }
+
+    /// Bytes of all files up to a generation.
+    fn kept_bytes(&self, oldest: u32, sandbox: &Sandbox) -> u64 {
+        let files = (0..=oldest).map_while(|at| self.open(sandbox, at));
+        files.map(|file| file.size()).fold(0, u64::saturating_add)
     }
 
     fn read(&mut self) -> Step {
@@ -149,8 +221,7 @@ impl Tail {
             self.left = self.left.map(|left| left.saturating_sub(count as u64));
             return Step::Data(data.into());
         }
-        let size = current.file.metadata().map_or(0, |found| found.len());
-        if size < current.offset {
+        if current.size() < current.offset {
             // The only file of a stream begins again when it is full.
             current.offset = 0;
             return Step::Gap;
@@ -195,6 +266,15 @@ impl Tail {
     }
 }
 
+/// When a file was made, where its file system knows.
+fn made_ns(file: &File) -> Option<i64> {
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let is_known = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let made = is_known.then_some(found.stx_btime)?;
+    let seconds = made.tv_sec.checked_mul(1_000_000_000)?;
+    seconds.checked_add(made.tv_nsec.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -237,7 +317,7 @@ mod tests {
         append(place, "a");
         rotate(place);
         append(place, "b");
-        let mut tail = Tail::new("stdout", None, false);
+        let mut tail = Tail::new("stdout", Begin::Oldest, false);
 
         assert_eq!(told(&mut tail, place), "ab");
         append(place, "c");
@@ -257,7 +337,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path();
         append(place, "a");
-        let mut tail = Tail::new("stdout", None, false);
+        let mut tail = Tail::new("stdout", Begin::Oldest, false);
         assert_eq!(told(&mut tail, place), "a");
 
         for text in ["b", "c", "d", "e"] {
@@ -277,7 +357,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path();
         append(place, "abc");
-        let mut tail = Tail::new("stdout", None, false);
+        let mut tail = Tail::new("stdout", Begin::Oldest, false);
         assert_eq!(told(&mut tail, place), "abc");
 
         fs::write(place.join("stdout"), "d").expect("written");
@@ -290,9 +370,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let place = directory.path();
         append(place, "abcdef");
-        let mut now = Tail::new("stdout", Some(0), false);
-        let mut once = Tail::new("stdout", Some(2), true);
-        let mut whole = Tail::new("stdout", None, true);
+        let mut now = Tail::new("stdout", Begin::BeforeEnd(0), false);
+        let mut once = Tail::new("stdout", Begin::BeforeEnd(2), true);
+        let mut whole = Tail::new("stdout", Begin::Oldest, true);
         let sandbox = Sandbox::open(place).expect("opens");
         for tail in [&mut now, &mut once, &mut whole] {
             tail.begin(&sandbox);
@@ -302,5 +382,51 @@ mod tests {
 
         let all = [&mut now, &mut once, &mut whole].map(|tail| told(tail, place));
         assert_eq!(all, ["gh", "ef", "abcdef"]);
+    }
+
+    #[test]
+    fn another_goes_on_where_one_was_cut_off() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path();
+        append(place, "abc");
+        let mut tail = Tail::new("stdout", Begin::Oldest, false);
+        assert_eq!(told(&mut tail, place), "abc");
+        let at = tail.place().expect("a file");
+        let again = |once| told(&mut Tail::new("stdout", Begin::At(at), once), place);
+
+        assert_eq!([again(false), again(true)], ["", ""], "nothing is new");
+        append(place, "d");
+        rotate(place);
+        append(place, "e");
+        rotate(place);
+        append(place, "f");
+        assert_eq!([again(false), again(true)], ["def", "def"]);
+
+        rotate(place);
+        append(place, "g");
+        assert_eq!(
+            again(false),
+            "|efg",
+            "the file is gone, those after it are not"
+        );
+    }
+
+    #[test]
+    fn a_file_with_the_number_of_a_removed_one_is_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path();
+        append(place, "abc");
+        let mut tail = Tail::new("stdout", Begin::BeforeEnd(0), false);
+        let sandbox = Sandbox::open(place).expect("opens");
+        tail.begin(&sandbox);
+        let mut at = tail.place().expect("a file");
+        at.made_ns = at.made_ns.map(|made| made - 1);
+        if at.made_ns.is_none() {
+            return; // This file system does not know.
+        }
+
+        let mut again = Tail::new("stdout", Begin::At(at), false);
+
+        assert_eq!(told(&mut again, place), "|abc");
     }
 }

@@ -3,6 +3,7 @@
 mod attach; // what a task prints, and what is typed into it
 mod exec; // a command inside a task
 pub(super) mod find; // where a task is
+mod follow; // through its agent, and the next one
 mod logs; // what a task prints
 mod session; // what is said to an agent while somebody is at a task
 mod stats; // what tasks use
@@ -29,6 +30,7 @@ pub(crate) enum Ask {
     /// What a task prints: both streams, each line with the name of its own.
     Logs(logs::Options),
     /// What a task prints from now on, each stream to our own, until it has ended; with -it at its terminal, which ^P ^Q lets go of.
+    /// Without -i an agent that restarts is waited for, a minute; with it this ends as the connection breaks.
     Attach(attach::Options),
     /// Runs a command inside a running task, and ends as the command does.
     Exec(exec::Options),

@@ -326,3 +326,66 @@ async fn people_get_into_tasks_and_watch_them() {
     .await;
     assert!(status.success(), "{status:?}");
 }
+
+/// Numbers without one that is missing or there twice.
+fn counted(text: &str, before: &str) -> Vec<u32> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(before));
+    let numbers: Vec<u32> = lines.map(|line| line.parse().expect("a number")).collect();
+    let first = numbers.first().copied().expect("some");
+    let whole: Vec<u32> = (first..).take(numbers.len()).collect();
+    assert_eq!(numbers, whole);
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_followed_goes_on_when_the_agent_is_killed() {
+    let cluster = Cluster::start(&[]).await;
+    let app = json!({
+        "id": "/counts",
+        "cmd": "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done",
+        "cpus": 0.1, "mem": 64, "instances": 1,
+    });
+    cluster.ok("POST", "/v2/apps", Some(&app)).await;
+    cluster.healthy("/counts").await;
+    let tasks = cluster.tasks("/counts").await;
+    let id = tasks[0]["id"].as_str().expect("an id").to_owned();
+    let follow = |arguments: &[&str]| {
+        let mut command = task(&cluster, arguments);
+        let child = command.arg(&id).stdout(Stdio::piped()).spawn();
+        let mut running = Running(child.expect("mete runs"));
+        let heard = Heard::of(running.0.stdout.take().expect("piped"));
+        (running, heard)
+    };
+    let (mut logs, mut log) = follow(&["logs", "-f"]);
+    let (mut attach, mut news) = follow(&["attach"]);
+    log.until("out | 20\n");
+    news.until("\n");
+
+    for _ in 0..2 {
+        for agent in ["agent-1", "agent-2", "agent-3"] {
+            cluster.kill(agent).await;
+        }
+        for (heard, before) in [(&mut log, "out | "), (&mut news, "")] {
+            let complete = heard.text.rfind('\n').map_or("", |at| &heard.text[..at]);
+            let last = counted(complete, before).last().copied().expect("some");
+            heard.until(&format!("\n{before}{}\n", last + 100));
+        }
+    }
+    cluster
+        .ok("DELETE", "/v2/apps/counts?force=true", None)
+        .await;
+
+    for (running, heard) in [(&mut logs, &mut log), (&mut attach, &mut news)] {
+        let status = eventually("it ends with its task", async || {
+            running.0.try_wait().expect("it can be waited for")
+        })
+        .await;
+        assert!(status.success(), "{status:?}");
+        while let Ok(part) = heard.parts.recv_timeout(PATIENCE) {
+            heard.text.push_str(&String::from_utf8_lossy(&part));
+        }
+    }
+    assert_eq!(counted(&log.text, "out | ")[0], 1);
+    let until = |text: &str, before| counted(text, before).last().copied();
+    assert_eq!(until(&log.text, "out | "), until(&news.text, ""));
+}

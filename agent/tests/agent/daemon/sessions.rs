@@ -23,7 +23,7 @@ use wire::tasks_client::TasksClient;
 use super::contained::contained;
 use super::master::{Master, task};
 use super::nested::Caller;
-use super::world::{Scene, Work, json as get_json};
+use super::world::{Daemon, Scene, Work, json as get_json};
 use crate::containers::possible;
 use crate::support::{PATIENCE, soon, until};
 
@@ -512,4 +512,110 @@ async fn what_a_task_prints_is_followed_over_rotations_to_its_end() {
     assert_eq!(stderr, "bad\n");
     let ended = timeout(Duration::from_secs(20), link.until(TaskState::Finished)).await;
     ended.expect("it had ended");
+}
+
+/// All that is told of both streams until the end or the end of the connection, and how far.
+#[derive(Default)]
+struct Followed {
+    stdout: String,
+    stderr: String,
+    until: wire::FollowPoint,
+}
+
+impl Followed {
+    /// Whether all was told.
+    async fn hear(
+        &mut self,
+        pieces: &mut Streaming<wire::FollowResponse>,
+        enough: impl Fn(&str) -> bool,
+    ) -> bool {
+        while !enough(&self.stdout) {
+            let piece = match soon(pieces.message()).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return true,
+                Err(_) => return false,
+            };
+            let until = piece.until.expect("points are asked for");
+            let told = &mut self.until;
+            told.container_id = until.container_id.or_else(|| told.container_id.take());
+            told.stdout = until.stdout.or_else(|| told.stdout.take());
+            told.stderr = until.stderr.or_else(|| told.stderr.take());
+            match piece.message {
+                Some(wire::follow_response::Message::Stdout(bytes)) => {
+                    self.stdout.push_str(&String::from_utf8_lossy(&bytes));
+                }
+                Some(wire::follow_response::Message::Stderr(bytes)) => {
+                    self.stderr.push_str(&String::from_utf8_lossy(&bytes));
+                }
+                Some(wire::follow_response::Message::Gap(gap)) => panic!("{gap:?}"),
+                None => {}
+            }
+        }
+        false
+    }
+}
+
+#[tokio::test]
+async fn what_a_task_prints_goes_on_where_it_was_when_its_agent_is_killed() {
+    goes_on_through_the_next_agent(false).await;
+}
+
+#[tokio::test]
+async fn what_a_task_prints_goes_on_where_it_was_when_its_agent_ends() {
+    goes_on_through_the_next_agent(true).await;
+}
+
+async fn goes_on_through_the_next_agent(ends_by_itself: bool) {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let options = ["--output-bytes=4096", "--output-files=8"];
+    let mut begun = work.options(master.address, &options);
+    begun.stop_tasks_on_exit = !ends_by_itself;
+    let agent = Daemon::start(begun);
+    let (mut link, register) = master.admit().await;
+    // The second half is printed once the first agent is dead: over two files and more, and part of it before the next begins.
+    let gate = work.beside().join("gate");
+    let line = format!(
+        "echo bad >&2; i=0; while test $i -lt 2000; do test $i = 1000 && until test -e {}; do sleep 0.01; done; \
+         echo line $i; i=$((i+1)); done; echo end >&2",
+        gate.display()
+    );
+    link.run(&task("t", &line)).await;
+    link.until(TaskState::Running).await;
+    let mut request = wire::FollowRequest {
+        task_id: "t".into(),
+        points: Some(true),
+        ..wire::FollowRequest::default()
+    };
+    let mut told = Followed::default();
+    let answer = client(register.agent_info.port())
+        .await
+        .follow(request.clone())
+        .await;
+    let mut pieces = answer.unwrap().into_inner();
+    let half = told
+        .hear(&mut pieces, |text| text.contains("line 999\n"))
+        .await;
+    assert!(!half, "the task waits");
+
+    match ends_by_itself {
+        true => agent.stop().await.unwrap(),
+        false => agent.kill().await,
+    }
+    assert!(!told.hear(&mut pieces, |_| false).await, "it is cut off");
+    fs::write(&gate, "").unwrap();
+    let _agent = work.start(master.address, &options);
+    let (mut link, register) = master.admit().await;
+    let mut client = client(register.agent_info.port()).await;
+    request.from = Some(told.until.clone());
+    let mut pieces = client.follow(request.clone()).await.unwrap().into_inner();
+    assert!(told.hear(&mut pieces, |_| false).await, "to the end");
+
+    let expected: String = (0..2000).map(|number| format!("line {number}\n")).collect();
+    assert_eq!(told.stdout, expected);
+    assert_eq!(told.stderr, "bad\nend\n");
+    link.until(TaskState::Finished).await;
+    request.from.as_mut().unwrap().container_id = Some("another".into());
+    let refused = client.follow(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
 }

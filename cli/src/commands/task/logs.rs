@@ -1,13 +1,11 @@
-//! `mete task logs` and `mete task attach`: what a task prints, told by its agent as it is printed.
+//! `mete task logs` and `mete task attach`: what a task prints, told by its agent as it is printed, whoever restarts that.
 
 use std::io::Write;
 
 use anyhow::Result;
-use mete_proto::mete::v1::follow_response::Message;
-use mete_proto::mete::v1::{FollowGap, FollowRequest};
+use mete_proto::mete::v1::FollowRequest;
 
-use super::find;
-use super::tasks_client::{self, refused};
+use super::follow::follow;
 use crate::client::Addresses;
 
 /// What is asked for.
@@ -15,7 +13,7 @@ use crate::client::Addresses;
 pub(crate) struct Options {
     /// The task's id, or the start of it when it is the only one; `framework/id` where several have it.
     id: String,
-    /// Goes on as the task prints more, until it has ended.
+    /// Goes on as the task prints more, until it has ended; an agent that restarts is waited for, a minute.
     #[arg(short, long)]
     follow: bool,
     /// Standard output alone, as it is: no line says which stream it is from.
@@ -70,40 +68,6 @@ pub(crate) async fn attach(addresses: &Addresses, id: &str) -> Result<()> {
         out.flush()
     })
     .await
-}
-
-async fn follow(
-    addresses: &Addresses,
-    id: &str,
-    mut request: FollowRequest,
-    mut print: impl FnMut(bool, &[u8]) -> std::io::Result<()>,
-) -> Result<()> {
-    let found = find::task(addresses, id).await?;
-    let mut client = tasks_client::connect(addresses, &found).await?;
-    request.task_id = found.task.clone();
-    request.framework_id = Some(found.framework.clone());
-    let answer = client.follow(request).await;
-    let mut pieces = answer.map_err(|status| refused(&status))?.into_inner();
-    while let Some(piece) = pieces.message().await.map_err(|status| refused(&status))? {
-        let printed = match piece.message {
-            Some(Message::Stdout(bytes)) => print(false, &bytes),
-            Some(Message::Stderr(bytes)) => print(true, &bytes),
-            Some(Message::Gap(FollowGap { is_stderr })) => {
-                let stream = if is_stderr { "stderr" } else { "stdout" };
-                crate::complain!(
-                    "mete: some of {stream} may be missing here: it was removed to make room"
-                );
-                Ok(())
-            }
-            None => Ok(()),
-        };
-        match printed {
-            // Nobody reads any more, as in `mete task logs … | head`.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            printed => printed?,
-        }
-    }
-    Ok(())
 }
 
 /// Both streams line by line, each line with the name of its own.

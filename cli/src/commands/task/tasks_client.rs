@@ -37,6 +37,13 @@ pub(super) async fn connect(addresses: &Addresses, found: &Found) -> Result<Clie
     Ok(TasksClient::with_interceptor(channel, credentials))
 }
 
+/// Whether it is the connection that has broken; another may do better.
+pub(super) fn is_broken(status: &Status) -> bool {
+    // What the agent itself says has no cause here.
+    std::error::Error::source(status).is_some()
+        || matches!(status.code(), Code::Unavailable | Code::Cancelled)
+}
+
 /// What an agent said against a call.
 pub(super) fn refused(status: &Status) -> anyhow::Error {
     // What the agent itself says has no cause here: this one comes from the connection.
