@@ -11,8 +11,10 @@ mod volumes; // Volume
 
 pub use networks::BRIDGE_NAME;
 
+use std::collections::BTreeSet;
+
 use mete_model::ContainerSpec;
-use mete_model::container::{ContainerKind, Isolation, Login, Network, Pull};
+use mete_model::container::{ContainerKind, Isolation, LinuxCapability, Login, Network, Pull};
 
 pub(in crate::convert) use volumes::target;
 
@@ -195,14 +197,7 @@ fn read_linux(isolation: &mut Isolation, linux: &wire::LinuxInfo) -> Result<(), 
         "ipc_mode",
         "containers that share memory with their agent are",
     )?;
-    let effective = linux
-        .effective_capabilities
-        .as_ref()
-        .or(linux.capability_info.as_ref());
-    // Bounding capabilities alone say what a program may gain; here that is what it has.
-    if let Some(list) = effective.or(linux.bounding_capabilities.as_ref()) {
-        isolation.capabilities = Some(limits::capabilities(list).within("effective_capabilities")?);
-    }
+    isolation.capabilities = capabilities(linux)?;
     if let Some(seccomp) = &linux.seccomp {
         refuse(
             seccomp.profile_name.is_some(),
@@ -215,6 +210,32 @@ fn read_linux(isolation: &mut Isolation, linux: &wire::LinuxInfo) -> Result<(), 
         isolation.shm_bytes = Some(u64::from(megabytes) << 20);
     }
     Ok(())
+}
+
+/// What a program has. Bounding capabilities alone say what it may gain; here that is what it has.
+fn capabilities(
+    linux: &wire::LinuxInfo,
+) -> Result<Option<BTreeSet<LinuxCapability>>, ConvertError> {
+    let read = |list: &Option<wire::CapabilityInfo>, path| {
+        let list = list.as_ref().map(limits::capabilities);
+        list.transpose().within(path)
+    };
+    let bounding = read(&linux.bounding_capabilities, "bounding_capabilities")?;
+    let effective = match read(&linux.effective_capabilities, "effective_capabilities")? {
+        Some(effective) => Some(effective),
+        None => read(&linux.capability_info, "capability_info")?,
+    };
+    let (Some(all), Some(bounding)) = (&effective, &bounding) else {
+        return Ok(effective.or(bounding));
+    };
+    match all.difference(bounding).next() {
+        Some(outside) => Err(ConvertError::bad_value(
+            "effective_capabilities",
+            outside,
+            "bounding_capabilities are said and do not have it",
+        )),
+        None => Ok(effective),
+    }
 }
 
 fn linux(isolation: &Isolation) -> Option<wire::LinuxInfo> {

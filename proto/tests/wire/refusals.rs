@@ -302,6 +302,34 @@ fn a_container_names_what_is_not_carried() {
 }
 
 #[test]
+fn effective_capabilities_are_within_those_that_bound_them() {
+    use wire::capability_info::Capability::{Chown, Kill};
+    let list = |all: &[wire::capability_info::Capability]| wire::CapabilityInfo {
+        capabilities: all.iter().map(|one| (*one).into()).collect(),
+    };
+    let said = |effective, bounding| {
+        let linux = wire::LinuxInfo {
+            effective_capabilities: Some(effective),
+            bounding_capabilities: Some(bounding),
+            ..wire::LinuxInfo::default()
+        };
+        let mut info = task();
+        let mut container = docker(|_| {});
+        container.linux_info = Some(linux);
+        info.container = Some(Box::new(container));
+        TaskSpec::try_from(&info)
+    };
+
+    assert_eq!(
+        said(list(&[Chown, Kill]), list(&[Chown]))
+            .expect_err("refused")
+            .to_string(),
+        "container.linux_info.effective_capabilities: KILL is not possible: bounding_capabilities are said and do not have it"
+    );
+    assert!(said(list(&[Chown]), list(&[Chown, Kill])).is_ok());
+}
+
+#[test]
 fn dockers_parameters_are_refused_by_name_and_value() {
     let refused = |key: &str, value: &str| {
         let parameter = wire::Parameter {
