@@ -55,6 +55,26 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// A task with nothing around it but what it takes and runs, called as its id.
+    pub fn new(id: TaskId, agent: AgentId, resources: Resources, command: CommandSpec) -> Self {
+        Self {
+            name: id.to_string(),
+            id,
+            agent,
+            resources,
+            limits: TaskLimits::default(),
+            command,
+            executor: None,
+            container: None,
+            health_check: None,
+            check: None,
+            kill_grace_period: None,
+            max_completion_time: None,
+            labels: Vec::new(),
+            original: Bytes::new(),
+        }
+    }
+
     /// Whether it holds what a secret holds. `original` never does.
     pub fn tells_secrets(&self) -> bool {
         let container = self.container.as_deref();

@@ -116,9 +116,7 @@ pub(super) fn allocation_role(job: &Job) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use mete_model::{
-        AgentId, CommandSpec, FrameworkInfo, Resources, Role, TaskKey, TaskLimits, TaskSpec,
-    };
+    use mete_model::{AgentId, CommandSpec, FrameworkInfo, Resources, Role, TaskKey, TaskSpec};
 
     use super::*;
 
@@ -145,22 +143,12 @@ mod tests {
             },
             container: "c".parse().expect("good"),
             agent: agent.clone(),
-            spec: Arc::new(TaskSpec {
-                id: "t".parse().expect("good"),
-                name: "t".into(),
+            spec: Arc::new(TaskSpec::new(
+                "t".parse().expect("good"),
                 agent,
-                resources: Resources::cpus_mem(100, 32),
-                limits: TaskLimits::default(),
+                Resources::cpus_mem(100, 32),
                 command,
-                executor: None,
-                container: None,
-                health_check: None,
-                check: None,
-                kill_grace_period: None,
-                max_completion_time: None,
-                labels: Vec::new(),
-                original: [].as_slice().into(),
-            }),
+            )),
             framework: Arc::new(framework),
             parent: None,
             shutdown_grace: None,

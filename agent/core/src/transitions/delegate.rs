@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mete_model::{
     AgentId, CommandSpec, Effects, ExecutorSpec, FrameworkId, FrameworkInfo, Reason, Resources,
-    TaskId, TaskKey, TaskLimits, TaskSpec, TaskState, Timestamp,
+    TaskId, TaskKey, TaskSpec, TaskState, Timestamp,
 };
 use tracing::{error, info};
 
@@ -297,20 +296,14 @@ fn program(
     };
     let command = spec.command.clone();
     let program = TaskSpec {
-        id,
         name: spec.name.clone(),
-        agent: agent.clone(),
-        resources,
-        limits: TaskLimits::default(),
-        command: command.unwrap_or_else(|| CommandSpec::shell("")),
-        executor: None,
         container: spec.container.clone(),
-        health_check: None,
-        check: None,
-        kill_grace_period: None,
-        max_completion_time: None,
-        labels: Vec::new(),
-        original: Bytes::new(),
+        ..TaskSpec::new(
+            id,
+            agent.clone(),
+            resources,
+            command.unwrap_or_else(|| CommandSpec::shell("")),
+        )
     };
     Some((key, program))
 }

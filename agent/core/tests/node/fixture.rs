@@ -11,8 +11,8 @@ use mete_agent_core::{
 use mete_model::container::{Network, PortMapping, Transport};
 use mete_model::{
     AgentId, Capability, CommandSpec, ContainerId, ContainerSpec, Durable, Effects, FrameworkId,
-    FrameworkInfo, HealthCheck, Machine, Probe, Resources, Role, TaskId, TaskKey, TaskLimits,
-    TaskSpec, TaskState, Timestamp, UpdateId,
+    FrameworkInfo, HealthCheck, Machine, Probe, Resources, Role, TaskId, TaskKey, TaskSpec,
+    TaskState, Timestamp, UpdateId,
 };
 
 pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -54,20 +54,16 @@ pub(crate) fn framework() -> FrameworkInfo {
 
 pub(crate) fn spec(task: &str) -> TaskSpec {
     TaskSpec {
-        id: TaskId::new(task).expect("good"),
         name: format!("{task}.name"),
-        agent: agent(),
-        resources: Resources::cpus_mem(500, 64),
-        limits: TaskLimits::default(),
-        command: CommandSpec::shell("sleep 1000"),
-        executor: None,
-        container: None,
-        health_check: None,
-        check: None,
         kill_grace_period: Some(seconds(5)),
-        max_completion_time: None,
         labels: vec![("a".into(), None)],
         original: vec![0, 159, 146].into(),
+        ..TaskSpec::new(
+            TaskId::new(task).expect("good"),
+            agent(),
+            Resources::cpus_mem(500, 64),
+            CommandSpec::shell("sleep 1000"),
+        )
     }
 }
 

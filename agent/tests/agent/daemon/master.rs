@@ -5,8 +5,8 @@ use std::pin::Pin;
 
 use mete_daemon::server;
 use mete_model::{
-    Capability, CommandSpec, FrameworkInfo, Resources, Role, TaskId, TaskLimits, TaskSpec,
-    TaskState, TaskStatus,
+    Capability, CommandSpec, FrameworkInfo, Resources, Role, TaskId, TaskSpec, TaskState,
+    TaskStatus,
 };
 use mete_proto::convert::status::from_executor;
 use mete_proto::mesos::v1 as mesos;
@@ -227,19 +227,12 @@ pub(super) fn framework() -> FrameworkInfo {
 /// A task that runs a line of shell.
 pub(super) fn task(id: &str, line: &str) -> TaskSpec {
     TaskSpec {
-        id: TaskId::new(id).unwrap(),
         name: format!("{id}.name"),
-        agent: AGENT.parse().unwrap(),
-        resources: Resources::cpus_mem(100, 64),
-        limits: TaskLimits::default(),
-        command: CommandSpec::shell(line),
-        executor: None,
-        container: None,
-        health_check: None,
-        check: None,
-        kill_grace_period: None,
-        max_completion_time: None,
-        labels: vec![],
-        original: [].as_slice().into(),
+        ..TaskSpec::new(
+            TaskId::new(id).unwrap(),
+            AGENT.parse().unwrap(),
+            Resources::cpus_mem(100, 64),
+            CommandSpec::shell(line),
+        )
     }
 }

@@ -13,8 +13,8 @@ use mete_master_core::{
 };
 use mete_model::{
     AgentId, AgentInfo, Attributes, Capability, CommandSpec, Effects, Endpoint, FrameworkId,
-    FrameworkInfo, Machine as _, Offer, Ranges, Resources, Role, Source, TaskId, TaskLimits,
-    TaskSpec, TaskState, TaskStatus, UpdateId,
+    FrameworkInfo, Machine as _, Offer, Ranges, Resources, Role, Source, TaskId, TaskSpec,
+    TaskState, TaskStatus, UpdateId,
 };
 
 use crate::HEAP;
@@ -204,26 +204,22 @@ impl Master {
 
 fn spec(number: usize, agent: &AgentId) -> Result<TaskSpec> {
     let label = |key: &str, value: String| (key.to_owned(), Some(value));
+    // Each comes off the network in words of its own.
+    let agent = AgentId::new(agent.as_str())?;
+    let (resources, command) = (
+        Resources::cpus_mem(100, 32),
+        CommandSpec::shell("exec sleep 1000"),
+    );
+    let id = TaskId::new(format!("load-0.{number}"))?;
     Ok(TaskSpec {
-        id: TaskId::new(format!("load-0.{number}"))?,
         name: "load".to_owned(),
-        // Each comes off the network in words of its own.
-        agent: AgentId::new(agent.as_str())?,
-        resources: Resources::cpus_mem(100, 32),
-        limits: TaskLimits::default(),
-        command: CommandSpec::shell("exec sleep 1000"),
-        executor: None,
-        container: None,
-        health_check: None,
-        check: None,
-        kill_grace_period: None,
-        max_completion_time: None,
         labels: vec![
             label("team", format!("t{}", number % 50)),
             label("app", format!("/load/app-{}", number % 1_000)),
             label("version", "2026-11-29T12:00:00.000Z".to_owned()),
         ],
         original: Bytes::from(vec![b'.'; INFO_BYTES]),
+        ..TaskSpec::new(id, agent, resources, command)
     })
 }
 

@@ -313,7 +313,7 @@ pub(crate) fn key(framework: &FrameworkId, task: &TaskId) -> TaskKey {
 
 #[cfg(test)]
 mod tests {
-    use mete_model::{CheckAnswer, Limitation, TaskLimits};
+    use mete_model::{CheckAnswer, Limitation};
 
     use super::*;
 
@@ -323,22 +323,12 @@ mod tests {
             task: "t".parse().expect("an id"),
         };
         let agent: AgentId = "m-S1".parse().expect("an id");
-        let spec = TaskSpec {
-            id: key.task.clone(),
-            name: "t".to_owned(),
-            agent: agent.clone(),
-            resources: Resources::cpus_mem(100, 32),
-            limits: TaskLimits::default(),
-            command: mete_model::CommandSpec::shell("sleep 1"),
-            executor: None,
-            container: None,
-            health_check: None,
-            check: None,
-            kill_grace_period: None,
-            max_completion_time: None,
-            labels: Vec::new(),
-            original: bytes::Bytes::new(),
-        };
+        let spec = TaskSpec::new(
+            key.task.clone(),
+            agent.clone(),
+            Resources::cpus_mem(100, 32),
+            mete_model::CommandSpec::shell("sleep 1"),
+        );
         Task::new(key, agent, Role::any(), &spec)
     }
 

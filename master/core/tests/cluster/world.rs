@@ -12,7 +12,7 @@ use mete_master_core::{
 use mete_model::{
     AgentId, AgentInfo, Attributes, Capability, CommandSpec, Durable, Effects, Endpoint,
     FrameworkId, FrameworkInfo, Machine, Offer, OfferId, Ranges, Reason, Resources, Role, Source,
-    TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
+    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 pub(crate) type Out = Effects<Cluster>;
@@ -316,22 +316,12 @@ pub(crate) fn task_id(id: &str) -> TaskId {
 }
 
 pub(crate) fn task(id: &str, agent: &AgentId) -> TaskSpec {
-    TaskSpec {
-        id: task_id(id),
-        name: id.to_owned(),
-        agent: agent.clone(),
-        resources: Resources::cpus_mem(1_000, 512),
-        limits: TaskLimits::default(),
-        command: CommandSpec::shell("sleep 1"),
-        executor: None,
-        container: None,
-        health_check: None,
-        check: None,
-        kill_grace_period: None,
-        max_completion_time: None,
-        labels: Vec::new(),
-        original: Bytes::new(),
-    }
+    TaskSpec::new(
+        task_id(id),
+        agent.clone(),
+        Resources::cpus_mem(1_000, 512),
+        CommandSpec::shell("sleep 1"),
+    )
 }
 
 pub(crate) fn status(agent: &AgentId, task: &str, state: TaskState, uuid: u8) -> TaskStatus {
