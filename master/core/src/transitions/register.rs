@@ -337,12 +337,13 @@ impl Cluster {
         }
         let own = brought.spec.executor.as_ref();
         let executor = brought.executor.as_ref().or(own).map(Arc::clone);
-        // A master that was restarted since does not know of which tasks it was told that they cannot be reached.
-        let may_be_missed = newcomer.was_unreachable && !is_known && !is_over;
-        let resumed = match is_known {
-            true => self.settle_state(key, brought.status),
-            false => self.take_in_unknown(agent, key, brought),
-        } || may_be_missed;
+        let resumed = if is_known {
+            self.settle_state(key, brought.status)
+        } else {
+            self.take_in_unknown(agent, key, brought);
+            // A master that was restarted since does not know of which tasks it was told that they cannot be reached.
+            newcomer.was_unreachable && !is_over
+        };
         let Some(task) = self.tasks.get(key).map(Arc::clone) else {
             return;
         };
@@ -369,8 +370,8 @@ impl Cluster {
         }
     }
 
-    /// A task of which this master has not heard; false: nobody was told that it could not be reached.
-    fn take_in_unknown(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) -> bool {
+    /// A task of which this master has not heard.
+    fn take_in_unknown(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) {
         let AgentTask {
             mut spec,
             role,
@@ -394,7 +395,6 @@ impl Cluster {
         // Of these there may be a hundred thousand in a second.
         debug!(task = %key, %agent, state = %task.state, "task taken in");
         self.tasks.insert(task);
-        false
     }
 
     /// Puts a task where its agent says it is; true when it was unreachable and lives.
