@@ -39,12 +39,16 @@ fn leave_networks(networks: &Networks, tasks: &[TaskDir]) {
     }
 }
 
+/// Those of tasks; none where there is no such place.
+fn directories(tasks: &Path) -> impl Iterator<Item = TaskDir> {
+    let entries = fs::read_dir(tasks).into_iter().flatten().flatten();
+    entries.map(|task| TaskDir::new(task.path()))
+}
+
 /// The sandbox of a task that runs, of those whose directories are in `tasks`, that is not below `root` and not where it was any
 /// more: the work directory was moved. Blocks.
 pub(crate) fn left_behind(tasks: &Path, root: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(tasks).into_iter().flatten().flatten();
-    let tasks = entries.map(|task| TaskDir::new(task.path()));
-    let running = tasks.filter(shims::has_running_shim);
+    let running = directories(tasks).filter(shims::has_running_shim);
     let mut sandboxes = running.filter_map(|task| shims::sandbox_of(&task));
     sandboxes.find(|sandbox| !sandbox.starts_with(root) && !sandbox.exists())
 }
@@ -55,8 +59,7 @@ pub fn end_tasks(name: &str, work_dir: &Path) -> usize {
     let Ok(places) = Places::open(work_dir) else {
         return 0; // Where there is no directory there was no task.
     };
-    let tasks = fs::read_dir(places.tasks()).into_iter().flatten().flatten();
-    let tasks: Vec<TaskDir> = tasks.map(|task| TaskDir::new(task.path())).collect();
+    let tasks: Vec<TaskDir> = directories(&places.tasks()).collect();
     let left = tasks.iter().map(shims::kill_remains).sum();
     for _ in 0..SHIM_LOOKS {
         if !tasks.iter().any(shims::has_running_shim) {
