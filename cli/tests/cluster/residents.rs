@@ -88,6 +88,16 @@ async fn a_volume_outlives_tasks_and_the_service_framework_and_goes_with_its_app
     let ids = [&first, &second, &third].map(|task| task["id"].as_str().unwrap_or_default());
     assert_eq!(starts(&cluster), ids);
 
+    // Killed by a user, it goes on just as well.
+    let path = format!(
+        "/v2/apps/dev/db/tasks/{}",
+        third["id"].as_str().unwrap_or_default()
+    );
+    cluster.ok("DELETE", &path, None).await;
+    let fourth = nth(&cluster, 4).await;
+    assert_eq!(fourth["localVolumes"], first["localVolumes"]);
+    assert_eq!(starts(&cluster).len(), 4);
+
     // Asked for none, it keeps what it has; asked for one again, it goes on.
     cluster
         .ok("PUT", "/v2/apps/dev/db", Some(&json!({ "instances": 0 })))
@@ -101,8 +111,8 @@ async fn a_volume_outlives_tasks_and_the_service_framework_and_goes_with_its_app
     cluster
         .ok("PUT", "/v2/apps/dev/db", Some(&json!({ "instances": 1 })))
         .await;
-    nth(&cluster, 4).await;
-    assert_eq!(starts(&cluster).len(), 4);
+    nth(&cluster, 5).await;
+    assert_eq!(starts(&cluster).len(), 5);
 
     cluster.ok("DELETE", "/v2/apps/dev/db", None).await;
     eventually("nothing is reserved, and no volume is left", async || {

@@ -3,6 +3,7 @@
 //! Asked after every event, it gives the same answer until something was done about it: so a plan goes on after a
 //! restart, and after every loss, without remembering how far it was.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -97,8 +98,13 @@ fn keep(app: &App, target: &Target) -> Todo {
         is_resident: spec.is_resident(),
     };
     let (moves, kill_leaving) = moves(standing, count(leaving.len()), spec);
-    let holders = holders(app, spec, moves.wait);
-    let wait = (moves.wait.min(MAX_WAITING) as usize).saturating_sub(holders.waiting.len());
+    let returning = match is_replaced {
+        true => Returning::default(), // there is no room for another before they have ended, and they are waited for anyway
+        false => returning(app, spec),
+    };
+    let holders = holders(app, spec, moves.wait, returning);
+    let taken = holders.waiting.len() + holders.returning;
+    let wait = (moves.wait.min(MAX_WAITING) as usize).saturating_sub(taken);
     let surplus = waiting.len().saturating_sub(wait);
     let (kept, forget) = waiting.split_at(waiting.len() - surplus);
     let stale: Vec<_> = kept
@@ -119,7 +125,7 @@ fn keep(app: &App, target: &Target) -> Todo {
         park: ids(&holders.park),
         renew: ids(&stale),
         add: count(wait.saturating_sub(waiting.len())),
-        missing: moves.wait,
+        missing: moves.wait - count(holders.returning),
         version: Some(Arc::clone(&target.version)),
     }
 }
@@ -136,6 +142,27 @@ fn go(
     victims.into_iter().map(|id| (id, reason)).collect()
 }
 
+/// How many instances are on their way out and stay with what they hold, once their tasks have ended.
+#[derive(Clone, Copy, Default)]
+struct Returning {
+    /// They are launched again.
+    again: usize,
+    /// Fewer were wanted: they are when more are wanted.
+    surplus: usize,
+}
+
+fn returning(app: &App, spec: &AppSpec) -> Returning {
+    let mut returning = Returning::default();
+    let all = app.instances.values();
+    for one in all.filter(|one| one.comes_back() && holds_what_fits(one, spec)) {
+        match one.is_scaled_down() {
+            false => returning.again += 1,
+            true => returning.surplus += 1,
+        }
+    }
+    returning
+}
+
 /// Instances that have no task and hold something.
 #[derive(Default)]
 struct Holders<'a> {
@@ -145,25 +172,27 @@ struct Holders<'a> {
     park: Vec<&'a Arc<Instance>>,
     /// All that wait for it then.
     waiting: Vec<&'a Arc<Instance>>,
+    /// So many places are kept for those whose tasks have not ended yet.
+    returning: usize,
     /// What these hold is not what is asked for: they were of an app of the same name, or of a former version gone back to.
     unfit: Vec<&'a Arc<Instance>>,
 }
 
-/// Those that have a volume go before those that would get another.
-fn holders<'a>(app: &'a App, spec: &AppSpec, missing: u32) -> Holders<'a> {
+/// Those that have a volume go before those that would get another, and those that had a task last before those that are
+/// kept for when more are wanted.
+fn holders<'a>(app: &'a App, spec: &AppSpec, missing: u32, returning: Returning) -> Holders<'a> {
     let all = app.instances.values();
-    let fits = |one: &Arc<Instance>| {
-        let holding = one.holding.as_ref();
-        holding.is_some_and(|holding| holding.fits(spec))
-    };
     let (fit, unfit): (Vec<_>, Vec<_>) = all
         .filter(|instance| instance.is_reserved())
-        .partition(|one| fits(one));
-    let (waiting, parked): (Vec<_>, Vec<_>) =
+        .partition(|one| holds_what_fits(one, spec));
+    let (waiting, mut parked): (Vec<_>, Vec<_>) =
         fit.into_iter().partition(|instance| instance.is_active());
+    parked.sort_by_key(|one| Reverse(one.since));
     let missing = missing as usize;
     let free = missing.saturating_sub(waiting.len());
-    let recall: Vec<_> = parked.into_iter().take(free).collect();
+    let again = returning.again.min(free);
+    let recall: Vec<_> = parked.into_iter().take(free - again).collect();
+    let left = free - again - recall.len();
     Holders {
         park: waiting.iter().skip(missing).copied().collect(),
         waiting: waiting
@@ -172,8 +201,14 @@ fn holders<'a>(app: &'a App, spec: &AppSpec, missing: u32) -> Holders<'a> {
             .chain(recall.clone())
             .collect(),
         recall,
+        returning: again + returning.surplus.min(left),
         unfit,
     }
+}
+
+fn holds_what_fits(instance: &Instance, spec: &AppSpec) -> bool {
+    let holding = instance.holding.as_ref();
+    holding.is_some_and(|holding| holding.fits(spec))
 }
 
 /// Whether as many are kept as there are agents for them.

@@ -315,16 +315,7 @@ impl Instance {
 
     /// Whether it is on its way out.
     pub const fn is_condemned(&self) -> bool {
-        match self.state {
-            InstanceState::Draining { .. } | InstanceState::Killing { .. } => true,
-            InstanceState::Waiting
-            | InstanceState::Launching { .. }
-            | InstanceState::Staging
-            | InstanceState::Starting
-            | InstanceState::Running { .. }
-            | InstanceState::Unreachable { .. }
-            | InstanceState::Reserved { .. } => false,
-        }
+        self.kill_reason().is_some()
     }
 
     /// Whether it is one of those wanted: not condemned, and not given up as unreachable.
@@ -343,9 +334,25 @@ impl Instance {
 
     /// Whether it is on its way out, and what it holds is to be given back, too.
     pub const fn goes_for_good(&self) -> bool {
+        let reason = self.kill_reason();
+        matches!(reason, Some(KillReason::Wiped | KillReason::AppRemoved))
+    }
+
+    /// Whether it is on its way out and stays without a task, since it keeps what it holds.
+    pub const fn comes_back(&self) -> bool {
+        self.is_condemned() && self.holding.is_some() && !self.goes_for_good()
+    }
+
+    /// Whether it is on its way out because fewer are wanted.
+    pub const fn is_scaled_down(&self) -> bool {
+        matches!(self.kill_reason(), Some(KillReason::ScaledDown))
+    }
+
+    /// Why it is on its way out; `None`: it is not.
+    const fn kill_reason(&self) -> Option<KillReason> {
         match self.state {
             InstanceState::Draining { reason, .. } | InstanceState::Killing { reason, .. } => {
-                matches!(reason, KillReason::Wiped | KillReason::AppRemoved)
+                Some(reason)
             }
             InstanceState::Waiting
             | InstanceState::Launching { .. }
@@ -353,7 +360,7 @@ impl Instance {
             | InstanceState::Starting
             | InstanceState::Running { .. }
             | InstanceState::Unreachable { .. }
-            | InstanceState::Reserved { .. } => false,
+            | InstanceState::Reserved { .. } => None,
         }
     }
 

@@ -41,9 +41,10 @@ impl Orchestrator {
         out: &mut Effects<Self>,
     ) -> Reply {
         let Killing { scale, force, wipe } = how;
-        let reason = match wipe {
-            true => KillReason::Wiped,
-            false => KillReason::Asked,
+        let reason = match (wipe, scale) {
+            (true, _) => KillReason::Wiped,
+            (false, true) => KillReason::ScaledDown,
+            (false, false) => KillReason::Asked,
         };
         let known = |id: &InstanceId| {
             self.apps

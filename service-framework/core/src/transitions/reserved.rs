@@ -64,9 +64,10 @@ impl Orchestrator {
         if let Some(place) = instance.place.as_ref().filter(|_| instance.is_leaving) {
             self.leaving.ended(&place.agent, &instance.id);
         }
-        // Whether it is wanted, is decided next.
+        // Whether there is a place for it, is decided next.
+        let is_wanted = !instance.is_scaled_down();
         self.edit_instance(now, &instance.id, out, |instance| {
-            instance.state = InstanceState::Reserved { is_wanted: false };
+            instance.state = InstanceState::Reserved { is_wanted };
             instance.staged_at = None;
             instance.started_at = None;
             instance.health = Vec::new();

@@ -2,6 +2,7 @@
 //! back when the instance goes for good.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use mete_model::{OperationId, Reason, Role, TaskId, TaskState, UpdateId};
 use mete_service_framework_core::orchestrator::Settings;
@@ -83,13 +84,26 @@ fn volume_of(world: &World, task: &TaskId) -> String {
 }
 
 fn kill(world: &mut World, task: &TaskId, wipe: bool) -> Reply {
+    kill_all(world, slice::from_ref(task), false, wipe)
+}
+
+fn kill_all(world: &mut World, tasks: &[TaskId], scale: bool, wipe: bool) -> Reply {
     let input = Input::KillInstances {
-        instances: vec![instance_of(task)],
-        scale: false,
+        instances: tasks.iter().map(instance_of).collect(),
+        scale,
         force: false,
         wipe,
     };
     world.step(input).reply.expect("it is answered")
+}
+
+/// The volumes of all tasks.
+fn volumes_in_use(world: &World) -> BTreeSet<String> {
+    world
+        .tasks
+        .keys()
+        .map(|task| volume_of(world, task))
+        .collect()
 }
 
 #[test]
@@ -158,6 +172,149 @@ fn the_next_task_has_the_volume_of_the_last_one() {
     assert_eq!(world.instances("/db").len(), 2);
     let keys = world.stored_keys();
     assert!(keys.iter().all(|key| !key.starts_with("release/")));
+}
+
+#[test]
+fn who_is_killed_comes_back_to_its_volume_and_no_other_comes_meanwhile() {
+    let mut world = running(3, 1);
+    let task = world.task_ids().remove(0);
+    let volume = volume_of(&world, &task);
+
+    let input = Input::KillInstances {
+        instances: vec![instance_of(&task)],
+        scale: false,
+        force: false,
+        wipe: false,
+    };
+    let effects = world.step(input);
+
+    let [killed] = &world.instances("/db")[..] else {
+        panic!("{:?}", world.instances("/db"))
+    };
+    assert!(killed.is_condemned(), "{:?}", killed.state);
+    assert_eq!(effects.store, [Record::Instance(killed.clone())]);
+    assert_eq!(effects.act, [], "it drains first, and nothing is asked for");
+    assert!(world.view().queue.is_empty(), "nothing waits");
+    world.acknowledge_all();
+    world.offer();
+    assert_eq!(world.task_ids(), slice::from_ref(&task));
+
+    world.end_killed();
+    world.calm();
+
+    let next = instance_of(&task).nth_task(2);
+    assert_eq!(world.task_ids(), slice::from_ref(&next));
+    assert_eq!(volume_of(&world, &next), volume);
+    assert_eq!(world.instances("/db").len(), 1);
+}
+
+#[test]
+fn all_that_are_killed_come_back_to_their_volumes() {
+    let mut world = running(3, 3);
+    let (tasks, before) = (world.task_ids(), volumes_in_use(&world));
+
+    kill_all(&mut world, &tasks, false, false);
+    world.calm();
+
+    let next: Vec<TaskId> = tasks
+        .iter()
+        .map(|task| instance_of(task).nth_task(2))
+        .collect();
+    assert_eq!(world.task_ids(), next);
+    assert_eq!(volumes_in_use(&world), before);
+}
+
+#[test]
+fn who_is_killed_comes_back_before_one_that_was_too_much() {
+    for (wanted, scale) in [(1, false), (2, true)] {
+        let mut world = running(3, 3);
+        let all = world.task_ids();
+        match scale {
+            true => drop(kill_all(&mut world, &all[2..], true, false)),
+            false => drop(world.scale("/db", wanted)),
+        }
+        world.calm();
+        let tasks = world.task_ids();
+        assert_eq!(tasks.len(), wanted as usize);
+        let before = volumes_in_use(&world);
+
+        kill_all(&mut world, &tasks, false, false);
+        world.calm();
+        assert_eq!(volumes_in_use(&world), before);
+
+        // So it is whoever ends first.
+        for task in world.task_ids() {
+            world.report(&task, TaskState::Failed, None);
+        }
+        world.pass_s(60);
+        world.calm();
+        assert_eq!(volumes_in_use(&world), before);
+    }
+}
+
+#[test]
+fn who_is_killed_while_fewer_are_wanted_comes_back_and_not_the_one_that_was_too_much() {
+    for order in [[0, 1], [1, 0]] {
+        let mut world = running(3, 2);
+        let tasks = world.task_ids();
+        kill_all(&mut world, &tasks[..1], true, false);
+        kill_all(&mut world, &tasks[1..], false, false);
+        assert_eq!(
+            world
+                .app("/db")
+                .wanted
+                .as_ref()
+                .map(|one| one.spec.instances),
+            Some(1)
+        );
+        let volume = volume_of(&world, &tasks[1]);
+
+        for at in order {
+            world.report(&tasks[at], TaskState::Killed, None);
+            world.offer();
+        }
+        world.calm();
+
+        assert_eq!(world.task_ids(), [instance_of(&tasks[1]).nth_task(2)]);
+        assert_eq!(volumes_in_use(&world), BTreeSet::from([volume]));
+        assert_eq!(world.instances("/db").len(), 2);
+    }
+}
+
+#[test]
+fn who_is_on_its_way_out_is_waited_for_when_more_are_wanted_again() {
+    let mut world = running(3, 2);
+    let before = volumes_in_use(&world);
+    world.scale("/db", 1);
+    world.ask(
+        Wanted::Scale {
+            app: id("/db"),
+            instances: 2,
+        },
+        true,
+    );
+    world.offer();
+    assert_eq!(world.instances("/db").len(), 2);
+
+    world.calm();
+
+    assert_eq!(volumes_in_use(&world), before);
+    assert_eq!(world.instances("/db").len(), 2);
+}
+
+#[test]
+fn a_restart_brings_back_those_that_ran_and_not_those_kept() {
+    let mut world = running(3, 3);
+    world.scale("/db", 1);
+    world.calm();
+    let (task, before) = (world.task_ids().remove(0), volumes_in_use(&world));
+
+    world.ask(Wanted::Restart(id("/db")), false);
+    world.calm();
+
+    assert!(world.view().deployments.is_empty());
+    assert_eq!(world.task_ids(), [instance_of(&task).nth_task(2)]);
+    assert_eq!(volumes_in_use(&world), before);
 }
 
 #[test]
@@ -631,17 +788,35 @@ fn a_new_link_asks_about_what_is_kept_without_a_task() {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Put { command: u8, instances: u32 },
+    Put {
+        command: u8,
+        instances: u32,
+    },
     Remove,
-    Kill { task: usize, wipe: bool },
-    End { task: usize, failed: bool },
-    Lose { task: usize },
-    Find { task: usize },
+    Kill {
+        task: usize,
+        scale: bool,
+        wipe: bool,
+    },
+    End {
+        task: usize,
+        failed: bool,
+    },
+    Lose {
+        task: usize,
+    },
+    Find {
+        task: usize,
+    },
     LoseAccepts,
-    Offer { aimed: bool },
+    Offer {
+        aimed: bool,
+    },
     Run,
     EndKilled,
-    Pass { seconds: u64 },
+    Pass {
+        seconds: u64,
+    },
     Restart,
     Reconnect,
 }
@@ -651,7 +826,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0..3_u8, 0..4_u32).prop_map(|(command, instances)| Event::Put { command, instances }),
         1 => Just(Event::Remove),
-        2 => (task(), any::<bool>()).prop_map(|(task, wipe)| Event::Kill { task, wipe }),
+        2 => (task(), any::<bool>(), any::<bool>()).prop_map(|(task, scale, wipe)| Event::Kill { task, scale, wipe }),
         3 => (task(), any::<bool>()).prop_map(|(task, failed)| Event::End { task, failed }),
         1 => task().prop_map(|task| Event::Lose { task }),
         2 => task().prop_map(|task| Event::Find { task }),
@@ -685,9 +860,9 @@ fn happen(world: &mut World, event: &Event) {
             );
         }
         Event::Remove => drop(world.ask(Wanted::Remove(id("/db")), true)),
-        Event::Kill { task, wipe } => {
+        Event::Kill { task, scale, wipe } => {
             if let Some(task) = nth(world.tasks.keys(), *task) {
-                kill(world, &task, *wipe);
+                kill_all(world, slice::from_ref(&task), *scale, *wipe);
             }
         }
         Event::End { task, failed } => {
@@ -819,6 +994,7 @@ fn one_whose_accept_was_lost_gives_its_place_to_another_in_the_end() {
         Event::Offer { aimed: false },
         Event::Kill {
             task: 0,
+            scale: false,
             wipe: true,
         },
         Event::LoseAccepts,
