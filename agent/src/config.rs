@@ -126,6 +126,10 @@ pub struct Options {
     /// They wait up to 2 s between two attempts, and longer on a busy machine.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = config::duration)]
     pub executor_reregistration_timeout: Duration,
+    /// Whether executors of frameworks' own show the token of their environment. With false, who calls from an address of
+    /// this machine and shows nothing may speak for any of them. Default: true where callers of the agent show who they are.
+    #[arg(long, value_name = "true|false")]
+    pub authenticate_http_executors: Option<bool>,
     /// How often it is measured what sandboxes and volumes of running tasks take of the disk.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = config::duration)]
     pub container_disk_watch_interval: Duration,
@@ -222,6 +226,11 @@ impl Options {
         self.listen.token_file.is_some() || self.http_credentials.is_some()
     }
 
+    /// Whether executors of frameworks' own have to show who they are, wherever they call from.
+    pub fn authenticates_executors(&self) -> bool {
+        self.is_guarded() && self.authenticate_http_executors != Some(false)
+    }
+
     /// The address under which tasks and the agent are reached.
     pub fn advertised_ip(&self) -> IpAddr {
         self.advertise_ip.unwrap_or(self.listen.ip)
@@ -300,6 +309,11 @@ impl Checked for Options {
                 faults.push(Fault::new("master", reason));
             }
         }
+        if self.authenticate_http_executors == Some(true) && !self.is_guarded() {
+            let reason = "executors have tokens where the agent asks its callers for something: give token-file or \
+                          http-credentials";
+            faults.push(Fault::new("authenticate-http-executors", reason));
+        }
         if self.advertised_ip().is_unspecified() {
             let reason =
                 "an agent that listens on every address must say under which one it is reached";
@@ -374,6 +388,7 @@ mod tests {
             "--docker-socket=s",
             "--insecure-registry=http://x",
             "--image-high-water=0",
+            "--authenticate-http-executors=true",
         ];
 
         let Err(ConfigError::Faults(faults)) = load::<Options>("agent", arguments, NOTHING) else {
@@ -391,6 +406,7 @@ mod tests {
             "disk-reserve",
             "insecure-registry",
             "image-high-water",
+            "authenticate-http-executors",
         ] {
             assert!(keys.contains(&key), "{key} in {keys:?}");
         }

@@ -57,6 +57,7 @@ pub(crate) struct About {
     pub(crate) resources: Resources,
     pub(crate) attributes: watch::Receiver<Attributes>,
     pub(crate) domain: Option<FaultDomain>,
+    pub(crate) authenticates_executors: bool,
     pub(crate) masters: Vec<String>,
     pub(crate) started: Timestamp,
 }
@@ -70,7 +71,9 @@ impl About {
 
     /// What the agent was started with, by the names of Mesos. No secrets.
     fn flags(&self) -> BTreeMap<&'static str, String> {
+        let executors = self.authenticates_executors;
         BTreeMap::from([
+            ("authenticate_http_executors", executors.to_string()),
             ("hostname", self.endpoint.hostname.clone()),
             ("ip", self.endpoint.ip.clone()),
             ("master", self.masters.join(",")),

@@ -37,6 +37,7 @@ mod namespaces; // networks of groups that have a loopback and nothing else
 pub mod networks; // networks of containers: bridge, addresses, mapped ports
 pub mod oci_runtime; // crun or runc, where containers are built by one
 mod output; // what tasks print, followed
+mod own_address; // which addresses are the machine's own
 pub mod places; // what lies where in the work directory
 mod release; // what ended tasks held, removed
 pub mod remains; // tasks that a killed agent has left, ended

@@ -34,14 +34,21 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpConnectInfo;
 use wire::executor::call::{Subscribe, Type};
 use wire::executor::{Call, Event};
 
 use super::refusal::Refusal;
 use crate::executors::{self, ExecutorStreams, ExecutorTokens};
+use crate::own_address;
 
-/// Under both names that Mesos' agents have. Executors show tokens of their own here.
-pub(crate) const PATHS: &[&str] = &["/api/v1/executor", "/slave(1)/api/v1/executor"];
+/// Under both names that Mesos' agents have, the second also as clients write it that put an address together from its
+/// parts. Executors show tokens of their own here.
+pub(crate) const PATHS: &[&str] = &[
+    "/api/v1/executor",
+    "/slave(1)/api/v1/executor",
+    "/slave%281%29/api/v1/executor",
+];
 
 /// From one sign of life to the next (Mesos: 30 min).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30 * 60);
@@ -57,6 +64,8 @@ pub(crate) struct Door {
     pub(crate) streams: ExecutorStreams,
     /// `None`: anyone is let in.
     pub(crate) tokens: Option<ExecutorTokens>,
+    /// Who calls from an address of this machine need show nothing.
+    pub(crate) trusts_machine: bool,
     /// The agent ends, and all streams with it.
     pub(crate) end: CancellationToken,
 }
@@ -198,6 +207,18 @@ fn news(key: &ExecutorKey, mut said: wire::TaskStatus) -> Result<TaskStatus, Ref
     Ok(status::from_executor(&said)?)
 }
 
+/// Nobody knows who calls.
+fn unknown(why: &str) -> Refusal {
+    Refusal(StatusCode::UNAUTHORIZED, why.to_owned())
+}
+
+/// Whether a call comes from an address of this machine.
+fn is_from_here(request: &Request) -> bool {
+    let connection = request.extensions().get::<TcpConnectInfo>();
+    let peer = connection.and_then(TcpConnectInfo::remote_addr);
+    peer.is_some_and(own_address::is_own)
+}
+
 impl Door {
     /// Whose token was shown; `None` for who may speak for any executor.
     fn who(&self, request: &Request) -> Result<Option<ContainerId>, Refusal> {
@@ -207,14 +228,20 @@ impl Door {
         if request.extensions().get::<Principal>().is_some() {
             return Ok(None);
         }
+        if !request.headers().contains_key(AUTHORIZATION) {
+            let is_let_in = self.trusts_machine && is_from_here(request);
+            let why = "the token of the executor is required: MESOS_EXECUTOR_AUTHENTICATION_TOKEN of its environment, as \
+                       Authorization: Bearer. An agent with --authenticate-http-executors=false asks nobody for it who calls \
+                       from its own machine";
+            return is_let_in.then_some(None).ok_or_else(|| unknown(why));
+        }
         let shown = text(request.headers(), &AUTHORIZATION);
         let shown = shown.and_then(|shown| shown.split_once(' '));
         let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let container = shown.and_then(|(_, token)| tokens.container(token.trim()));
-        let why = "the token of the executor is required: MESOS_EXECUTOR_AUTHENTICATION_TOKEN";
-        container
-            .map(Some)
-            .ok_or_else(|| Refusal(StatusCode::UNAUTHORIZED, why.to_owned()))
+        let why = "what was shown is not the token of an executor, MESOS_EXECUTOR_AUTHENTICATION_TOKEN of its environment \
+                   (see --authenticate-http-executors)";
+        container.map(Some).ok_or_else(|| unknown(why))
     }
 
     fn executor(&self, key: &ExecutorKey) -> Result<Arc<CustomExecutor>, Refusal> {
@@ -322,4 +349,25 @@ fn records(
             Some((Ok(record), (events, heartbeats, listener, end)))
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_other_machines_and_of_nobody_knows_where_are_not_from_here() {
+        let from = |peer: &str| {
+            let mut request = Request::new(Body::empty());
+            request.extensions_mut().insert(TcpConnectInfo {
+                local_addr: None,
+                remote_addr: Some(peer.parse().expect("an address")),
+            });
+            is_from_here(&request)
+        };
+
+        assert!(from("127.0.0.1:4711") && from("[::ffff:127.0.0.1]:4711"));
+        assert!(!from("192.0.2.1:4711") && !from("[2001:db8::1]:4711"));
+        assert!(!is_from_here(&Request::new(Body::empty())));
+    }
 }

@@ -190,6 +190,7 @@ impl Agent {
             handle: handle.clone(),
             streams: ExecutorStreams::new(self.introduction()),
             tokens,
+            trusts_machine: !self.options.authenticates_executors(),
             end: end.clone(),
         })
     }
@@ -218,6 +219,7 @@ impl Agent {
             resources: self.inventory.resources.clone(),
             attributes: self.attributes.subscribe(),
             domain: self.options.domain.clone(),
+            authenticates_executors: self.options.authenticates_executors(),
             masters: self.options.master.clone(),
             started: mete_daemon::clock::now(),
         };

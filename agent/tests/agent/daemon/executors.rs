@@ -406,6 +406,43 @@ async fn where_the_agent_has_a_token_each_executor_has_one_of_its_own_for_its_ca
 }
 
 #[tokio::test]
+async fn an_agent_that_authenticates_no_executors_takes_calls_of_its_own_machine_without_a_token() {
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let token = work.beside().join("token");
+    fs::write(&token, "the-token-of-the-cluster").unwrap();
+    let with_token = format!("--token-file={}", token.display());
+    let without = "--authenticate-http-executors=false";
+    let _daemon = work.start(master.address, &[&with_token, without]);
+    let (mut link, registered) = master.admit().await;
+    let port = registered.agent_info.port();
+    let of_here = |id: &str| call("SUBSCRIBE", id, json!({ "subscribe": {} }));
+
+    // It shows nothing, as those do that know of no token.
+    let line = format!("unset MESOS_EXECUTOR_AUTHENTICATION_TOKEN; {}", speaking());
+    link.run(&delegated("a", EXECUTOR, &line)).await;
+    heard(&mut link, &[("a", TaskState::Running)]).await;
+
+    for (shown, executor, wanted) in [
+        (None, "another", 400),
+        (Some("Bearer one.00"), EXECUTOR, 401),
+        (Some(""), EXECUTOR, 401),
+    ] {
+        let shown = shown.map(|shown| ("authorization", shown));
+        let headers: Vec<_> = [JSON].into_iter().chain(shown).collect();
+        let (status, _) = say(port, &headers, of_here(executor)).await;
+        assert_eq!(status, wanted, "{shown:?}");
+    }
+    let (status, _) = get_json(port, "/state", &[]).await;
+    assert_eq!(status, 401);
+    let client = mete_daemon::http_client::plain().build().unwrap();
+    let flags = client.get(format!("http://127.0.0.1:{port}/flags"));
+    let flags = flags.header("authorization", "Bearer the-token-of-the-cluster");
+    let flags: Value = soon(flags.send()).await.unwrap().json().await.unwrap();
+    assert_eq!(flags["flags"]["authenticate_http_executors"], "false");
+}
+
+#[tokio::test]
 async fn a_task_that_has_ended_is_shown_below_its_executor_while_that_lives() {
     let mut master = Master::start().await;
     let work = Work::new();
