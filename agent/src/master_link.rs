@@ -3,7 +3,7 @@
 //! ```text
 //! Connect ─▶ channel ─▶ Connected ─▶ stream: register … ─▶ orders in, reports out, pings answered ─▶ Disconnected
 //! ```
-//! Invariants: each attempt ends with exactly one `Disconnected`, unless the core has closed it itself. A stream that
+//! What the stream has taken of reports the core is told, which gives no more than there is room for. Invariants: each attempt ends with exactly one `Disconnected`, unless the core has closed it itself. A stream that
 //! cannot take what is to be said is cut. A master that is silent for longer than it promised is gone. When to come
 //! back is the core's business.
 
@@ -13,7 +13,8 @@ pub(crate) use messages::agent_info;
 
 use std::time::Duration;
 
-use mete_agent_core::{Input, Node, Order, Outgoing};
+use futures::StreamExt as _;
+use mete_agent_core::{Input, MAX_GIVEN_REPORTS, Node, Order, Outgoing};
 use mete_daemon::auth::Credentials;
 use mete_daemon::chain;
 use mete_daemon::event_loop::Handle;
@@ -21,6 +22,7 @@ use mete_model::{Attributes, Endpoint, FaultDomain, Resources};
 use mete_proto::lost;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::agent_client::AgentClient;
+use mete_proto::mete::v1::agent_message::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,8 +31,11 @@ use tonic::transport::Endpoint as Address;
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, warn};
 
-/// Messages that may wait to be sent. A report is some hundred bytes; a stream on which thousands wait is not read.
+/// Messages that may wait to be sent: more than the reports that are given at once. A report is some hundred bytes; a stream on
+/// which thousands wait is not read.
 const OUTBOUND_CAPACITY: usize = 4_096;
+/// The core hears after so many reports that they are taken: often enough never to wait for it, seldom enough to cost nothing.
+const TAKEN_AT_ONCE: u64 = MAX_GIVEN_REPORTS / 2;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence before the master has said how often it pings: the core gives up first.
@@ -107,6 +112,7 @@ impl MasterLink {
             attributes,
             credentials: self.credentials.clone(),
             outbound,
+            taken: watch::Sender::default(),
             handle: self.handle.clone(),
         };
         let (closed, cut) = (current.closed.clone(), current.cut.clone());
@@ -163,6 +169,8 @@ struct Stream {
     attributes: watch::Receiver<Attributes>,
     credentials: Credentials,
     outbound: mpsc::Sender<wire::AgentMessage>,
+    /// Reports that were taken from those that wait.
+    taken: watch::Sender<u64>,
     handle: Handle<Node>,
 }
 
@@ -173,10 +181,34 @@ impl Stream {
             () = cut.cancelled() => "too much waited to be sent".to_owned(),
             Ok(()) = attributes.changed() => "the agent has something new to say of itself".to_owned(),
             reason = self.talk(waiting) => reason,
+            reason = self.tell_taken() => reason,
         };
         let link = self.link;
         // The loop has ended when this fails.
         let _ = self.handle.tell(Input::Disconnected { link, reason }).await;
+    }
+
+    /// Tells the core for as long as the stream lasts how many reports were taken.
+    async fn tell_taken(&self) -> String {
+        let mut taken = self.taken.subscribe();
+        let mut told = 0;
+        loop {
+            // The sender lives in this stream.
+            let is_more = |total: &u64| *total >= told + TAKEN_AT_ONCE;
+            let Ok(total) = taken.wait_for(is_more).await.map(|total| *total) else {
+                return "the agent ends".to_owned();
+            };
+            let link = self.link;
+            if self
+                .handle
+                .tell(Input::ReportsTaken { link, total })
+                .await
+                .is_err()
+            {
+                return "the agent ends".to_owned();
+            }
+            told = total;
+        }
     }
 
     /// From the first byte to the last; why it was the last.
@@ -201,7 +233,13 @@ impl Stream {
         }
         let mut client = AgentClient::with_interceptor(channel, self.credentials.clone())
             .max_decoding_message_size(MAX_ORDER_BYTES);
-        match client.connect(ReceiverStream::new(waiting)).await {
+        let taken = self.taken.clone();
+        let waiting = ReceiverStream::new(waiting).inspect(move |message| {
+            if matches!(&message.message, Some(Message::Update(_))) {
+                taken.send_modify(|total| *total += 1);
+            }
+        });
+        match client.connect(waiting).await {
             Ok(answer) => self.listen(answer.into_inner()).await,
             Err(status) => self.ended(&status),
         }

@@ -34,6 +34,14 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
+    /// The stream to the master has taken reports off those it was given. Need not be told of each, but within
+    /// [`MAX_GIVEN_REPORTS`](crate::MAX_GIVEN_REPORTS).
+    ReportsTaken {
+        /// On which stream.
+        link: u64,
+        /// How many since it began.
+        total: u64,
+    },
     /// The master said something.
     FromMaster {
         /// On which stream; what an older one still says is not heard.

@@ -31,4 +31,5 @@ pub use state::past::{Past, PastExecutor};
 pub use state::sandboxes::{Sandbox, Within};
 pub use state::standing::{Drain, Standing};
 pub use state::tasks::{Described, Kill, Phase, Task, Why};
+pub use state::turns::MAX_GIVEN_REPORTS;
 pub use state::volumes::{Volume, VolumePhase};

@@ -72,6 +72,8 @@ pub struct Node {
     pub(crate) counters: Counters,
     /// Tasks that this input touched: stored, and their reports sent, at the end of the step.
     pub(crate) changed: BTreeSet<TaskKey>,
+    /// This input has left tasks without an answer: there were too many.
+    pub(crate) overrun: bool,
 }
 
 /// The agent ends when its last task has.
@@ -166,6 +168,7 @@ impl Node {
             ended: BTreeMap::new(),
             counters: Counters::default(),
             changed: BTreeSet::new(),
+            overrun: false,
         };
         let mut lives = Vec::new();
         for (key, value) in entries {
@@ -268,6 +271,11 @@ impl Node {
     fn settle(&mut self, now: Timestamp, out: &mut Effects<Self>) {
         self.begin_launches(now, out);
         self.begin_erasures(out);
+        if std::mem::take(&mut self.overrun) {
+            let reason =
+                "more tasks are answered for that are not here than can be told one by one";
+            self.cut(now, reason, out);
+        }
         for key in std::mem::take(&mut self.changed) {
             self.send(now, &key, out);
             if let Some(task) = self.tasks.get(&key) {
@@ -303,6 +311,7 @@ impl Machine for Node {
             Input::Recovered(findings) => self.recovered(now, findings, &mut out),
             Input::Connected { link } => self.connected(now, link, &mut out),
             Input::Disconnected { link, reason } => self.disconnected(now, link, &reason),
+            Input::ReportsTaken { link, total } => self.reports_taken(now, link, total, &mut out),
             Input::FromMaster { link, order } => {
                 if self.hears(link, &order) {
                     self.order(now, order, &mut out);

@@ -9,5 +9,6 @@ pub(crate) mod probes; // counts per health check
 pub(crate) mod sandboxes; // what ended tasks left behind
 pub(crate) mod standing; // what the master has made of the agent
 pub(crate) mod tasks; // Accepted · Starting · Running · Killing · Ended
+pub(crate) mod turns; // whose report the stream to the master is given next
 pub(crate) mod updates; // per task a queue of reports, one in flight
 pub(crate) mod volumes; // persistent volumes: kept, to be erased

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::turns::Turns;
 use mete_model::{Deadlines, FrameworkId, TaskKey, TaskStatus, Timestamp, UpdateId};
 
 /// First wait for an acknowledgement (Mesos: 10 s doubling to 10 min).
@@ -20,8 +21,9 @@ pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(600);
 /// Most reports that wait per task. A life has five; the rest is health that changes while the framework is away, or what an
 /// executor of its own says, of which only the last matters.
 pub(crate) const MAX_QUEUED: usize = 16;
-/// Most queues that belong to no task: answers to launches that were refused and kills of tasks not known.
-pub(crate) const MAX_ORPHANS: usize = 1_000;
+/// Most queues that belong to no task: answers to launches that were refused and kills of tasks not known. Twice the tasks that
+/// an agent takes, a kilobyte each.
+pub(crate) const MAX_ORPHANS: usize = 20_000;
 
 /// All queues. No queue is empty.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,10 @@ pub(crate) struct Updates {
     queues: BTreeMap<TaskKey, Queue>,
     /// When the report in flight of each is sent again.
     again: Deadlines<TaskKey>,
+    /// Whose report the stream is given next.
+    turns: Turns,
+    /// How many queues belong to no task.
+    orphans: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,18 +70,22 @@ impl Updates {
         }
     }
 
-    /// A report about a task that is not here. Dropped when there are too many: the next registration tells the truth.
+    /// A report about a task that is not here; false when there are too many to keep one more.
     pub(crate) fn push_orphan(&mut self, key: &TaskKey, status: TaskStatus) -> bool {
-        let room = self.queues.values().filter(|queue| queue.orphan).count() < MAX_ORPHANS;
-        if room && !self.queues.contains_key(key) {
-            let queue = Queue {
-                waiting: VecDeque::from([status]),
-                flight: None,
-                orphan: true,
-            };
-            self.queues.insert(key.clone(), queue);
+        if self.queues.contains_key(key) {
+            return true;
         }
-        room
+        if self.orphans >= MAX_ORPHANS {
+            return false;
+        }
+        let queue = Queue {
+            waiting: VecDeque::from([status]),
+            flight: None,
+            orphan: true,
+        };
+        self.queues.insert(key.clone(), queue);
+        self.orphans += 1;
+        true
     }
 
     /// Fills the queue of a task as it was stored.
@@ -87,6 +97,44 @@ impl Updates {
             };
             self.queues.insert(key.clone(), queue);
         }
+    }
+
+    /// The first report of a queue as soon as it may go on the stream: at once, or in its turn. Marks it as sent.
+    pub(crate) fn give(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
+        let is_ready = self.queues.get(key)?.flight.is_none();
+        let report = if is_ready && self.turns.has_room(key) {
+            self.send(now, key)?
+        } else {
+            return None;
+        };
+        self.turns.give();
+        Some(report)
+    }
+
+    /// As [`give`](Self::give), of a report whose acknowledgement has not come in time.
+    pub(crate) fn give_again(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
+        if !self.turns.has_room(key) {
+            return None;
+        }
+        let report = self.send_again(now, key)?;
+        self.turns.give();
+        Some(report)
+    }
+
+    /// The stream has taken so many since it began.
+    pub(crate) fn taken(&mut self, total: u64) {
+        self.turns.taken(total);
+    }
+
+    /// The next report that has waited for room, and whose it is.
+    pub(crate) fn next_turn(&mut self, now: Timestamp) -> Option<(TaskKey, TaskStatus)> {
+        while let Some(key) = self.turns.next() {
+            let report = self.give(now, &key);
+            if let Some(report) = report.or_else(|| self.give_again(now, &key)) {
+                return Some((key, report));
+            }
+        }
+        None
     }
 
     /// The report to send now, if the first one of the queue is not in flight; marks it as sent.
@@ -101,7 +149,7 @@ impl Updates {
     }
 
     /// The report in flight, to be sent again; the wait for its acknowledgement doubles.
-    pub(crate) fn send_again(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
+    fn send_again(&mut self, now: Timestamp, key: &TaskKey) -> Option<TaskStatus> {
         let queue = self.queues.get_mut(key)?;
         let wait = queue.flight.as_mut()?;
         *wait = (*wait * 2).min(LONGEST_RETRY);
@@ -133,7 +181,7 @@ impl Updates {
         queue.flight = None;
         self.again.clear(key);
         if queue.waiting.is_empty() {
-            self.queues.remove(key);
+            self.forget(key);
             Acknowledged::Empty
         } else {
             Acknowledged::Next
@@ -143,6 +191,8 @@ impl Updates {
     /// The master is gone: nothing is in flight any more, and answers to what it asked are moot.
     pub(crate) fn pause(&mut self) {
         self.queues.retain(|_, queue| !queue.orphan);
+        self.orphans = 0;
+        self.turns.begin_anew();
         for queue in self.queues.values_mut() {
             queue.flight = None;
         }
@@ -150,8 +200,12 @@ impl Updates {
     }
 
     pub(crate) fn forget(&mut self, key: &TaskKey) {
-        self.queues.remove(key);
+        let queue = self.queues.remove(key);
+        if queue.is_some_and(|queue| queue.orphan) {
+            self.orphans -= 1;
+        }
         self.again.clear(key);
+        self.turns.leave(key);
     }
 
     pub(crate) fn has(&self, key: &TaskKey) -> bool {

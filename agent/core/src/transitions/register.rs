@@ -157,7 +157,8 @@ impl Node {
         }
     }
 
-    fn cut(&mut self, now: Timestamp, reason: &str, out: &mut Effects<Self>) {
+    /// Ends the stream; the agent comes back and registers.
+    pub(crate) fn cut(&mut self, now: Timestamp, reason: &str, out: &mut Effects<Self>) {
         if let Some(link) = self.link.number() {
             out.act.push(Action::Disconnect { link });
         }

@@ -82,7 +82,8 @@ impl Node {
         self.changed.insert(key.clone());
     }
 
-    /// Answers about a task that is not here, and is not kept here. Lives as long as the link.
+    /// Answers about a task that is not here, and is not kept here. Lives as long as the link, which is begun anew when there are
+    /// too many of them: to the master, what a registration does not name is dropped.
     pub(super) fn report_orphan(&mut self, now: Timestamp, key: &TaskKey, news: News) {
         let status = self.status(now, key, news);
         // Who asked hears it. It is nothing to be seen to: updates that an agent tells again after a restart are answered for too.
@@ -95,6 +96,8 @@ impl Node {
         );
         if self.updates.push_orphan(key, status) {
             self.changed.insert(key.clone());
+        } else {
+            self.overrun = true;
         }
     }
 
@@ -168,8 +171,25 @@ impl Node {
         let Some(link) = self.link.registered() else {
             return;
         };
-        if let Some(status) = self.updates.send(now, key) {
+        if let Some(status) = self.updates.give(now, key) {
             self.send_on(link, key, status, out);
+        }
+    }
+
+    /// The stream has room again: who has waited for it goes.
+    pub(crate) fn reports_taken(
+        &mut self,
+        now: Timestamp,
+        link: u64,
+        total: u64,
+        out: &mut Effects<Self>,
+    ) {
+        if self.link.registered() != Some(link) {
+            return;
+        }
+        self.updates.taken(total);
+        while let Some((key, status)) = self.updates.next_turn(now) {
+            self.send_on(link, &key, status, out);
         }
     }
 
@@ -214,7 +234,7 @@ impl Node {
             return;
         };
         for key in self.updates.take_overdue(now) {
-            if let Some(status) = self.updates.send_again(now, &key) {
+            if let Some(status) = self.updates.give_again(now, &key) {
                 debug!(task = %key.task, framework = %key.framework, state = %status.state, "report is sent again");
                 self.send_on(link, &key, status, out);
             }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use mete_agent_core::{Input, LaunchOutcome, Order, Record};
-use mete_model::{FrameworkId, Machine, TaskState};
+use mete_agent_core::{Action, Input, LaunchOutcome, MAX_GIVEN_REPORTS, Order, Record};
+use mete_model::{FrameworkId, Machine, TaskId, TaskState};
 
 use crate::fixture::*;
 
@@ -158,4 +158,97 @@ fn health_that_flaps_while_nobody_listens_does_not_pile_up() {
     let (registration, _) = world.admit(now, 1);
     let last = registration.unacknowledged.last().expect("there are some");
     assert_eq!(last.status.healthy, Some(!passed), "the last one is there");
+}
+
+/// The master hands on a task that makes no sense; what is said about that.
+fn refused(world: &mut World, number: usize) -> Vec<Action> {
+    let order = Order::Unrunnable {
+        key: key(&format!("t{number}")),
+        executor: None,
+        reason: "it makes no sense".into(),
+    };
+    world.order(NOON, order)
+}
+
+fn taken(world: &mut World, link: u64, total: u64) -> Vec<Action> {
+    world.step(NOON, Input::ReportsTaken { link, total })
+}
+
+fn told(actions: &[Action]) -> impl Iterator<Item = TaskId> {
+    reports(actions)
+        .into_iter()
+        .map(|report| report.status.task)
+}
+
+#[test]
+fn reports_go_as_the_stream_takes_them_each_once_and_whatever_is_acknowledged() {
+    let mut world = World::registered();
+    let room = usize::try_from(MAX_GIVEN_REPORTS).expect("small");
+    let mut said: Vec<TaskId> = Vec::new();
+    let mut updates = Vec::new();
+    for number in 0..3 * room {
+        let actions = refused(&mut world, number);
+        updates.extend(reports(&actions).into_iter().map(|report| report.status));
+        said.extend(told(&actions));
+    }
+    assert_eq!(said.len(), room, "what the stream has room for");
+    let link = world.link;
+
+    // Acknowledgements make no room: the stream does.
+    let first = updates.swap_remove(0);
+    let update = first.uuid.expect("every report has one");
+    assert_eq!(world.acknowledge(NOON, &key("t0"), update), []);
+    assert_eq!(taken(&mut world, link + 1, 9), [], "of another stream");
+    said.extend(told(&taken(&mut world, link, 10)));
+    assert_eq!(said.len(), room + 10);
+    said.extend(told(&taken(&mut world, link, 10)));
+    assert_eq!(said.len(), room + 10, "the same ten");
+    for total in [room, 2 * room, 3 * room] {
+        said.extend(told(&taken(&mut world, link, total as u64)));
+    }
+
+    let all = (0..3 * room).map(|number| key(&format!("t{number}")).task);
+    assert_eq!(said, all.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_to_be_said_again_waits_for_room_as_well() {
+    let mut world = World::registered();
+    let room = usize::try_from(MAX_GIVEN_REPORTS).expect("small");
+    for number in 0..room {
+        refused(&mut world, number);
+    }
+
+    // Nobody has acknowledged any, and the stream has taken none.
+    let again = world.step(at(10.0), Input::Deadline);
+    assert_eq!(reports(&again), []);
+    let link = world.link;
+    let half = taken(&mut world, link, MAX_GIVEN_REPORTS / 2);
+
+    assert_eq!(told(&half).count(), room / 2);
+    assert_eq!(told(&half).next(), Some(key("t0").task));
+}
+
+#[test]
+fn with_more_refused_tasks_than_are_kept_the_agent_registers_again_without_them() {
+    let mut world = World::running(spec("web"));
+    let mut cut = None;
+    for number in 0.. {
+        let actions = refused(&mut world, number);
+        if actions.contains(&Action::Disconnect { link: world.link }) {
+            cut = Some(number);
+            break;
+        }
+    }
+    assert_eq!(cut, Some(20_000));
+    assert_eq!(refused(&mut world, 20_001), [], "of a stream that is gone");
+
+    let then = world.node.next_deadline().expect("it comes back");
+    world.link = opened(&world.step(then, Input::Deadline)).expect("now");
+    let (registration, _) = world.admit(then, 1);
+
+    let there: Vec<_> = registration.tasks.iter().map(|task| &task.key).collect();
+    assert_eq!(there, [&key("web")], "the others are dropped by the master");
+    assert_eq!(registration.unacknowledged, []);
+    assert_eq!(reports(&refused(&mut world, 0)).len(), 1, "there is room");
 }

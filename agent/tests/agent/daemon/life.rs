@@ -1,5 +1,6 @@
 //! From launch to acknowledgement.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -305,6 +306,28 @@ async fn a_task_that_this_agent_cannot_run_is_an_error() {
     assert_eq!(refused.state, TaskState::Error);
     assert_eq!(refused.reason, Some(Reason::TaskInvalid));
     assert_eq!(refused.message.as_deref(), Some("command: it is missing"));
+}
+
+#[tokio::test]
+async fn a_master_that_reads_late_hears_all_that_happened_on_the_same_stream() {
+    const TASKS: usize = 6_000;
+    let mut master = Master::start().await;
+    let work = Work::new();
+    let _agent = work.start(master.address, &[]);
+    let (mut link, _) = master.admit().await;
+    let mut info: mesos::TaskInfo = (&task("t", "true")).into();
+    info.command = None;
+
+    // More than may wait to be sent, and than what is on the way holds.
+    for number in 0..TASKS {
+        info.task_id.value = format!("t{number}");
+        link.run_info(info.clone()).await;
+    }
+    // Nobody acknowledges any.
+    let mut heard = BTreeSet::new();
+    while heard.len() < TASKS {
+        heard.insert(link.report().await.task);
+    }
 }
 
 #[tokio::test]
