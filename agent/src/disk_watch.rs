@@ -15,6 +15,7 @@ use std::time::Duration;
 use mete_agent_core::{ExecutorPhase, Input, Node, View};
 use mete_daemon::clock;
 use mete_daemon::event_loop::Handle;
+use mete_model::resources::megabytes::bytes_of;
 use mete_model::{ContainerId, Resources, TaskKey, VolumeName};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -186,8 +187,8 @@ fn excess(limit_bytes: u64, used: &DiskUse) -> Option<(u64, String)> {
 pub(crate) fn sandbox_limit(resources: &Resources) -> u64 {
     let parts = resources.parts();
     let parts = parts.filter(|(tag, _)| tag.volume.is_none());
-    let parts: u64 = parts.map(|(_, part)| part.disk_bytes).sum();
-    resources.disk_bytes.saturating_add(parts)
+    let parts: u64 = parts.map(|(_, part)| part.disk_milli).sum();
+    bytes_of(resources.disk_milli.saturating_add(parts))
 }
 
 fn volumes_of(resources: &Resources) -> Vec<(VolumeName, VolumeUse)> {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use mete_daemon::host;
+use mete_model::resources::megabytes::milli_within;
 use mete_model::{Attributes, Ranges, Resources};
 
 use crate::{processes, sandbox};
@@ -79,20 +80,20 @@ pub fn take(work_dir: &Path, given: Given) -> Result<Inventory, InventoryError> 
         resources.cpus_milli = cpus.saturating_mul(1_000);
     }
     if is_measured("mem") {
-        resources.mem_bytes = for_tasks(
+        resources.mem_milli = milli_within(for_tasks(
             memory_bytes().map_err(InventoryError::Memory)?,
             KEPT_MEMORY_BYTES,
-        );
+        ));
     }
     if is_measured("disk") {
         let disk = |source| InventoryError::Disk {
             path: work_dir.display().to_string(),
             source,
         };
-        resources.disk_bytes = for_tasks(
+        resources.disk_milli = milli_within(for_tasks(
             sandbox::space(work_dir).map_err(disk)?.total_bytes,
             KEPT_DISK_BYTES,
-        );
+        ));
     }
     if is_measured("ports") {
         resources.ports = Ranges::interval(DEFAULT_PORTS.0, DEFAULT_PORTS.1);
@@ -166,14 +167,14 @@ mod tests {
 
         let taken = take(directory.path(), given).unwrap();
 
-        assert!(measured.resources.cpus_milli >= 1_000 && measured.resources.mem_bytes > 0);
+        assert!(measured.resources.cpus_milli >= 1_000 && measured.resources.mem_milli > 0);
         assert_eq!(measured.resources.ports, Ranges::interval(31_000, 32_000));
         assert_eq!(
-            (taken.resources.cpus_milli, taken.resources.mem_bytes),
+            (taken.resources.cpus_milli, taken.resources.mem_milli),
             (1_500, 0),
             "nothing was said to be what there is"
         );
-        assert_eq!(taken.resources.disk_bytes, measured.resources.disk_bytes);
+        assert_eq!(taken.resources.disk_milli, measured.resources.disk_milli);
         assert_eq!(
             (taken.hostname.as_str(), taken.resources.ports.count()),
             ("127.0.0.2", 2)

@@ -23,6 +23,7 @@ use mete_agent_core::task_dir::session::Size;
 use mete_agent_core::task_dir::{OutputLimits, User};
 use mete_agent_core::{Executor, LaunchStage};
 use mete_daemon::chain;
+use mete_model::resources::megabytes::bytes_of;
 use mete_model::{AgentId, ContainerId, Endpoint, FrameworkInfo, Limit, TaskKey, TaskSpec};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
@@ -236,7 +237,7 @@ impl Launcher {
             user: inner.user,
             limits: Limits {
                 cpus_milli: resources.cpus_milli,
-                mem_bytes: resources.mem_bytes,
+                mem_bytes: bytes_of(resources.mem_milli),
                 cpu_limit: cpu_limit(&job.spec),
                 mem_limit: job.spec.limits.mem_bytes,
                 max_pids: isolation.and_then(|isolation| isolation.max_pids),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mete_model::{AgentId, FrameworkId, Ranges, Resources, Role, Timestamp};
+use mete_model::{AgentId, FrameworkId, MB_MILLI, Ranges, Resources, Role, Timestamp};
 use mete_placement::{AgentFacts, Allocator, Amounts, FrameworkFacts, Grant, Options, Unused};
 
 use crate::dice::Dice;
@@ -203,8 +203,8 @@ pub fn half_used(agents: usize, frameworks: usize) -> Cluster {
         let free = cluster.allocator.free(&cluster.agents[agent]);
         let mut half = free.expect("just added").clone();
         half.cpus_milli /= 2;
-        half.mem_bytes /= 2;
-        half.disk_bytes /= 2;
+        half.mem_milli /= 2;
+        half.disk_milli /= 2;
         half.ports = Ranges::interval(31_000, 31_499);
         cluster.claim(agent, dice.index(frameworks), &half);
     }
@@ -237,6 +237,6 @@ fn machine(dice: &mut Dice) -> Resources {
     let gigabytes = cpus / 4 * (2 + 2 * dice.below(10));
     let mut machine = Resources::cpus_mem(cpus * 1_000, gigabytes * 1_024)
         .with_ports(Ranges::interval(31_000, 31_999));
-    machine.disk_bytes = 1 << 40;
+    machine.disk_milli = MB_MILLI << 20;
     machine
 }

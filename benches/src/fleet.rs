@@ -1,6 +1,6 @@
 //! Nodes of several kinds in the midst of their work, and shapes to find places for.
 
-use mete_model::{MEBIBYTE, Resources};
+use mete_model::{MB_MILLI, Resources};
 use mete_placement::fleet::Fleet;
 use mete_placement::packing::{Groups, Mix};
 
@@ -85,7 +85,7 @@ fn shapes(count: usize, dice: &mut Dice) -> Vec<Resources> {
     while shapes.len() < count {
         let cpus = 500 * (1 + dice.below(16));
         let mut shape = machine(cpus, 0, 0);
-        shape.mem_bytes = 512 * (1 + dice.below(48)) * MEBIBYTE;
+        shape.mem_milli = 512 * (1 + dice.below(48)) * MB_MILLI;
         if shapes.len().is_multiple_of(5) {
             shape.gpus_milli = match dice.below(3) {
                 0 => 250 * (1 + dice.below(3)),

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use mete_model::{MEBIBYTE, Ranges, Resources};
+use mete_model::{MB_MILLI, Ranges, Resources};
 
 use crate::cluster::{Cluster, Roles, role};
 use crate::dice::Dice;
@@ -20,7 +20,7 @@ pub fn machine(dice: &mut Dice) -> Resources {
     let megabytes = 3_584 + 128 * dice.below(9);
     let mut machine =
         Resources::cpus_mem(cpus * 1_000, megabytes).with_ports(Ranges::interval(31_000, 32_000));
-    machine.disk_bytes = 4_096 * MEBIBYTE;
+    machine.disk_milli = 4_096 * MB_MILLI;
     machine
 }
 
@@ -43,14 +43,14 @@ pub fn free(agents: usize, frameworks: usize, roles: Roles) -> Cluster {
 /// Two thirds are used, as in `DeclineOffers`; all frameworks are in one role.
 pub fn mostly_used(agents: usize, frameworks: usize) -> Cluster {
     let mut used = Resources::cpus_mem(16_000, 2_014).with_ports(in_pieces(32_000));
-    used.disk_bytes = 1_024 * MEBIBYTE;
+    used.disk_milli = 1_024 * MB_MILLI;
     in_use(agents, frameworks, &used)
 }
 
 /// Half is used; all frameworks are in one role.
 pub fn half_used(agents: usize, frameworks: usize) -> Cluster {
     let mut used = Resources::cpus_mem(12_000, 2_048).with_ports(in_pieces(31_500));
-    used.disk_bytes = 2_048 * MEBIBYTE;
+    used.disk_milli = 2_048 * MB_MILLI;
     in_use(agents, frameworks, &used)
 }
 
@@ -91,7 +91,7 @@ pub fn quota(roles: usize) -> Cluster {
             1
         };
         let mut amounts = Resources::cpus_mem(cpus * 1_000, cpus * 1_024);
-        amounts.disk_bytes = cpus * 1_024 * MEBIBYTE;
+        amounts.disk_milli = cpus * 1_024 * MB_MILLI;
         cluster.set_quota(&role(&format!("role-{number}")), &amounts);
     }
     cluster
@@ -101,6 +101,6 @@ pub fn quota(roles: usize) -> Cluster {
 /// difference to what is given.
 pub fn quota_machine(dice: &mut Dice) -> Resources {
     let mut machine = Resources::cpus_mem(2_000, 2_048);
-    machine.disk_bytes = (2_048 + dice.below(100)) * MEBIBYTE;
+    machine.disk_milli = (2_048 + dice.below(100)) * MB_MILLI;
     machine
 }

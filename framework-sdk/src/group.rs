@@ -3,7 +3,7 @@
 use mete_model::container::Network;
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
-    AgentId, BadId, ContainerSpec, ExecutorId, ExecutorKind, ExecutorSpec, MEBIBYTE, Resources,
+    AgentId, BadId, ContainerSpec, ExecutorId, ExecutorKind, ExecutorSpec, MB_MILLI, Resources,
     Role,
 };
 use mete_proto::convert::resources;
@@ -47,7 +47,7 @@ impl Group {
     pub fn of(executor: ExecutorId) -> Self {
         // The least that a master asks of an executor.
         let mut least = Resources::cpus_mem(10, 32);
-        least.disk_bytes = MEBIBYTE;
+        least.disk_milli = MB_MILLI;
         let executor = ExecutorSpec {
             id: executor,
             kind: ExecutorKind::Default,

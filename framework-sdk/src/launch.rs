@@ -156,14 +156,14 @@ impl Task {
     /// Memory, in MB of 2^20 bytes.
     #[must_use]
     pub fn mem_mb(mut self, megabytes: u64) -> Self {
-        self.resources.mem_bytes = megabytes.saturating_mul(mete_model::MEBIBYTE);
+        self.resources.mem_milli = megabytes.saturating_mul(mete_model::MB_MILLI);
         self
     }
 
     /// Disk of its sandbox, in MB of 2^20 bytes.
     #[must_use]
     pub fn disk_mb(mut self, megabytes: u64) -> Self {
-        self.resources.disk_bytes = megabytes.saturating_mul(mete_model::MEBIBYTE);
+        self.resources.disk_milli = megabytes.saturating_mul(mete_model::MB_MILLI);
         self
     }
 

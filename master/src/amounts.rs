@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mete_master_core::Amounts;
-use mete_model::MEBIBYTE;
 use mete_proto::convert::{ConvertError, Within as _, resources};
 use mete_proto::mesos::v1 as wire;
 
@@ -47,8 +46,8 @@ pub(crate) fn from_wire(list: &[wire::Resource]) -> Result<Option<Amounts>, Conv
         milli(&named.name, value)?;
         match named.name.as_str() {
             "cpus" => amounts.cpus_milli = Some(sum.cpus_milli),
-            "mem" => amounts.mem_bytes = Some(sum.mem_bytes),
-            "disk" => amounts.disk_bytes = Some(sum.disk_bytes),
+            "mem" => amounts.mem_milli = Some(sum.mem_milli),
+            "disk" => amounts.disk_milli = Some(sum.disk_milli),
             "gpus" => amounts.gpus_milli = Some(sum.gpus_milli),
             "ports" => {}
             other => drop(amounts.other.insert(other.into(), sum.other(other))),
@@ -94,18 +93,18 @@ pub(crate) fn from_json(numbers: &BTreeMap<String, f64>) -> Result<Option<Amount
 
 /// Numbers by name.
 pub(crate) fn to_json(amounts: &Amounts) -> BTreeMap<String, f64> {
-    let megabytes = |bytes: u64| (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3;
+    let number = |milli: u64| milli as f64 / 1e3;
     let main = [
-        ("cpus", amounts.cpus_milli.map(|milli| milli as f64 / 1e3)),
-        ("mem", amounts.mem_bytes.map(megabytes)),
-        ("disk", amounts.disk_bytes.map(megabytes)),
-        ("gpus", amounts.gpus_milli.map(|milli| milli as f64 / 1e3)),
+        ("cpus", amounts.cpus_milli.map(number)),
+        ("mem", amounts.mem_milli.map(number)),
+        ("disk", amounts.disk_milli.map(number)),
+        ("gpus", amounts.gpus_milli.map(number)),
     ];
     let main = main
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let other = amounts.other.iter();
-    main.chain(other.map(|(name, milli)| (name.to_string(), *milli as f64 / 1e3)))
+    main.chain(other.map(|(name, milli)| (name.to_string(), number(*milli))))
         .collect()
 }
 

@@ -35,9 +35,9 @@ pub(crate) fn shrink(
         scalar: Some(*subtract),
         ..wire::Resource::default()
     };
-    let by_bytes = one(&disk).within("subtract")?.disk_bytes;
+    let by_milli = one(&disk).within("subtract")?.disk_milli;
     let volume = one(volume).within("volume")?;
-    Ok((OperationKind::Shrink { by_bytes }, volume))
+    Ok((OperationKind::Shrink { by_milli }, volume))
 }
 
 fn one(resource: &wire::Resource) -> Result<Resources, ConvertError> {

@@ -44,8 +44,8 @@ pub use limits::{Limit, TaskLimits};
 pub use machine::{Change, Durable, Effects, Machine, Timestamp};
 pub use offer::{InverseOffer, Offer};
 pub use resources::{
-    BadStack, BadVolumeName, Device, Devices, MEBIBYTE, Ranges, Reservation, ReservationKind,
-    Resources, Tag, Volume, VolumeName,
+    BadStack, BadVolumeName, Device, Devices, MB_MILLI, MEBIBYTE, Ranges, Reservation,
+    ReservationKind, Resources, Tag, Volume, VolumeName,
 };
 pub use role::{BadRole, Role};
 pub use shared_map::SharedMap;

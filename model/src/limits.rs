@@ -35,6 +35,15 @@ impl Limit {
         }
     }
 
+    /// The same in another unit.
+    #[must_use]
+    pub fn map(self, change: impl FnOnce(u64) -> u64) -> Self {
+        match self {
+            Self::At(amount) => Self::At(change(amount)),
+            Self::Unlimited => Self::Unlimited,
+        }
+    }
+
     /// Whether `asked` is more than this.
     pub const fn is_below(self, asked: u64) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! Vectors of quantities: CPUs, memory, disk, GPUs, ports, and whatever else an agent names.
 //!
 //! Quantities are integers in the smallest unit, so that sums are exact: thousandths of a CPU or a
-//! GPU, bytes of memory and disk, thousandths of any other scalar. Taking away returns `None` when
+//! GPU, of a MB of memory and disk, of any other scalar. Taking away returns `None` when
 //! there is not enough, because that is an ordinary answer.
 //!
 //! The fields are what is *plain*: unreserved, kept by nobody, not to be withdrawn. What is special lies in
@@ -10,6 +10,7 @@
 //! do not allocate.
 
 pub mod devices; // which GPUs
+pub mod megabytes; // memory and disk
 mod parts; // what is special, by tag
 pub mod ranges; // sets of ports
 pub mod tag; // what makes it special
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use devices::{Device, Devices};
+pub use megabytes::MB_MILLI;
 pub use ranges::Ranges;
 pub use tag::{BadStack, Reservation, ReservationKind, Tag, Volume};
 pub use volume::{BadVolumeName, VOLUME_ID_RULE, VolumeName, is_volume_id};
@@ -44,10 +46,10 @@ pub const MAX_PARTS: usize = 1_024;
 pub struct Resources {
     /// Thousandths of a CPU.
     pub cpus_milli: u64,
-    /// Bytes of memory.
-    pub mem_bytes: u64,
-    /// Bytes of disk.
-    pub disk_bytes: u64,
+    /// Thousandths of a MB of memory.
+    pub mem_milli: u64,
+    /// Thousandths of a MB of disk.
+    pub disk_milli: u64,
     /// Thousandths of a GPU; all of [`devices`](Self::devices) when those are named.
     pub gpus_milli: u64,
     /// Ports of the host.
@@ -65,8 +67,8 @@ impl Resources {
     pub const fn none() -> Self {
         Self {
             cpus_milli: 0,
-            mem_bytes: 0,
-            disk_bytes: 0,
+            mem_milli: 0,
+            disk_milli: 0,
             gpus_milli: 0,
             ports: Ranges::new(),
             other: None,
@@ -79,7 +81,7 @@ impl Resources {
     pub fn cpus_mem(cpus_milli: u64, mem_mb: u64) -> Self {
         Self {
             cpus_milli,
-            mem_bytes: mem_mb.saturating_mul(MEBIBYTE),
+            mem_milli: mem_mb.saturating_mul(MB_MILLI),
             ..Self::default()
         }
     }
@@ -213,8 +215,8 @@ impl Resources {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.cpus_milli == 0
-            && self.mem_bytes == 0
-            && self.disk_bytes == 0
+            && self.mem_milli == 0
+            && self.disk_milli == 0
             && self.gpus_milli == 0
             && self.ports.is_empty()
             && self.other.is_none()
@@ -225,8 +227,8 @@ impl Resources {
     /// tag, a volume only whole, GPUs as devices where devices are named.
     pub fn contains(&self, asked: &Self) -> bool {
         self.cpus_milli >= asked.cpus_milli
-            && self.mem_bytes >= asked.mem_bytes
-            && self.disk_bytes >= asked.disk_bytes
+            && self.mem_milli >= asked.mem_milli
+            && self.disk_milli >= asked.disk_milli
             && self.has_gpus(asked)
             && asked
                 .others()
@@ -240,8 +242,8 @@ impl Resources {
     /// would be more than whole; otherwise they become an amount.
     pub fn add(&mut self, more: &Self) {
         self.cpus_milli = self.cpus_milli.saturating_add(more.cpus_milli);
-        self.mem_bytes = self.mem_bytes.saturating_add(more.mem_bytes);
-        self.disk_bytes = self.disk_bytes.saturating_add(more.disk_bytes);
+        self.mem_milli = self.mem_milli.saturating_add(more.mem_milli);
+        self.disk_milli = self.disk_milli.saturating_add(more.disk_milli);
         if more.gpus_milli > 0 {
             self.add_gpus(more);
         }
@@ -280,8 +282,8 @@ impl Resources {
     /// Takes as much of `asked` out of this as there is. As [`minus_at_most`](Self::minus_at_most), in place.
     pub fn take_at_most(&mut self, asked: &Self) {
         self.cpus_milli = self.cpus_milli.saturating_sub(asked.cpus_milli);
-        self.mem_bytes = self.mem_bytes.saturating_sub(asked.mem_bytes);
-        self.disk_bytes = self.disk_bytes.saturating_sub(asked.disk_bytes);
+        self.mem_milli = self.mem_milli.saturating_sub(asked.mem_milli);
+        self.disk_milli = self.disk_milli.saturating_sub(asked.disk_milli);
         if asked.gpus_milli > 0 {
             (self.gpus_milli, self.devices) = self.gpus_without(asked);
         }
@@ -305,14 +307,14 @@ impl Resources {
     }
 
     /// CPUs, GPUs, memory and disk by name, in the units in which people and tools read them: memory and disk in MB of 2^20
-    /// bytes, to the thousandth (as Mesos counts). All of it, whatever it is reserved for.
+    /// bytes. All of it, whatever it is reserved for.
     pub fn in_units(&self) -> [(&'static str, f64); 4] {
         let all = self.flat();
         [
             ("cpus", all.cpus_milli as f64 / 1e3),
             ("gpus", all.gpus_milli as f64 / 1e3),
-            ("mem", text::megabytes(all.mem_bytes)),
-            ("disk", text::megabytes(all.disk_bytes)),
+            ("mem", all.mem_milli as f64 / 1e3),
+            ("disk", all.disk_milli as f64 / 1e3),
         ]
     }
 
@@ -334,8 +336,8 @@ impl Resources {
             }
         };
         let mut share = part(used.cpus_milli, total.cpus_milli)
-            .max(part(used.mem_bytes, total.mem_bytes))
-            .max(part(used.disk_bytes, total.disk_bytes))
+            .max(part(used.mem_milli, total.mem_milli))
+            .max(part(used.disk_milli, total.disk_milli))
             .max(part(used.gpus_milli, total.gpus_milli));
         for (name, milli) in used.others() {
             share = share.max(part(milli, total.other(name)));

@@ -248,7 +248,7 @@ impl Filters {
             let ends = [on.filters.first(), on.filters.last()];
             let ends = ends.into_iter().flatten().map(|end| end.refused);
             let refused = on.refused.first();
-            let refused = refused.map_or(0, |one| one.what.mem_bytes ^ u64::from(one.filters));
+            let refused = refused.map_or(0, |one| one.what.mem_milli ^ u64::from(one.filters));
             ends.fold(read ^ refused, |read, end| read ^ u64::from(end))
         });
         std::hint::black_box(read);

@@ -10,20 +10,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use mete_model::{MEBIBYTE, Resources};
+use mete_model::{MB_MILLI, Resources};
 
 use crate::slots::RoleSlot;
 use crate::sums::{Sums, scalars};
 
-/// The least an offer holds, unless it holds [`MIN_MEM_BYTES`]: Mesos' `min_allocatable_resources`.
+/// The least an offer holds, unless it holds [`MIN_MEM_MILLI`]: Mesos' `min_allocatable_resources`.
 pub const MIN_CPUS_MILLI: u64 = 10;
 /// The least an offer holds, unless it holds [`MIN_CPUS_MILLI`].
-pub const MIN_MEM_BYTES: u64 = 32 * MEBIBYTE;
+pub const MIN_MEM_MILLI: u64 = 32 * MB_MILLI;
 
 /// Whether it is worth offering at all.
 pub fn is_allocatable(resources: &Resources) -> bool {
     let resources = resources.flat();
-    resources.cpus_milli >= MIN_CPUS_MILLI || resources.mem_bytes >= MIN_MEM_BYTES
+    resources.cpus_milli >= MIN_CPUS_MILLI || resources.mem_milli >= MIN_MEM_MILLI
 }
 
 /// Scalars of which some are stated: what is `None` or not named is not limited (not guaranteed).
@@ -31,10 +31,10 @@ pub fn is_allocatable(resources: &Resources) -> bool {
 pub struct Amounts {
     /// Thousandths of a CPU.
     pub cpus_milli: Option<u64>,
-    /// Bytes of memory.
-    pub mem_bytes: Option<u64>,
-    /// Bytes of disk.
-    pub disk_bytes: Option<u64>,
+    /// Thousandths of a MB of memory.
+    pub mem_milli: Option<u64>,
+    /// Thousandths of a MB of disk.
+    pub disk_milli: Option<u64>,
     /// Thousandths of a GPU.
     pub gpus_milli: Option<u64>,
     /// Further scalars by name, in thousandths.
@@ -47,8 +47,8 @@ impl From<&Resources> for Amounts {
         let stated = |amount: u64| (amount > 0).then_some(amount);
         Self {
             cpus_milli: stated(resources.cpus_milli),
-            mem_bytes: stated(resources.mem_bytes),
-            disk_bytes: stated(resources.disk_bytes),
+            mem_milli: stated(resources.mem_milli),
+            disk_milli: stated(resources.disk_milli),
             gpus_milli: stated(resources.gpus_milli),
             other: resources
                 .others()
@@ -67,8 +67,8 @@ impl Amounts {
         let [cpus, mem, disk, gpus] = self.main();
         for (amount, most) in [
             (&mut part.cpus_milli, cpus),
-            (&mut part.mem_bytes, mem),
-            (&mut part.disk_bytes, disk),
+            (&mut part.mem_milli, mem),
+            (&mut part.disk_milli, disk),
         ] {
             *amount = (*amount).min(most.unwrap_or(u64::MAX));
         }
@@ -109,8 +109,8 @@ impl Amounts {
         let [cpus, mem, disk, gpus] = self.main();
         // What is not stated is not lacking.
         most.cpus_milli = cpus.unwrap_or(asked.cpus_milli);
-        most.mem_bytes = mem.unwrap_or(asked.mem_bytes);
-        most.disk_bytes = disk.unwrap_or(asked.disk_bytes);
+        most.mem_milli = mem.unwrap_or(asked.mem_milli);
+        most.disk_milli = disk.unwrap_or(asked.disk_milli);
         most.gpus_milli = gpus.unwrap_or(asked.gpus_milli);
         for (name, milli) in asked.others() {
             if !self.other.contains_key(name) {
@@ -139,13 +139,13 @@ impl Amounts {
     /// Whether nothing that is worth offering passes [`Self::cut`].
     pub(crate) fn is_shut(&self) -> bool {
         self.cpus_milli.is_some_and(|most| most < MIN_CPUS_MILLI)
-            && self.mem_bytes.is_some_and(|most| most < MIN_MEM_BYTES)
+            && self.mem_milli.is_some_and(|most| most < MIN_MEM_MILLI)
     }
 
     /// Whether no CPUs worth offering pass [`Self::cut`], or no memory.
     pub(crate) fn is_used_up(&self) -> bool {
         self.cpus_milli.is_some_and(|most| most < MIN_CPUS_MILLI)
-            || self.mem_bytes.is_some_and(|most| most < MIN_MEM_BYTES)
+            || self.mem_milli.is_some_and(|most| most < MIN_MEM_MILLI)
     }
 
     fn is_unlimited(&self) -> bool {
@@ -155,8 +155,8 @@ impl Amounts {
     const fn main(&self) -> [Option<u64>; 4] {
         [
             self.cpus_milli,
-            self.mem_bytes,
-            self.disk_bytes,
+            self.mem_milli,
+            self.disk_milli,
             self.gpus_milli,
         ]
     }
@@ -164,8 +164,8 @@ impl Amounts {
     const fn from_main([cpus, mem, disk, gpus]: [Option<u64>; 4]) -> Self {
         Self {
             cpus_milli: cpus,
-            mem_bytes: mem,
-            disk_bytes: disk,
+            mem_milli: mem,
+            disk_milli: disk,
             gpus_milli: gpus,
             other: BTreeMap::new(),
         }
@@ -191,8 +191,8 @@ impl Amounts {
         let [cpus, mem, disk, gpus] = self.main().map(|amount| amount.unwrap_or(0));
         let mut resources = Resources::none();
         resources.cpus_milli = cpus;
-        resources.mem_bytes = mem;
-        resources.disk_bytes = disk;
+        resources.mem_milli = mem;
+        resources.disk_milli = disk;
         resources.gpus_milli = gpus;
         for (name, milli) in &self.other {
             resources.set_other(name, *milli);
@@ -204,10 +204,9 @@ impl Amounts {
 /// `cpus:4; mem:1024`, memory and disk in MB; what is not stated is not named.
 impl fmt::Display for Amounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [1e3, MEBIBYTE as f64, MEBIBYTE as f64, 1e3];
         let names = ["cpus", "mem", "disk", "gpus"];
-        let main = names.into_iter().zip(units).zip(self.main());
-        let main = main.filter_map(|((name, unit), amount)| Some((name, amount? as f64 / unit)));
+        let main = names.into_iter().zip(self.main());
+        let main = main.filter_map(|(name, amount)| Some((name, amount? as f64 / 1e3)));
         let other = self
             .other
             .iter()

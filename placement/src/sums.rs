@@ -12,8 +12,8 @@ use mete_model::Resources;
 pub(crate) const fn scalars(resources: &Resources) -> [u64; 4] {
     [
         resources.cpus_milli,
-        resources.mem_bytes,
-        resources.disk_bytes,
+        resources.mem_milli,
+        resources.disk_milli,
         resources.gpus_milli,
     ]
 }
@@ -150,8 +150,8 @@ impl Sums {
         let cut = |sum: u128| u64::try_from(sum).unwrap_or(u64::MAX);
         let mut resources = Resources::none();
         resources.cpus_milli = cut(self.main[0]);
-        resources.mem_bytes = cut(self.main[1]);
-        resources.disk_bytes = cut(self.main[2]);
+        resources.mem_milli = cut(self.main[1]);
+        resources.disk_milli = cut(self.main[2]);
         resources.gpus_milli = cut(self.main[3]);
         for (name, milli) in &self.other {
             resources.set_other(name, cut(*milli));

@@ -84,7 +84,7 @@ impl World {
             allocator.add_agent(id.clone(), facts);
             let used = Resources::cpus_mem(
                 dice.below(cpus + 1) * 1_000,
-                dice.below(total.mem_bytes / mete_model::MEBIBYTE + 1),
+                dice.below(total.mem_milli / mete_model::MB_MILLI + 1),
             );
             allocator.claim(&id, &holder(), &role("b"), &used);
             if dice.one_in(5) {

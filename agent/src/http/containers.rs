@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use mete_model::Limit;
+use mete_model::resources::megabytes::bytes_of;
 use mete_proto::convert::ids::nested;
 use mete_proto::mesos::v1 as wire;
 use serde::Deserialize;
@@ -106,7 +107,7 @@ pub(super) fn of(one: &Running<'_>, sample: &Sample) -> Value {
     known.put("timestamp", Some(sample.at.as_secs_f64()));
     let most = one.cpu_limit.unwrap_or(Limit::At(resources.cpus_milli));
     known.put("cpus_limit", most.amount().map(|limit| limit as f64 / 1e3));
-    known.put("mem_soft_limit_bytes", Some(resources.mem_bytes));
+    known.put("mem_soft_limit_bytes", Some(bytes_of(resources.mem_milli)));
     known.put("cpus_soft_limit", Some(resources.cpus_milli as f64 / 1e3));
     disk(&mut known, one, sample.disk.as_deref());
     known.put("processes", usage.processes.or(usage.pids));

@@ -8,7 +8,7 @@ use mete_benches::cluster::{Cluster, NOON, calls};
 use mete_benches::cpu::ThreadCpu;
 use mete_benches::dice::Dice;
 use mete_benches::mesos;
-use mete_model::{MEBIBYTE, Resources};
+use mete_model::{MB_MILLI, Resources};
 use mete_placement::Grant;
 
 use crate::stopwatch;
@@ -68,7 +68,7 @@ fn nothing_left(b: &mut Bencher<'_, ThreadCpu>, cluster: &mut Cluster, dice: &mu
         let agent = left[dice.index(left.len())];
         shape = (shape + 1 + dice.below(99)) % 100;
         let mut total = Resources::cpus_mem(2_000 + 10 * shape, 2_048);
-        total.disk_bytes = (2_148 - shape) * MEBIBYTE;
+        total.disk_milli = (2_148 - shape) * MB_MILLI;
         cluster.resize(agent, total);
         assert!(black_box(cluster.give_away(NOON)).is_empty());
     });

@@ -8,7 +8,7 @@ use mete_framework_sdk::{
     Resources, Role, Task, TaskState, TaskStatus,
 };
 use mete_model::container::Network;
-use mete_model::{ContainerSpec, MEBIBYTE, Reservation, ReservationKind, Tag, UpdateId, Volume};
+use mete_model::{ContainerSpec, MB_MILLI, Reservation, ReservationKind, Tag, UpdateId, Volume};
 use tokio::time::timeout;
 
 use crate::harness::{Cluster, PATIENCE, eventually, mete};
@@ -210,7 +210,7 @@ fn disk_with(volume: Option<Volume>) -> Resources {
     let mut tag = reserved();
     tag.volume = volume;
     let mut disk = Resources::none();
-    disk.disk_bytes = 16 * MEBIBYTE;
+    disk.disk_milli = 16 * MB_MILLI;
     Resources::none().with_part(tag, disk)
 }
 

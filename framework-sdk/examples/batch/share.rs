@@ -6,9 +6,6 @@ use mete_framework_sdk::{Resources, Task};
 
 use crate::Arguments;
 
-/// Bytes in one MB.
-const MEGABYTE: u64 = 1 << 20;
-
 /// One line of the report.
 struct Sample {
     second: u64,
@@ -73,7 +70,7 @@ impl Share {
             used,
         } in &self.samples
         {
-            let (cpus, mem) = (cpus(used), used.mem_bytes / MEGABYTE);
+            let (cpus, mem) = (cpus(used), used.mem_milli / 1_000);
             println!("{second:>6} {tasks:>6} {cpus:>7.2} {mem:>8}");
         }
         let all = self.samples.iter().map(|sample| cpus(&sample.used));

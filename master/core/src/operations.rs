@@ -32,8 +32,8 @@ pub enum OperationKind {
     Grow,
     /// Make a volume smaller.
     Shrink {
-        /// By so much.
-        by_bytes: u64,
+        /// By so many thousandths of a MB.
+        by_milli: u64,
     },
 }
 
@@ -144,15 +144,16 @@ pub enum OperationError {
     },
     /// Something has to go, and something has to stay.
     #[error(
-        "volume {id} of {size_bytes} bytes cannot shrink by {by_bytes}: something has to go, and something to stay"
+        "volume {id} of {} MB cannot shrink by {} MB: something has to go, and something to stay",
+        *size_milli as f64 / 1e3, *by_milli as f64 / 1e3
     )]
     CannotShrink {
         /// Of the volume.
         id: String,
-        /// How large it is.
-        size_bytes: u64,
-        /// What was to be taken away.
-        by_bytes: u64,
+        /// How large it is, in thousandths of a MB.
+        size_milli: u64,
+        /// What was to be taken away, in the same.
+        by_milli: u64,
     },
     /// Nobody could write to it.
     #[error("volume {0} is created to be read only")]
@@ -238,7 +239,7 @@ pub(crate) fn change(
             Ok((tag.clone(), destroy(tag, part, operator)?))
         }),
         OperationKind::Grow => resize::grow(asked, operator),
-        OperationKind::Shrink { by_bytes } => resize::shrink(asked, by_bytes, operator),
+        OperationKind::Shrink { by_milli } => resize::shrink(asked, by_milli, operator),
     }
 }
 

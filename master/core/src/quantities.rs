@@ -1,15 +1,15 @@
 //! Amounts by name: to compare limits, guarantees, what is used and what there is, and to say so in the words of people
 //! (CPUs, MB).
 
-use mete_model::{MEBIBYTE, Resources};
+use mete_model::Resources;
 use mete_placement::Amounts;
 
 /// The amounts that are stated, by name, in the smallest unit.
 pub(crate) fn stated(amounts: &Amounts) -> Vec<(&str, u64)> {
     let main = [
         ("cpus", amounts.cpus_milli),
-        ("mem", amounts.mem_bytes),
-        ("disk", amounts.disk_bytes),
+        ("mem", amounts.mem_milli),
+        ("disk", amounts.disk_milli),
         ("gpus", amounts.gpus_milli),
     ];
     let main = main
@@ -23,8 +23,8 @@ pub(crate) fn stated(amounts: &Amounts) -> Vec<(&str, u64)> {
 pub(crate) fn of_amounts(amounts: &Amounts, name: &str) -> Option<u64> {
     match name {
         "cpus" => amounts.cpus_milli,
-        "mem" => amounts.mem_bytes,
-        "disk" => amounts.disk_bytes,
+        "mem" => amounts.mem_milli,
+        "disk" => amounts.disk_milli,
         "gpus" => amounts.gpus_milli,
         other => amounts.other.get(other).copied(),
     }
@@ -34,20 +34,20 @@ pub(crate) fn of_amounts(amounts: &Amounts, name: &str) -> Option<u64> {
 pub(crate) fn of_resources(resources: &Resources, name: &str) -> u64 {
     match name {
         "cpus" => resources.cpus_milli,
-        "mem" => resources.mem_bytes,
-        "disk" => resources.disk_bytes,
+        "mem" => resources.mem_milli,
+        "disk" => resources.disk_milli,
         "gpus" => resources.gpus_milli,
         other => resources.other(other),
     }
 }
 
-/// An amount as people write it: `2.5`, `1024 MB`. Cut to thousandths.
+/// An amount as people write it: `2.5`, `1024 MB`.
 pub(crate) fn text(name: &str, amount: u128) -> String {
-    let (milli, unit) = match name {
-        "mem" | "disk" => (amount * 1_000 / u128::from(MEBIBYTE), " MB"),
-        _ => (amount, ""),
+    let unit = match name {
+        "mem" | "disk" => " MB",
+        _ => "",
     };
-    let (whole, part) = (milli / 1_000, milli % 1_000);
+    let (whole, part) = (amount / 1_000, amount % 1_000);
     let number = if part == 0 {
         whole.to_string()
     } else {
@@ -65,7 +65,7 @@ mod tests {
     fn amounts_are_written_as_people_write_them() {
         assert_eq!(text("cpus", 2_500), "2.5");
         assert_eq!(text("cpus", 40), "0.04");
-        assert_eq!(text("mem", u128::from(MEBIBYTE) * 1_024), "1024 MB");
+        assert_eq!(text("mem", 1_024_000), "1024 MB");
         assert_eq!(text("fpga", 3_000), "3");
     }
 

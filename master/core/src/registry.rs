@@ -29,6 +29,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mete_model::resources::megabytes::{bytes_of, milli_nearest};
 use mete_model::{
     AgentId, Change, Durable, Endpoint, FrameworkId, Resources, Role, Timestamp, VolumeName,
 };
@@ -519,8 +520,8 @@ impl From<&Amounts> for StoredAmounts {
     fn from(amounts: &Amounts) -> Self {
         Self {
             cpus_milli: amounts.cpus_milli,
-            mem_bytes: amounts.mem_bytes,
-            disk_bytes: amounts.disk_bytes,
+            mem_bytes: amounts.mem_milli.map(bytes_of),
+            disk_bytes: amounts.disk_milli.map(bytes_of),
             gpus_milli: amounts.gpus_milli,
             other_milli: amounts.other.clone(),
         }
@@ -531,8 +532,8 @@ impl From<StoredAmounts> for Amounts {
     fn from(stored: StoredAmounts) -> Self {
         Self {
             cpus_milli: stored.cpus_milli,
-            mem_bytes: stored.mem_bytes,
-            disk_bytes: stored.disk_bytes,
+            mem_milli: stored.mem_bytes.map(milli_nearest),
+            disk_milli: stored.disk_bytes.map(milli_nearest),
             gpus_milli: stored.gpus_milli,
             other: stored.other_milli,
         }
@@ -543,8 +544,8 @@ impl StoredAmounts {
     fn into_resources(self) -> Resources {
         let mut resources = Resources::none();
         resources.cpus_milli = self.cpus_milli.unwrap_or(0);
-        resources.mem_bytes = self.mem_bytes.unwrap_or(0);
-        resources.disk_bytes = self.disk_bytes.unwrap_or(0);
+        resources.mem_milli = milli_nearest(self.mem_bytes.unwrap_or(0));
+        resources.disk_milli = milli_nearest(self.disk_bytes.unwrap_or(0));
         resources.gpus_milli = self.gpus_milli.unwrap_or(0);
         for (name, milli) in &self.other_milli {
             resources.set_other(name, *milli);
@@ -602,7 +603,7 @@ mod tests {
             labels: vec![("why".to_owned(), None)],
         });
         let mut disk = Resources::none();
-        disk.disk_bytes = 1 << 20;
+        disk.disk_milli = 1_000;
         let device = Device {
             index: 3,
             milli: 500,
@@ -618,7 +619,7 @@ mod tests {
     /// A volume was shrunk, and disk is reserved no more.
     fn done() -> DoneOperation {
         let mut plain = Resources::cpus_mem(0, 5);
-        plain.disk_bytes = 7;
+        plain.disk_milli = 7;
         DoneOperation {
             key: (
                 FrameworkId::new("f").expect("good"),
@@ -626,7 +627,7 @@ mod tests {
             ),
             uuid: mete_model::UpdateId([7; 16]),
             agent: agent().id,
-            kind: crate::operations::OperationKind::Shrink { by_bytes: 3 },
+            kind: crate::operations::OperationKind::Shrink { by_milli: 3 },
             asked: made(),
             made: made().plus(&plain),
             at: Timestamp::from_millis(11),

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mete_model::resources::devices::{WHOLE_DEVICE, is_askable};
+use mete_model::resources::megabytes::milli_nearest;
 use mete_model::{
-    AgentId, ExecutorId, ExecutorSpec, FrameworkId, MEBIBYTE, Offer, OfferId, Program, Resources,
-    Role, TaskId, TaskLimits, TaskSpec,
+    AgentId, ExecutorId, ExecutorSpec, FrameworkId, Offer, OfferId, Program, Resources, Role,
+    TaskId, TaskLimits, TaskSpec,
 };
 
 use crate::state::offers::Offers;
@@ -175,17 +176,18 @@ fn limits_are_above(candidate: &Candidate<'_>) -> Result<(), TaskError> {
         return Ok(());
     }
     let asked = candidate.task.resources.flat();
-    let cpus = ("cpus", cpus_milli, asked.cpus_milli, 1e3);
-    let mem = ("mem", mem_bytes, asked.mem_bytes, MEBIBYTE as f64);
-    for (name, limit, asked, unit) in [cpus, mem] {
+    let mem = mem_bytes.map(|limit| limit.map(milli_nearest));
+    let cpus = ("cpus", cpus_milli, asked.cpus_milli);
+    let mem = ("mem", mem, asked.mem_milli);
+    for (name, limit, asked) in [cpus, mem] {
         if let Some(limit) = limit.filter(|limit| limit.is_below(asked)) {
             return Err(TaskError::LimitBelow {
                 task: candidate.task.id.clone(),
                 name,
                 limit: limit
                     .amount()
-                    .map_or(f64::INFINITY, |limit| limit as f64 / unit),
-                asked: asked as f64 / unit,
+                    .map_or(f64::INFINITY, |limit| limit as f64 / 1e3),
+                asked: asked as f64 / 1e3,
             });
         }
     }

@@ -6,7 +6,7 @@ use mete_framework_sdk::{
     Capability, Connection, Event, Filters, Framework, FrameworkSpec, Offer, Operation,
     OperationId, OperationState, OperationStatus, Role, reserved,
 };
-use mete_model::{MEBIBYTE, Reservation, ReservationKind, Resources, Tag, Volume};
+use mete_model::{MB_MILLI, Reservation, ReservationKind, Resources, Tag, Volume};
 use tempfile::tempdir;
 
 use crate::peers::{Agent, Master, PATIENCE};
@@ -58,7 +58,7 @@ fn disk(megabytes: u64, is_volume: bool) -> Resources {
         ..Tag::default()
     };
     let mut disk = Resources::none();
-    disk.disk_bytes = megabytes * MEBIBYTE;
+    disk.disk_milli = megabytes * MB_MILLI;
     Resources::none().with_part(tag, disk)
 }
 
@@ -100,7 +100,7 @@ async fn a_framework_hears_how_its_operations_went_and_acknowledges_them() {
     };
     let shrink = Operation::Shrink {
         volume: disk(32, true),
-        by_bytes: 8 * MEBIBYTE,
+        by_bytes: 8 << 20,
     };
     let orders = [
         Operation::Reserve(disk(32, false)).named(named("reserve")),

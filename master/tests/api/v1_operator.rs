@@ -206,6 +206,33 @@ async fn who_follows_hears_of_tasks_that_come_back_with_their_agent() {
     assert_eq!(added["state"], "TASK_RUNNING");
 }
 
+#[tokio::test]
+async fn what_is_reserved_in_decimals_is_given_back_as_their_sum() {
+    let scene = scene().await;
+    let agent = json!({ "value": scene.agent.id.value });
+    let mem = |value: f64| {
+        json!([{ "name": "mem", "type": "SCALAR", "scalar": { "value": value },
+            "reservations": [{ "type": "DYNAMIC", "role": "db" }] }])
+    };
+    for (value, shown) in [(10.4, 10.4), (10.4, 20.8), (33.333, 54.133)] {
+        let order = json!({ "type": "RESERVE_RESOURCES",
+            "reserve_resources": { "agent_id": agent, "resources": mem(value) } });
+        let (status, text) = call(&scene.master, "/api/v1", &order).await;
+        assert_eq!(status, 202, "{text}");
+        let told = &scene.master.json("/slaves").await["slaves"][0];
+        assert_eq!(told["reserved_resources"]["db"]["mem"], shown);
+    }
+
+    let order = json!({ "type": "UNRESERVE_RESOURCES",
+        "unreserve_resources": { "agent_id": agent, "resources": mem(54.133) } });
+    let (status, text) = call(&scene.master, "/api/v1", &order).await;
+
+    assert_eq!(status, 202, "{text}");
+    let told = &scene.master.json("/slaves").await["slaves"][0];
+    assert_eq!(told["reserved_resources"], json!({}));
+    assert_eq!(told["unreserved_resources"]["mem"], 1_024.0);
+}
+
 /// Disk kept for `db`, or a volume on it.
 fn disk(megabytes: u64, volume: bool) -> Value {
     let mut disk = json!({ "name": "disk", "type": "SCALAR", "scalar": { "value": megabytes },

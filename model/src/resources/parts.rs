@@ -165,7 +165,7 @@ impl Parts {
             || asked.iter().all(|(tag, part)| {
                 all.get(tag).is_some_and(|there| {
                     there.contains(part)
-                        && (tag.volume.is_none() || there.disk_bytes == part.disk_bytes)
+                        && (tag.volume.is_none() || there.disk_milli == part.disk_milli)
                 })
             })
     }

@@ -51,8 +51,8 @@ fn plain() -> impl Strategy<Value = Resources> {
             let devices = Devices::new(devices.collect()).expect("sound");
             let mut all = Resources {
                 cpus_milli: cpus,
-                mem_bytes: mem,
-                disk_bytes: disk,
+                mem_milli: mem,
+                disk_milli: disk,
                 ports: ports.into_iter().collect(),
                 ..Resources::none()
             }
@@ -73,7 +73,7 @@ fn some() -> impl Strategy<Value = Resources> {
     )
         .prop_map(|(all, reserved, idle, (size, shared_size))| {
             let disk = |size: u64| Resources {
-                disk_bytes: size * MEBIBYTE,
+                disk_milli: size * MB_MILLI,
                 ..Resources::none()
             };
             all.with_part(Tag::reserved(role("prod")), reserved.unwrap_or_default())
@@ -136,7 +136,7 @@ proptest! {
 
         prop_assert!(!flat.has_parts());
         prop_assert_eq!(flat.cpus_milli, sum(&|one| one.cpus_milli));
-        prop_assert_eq!(flat.disk_bytes, sum(&|one| one.disk_bytes));
+        prop_assert_eq!(flat.disk_milli, sum(&|one| one.disk_milli));
         prop_assert_eq!(flat.gpus_milli, sum(&|one| one.gpus_milli));
         prop_assert_eq!(flat.other("fpga"), sum(&|one| one.other("fpga")));
         for (_, part) in whole.parts() { prop_assert!(flat.ports.includes(&part.ports)); }
@@ -160,7 +160,7 @@ proptest! {
 #[test]
 fn a_volume_goes_whole_or_not_at_all() {
     let disk = |mb: u64| Resources {
-        disk_bytes: mb * MEBIBYTE,
+        disk_milli: mb * MB_MILLI,
         ..Resources::none()
     };
     let there = Resources::none().with_part(volume(), disk(10));
@@ -178,7 +178,7 @@ fn a_volume_goes_whole_or_not_at_all() {
 #[test]
 fn a_shared_volume_is_not_used_up() {
     let disk = Resources {
-        disk_bytes: MEBIBYTE,
+        disk_milli: MB_MILLI,
         ..Resources::none()
     };
     let mut there = Resources::none().with_part(shared_volume(), disk.clone());
@@ -194,7 +194,7 @@ fn a_shared_volume_is_not_used_up() {
 #[test]
 fn a_reshaped_whole_has_the_same_quantities_in_another_form() {
     let disk = Resources {
-        disk_bytes: MEBIBYTE,
+        disk_milli: MB_MILLI,
         ..Resources::none()
     };
     let whole = Resources::cpus_mem(1_000, 64).with_part(Tag::reserved(role("prod")), disk.clone());

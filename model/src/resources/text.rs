@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{MEBIBYTE, Resources, Tag};
+use super::{Resources, Tag};
 
 impl Resources {
     /// Each shortage when `asked` is to be taken from this, in words: `cpus 2 asked, 0.5 there`. Empty exactly
@@ -13,11 +13,11 @@ impl Resources {
         let nothing = Self::none();
         for (tag, part) in asked.parts() {
             let there = self.part(tag).unwrap_or(&nothing);
-            if tag.volume.is_some() && there.disk_bytes > part.disk_bytes {
+            if tag.volume.is_some() && there.disk_milli > part.disk_milli {
                 short.push(format!(
                     "disk{tag} {} asked, {} there, which only goes whole",
-                    megabytes(part.disk_bytes),
-                    megabytes(there.disk_bytes)
+                    part.disk_milli as f64 / 1e3,
+                    there.disk_milli as f64 / 1e3
                 ));
             }
             there.plain_shortages(part, &tag.to_string(), &mut short);
@@ -26,21 +26,21 @@ impl Resources {
     }
 
     fn plain_shortages(&self, asked: &Self, tag: &str, short: &mut Vec<String>) {
-        let mut scalar = |name: &str, asked: u64, there: u64, unit: f64| {
+        let mut scalar = |name: &str, asked: u64, there: u64| {
             if there < asked {
                 short.push(format!(
                     "{name}{tag} {} asked, {} there",
-                    asked as f64 / unit,
-                    there as f64 / unit
+                    asked as f64 / 1e3,
+                    there as f64 / 1e3
                 ));
             }
         };
-        scalar("cpus", asked.cpus_milli, self.cpus_milli, 1e3);
-        scalar("mem", asked.mem_bytes, self.mem_bytes, MEBIBYTE as f64);
-        scalar("disk", asked.disk_bytes, self.disk_bytes, MEBIBYTE as f64);
-        scalar("gpus", asked.gpus_milli, self.gpus_milli, 1e3);
+        scalar("cpus", asked.cpus_milli, self.cpus_milli);
+        scalar("mem", asked.mem_milli, self.mem_milli);
+        scalar("disk", asked.disk_milli, self.disk_milli);
+        scalar("gpus", asked.gpus_milli, self.gpus_milli);
         for (name, milli) in asked.others() {
-            scalar(name, milli, self.other(name), 1e3);
+            scalar(name, milli, self.other(name));
         }
         // Enough GPUs in sum, but not of single devices.
         if self.gpus_milli >= asked.gpus_milli && !self.has_gpus(asked) {
@@ -70,11 +70,11 @@ impl Resources {
         if self.cpus_milli > 0 {
             item("cpus", &(self.cpus_milli as f64 / 1e3));
         }
-        if self.mem_bytes > 0 {
-            item("mem", &megabytes(self.mem_bytes));
+        if self.mem_milli > 0 {
+            item("mem", &(self.mem_milli as f64 / 1e3));
         }
-        if self.disk_bytes > 0 {
-            item("disk", &megabytes(self.disk_bytes));
+        if self.disk_milli > 0 {
+            item("disk", &(self.disk_milli as f64 / 1e3));
         }
         if self.gpus_milli > 0 {
             let amount = self.gpus_milli as f64 / 1e3;
@@ -108,9 +108,4 @@ impl fmt::Display for Resources {
             f.write_str(&items.join("; "))
         }
     }
-}
-
-/// MB to three places.
-pub(super) fn megabytes(bytes: u64) -> f64 {
-    (bytes as f64 / MEBIBYTE as f64 * 1e3).round() / 1e3
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Resources;
+use super::megabytes::bytes_of;
 use super::tag::Tag;
 use crate::ids::MAX_ID_BYTES;
 use crate::role::Role;
@@ -83,7 +84,7 @@ impl Resources {
     /// The volumes among them, with their tags and sizes in bytes.
     pub fn volumes(&self) -> impl Iterator<Item = (VolumeName, &Tag, u64)> {
         self.parts()
-            .filter_map(|(tag, part)| Some((tag.volume_name()?, &**tag, part.disk_bytes)))
+            .filter_map(|(tag, part)| Some((tag.volume_name()?, &**tag, bytes_of(part.disk_milli))))
     }
 
     /// The same with each volume as it is in `others`, if it is there: under its path, to be written or read only.

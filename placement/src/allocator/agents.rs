@@ -14,7 +14,7 @@ use crate::demand::Shape;
 use crate::fleet::Fleet;
 use crate::gpu_models::GpuModels;
 use crate::packing::Groups;
-use crate::quota::{MIN_CPUS_MILLI, MIN_MEM_BYTES};
+use crate::quota::{MIN_CPUS_MILLI, MIN_MEM_MILLI};
 use crate::slots::{AgentSlot, ClientSlot, Names, SlotSet, Slots};
 use crate::sums::Sums;
 
@@ -340,7 +340,7 @@ impl Agents {
         let mut read = 0;
         for slot in slots {
             let agent = &self.slots[slot];
-            read ^= agent.stock.mem_bytes ^ u64::from(agent.is_giving);
+            read ^= agent.stock.mem_milli ^ u64::from(agent.is_giving);
         }
         std::hint::black_box(read);
     }
@@ -351,11 +351,11 @@ impl Agents {
         // Whose task ended is mostly among the last that came, at the end of the list.
         let ends = [agent.used.first(), agent.used.last(), agent.offered.first()];
         let read = ends.into_iter().flatten().fold(0, |read, held| {
-            read ^ held.client.number() ^ held.resources.mem_bytes as u32
+            read ^ held.client.number() ^ held.resources.mem_milli as u32
         });
         // The offer that mostly follows counts one more clone of its name.
         let read = agent.id.sharers() as u64 ^ u64::from(read);
-        std::hint::black_box(agent.stock.mem_bytes ^ read);
+        std::hint::black_box(agent.stock.mem_milli ^ read);
     }
 
     /// All that give, by number.
@@ -588,7 +588,7 @@ impl Agents {
 fn worth(free: &Resources, any_is_enough: bool) -> (bool, bool) {
     let flat = free.flat();
     let has_cpus = flat.cpus_milli >= MIN_CPUS_MILLI;
-    let has_memory = flat.mem_bytes >= MIN_MEM_BYTES;
+    let has_memory = flat.mem_milli >= MIN_MEM_MILLI;
     let gives = if any_is_enough {
         !exclusive(free).is_empty()
     } else {

@@ -658,8 +658,8 @@ impl Allocator {
         };
         let asked = &shape.resources;
         part(asked.cpus_milli, free.cpus_milli)
-            + part(asked.mem_bytes, free.mem_bytes)
-            + part(asked.disk_bytes, free.disk_bytes)
+            + part(asked.mem_milli, free.mem_milli)
+            + part(asked.disk_milli, free.disk_milli)
             + part(asked.gpus_milli, free.gpus_milli)
             + asked
                 .others()

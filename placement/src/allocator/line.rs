@@ -121,8 +121,8 @@ pub fn whole_rank(policy: Policy, free: &Resources, total: &Resources) -> Rank {
         whole => (free as f64 / whole as f64 * WHOLE as f64) as u64,
     };
     let left = part(free.cpus_milli, total.cpus_milli)
-        + part(free.mem_bytes, total.mem_bytes)
-        + part(free.disk_bytes, total.disk_bytes)
+        + part(free.mem_milli, total.mem_milli)
+        + part(free.disk_milli, total.disk_milli)
         + part(free.gpus_milli, total.gpus_milli);
     match policy {
         Policy::FirstFit => (0, 0),

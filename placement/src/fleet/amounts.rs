@@ -2,7 +2,7 @@
 //!
 //! Comparing four such numbers takes one instruction on any machine; comparing resources takes many.
 
-use mete_model::{MEBIBYTE, Resources};
+use mete_model::{MB_MILLI, Resources};
 
 /// CPUs, memory, disk, GPUs, and whether there are further scalars.
 pub(super) const KINDS: usize = 5;
@@ -17,18 +17,18 @@ impl Amounts {
     /// What fits into `free` has amounts of at most these.
     pub(super) fn of(free: &Resources) -> Self {
         let free = free.flat();
-        let mut amounts = Self::plain(free.cpus_milli, free.mem_bytes, free.disk_bytes);
+        let mut amounts = Self::plain(free.cpus_milli, free.mem_milli, free.disk_milli);
         amounts.0[GPUS] = cut(free.gpus_milli);
         amounts.0[OTHER] = i32::from(free.others().next().is_some());
         amounts
     }
 
     /// Where there is neither a GPU nor any further scalar.
-    pub(super) fn plain(cpus_milli: u64, mem_bytes: u64, disk_bytes: u64) -> Self {
+    pub(super) fn plain(cpus_milli: u64, mem_milli: u64, disk_milli: u64) -> Self {
         Self([
             cut(cpus_milli),
-            cut(mem_bytes / MEBIBYTE),
-            cut(disk_bytes / MEBIBYTE),
+            cut(mem_milli / MB_MILLI),
+            cut(disk_milli / MB_MILLI),
             0,
             0,
         ])

@@ -28,8 +28,8 @@ pub(super) enum Record {
     /// Neither GPUs nor anything special is free.
     Plain {
         cpus_milli: u64,
-        mem_bytes: u64,
-        disk_bytes: u64,
+        mem_milli: u64,
+        disk_milli: u64,
         ports: Ranges,
         kind: Arc<Kind>,
     },
@@ -42,8 +42,8 @@ impl Record {
         if is_plain(free) {
             Self::Plain {
                 cpus_milli: free.cpus_milli,
-                mem_bytes: free.mem_bytes,
-                disk_bytes: free.disk_bytes,
+                mem_milli: free.mem_milli,
+                disk_milli: free.disk_milli,
                 ports: free.ports.clone(),
                 kind,
             }
@@ -76,15 +76,15 @@ impl Record {
             Self::Absent => return None,
             Self::Plain {
                 cpus_milli,
-                mem_bytes,
-                disk_bytes,
+                mem_milli,
+                disk_milli,
                 ports,
                 kind,
             } => {
                 let mut plain = Resources::none().with_ports(ports.clone());
                 plain.cpus_milli = *cpus_milli;
-                plain.mem_bytes = *mem_bytes;
-                plain.disk_bytes = *disk_bytes;
+                plain.mem_milli = *mem_milli;
+                plain.disk_milli = *disk_milli;
                 free = plain;
                 (&free, kind)
             }
@@ -102,10 +102,10 @@ impl Record {
             Self::Absent => Amounts::default(),
             Self::Plain {
                 cpus_milli,
-                mem_bytes,
-                disk_bytes,
+                mem_milli,
+                disk_milli,
                 ..
-            } => Amounts::plain(*cpus_milli, *mem_bytes, *disk_bytes),
+            } => Amounts::plain(*cpus_milli, *mem_milli, *disk_milli),
             Self::Special(special) => Amounts::of(&special.0),
         }
     }
@@ -116,14 +116,14 @@ impl Record {
             Self::Absent => false,
             Self::Plain {
                 cpus_milli,
-                mem_bytes,
-                disk_bytes,
+                mem_milli,
+                disk_milli,
                 ports,
                 ..
             } => {
                 *cpus_milli >= asked.cpus_milli
-                    && *mem_bytes >= asked.mem_bytes
-                    && *disk_bytes >= asked.disk_bytes
+                    && *mem_milli >= asked.mem_milli
+                    && *disk_milli >= asked.disk_milli
                     && is_plain(asked)
                     && (asked.ports.is_empty() || ports.includes(&asked.ports))
             }
@@ -137,11 +137,11 @@ impl Record {
             Self::Absent => false,
             Self::Plain {
                 cpus_milli,
-                mem_bytes,
-                disk_bytes,
+                mem_milli,
+                disk_milli,
                 ports,
                 ..
-            } => *cpus_milli > 0 || *mem_bytes > 0 || *disk_bytes > 0 || !ports.is_empty(),
+            } => *cpus_milli > 0 || *mem_milli > 0 || *disk_milli > 0 || !ports.is_empty(),
             Self::Special(special) => !special.0.is_empty(),
         }
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use mete_model::{MEBIBYTE, Ranges};
+use mete_model::{MB_MILLI, Ranges};
 use proptest::prelude::*;
 
 use super::*;
@@ -34,8 +34,8 @@ fn resources(most: u64) -> impl Strategy<Value = Resources> {
     )
         .prop_map(|(cpus, mem, disk, gpus, other, port)| {
             let mut all = Resources::cpus_mem(cpus * 500, 0);
-            all.mem_bytes = mem * MEBIBYTE / 2; // So that rounding matters.
-            all.disk_bytes = disk * MEBIBYTE;
+            all.mem_milli = mem * MB_MILLI / 2; // So that rounding matters.
+            all.disk_milli = disk * MB_MILLI;
             all.gpus_milli = gpus;
             all.set_other("fpga", other);
             if let Some(port) = port {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use mete_model::{MEBIBYTE, Offer, Ranges, Resources, Role};
+use mete_model::{Offer, Ranges, Resources, Role};
 
 use super::Waiting;
 use crate::constraints::{Constraint, Place, Tally};
@@ -42,19 +42,19 @@ pub enum WhyNot {
         /// In the offer.
         there_milli: u64,
     },
-    /// Bytes of memory.
+    /// Thousandths of a MB of memory.
     InsufficientMemory {
         /// By the task.
-        asked_bytes: u64,
+        asked_milli: u64,
         /// In the offer.
-        there_bytes: u64,
+        there_milli: u64,
     },
-    /// Bytes of disk.
+    /// Thousandths of a MB of disk.
     InsufficientDisk {
         /// By the task.
-        asked_bytes: u64,
+        asked_milli: u64,
         /// In the offer.
-        there_bytes: u64,
+        there_milli: u64,
     },
     /// Thousandths of a GPU.
     InsufficientGpus {
@@ -103,10 +103,10 @@ impl WhyNot {
         match self {
             Self::UnfulfilledRole { .. } | Self::UnfulfilledConstraint { .. } => 0,
             Self::InsufficientCpus { there_milli, .. }
+            | Self::InsufficientMemory { there_milli, .. }
+            | Self::InsufficientDisk { there_milli, .. }
             | Self::InsufficientGpus { there_milli, .. }
             | Self::InsufficientOther { there_milli, .. } => *there_milli,
-            Self::InsufficientMemory { there_bytes, .. }
-            | Self::InsufficientDisk { there_bytes, .. } => *there_bytes,
             Self::InsufficientPorts { there, .. } => *there,
         }
     }
@@ -144,13 +144,13 @@ impl fmt::Display for WhyNot {
                 there_milli,
             } => short("cpus", *asked_milli, *there_milli, 1e3),
             Self::InsufficientMemory {
-                asked_bytes,
-                there_bytes,
-            } => short("mem", *asked_bytes, *there_bytes, MEBIBYTE as f64),
+                asked_milli,
+                there_milli,
+            } => short("mem", *asked_milli, *there_milli, 1e3),
             Self::InsufficientDisk {
-                asked_bytes,
-                there_bytes,
-            } => short("disk", *asked_bytes, *there_bytes, MEBIBYTE as f64),
+                asked_milli,
+                there_milli,
+            } => short("disk", *asked_milli, *there_milli, 1e3),
             Self::InsufficientGpus {
                 asked_milli,
                 there_milli,
@@ -242,16 +242,16 @@ fn add_scalars(asked: &Resources, left: &Resources, reasons: &mut Vec<WhyNot>) {
             there_milli,
         });
     }
-    if let Some((asked_bytes, there_bytes)) = short(asked.mem_bytes, left.mem_bytes) {
+    if let Some((asked_milli, there_milli)) = short(asked.mem_milli, left.mem_milli) {
         reasons.push(WhyNot::InsufficientMemory {
-            asked_bytes,
-            there_bytes,
+            asked_milli,
+            there_milli,
         });
     }
-    if let Some((asked_bytes, there_bytes)) = short(asked.disk_bytes, left.disk_bytes) {
+    if let Some((asked_milli, there_milli)) = short(asked.disk_milli, left.disk_milli) {
         reasons.push(WhyNot::InsufficientDisk {
-            asked_bytes,
-            there_bytes,
+            asked_milli,
+            there_milli,
         });
     }
     if let Some((asked_milli, there_milli)) = short(asked.gpus_milli, left.gpus_milli) {

@@ -44,8 +44,8 @@ fn ratio(amount: u64, largest: u64) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
     pub(super) cpus_milli: u64,
-    pub(super) mem_bytes: u64,
-    pub(super) disk_bytes: u64,
+    pub(super) mem_milli: u64,
+    pub(super) disk_milli: u64,
     pub(super) gpus: Gpus,
 }
 
@@ -64,8 +64,8 @@ impl Ask {
     pub(super) fn of(asked: &Resources) -> Self {
         Self {
             cpus_milli: asked.cpus_milli,
-            mem_bytes: asked.mem_bytes,
-            disk_bytes: asked.disk_bytes,
+            mem_milli: asked.mem_milli,
+            disk_milli: asked.disk_milli,
             gpus: Gpus::of(asked.gpus_milli),
         }
     }

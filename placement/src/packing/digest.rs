@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use mete_model::MEBIBYTE;
+use mete_model::MB_MILLI;
 use mete_model::resources::devices::WHOLE_DEVICE;
 
 use super::amounts::Gpus;
@@ -92,8 +92,8 @@ impl Digest {
     }
 
     /// The most worth that so much CPU, memory and disk is enough for.
-    pub(super) fn served(&self, cpus_milli: u64, mem_bytes: u64, disk_bytes: u64) -> u64 {
-        let amounts = [cpus_milli, mem_bytes / MEBIBYTE, disk_bytes / MEBIBYTE];
+    pub(super) fn served(&self, cpus_milli: u64, mem_milli: u64, disk_milli: u64) -> u64 {
+        let amounts = [cpus_milli, mem_milli / MB_MILLI, disk_milli / MB_MILLI];
         let served =
             self.rates.iter().zip(amounts).filter_map(|(rate, amount)| {
                 rate.map(|rate| amount.saturating_mul(rate) >> RATE_BITS)
@@ -134,8 +134,8 @@ impl Digest {
             worth += weight * self.worth(shape.gpus);
             let amounts = [
                 shape.cpus_milli,
-                shape.mem_bytes / MEBIBYTE,
-                shape.disk_bytes / MEBIBYTE,
+                shape.mem_milli / MB_MILLI,
+                shape.disk_milli / MB_MILLI,
             ];
             for (taken, amount) in taken.iter_mut().zip(amounts) {
                 *taken += weight * u128::from(amount);
@@ -252,8 +252,8 @@ mod tests {
         let shape = Shape {
             gpus,
             cpus_milli: 1_000,
-            mem_bytes: MEBIBYTE,
-            disk_bytes: 0,
+            mem_milli: MB_MILLI,
+            disk_milli: 0,
             groups: Groups::ANY,
         };
         Digest::of(&BTreeMap::from([(shape, times)]), &[0; GROUPS])

@@ -64,8 +64,8 @@ pub(super) const fn index(group: u16) -> usize {
 pub(super) struct Shape {
     pub(super) gpus: Gpus,
     pub(super) cpus_milli: u64,
-    pub(super) mem_bytes: u64,
-    pub(super) disk_bytes: u64,
+    pub(super) mem_milli: u64,
+    pub(super) disk_milli: u64,
     pub(super) groups: Groups,
 }
 
@@ -123,8 +123,8 @@ impl Mix {
         let shape = Shape {
             gpus: ask.gpus,
             cpus_milli: ask.cpus_milli,
-            mem_bytes: ask.mem_bytes,
-            disk_bytes: ask.disk_bytes,
+            mem_milli: ask.mem_milli,
+            disk_milli: ask.disk_milli,
             groups,
         };
         if self.shapes.len() >= MAX_SHAPES && !self.shapes.contains_key(&shape) {

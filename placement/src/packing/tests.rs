@@ -266,7 +266,7 @@ fn node() -> impl Strategy<Value = (Resources, Resources, u16)> {
             let mut total = some(cpus, mem, gpus * 1_000).with_devices();
             if is_absurd {
                 total.cpus_milli = u64::MAX;
-                total.mem_bytes = u64::MAX;
+                total.mem_milli = u64::MAX;
             }
             let mut free = total.clone();
             for gpus in taken {

@@ -45,14 +45,14 @@ pub(super) fn place(ask: Ask, room: &Room<'_>, mix: &Mix) -> (Score, Option<u16>
     let free = &room.free;
     let before = worth(
         devices,
-        digest.served(free.cpus_milli, free.mem_bytes, free.disk_bytes),
+        digest.served(free.cpus_milli, free.mem_milli, free.disk_milli),
     );
     let after = worth(
         devices.saturating_sub(lost),
         digest.served(
             free.cpus_milli.saturating_sub(ask.cpus_milli),
-            free.mem_bytes.saturating_sub(ask.mem_bytes),
-            free.disk_bytes.saturating_sub(ask.disk_bytes),
+            free.mem_milli.saturating_sub(ask.mem_milli),
+            free.disk_milli.saturating_sub(ask.disk_milli),
         ),
     );
     let loss = before

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 
-use mete_model::{MEBIBYTE, Ranges};
+use mete_model::{MB_MILLI, Ranges};
 use mete_placement::{Admission, Amounts};
 
 use super::*;
@@ -71,9 +71,9 @@ impl Dice {
     pub(super) fn resources(&mut self) -> Resources {
         let mut resources = Resources::none();
         resources.cpus_milli = self.quantity(1_000);
-        resources.mem_bytes = self.quantity(1_024 * MEBIBYTE);
+        resources.mem_milli = self.quantity(1_024 * MB_MILLI);
         if self.one_in(2) {
-            resources.disk_bytes = self.quantity(MEBIBYTE);
+            resources.disk_milli = self.quantity(MB_MILLI);
             resources.gpus_milli = self.below(9) * 1_000;
         }
         if self.one_in(3) {

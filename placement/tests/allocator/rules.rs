@@ -1,6 +1,6 @@
 //! What the allocator honours, one rule at a time.
 
-use mete_model::{MEBIBYTE, Ranges};
+use mete_model::{MB_MILLI, Ranges};
 use mete_placement::{Admission, Amounts};
 
 use super::*;
@@ -166,12 +166,12 @@ fn the_most_used_agent_goes_first() {
 fn crumbs_are_not_offered() {
     let mut allocator = empty(Policy::BestFit);
     let mut crumb = Resources::cpus_mem(9, 31);
-    crumb.disk_bytes = 1 << 40;
+    crumb.disk_milli = MB_MILLI << 20;
     allocator.add_agent(agent("S0"), AgentFacts::new(crumb.clone()));
     join(&mut allocator, "A", "a");
     assert_eq!(allocator.round(NOON), []);
 
-    crumb.mem_bytes += MEBIBYTE;
+    crumb.mem_milli += MB_MILLI;
     allocator.update_agent(&agent("S0"), crumb.clone());
 
     assert_eq!(allocator.round(NOON)[0].resources, crumb);

@@ -1,8 +1,7 @@
 //! Quantities. On the wire a scalar is a double of which three digits after the point count, memory and disk in MB of
-//! 2^20 bytes; in the model quantities are integers.
+//! 2^20 bytes; in the model quantities are integers, the thousandths of it.
 //!
-//! - What is written and read again has not grown: bytes are cut to thousandths of a MB on the way out, and these become
-//!   the next whole byte on the way in. So message → model → message is exact, and an offer never says too much.
+//! - What is written and read again is what it was, so what an offer says can be asked for.
 //! - Several resources of one name and of one tag (reservations, volume, revocable, shared) are one. The role on whose
 //!   account they are handed out (`allocation_info`) stands beside, not in them.
 //! - A port and a device are there once, whatever they are reserved for.
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use mete_model::ids::MAX_ID_BYTES;
 use mete_model::resources::devices::{MAX_DEVICES, WHOLE_DEVICE};
 use mete_model::resources::{MAX_OTHERS, MAX_PARTS};
-use mete_model::{Device, Devices, MEBIBYTE, Ranges, Resources, Role, Tag};
+use mete_model::{Device, Devices, Ranges, Resources, Role, Tag};
 
 use super::{ConvertError, Within as _, refuse, without_nul};
 use crate::mesos::v1 as wire;
@@ -76,8 +75,8 @@ pub fn to_endpoint_form(resources: &mut [wire::Resource]) {
 fn plain_to_wire(resources: &Resources) -> Vec<wire::Resource> {
     let scalars = [
         ("cpus", resources.cpus_milli),
-        ("mem", milli_megabytes(resources.mem_bytes)),
-        ("disk", milli_megabytes(resources.disk_bytes)),
+        ("mem", resources.mem_milli),
+        ("disk", resources.disk_milli),
         ("gpus", resources.gpus_milli),
     ];
     let scalars = scalars.into_iter().chain(resources.others());
@@ -170,8 +169,8 @@ impl Sum {
         let mut item = Resources::none();
         match resource.name.as_str() {
             "cpus" => item.cpus_milli = milli,
-            "mem" => item.mem_bytes = bytes(milli),
-            "disk" => item.disk_bytes = bytes(milli),
+            "mem" => item.mem_milli = milli,
+            "disk" => item.disk_milli = milli,
             "gpus" => item.gpus_milli = milli,
             other => item.set_other(other, milli),
         }
@@ -241,11 +240,10 @@ fn check_name(name: &str) -> Result<(), ConvertError> {
 
 fn check_sums(all: &Resources) -> Result<(), ConvertError> {
     let all = all.flat();
-    let most_bytes = bytes(MAX_MILLI);
     let main = [
         ("cpus", all.cpus_milli > MAX_MILLI),
-        ("mem", all.mem_bytes > most_bytes),
-        ("disk", all.disk_bytes > most_bytes),
+        ("mem", all.mem_milli > MAX_MILLI),
+        ("disk", all.disk_milli > MAX_MILLI),
         ("gpus", all.gpus_milli > MAX_MILLI),
     ];
     let others = all.others().map(|(name, milli)| (name, milli > MAX_MILLI));
@@ -331,18 +329,6 @@ pub(super) fn intervals(
         into.push((*begin, *end));
     }
     Ok(())
-}
-
-/// Bytes that hold so many thousandths of a MB.
-fn bytes(milli: u64) -> u64 {
-    let bytes = (u128::from(milli) * u128::from(MEBIBYTE)).div_ceil(1_000);
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-/// Whole thousandths of a MB that are in so many bytes.
-fn milli_megabytes(bytes: u64) -> u64 {
-    let milli = u128::from(bytes) * 1_000 / u128::from(MEBIBYTE);
-    u64::try_from(milli).unwrap_or(u64::MAX)
 }
 
 fn scalar(name: &str, milli: u64) -> wire::Resource {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use mete_model::{
-    AgentId, Attributes, Capability, Device, Devices, Endpoint, FrameworkId, MEBIBYTE, Offer,
+    AgentId, Attributes, Capability, Device, Devices, Endpoint, FrameworkId, MB_MILLI, Offer,
     OfferId, Reservation, ReservationKind, Resources, Role, Tag, Volume,
 };
 use mete_proto::convert::{offer, resources};
@@ -76,7 +76,7 @@ fn filled(tags: Vec<Tag>) -> impl Strategy<Value = Resources> {
             let mut all = Resources::none();
             for (at, (tag, (cpus, disk_mb, gpu))) in (0_u16..).zip(tags.iter().zip(amounts)) {
                 let mut part = Resources::none();
-                part.disk_bytes = disk_mb * MEBIBYTE;
+                part.disk_milli = disk_mb * MB_MILLI;
                 if tag.volume.is_none() {
                     part.cpus_milli = cpus;
                     part.ports = (0..cpus % 4).map(|n| 100 * u64::from(at) + n).collect();

@@ -11,6 +11,7 @@ use mete_model::container::{
     ContainerKind as Kind, Isolation, Login, Mount, MountSource, Network, PortMapping, Pull,
     Transport,
 };
+use mete_model::resources::megabytes::milli_nearest;
 use mete_model::{
     AgentId, CommandSpec, ContainerSpec, FetchUri, HealthCheck, MEBIBYTE, Probe, Program, Question,
     Resources, TaskCheck, TaskId, TaskSpec, WindowSize,
@@ -80,8 +81,8 @@ pub fn resources(spec: &AppSpec) -> Resources {
     }
     let mut resources = Resources::none();
     resources.cpus_milli = spec.cpus_milli;
-    resources.mem_bytes = spec.mem_bytes;
-    resources.disk_bytes = spec.disk_bytes.saturating_add(spec.volume_bytes());
+    resources.mem_milli = milli_nearest(spec.mem_bytes);
+    resources.disk_milli = milli_nearest(spec.disk_bytes.saturating_add(spec.volume_bytes()));
     resources.gpus_milli = u64::from(spec.gpus) * 1_000;
     resources
 }

@@ -40,7 +40,7 @@ pub(crate) struct Cluster {
 pub(crate) fn agent(host: &str) -> Agent {
     let ports = Ranges::interval(31_000, 31_099);
     let mut resources = Resources::cpus_mem(4_000, 4_096).with_ports(ports);
-    resources.disk_bytes = 1 << 30;
+    resources.disk_milli = 1_024_000;
     Agent::from(resources).on_host(host)
 }
 

@@ -59,7 +59,7 @@ async fn whatever_is_thrown_at_it_it_answers_and_can_read_what_it_took() {
     let master = Master::start().await.expect("a port");
     let ports = Ranges::interval(31_000, 31_019);
     let mut resources = Resources::cpus_mem(500, 256).with_ports(ports);
-    resources.disk_bytes = 1 << 30;
+    resources.disk_milli = 1_024_000;
     master.add_agent(Agent::from(resources).on_host("127.0.0.2"));
     let directory = tempfile::tempdir().expect("a directory");
     let mut service = Service::start(&master, directory.path(), &[]).await;

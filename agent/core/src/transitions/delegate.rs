@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mete_model::resources::megabytes::bytes_of;
 use mete_model::{
     AgentId, CommandSpec, Effects, ExecutorSpec, FrameworkId, FrameworkInfo, Reason, Resources,
     TaskId, TaskKey, TaskSpec, TaskState, Timestamp,
@@ -144,7 +145,7 @@ impl Node {
             error!(executor = %key.executor, "the id of an executor is none of a task");
             return;
         };
-        let mem_bytes = program.resources.flat().mem_bytes;
+        let mem_bytes = bytes_of(program.resources.flat().mem_milli);
         let executor = self.custom_executors.insert(CustomExecutor {
             key,
             spec: Arc::clone(spec),
@@ -185,7 +186,7 @@ impl Node {
             return;
         };
         let given = self.given_to(key, &spec);
-        let (cpus_milli, mem_bytes) = (given.flat().cpus_milli, given.flat().mem_bytes);
+        let (cpus_milli, mem_bytes) = (given.flat().cpus_milli, bytes_of(given.flat().mem_milli));
         let widened = self.custom_executors.edit(key, |one| {
             one.mem_bytes = one.mem_bytes.max(mem_bytes);
         });

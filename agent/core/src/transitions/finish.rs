@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mete_model::resources::megabytes::bytes_of;
 use mete_model::{
     ContainerId, Effects, Limitation, Reason, TaskKey, TaskState, TaskStatus, Timestamp,
 };
@@ -117,7 +118,7 @@ pub(super) fn ending(task: &Task, exit: &Exit) -> News {
     }
     if exit.is_out_of_memory() {
         // It may have been more than its share: tasks have limits of their own.
-        let given_bytes = task.spec.resources.flat().mem_bytes;
+        let given_bytes = bytes_of(task.spec.resources.flat().mem_milli);
         let limit_bytes = exit.memory_limit_bytes.unwrap_or(given_bytes);
         let megabytes = limit_bytes >> 20;
         let mut news = News::executor(TaskState::Failed);

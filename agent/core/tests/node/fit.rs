@@ -2,7 +2,8 @@
 
 use mete_agent_core::{Findings, Found, Order};
 use mete_model::{
-    ExecutorId, ExecutorKind, ExecutorSpec, Ranges, Resources, Tag, TaskGroup, TaskKey, Volume,
+    ExecutorId, ExecutorKind, ExecutorSpec, MB_MILLI, Ranges, Resources, Tag, TaskGroup, TaskKey,
+    Volume,
 };
 
 use crate::fixture::*;
@@ -111,7 +112,7 @@ fn a_shared_volume_is_held_once() {
         ..Tag::reserved(mete_model::Role::new("web").expect("good"))
     };
     let mut disk = Resources::none();
-    disk.disk_bytes = MEGABYTE;
+    disk.disk_milli = MB_MILLI;
     for (task, read_only) in [("one", false), ("two", true)] {
         let mut spec = spec(task);
         let mut tag = tag.clone();

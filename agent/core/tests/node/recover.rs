@@ -190,7 +190,7 @@ fn with_parts(plain: mete_model::Resources) -> mete_model::Resources {
         principal: None,
     });
     let mut disk = Resources::none();
-    disk.disk_bytes = 1 << 20;
+    disk.disk_milli = 1_000;
     let half = Device {
         index: 3,
         milli: 500,

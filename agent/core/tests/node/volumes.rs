@@ -1,7 +1,9 @@
 //! Persistent volumes: kept for tasks, erased on order.
 
 use mete_agent_core::{Action, Found, Input, Order, Outgoing, Record, VolumePhase};
-use mete_model::{Machine, Resources, Role, Tag, TaskSpec, TaskState, Volume, VolumeName};
+use mete_model::{
+    MB_MILLI, Machine, Resources, Role, Tag, TaskSpec, TaskState, Volume, VolumeName,
+};
 
 use crate::fixture::*;
 
@@ -23,7 +25,7 @@ fn holding(task: &str, shared: bool) -> TaskSpec {
         ..Tag::reserved(Role::new("prod/db").expect("good"))
     };
     let mut disk = Resources::none();
-    disk.disk_bytes = 64 * MEGABYTE;
+    disk.disk_milli = 64 * MB_MILLI;
     let mut spec = spec(task);
     spec.resources.add_part(tag, disk);
     spec

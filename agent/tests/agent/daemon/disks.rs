@@ -18,7 +18,7 @@ fn filling(sandbox: &str, kept: &str) -> TaskSpec {
         "head -c {sandbox} /dev/zero > big; head -c {kept} /dev/zero > kept/big; exec sleep 1000"
     );
     let mut spec = task("t", &line);
-    spec.resources.disk_bytes = 8 << 20;
+    spec.resources.disk_milli = 8_000;
     spec.resources.add(&volume("prod", "kept", false));
     spec
 }

@@ -38,7 +38,7 @@ pub(super) fn volume(role: &str, path: &str, read_only: bool) -> Resources {
         ..Tag::default()
     };
     let mut disk = Resources::none();
-    disk.disk_bytes = 8 << 20;
+    disk.disk_milli = 8_000;
     Resources::none().with_part(tag, disk)
 }
 

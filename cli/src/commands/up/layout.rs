@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use mete_model::{MEBIBYTE, Ranges, Resources};
+use mete_model::resources::megabytes::milli_within;
+use mete_model::{MB_MILLI, MEBIBYTE, Ranges, Resources};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -346,18 +347,18 @@ fn machine(state_dir: &Path) -> Result<Resources> {
     let leave = |all: u64, kept: u64| if all < 2 * kept { all / 2 } else { all - kept };
     let mut all = Resources::none();
     all.cpus_milli = cores * 1000;
-    all.mem_bytes = leave(memory, KEPT_MEM_BYTES);
-    all.disk_bytes = leave(disk, KEPT_DISK_BYTES);
+    all.mem_milli = milli_within(leave(memory, KEPT_MEM_BYTES));
+    all.disk_milli = milli_within(leave(disk, KEPT_DISK_BYTES));
     Ok(all)
 }
 
 /// One of `parts` equal parts; memory and disk in whole MB.
 fn part(machine: &Resources, parts: u64) -> Resources {
-    let whole = |bytes: u64| bytes / parts / MEBIBYTE * MEBIBYTE;
+    let whole = |milli: u64| milli / parts / MB_MILLI * MB_MILLI;
     let mut part = Resources::none();
     part.cpus_milli = (machine.cpus_milli / parts).max(100);
-    part.mem_bytes = whole(machine.mem_bytes);
-    part.disk_bytes = whole(machine.disk_bytes);
+    part.mem_milli = whole(machine.mem_milli);
+    part.disk_milli = whole(machine.disk_milli);
     part
 }
 
@@ -386,7 +387,7 @@ mod tests {
     #[test]
     fn the_parts_are_within_the_machine() {
         let mut machine = Resources::cpus_mem(2000, 1 << 14);
-        machine.disk_bytes = 1 << 38;
+        machine.disk_milli = MB_MILLI << 18;
         let part = part(&machine, 3);
 
         assert!(machine.contains(&part.plus(&part).plus(&part)));

@@ -1,6 +1,6 @@
 //! Tasks that are launched together.
 
-use mete_model::{MEBIBYTE, Resources, TaskState};
+use mete_model::{MB_MILLI, Resources, TaskState};
 
 use super::Stage;
 use super::watcher::{NO_FILTER, Watcher, id, task};
@@ -8,7 +8,7 @@ use crate::Group;
 
 fn with_disk(megabytes: u64) -> Resources {
     let mut all = Resources::cpus_mem(4_000, 1_024);
-    all.disk_bytes = megabytes * MEBIBYTE;
+    all.disk_milli = megabytes * MB_MILLI;
     all
 }
 

@@ -12,7 +12,7 @@ pub(super) fn grow(asked: &Resources, by: &Operator<'_>) -> Result<Change, Opera
     let (tag, volume, size) = one_volume(asked)?;
     let made_of = without_volume(tag);
     let addition = asked.minus_at_most(&only(tag, size));
-    let disk = addition.part(&made_of).map_or(0, |part| part.disk_bytes);
+    let disk = addition.part(&made_of).map_or(0, |part| part.disk_milli);
     if disk == 0 || addition != only(&Arc::new(made_of), &of_disk(disk)) {
         return Err(OperationError::CannotGrow {
             id: volume.id.clone(),
@@ -25,7 +25,7 @@ pub(super) fn grow(asked: &Resources, by: &Operator<'_>) -> Result<Change, Opera
 /// `asked` is one volume.
 pub(super) fn shrink(
     asked: &Resources,
-    by_bytes: u64,
+    by_milli: u64,
     by: &Operator<'_>,
 ) -> Result<Change, OperationError> {
     let (tag, volume, size) = one_volume(asked)?;
@@ -33,16 +33,16 @@ pub(super) fn shrink(
     if !rest.is_empty() {
         return Err(OperationError::NoVolume(rest));
     }
-    let left = size.disk_bytes.checked_sub(by_bytes);
-    match left.filter(|left| by_bytes > 0 && *left > 0) {
+    let left = size.disk_milli.checked_sub(by_milli);
+    match left.filter(|left| by_milli > 0 && *left > 0) {
         Some(left) => {
-            let freed = Resources::none().with_part(without_volume(tag), of_disk(by_bytes));
+            let freed = Resources::none().with_part(without_volume(tag), of_disk(by_milli));
             change(asked, only(tag, &of_disk(left)).plus(&freed), by)
         }
         None => Err(OperationError::CannotShrink {
             id: volume.id.clone(),
-            size_bytes: size.disk_bytes,
-            by_bytes,
+            size_milli: size.disk_milli,
+            by_milli,
         }),
     }
 }
@@ -77,8 +77,8 @@ fn only(tag: &Arc<Tag>, part: &Resources) -> Resources {
     Resources::none().with_part(Arc::clone(tag), part.clone())
 }
 
-fn of_disk(bytes: u64) -> Resources {
+fn of_disk(milli: u64) -> Resources {
     let mut disk = Resources::none();
-    disk.disk_bytes = bytes;
+    disk.disk_milli = milli;
     disk
 }

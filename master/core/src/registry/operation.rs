@@ -1,5 +1,6 @@
 //! Operations that are done and not acknowledged, as they lie on disk.
 
+use mete_model::resources::megabytes::{bytes_of, milli_nearest};
 use mete_model::{AgentId, Timestamp, UpdateId};
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,9 @@ impl From<&DoneOperation> for StoredOperation {
                 OperationKind::Create => StoredKind::Create,
                 OperationKind::Destroy => StoredKind::Destroy,
                 OperationKind::Grow => StoredKind::Grow,
-                OperationKind::Shrink { by_bytes } => StoredKind::Shrink { by_bytes },
+                OperationKind::Shrink { by_milli } => StoredKind::Shrink {
+                    by_bytes: bytes_of(by_milli),
+                },
             },
             asked: (&done.asked).into(),
             made: (&done.made).into(),
@@ -63,7 +66,9 @@ impl StoredOperation {
                 StoredKind::Create => OperationKind::Create,
                 StoredKind::Destroy => OperationKind::Destroy,
                 StoredKind::Grow => OperationKind::Grow,
-                StoredKind::Shrink { by_bytes } => OperationKind::Shrink { by_bytes },
+                StoredKind::Shrink { by_bytes } => OperationKind::Shrink {
+                    by_milli: milli_nearest(by_bytes),
+                },
             },
             asked: self.asked.read()?,
             made: self.made.read()?,

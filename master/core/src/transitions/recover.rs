@@ -160,8 +160,8 @@ fn less(limit: &Amounts, held: &Resources) -> Amounts {
     let without = |limit: Option<u64>, held: u64| limit.map(|limit| limit.saturating_sub(held));
     Amounts {
         cpus_milli: without(limit.cpus_milli, held.cpus_milli),
-        mem_bytes: without(limit.mem_bytes, held.mem_bytes),
-        disk_bytes: without(limit.disk_bytes, held.disk_bytes),
+        mem_milli: without(limit.mem_milli, held.mem_milli),
+        disk_milli: without(limit.disk_milli, held.disk_milli),
         gpus_milli: without(limit.gpus_milli, held.gpus_milli),
         other: limit
             .other

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use mete_model::executor::{BadInitLabel, MAX_GROUP_TASKS};
-use mete_model::{AgentId, ExecutorId, ExecutorSpec, MEBIBYTE, Resources, TaskGroup, TaskId};
+use mete_model::{AgentId, ExecutorId, ExecutorSpec, MB_MILLI, Resources, TaskGroup, TaskId};
 
 use super::{Candidate, TaskError};
 
 /// The least an executor takes (Mesos' `MIN_CPUS` and `MIN_MEM`).
 const MIN_CPUS_MILLI: u64 = 10;
 /// See [`MIN_CPUS_MILLI`].
-const MIN_MEM_BYTES: u64 = 32 * MEBIBYTE;
+const MIN_MEM_MILLI: u64 = 32 * MB_MILLI;
 
 /// Why a group is not started. Each of its tasks is answered with the text.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -97,7 +97,7 @@ fn executor_is_fine(
     running: Option<&ExecutorSpec>,
 ) -> Result<(), GroupError> {
     let asked = executor.resources.flat();
-    if asked.cpus_milli < MIN_CPUS_MILLI || asked.mem_bytes < MIN_MEM_BYTES || asked.disk_bytes == 0
+    if asked.cpus_milli < MIN_CPUS_MILLI || asked.mem_milli < MIN_MEM_MILLI || asked.disk_milli == 0
     {
         return Err(GroupError::SmallExecutor {
             executor: executor.id.clone(),

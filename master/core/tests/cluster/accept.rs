@@ -70,8 +70,8 @@ fn tasks_reach_the_agent_and_the_rest_comes_back() {
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].resources.cpus_milli, 2_000);
     assert_eq!(
-        rest[0].resources.mem_bytes,
-        Resources::cpus_mem(0, 3_072).mem_bytes
+        rest[0].resources.mem_milli,
+        Resources::cpus_mem(0, 3_072).mem_milli
     );
 }
 

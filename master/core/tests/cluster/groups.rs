@@ -8,7 +8,7 @@ use mete_master_core::{
 };
 use mete_model::executor::INIT_LABEL;
 use mete_model::{
-    AgentId, ExecutorId, ExecutorKind, ExecutorSpec, MEBIBYTE, Machine, Reason, Resources,
+    AgentId, ExecutorId, ExecutorKind, ExecutorSpec, MB_MILLI, Machine, Reason, Resources,
     TaskGroup, TaskSpec, TaskState,
 };
 
@@ -16,7 +16,7 @@ use crate::world::{Client, NO_FILTER, Out, World, brought, messages, offers, sta
 
 fn disk(megabytes: u64) -> Resources {
     let mut all = Resources::none();
-    all.disk_bytes = megabytes * MEBIBYTE;
+    all.disk_milli = megabytes * MB_MILLI;
     all
 }
 

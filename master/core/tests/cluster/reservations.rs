@@ -8,7 +8,7 @@ use mete_master_core::{
     OperationOutcome, OperatorError, Record, Registration, Reply, Settings,
 };
 use mete_model::{
-    AgentId, Capability, Device, Devices, FrameworkInfo, MEBIBYTE, Machine, Offer, Reservation,
+    AgentId, Capability, Device, Devices, FrameworkInfo, MB_MILLI, Machine, Offer, Reservation,
     ReservationKind, Resources, Tag, TaskSpec, TaskState, UpdateId, Volume, VolumeName,
 };
 
@@ -23,7 +23,7 @@ fn cpus(milli: u64) -> Resources {
 
 fn disk(megabytes: u64) -> Resources {
     let mut all = Resources::none();
-    all.disk_bytes = megabytes * MEBIBYTE;
+    all.disk_milli = megabytes * MB_MILLI;
     all
 }
 
@@ -457,7 +457,7 @@ fn a_volume_grows_by_disk_of_its_kind_and_gives_it_back() {
     let mut scene = Scene::new();
     let before = scene.total();
     let (kept, data) = (dynamic("web"), volume(dynamic("web"), "v", false));
-    let by_bytes = 30 * MEBIBYTE;
+    let by_milli = 30 * MB_MILLI;
 
     let out = scene.operate(vec![
         reshape(OperationKind::Reserve, part(kept.clone(), disk(100))),
@@ -472,7 +472,7 @@ fn a_volume_grows_by_disk_of_its_kind_and_gives_it_back() {
     assert_eq!(scene.total().part(&kept), None);
     let out = scene.operate(vec![
         reshape(
-            OperationKind::Shrink { by_bytes },
+            OperationKind::Shrink { by_milli },
             part(data.clone(), disk(100)),
         ),
         reshape(OperationKind::Unreserve, part(kept.clone(), disk(30))),
@@ -494,7 +494,7 @@ fn a_size_that_cannot_be_names_why_and_changes_nothing() {
     let new = part(volume(kept.clone(), "new", false), disk(10));
     let shared = part(volume(kept.clone(), "old", true), disk(10));
     let by = |megabytes| Shrink {
-        by_bytes: megabytes * MEBIBYTE,
+        by_milli: megabytes * MB_MILLI,
     };
     let grown_by = |volume: &Resources, more: Resources| volume.plus(&part(kept.clone(), more));
 
@@ -593,9 +593,9 @@ fn an_operator_reserves_what_is_on_offer_and_everybody_hears_of_it() {
     assert_eq!(
         offers_of(&out, &scene.client)
             .iter()
-            .map(|offer| offer.resources.disk_bytes)
+            .map(|offer| offer.resources.disk_milli)
             .sum::<u64>(),
-        600 * MEBIBYTE
+        600 * MB_MILLI
     );
     assert!(scene.total().contains(&kept));
     let stored = out.store.iter();
@@ -715,7 +715,7 @@ fn reservations_and_volumes_survive_the_master_and_the_agents_return() {
         world
     };
     let mut world = returned.restarted(Settings::new("n", 2));
-    assert_eq!(total(&world, &agent).flat().disk_bytes, 1_000 * MEBIBYTE);
+    assert_eq!(total(&world, &agent).flat().disk_milli, 1_000 * MB_MILLI);
     comes_back(&mut world, &agent, whole().plus(&disk(1_000)));
 
     assert_eq!(total(&world, &agent), made);
@@ -768,7 +768,7 @@ fn what_an_agent_has_grown_by_is_offered_beside_what_was_made_of_it() {
     assert_eq!(out.reply, Some(Reply::Registered(agent.clone())));
     let total = total(&scene.world, &agent);
     assert_eq!(total.cpus_milli, 2 * whole().cpus_milli);
-    assert_eq!(total.disk_bytes, 600 * MEBIBYTE);
+    assert_eq!(total.disk_milli, 600 * MB_MILLI);
     assert_eq!(total.part(&dynamic("web")), Some(&disk(900)));
     let view = scene.world.cluster.view();
     let offered: u64 = view

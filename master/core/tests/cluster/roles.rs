@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use mete_master_core::{Amounts, Input, OperatorError, Policy, Record, Reply, RoleQuota};
-use mete_model::{MEBIBYTE, Machine, Resources, Tag};
+use mete_model::{MB_MILLI, Machine, Resources, Tag};
 
 use crate::world::{Out, World, rescinded, role, settings, task};
 
@@ -296,7 +296,7 @@ fn a_role_shows_what_it_may_have_and_has() {
     assert_eq!(web.weight_milli.get(), 2_000);
     assert_eq!(web.limit, cpus_mem(2_000, 0));
     assert_eq!(web.used.cpus_milli, 1_000);
-    assert_eq!(web.used.mem_bytes, 512 * MEBIBYTE);
+    assert_eq!(web.used.mem_milli, 512 * MB_MILLI);
     assert_eq!(web.frameworks, [client.id].into());
     let share = world
         .cluster

@@ -1,7 +1,7 @@
 //! Explanations as JSON. Amounts are as in Mesos: CPUs, MB, GPUs; moments are seconds since 1970. Each reason and each
 //! change has a `code` for programs and a `text` for people (docs/api/explain.md).
 
-use mete_model::{MEBIBYTE, Resources, Timestamp};
+use mete_model::{Resources, Timestamp};
 use mete_placement::Amounts;
 use mete_placement::allocator::{Admission, WhatIfAnswer};
 use mete_placement::explain::{
@@ -238,20 +238,19 @@ fn with_code(code: &str, text: &str, more: Value) -> Value {
 /// One resource of which there is too little, in units of people.
 fn shortage(short: &WhyNot) -> Value {
     let of = |name: &str, asked: u64, there: u64, unit: f64| json!({ "resource": name, "asked": asked as f64 / unit, "there": there as f64 / unit });
-    let bytes = MEBIBYTE as f64;
     match short {
         WhyNot::InsufficientCpus {
             asked_milli,
             there_milli,
         } => of("cpus", *asked_milli, *there_milli, 1e3),
         WhyNot::InsufficientMemory {
-            asked_bytes,
-            there_bytes,
-        } => of("mem", *asked_bytes, *there_bytes, bytes),
+            asked_milli,
+            there_milli,
+        } => of("mem", *asked_milli, *there_milli, 1e3),
         WhyNot::InsufficientDisk {
-            asked_bytes,
-            there_bytes,
-        } => of("disk", *asked_bytes, *there_bytes, bytes),
+            asked_milli,
+            there_milli,
+        } => of("disk", *asked_milli, *there_milli, 1e3),
         WhyNot::InsufficientGpus {
             asked_milli,
             there_milli,
@@ -286,12 +285,11 @@ fn resources(resources: &Resources) -> Value {
 
 /// Those that are stated.
 fn amounts(amounts: &Amounts) -> Value {
-    let bytes = |amount: Option<u64>| amount.map(|amount| amount as f64 / MEBIBYTE as f64);
     let milli = |amount: Option<u64>| amount.map(|amount| amount as f64 / 1e3);
     let main = [
         ("cpus", milli(amounts.cpus_milli)),
-        ("mem", bytes(amounts.mem_bytes)),
-        ("disk", bytes(amounts.disk_bytes)),
+        ("mem", milli(amounts.mem_milli)),
+        ("disk", milli(amounts.disk_milli)),
         ("gpus", milli(amounts.gpus_milli)),
     ];
     let main = main

@@ -65,9 +65,9 @@ fn asked(kind: OperationKind, asked: &Resources) -> wire::offer::Operation {
             }));
             Type::GrowVolume
         }
-        OperationKind::Shrink { by_bytes } => {
+        OperationKind::Shrink { by_milli } => {
             let mut by = Resources::none();
-            by.disk_bytes = by_bytes;
+            by.disk_milli = by_milli;
             operation.shrink_volume = Some(Box::new(operation::ShrinkVolume {
                 volume: disk(asked, true),
                 subtract: disk(&by, false).scalar.unwrap_or_default(),

@@ -95,8 +95,8 @@ impl Columns {
 fn scalars(of: &Resources) -> Vec<u64> {
     vec![
         of.cpus_milli,
-        of.mem_bytes,
-        of.disk_bytes,
+        of.mem_milli,
+        of.disk_milli,
         of.gpus_milli,
         of.ports.count(),
     ]

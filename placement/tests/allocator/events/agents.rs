@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mete_model::{
-    AttributeValue, Attributes, FaultDomain, MEBIBYTE, Ranges, Reservation, ReservationKind,
+    AttributeValue, Attributes, FaultDomain, MB_MILLI, Ranges, Reservation, ReservationKind,
     Resources, Role, Tag, Volume,
 };
 use mete_placement::AgentFacts;
@@ -26,7 +26,7 @@ impl Dice {
     pub(crate) fn amounts_of(&mut self, cpus: u64) -> Resources {
         let mut resources = Resources::cpus_mem(self.below(cpus) * 500, self.below(cpus) * 64);
         if self.one_in(4) {
-            resources.disk_bytes = self.below(4) * 100 * MEBIBYTE;
+            resources.disk_milli = self.below(4) * 100 * MB_MILLI;
         }
         if self.one_in(6) {
             resources.set_other("fpga", self.below(4) * 1_000);
@@ -70,7 +70,7 @@ impl Dice {
                 if let Some(volume) = &tag.volume {
                     // Its name says how large it is: volumes do not grow.
                     part = Resources::none();
-                    part.disk_bytes = (1 + volume.id.len() as u64) * 100 * MEBIBYTE;
+                    part.disk_milli = (1 + volume.id.len() as u64) * 100 * MB_MILLI;
                 } else if flavour.gpus && self.one_in(4) {
                     part.gpus_milli = self.below(3) * 1_000;
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mete_model::{Capability, Ranges, Resources, Role};
+use mete_model::{Capability, MB_MILLI, Ranges, Resources, Role};
 use mete_placement::constraints::Field;
 use mete_placement::offer_constraints::{AttributeConstraint, Predicate};
 use mete_placement::{Amounts, Constraint, FrameworkFacts, OfferConstraints, Shape, Takes};
@@ -60,7 +60,7 @@ impl Dice {
             amounts.cpus_milli = Some(self.below(cpus) * 500);
         }
         if self.one_in(2) {
-            amounts.mem_bytes = Some(self.below(cpus) << 26);
+            amounts.mem_milli = Some(self.below(cpus) * 64 * MB_MILLI);
         }
         if self.one_in(5) {
             amounts.gpus_milli = Some(self.below(4) * 750);
@@ -117,7 +117,7 @@ impl Dice {
             let (tag, mut part) = (self.tag(flavour), self.amounts_of(3));
             if tag.volume.is_some() {
                 part = Resources::none();
-                part.disk_bytes = 200 << 20;
+                part.disk_milli = 200 * MB_MILLI;
             }
             shape.resources.add_part(tag, part);
         }

@@ -271,7 +271,7 @@ impl Player {
             1 => {
                 let mut half = all.plain();
                 half.cpus_milli /= 2;
-                half.mem_bytes /= 2;
+                half.mem_milli /= 2;
                 half.ports = mete_model::Ranges::new();
                 half
             }
@@ -339,9 +339,9 @@ fn part_of(grant: &Grant, resources: Resources) -> Part {
 fn into_part(plain: Resources, tag: Tag) -> (Resources, Resources) {
     let mut plain = plain;
     if tag.volume.is_some() {
-        let disk_bytes = plain.disk_bytes;
+        let disk_milli = plain.disk_milli;
         plain = Resources::none();
-        plain.disk_bytes = disk_bytes;
+        plain.disk_milli = disk_milli;
     }
     let part = Resources::none().with_part(tag, plain.clone());
     (plain, part)

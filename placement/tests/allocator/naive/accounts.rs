@@ -199,8 +199,8 @@ pub(crate) fn amounts(resources: &Resources) -> Resources {
 fn stated(amounts: &Amounts) -> Vec<(String, u64)> {
     let main = [
         ("cpus", amounts.cpus_milli),
-        ("mem", amounts.mem_bytes),
-        ("disk", amounts.disk_bytes),
+        ("mem", amounts.mem_milli),
+        ("disk", amounts.disk_milli),
         ("gpus", amounts.gpus_milli),
     ];
     main.into_iter()
@@ -214,8 +214,8 @@ fn to_amounts(scalars: Scalars) -> Amounts {
     for (name, most) in scalars {
         match name.as_str() {
             "cpus" => amounts.cpus_milli = Some(most),
-            "mem" => amounts.mem_bytes = Some(most),
-            "disk" => amounts.disk_bytes = Some(most),
+            "mem" => amounts.mem_milli = Some(most),
+            "disk" => amounts.disk_milli = Some(most),
             "gpus" => amounts.gpus_milli = Some(most),
             other => {
                 amounts.other.insert(Arc::from(other), most);
@@ -228,8 +228,8 @@ fn to_amounts(scalars: Scalars) -> Amounts {
 fn get(resources: &Resources, name: &str) -> u64 {
     match name {
         "cpus" => resources.cpus_milli,
-        "mem" => resources.mem_bytes,
-        "disk" => resources.disk_bytes,
+        "mem" => resources.mem_milli,
+        "disk" => resources.disk_milli,
         "gpus" => resources.gpus_milli,
         other => resources.other(other),
     }

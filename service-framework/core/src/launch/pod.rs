@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use mete_model::container::{ContainerKind, Mount, MountSource, Pull};
+use mete_model::resources::megabytes::milli_nearest;
 use mete_model::{
     CommandSpec, ContainerSpec, MEBIBYTE, Program, Ranges, Resources, TaskId, TaskSpec,
 };
@@ -34,16 +35,16 @@ pub(super) fn resources(pod: &PodSpec) -> Resources {
 fn of_executor(pod: &PodSpec) -> Resources {
     let mut resources = Resources::none();
     resources.cpus_milli = pod.executor.cpus_milli;
-    resources.mem_bytes = pod.executor.mem_bytes;
-    resources.disk_bytes = pod.executor.disk_bytes;
+    resources.mem_milli = milli_nearest(pod.executor.mem_bytes);
+    resources.disk_milli = milli_nearest(pod.executor.disk_bytes);
     resources
 }
 
 fn of_container(container: &PodContainer) -> Resources {
     let mut resources = Resources::none();
     resources.cpus_milli = container.cpus_milli;
-    resources.mem_bytes = container.mem_bytes;
-    resources.disk_bytes = container.disk_bytes;
+    resources.mem_milli = milli_nearest(container.mem_bytes);
+    resources.disk_milli = milli_nearest(container.disk_bytes);
     resources.gpus_milli = u64::from(container.gpus) * 1_000;
     resources
 }

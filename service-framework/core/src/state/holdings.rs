@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use mete_model::resources::megabytes::{bytes_of, milli_nearest};
 use mete_model::{
     FrameworkId, Reservation, ReservationKind, Resources, Role, Tag, UpdateId, Volume,
 };
@@ -70,8 +71,8 @@ impl Holding {
             uuid: UpdateId(uuid()),
         });
         let mut resources = given.clone();
-        let bytes = spec.volume_bytes();
-        resources.disk_bytes = resources.disk_bytes.saturating_sub(bytes);
+        let of_volumes = milli_nearest(spec.volume_bytes());
+        resources.disk_milli = resources.disk_milli.saturating_sub(of_volumes);
         Self {
             framework,
             role,
@@ -91,7 +92,7 @@ impl Holding {
                 None => resources.add(part),
                 Some(volume) => volumes.push(LocalVolume {
                     container_path: volume.container_path.clone(),
-                    size_bytes: part.disk_bytes,
+                    size_bytes: bytes_of(part.disk_milli),
                     uuid: volume.id.rsplit_once('#')?.1.parse().ok()?,
                 }),
             }
@@ -121,8 +122,8 @@ impl Holding {
         has_volumes
             && has_ports
             && there.cpus_milli == spec.cpus_milli
-            && there.mem_bytes == spec.mem_bytes
-            && there.disk_bytes == spec.disk_bytes
+            && there.mem_milli == milli_nearest(spec.mem_bytes)
+            && there.disk_milli == milli_nearest(spec.disk_bytes)
             && there.gpus_milli == u64::from(spec.gpus) * 1_000
     }
 
@@ -131,7 +132,7 @@ impl Holding {
         let mut reserved = self.resources.clone();
         let mut volumes = Resources::none();
         for volume in &self.volumes {
-            reserved.disk_bytes = reserved.disk_bytes.saturating_add(volume.size_bytes);
+            reserved.add(&disk(volume.size_bytes));
             let tag = Tag {
                 volume: Some(Volume {
                     id: volume.persistence_id(&id.app()),
@@ -218,7 +219,7 @@ pub(crate) fn as_kept(parts: &Resources) -> Kept {
 
 fn disk(bytes: u64) -> Resources {
     let mut disk = Resources::none();
-    disk.disk_bytes = bytes;
+    disk.disk_milli = milli_nearest(bytes);
     disk
 }
 
@@ -226,7 +227,7 @@ fn disk(bytes: u64) -> Resources {
 mod tests {
     use super::*;
     use crate::spec::app::{Container, ContainerKind, PersistentVolume};
-    use mete_model::Ranges;
+    use mete_model::{MB_MILLI, Ranges};
 
     fn spec() -> AppSpec {
         let mut spec = AppSpec::new(AppId::new("/shop/db").expect("good"));
@@ -240,7 +241,7 @@ mod tests {
             secrets: Vec::new(),
             persistent: vec![PersistentVolume {
                 container_path: "data".to_owned(),
-                size_bytes: 100,
+                size_bytes: 100 << 20,
             }],
         });
         spec
@@ -251,7 +252,7 @@ mod tests {
         let framework = FrameworkId::new("f-1").expect("good");
         let role = Role::new("dev").expect("good");
         let mut given = Resources::cpus_mem(500, 64).with_ports(Ranges::interval(31_000, 31_000));
-        given.disk_bytes = 110;
+        given.disk_milli = 110 * MB_MILLI;
         let spec = spec();
         let id = InstanceId::new(&spec.id, *b"0123456789abcdef");
 
@@ -263,7 +264,7 @@ mod tests {
             .volumes()
             .map(|(name, _, bytes)| format!("{name} {bytes}"))
             .collect();
-        let expected = "dev: shop_db#data#07070707-0707-0707-0707-070707070707 100";
+        let expected = "dev: shop_db#data#07070707-0707-0707-0707-070707070707 104857600";
         assert_eq!(named, [expected]);
         let task = holding.of_task(&id);
         assert_eq!(*task.flat(), given);
@@ -279,7 +280,7 @@ mod tests {
         let mut spec = spec();
         (spec.cpus_milli, spec.mem_bytes) = (500, 64 << 20);
         let mut given = Resources::cpus_mem(500, 64).with_ports(Ranges::interval(31_000, 31_000));
-        given.disk_bytes = 100;
+        given.disk_milli = 100 * MB_MILLI;
         let role = Role::new("dev").expect("good");
         let framework = FrameworkId::new("f-1").expect("good");
         let holding = Holding::of(&spec, framework, role, &given, || [7; 16]);

@@ -111,7 +111,7 @@ impl World {
     pub(crate) fn add_agent(&mut self, number: u8) {
         let ports = Ranges::interval(31_000, 31_099);
         let mut resources = Resources::cpus_mem(4_000, 4_096).with_ports(ports);
-        resources.disk_bytes = 1 << 30;
+        resources.disk_milli = 1_024_000;
         self.agents.insert(agent(number), resources);
     }
 

@@ -137,8 +137,8 @@ fn the_first_launch_reserves_makes_volumes_and_starts_with_one_offer() {
     let labels = labels.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
     assert_eq!(tag.reservations[0].labels, labels);
     assert_eq!(
-        (part.cpus_milli, part.disk_bytes, part.ports.count()),
-        (500, 100 * MIB, 1)
+        (part.cpus_milli, part.disk_milli, part.ports.count()),
+        (500, 100_000, 1)
     );
     let (name, tag, bytes) = volumes.volumes().next().expect("one");
     assert!(name.id().starts_with("db#data#"), "{name}");

@@ -135,7 +135,7 @@ fn half_reserved() -> Resources {
     let half = |port| {
         let ports = Ranges::interval(port, port + 9);
         let mut half = Resources::cpus_mem(2_000, 2_048).with_ports(ports);
-        half.disk_bytes = 1 << 30;
+        half.disk_milli = 1_024_000;
         half
     };
     half(31_000).with_part(Tag::reserved(role("dev")), half(32_000))
@@ -199,7 +199,7 @@ fn partly_reserved() -> World {
         ..Settings::default()
     });
     let mut all = Resources::cpus_mem(2_000, 2_048).with_ports(Ranges::interval(31_000, 31_009));
-    all.disk_bytes = 1 << 30;
+    all.disk_milli = 1_024_000;
     let some = Resources::cpus_mem(1_000, 512);
     world.put_back(1, all.with_part(Tag::reserved(role("dev")), some));
     world.subscribe();
@@ -220,7 +220,7 @@ fn of_each_resource_what_is_reserved_goes_first_and_the_rest_is_nobodys() {
     let reserved = all.part(&Tag::reserved(role("dev"))).expect("some");
     assert_eq!((reserved.cpus_milli, all.cpus_milli), (1_000, 500));
     assert_eq!((reserved.ports.count(), all.ports.count()), (0, 1));
-    assert_eq!((reserved.disk_bytes, all.disk_bytes), (0, 1 << 20));
+    assert_eq!((reserved.disk_milli, all.disk_milli), (0, 1_000));
 }
 
 #[test]

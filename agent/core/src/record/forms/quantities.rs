@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mete_model::resources::megabytes::{bytes_of, milli_nearest};
 use mete_model::{Device, Devices, Reservation, ReservationKind, Resources, Role, Tag, Volume};
 use serde::{Deserialize, Serialize};
 
@@ -75,8 +76,8 @@ impl From<&Resources> for Amounts {
         let devices = all.devices().list().iter();
         Self {
             cpus_milli: all.cpus_milli,
-            mem_bytes: all.mem_bytes,
-            disk_bytes: all.disk_bytes,
+            mem_bytes: bytes_of(all.mem_milli),
+            disk_bytes: bytes_of(all.disk_milli),
             gpus_milli: all.gpus_milli,
             ports: all.ports.intervals().to_vec(),
             other: all
@@ -92,8 +93,8 @@ impl Amounts {
     fn read(self) -> Result<Resources, String> {
         let mut all = Resources::none();
         all.cpus_milli = self.cpus_milli;
-        all.mem_bytes = self.mem_bytes;
-        all.disk_bytes = self.disk_bytes;
+        all.mem_milli = milli_nearest(self.mem_bytes);
+        all.disk_milli = milli_nearest(self.disk_bytes);
         all.gpus_milli = self.gpus_milli;
         all.ports = self.ports.into_iter().collect();
         for (name, milli) in self.other {

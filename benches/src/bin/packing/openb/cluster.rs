@@ -176,10 +176,10 @@ impl<'a> Ledger<'a> {
         let Machine { total, group } = &self.machines[at];
         let used = &mut self.used[at];
         used[0] += pod.asked.cpus_milli;
-        used[1] += pod.asked.mem_bytes;
+        used[1] += pod.asked.mem_milli;
         used[2] += 1;
         ensure!(
-            used[0] <= total.cpus_milli && used[1] <= total.mem_bytes,
+            used[0] <= total.cpus_milli && used[1] <= total.mem_milli,
             "machine {at} holds more than it has: {used:?}"
         );
         ensure!(

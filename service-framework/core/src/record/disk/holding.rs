@@ -1,6 +1,7 @@
 //! The JSON of what instances hold on their agents.
 
 use mete_model::resources::devices::WHOLE_DEVICE;
+use mete_model::resources::megabytes::{bytes_of, milli_nearest};
 use mete_model::{AgentId, Device, Devices, FrameworkId, Ranges, Resources, Role};
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +49,8 @@ impl From<&holdings::Holding> for Holding {
             framework: holding.framework.to_string(),
             role: holding.role.to_string(),
             cpus_milli: resources.cpus_milli,
-            mem_bytes: resources.mem_bytes,
-            disk_bytes: resources.disk_bytes,
+            mem_bytes: bytes_of(resources.mem_milli),
+            disk_bytes: bytes_of(resources.disk_milli),
             gpus: gpus.map(|device| device.index).collect(),
             ports: resources.ports.intervals().to_vec(),
             volumes: holding.volumes.iter().map(volume).collect(),
@@ -62,8 +63,8 @@ impl Holding {
     pub(super) fn back(self) -> Result<holdings::Holding, String> {
         let mut resources = Resources::none();
         resources.cpus_milli = self.cpus_milli;
-        resources.mem_bytes = self.mem_bytes;
-        resources.disk_bytes = self.disk_bytes;
+        resources.mem_milli = milli_nearest(self.mem_bytes);
+        resources.disk_milli = milli_nearest(self.disk_bytes);
         for (first, last) in self.ports {
             resources.ports.add(&Ranges::interval(first, last));
         }
