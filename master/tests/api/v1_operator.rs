@@ -207,6 +207,40 @@ async fn who_follows_hears_of_tasks_that_come_back_with_their_agent() {
 }
 
 #[tokio::test]
+async fn who_follows_hears_of_agents_that_go_down_with_their_machine_and_return() {
+    let scene = scene().await;
+    let master = &scene.master;
+    let subscribe = r#"{"type":"SUBSCRIBE"}"#;
+    let mut watch = Records::open(master, "/api/v1", JSON, subscribe).await;
+    let machines = json!([{ "hostname": "127.0.0.2" }]);
+    let window = json!({ "machine_ids": machines,
+        "unavailability": { "start": { "nanoseconds": 4_000_000_000_000_000_000_i64 } } });
+    for order in [
+        json!({ "type": "UPDATE_MAINTENANCE_SCHEDULE",
+            "update_maintenance_schedule": { "schedule": { "windows": [window] } } }),
+        json!({ "type": "START_MAINTENANCE", "start_maintenance": { "machines": machines } }),
+    ] {
+        assert_eq!(call(master, "/api/v1", &order).await.0, 200, "{order}");
+    }
+
+    let updated = watch.wait_for("TASK_UPDATED").await;
+    assert_eq!(updated["task_updated"]["state"], "TASK_GONE");
+    let removed = watch.wait_for("AGENT_REMOVED").await;
+    let id = json!(scene.agent.id.value);
+    assert_eq!(removed["agent_removed"]["agent_id"]["value"], id);
+    let stop = json!({ "type": "STOP_MAINTENANCE", "stop_maintenance": { "machines": machines } });
+    assert_eq!(call(master, "/api/v1", &stop).await.0, 200);
+    let mut register = peers::registration();
+    register.agent_info.id = Some(scene.agent.id.clone());
+    let _back = Agent::registered_as(master, register).await;
+    let added = watch.wait_for("AGENT_ADDED").await;
+    assert_eq!(
+        added["agent_added"]["agent"]["agent_info"]["id"]["value"],
+        id
+    );
+}
+
+#[tokio::test]
 async fn what_is_reserved_in_decimals_is_given_back_as_their_sum() {
     let scene = scene().await;
     let agent = json!({ "value": scene.agent.id.value });

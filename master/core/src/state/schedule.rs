@@ -186,7 +186,7 @@ impl Schedule {
     }
 
     /// The name under which an agent's machine is down.
-    pub(crate) fn down_machine(&self, endpoint: &Endpoint) -> Option<&MachineId> {
+    pub fn down_machine(&self, endpoint: &Endpoint) -> Option<&MachineId> {
         let names = MachineId::names_of(endpoint);
         names.iter().find_map(|name| self.down.get(name))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mete_master_core::{Framework, Report, Task, View};
+use mete_master_core::{Agent, Framework, Report, Task, View};
 use mete_model::TaskState;
 use mete_proto::mesos::v1 as wire;
 use wire::master::{Event, event};
@@ -17,34 +17,45 @@ pub(super) fn between(before: &View, now: &View) -> Vec<Event> {
     agents(before, now, &mut events);
     frameworks(before, now, &mut events);
     tasks(before, now, &mut events);
+    agents_removed(before, now, &mut events);
     frameworks_removed(before, now, &mut events);
     events
 }
 
 fn agents(before: &View, now: &View, events: &mut Vec<Event>) {
     let changed = now.agents.changes(&before.agents, Arc::ptr_eq);
-    for (id, was, is) in changed {
-        let (was, is) = (was.filter(|one| one.is_admitted()), is.map(Arc::as_ref));
-        match is {
-            Some(is) if was.is_none() && is.is_admitted() => {
-                let agent = state::one_agent(is, &Sums::default());
-                events.push(Event {
-                    agent_added: Some(event::AgentAdded { agent }),
-                    ..bare(event::Type::AgentAdded)
-                });
-            }
-            // One that cannot be reached, or was marked gone, is not removed (as in Mesos).
-            Some(_) => {}
-            None if was.is_some() => {
-                let agent_id = id.into();
-                events.push(Event {
-                    agent_removed: Some(event::AgentRemoved { agent_id }),
-                    ..bare(event::Type::AgentRemoved)
-                });
-            }
-            None => {}
+    for (_, was, is) in changed {
+        let Some(is) = is.filter(|one| one.is_admitted()) else {
+            continue;
+        };
+        if was.is_none_or(|one| !one.is_admitted()) {
+            let agent = state::one_agent(is, &Sums::default());
+            events.push(Event {
+                agent_added: Some(event::AgentAdded { agent }),
+                ..bare(event::Type::AgentAdded)
+            });
         }
     }
+}
+
+/// After its tasks: they are over by it. One that cannot be reached, or was marked gone, is not removed (as in Mesos).
+fn agents_removed(before: &View, now: &View, events: &mut Vec<Event>) {
+    for (id, was, is) in now.agents.changes(&before.agents, Arc::ptr_eq) {
+        let was_there = was.is_some_and(|one| one.is_admitted());
+        if was_there && is.is_none_or(|one| is_down(now, one)) {
+            let agent_id = id.into();
+            events.push(Event {
+                agent_removed: Some(event::AgentRemoved { agent_id }),
+                ..bare(event::Type::AgentRemoved)
+            });
+        }
+    }
+}
+
+/// Whether it was taken out with its machine.
+fn is_down(view: &View, agent: &Agent) -> bool {
+    let is_out = !agent.is_admitted() && !agent.is_gone();
+    is_out && view.schedule.down_machine(&agent.info.endpoint).is_some()
 }
 
 fn frameworks(before: &View, now: &View, events: &mut Vec<Event>) {
