@@ -333,14 +333,16 @@ pub enum OperatorError {
         limit: String,
     },
     /// A limit that the role has passed already. Can be forced.
-    #[error("role {role} uses {resource} {used}, its limit would be {limit}; it can be forced")]
+    #[error(
+        "role {role} consumes {resource} {consumed}, its limit would be {limit}; it can be forced"
+    )]
     LimitUnderUse {
         /// Which role.
         role: Role,
         /// Of what.
         resource: String,
-        /// What it uses.
-        used: String,
+        /// What it consumes: what is reserved for it, and what it uses of the rest.
+        consumed: String,
         /// What it would be limited to.
         limit: String,
     },

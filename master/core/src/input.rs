@@ -116,7 +116,7 @@ pub enum Input {
     SetQuotas {
         /// By role; top-level ones.
         quotas: BTreeMap<Role, RoleQuota>,
-        /// Also when a limit is below what is used, or more is guaranteed than there is.
+        /// Also when a limit is below what is consumed, or more is guaranteed than there is.
         force: bool,
     },
     /// An operator says how places are chosen. Answered with `Done` or `Failed`.

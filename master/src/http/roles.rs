@@ -53,7 +53,7 @@ fn shape(role: &RoleView) -> Value {
             "role": role.role.as_str(),
             "guarantee": guarantee,
             "limit": limit,
-            "consumed": ResourcesShape::of(&role.used),
+            "consumed": ResourcesShape::of(&role.consumed),
         },
         "resources": &allocated,
         "allocated": &allocated,

@@ -78,7 +78,7 @@ async fn quotas_that_do_not_fit_are_refused_unless_forced() {
     let why = refused(&master, Method::PUT, "/quota/web", limit.clone(), 409).await;
     assert_eq!(
         why,
-        "role web uses cpus 2, its limit would be 1; it can be forced"
+        "role web consumes cpus 2, its limit would be 1; it can be forced"
     );
     let forced = master
         .send(Method::PUT, "/quota/web?force=true", limit)

@@ -202,6 +202,16 @@ impl Agent {
         }
     }
 
+    /// Whether what it has counts when quotas are set: it is there, or may come back soon.
+    pub const fn is_counted_on(&self) -> bool {
+        match self.reach {
+            Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Recovered { .. } => {
+                !self.is_gone()
+            }
+            Reach::Unreachable { .. } => false,
+        }
+    }
+
     /// Whether an operator has marked it gone.
     pub const fn is_gone(&self) -> bool {
         match self.admission {

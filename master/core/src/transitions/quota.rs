@@ -15,7 +15,6 @@ use crate::effects::{MAX_SET_ROLES, OperatorError, Reply};
 use crate::input::RoleQuota;
 use crate::quantities::{of_amounts, of_resources, stated, text};
 use crate::registry::Record;
-use crate::state::agents::Reach;
 
 impl Cluster {
     /// Sets what roles may have and what is kept for them, both whole; all roles or none.
@@ -101,16 +100,16 @@ impl Cluster {
         self.guarantees_fit(quotas)
     }
 
-    /// No limit that changes is below what tasks of its role use.
+    /// No limit that changes is below what its role consumes.
     fn limits_over_use(&self, quotas: &BTreeMap<Role, RoleQuota>) -> Result<(), OperatorError> {
         let is_new = |(role, quota): (&Role, &RoleQuota)| {
             quota.limit.is_some() && self.limits.get(role) != quota.limit.as_ref()
         };
         if !quotas.iter().any(is_new) {
-            return Ok(()); // To sum up what is used takes a look at each task.
+            return Ok(()); // To sum up what is consumed takes a look at each task.
         }
         let none = Resources::none();
-        let used = self.used_by(quotas);
+        let consumed = self.consumed_by(quotas);
         for (role, quota) in quotas {
             let Some(limit) = quota.limit.as_ref() else {
                 continue;
@@ -119,12 +118,12 @@ impl Cluster {
                 continue;
             }
             for (name, most) in stated(limit) {
-                let used = of_resources(used.get(role).unwrap_or(&none), name);
-                if used > most {
+                let consumed = of_resources(consumed.get(role).unwrap_or(&none), name);
+                if consumed > most {
                     return Err(OperatorError::LimitUnderUse {
                         role: role.clone(),
                         resource: name.to_owned(),
-                        used: text(name, used.into()),
+                        consumed: text(name, consumed.into()),
                         limit: text(name, most.into()),
                     });
                 }
@@ -169,36 +168,34 @@ impl Cluster {
         Ok(())
     }
 
-    /// What tasks of these top-level roles and of those below them use.
-    fn used_by<V>(&self, roles: &BTreeMap<Role, V>) -> BTreeMap<Role, Resources> {
-        let mut used: BTreeMap<Role, Resources> = BTreeMap::new();
+    /// What counts against the quotas of these top-level roles: what is reserved for them and for those below them, used or not,
+    /// and what their tasks use of what is nobody's (as in Mesos, and as the allocator counts it).
+    fn consumed_by<V>(&self, roles: &BTreeMap<Role, V>) -> BTreeMap<Role, Resources> {
+        let mut consumed: BTreeMap<Role, Resources> = BTreeMap::new();
         for task in self.tasks.all.values() {
             let role = task.role.top_level();
             let live = task.holds_resources() && task.state != TaskState::Unreachable;
             if live && roles.contains_key(&role) {
-                used.entry(role)
-                    .or_default()
-                    .add(&task.spec.resources.flat());
+                let sum = consumed.entry(role).or_default();
+                sum.add(&task.spec.resources.plain());
             }
         }
-        used
+        for agent in self.agents.all.values().filter(|one| one.is_counted_on()) {
+            for (tag, part) in agent.info.resources.parts() {
+                let role = tag.role().map(Role::top_level);
+                if let Some(role) = role.filter(|role| roles.contains_key(role)) {
+                    consumed.entry(role).or_default().add(part);
+                }
+            }
+        }
+        consumed
     }
 
     /// What all agents have that are there or may come back soon.
     fn capacity(&self) -> Resources {
         let mut sum = Resources::none();
-        for agent in self.agents.all.values() {
-            match agent.reach {
-                Reach::Registered { .. } | Reach::Disconnected { .. } | Reach::Recovered { .. }
-                    if !agent.is_gone() =>
-                {
-                    sum.add(&agent.info.resources.flat());
-                }
-                Reach::Registered { .. }
-                | Reach::Disconnected { .. }
-                | Reach::Recovered { .. }
-                | Reach::Unreachable { .. } => {}
-            }
+        for agent in self.agents.all.values().filter(|one| one.is_counted_on()) {
+            sum.add(&agent.info.resources.flat());
         }
         sum
     }
@@ -210,7 +207,7 @@ impl Cluster {
         limits: &BTreeMap<Role, Amounts>,
         out: &mut Out,
     ) {
-        let mut held = self.used_by(limits);
+        let mut held = self.consumed_by(limits);
         let mut over = Vec::new();
         for open in self.offers.all.values() {
             let role = open.role.top_level();
@@ -218,9 +215,12 @@ impl Cluster {
                 continue;
             };
             let held = held.entry(role).or_default();
-            let offered = open.offer.resources.flat();
+            // What is reserved counts, on offer or not.
+            let offered = open.offer.resources.plain();
             held.add(&offered);
-            let is_over = |(name, most): &(&str, u64)| of_resources(held, name) > *most;
+            let is_over = |(name, most): &(&str, u64)| {
+                of_resources(&offered, name) > 0 && of_resources(held, name) > *most
+            };
             if stated(limit).iter().any(is_over) {
                 *held = held.minus_at_most(&offered);
                 over.push(Arc::clone(&open.offer));
@@ -234,13 +234,13 @@ impl Cluster {
     /// Withdraws what is on offer to roles without a guarantee until so much is free that the guarantees of all others can be
     /// met, as far as that helps.
     fn rescind_for_guarantees(&mut self, now: Timestamp, out: &mut Out) {
-        let mut held = self.used_by(&self.guarantees);
+        let mut held = self.consumed_by(&self.guarantees);
         for open in self.offers.all.values() {
             let role = open.role.top_level();
             if self.guarantees.contains_key(&role) {
                 held.entry(role)
                     .or_default()
-                    .add(&open.offer.resources.flat());
+                    .add(&open.offer.resources.plain());
             }
         }
         let none = Resources::none();

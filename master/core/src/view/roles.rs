@@ -26,6 +26,9 @@ pub struct RoleView {
     pub policy: Option<Policy>,
     /// Scalars in use by tasks in this role or below it.
     pub used: Resources,
+    /// Scalars that count against its quota: what is reserved for this role or one below it, used or not, and what their tasks
+    /// use of what is nobody's (as in Mesos).
+    pub consumed: Resources,
     /// Scalars on offer to frameworks in this role or below it.
     pub offered: Resources,
     /// Scalars that agents have reserved for this role or one below it, used or not.
@@ -39,6 +42,7 @@ pub struct RoleView {
 #[derive(Default)]
 struct Holdings {
     used: Resources,
+    consumed: Resources,
     offered: Resources,
     reserved: Resources,
     frameworks: BTreeSet<FrameworkId>,
@@ -61,6 +65,7 @@ impl View {
                 policy: self.policies.get(&Some(role.clone())).copied(),
                 share: holdings.used.plus(&holdings.offered).dominant_share(&total),
                 used: holdings.used,
+                consumed: holdings.consumed,
                 offered: holdings.offered,
                 reserved: holdings.reserved,
                 frameworks: holdings.frameworks,
@@ -89,6 +94,8 @@ impl View {
             if task.holds_resources() && task.state != TaskState::Unreachable {
                 let holdings = all.entry(task.role.clone()).or_default();
                 holdings.used.add(&scalars(&task.spec.resources));
+                let unreserved = task.spec.resources.plain();
+                holdings.consumed.add(&scalars(&unreserved));
                 holdings.frameworks.insert(task.key.framework.clone());
             }
         }
@@ -109,6 +116,9 @@ impl View {
                 if let Some(role) = tag.role() {
                     let holdings = all.entry(role.clone()).or_default();
                     holdings.reserved.add(&scalars(part));
+                    if agent.is_counted_on() {
+                        holdings.consumed.add(&scalars(part));
+                    }
                 }
             }
         }
@@ -130,11 +140,13 @@ fn with_those_above(own: BTreeMap<Role, Holdings>) -> BTreeMap<Role, Holdings> {
             above = role.parent();
             let sum = all.entry(role).or_default();
             sum.used.add(&holdings.used);
+            sum.consumed.add(&holdings.consumed);
             sum.offered.add(&holdings.offered);
             sum.reserved.add(&holdings.reserved);
         }
         let sum = all.entry(role).or_default();
         sum.used.add(&holdings.used);
+        sum.consumed.add(&holdings.consumed);
         sum.offered.add(&holdings.offered);
         sum.reserved.add(&holdings.reserved);
         sum.frameworks = holdings.frameworks;

@@ -41,11 +41,43 @@ fn a_limit_below_what_is_used_is_refused_unless_forced() {
 
     assert_eq!(
         refusal(&out),
-        "role web uses cpus 1, its limit would be 0.5; it can be forced"
+        "role web consumes cpus 1, its limit would be 0.5; it can be forced"
     );
     let out = world.step(quota("web", cpus_mem(500, 0), None, true));
     assert_eq!(out.reply, Some(Reply::Done));
     assert_eq!(out.store, [Record::Limit(role("web"), cpus_mem(500, 0))]);
+}
+
+#[test]
+fn what_is_reserved_for_a_role_is_consumed_whether_it_is_used_or_not() {
+    let mut world = World::new();
+    let total = Resources::cpus_mem(4_000, 8_192).with_part(
+        Tag::reserved(role("web/shop")),
+        Resources::cpus_mem(2_000, 0),
+    );
+    let (agent, _) = world.agent_with("a", total);
+    let consumed = |world: &World| {
+        let roles = world.cluster.view().roles();
+        let web = roles.iter().find(|one| one.role == role("web"));
+        web.map(|web| (web.consumed.cpus_milli, web.used.cpus_milli))
+    };
+    assert_eq!(consumed(&world), Some((2_000, 0)));
+
+    let out = world.step(quota("web", cpus_mem(1_000, 0), None, false));
+
+    assert_eq!(
+        refusal(&out),
+        "role web consumes cpus 2, its limit would be 1; it can be forced"
+    );
+    let out = world.step(quota("web", cpus_mem(2_500, 8_192), None, false));
+    assert_eq!(out.reply, Some(Reply::Done));
+    let client = world.framework();
+    let offer = client.offers[0].clone();
+    assert_eq!(offer.resources.cpus_milli, 500, "half a CPU is left");
+    let mut spec = task("one", &agent);
+    spec.resources = Resources::cpus_mem(500, 64);
+    world.accept(&client, &[&offer], vec![spec]);
+    assert_eq!(consumed(&world), Some((2_500, 500)));
 }
 
 #[test]
