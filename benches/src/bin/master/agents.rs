@@ -14,16 +14,24 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use mete_daemon::clock;
 use mete_proto::mesos::v1 as mesos;
-use mete_proto::mete::v1::agent_client::AgentClient;
-use mete_proto::mete::v1::{self as wire, agent_message, master_message};
+use mete_proto::mete::v1::Hello;
 use mete_proto::resources_text::{parse_attributes, parse_resources};
+use prost::Message as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Request;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
 
+use crate::wire::{self, MasterMessage, encoded};
 use crate::world::{PATIENCE, World};
+
+/// Where agents connect.
+const PATH: PathAndQuery = PathAndQuery::from_static("/mete.v1.Agent/Connect");
 
 /// Tasks of [`crate::framework`]'s size that fit on one agent.
 pub(crate) const ROOM: usize = 10;
@@ -48,17 +56,20 @@ struct Fleet {
     all_registered: Notify,
 }
 
+/// Ids and descriptions are kept as they came, encoded.
 #[derive(Default)]
 struct Agent {
-    id: Option<mesos::AgentId>,
-    tasks: BTreeMap<String, Task>,
+    id: Option<Bytes>,
+    tasks: BTreeMap<Bytes, Task>,
     /// To the master, while there is a stream.
     outbound: Option<mpsc::Sender<wire::AgentMessage>>,
 }
 
 struct Task {
-    framework: mesos::FrameworkId,
-    info: mesos::TaskInfo,
+    framework: Bytes,
+    info: Bytes,
+    id: Bytes,
+    agent: Bytes,
     /// Set once its last update is sent.
     is_over: bool,
 }
@@ -140,7 +151,7 @@ impl Agents {
     }
 
     /// Ends one of an agent's tasks that run; its agent's id.
-    pub(crate) async fn finish_one(&self, number: usize) -> Result<mesos::AgentId> {
+    pub(crate) async fn finish_one(&self, number: usize) -> Result<Bytes> {
         let (id, outbound, update) = {
             let mut agent = self.fleet.agent(number);
             let id = agent.id.clone().context("an agent without id")?;
@@ -181,83 +192,72 @@ impl Fleet {
     fn update(&self, task: &Task, state: mesos::TaskState) -> wire::AgentMessage {
         let number = self.updates.fetch_add(1, Ordering::Relaxed) + 1;
         let uuid = u128::from(number).to_be_bytes();
-        let status = mesos::TaskStatus {
-            task_id: task.info.task_id.clone(),
-            state: state.into(),
-            timestamp: Some(clock::now().as_secs_f64()),
-            source: Some(mesos::task_status::Source::Executor.into()),
-            agent_id: Some(task.info.agent_id.clone()),
-            uuid: Some(Bytes::copy_from_slice(&uuid)),
-            ..mesos::TaskStatus::default()
-        };
         let update = wire::StatusUpdate {
             framework_id: task.framework.clone(),
-            status,
-            latest_state: None,
+            status: wire::TaskStatus {
+                uuid: Some(Bytes::copy_from_slice(&uuid)),
+                ..task.status(state)
+            },
         };
         wire::AgentMessage {
-            message: Some(agent_message::Message::Update(update)),
+            update: Some(update),
+            ..wire::AgentMessage::default()
         }
     }
 
-    /// What an order comes to: an answer at once, or none.
-    fn obey(
-        &self,
-        number: usize,
-        order: master_message::Message,
-    ) -> Result<Option<wire::AgentMessage>> {
-        use master_message::Message;
+    /// What an order comes to: an answer at once, or none. Whatever is not asked here is not answered.
+    fn obey(&self, number: usize, order: MasterMessage) -> Result<Option<wire::AgentMessage>> {
+        if let Some(order) = order.run_task {
+            return Ok(Some(self.run(number, &order)?));
+        }
+        if let Some(order) = order.acknowledge {
+            return Ok(self.acknowledged(number, &order.task_id));
+        }
+        if let Some(registered) = order.registered {
+            self.agent(number).id = Some(registered.agent_id);
+            if self.registered.fetch_add(1, Ordering::AcqRel) + 1 == self.agents.len() {
+                self.all_registered.notify_one();
+            }
+        }
+        if let Some(refused) = order.refused {
+            bail!("refused: {}", refused.reason);
+        }
+        Ok(order.ping.map(|ping| wire::AgentMessage {
+            pong: Some(ping),
+            ..wire::AgentMessage::default()
+        }))
+    }
+
+    fn run(&self, number: usize, order: &wire::RunTask) -> Result<wire::AgentMessage> {
+        let named = wire::OfTask::decode(&order.task_info[..])?;
+        // What came on the stream is a part of something larger.
+        let own = |part: &Bytes| Bytes::copy_from_slice(part);
+        let task = Task {
+            framework: own(&order.framework_info.id),
+            info: own(&order.task_info),
+            id: own(&named.task_id),
+            agent: own(&named.agent_id),
+            is_over: false,
+        };
+        let update = self.update(&task, mesos::TaskState::TaskRunning);
+        self.agent(number).tasks.insert(task.id.clone(), task);
+        Ok(update)
+    }
+
+    fn acknowledged(&self, number: usize, id: &Bytes) -> Option<wire::AgentMessage> {
         let mut agent = self.agent(number);
-        Ok(match order {
-            Message::Registered(registered) => {
-                agent.id = Some(registered.agent_id);
-                drop(agent);
-                if self.registered.fetch_add(1, Ordering::AcqRel) + 1 == self.agents.len() {
-                    self.all_registered.notify_one();
-                }
+        let ends = self.ends.load(Ordering::Acquire);
+        match agent.tasks.get_mut(id) {
+            Some(task) if task.is_over => {
+                agent.tasks.remove(id);
                 None
             }
-            Message::Refused(refused) => bail!("refused: {}", refused.reason),
-            Message::RunTask(order) => {
-                let task = Task {
-                    framework: order.framework_info.id.context("a framework without id")?,
-                    info: order.task_info,
-                    is_over: false,
-                };
-                let update = self.update(&task, mesos::TaskState::TaskRunning);
-                agent.tasks.insert(task.info.task_id.value.clone(), task);
-                Some(update)
+            Some(task) if ends => {
+                task.is_over = true;
+                Some(self.update(task, mesos::TaskState::TaskFinished))
             }
-            Message::Acknowledge(order) => {
-                let name = order.task_id.value;
-                let ends = self.ends.load(Ordering::Acquire);
-                match agent.tasks.get_mut(&name) {
-                    Some(task) if task.is_over => {
-                        agent.tasks.remove(&name);
-                        None
-                    }
-                    Some(task) if ends => {
-                        task.is_over = true;
-                        Some(self.update(task, mesos::TaskState::TaskFinished))
-                    }
-                    Some(_) | None => None,
-                }
-            }
-            Message::Ping(ping) => Some(wire::AgentMessage {
-                message: Some(agent_message::Message::Pong(wire::Pong {
-                    sequence: ping.sequence,
-                })),
-            }),
-            // All that was said is acknowledged soon, and nobody asks what a framework is, or what is reserved.
-            Message::ResendUpdates(_) | Message::UpdateFramework(_) | Message::Standing(_) => None,
-            Message::KillTask(_)
-            | Message::ShutdownFramework(_)
-            | Message::Shutdown(_)
-            | Message::EraseVolumes(_)
-            | Message::RunGroup(_)
-            | Message::ExecutorMessage(_)
-            | Message::ShutdownExecutor(_) => bail!("an order that nobody here has given"),
-        })
+            Some(_) | None => None,
+        }
     }
 
     fn registration(&self, number: usize) -> Result<wire::AgentMessage> {
@@ -267,24 +267,17 @@ impl Fleet {
         let tasks = agent.tasks.values().map(|task| wire::AgentTask {
             framework_id: task.framework.clone(),
             task_info: task.info.clone(),
-            latest_status: mesos::TaskStatus {
-                task_id: task.info.task_id.clone(),
-                state: mesos::TaskState::TaskRunning.into(),
-                source: Some(mesos::task_status::Source::Executor.into()),
-                timestamp: Some(clock::now().as_secs_f64()),
-                ..mesos::TaskStatus::default()
-            },
-            executor_info: None,
+            latest_status: task.status(mesos::TaskState::TaskRunning),
         });
         let tasks: Vec<_> = tasks.collect();
-        let framework = tasks
-            .first()
-            .map(|task| crate::framework::info(Some(task.framework_id.clone())));
+        let framework = tasks.first().map(|task| mesos::FrameworkId::decode(&task.framework_id[..]));
+        let framework = framework.transpose()?.map(|id| crate::framework::info(Some(id)));
+        let id = agent.id.as_ref().map(|id| mesos::AgentId::decode(&id[..]));
         let register = wire::Register {
-            hello: wire::Hello {
+            hello: encoded(&Hello {
                 protocol_version: 1,
-                ..wire::Hello::default()
-            },
+                ..Hello::default()
+            }),
             agent_info: mesos::AgentInfo {
                 hostname: format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255),
                 port: Some(5_051),
@@ -292,18 +285,33 @@ impl Fleet {
                 attributes: mete_proto::convert::attributes::to_wire(&parse_attributes(
                     &attributes,
                 )?),
-                id: agent.id.clone(),
+                id: id.transpose()?,
                 ..mesos::AgentInfo::default()
             },
-            boot_id: Some(format!("boot-{number}")),
-            version: Some("simulated".to_owned()),
+            boot_id: format!("boot-{number}"),
+            version: "simulated".to_owned(),
             tasks,
             frameworks: framework.into_iter().collect(),
-            ..wire::Register::default()
         };
         Ok(wire::AgentMessage {
-            message: Some(agent_message::Message::Register(Box::new(register))),
+            register: Some(register),
+            ..wire::AgentMessage::default()
         })
+    }
+}
+
+impl Task {
+    /// A report that asks for no acknowledgement.
+    fn status(&self, state: mesos::TaskState) -> wire::TaskStatus {
+        wire::TaskStatus {
+            task_id: self.id.clone(),
+            state: state.into(),
+            message: None,
+            agent_id: self.agent.clone(),
+            timestamp: Some(clock::now().as_secs_f64()),
+            source: Some(mesos::task_status::Source::Executor.into()),
+            uuid: None,
+        }
     }
 }
 
@@ -312,13 +320,13 @@ async fn talk(fleet: Arc<Fleet>, number: usize, channel: Channel) -> Result<()> 
     let (outbound, waiting) = mpsc::channel(QUEUE);
     outbound.send(fleet.registration(number)?).await?;
     fleet.agent(number).outbound = Some(outbound.clone());
-    let mut client = AgentClient::new(channel).max_decoding_message_size(usize::MAX);
-    let mut orders = client
-        .connect(ReceiverStream::new(waiting))
-        .await?
-        .into_inner();
+    let mut client = Grpc::new(channel).max_decoding_message_size(usize::MAX);
+    client.ready().await?;
+    let codec = ProstCodec::<wire::AgentMessage, MasterMessage>::default();
+    let said = Request::new(ReceiverStream::new(waiting));
+    let orders = client.streaming(said, PATH, codec).await?;
+    let mut orders = orders.into_inner();
     while let Some(order) = orders.message().await? {
-        let Some(order) = order.message else { continue };
         if let Some(answer) = fleet.obey(number, order)? {
             outbound.send(answer).await?;
         }

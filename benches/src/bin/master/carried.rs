@@ -183,7 +183,7 @@ async fn freed(agents: &Agents, framework: &mut Framework) -> Result<Vec<Duratio
         let mut is_offered = false;
         while !is_offered {
             let offers = framework.next().await?;
-            is_offered = offers.iter().any(|offer| offer.agent_id == agent);
+            is_offered = offers.contains(&agent);
         }
         took.push(begin.elapsed());
         while framework.counts.running == running {

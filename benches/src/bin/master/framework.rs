@@ -4,21 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mesos::v1::offer::operation;
-use mete_proto::mesos::v1::scheduler::{Call, Event, call};
+use mete_proto::mesos::v1::scheduler::call;
 use tokio::time::timeout;
 
 use crate::link::Link;
+use crate::tasks::{self, Tasks};
+use crate::wire::{self, Call, Event, Offer, encoded};
 use crate::world::PATIENCE;
 
 /// Tasks in one ACCEPT at most.
 const AT_ONCE: u64 = 4;
-/// CPUs of a task, in thousandths.
-const TASK_MILLICPUS: u64 = 100;
-/// What the encoded definition of a task has at least, with its labels.
-const TASK_BYTES: usize = 300;
-
 /// The framework, as it is introduced; with an id when it was here before.
 pub(crate) fn info(id: Option<mesos::FrameworkId>) -> mesos::FrameworkInfo {
     use mesos::framework_info::capability::Type;
@@ -54,13 +52,16 @@ pub(crate) struct Framework {
     id: mesos::FrameworkId,
     /// So that a framework that is back names its tasks anew.
     incarnation: u32,
+    /// The same, as calls have it.
+    named_by: Bytes,
+    tasks: Tasks,
     named: u64,
     /// Tasks that are not over, at most.
     most: u64,
     alive: u64,
-    held: BTreeMap<String, Vec<mesos::Offer>>,
+    held: BTreeMap<Bytes, Vec<Offer>>,
     /// Agents of which offers are held, in the order in which their first came.
-    queue: VecDeque<String>,
+    queue: VecDeque<Bytes>,
     pub(crate) counts: Counts,
 }
 
@@ -71,19 +72,22 @@ impl Framework {
         id: Option<mesos::FrameworkId>,
         most: u64,
     ) -> Result<Self> {
-        let mut subscribe = bare(call::Type::Subscribe);
         let incarnation = u32::from(id.is_some());
-        subscribe.framework_id.clone_from(&id);
-        subscribe.subscribe = Some(Box::new(call::Subscribe {
-            framework_info: info(id),
-            ..call::Subscribe::default()
-        }));
+        let subscribe = Call {
+            framework_id: id.as_ref().map(encoded),
+            subscribe: Some(wire::Subscribe {
+                framework_info: info(id),
+            }),
+            ..bare(call::Type::Subscribe)
+        };
         link.open(subscribe).await?;
         let first = timeout(PATIENCE, link.event()).await??;
         let subscribed = first.subscribed.context("SUBSCRIBED comes first")?;
         Ok(Self {
             link,
+            named_by: encoded(&subscribed.framework_id),
             id: subscribed.framework_id,
+            tasks: Tasks::new(),
             incarnation,
             named: 0,
             most,
@@ -98,11 +102,14 @@ impl Framework {
         self.id.clone()
     }
 
-    /// Hears one event and does what it asks for: offers are taken, updates acknowledged. What came, when it was offers.
-    pub(crate) async fn next(&mut self) -> Result<Vec<mesos::Offer>> {
+    /// Hears one event and does what it asks for: offers are taken, updates acknowledged. The agents of offers that came.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Bytes>> {
         let event = timeout(PATIENCE, self.link.event()).await;
         let event = event.with_context(|| format!("no event within {PATIENCE:?}"))??;
-        self.hear(event).await
+        let offers = event.offers.iter().flat_map(|all| &all.offers);
+        let agents = offers.map(|offer| offer.agent_id.clone()).collect();
+        self.hear(event).await?;
+        Ok(agents)
     }
 
     /// As [`next`](Self::next), for so long.
@@ -118,30 +125,23 @@ impl Framework {
         }
     }
 
-    async fn hear(&mut self, event: Event) -> Result<Vec<mesos::Offer>> {
-        if let Some(offers) = event.offers {
-            for offer in &offers.offers {
-                self.hold(offer.clone());
-            }
-            self.use_held().await?;
-            return Ok(offers.offers);
-        }
+    async fn hear(&mut self, event: Event) -> Result<()> {
         if let Some(update) = event.update {
             self.acknowledge(update.status).await?;
-            self.use_held().await?;
+        } else if let Some(all) = event.offers {
+            all.offers.into_iter().for_each(|offer| self.hold(offer));
         } else if let Some(error) = event.error {
             bail!("ERROR: {}", error.message);
         } else if let Some(failure) = event.failure {
             bail!("FAILURE: {failure:?}");
         }
-        Ok(Vec::new())
+        self.use_held().await
     }
 
-    fn hold(&mut self, offer: mesos::Offer) {
-        let agent = offer.agent_id.value.clone();
-        let of_agent = self.held.entry(agent.clone()).or_default();
+    fn hold(&mut self, offer: Offer) {
+        let of_agent = self.held.entry(offer.agent_id.clone()).or_default();
         if of_agent.is_empty() {
-            self.queue.push_back(agent);
+            self.queue.push_back(offer.agent_id.clone());
         }
         of_agent.push(offer);
     }
@@ -159,44 +159,42 @@ impl Framework {
     }
 
     /// Answers offers of one agent.
-    async fn take(&mut self, offers: &[mesos::Offer]) -> Result<()> {
+    async fn take(&mut self, offers: &[Offer]) -> Result<()> {
         let Some(first) = offers.first() else {
             return Ok(());
         };
         let resources = offers.iter().flat_map(|offer| &offer.resources);
         let cpus = resources.filter(|one| one.name == "cpus");
         let cpus: f64 = cpus.filter_map(|one| one.scalar).map(|one| one.value).sum();
-        let fit = (cpus * 1_000.0).round() as u64 / TASK_MILLICPUS;
+        let fit = (cpus * 1_000.0).round() as u64 / tasks::MILLICPUS;
         let count = fit.min(AT_ONCE).min(self.most - self.alive);
         let offer_ids = offers.iter().map(|offer| offer.id.clone()).collect();
-        let mut answer = bare(call::Type::Accept);
-        answer.framework_id = Some(self.id.clone());
+        let mut answer = self.call(call::Type::Accept);
         if count == 0 {
             // Comes again when more is free than now.
-            answer.r#type = Some(call::Type::Decline.into());
-            answer.decline = Some(call::Decline {
+            answer.kind = call::Type::Decline.into();
+            answer.decline = Some(wire::Decline {
                 offer_ids,
                 filters: filters(3_600.0),
             });
         } else {
-            let tasks = (0..count).map(|_| self.task(&first.agent_id)).collect();
+            let task_infos = (0..count).map(|_| self.task(&first.agent_id)).collect();
             self.counts.accepts += 1;
             self.counts.launched += count;
             self.alive += count;
-            answer.accept = Some(call::Accept {
+            answer.accept = Some(wire::Accept {
                 offer_ids,
-                operations: vec![mesos::offer::Operation {
-                    r#type: Some(operation::Type::Launch.into()),
-                    launch: Some(operation::Launch { task_infos: tasks }),
-                    ..mesos::offer::Operation::default()
-                }],
+                operation: wire::Operation {
+                    kind: operation::Type::Launch.into(),
+                    launch: wire::Launch { task_infos },
+                },
                 filters: filters(0.0),
             });
         }
         self.link.call(answer).await
     }
 
-    async fn acknowledge(&mut self, status: mesos::TaskStatus) -> Result<()> {
+    async fn acknowledge(&mut self, status: wire::TaskStatus) -> Result<()> {
         let state = status.state();
         if state == mesos::TaskState::TaskRunning {
             self.counts.running += 1;
@@ -204,73 +202,44 @@ impl Framework {
             self.counts.finished += 1;
             self.alive = self.alive.saturating_sub(1);
         } else {
-            bail!("{}: {state:?} {:?}", status.task_id.value, status.message);
+            bail!("{:?}: {state:?} {:?}", status.task_id, status.message);
         }
         let Some(uuid) = status.uuid else {
             return Ok(());
         };
-        let mut answer = bare(call::Type::Acknowledge);
-        answer.framework_id = Some(self.id.clone());
-        answer.acknowledge = Some(call::Acknowledge {
-            agent_id: status.agent_id.context("an update without agent")?,
+        let mut answer = self.call(call::Type::Acknowledge);
+        answer.acknowledge = Some(wire::Acknowledge {
+            agent_id: status.agent_id,
             task_id: status.task_id,
             uuid,
         });
         self.link.call(answer).await
     }
 
-    fn task(&mut self, agent: &mesos::AgentId) -> mesos::TaskInfo {
+    fn task(&mut self, agent: &Bytes) -> wire::TaskInfo {
         self.named += 1;
-        let scalar = |name: &str, value: f64| mesos::Resource {
-            name: name.to_owned(),
-            r#type: mesos::value::Type::Scalar.into(),
-            scalar: Some(mesos::value::Scalar { value }),
-            ..mesos::Resource::default()
-        };
-        let label = |key: &str, value: String| mesos::Label {
-            key: key.to_owned(),
-            value: Some(value),
-        };
-        let number = self.named;
-        let mut task = mesos::TaskInfo {
-            name: "load".to_owned(),
-            task_id: mesos::TaskId {
-                value: format!("load-{}.{number}", self.incarnation),
-            },
-            agent_id: agent.clone(),
-            resources: vec![
-                scalar("cpus", TASK_MILLICPUS as f64 / 1e3),
-                scalar("mem", 32.0),
-            ],
-            command: Some(mesos::CommandInfo {
-                value: Some("exec sleep 1000".to_owned()),
-                ..mesos::CommandInfo::default()
-            }),
-            labels: Some(mesos::Labels {
-                labels: vec![
-                    label("team", format!("t{}", number % 50)),
-                    label("app", format!("/load/app-{}", number % 1_000)),
-                    label("version", "2026-11-29T12:00:00.000Z".to_owned()),
-                ],
-            }),
-            ..mesos::TaskInfo::default()
-        };
-        let missing = TASK_BYTES.saturating_sub(prost::Message::encoded_len(&task) + 3);
-        task.data = Some(vec![b'.'; missing].into());
-        task
+        let value = format!("load-{}.{}", self.incarnation, self.named);
+        self.tasks.task(self.named, mesos::TaskId { value }, agent)
+    }
+
+    /// One of this framework, with nothing in it yet.
+    fn call(&self, kind: call::Type) -> Call {
+        Call {
+            framework_id: Some(self.named_by.clone()),
+            ..bare(kind)
+        }
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "what calls take")]
-const fn filters(refuse_seconds: f64) -> Option<mesos::Filters> {
-    Some(mesos::Filters {
+const fn filters(refuse_seconds: f64) -> mesos::Filters {
+    mesos::Filters {
         refuse_seconds: Some(refuse_seconds),
-    })
+    }
 }
 
 fn bare(kind: call::Type) -> Call {
     Call {
-        r#type: Some(kind.into()),
+        kind: kind.into(),
         ..Call::default()
     }
 }

@@ -5,16 +5,23 @@ mod posts; // calls over HTTP, many under way at once
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use mete_proto::media::Media;
-use mete_proto::mesos::v1::scheduler::{Call, Event};
-use mete_proto::mete::v1::scheduler_client::SchedulerClient;
+use mete_proto::mesos::v1::scheduler as full;
 use mete_proto::recordio::Decoder;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Endpoint;
+use tonic::{Request, Streaming};
+use tonic_prost::ProstCodec;
 
 use self::posts::Posts;
+use crate::wire::{Call, Event};
 use crate::world::World;
+
+/// Where frameworks connect.
+const PATH: PathAndQuery = PathAndQuery::from_static("/mete.v1.Scheduler/Connect");
 
 /// What may wait to be sent.
 const QUEUE: usize = 1_024;
@@ -69,9 +76,11 @@ impl Link {
                 let channel = Endpoint::from_shared(World::url(""))?.connect().await?;
                 let (calls, waiting) = mpsc::channel(QUEUE);
                 calls.send(subscribe).await?;
-                let mut client =
-                    SchedulerClient::new(channel).max_decoding_message_size(RECORD_BYTES);
-                let events = client.connect(ReceiverStream::new(waiting)).await?;
+                let mut client = Grpc::new(channel).max_decoding_message_size(RECORD_BYTES);
+                client.ready().await?;
+                let said = Request::new(ReceiverStream::new(waiting));
+                let codec = ProstCodec::<Call, Event>::default();
+                let events = client.streaming(said, PATH, codec).await?;
                 self.calls = Some(Calls::Grpc(calls));
                 self.events = Some(Events::Grpc(Box::new(events.into_inner())));
             }
@@ -81,7 +90,7 @@ impl Link {
                 let request = request
                     .header("content-type", media.name())
                     .header("accept", media.name())
-                    .body(media.encode(&subscribe));
+                    .body(media.encode_from::<full::Call>(subscribe.encode_to_vec()));
                 let answer = request.send().await?.error_for_status()?;
                 let stream = answer.headers().get("mesos-stream-id");
                 let stream = stream.context("no Mesos-Stream-Id")?.to_str()?.to_owned();
@@ -116,7 +125,10 @@ impl Records {
     async fn next(&mut self) -> Result<Event> {
         loop {
             if let Some(record) = self.decoder.next(&mut self.chunk)? {
-                return Ok(self.media.decode(&record)?);
+                return Ok(match self.media {
+                    Media::Protobuf => Event::decode(record)?,
+                    Media::Json => self.media.decode::<full::Event>(&record)?.into(),
+                });
             }
             match self.answer.chunk().await? {
                 Some(chunk) => self.chunk = chunk,

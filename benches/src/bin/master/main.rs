@@ -12,6 +12,8 @@ mod carried; // many agents with many tasks: memory, a restart, large answers, o
 mod framework; // takes every offer
 mod link; // gRPC, or Mesos' HTTP API
 mod rate; // tasks a second
+mod tasks; // what runs
+mod wire; // what is said and heard
 mod world; // the process, and questions over HTTP
 
 use std::path::{Path, PathBuf};

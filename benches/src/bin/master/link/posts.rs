@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 use mete_proto::media::Media;
-use mete_proto::mesos::v1::scheduler::Call;
+use mete_proto::mesos::v1::scheduler as full;
+use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
+use crate::wire::Call;
 use crate::world::World;
 
 /// Where frameworks call.
@@ -67,7 +69,7 @@ impl Posts {
         if let Some(fault) = fault {
             bail!("a call was answered with {fault}");
         }
-        let body = self.media.encode(call);
+        let body = self.media.encode_from::<full::Call>(call.encode_to_vec());
         let mut request =
             format!("{}Content-Length: {}\r\n\r\n", self.head, body.len()).into_bytes();
         request.extend(body);
