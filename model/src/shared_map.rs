@@ -128,25 +128,32 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// The value of a key, to be changed: copied first if a reader shares it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        // The way is found before anything is copied: nothing is for a key that is not there.
+        let mut way = self.way(key)?.into_iter();
+        let mut node = Arc::make_mut(&mut self.root);
+        loop {
+            match node {
+                Node::Inner(children) => node = Arc::make_mut(&mut children[way.next()?].1),
+                Node::Leaf(entries) => return Some(&mut entries[way.next()?].1),
+            }
+        }
+    }
+
+    /// Where a key that is there is found: a place in each node, down to the leaf. It is looked for before anything is copied:
+    /// nothing is for a key that is not there.
+    fn way(&self, key: &K) -> Option<Vec<usize>> {
         let mut way = Vec::with_capacity(DEPTH);
         let mut node = &*self.root;
-        let at = loop {
+        loop {
             match node {
                 Node::Inner(children) => {
                     let at = child_of(children, key);
                     way.push(at);
                     node = &children[at].1;
                 }
-                Node::Leaf(entries) => break position(entries, key).ok()?,
-            }
-        };
-        let mut node = Arc::make_mut(&mut self.root);
-        let mut way = way.into_iter();
-        loop {
-            match node {
-                Node::Inner(children) => node = Arc::make_mut(&mut children[way.next()?].1),
-                Node::Leaf(entries) => return Some(&mut entries[at].1),
+                Node::Leaf(entries) => {
+                    way.push(position(entries, key).ok()?);
+                    return Some(way);
+                }
             }
         }
     }
@@ -164,10 +171,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// Removes a key; gives back its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        if !self.contains_key(key) {
-            return None;
-        }
-        let value = Arc::make_mut(&mut self.root).remove(key)?;
+        let way = self.way(key)?;
+        let value = Arc::make_mut(&mut self.root).remove(&way)?;
         while let Node::Inner(children) = &*self.root {
             self.root = match &children[..] {
                 [] => Arc::new(Node::Leaf(Vec::new())),
@@ -216,15 +221,12 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
         }
     }
 
-    fn remove(&mut self, key: &K) -> Option<V> {
+    fn remove(&mut self, way: &[usize]) -> Option<V> {
+        let (&at, way) = way.split_first()?;
         match self {
-            Self::Leaf(entries) => {
-                let at = position(entries, key).ok()?;
-                Some(entries.remove(at).1)
-            }
+            Self::Leaf(entries) => Some(entries.remove(at).1),
             Self::Inner(children) => {
-                let at = child_of(children, key);
-                let value = Arc::make_mut(&mut children[at].1).remove(key)?;
+                let value = Arc::make_mut(&mut children[at].1).remove(way)?;
                 settle(children, at);
                 Some(value)
             }
@@ -256,7 +258,7 @@ fn position<K: Ord, V>(entries: &[(K, V)], key: &K) -> Result<usize, usize> {
 /// The child in which a key is, or belongs.
 fn child_of<K: Ord, N>(children: &[(K, N)], key: &K) -> usize {
     let others = children.get(1..).unwrap_or_default();
-    others.partition_point(|(first, _)| first <= key)
+    others.partition_point(|(first, _)| first.cmp(key).is_le())
 }
 
 /// Room for one more, and a few: nodes double neither what they hold nor what they may.
