@@ -164,18 +164,31 @@ pub fn close(out: &mut Vec<u8>, from: usize) {
     out.splice(from - 1..from, encoded);
 }
 
+/// Appends the fields of an encoded message, but for those that `is_left_out` says of by their numbers, up to where it is
+/// malformed; whether it is.
+pub(crate) fn put_others(
+    out: &mut Vec<u8>,
+    message: &[u8],
+    is_left_out: impl Fn(u32) -> bool,
+) -> bool {
+    let mut rest = message;
+    while !rest.is_empty() {
+        let whole = rest;
+        let Ok((number, _)) = field(&mut rest) else {
+            return true;
+        };
+        if !is_left_out(number) {
+            out.extend_from_slice(&whole[..whole.len() - rest.len()]);
+        }
+    }
+    false
+}
+
 /// Takes all fields of a number out of the message that begins at `start` and goes to the end.
 pub(crate) fn remove(out: &mut Vec<u8>, start: usize, number: u32) {
     let mut kept = Vec::with_capacity(out.len() - start);
-    let mut rest = &out[start..];
-    while !rest.is_empty() {
-        let whole = rest;
-        let Ok((found, _)) = field(&mut rest) else {
-            return;
-        };
-        if found != number {
-            kept.extend_from_slice(&whole[..whole.len() - rest.len()]);
-        }
+    if put_others(&mut kept, &out[start..], |found| found == number) {
+        return;
     }
     out.truncate(start);
     out.extend_from_slice(&kept);

@@ -6,6 +6,8 @@ use mete_model::{AgentInfo, Endpoint, FaultDomain, Resources};
 use prost::Message as _;
 
 use super::{ConvertError, attributes, port, resources};
+use crate::encoded;
+use crate::json::number_of;
 use crate::mesos::v1 as wire;
 use wire::domain_info::fault_domain::{RegionInfo, ZoneInfo};
 
@@ -37,23 +39,43 @@ impl TryFrom<&wire::AgentInfo> for AgentInfo {
 impl From<&AgentInfo> for wire::AgentInfo {
     fn from(agent: &AgentInfo) -> Self {
         let mut info = Self::decode(agent.original.clone()).unwrap_or_default();
-        let came = AgentInfo::try_from(&info).ok();
-        let came = came.as_ref();
-        if came.map(|came| &came.endpoint) != Some(&agent.endpoint) {
-            info.hostname.clone_from(&agent.endpoint.hostname);
-            info.ip = Some(agent.endpoint.ip.clone()).filter(|ip| !ip.is_empty());
-            info.port = Some(agent.endpoint.port.into());
-        }
-        if came.map(|came| &came.resources) != Some(&agent.resources) {
+        write_over(&mut info, agent);
+        let came = resources::from_wire(&info.resources).ok();
+        if came.as_ref() != Some(&agent.resources) {
             info.resources = resources::to_wire(&agent.resources);
         }
-        if came.map(|came| &came.attributes) != Some(&agent.attributes) {
-            info.attributes = attributes::to_wire(&agent.attributes);
-        }
-        if came.map(|came| &came.domain) != Some(&agent.domain) {
-            info.domain = agent.domain.as_ref().map(domain_info);
-        }
         info
+    }
+}
+
+/// The same with resources as the caller puts them.
+pub fn with_resources(agent: &AgentInfo, list: Vec<wire::Resource>) -> wire::AgentInfo {
+    const RESOURCES: u32 = number_of::<wire::AgentInfo>("resources");
+    let mut rest = Vec::with_capacity(agent.original.len());
+    encoded::put_others(&mut rest, &agent.original, |number| number == RESOURCES);
+    let mut info = wire::AgentInfo::decode(&rest[..]).unwrap_or_default();
+    write_over(&mut info, agent);
+    info.resources = list;
+    info
+}
+
+/// Brings all but resources to what the agent is by now.
+fn write_over(info: &mut wire::AgentInfo, agent: &AgentInfo) {
+    let endpoint = &agent.endpoint;
+    let is_there = info.hostname == endpoint.hostname
+        && info.ip() == endpoint.ip
+        && info.port() == i32::from(endpoint.port);
+    if !is_there {
+        info.hostname.clone_from(&endpoint.hostname);
+        info.ip = Some(endpoint.ip.clone()).filter(|ip| !ip.is_empty());
+        info.port = Some(endpoint.port.into());
+    }
+    let came = attributes::from_wire(&info.attributes).ok();
+    if came.as_ref() != Some(&agent.attributes) {
+        info.attributes = attributes::to_wire(&agent.attributes);
+    }
+    if info.domain.as_ref().and_then(fault_domain) != agent.domain {
+        info.domain = agent.domain.as_ref().map(domain_info);
     }
 }
 

@@ -6,6 +6,7 @@ use mete_daemon::aside;
 use mete_master_core::{Agent, Executor, Framework, Life, Reach, View};
 use mete_model::Capability;
 use mete_proto::MESOS_VERSION;
+use mete_proto::convert::agent::with_resources;
 use mete_proto::convert::{offer, offer_constraints, resources, time_info};
 use mete_proto::encoded;
 use mete_proto::json::number_of;
@@ -57,8 +58,8 @@ pub(super) fn agents(view: &View, sums: &Sums<'_>) -> GetAgents {
 pub(super) fn one_agent(agent: &Agent, sums: &Sums<'_>) -> get_agents::Agent {
     let endpoint = &agent.info.endpoint;
     let total = resources::to_endpoints(&agent.info.resources);
-    let mut info = agent_info(agent);
-    info.resources.clone_from(&total);
+    let mut info = with_resources(&agent.info, total.clone());
+    info.id = Some((&agent.id).into());
     get_agents::Agent {
         agent_info: info,
         active: agent.is_offerable(),
