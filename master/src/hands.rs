@@ -2,7 +2,6 @@
 
 use mete_daemon::event_loop;
 use mete_master_core::{Action, Event};
-use mete_proto::mesos::v1::scheduler::event;
 
 use crate::grpc::messages::{self, LastFramework};
 use crate::grpc::{About, events};
@@ -20,17 +19,15 @@ impl event_loop::Hands<Action> for Hands {
         match action {
             Action::ToFramework { link, event } => {
                 let is_first = matches!(event, Event::Subscribed { .. });
-                let event = events::to_wire(event, &self.about);
-                self.links.send_to_framework(link, event);
+                self.links.send(link, events::encode(event, &self.about));
                 if is_first {
                     // As in Mesos: before whatever happens next.
-                    let beat = events::bare(event::Type::Heartbeat);
-                    self.links.send_to_framework(link, beat);
+                    self.links.send(link, events::heartbeat());
                 }
             }
             Action::ToAgent { link, message } => {
-                let message = messages::to_wire(message, &self.about, &mut self.last);
-                self.links.send_to_agent(link, message);
+                let message = messages::encode(message, &self.about, &mut self.last);
+                self.links.send(link, message);
             }
             Action::SayWhenRead { link } => self.links.say_when_read(link),
             Action::Close { link } => self.links.close(link),

@@ -9,18 +9,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
-use futures::StreamExt as _;
+use bytes::Bytes;
 use futures::stream::Stream;
 use mete_master_core::LinkId;
-use mete_proto::mesos::v1::scheduler::Event;
-use mete_proto::mete::v1::MasterMessage;
-use prost::Message;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, warn};
@@ -32,31 +29,21 @@ const QUEUE_CAPACITY: usize = 131_072;
 /// Bytes of them: messages of frameworks and data of tasks can be megabytes each.
 const MAX_WAITING_BYTES: usize = 256 << 20;
 
-/// So many that wait are not weighed: a stream that is read never has more, and weighing takes time.
-const UNWEIGHED: usize = 16;
-
-/// What waits on a stream. A queue has room for dozens before anything waits, and a message can be a kilobyte: in place, ten
-/// thousand agents' queues would take a gigabyte.
-enum Queued<T> {
-    Said {
-        message: Box<T>,
-        /// Encoded, as far as it was weighed.
-        bytes: usize,
-    },
+/// What waits on a stream.
+enum Queued {
+    /// A message, encoded.
+    Said(Bytes),
     /// What was queued before has been read.
     Mark,
     LastWord(Status),
 }
 
-/// What goes out on a stream.
-pub(crate) type Outbound<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 /// A stream as its reader knows it.
-pub(crate) struct Opened<T> {
+pub(crate) struct Opened {
     /// Its name.
     pub(crate) link: LinkId,
     /// What goes out on it.
-    pub(crate) outbound: Outbound<T>,
+    pub(crate) outbound: Outbound,
     /// Nothing more is to be read from it.
     pub(crate) over: CancellationToken,
     /// Told when what was queued before a mark has been read.
@@ -76,62 +63,67 @@ struct State {
 }
 
 struct Link {
-    queue: Queue,
-    cut: CancellationToken,
+    queue: mpsc::Sender<Queued>,
+    waiting: Arc<Waiting>,
     over: CancellationToken,
 }
 
-enum Queue {
-    ToFramework(Waiting<Event>),
-    ToAgent(Waiting<MasterMessage>),
-}
-
-/// What waits on one stream.
-struct Waiting<T> {
-    sender: mpsc::Sender<Queued<T>>,
-    /// Of what was weighed and waits.
-    bytes: Arc<AtomicUsize>,
+/// What both ends of a stream's queue know.
+#[derive(Default)]
+struct Waiting {
+    /// Of the messages in the queue.
+    bytes: AtomicUsize,
+    /// Nothing of the queue is sent any more.
+    is_cut: AtomicBool,
 }
 
 impl Links {
-    /// A new stream to a framework.
-    pub(crate) fn open_to_framework(&self) -> Opened<Event> {
-        self.open(Queue::ToFramework)
-    }
-
-    /// A new stream to an agent.
-    pub(crate) fn open_to_agent(&self) -> Opened<MasterMessage> {
-        self.open(Queue::ToAgent)
-    }
-
-    /// Sends to a framework.
-    pub(crate) fn send_to_framework(&self, link: LinkId, event: Event) {
-        let mut state = self.state();
-        let sent = match state.live.get(&link).map(|link| &link.queue) {
-            Some(Queue::ToFramework(queue)) => queue.put(event),
-            Some(Queue::ToAgent(_)) | None => return,
+    /// A new stream.
+    pub(crate) fn open(&self) -> Opened {
+        let (sender, queue) = mpsc::channel(QUEUE_CAPACITY);
+        let (over, read) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let waiting = Arc::<Waiting>::default();
+        let outbound = Outbound {
+            queue,
+            waiting: Arc::clone(&waiting),
+            read: Arc::clone(&read),
+            is_over: false,
         };
-        state.settle(link, sent);
+        let mut state = self.state();
+        state.given_out += 1;
+        let link = LinkId(state.given_out);
+        if state.closed {
+            over.cancel();
+        } else {
+            let live = Link {
+                queue: sender,
+                waiting,
+                over: over.clone(),
+            };
+            state.live.insert(link, live);
+        }
+        Opened {
+            link,
+            outbound,
+            over,
+            read,
+        }
     }
 
-    /// Has the owner of a framework's stream told when what is queued on it has been read. One mark at a time.
+    /// Sends a message, encoded.
+    pub(crate) fn send(&self, link: LinkId, message: Bytes) {
+        let mut state = self.state();
+        if let Some(sent) = state.live.get(&link).map(|link| link.say(message)) {
+            state.settle(link, sent);
+        }
+    }
+
+    /// Has the owner of a stream told when what is queued on it has been read. One mark at a time.
     pub(crate) fn say_when_read(&self, link: LinkId) {
         let mut state = self.state();
-        let sent = match state.live.get(&link).map(|link| &link.queue) {
-            Some(Queue::ToFramework(queue)) => queue.try_send(Queued::Mark),
-            Some(Queue::ToAgent(_)) | None => return,
-        };
-        state.settle(link, sent);
-    }
-
-    /// Sends to an agent.
-    pub(crate) fn send_to_agent(&self, link: LinkId, message: MasterMessage) {
-        let mut state = self.state();
-        let sent = match state.live.get(&link).map(|link| &link.queue) {
-            Some(Queue::ToAgent(queue)) => queue.put(message),
-            Some(Queue::ToFramework(_)) | None => return,
-        };
-        state.settle(link, sent);
+        if let Some(sent) = state.live.get(&link).map(|link| link.put(Queued::Mark)) {
+            state.settle(link, sent);
+        }
     }
 
     /// Ends a stream after what is queued on it.
@@ -145,13 +137,10 @@ impl Links {
     /// Ends a stream after what is queued on it, and says why.
     pub(crate) fn end(&self, link: LinkId, status: Status) {
         let ended = self.state().live.remove(&link);
-        if let Some(Link { queue, over, .. }) = ended {
+        if let Some(ended) = ended {
             // A queue without room for a last word ends without.
-            match queue {
-                Queue::ToFramework(queue) => drop(queue.try_send(Queued::LastWord(status))),
-                Queue::ToAgent(queue) => drop(queue.try_send(Queued::LastWord(status))),
-            }
-            over.cancel();
+            ended.put(Queued::LastWord(status));
+            ended.over.cancel();
         }
     }
 
@@ -163,32 +152,6 @@ impl Links {
             std::mem::take(&mut state.live)
         };
         all.into_values().for_each(|link| link.over.cancel());
-    }
-
-    fn open<T: Send + 'static>(&self, queue: impl FnOnce(Waiting<T>) -> Queue) -> Opened<T> {
-        let (sender, waiting) = mpsc::channel(QUEUE_CAPACITY);
-        let (cut, over) = (CancellationToken::new(), CancellationToken::new());
-        let (read, bytes) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
-        let outbound = outbound(waiting, Arc::clone(&bytes), Arc::clone(&read), cut.clone());
-        let mut state = self.state();
-        state.given_out += 1;
-        let link = LinkId(state.given_out);
-        if state.closed {
-            over.cancel();
-        } else {
-            let live = Link {
-                queue: queue(Waiting { sender, bytes }),
-                cut,
-                over: over.clone(),
-            };
-            state.live.insert(link, live);
-        }
-        Opened {
-            link,
-            outbound,
-            over,
-            read,
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -209,7 +172,7 @@ impl State {
                     "stream is not read fast enough and is cut"
                 );
                 if let Some(link) = self.live.remove(&link) {
-                    link.cut.cancel();
+                    link.waiting.is_cut.store(true, Ordering::Release);
                     link.over.cancel();
                 }
             }
@@ -227,25 +190,18 @@ enum Sent {
     Gone,
 }
 
-impl<T: Message> Waiting<T> {
-    fn put(&self, message: T) -> Sent {
-        let waiting = self.sender.max_capacity() - self.sender.capacity();
-        let bytes = match waiting < UNWEIGHED {
-            true => 0,
-            false => message.encoded_len(),
-        };
-        if self.bytes.load(Ordering::Relaxed) + bytes > MAX_WAITING_BYTES {
+impl Link {
+    fn say(&self, message: Bytes) -> Sent {
+        let bytes = message.len();
+        let waiting = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if waiting + bytes > MAX_WAITING_BYTES {
             return Sent::Full;
         }
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let message = Box::new(message);
-        self.try_send(Queued::Said { message, bytes })
+        self.put(Queued::Said(message))
     }
-}
 
-impl<T> Waiting<T> {
-    fn try_send(&self, queued: Queued<T>) -> Sent {
-        match self.sender.try_send(queued) {
+    fn put(&self, queued: Queued) -> Sent {
+        match self.queue.try_send(queued) {
             Ok(()) => Sent::Queued,
             Err(TrySendError::Full(_)) => Sent::Full,
             Err(TrySendError::Closed(_)) => Sent::Gone,
@@ -253,33 +209,47 @@ impl<T> Waiting<T> {
     }
 }
 
-/// What waits, until it is cut; then one last word.
-fn outbound<T: Send + 'static>(
-    waiting: mpsc::Receiver<Queued<T>>,
-    waiting_bytes: Arc<AtomicUsize>,
+/// What waits on a stream, until it is cut; then one last word. Whoever cuts it drops the other end of the queue, which wakes
+/// who waits here.
+pub(crate) struct Outbound {
+    queue: mpsc::Receiver<Queued>,
+    waiting: Arc<Waiting>,
     read: Arc<Notify>,
-    cut: CancellationToken,
-) -> Outbound<T> {
-    let last_word = cut.clone();
-    let last_word = futures::stream::once(async move { last_word.is_cancelled() })
-        .filter_map(|cut| std::future::ready(cut.then(|| Err(too_slow()))));
-    ReceiverStream::new(waiting)
-        .filter_map(move |queued| {
-            std::future::ready(match queued {
-                Queued::Said { message, bytes } => {
-                    waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                    Some(Ok(*message))
+    is_over: bool,
+}
+
+impl Outbound {
+    fn end(&mut self, status: Option<Status>) -> Poll<Option<Result<Bytes, Status>>> {
+        self.is_over = true;
+        Poll::Ready(status.map(Err))
+    }
+}
+
+impl Stream for Outbound {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            if self.waiting.is_cut.load(Ordering::Acquire) {
+                return self.end(Some(too_slow()));
+            }
+            match ready!(self.queue.poll_recv(context)) {
+                Some(Queued::Said(message)) => {
+                    self.waiting
+                        .bytes
+                        .fetch_sub(message.len(), Ordering::Relaxed);
+                    return Poll::Ready(Some(Ok(message)));
                 }
-                Queued::LastWord(status) => Some(Err(status)),
-                Queued::Mark => {
-                    read.notify_one();
-                    None
-                }
-            })
-        })
-        .take_until(cut.cancelled_owned())
-        .chain(last_word)
-        .boxed()
+                Some(Queued::Mark) => self.read.notify_one(),
+                Some(Queued::LastWord(status)) => return self.end(Some(status)),
+                None if self.waiting.is_cut.load(Ordering::Acquire) => {}
+                None => return self.end(None),
+            }
+        }
+    }
 }
 
 fn too_slow() -> Status {
@@ -298,7 +268,7 @@ impl fmt::Debug for Links {
 
 #[cfg(test)]
 mod tests {
-    use mete_proto::mesos::v1::scheduler::event;
+    use futures::StreamExt as _;
     use tonic::Code;
 
     use super::*;
@@ -306,10 +276,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_queued_is_sent_before_the_end() {
         let links = Links::default();
-        let stream = links.open_to_framework();
-        links.send_to_framework(stream.link, Event::default());
+        let stream = links.open();
+        links.send(stream.link, Bytes::from_static(b"event"));
         links.end(stream.link, Status::invalid_argument("nonsense"));
-        links.send_to_framework(stream.link, Event::default());
+        links.send(stream.link, Bytes::from_static(b"event"));
 
         let sent: Vec<_> = stream.outbound.collect().await;
 
@@ -318,15 +288,18 @@ mod tests {
             .into_iter()
             .map(|sent| sent.map_err(|status| status.code()))
             .collect();
-        assert_eq!(codes, [Ok(Event::default()), Err(Code::InvalidArgument)]);
+        assert_eq!(
+            codes,
+            [Ok(Bytes::from_static(b"event")), Err(Code::InvalidArgument)]
+        );
     }
 
     #[tokio::test]
     async fn a_full_stream_is_cut_and_told_so() {
         let links = Links::default();
-        let stream = links.open_to_agent();
+        let stream = links.open();
         for _ in 0..=QUEUE_CAPACITY {
-            links.send_to_agent(stream.link, MasterMessage::default());
+            links.send(stream.link, Bytes::new());
         }
 
         assert!(stream.over.is_cancelled());
@@ -338,16 +311,10 @@ mod tests {
     #[tokio::test]
     async fn a_stream_on_which_too_many_bytes_wait_is_cut() {
         let links = Links::default();
-        let stream = links.open_to_framework();
-        let large = Event {
-            message: Some(event::Message {
-                data: vec![0; 16 << 20].into(),
-                ..event::Message::default()
-            }),
-            ..Event::default()
-        };
-        for _ in 0..=UNWEIGHED + MAX_WAITING_BYTES / (16 << 20) {
-            links.send_to_framework(stream.link, large.clone());
+        let stream = links.open();
+        let large = Bytes::from(vec![0; 16 << 20]);
+        for _ in 0..=MAX_WAITING_BYTES / large.len() {
+            links.send(stream.link, large.clone());
         }
 
         assert!(stream.over.is_cancelled());
@@ -358,7 +325,7 @@ mod tests {
         let links = Links::default();
         links.close_all();
 
-        let stream = links.open_to_agent();
+        let stream = links.open();
 
         assert!(stream.over.is_cancelled());
         assert_eq!(stream.outbound.count().await, 0);

@@ -14,9 +14,8 @@ use mete_daemon::event_loop::{self, LoopError};
 use mete_daemon::server::{self, BindError};
 use mete_daemon::store::{self, Batch, Fence, Store, StoreError, StoreJournal};
 use mete_master_core::{Cluster, Registry};
-use mete_proto::mete::v1::agent_server::AgentServer;
+use mete_proto::connect::ConnectServer;
 use mete_proto::mete::v1::operator_server::OperatorServer;
-use mete_proto::mete::v1::scheduler_server::SchedulerServer;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -210,11 +209,9 @@ async fn recover(
 async fn routes(desk: Desk, about: About, metrics: Metrics) -> Result<Routes, RunError> {
     let explainers = Explainers::new(desk.handle.clone());
     let http = http::router(desk.clone(), explainers.clone(), about, metrics);
-    let frameworks = SchedulerServer::new(Frameworks(desk.clone()))
-        .max_decoding_message_size(MAX_CALL_BYTES)
-        .accept_compressed(CompressionEncoding::Gzip);
-    let agents =
-        AgentServer::new(Agents(desk.clone())).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
+    let frameworks = ConnectServer::new(Frameworks(desk.clone()), MAX_CALL_BYTES)
+        .unpacking(CompressionEncoding::Gzip);
+    let agents = ConnectServer::new(Agents(desk.clone()), MAX_AGENT_MESSAGE_BYTES);
     let operators = OperatorServer::new(Operators(desk, explainers))
         .accept_compressed(CompressionEncoding::Gzip);
     let routes = server::http(http)

@@ -21,6 +21,7 @@ pub mod maintenance; // Unavailability, InverseOffer
 pub mod offer; // Offer, Filters
 pub mod offer_constraints; // which agents a framework wants offers of
 pub mod resources; // quantities: fixed point, ports, devices; reservations and volumes
+pub mod running; // what is to be known of a task that runs
 pub mod said; // what of a task nobody decides on, read where it lies
 mod secret; // what secrets hold
 pub mod status; // TaskStatus, states, sources, reasons

@@ -5,6 +5,7 @@
 //! sense never gets past [`convert`]; either way the error names the field.
 
 pub mod capabilities; // what masters and agents can do
+pub mod connect; // services that send what is encoded already
 pub mod convert; // messages → words of the model, with reasons, and back
 pub mod encoded; // protobuf, field by field
 pub mod json; // messages as Mesos' HTTP API has them in JSON

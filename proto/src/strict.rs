@@ -189,7 +189,7 @@ impl Fault {
 
 /// What a stream holds ready for each direction: room for a usual message, because a master has ten thousand of them; and how
 /// much may come together before it is sent (tonic's own measure).
-fn buffers() -> BufferSettings {
+pub(crate) fn buffers() -> BufferSettings {
     BufferSettings::new(1024, 32 * 1024)
 }
 
@@ -223,12 +223,18 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        StrictDecoder(PhantomData)
+        StrictDecoder::new()
     }
 }
 
 /// Reads the messages of one stream; a bad one ends the stream with `INVALID_ARGUMENT` and the reason.
 pub struct StrictDecoder<U>(PhantomData<U>);
+
+impl<U> StrictDecoder<U> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
 impl<U: Name> fmt::Debug for StrictDecoder<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ use mete_proto::convert::{
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::{agent_message, master_message};
+use prost::Message as _;
 
 use super::Introduction;
 
@@ -284,7 +285,7 @@ fn agent_task(task: &Task, executors: &[Arc<Executor>]) -> wire::AgentTask {
     let executor = executors.iter().find(is_its);
     wire::AgentTask {
         framework_id: framework_id(&task.key.framework),
-        task_info: (&*task.spec).into(),
+        task_info: mesos::TaskInfo::from(&*task.spec).encode_to_vec().into(),
         latest_status: (&task.latest).into(),
         executor_info: executor.map(|executor| Box::new((&*executor.spec).into())),
     }
@@ -293,7 +294,9 @@ fn agent_task(task: &Task, executors: &[Arc<Executor>]) -> wire::AgentTask {
 fn update(report: &Report) -> wire::StatusUpdate {
     wire::StatusUpdate {
         framework_id: framework_id(&report.framework),
-        status: (&report.status).into(),
+        status: mesos::TaskStatus::from(&report.status)
+            .encode_to_vec()
+            .into(),
         latest_state: report
             .latest
             .map(|state| mesos::TaskState::from(state).into()),

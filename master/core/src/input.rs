@@ -15,6 +15,7 @@ use mete_placement::{Amounts, Policy, Shape};
 use crate::operations::OperationKind;
 use crate::state::frameworks::OfferRules;
 use crate::state::schedule::{MachineId, Window};
+use crate::state::tasks::TaskBrief;
 
 /// Names one stream of an agent or a framework, once; given out by the shell. What a stream says after another has taken
 /// its place is not listened to.
@@ -239,9 +240,11 @@ pub enum FromExecutor {
 pub struct AgentTask {
     /// Whose.
     pub framework: FrameworkId,
+    /// Its name among them.
+    pub task: TaskId,
     /// What it is.
-    pub spec: TaskSpec,
-    /// Who looks after it, when it came in a group.
+    pub brief: TaskBrief,
+    /// Who looks after it: when it came in a group, or with an executor of its framework's own.
     pub executor: Option<Arc<ExecutorSpec>>,
     /// On whose account, when the task says so.
     pub role: Option<Role>,

@@ -43,5 +43,5 @@ pub use state::offers::OpenOffer;
 pub use state::operations::{DoneOperation, OperationKey};
 pub use state::reports::Report;
 pub use state::schedule::{BadMachine, MachineId, Schedule, ScheduleError, Window};
-pub use state::tasks::{Kill, Task};
+pub use state::tasks::{Kill, Task, TaskBrief};
 pub use view::{RoleView, View};

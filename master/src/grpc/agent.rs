@@ -6,12 +6,12 @@
 
 use mete_master_core::{FromExecutor, Input, LinkId, Reply};
 use mete_model::{AgentId, VolumeName};
+use mete_proto::connect::Connect;
 use mete_proto::mete::v1::agent_message::Message;
-use mete_proto::mete::v1::agent_server::Agent;
-use mete_proto::mete::v1::{AgentMessage, MasterMessage};
+use mete_proto::mete::v1::{AgentMessage, agent_server};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tracing::{debug, warn};
 
 use crate::grpc::framework::leaving;
@@ -22,22 +22,20 @@ use crate::links::Outbound;
 #[derive(Clone, Debug)]
 pub(crate) struct Agents(pub(crate) Desk);
 
-#[tonic::async_trait]
-impl Agent for Agents {
-    type ConnectStream = Outbound<MasterMessage>;
+impl Connect for Agents {
+    const SERVICE: &'static str = agent_server::SERVICE_NAME;
+    type Said = AgentMessage;
+    type Outbound = Outbound;
 
-    async fn connect(
-        &self,
-        request: Request<Streaming<AgentMessage>>,
-    ) -> Result<Response<Self::ConnectStream>, Status> {
-        let opened = self.0.links.open_to_agent();
+    fn connect(&self, request: Request<Streaming<AgentMessage>>) -> Outbound {
+        let opened = self.0.links.open();
         let stream = Stream {
             desk: self.0.clone(),
             link: opened.link,
             over: opened.over,
         };
         tokio::spawn(stream.run(request.into_inner()));
-        Ok(Response::new(opened.outbound))
+        opened.outbound
     }
 }
 
@@ -105,7 +103,7 @@ impl Stream {
             Err(bad) => {
                 warn!(error = %bad, "registration makes no sense");
                 let message = messages::refused(format!("the registration makes no sense: {bad}"));
-                self.desk.links.send_to_agent(self.link, message);
+                self.desk.links.send(self.link, message);
                 return Ok(None);
             }
         };

@@ -9,9 +9,10 @@ use mete_model::{
     TaskStatus, Timestamp, UpdateId,
 };
 use mete_proto::convert::agent::domain_info;
-use mete_proto::convert::{ids, offer, resources};
+use mete_proto::convert::{ids, offer, resources, status};
+use mete_proto::json::number_of;
 use mete_proto::mesos::v1 as wire;
-use mete_proto::{MESOS_VERSION, PROTOCOL_VERSION};
+use mete_proto::{MESOS_VERSION, PROTOCOL_VERSION, encoded};
 use prost::Message as _;
 use wire::scheduler::event::{self, Type};
 
@@ -22,8 +23,12 @@ use crate::grpc::framework::HEARTBEAT_INTERVAL;
 /// is up to four times as long.
 const MAX_PART_BYTES: usize = 1 << 20;
 
-pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
-    match event {
+/// Room for most news of tasks.
+const USUAL_UPDATE_BYTES: usize = 256;
+
+/// An event, encoded.
+pub(crate) fn encode(event: Event, about: &About) -> Bytes {
+    let event = match event {
         Event::Subscribed { framework } => subscribed(&framework, about),
         Event::Offers {
             offers,
@@ -54,13 +59,7 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
         }
         Event::InverseOffers(offers) => inverse_offers(&offers),
         Event::RescindInverse(offer) => rescind_inverse(&offer),
-        Event::Update { status, original } => {
-            let status = update(&status, original);
-            wire::scheduler::Event {
-                update: Some(Box::new(event::Update { status })),
-                ..bare(Type::Update)
-            }
-        }
+        Event::Update { status, original } => return update(&status, original.as_deref()),
         Event::Misnamed { name, refusal, at } => misnamed(name, refusal, at),
         Event::Operation { id, agent, outcome } => operation(&id, agent.as_ref(), outcome),
         Event::Failure { agent } => failure(&agent, None, None),
@@ -74,8 +73,9 @@ pub(crate) fn to_wire(event: Event, about: &About) -> wire::scheduler::Event {
             executor,
             data,
         } => message(&agent, &executor, data),
-        Event::Error(message) => error(message),
-    }
+        Event::Error(message) => return error(message),
+    };
+    event.encode_to_vec().into()
 }
 
 /// What the master says of a task whose name cannot be an id.
@@ -214,12 +214,13 @@ fn rescind_inverse(offer: &OfferId) -> wire::scheduler::Event {
     }
 }
 
-/// One event, or several of less than [`MAX_PART_BYTES`] each as far as offers can be told apart.
-pub(crate) fn in_parts(event: wire::scheduler::Event) -> Vec<wire::scheduler::Event> {
-    if event.encoded_len() <= MAX_PART_BYTES {
+/// One event, or several of less than [`MAX_PART_BYTES`] each as far as offers can be told apart; all of them encoded.
+pub(crate) fn in_parts(event: Bytes) -> Vec<Bytes> {
+    if event.len() <= MAX_PART_BYTES {
         return vec![event];
     }
-    let Some(event::Offers { offers }) = event.offers else {
+    let read = wire::scheduler::Event::decode(&event[..]).ok();
+    let Some(event::Offers { offers }) = read.and_then(|event| event.offers) else {
         return vec![event];
     };
     let mut parts: Vec<event::Offers> = Vec::new();
@@ -236,46 +237,53 @@ pub(crate) fn in_parts(event: wire::scheduler::Event) -> Vec<wire::scheduler::Ev
         }
         room = room.saturating_sub(length);
     }
-    let parts = parts.into_iter().map(|offers| wire::scheduler::Event {
-        offers: Some(offers),
-        ..bare(Type::Offers)
+    let parts = parts.into_iter().map(|offers| {
+        let event = wire::scheduler::Event {
+            offers: Some(offers),
+            ..bare(Type::Offers)
+        };
+        event.encode_to_vec().into()
     });
     parts.collect()
 }
 
+/// The event that says that nothing happens, encoded.
+pub(crate) fn heartbeat() -> Bytes {
+    bare(Type::Heartbeat).encode_to_vec().into()
+}
+
 /// An event without a part.
-pub(crate) fn bare(kind: Type) -> wire::scheduler::Event {
+fn bare(kind: Type) -> wire::scheduler::Event {
     wire::scheduler::Event {
         r#type: Some(kind.into()),
         ..wire::scheduler::Event::default()
     }
 }
 
-/// Something is wrong, in words.
-pub(crate) fn error(message: String) -> wire::scheduler::Event {
-    wire::scheduler::Event {
+/// Something is wrong, in words; encoded.
+pub(crate) fn error(message: String) -> Bytes {
+    let event = wire::scheduler::Event {
         error: Some(event::Error { message }),
         ..bare(Type::Error)
-    }
+    };
+    event.encode_to_vec().into()
 }
 
-/// The message as the agent sent it, in the state that the framework understands, and with the reason and the words that
-/// the master knows better.
-fn update(status: &TaskStatus, original: Option<Bytes>) -> wire::TaskStatus {
-    let came = original.and_then(|bytes| wire::TaskStatus::decode(bytes).ok());
-    match came {
-        Some(mut came) => {
-            came.set_state(status.state.into());
-            if let Some(reason) = status.reason {
-                came.set_reason(reason.into());
-            }
-            if status.message.is_some() {
-                came.message.clone_from(&status.message);
-            }
-            came
-        }
-        None => status.into(),
+/// News of a task: the message as the agent sent it, in the state that the framework understands, and with the reason and the
+/// words that the master knows better.
+fn update(status: &TaskStatus, original: Option<&[u8]>) -> Bytes {
+    const TYPE: u32 = number_of::<wire::scheduler::Event>("type");
+    const UPDATE: u32 = number_of::<wire::scheduler::Event>("update");
+    const STATUS: u32 = number_of::<event::Update>("status");
+    let mut out = Vec::with_capacity(USUAL_UPDATE_BYTES);
+    encoded::put_enum(&mut out, TYPE, Type::Update.into());
+    let from = encoded::open(&mut out, UPDATE);
+    match original {
+        Some(came) => status::put_as_it_came(&mut out, STATUS, came, status),
+        None => status::put(&mut out, STATUS, status),
     }
+    encoded::close(&mut out, from);
+    out.into()
 }
 
 /// This master as frameworks and tools know it.

@@ -13,12 +13,13 @@ use mete_daemon::auth::Principal;
 use mete_daemon::event_loop::Gone;
 use mete_master_core::{Input, LinkId, Reply, Subscription};
 use mete_model::FrameworkId;
-use mete_proto::mesos::v1::scheduler::{Call, Event, call, event};
-use mete_proto::mete::v1::scheduler_server::Scheduler;
+use mete_proto::connect::Connect;
+use mete_proto::mesos::v1::scheduler::{Call, call};
+use mete_proto::mete::v1::scheduler_server;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tracing::debug;
 
 use crate::grpc::{Desk, calls, events};
@@ -35,15 +36,13 @@ const MAX_CALLS_AT_ONCE: usize = 128;
 #[derive(Clone, Debug)]
 pub(crate) struct Frameworks(pub(crate) Desk);
 
-#[tonic::async_trait]
-impl Scheduler for Frameworks {
-    type ConnectStream = Outbound<Event>;
+impl Connect for Frameworks {
+    const SERVICE: &'static str = scheduler_server::SERVICE_NAME;
+    type Said = Call;
+    type Outbound = Outbound;
 
-    async fn connect(
-        &self,
-        request: Request<Streaming<Call>>,
-    ) -> Result<Response<Self::ConnectStream>, Status> {
-        let opened = self.0.links.open_to_framework();
+    fn connect(&self, request: Request<Streaming<Call>>) -> Outbound {
+        let opened = self.0.links.open();
         let stream = Talk {
             desk: self.0.clone(),
             caller: request.extensions().get().cloned(),
@@ -53,7 +52,7 @@ impl Scheduler for Frameworks {
             may_return: true,
         };
         tokio::spawn(stream.run(request.into_inner()));
-        Ok(Response::new(opened.outbound))
+        opened.outbound
     }
 }
 
@@ -125,7 +124,7 @@ impl Talk {
             },
             Err(bad) => {
                 let event = events::error(format!("SUBSCRIBE makes no sense: {bad}"));
-                self.desk.links.send_to_framework(self.link, event);
+                self.desk.links.send(self.link, event);
                 return Ok(None);
             }
         };
@@ -152,8 +151,7 @@ impl Talk {
                     None => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
-                    let beat = events::bare(event::Type::Heartbeat);
-                    self.desk.links.send_to_framework(self.link, beat);
+                    self.desk.links.send(self.link, events::heartbeat());
                 }
                 () = self.read.notified() => {
                     let framework = framework.clone();
@@ -199,7 +197,7 @@ impl Talk {
             self.tell(&mut inputs).await?;
             if let Reply::Refused(why) = self.desk.handle.ask(input).await.map_err(leaving)? {
                 let event = events::error(why);
-                self.desk.links.send_to_framework(self.link, event);
+                self.desk.links.send(self.link, event);
             }
         }
         self.tell(&mut inputs).await

@@ -5,24 +5,31 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mete_master_core::{
     AgentTask, Drain, ExecutorNews, FromExecutor, Input, LinkId, MessageToAgent, Registration,
-    Update,
+    TaskBrief, Update,
 };
 use mete_model::{
     AgentId, AgentInfo, ExecutorId, ExecutorSpec, FrameworkId, FrameworkInfo, Resources, Role,
-    TaskSpec, TaskState,
+    TaskId, TaskSpec, TaskState, UpdateId,
 };
-use mete_proto::PROTOCOL_VERSION;
+use mete_proto::convert::running::Running;
 use mete_proto::convert::task::to_run;
 use mete_proto::convert::{
-    ConvertError, Within as _, executor, ids, resources, status, task, time_info,
+    ConvertError, Within as _, executor, resources, status, task, time_info,
 };
+use mete_proto::json::number_of;
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
+use mete_proto::{PROTOCOL_VERSION, encoded};
 use prost::Message as _;
 use wire::master_message::Message;
 
 use crate::draining;
 use crate::grpc::About;
+
+/// Room for most acknowledgements.
+const USUAL_ACKNOWLEDGEMENT_BYTES: usize = 128;
+/// Room for what a task has besides its framework and its own message.
+const USUAL_MORE_BYTES: usize = 128;
 
 /// How an agent comes.
 ///
@@ -78,25 +85,29 @@ pub(crate) fn update(update: &wire::StatusUpdate) -> Result<Update, ConvertError
                 ConvertError::bad_value("latest_state", number, "no state has this number")
             })
     });
+    let status = status::kept(&status::of_update(update)?);
     Ok(Update {
         framework: (&update.framework_id).try_into().within("framework_id")?,
-        status: status::kept(&update.status).within("status")?,
+        status: status.within("status")?,
         latest: latest.transpose()?,
-        original: update.status.encode_to_vec().into(),
+        original: update.status.clone(),
     })
 }
 
 fn agent_task(task: &wire::AgentTask) -> Result<AgentTask, ConvertError> {
+    let running = Running::of(&task.task_info).within("task_info")?;
+    let group = task.executor_info.as_deref().map(ExecutorSpec::try_from);
+    let executor = group.transpose().within("executor_info")?;
     Ok(AgentTask {
         framework: (&task.framework_id).try_into().within("framework_id")?,
-        spec: TaskSpec::try_from(&task.task_info).within("task_info")?,
-        executor: task
-            .executor_info
-            .as_deref()
-            .map(|info| ExecutorSpec::try_from(info).map(Arc::new))
-            .transpose()
-            .within("executor_info")?,
-        role: role_of(&task.task_info),
+        task: running.id,
+        brief: TaskBrief {
+            resources: running.resources,
+            kill_grace_period: running.kill_grace_period,
+            original: task.task_info.as_ref().into(),
+        },
+        executor: executor.or(running.executor).map(Arc::new),
+        role: running.role,
         status: status::kept(&task.latest_status).within("latest_status")?,
     })
 }
@@ -141,32 +152,45 @@ pub(crate) fn executor_news(
     })))
 }
 
-/// On whose account a task's resources were handed out.
-fn role_of(task: &mesos::TaskInfo) -> Option<Role> {
-    let mut allocations = task
-        .resources
-        .iter()
-        .filter_map(|one| one.allocation_info.as_ref());
-    let role = allocations.find_map(|allocation| allocation.role.as_deref())?;
-    Role::new(role).ok()
+/// Why an agent is not let in, encoded.
+pub(crate) fn refused(reason: String) -> Bytes {
+    let permanent = Some(false);
+    whole(Message::Refused(wire::Refused { reason, permanent }))
 }
 
-/// Why an agent is not let in.
-pub(crate) fn refused(reason: String) -> wire::MasterMessage {
-    let permanent = Some(false);
-    wrap(Message::Refused(wire::Refused { reason, permanent }))
+fn acknowledge(framework: &FrameworkId, task: &TaskId, uuid: UpdateId) -> Bytes {
+    const ACKNOWLEDGE: u32 = number_of::<wire::MasterMessage>("acknowledge");
+    const fn of(field: &str) -> u32 {
+        number_of::<wire::AcknowledgeUpdate>(field)
+    }
+    let mut out = Vec::with_capacity(USUAL_ACKNOWLEDGEMENT_BYTES);
+    let from = encoded::open(&mut out, ACKNOWLEDGE);
+    encoded::put_id(&mut out, const { of("framework_id") }, framework.as_str());
+    encoded::put_id(&mut out, const { of("task_id") }, task.as_str());
+    encoded::put_delimited(&mut out, const { of("uuid") }, &uuid.0);
+    encoded::close(&mut out, from);
+    out.into()
+}
+
+/// The task as its framework described it, with the role on whose account it runs in each resource.
+fn run_task(framework: &[u8], role: &Role, task: &TaskSpec) -> Bytes {
+    const RUN_TASK: u32 = number_of::<wire::MasterMessage>("run_task");
+    const FRAMEWORK: u32 = number_of::<wire::RunTask>("framework_info");
+    const TASK: u32 = number_of::<wire::RunTask>("task_info");
+    let mut out = Vec::with_capacity(framework.len() + task.original.len() + USUAL_MORE_BYTES);
+    let from = encoded::open(&mut out, RUN_TASK);
+    encoded::put_delimited(&mut out, FRAMEWORK, framework);
+    task::put_to_run(&mut out, TASK, task, role);
+    encoded::close(&mut out, from);
+    out.into()
 }
 
 #[expect(
     clippy::too_many_lines,
     reason = "one flat match over all that an agent is told"
 )]
-pub(crate) fn to_wire(
-    message: MessageToAgent,
-    about: &About,
-    last: &mut LastFramework,
-) -> wire::MasterMessage {
-    wrap(match message {
+pub(crate) fn encode(message: MessageToAgent, about: &About, last: &mut LastFramework) -> Bytes {
+    whole(match message {
         MessageToAgent::Registered { agent } => registered(&agent, about),
         MessageToAgent::Refused { reason, permanent } => Message::Refused(wire::Refused {
             reason,
@@ -176,14 +200,14 @@ pub(crate) fn to_wire(
             framework,
             role,
             task,
-        } => Message::RunTask(Box::new(run_task(last.told(framework), &role, &task))),
+        } => return run_task(&last.told(framework).encoded, &role, &task),
         MessageToAgent::RunGroup {
             framework,
             role,
             executor,
             tasks,
         } => Message::RunGroup(Box::new(run_group(
-            last.told(framework),
+            last.told(framework).info.clone(),
             &role,
             &executor,
             &tasks,
@@ -201,11 +225,7 @@ pub(crate) fn to_wire(
             framework,
             task,
             uuid,
-        } => Message::Acknowledge(wire::AcknowledgeUpdate {
-            framework_id: (&framework).into(),
-            task_id: (&task).into(),
-            uuid: ids::uuid(uuid),
-        }),
+        } => return acknowledge(&framework, &task, uuid),
         MessageToAgent::ExecutorMessage {
             framework,
             executor,
@@ -220,7 +240,7 @@ pub(crate) fn to_wire(
             Message::ShutdownFramework(wire::ShutdownFramework { framework_id })
         }
         MessageToAgent::UpdateFramework { framework } => {
-            let framework_info = last.told(framework);
+            let framework_info = last.told(framework).info.clone();
             Message::UpdateFramework(wire::UpdateFramework { framework_info })
         }
         MessageToAgent::ResendUpdates { framework } => {
@@ -276,28 +296,26 @@ fn shutdown_executor(framework: &FrameworkId, executor: &ExecutorId) -> Message 
 
 /// What a framework says of itself, made as a message once for all agents and tasks that it is told with, one after the other.
 #[derive(Default)]
-pub(crate) struct LastFramework(Option<(Arc<FrameworkInfo>, mesos::FrameworkInfo)>);
+pub(crate) struct LastFramework(Option<Told>);
 
-impl LastFramework {
-    fn told(&mut self, framework: Arc<FrameworkInfo>) -> mesos::FrameworkInfo {
-        match &self.0 {
-            Some((last, told)) if Arc::ptr_eq(last, &framework) => told.clone(),
-            Some(_) | None => {
-                let told = mesos::FrameworkInfo::from(framework.as_ref());
-                self.0 = Some((framework, told.clone()));
-                told
-            }
-        }
-    }
+struct Told {
+    of: Arc<FrameworkInfo>,
+    info: mesos::FrameworkInfo,
+    encoded: Vec<u8>,
 }
 
-/// The task as its framework described it, with the role on whose account it runs in each resource.
-fn run_task(framework_info: mesos::FrameworkInfo, role: &Role, task: &TaskSpec) -> wire::RunTask {
-    let mut task_info = to_run(task);
-    resources::allocate(&mut task_info.resources, role);
-    wire::RunTask {
-        framework_info,
-        task_info,
+impl LastFramework {
+    fn told(&mut self, framework: Arc<FrameworkInfo>) -> &Told {
+        let last = self.0.take();
+        let last = last.filter(|last| Arc::ptr_eq(&last.of, &framework));
+        self.0.insert(last.unwrap_or_else(|| {
+            let info = mesos::FrameworkInfo::from(framework.as_ref());
+            Told {
+                encoded: info.encode_to_vec(),
+                info,
+                of: framework,
+            }
+        }))
     }
 }
 
@@ -321,8 +339,9 @@ fn run_group(
     }
 }
 
-const fn wrap(message: Message) -> wire::MasterMessage {
-    wire::MasterMessage {
+fn whole(message: Message) -> Bytes {
+    let message = wire::MasterMessage {
         message: Some(message),
-    }
+    };
+    message.encode_to_vec().into()
 }

@@ -91,7 +91,7 @@ async fn subscribe(
         outbound,
         over,
         read: told,
-    } = door.desk.links.open_to_framework();
+    } = door.desk.links.open();
     let (id, read, unread) = door.streams.open(link);
     let talk = Talk {
         desk: door.desk.clone(),
@@ -111,7 +111,7 @@ async fn subscribe(
     let records = outbound.flat_map(move |sent| {
         let _held = &read; // As long as this stream lives, somebody reads it.
         let events = sent.map(events::in_parts).unwrap_or_default(); // How a stream ends in gRPC is not said here.
-        futures::stream::iter(events.into_iter().map(move |event| record(media, &event)))
+        futures::stream::iter(events.into_iter().map(move |event| record(media, event)))
     });
     let headers = [
         (CONTENT_TYPE, media.name().to_owned()),
@@ -155,8 +155,9 @@ fn check_update(door: &Door, call: &WireCall, framework: &FrameworkId) -> Result
     }
 }
 
-fn record(media: Media, event: &Event) -> Result<Bytes, Infallible> {
-    Ok(recordio::encode(&media.encode(event)))
+fn record(media: Media, event: Bytes) -> Result<Bytes, Infallible> {
+    let written = media.encode_from::<Event>(event.into());
+    Ok(recordio::encode(&written))
 }
 
 async fn answer(

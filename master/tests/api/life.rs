@@ -6,6 +6,7 @@ use mete_proto::mesos::v1 as mesos;
 use mete_proto::mesos::v1::scheduler::event;
 use mete_proto::mete::v1 as mete;
 use mete_proto::mete::v1::master_message::Message;
+use prost::Message as _;
 use tempfile::tempdir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ pub(crate) fn brought(
     mete::AgentTask {
         executor_info: None,
         framework_id: framework.clone(),
-        task_info: run.task_info.clone(),
+        task_info: run.task_info.encode_to_vec().into(),
         latest_status: agent.status(
             &run.task_info.task_id.value,
             mesos::TaskState::TaskRunning,

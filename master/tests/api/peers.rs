@@ -12,6 +12,7 @@ pub(crate) use mete_proto::mete::v1::master_message::Message;
 use mete_proto::mete::v1::scheduler_client::SchedulerClient;
 use mete_proto::mete::v1::{self as mete, agent_message, master_message};
 use mete_proto::resources_text::parse_resources;
+use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -407,7 +408,7 @@ impl Agent {
     pub(crate) async fn report(&self, framework: &mesos::FrameworkId, status: mesos::TaskStatus) {
         let update = mete::StatusUpdate {
             framework_id: framework.clone(),
-            status,
+            status: status.encode_to_vec().into(),
             latest_state: None,
         };
         self.say(agent_message::Message::Update(update)).await;

@@ -10,6 +10,7 @@ use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as mete;
 use mete_proto::mete::v1::agent_message::Message as Said;
 use mete_proto::mete::v1::master_message::Message as Heard;
+use prost::Message as _;
 use tempfile::{TempDir, tempdir};
 use tokio::sync::broadcast;
 
@@ -178,7 +179,7 @@ async fn send_first(agent: &Agent, task: &Pretended) {
     if let Some(report) = task.reports.front() {
         let update = mete::StatusUpdate {
             framework_id: task.framework.clone(),
-            status: report.clone(),
+            status: report.encode_to_vec().into(),
             latest_state: None,
         };
         agent.try_say(Said::Update(update)).await;

@@ -9,6 +9,8 @@ use super::{ConvertError, Within as _, check, moment, moment_of, time_info};
 use crate::encoded;
 use crate::json::number_of;
 use crate::mesos::v1 as wire;
+use crate::mete::v1::StatusUpdate;
+use crate::strict;
 
 /// The name of memory on the wire.
 const MEMORY: &str = "mem";
@@ -66,6 +68,15 @@ impl TryFrom<&wire::TaskStatus> for TaskStatus {
             original: None,
         })
     }
+}
+
+/// The report in news of an agent.
+///
+/// # Errors
+/// When it is none.
+pub fn of_update(update: &StatusUpdate) -> Result<wire::TaskStatus, ConvertError> {
+    strict::decode(update.status.clone())
+        .map_err(|bad| ConvertError::bad_value("status", bad, "it cannot be read"))
 }
 
 /// Most bytes of what is not decided on that are kept of one report: eight networks with labels take a few thousand.
@@ -177,10 +188,32 @@ pub fn put(out: &mut Vec<u8>, number: u32, status: &TaskStatus) {
     encoded::close(out, from);
 }
 
-fn put_fields(out: &mut Vec<u8>, status: &TaskStatus) {
-    const fn of(field: &str) -> u32 {
-        number_of::<wire::TaskStatus>(field)
+/// Appends the message as it came, encoded, as a field: in the state that `status` has by now, and with the reason and the
+/// words that `status` has, if any.
+pub fn put_as_it_came(out: &mut Vec<u8>, number: u32, came: &[u8], status: &TaskStatus) {
+    let (state, reason, message) = const { (of("state"), of("reason"), of("message")) };
+    let from = encoded::open(out, number);
+    encoded::put_others(out, came, |field| {
+        field == state
+            || (field == reason && status.reason.is_some())
+            || (field == message && status.message.is_some())
+    });
+    encoded::put_enum(out, state, wire::TaskState::from(status.state).into());
+    if let Some(known) = status.reason {
+        let known = wire::task_status::Reason::from(known).into();
+        encoded::put_enum(out, reason, known);
     }
+    if let Some(words) = &status.message {
+        encoded::put_delimited(out, message, words.as_bytes());
+    }
+    encoded::close(out, from);
+}
+
+const fn of(field: &str) -> u32 {
+    number_of::<wire::TaskStatus>(field)
+}
+
+fn put_fields(out: &mut Vec<u8>, status: &TaskStatus) {
     encoded::put_id(out, const { of("task_id") }, status.task.as_str());
     let state = wire::TaskState::from(status.state).into();
     encoded::put_enum(out, const { of("state") }, state);

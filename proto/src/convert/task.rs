@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mete_model::{
-    CommandSpec, ContainerSpec, ExecutorSpec, HealthCheck, Resources, TaskCheck, TaskLimits,
+    CommandSpec, ContainerSpec, ExecutorSpec, HealthCheck, Resources, Role, TaskCheck, TaskLimits,
     TaskSpec,
 };
 use prost::Message as _;
@@ -16,6 +16,8 @@ use super::{
     ConvertError, Within as _, duration_info, duration_of, executor, refuse, resources, secret,
     task_limits, terminal,
 };
+use crate::encoded;
+use crate::json::number_of;
 use crate::mesos::v1 as wire;
 
 impl TryFrom<&wire::TaskInfo> for TaskSpec {
@@ -153,6 +155,40 @@ pub fn to_run(task: &TaskSpec) -> wire::TaskInfo {
         secret::tell(task, &mut info);
     }
     info
+}
+
+/// Appends what [`to_run`] makes as a field, on whose account it runs written into each resource. A task that came as a
+/// message, as nearly all do, is not read but for its resources.
+pub fn put_to_run(out: &mut Vec<u8>, number: u32, task: &TaskSpec, role: &Role) {
+    let begin = out.len();
+    let comes_as_it_is = task.executor.is_none() && !task.tells_secrets();
+    if !comes_as_it_is || !put_as_it_came(out, number, task, role) {
+        out.truncate(begin);
+        let mut info = to_run(task);
+        resources::allocate(&mut info.resources, role);
+        encoded::put_message(out, number, &info);
+    }
+}
+
+/// False when it cannot be read, or has not come as a message.
+fn put_as_it_came(out: &mut Vec<u8>, number: u32, task: &TaskSpec, role: &Role) -> bool {
+    const RESOURCES: u32 = number_of::<wire::TaskInfo>("resources");
+    let came = encoded::delimited(&task.original).filter(|(number, _)| *number == RESOURCES);
+    let came: Result<Vec<_>, _> = came.map(|(_, one)| wire::Resource::decode(one)).collect();
+    let Ok(mut takes) = came else {
+        return false;
+    };
+    if resources::from_wire(&takes).ok().as_ref() != Some(&task.resources) {
+        takes = resources::to_wire(&task.resources);
+    }
+    resources::allocate(&mut takes, role);
+    let from = encoded::open(out, number);
+    let is_bad = encoded::put_others(out, &task.original, |number| number == RESOURCES);
+    for one in &takes {
+        encoded::put_message(out, RESOURCES, one);
+    }
+    encoded::close(out, from);
+    !is_bad && !task.original.is_empty()
 }
 
 fn came_to_run(

@@ -15,8 +15,10 @@ use mete_model::{
     Reason, Resources, Role, Source, TaskId, TaskLimits, TaskSpec, TaskState, TaskStatus,
     Timestamp, Unavailability, UpdateId, WindowSize,
 };
-use mete_proto::convert::status::kept;
+use mete_proto::convert::status::{kept, put_as_it_came};
+use mete_proto::convert::task::{put_to_run, to_run};
 use mete_proto::convert::{offer, resources};
+use mete_proto::encoded;
 use mete_proto::mesos::v1 as wire;
 use mete_proto::strict::decode;
 use proptest::collection::{btree_map, btree_set, vec};
@@ -568,6 +570,38 @@ proptest! {
     }
 
     #[test]
+    fn a_task_is_written_for_its_agent_as_the_message_is_made(came in task_spec(), takes in resources(), changed in any::<bool>(), role in role()) {
+        let came = TaskSpec::try_from(&wire::TaskInfo::from(&came)).expect("good");
+        let spec = if changed { TaskSpec { resources: takes, ..came } } else { came };
+        let mut made = to_run(&spec);
+        resources::allocate(&mut made.resources, &role);
+
+        let mut written = Vec::new();
+        put_to_run(&mut written, 2, &spec, &role);
+
+        prop_assert_eq!(one_message(&written), (2, made));
+    }
+
+    #[test]
+    fn a_report_is_passed_on_in_the_state_and_words_that_are_known_by_now(came in status(), known in status()) {
+        let came = wire::TaskStatus {
+            data: Some(Bytes::from_static(b"not looked at")),
+            ..wire::TaskStatus::from(&came)
+        };
+        let mut expected = came.clone();
+        expected.set_state(known.state.into());
+        if let Some(reason) = known.reason {
+            expected.set_reason(reason.into());
+        }
+        expected.message = known.message.clone().or_else(|| came.message.clone());
+
+        let mut written = Vec::new();
+        put_as_it_came(&mut written, 1, &came.encode_to_vec(), &known);
+
+        prop_assert_eq!(one_message(&written), (1, expected));
+    }
+
+    #[test]
     fn frameworks_come_back(came in framework(), decided in framework()) {
         for original in [Bytes::new(), wire::FrameworkInfo::from(&came).encode_to_vec().into()] {
             let info = wire::FrameworkInfo::from(&FrameworkInfo { original, ..decided.clone() });
@@ -602,6 +636,15 @@ proptest! {
         prop_assert!(message.resources.iter().all(|one| one.allocation_info.is_some()));
         prop_assert_eq!(Offer::try_from(&message), Ok(came));
     }
+}
+
+/// The only field that was written, and its number.
+fn one_message<M: prost::Message + Default>(written: &[u8]) -> (u32, M) {
+    let fields: Vec<_> = encoded::delimited(written).collect();
+    let [(number, message)] = fields[..] else {
+        panic!("{} fields instead of one", fields.len());
+    };
+    (number, M::decode(message).expect("a message"))
 }
 
 #[test]

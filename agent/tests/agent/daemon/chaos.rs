@@ -15,7 +15,7 @@ use wire::agent_message::Message as Said;
 
 use super::groups;
 use super::killed::{Process, leftovers};
-use super::master::{Link, Master, task};
+use super::master::{Link, Master, info_of, status_of, task};
 use super::world::Work;
 use crate::containers::possible;
 use crate::support::until;
@@ -110,16 +110,13 @@ impl Ledger {
 
     /// An agent is back. It brings every task that it has stored, and reports that were not acknowledged.
     fn compare(&mut self, register: &wire::Register) {
-        let brought: Vec<&str> = register
-            .tasks
-            .iter()
-            .map(|known| known.task_info.task_id.value.as_str())
-            .collect();
+        let tasks = register.tasks.iter();
+        let brought: Vec<String> = tasks.map(|known| info_of(known).task_id.value).collect();
         for status in first_reports(register) {
             self.hear(&status);
         }
         for (id, known) in &mut self.0 {
-            let is_there = brought.contains(&id.as_str());
+            let is_there = brought.iter().any(|known| known == id.as_str());
             if matches!(known, Known::Sent) && !is_there {
                 *known = Known::NeverCame;
             }
@@ -135,7 +132,7 @@ impl Ledger {
 fn first_reports(register: &wire::Register) -> Vec<TaskStatus> {
     let mut seen = BTreeSet::new();
     let all = register.unacknowledged.iter();
-    let all = all.map(|update| TaskStatus::try_from(&update.status).unwrap());
+    let all = all.map(|update| TaskStatus::try_from(&status_of(update)).unwrap());
     all.filter(|status| seen.insert(status.task.clone()))
         .collect()
 }
@@ -264,7 +261,7 @@ impl Chaos {
         while let Ok(said) = timeout(until - Instant::now().min(until), self.link.next()).await {
             match said {
                 Some(Said::Update(update)) => {
-                    let status = TaskStatus::try_from(&update.status).unwrap();
+                    let status = TaskStatus::try_from(&status_of(&update)).unwrap();
                     self.ledger.hear(&status);
                     self.link.acknowledge(&status).await;
                 }

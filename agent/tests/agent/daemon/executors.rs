@@ -15,7 +15,7 @@ use wire::agent_message::Message as Said;
 use wire::master_message::Message;
 
 use super::groups::{heard, run};
-use super::master::{FRAMEWORK, Link, Master, task};
+use super::master::{FRAMEWORK, Link, Master, info_of, status_of, task};
 use super::nested::Caller;
 use super::world::{Work, json as get_json};
 use crate::support::{soon, until};
@@ -87,17 +87,20 @@ impl Link {
         let mut seen = Vec::new();
         while seen.len() < 2 {
             match self.next().await {
-                Some(Said::Update(update)) if update.status.task_id.value == task => {
-                    assert_eq!(update.status.state(), mesos::TaskState::TaskFailed);
-                    let reason = mesos::task_status::Reason::ExecutorTerminated;
-                    assert_eq!(update.status.reason(), reason);
-                    seen.push(update.status.task_id.value);
+                Some(Said::Update(update)) => {
+                    let status = status_of(&update);
+                    if status.task_id.value == task {
+                        assert_eq!(status.state(), mesos::TaskState::TaskFailed);
+                        let reason = mesos::task_status::Reason::ExecutorTerminated;
+                        assert_eq!(status.reason(), reason);
+                        seen.push(status.task_id.value);
+                    }
                 }
                 Some(Said::ExecutorExited(exited)) => {
                     assert_eq!((exited.executor_id, exited.status), (executor_id(), 0));
                     seen.push(EXECUTOR.to_owned());
                 }
-                Some(Said::ExecutorMessage(_) | Said::Pong(_) | Said::Update(_)) => {}
+                Some(Said::ExecutorMessage(_) | Said::Pong(_)) => {}
                 other => panic!("an end is awaited, not {other:?}"),
             }
         }
@@ -110,9 +113,10 @@ impl Link {
         loop {
             match self.next().await {
                 Some(Said::Update(update)) => {
-                    let status = TaskStatus::try_from(&update.status).unwrap();
+                    let whole = status_of(&update);
+                    let status = TaskStatus::try_from(&whole).unwrap();
                     self.acknowledge(&status).await;
-                    return update.status;
+                    return whole;
                 }
                 Some(Said::Pong(_)) => {}
                 other => panic!("a report is awaited, not {other:?}"),
@@ -174,7 +178,7 @@ async fn an_executor_runs_tasks_talks_outlives_its_agent_and_is_shut_down() {
     let (mut link, registered) = master.admit().await;
     assert_eq!(registered.executors.len(), 1);
     let mut tasks = registered.tasks.iter();
-    let lives = tasks.find(|task| task.task_info.task_id.value == "b");
+    let lives = tasks.find(|task| info_of(task).task_id.value == "b");
     let lives = lives.map(|task| task.latest_status.state());
     assert_eq!(lives, Some(mesos::TaskState::TaskRunning));
     assert_eq!(&link.echo_of(b"two").await[..], b"heard:two");

@@ -11,7 +11,7 @@ use mete_model::{TaskState, TaskStatus};
 use mete_proto::mete::v1::master_message::Message;
 use mete_proto::mete::v1::{Refused, Shutdown};
 
-use super::master::{Master, task};
+use super::master::{Master, info_of, status_of, task};
 use super::world::{Daemon, Work, get, json};
 use crate::support::{soon, until};
 
@@ -51,7 +51,7 @@ async fn an_agent_that_was_killed_takes_its_tasks_over() {
     let (mut link, register) = master.admit().await;
 
     let known = &register.tasks[0];
-    assert_eq!(known.task_info.task_id.value, "web");
+    assert_eq!(info_of(known).task_id.value, "web");
     let status = TaskStatus::try_from(&known.latest_status).unwrap();
     assert_eq!(status.state, TaskState::Running);
     assert_eq!(register.unacknowledged, []);
@@ -86,7 +86,7 @@ async fn what_happened_while_the_agent_was_dead_is_reported_as_it_was() {
     let _agent = work.start(master.address, &[]);
     let (link, register) = master.admit().await;
 
-    let status = TaskStatus::try_from(&register.unacknowledged[0].status).unwrap();
+    let status = TaskStatus::try_from(&status_of(&register.unacknowledged[0])).unwrap();
     assert_eq!(status.state, TaskState::Failed);
     assert_eq!(
         status.message.as_deref(),
@@ -109,7 +109,7 @@ async fn reports_nobody_acknowledged_come_again_after_a_crash() {
     let _agent = work.start(master.address, &[]);
     let (mut link, register) = master.admit().await;
 
-    let again = TaskStatus::try_from(&register.unacknowledged[0].status).unwrap();
+    let again = TaskStatus::try_from(&status_of(&register.unacknowledged[0])).unwrap();
     assert_eq!(again.uuid, first.uuid);
     link.acknowledge(&again).await;
     link.until(TaskState::Finished).await;

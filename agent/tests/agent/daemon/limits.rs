@@ -3,7 +3,7 @@
 use mete_agent::cgroups::{Cgroups, Hierarchies, Limits, Options, remove};
 use mete_model::{Limit, Reason, Resources, TaskLimits, TaskSpec, TaskState};
 
-use super::master::task;
+use super::master::{info_of, task};
 use super::world::{Scene, json};
 use crate::support::until;
 
@@ -104,7 +104,7 @@ async fn requests_and_limits_are_told_apart_also_by_the_next_agent() {
     scene.link.until(TaskState::Running).await;
     let mut scene = scene.again(&["--cpu-quota"]).await;
 
-    assert_eq!(scene.register.tasks[0].task_info.limits["mem"].value, 64.0);
+    assert_eq!(info_of(&scene.register.tasks[0]).limits["mem"].value, 64.0);
     let port = scene.port;
     let (_, all) = json(port, "/monitor/statistics", &[]).await;
     let known = &all[0]["statistics"];

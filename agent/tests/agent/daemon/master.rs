@@ -8,10 +8,11 @@ use mete_model::{
     Capability, CommandSpec, FrameworkInfo, Resources, Role, TaskId, TaskSpec, TaskState,
     TaskStatus,
 };
-use mete_proto::convert::status::from_executor;
+use mete_proto::convert::status::{from_executor, of_update};
 use mete_proto::mesos::v1 as mesos;
 use mete_proto::mete::v1 as wire;
 use mete_proto::mete::v1::agent_server::{Agent, AgentServer};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -25,6 +26,16 @@ use crate::support::soon;
 
 pub(super) const FRAMEWORK: &str = "f-0001";
 pub(super) const AGENT: &str = "m-S1";
+
+/// The report in what an agent says of a task.
+pub(super) fn status_of(update: &wire::StatusUpdate) -> mesos::TaskStatus {
+    of_update(update).unwrap()
+}
+
+/// What an agent brings of a task.
+pub(super) fn info_of(task: &wire::AgentTask) -> mesos::TaskInfo {
+    mesos::TaskInfo::decode(&task.task_info[..]).unwrap()
+}
 
 /// A master; every agent that connects arrives at the test.
 pub(super) struct Master {
@@ -173,7 +184,7 @@ impl Link {
     pub(super) async fn report(&mut self) -> TaskStatus {
         loop {
             match self.next().await {
-                Some(Said::Update(update)) => return from_executor(&update.status).unwrap(),
+                Some(Said::Update(update)) => return from_executor(&status_of(&update)).unwrap(),
                 Some(Said::Pong(_)) => {}
                 other => panic!("a report is awaited, not {other:?}"),
             }

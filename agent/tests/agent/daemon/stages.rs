@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::faults::quiet;
 use super::groups;
 use super::killed::{Process, leftovers};
-use super::master::{Link, Master, task};
+use super::master::{Link, Master, status_of, task};
 use super::world::Work;
 use crate::containers::possible;
 use crate::support::{soon, until};
@@ -236,7 +236,7 @@ fn witness(stage: Stage, work: &Work) {
 async fn told(link: &mut Link, register: &wire::Register) -> Vec<TaskStatus> {
     let mut all = Vec::new();
     let first = register.unacknowledged.first();
-    let first = first.map(|update| TaskStatus::try_from(&update.status).unwrap());
+    let first = first.map(|update| TaskStatus::try_from(&status_of(update)).unwrap());
     if let Some(status) = first {
         link.acknowledge(&status).await;
         all.push(status);
@@ -365,7 +365,7 @@ async fn a_task_that_began_to_run_when_its_agent_was_dead_is_taken_over() {
     let mut running = 0;
     let mut unacknowledged = register.unacknowledged.iter();
     if let Some(first) = unacknowledged.next() {
-        let status = TaskStatus::try_from(&first.status).unwrap();
+        let status = TaskStatus::try_from(&status_of(first)).unwrap();
         running += usize::from(status.state == TaskState::Running);
         link.acknowledge(&status).await;
     }

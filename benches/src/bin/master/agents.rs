@@ -270,8 +270,12 @@ impl Fleet {
             latest_status: task.status(mesos::TaskState::TaskRunning),
         });
         let tasks: Vec<_> = tasks.collect();
-        let framework = tasks.first().map(|task| mesos::FrameworkId::decode(&task.framework_id[..]));
-        let framework = framework.transpose()?.map(|id| crate::framework::info(Some(id)));
+        let framework = tasks
+            .first()
+            .map(|task| mesos::FrameworkId::decode(&task.framework_id[..]));
+        let framework = framework
+            .transpose()?
+            .map(|id| crate::framework::info(Some(id)));
         let id = agent.id.as_ref().map(|id| mesos::AgentId::decode(&id[..]));
         let register = wire::Register {
             hello: encoded(&Hello {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_model::{
-    AgentId, ExecutorId, FrameworkId, Resources, Role, Source, TaskId, TaskKey, TaskSpec,
-    TaskState, TaskStatus, Timestamp, UpdateId,
+    AgentId, ExecutorId, ExecutorSpec, FrameworkId, Resources, Role, Source, TaskId, TaskKey,
+    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 
 use mete_model::SharedMap;
@@ -56,7 +56,8 @@ pub struct TaskBrief {
 }
 
 impl TaskBrief {
-    fn of(spec: &TaskSpec) -> Self {
+    /// Of a task that is launched.
+    pub fn of(spec: &TaskSpec) -> Self {
         Self {
             resources: spec.resources.clone(),
             kill_grace_period: spec.kill_grace_period,
@@ -89,13 +90,19 @@ impl Kill {
 
 impl Task {
     /// A task about which nothing was heard yet, on this agent.
-    pub(crate) fn new(key: TaskKey, agent: AgentId, role: Role, spec: &TaskSpec) -> Self {
+    pub(crate) fn new(
+        key: TaskKey,
+        agent: AgentId,
+        role: Role,
+        executor: Option<&ExecutorSpec>,
+        spec: TaskBrief,
+    ) -> Self {
         Self {
             key,
             agent,
             role,
-            executor: spec.executor.as_ref().map(|executor| executor.id.clone()),
-            spec: TaskBrief::of(spec),
+            executor: executor.map(|executor| executor.id.clone()),
+            spec,
             state: TaskState::Staging,
             reports: Vec::new(),
             unacknowledged: None,
@@ -329,7 +336,7 @@ mod tests {
             Resources::cpus_mem(100, 32),
             mete_model::CommandSpec::shell("sleep 1"),
         );
-        Task::new(key, agent, Role::any(), &spec)
+        Task::new(key, agent, Role::any(), None, TaskBrief::of(&spec))
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::effects::{Event, MessageToAgent, OperationOutcome, Refusal};
 use crate::input::{Accept, Operation, TaskName};
 use crate::state::executors::ExecutorKey;
 use crate::state::offers::Units;
-use crate::state::tasks::{self, Task};
+use crate::state::tasks::{self, Task, TaskBrief};
 use crate::transitions::group::executor_key;
 use crate::validate::{self, Candidate, OffersError};
 
@@ -200,8 +200,10 @@ impl Cluster {
         debug!(task = %key, agent = %bench.agent, resources = %spec.resources, "task launched");
         self.count().tasks_launched += 1;
         bench.count_launch();
-        let task = Task::new(key, bench.agent.clone(), bench.role.clone(), &spec);
-        self.tasks.insert(task);
+        let (executor, brief) = (spec.executor.as_deref(), TaskBrief::of(&spec));
+        let (agent, role) = (bench.agent.clone(), bench.role.clone());
+        self.tasks
+            .insert(Task::new(key, agent, role, executor, brief));
         let message = MessageToAgent::RunTask {
             framework: Arc::clone(&bench.info),
             role: bench.role.clone(),

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Out};
 use crate::effects::{MessageToAgent, Refusal};
 use crate::input::BadGroup;
 use crate::state::executors::ExecutorKey;
-use crate::state::tasks::{self, Task};
+use crate::state::tasks::{self, Task, TaskBrief};
 use crate::transitions::accept::{Bench, as_asked};
 use crate::validate::group::{self, GroupCandidate};
 
@@ -91,9 +91,10 @@ impl Cluster {
             bench.count_launch();
             self.executors
                 .join(key.clone(), &executor, &bench.role, spec.id.clone());
-            let mut task = Task::new(task, bench.agent.clone(), bench.role.clone(), &spec);
-            task.executor = Some(key.executor.clone());
-            self.tasks.insert(task);
+            let (agent, role) = (bench.agent.clone(), bench.role.clone());
+            let brief = TaskBrief::of(&spec);
+            self.tasks
+                .insert(Task::new(task, agent, role, Some(&executor), brief));
             specs.push(as_asked(spec, view));
         }
         let message = MessageToAgent::RunGroup {

@@ -309,7 +309,7 @@ impl Cluster {
         for task in brought {
             let known = self.frameworks.get(&task.framework);
             let framework = known.map_or(&task.framework, |known| &known.id);
-            let key = tasks::key(framework, &task.spec.id);
+            let key = tasks::key(framework, &task.task);
             if seen.insert(key.clone()) {
                 self.take_in_task(now, newcomer, &key, task, out);
             }
@@ -335,8 +335,7 @@ impl Cluster {
         if is_over && !is_known && self.tasks.was_ended_by_master(agent, key) {
             return; // An end that was told stays told.
         }
-        let own = brought.spec.executor.as_ref();
-        let executor = brought.executor.as_ref().or(own).map(Arc::clone);
+        let executor = brought.executor.clone();
         let resumed = if is_known {
             self.settle_state(key, brought.status)
         } else {
@@ -373,7 +372,7 @@ impl Cluster {
     /// A task of which this master has not heard.
     fn take_in_unknown(&mut self, agent: &AgentId, key: &TaskKey, brought: AgentTask) {
         let AgentTask {
-            mut spec,
+            mut brief,
             role,
             status,
             executor,
@@ -384,12 +383,10 @@ impl Cluster {
             None => self.only_role(&key.framework),
         };
         if let Some(agent) = self.agents.get(agent) {
-            spec.resources = spec.resources.with_volumes_as_in(&agent.info.resources);
+            brief.resources = brief.resources.with_volumes_as_in(&agent.info.resources);
         }
-        let mut task = Task::new(key.clone(), agent.clone(), role, &spec);
-        if let Some(executor) = executor {
-            task.executor = Some(executor.id.clone());
-        }
+        let executor = executor.as_deref();
+        let mut task = Task::new(key.clone(), agent.clone(), role, executor, brief);
         task.state = status.state;
         task.note(status);
         // Of these there may be a hundred thousand in a second.
@@ -453,7 +450,7 @@ impl Cluster {
         }
         let there: BTreeSet<TaskKey> = brought
             .iter()
-            .map(|task| tasks::key(&task.framework, &task.spec.id))
+            .map(|task| tasks::key(&task.framework, &task.task))
             .collect();
         for key in self.tasks.of_agent(agent) {
             if there.contains(&key) {

@@ -304,7 +304,7 @@ fn an_agent_that_comes_back_brings_executors_with_their_tasks() {
     let client = scene.client.clone();
     let bring = |scene: &Scene, id: &str, milli| {
         let mut task = brought(&client, &scene.agent, id, TaskState::Running);
-        task.spec.resources = Resources::cpus_mem(milli, 32);
+        task.brief.resources = Resources::cpus_mem(milli, 32);
         task.executor = Some(Arc::new(usual()));
         task
     };

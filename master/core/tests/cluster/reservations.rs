@@ -310,7 +310,7 @@ fn a_task_may_only_read_a_volume_or_find_it_elsewhere() {
     registration.id = Some(agent.clone());
     let link = registration.link;
     let mut task = brought(&client, &agent, "reads", TaskState::Running);
-    task.spec.resources = needs;
+    task.brief.resources = needs;
     registration.tasks = vec![task];
     world.step(Input::RegisterAgent(Box::new(registration)));
     let mut info = operator_info(&["web"]);
@@ -879,7 +879,7 @@ fn a_task_keeps_its_device_when_its_agent_comes_back() {
     let mut registration = registration_of(&mut scene.world, whole().plus(&gpus(2_000)));
     registration.id = Some(agent.clone());
     let mut task = brought(&scene.client, &agent, "two", TaskState::Running);
-    task.spec.resources = second.resources.clone();
+    task.brief.resources = second.resources.clone();
     registration.tasks = vec![task];
     let out = scene
         .world

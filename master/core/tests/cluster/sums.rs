@@ -283,7 +283,7 @@ impl Play {
                 known.state
             };
             let mut one = brought(client.expect("ours"), &id, known.key.task.as_str(), state);
-            one.spec.resources = known.spec.resources.clone();
+            one.brief.resources = known.spec.resources.clone();
             tasks.push(one);
         }
         if forgets {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mete_master_core::{
     Accept, Action, AgentTask, Call, Cluster, Event, Input, LinkId, MessageToAgent, OfferRules,
-    Operation, Record, Registration, Registry, Reply, Settings, Subscription, Update,
+    Operation, Record, Registration, Registry, Reply, Settings, Subscription, TaskBrief, Update,
 };
 use mete_model::{
     AgentId, AgentInfo, Attributes, Capability, CommandSpec, Durable, Effects, Endpoint,
@@ -350,7 +350,8 @@ pub(crate) fn brought(client: &Client, agent: &AgentId, id: &str, state: TaskSta
     AgentTask {
         executor: None,
         framework: client.id.clone(),
-        spec: task(id, agent),
+        task: id.parse().expect("an id"),
+        brief: TaskBrief::of(&task(id, agent)),
         role: Some(role("web")),
         status: status(agent, id, state, 9),
     }
