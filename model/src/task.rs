@@ -20,6 +20,7 @@ use crate::health::{HealthCheck, TaskCheck};
 use crate::ids::{AgentId, TaskId};
 use crate::limits::TaskLimits;
 use crate::resources::Resources;
+use crate::role::Role;
 
 /// What a framework asks an agent to run: the fields that are decided on, and the message as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub struct TaskSpec {
     pub agent: AgentId,
     /// What it takes from the offers.
     pub resources: Resources,
+    /// On whose account its framework says that these and those of its executor were handed out; `None`: it does not say, and
+    /// means the role of the offers.
+    pub account: Option<Role>,
     /// How much more it may have.
     pub limits: TaskLimits,
     /// What it runs; an empty line where its executor knows what to do.
@@ -62,6 +66,7 @@ impl TaskSpec {
             id,
             agent,
             resources,
+            account: None,
             limits: TaskLimits::default(),
             command,
             executor: None,

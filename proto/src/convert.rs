@@ -7,6 +7,7 @@
 //! Conversions are `TryFrom<&message>` and `From<&model>`; where a plain type cannot carry one, a function stands in the
 //! file of its noun.
 
+pub mod account; // on whose account resources are handed out
 pub mod agent; // AgentInfo, host and port, fault domain
 pub mod attributes; // what an agent says of itself
 pub mod check; // CheckInfo, CheckStatusInfo

@@ -338,12 +338,13 @@ fn task(launch: Launch) -> Task {
         discovery,
         secrets: _,
     } = launch;
-    // Each field by name: none is forgotten. The offer says which agent, and there is neither an executor nor an original.
+    // Each field by name: none is forgotten. The offer says which agent and role, and there is neither an executor nor an original.
     let TaskSpec {
         id,
         name,
         agent: _,
         resources,
+        account: _,
         limits,
         command,
         executor: _,

@@ -503,6 +503,9 @@ pub enum Operation {
         kind: OperationKind,
         /// What is to be reserved or created, or what is not to be any more; a volume that grows, with what is added to it.
         resources: Resources,
+        /// On whose account the framework says that they were handed out; `None`: it does not say, and means the role of the
+        /// offers.
+        account: Option<Role>,
     },
     /// Not carried yet.
     NotCarried {

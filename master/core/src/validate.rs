@@ -81,6 +81,12 @@ pub(crate) enum TaskError {
         named: AgentId,
         offered: AgentId,
     },
+    #[error("task {task} names resources handed out to {named}, the offers are in {offered}")]
+    OtherRole {
+        task: TaskId,
+        named: Role,
+        offered: Role,
+    },
     #[error("task {0} asks for no resources")]
     NoResources(TaskId),
     #[error("task {task} has a limit of {limit} {name}, below the {asked} it asks for")]
@@ -113,6 +119,7 @@ pub(crate) enum TaskError {
 pub(crate) struct Candidate<'a> {
     pub(crate) task: &'a TaskSpec,
     pub(crate) offered_by: &'a AgentId,
+    pub(crate) offered_in: &'a Role,
     pub(crate) left: &'a Resources,
     /// Whether the framework has said that it does.
     pub(crate) takes_parts_of_gpus: bool,
@@ -127,6 +134,7 @@ type Rule = fn(&Candidate<'_>) -> Result<(), TaskError>;
 const TASK_RULES: &[Rule] = &[
     id_is_free,
     agent_is_the_offers,
+    role_is_the_offers,
     asks_for_something,
     limits_are_above,
     gpus_are_devices,
@@ -157,6 +165,17 @@ fn agent_is_the_offers(candidate: &Candidate<'_>) -> Result<(), TaskError> {
         named: candidate.task.agent.clone(),
         offered: candidate.offered_by.clone(),
     })
+}
+
+fn role_is_the_offers(candidate: &Candidate<'_>) -> Result<(), TaskError> {
+    match &candidate.task.account {
+        Some(named) if named != candidate.offered_in => Err(TaskError::OtherRole {
+            task: candidate.task.id.clone(),
+            named: named.clone(),
+            offered: candidate.offered_in.clone(),
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn asks_for_something(candidate: &Candidate<'_>) -> Result<(), TaskError> {

@@ -10,14 +10,16 @@ use mete_master_core::{
 };
 use mete_model::container::MountSource;
 use mete_model::{
-    AgentId, FrameworkId, FrameworkInfo, OfferId, OperationId, Resources, Role, TaskSpec,
+    AgentId, FrameworkId, FrameworkInfo, OfferId, OperationId, Resources, Role, TaskGroup, TaskSpec,
 };
 use mete_proto::convert::framework::min_allocatable;
 use mete_proto::convert::ids::update_id;
 use mete_proto::convert::offer::refusal;
 use mete_proto::convert::resources;
 use mete_proto::convert::task::{alone, grace_period};
-use mete_proto::convert::{ConvertError, Within as _, demand, executor, offer_constraints, role};
+use mete_proto::convert::{
+    ConvertError, Within as _, account, demand, executor, offer_constraints, role,
+};
 use mete_proto::mesos::v1 as wire;
 use wire::offer::operation;
 use wire::scheduler::call::Type;
@@ -260,6 +262,7 @@ fn convert_operation(operation: &wire::offer::Operation) -> Result<Operation, Co
             id: id.within("id")?,
             kind,
             resources,
+            account: account::named(reshaped(operation))?,
         });
     }
     let name = kind.map_or_else(
@@ -278,12 +281,27 @@ fn launch_group(launch: &operation::LaunchGroup, feedback: bool) -> Operation {
         true => Err("a LAUNCH_GROUP cannot have an operation id".to_owned()), // The rule of Mesos.
         false => executor::group(&launch.executor, infos).map_err(|bad| bad.to_string()),
     };
+    let group = group.and_then(|group| accounted(group, infos, &launch.executor));
     let group = group.and_then(|group| {
         let mut tasks = group.tasks.iter();
         let why = tasks.find_map(untold_secret);
         why.map_or(Ok(group), Err)
     });
     Operation::LaunchGroup(group.map(Box::new).map_err(|why| BadGroup { tasks, why }))
+}
+
+/// Each task with the role that its framework says its resources were handed out to.
+fn accounted(
+    group: TaskGroup,
+    infos: &[wire::TaskInfo],
+    executor: &wire::ExecutorInfo,
+) -> Result<TaskGroup, String> {
+    let tasks = group.tasks.into_iter().zip(infos);
+    let tasks = tasks.map(|(spec, info)| with_account(Ok(spec), info, Some(executor)));
+    Ok(TaskGroup {
+        executor: group.executor,
+        tasks: tasks.collect::<Result<_, _>>()?,
+    })
 }
 
 /// RESERVE, UNRESERVE, CREATE, DESTROY, GROW_VOLUME, SHRINK_VOLUME, and of what; `None` when it is another.
@@ -334,11 +352,27 @@ fn reshape(
     Ok(Some((kind, resources)))
 }
 
+/// What [`reshape`] is about, as it was named.
+fn reshaped(operation: &wire::offer::Operation) -> impl Iterator<Item = &wire::Resource> {
+    let lists = [
+        operation.reserve.as_ref().map(|one| &one.resources),
+        operation.unreserve.as_ref().map(|one| &one.resources),
+        operation.create.as_ref().map(|one| &one.volumes),
+        operation.destroy.as_ref().map(|one| &one.volumes),
+    ];
+    let grow = operation.grow_volume.as_ref();
+    let grow = grow.map(|grow| [&grow.volume, &grow.addition]);
+    let shrink = operation.shrink_volume.as_ref();
+    let shrink = shrink.map(|shrink| &shrink.volume);
+    let lists = lists.into_iter().flatten().flatten();
+    lists.chain(grow.into_iter().flatten()).chain(shrink)
+}
+
 /// One that makes no sense, be it by its name alone, is none and is answered; the others are launched.
 fn task(info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
     let spec = match feedback {
         true => Err("a LAUNCH cannot have an operation id".to_owned()), // The rule of Mesos.
-        false => alone(info).map_err(|bad| bad.to_string()),
+        false => with_account(alone(info), info, info.executor.as_deref()),
     };
     let spec = spec.and_then(|spec| match sees_parent(&spec) {
         true => Err("a volume of a parent's sandbox is for tasks of a group".to_owned()),
@@ -348,6 +382,23 @@ fn task(info: &wire::TaskInfo, feedback: bool) -> Result<TaskSpec, BadTask> {
         task: TaskName::of(&info.task_id.value),
         why,
     })
+}
+
+/// The same with the role that its framework says its resources were handed out to, and those of its executor.
+fn with_account(
+    spec: Result<TaskSpec, ConvertError>,
+    info: &wire::TaskInfo,
+    executor: Option<&wire::ExecutorInfo>,
+) -> Result<TaskSpec, String> {
+    let resources = executor.into_iter().flat_map(|one| &one.resources);
+    let account = account::named(info.resources.iter().chain(resources));
+    let spec = spec.and_then(|spec| {
+        Ok(TaskSpec {
+            account: account?,
+            ..spec
+        })
+    });
+    spec.map_err(|bad| bad.to_string())
 }
 
 fn sees_parent(spec: &TaskSpec) -> bool {

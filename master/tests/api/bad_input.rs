@@ -127,6 +127,35 @@ async fn what_is_asked_must_be_there_and_make_sense() {
 }
 
 /// Reserves what the text says, for role `web`, after `change`.
+#[tokio::test]
+async fn resources_handed_out_to_another_role_are_not_in_the_offer() {
+    let mut scene = scene().await;
+    let of = |role: &str| {
+        let role = Some(role.to_owned());
+        Some(mesos::resource::AllocationInfo { role })
+    };
+    let mut foreign = task("one", &scene.offer, "cpus:1;mem:64");
+    for resource in &mut foreign.resources {
+        resource.allocation_info = of("nobody");
+    }
+    let mut mixed = foreign.clone();
+    mixed.task_id.value = "two".to_owned();
+    mixed.resources[0].allocation_info = of("somebody");
+
+    let tasks = vec![foreign, mixed];
+    scene.framework.accept(&[&scene.offer], tasks).await;
+
+    for what in [
+        "handed out to nobody, the offers are in",
+        "somebody and nobody",
+    ] {
+        let status = scene.framework.update().await;
+        assert_eq!(status.state(), mesos::TaskState::TaskError);
+        assert_eq!(status.reason(), mesos::task_status::Reason::TaskInvalid);
+        assert!(words(&status).contains(what), "{status:?}");
+    }
+}
+
 fn reserve(text: &str, change: impl Fn(&mut mesos::Resource)) -> mesos::offer::Operation {
     let resources = parse_resources(text).expect("good");
     let mut resources = resources::to_wire(&resources);

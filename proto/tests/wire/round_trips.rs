@@ -337,6 +337,7 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
                 name,
                 agent: AgentId::new(agent).expect("good"),
                 resources,
+                account: None,
                 limits,
                 command,
                 executor: None,

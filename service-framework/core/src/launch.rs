@@ -108,6 +108,7 @@ pub fn task(task: TaskId, version: &AppVersion, grant: &Grant<'_>) -> TaskSpec {
         name: spec.id.task_name(),
         agent: grant.agent.clone(),
         resources: grant.resources.clone(),
+        account: None,
         limits: spec.limits.of_task(),
         executor: None,
         container: around(spec, &ports).map(Box::new),

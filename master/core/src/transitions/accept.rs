@@ -161,7 +161,8 @@ impl Cluster {
                 id,
                 kind,
                 resources,
-            } => self.reshape(now, bench, id, kind, &resources, out),
+                account,
+            } => self.reshape(now, bench, id, (kind, &resources), account.as_ref(), out),
             Operation::LaunchGroup(Ok(group)) => self.launch_group(now, bench, *group, out),
             Operation::LaunchGroup(Err(bad)) => self.group_error(now, bench, bad, out),
             Operation::NotCarried { name } => {
@@ -185,6 +186,7 @@ impl Cluster {
         let candidate = Candidate {
             task: &spec,
             offered_by: &bench.agent,
+            offered_in: &bench.role,
             left: &bench.pool,
             takes_parts_of_gpus: bench.info.can(Capability::GpuFractions),
             id_in_use: self.tasks.get(&key).is_some(),

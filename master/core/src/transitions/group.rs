@@ -39,6 +39,7 @@ impl Cluster {
         let candidate = GroupCandidate {
             group: &asked,
             offered_by: &bench.agent,
+            offered_in: &bench.role,
             left: &bench.pool,
             takes_parts_of_gpus: bench.info.can(Capability::GpuFractions),
             id_in_use: &in_use,

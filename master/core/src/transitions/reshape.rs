@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use mete_model::{AgentId, OperationId, Resources, Tag, Timestamp};
+use mete_model::{AgentId, OperationId, Resources, Role, Tag, Timestamp};
 use tracing::info;
 
 use crate::cluster::{Cluster, Out};
@@ -22,14 +22,16 @@ impl Cluster {
         now: Timestamp,
         bench: &mut Bench,
         id: Option<OperationId>,
-        kind: OperationKind,
-        asked: &Resources,
+        (kind, asked): (OperationKind, &Resources),
+        account: Option<&Role>,
         out: &mut Out,
     ) {
         let name = kind.as_str();
         let key = id.map(|id| (bench.framework.clone(), id));
         let is_free = key.as_ref().map_or(Ok(()), |key| self.name_is_free(key));
-        let result = is_free.and_then(|()| self.try_reshape(bench, kind, asked, out));
+        let result = is_free
+            .and_then(|()| account_is_the_offers(bench, account))
+            .and_then(|()| self.try_reshape(bench, kind, asked, out));
         match result {
             Ok(made) => {
                 info!(framework = %bench.framework, agent = %bench.agent, operation = name, resources = %made, "operation done");
@@ -238,5 +240,16 @@ pub(super) fn make_again(has: Resources, made: &Resources) -> Result<Resources, 
         Ok(total)
     } else {
         Err(missing.join(", "))
+    }
+}
+
+/// What a framework says was handed out to another role than that of the offers is not in them.
+fn account_is_the_offers(bench: &Bench, account: Option<&Role>) -> Result<(), String> {
+    match account {
+        Some(named) if *named != bench.role => Err(format!(
+            "it names resources handed out to {named}, the offers are in {}",
+            bench.role
+        )),
+        Some(_) | None => Ok(()),
     }
 }

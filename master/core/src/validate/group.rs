@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mete_model::executor::{BadInitLabel, MAX_GROUP_TASKS};
-use mete_model::{AgentId, ExecutorId, ExecutorSpec, MB_MILLI, Resources, TaskGroup, TaskId};
+use mete_model::{AgentId, ExecutorId, ExecutorSpec, MB_MILLI, Resources, Role, TaskGroup, TaskId};
 
 use super::{Candidate, TaskError};
 
@@ -44,6 +44,7 @@ pub(crate) enum GroupError {
 pub(crate) struct GroupCandidate<'a> {
     pub(crate) group: &'a TaskGroup,
     pub(crate) offered_by: &'a AgentId,
+    pub(crate) offered_in: &'a Role,
     pub(crate) left: &'a Resources,
     /// Whether the framework has said that it does.
     pub(crate) takes_parts_of_gpus: bool,
@@ -75,6 +76,7 @@ pub(crate) fn check(candidate: &GroupCandidate<'_>) -> Result<(), GroupError> {
         super::task(&Candidate {
             task,
             offered_by: candidate.offered_by,
+            offered_in: candidate.offered_in,
             left: candidate.left,
             takes_parts_of_gpus: candidate.takes_parts_of_gpus,
             id_in_use: (candidate.id_in_use)(&task.id),

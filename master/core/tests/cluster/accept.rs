@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mete_master_core::{Accept, BadTask, Call, Operation, Reply};
 use mete_model::{
-    AgentId, CommandSpec, Limit, Offer, OfferId, Ranges, Reason, Resources, TaskSpec, TaskState,
+    AgentId, CommandSpec, Limit, Offer, OfferId, Ranges, Reason, Resources, Role, TaskSpec,
+    TaskState,
 };
 
 use crate::world::{
@@ -237,6 +238,10 @@ fn each_rule_says_what_is_wrong() {
         command: CommandSpec::shell(" "),
         ..base()
     };
+    let other_role = TaskSpec {
+        account: Role::new("nobody").ok(),
+        ..base()
+    };
     let elsewhere = task("one", &AgentId::new("m-S7").expect("good"));
 
     for (task, words) in [
@@ -247,10 +252,27 @@ fn each_rule_says_what_is_wrong() {
         (part_of_gpu, "without the capability GPU_FRACTIONS"),
         (no_command, "no command"),
         (elsewhere, "names agent m-S7"),
+        (other_role, "handed out to nobody, the offers are in"),
     ] {
         let why = scene().refusal(task);
         assert!(why.contains(words), "{why:?} should say {words:?}");
     }
+}
+
+#[test]
+fn a_task_may_say_on_whose_account_its_resources_are() {
+    let mut scene = scene();
+    let role = scene.offer().role;
+    let own = TaskSpec {
+        account: Some(role),
+        ..task("one", &scene.agent)
+    };
+
+    scene.accept(vec![own]);
+
+    let view = mete_model::Machine::view(&scene.world.cluster);
+    let states: Vec<_> = view.tasks.values().map(|task| task.state).collect();
+    assert_eq!(states, [TaskState::Staging]);
 }
 
 #[test]

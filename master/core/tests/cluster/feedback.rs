@@ -38,6 +38,7 @@ fn reserve(world: &mut World, client: &Client, names: &[&str]) -> Out {
         id: Some(id(name)),
         kind: OperationKind::Reserve,
         resources: kept(1),
+        account: None,
     });
     let accept = Accept {
         offers: client.offers.iter().map(|offer| offer.id.clone()).collect(),
@@ -207,6 +208,7 @@ fn a_framework_that_acknowledges_nothing_is_told_no_before_it_fills_the_disk() {
             _ => OperationKind::Unreserve,
         },
         resources: kept(1),
+        account: None,
     };
     let accept = Accept {
         offers: client.offers.iter().map(|offer| offer.id.clone()).collect(),

@@ -9,7 +9,7 @@ use mete_master_core::{
 };
 use mete_model::{
     AgentId, Capability, Device, Devices, FrameworkInfo, MB_MILLI, Machine, Offer, Reservation,
-    ReservationKind, Resources, Tag, TaskSpec, TaskState, UpdateId, Volume, VolumeName,
+    ReservationKind, Resources, Role, Tag, TaskSpec, TaskState, UpdateId, Volume, VolumeName,
 };
 
 use crate::world::{
@@ -146,6 +146,7 @@ fn reshape(kind: OperationKind, resources: Resources) -> Operation {
         id: None,
         kind,
         resources,
+        account: None,
     }
 }
 
@@ -534,11 +535,17 @@ fn a_named_operation_is_answered() {
         id: id.parse().ok(),
         kind: OperationKind::Reserve,
         resources: asked,
+        account: None,
     };
     let reserved = part(dynamic("web"), cpus(1_000));
     let used_up = scene.client.offers.clone();
+    let mut foreign = named("nobody-s", reserved.clone());
+    if let Operation::Reshape { account, .. } = &mut foreign {
+        *account = Role::new("nobody").ok();
+    }
 
     let out = scene.operate(vec![
+        foreign,
         named("one", reserved.clone()),
         named("two", part(dynamic("web"), cpus(9_000))),
     ]);
@@ -555,7 +562,12 @@ fn a_named_operation_is_answered() {
         ),
     };
     let failed = "it is not there: cpus 9 asked, 3 there".to_owned();
-    for (id, outcome) in [("one", done), ("two", OperationOutcome::Error(failed))] {
+    let not_its = "it names resources handed out to nobody, the offers are in web".to_owned();
+    for (id, outcome) in [
+        ("nobody-s", OperationOutcome::Error(not_its)),
+        ("one", done),
+        ("two", OperationOutcome::Error(failed)),
+    ] {
         let event = Event::Operation {
             id: id.parse().expect("good"),
             agent: agent.clone(),

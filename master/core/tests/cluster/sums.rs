@@ -232,6 +232,7 @@ impl Play {
                 id: None,
                 kind,
                 resources,
+                account: None,
             }],
             refuse_for: NO_FILTER,
         };

@@ -86,6 +86,7 @@ pub fn group(
             name: container.name.clone(),
             agent: grant.agent.clone(),
             resources,
+            account: None,
             limits: container.limits.of_task(),
             health_check: check.and_then(|check| health_check(check, own, &command)),
             check: told.and_then(|check| task_check(check, own, &command)),

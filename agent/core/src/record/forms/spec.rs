@@ -73,6 +73,8 @@ impl Spec {
             name: self.name,
             agent: agent(&self.agent)?,
             resources: self.resources.read()?,
+            // Seen to by the master.
+            account: None,
             limits: self.limits.map(Limits::read).unwrap_or_default(),
             command: self.command.read(),
             executor: self.executor.map(executor_of).transpose()?,
