@@ -5,7 +5,7 @@
 //!          ▲ └─ no answer: told again, with growing pauses, and whenever the framework subscribes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,10 @@ pub(crate) struct Operations {
     pub(crate) all: SharedMap<OperationKey, Arc<DoneOperation>>,
     /// How often each was told since its framework subscribed.
     told: BTreeMap<OperationKey, u32>,
+    /// How many were done on each agent.
+    by_agent: BTreeMap<AgentId, usize>,
+    /// Agents of which the last one was forgotten.
+    emptied: BTreeSet<AgentId>,
     given_out: u64,
 }
 
@@ -67,12 +71,37 @@ impl Operations {
     }
 
     pub(crate) fn insert(&mut self, operation: Arc<DoneOperation>) {
-        self.all.insert(operation.key.clone(), operation);
+        *self.by_agent.entry(operation.agent.clone()).or_default() += 1;
+        let before = self.all.insert(operation.key.clone(), operation);
+        self.count_off(before.as_deref());
     }
 
     pub(crate) fn remove(&mut self, key: &OperationKey) {
-        self.all.remove(key);
+        let before = self.all.remove(key);
+        self.count_off(before.as_deref());
         self.told.remove(key);
+    }
+
+    fn count_off(&mut self, done: Option<&DoneOperation>) {
+        if let Some(done) = done
+            && let Some(count) = self.by_agent.get_mut(&done.agent)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_agent.remove(&done.agent);
+                self.emptied.insert(done.agent.clone());
+            }
+        }
+    }
+
+    /// Whether an agent has none that anybody has yet to acknowledge.
+    pub(crate) fn is_none_on(&self, agent: &AgentId) -> bool {
+        !self.by_agent.contains_key(agent)
+    }
+
+    /// Takes the agents of which the last one was forgotten since this was asked before.
+    pub(crate) fn take_emptied(&mut self) -> BTreeSet<AgentId> {
+        std::mem::take(&mut self.emptied)
     }
 
     /// It is told once more; how long to wait for the acknowledgement.

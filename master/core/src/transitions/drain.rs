@@ -3,7 +3,7 @@
 //! that it has its grace period and is over by the deadline.
 //!
 //! ```text
-//! Active ──drain──▶ Draining ──last task over and acknowledged──▶ Drained ──reactivate──▶ Active
+//! Active ──drain──▶ Draining ──all over and acknowledged──▶ Drained ──reactivate──▶ Active
 //!    │                                      └──if asked for──▶ Gone
 //!    └──deactivate──▶ Deactivated ──reactivate──▶ Active
 //! ```
@@ -223,20 +223,23 @@ impl Cluster {
         }
     }
 
-    /// Agents that have lost their last task in this step have drained.
+    /// Agents that have lost their last task or operation in this step have drained.
     pub(crate) fn settle_drains(&mut self, now: Timestamp, out: &mut Out) {
-        for agent in self.tasks.take_emptied() {
+        let mut emptied = self.tasks.take_emptied();
+        emptied.append(&mut self.operations.take_emptied());
+        for agent in emptied {
             self.settle_drain(now, &agent, out);
         }
     }
 
-    /// An agent that drains has drained when it is there and no task is left, none of which anybody has yet to
-    /// acknowledge either.
+    /// An agent that drains has drained when it is there and no task and no operation is left, none of which anybody has yet
+    /// to acknowledge either.
     pub(crate) fn settle_drain(&mut self, now: Timestamp, id: &AgentId, out: &mut Out) {
         let Some(agent) = self.agents.get(id).filter(|agent| agent.link().is_some()) else {
             return;
         };
-        let Some(drain) = agent.drain().filter(|_| self.tasks.is_none_on(id)) else {
+        let is_empty = self.tasks.is_none_on(id) && self.operations.is_none_on(id);
+        let Some(drain) = agent.drain().filter(|_| is_empty) else {
             return;
         };
         if drain.mark_gone {

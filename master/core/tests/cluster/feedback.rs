@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mete_master_core::{
-    Accept, Call, Event, Operation, OperationKind, OperationOutcome, Record, Settings,
+    Accept, Call, Event, Input, Operation, OperationKind, OperationOutcome, Record, Settings,
 };
 use mete_model::{
     AgentId, Machine as _, Offer, OperationId, Reservation, ReservationKind, Resources, Tag,
@@ -134,6 +134,26 @@ fn it_is_told_to_whoever_subscribes_by_any_master() {
     acknowledge(&mut world, &client, &agent, uuid);
     let world = world.restarted(Settings::new("o", 3));
     assert_eq!(world.cluster.view().operations.len(), 0);
+}
+
+#[test]
+fn an_agent_has_drained_when_its_operations_are_acknowledged() {
+    let (mut world, agent, client, uuid) = done();
+    let admission = |world: &World| {
+        let view = world.cluster.view();
+        view.agents.get(&agent).expect("known").admission.as_str()
+    };
+    world.step(Input::DrainAgent {
+        agent: agent.clone(),
+        deadline: None,
+        max_grace: None,
+        mark_gone: false,
+    });
+    assert_eq!(admission(&world), "draining");
+
+    acknowledge(&mut world, &client, &agent, uuid);
+
+    assert_eq!(admission(&world), "drained");
 }
 
 #[test]
