@@ -1,9 +1,11 @@
 //! What a call comes as: one message of a bounded size, in time; or records, of a kind that another header names.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use axum::body::{self, Body, Bytes};
+use axum::body::{self, Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, StatusCode};
+use http_body_util::LengthLimitError;
 use mete_daemon::http_error::HttpError;
 use mete_proto::media::MediaError;
 
@@ -19,11 +21,22 @@ pub(super) const MESSAGE_CONTENT_TYPE: &str = "message-content-type";
 
 /// The body of a call.
 pub(super) async fn whole(body: Body, patience: Duration) -> Result<Bytes, HttpError> {
+    if body.size_hint().lower() > MAX_CALL_BYTES as u64 {
+        return Err(too_large());
+    }
     let bytes = within(patience, body::to_bytes(body, MAX_CALL_BYTES)).await?;
-    bytes.map_err(|_| {
-        let words = format!("the call is larger than {MAX_CALL_BYTES} bytes, or has broken off");
-        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
+    bytes.map_err(|error| {
+        let cause = error.source().unwrap_or(&error);
+        match cause.is::<LengthLimitError>() {
+            true => too_large(),
+            false => HttpError::bad_request(format!("the body cannot be read: {error}")),
+        }
     })
+}
+
+fn too_large() -> HttpError {
+    let words = format!("the call is larger than {MAX_CALL_BYTES} bytes");
+    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, words)
 }
 
 /// What comes of something that the caller has so long for.
@@ -65,5 +78,23 @@ mod tests {
 
         let words = "the body cannot be read: it did not come in time";
         assert_eq!(refused.expect_err("it has no end").message, words);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_breaks_off_is_bad_and_one_that_goes_on_is_too_large() {
+        let pieces = |last: io::Result<Bytes>| {
+            let pieces = [Ok(Bytes::from(" ".repeat(MAX_CALL_BYTES))), last];
+            Body::from_stream(stream::iter(pieces))
+        };
+        let said = Body::from(vec![b' '; MAX_CALL_BYTES + 1]);
+
+        for (body, status) in [
+            (pieces(Err(io::ErrorKind::UnexpectedEof.into())), 400),
+            (pieces(Ok(Bytes::from(" "))), 413),
+            (said, 413),
+        ] {
+            let refused = whole(body, PATIENCE).await.expect_err("not whole");
+            assert_eq!(refused.status.as_u16(), status, "{}", refused.message);
+        }
     }
 }
