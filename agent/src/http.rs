@@ -95,7 +95,7 @@ pub(crate) fn routers(
     let both = read.clone().merge(calls.clone());
     let more = mesos_http::beside(&both, "/slave(1)", &MESOS_PATHS);
     // As clients write it that put an address together from its parts.
-    let more = more.nest("/slave%281%29", both);
+    let more = more.clone().nest("/slave%281%29", both.merge(more));
     let uploads = Router::new()
         .route("/v1/images/import", post(images::import))
         .with_state(Arc::clone(about));

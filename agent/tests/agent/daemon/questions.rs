@@ -240,8 +240,12 @@ async fn protobuf_scripts_and_other_paths_are_understood() {
     assert_eq!(version["version"], "1.11.0");
     let (_, flags) = get_json(port, "/slave%281%29/flags", &[]).await;
     assert_eq!(flags["flags"]["port"], json!(port.to_string()));
-    let (_, state) = get_json(port, "/slave(1)/state.json", &[]).await;
-    assert!(state["build_time"].is_number() && state["unreserved_resources_allocated"].is_object());
+    for path in ["/slave(1)/state.json", "/slave%281%29/state.json"] {
+        let (_, state) = get_json(port, path, &[]).await;
+        assert!(state["build_time"].is_number(), "{path}");
+        let allocated = &state["unreserved_resources_allocated"];
+        assert!(allocated.is_object(), "{path}");
+    }
     for (body, status) in [
         (json!({ "type": "NONSENSE" }), 400),
         (json!({}), 400),
