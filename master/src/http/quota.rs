@@ -122,7 +122,8 @@ async fn set(
 
 async fn remove(State(pages): State<Pages>, Path(role): Path<String>) -> Result<(), HttpError> {
     let role = orders::role(&role)?;
-    set_for(&pages.handle.view(), &role)?;
+    let set = set_for(&pages.handle.view(), &role).map(|_| ());
+    set.map_err(|none| HttpError::bad_request(none.to_string()))?; // As in Mesos: not 404.
     let order = RoleQuota::default().for_role(role, false);
     orders::carry_out(&pages.handle, order).await?;
     Ok(())

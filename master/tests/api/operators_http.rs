@@ -58,6 +58,11 @@ async fn weights_quotas_and_policies_are_kept_over_a_restart() {
     let removed = master.send(Method::DELETE, "/quota/web", NOTHING).await;
     assert_eq!(removed, (200, NOTHING));
     assert_eq!(master.get("/quota/web").await.status(), 404);
+    let (status, again) = master.send(Method::DELETE, "/quota/web", NOTHING).await;
+    assert_eq!(
+        (status, &again["message"]),
+        (400, &json!("role web has no quota"))
+    );
     let usual = json!({ "role": "web", "weight": 1.0 });
     assert_eq!(master.json("/weights").await[0], usual, "as it was set");
     assert_eq!(master.json("/policy").await["roles"], json!({}));
